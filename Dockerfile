@@ -22,8 +22,8 @@ RUN python -m compileall -q app migrations
 ENV PATH=/opt/aimline/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER aimline
 EXPOSE 8000
-# The api answers on its port; a worker has none and is healthy while it runs.
+# The api answers on its port; a worker or a single command has none, and is healthy while it runs.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import sys, urllib.request as r\nif b'worker' not in open('/proc/1/cmdline', 'rb').read().split(b'\\0'): sys.exit(r.urlopen('http://127.0.0.1:8000/health/ready', timeout=4).status != 200)"]
+    CMD ["python", "-c", "import sys, urllib.request as r\nif b'serve' in open('/proc/1/cmdline', 'rb').read().split(b'\\0'): sys.exit(r.urlopen('http://127.0.0.1:8000/health/ready', timeout=4).status != 200)"]
 ENTRYPOINT ["python", "-m", "app"]
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

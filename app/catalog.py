@@ -17,12 +17,13 @@ from app.sis.runs import resource as sis
 from app.sis.runs.plans import resource as plans
 from app.support import delivery
 from app.support import resource as support
+from app.team import resource as team
 from app.webhooks import commands as sending
 from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, gradebook, playbook, evidence, concern, delivery, support, response, judging),
+        *(schools, roster, team, gradebook, playbook, evidence, concern, delivery, support, response, judging),
         *(administration, decision, group),
         *(plans, sis, syncing, webhooks, sending),
     )

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 from rich.table import Table
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from app.access.permission import Can
 from app.access.principal import Principal, Reach
@@ -86,11 +86,23 @@ async def measure_lists(owner_url: str, rows: int) -> Table:
 @needs(Can.READ_CONCERNS)
 async def _explained(work: Work, read: Read, school: UUID | None) -> tuple[str, str]:
     """Returns the median planning and execution times that PostgreSQL reports for a read's last statement."""
+    statements: list[tuple[str, Any]] = []
+
+    def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        statements.append((statement, parameters))
+
+    def keep_of_driver(query: Any) -> None:
+        statements.append((query.query, query.args))
+
+    engine: Any = work.db.bind
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
-    queries: list[Any] = []
-    with driver.query_logger(queries.append):
-        await read(work, school)
-    statement, parameters = queries[-1].query, queries[-1].args
+    event.listen(engine.sync_connection, "before_cursor_execute", keep)
+    try:
+        with driver.query_logger(keep_of_driver):
+            await read(work, school)
+    finally:
+        event.remove(engine.sync_connection, "before_cursor_execute", keep)
+    statement, parameters = statements[-1]
     times = []
     for _ in range(RUNS):
         row = await driver.fetchval(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", *parameters)

@@ -1,7 +1,9 @@
 """Measures several ways to tell row-level security a caseload: a bound list or text, an array column, and a view.
 
-There are 600,000 rows about 6,000 students, and a caseload of 150. `python -m bench.reach`; each figure is the median
-of runs in one session, compared with the same statement without a policy.
+There are 600,000 rows about 6,000 students, and a caseload of 150, or of the 1,000 students of a team with
+`--caseload 1000`. `python -m bench.reach`; each figure is the median of runs in one session, compared with the same
+statement without a policy. The last lines are what each form costs besides reading: to begin a transaction that is
+bound to the caseload, and to write the students of a grade of 250 to their rows, which only the array column needs.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from app.core.embedded import EmbeddedPostgres
 from bench.lists import measure_lists
 
 STUDENTS, CASELOAD, RUNS = 6_000, 150, 15
+GRADE = 250
 ENOUGH = 5.0  # seconds for one figure
 MAKE = """
 DROP SCHEMA IF EXISTS bench_reach CASCADE;
@@ -40,6 +43,7 @@ CREATE TABLE listed AS TABLE plain;
 CREATE TABLE arrayed AS TABLE plain;
 CREATE TABLE texted AS TABLE plain;
 CREATE TABLE parted AS TABLE plain;
+CREATE TABLE finer AS TABLE plain;
 CREATE TABLE viewed AS TABLE plain;
 CREATE TABLE caseload AS SELECT '00000000-0000-0000-0000-000000000001'::uuid AS district_id,
        '00000000-0000-0000-0000-0000000000aa'::uuid AS staff_id, id AS student_id FROM student WHERE n <= {caseload};
@@ -48,6 +52,7 @@ CREATE INDEX ON listed (district_id, student_id);
 CREATE INDEX ON arrayed (district_id, student_id);
 CREATE INDEX ON texted (district_id, student_id);
 CREATE INDEX ON parted (district_id, student_id);
+CREATE INDEX ON finer (district_id, student_id);
 CREATE INDEX ON viewed (district_id, student_id);
 CREATE UNIQUE INDEX ON caseload (district_id, staff_id, student_id);
 """
@@ -59,6 +64,8 @@ POLICIES = {
     "strpos(current_setting('app.students', true), student_id::text) > 0)",
     "parted": f"{DISTRICT} AND (current_setting('app.reach', true) = 'district' OR "
     "strpos(current_setting('app.students_' || right(student_id::text, 1), true), student_id::text) > 0)",
+    "finer": f"{DISTRICT} AND (current_setting('app.reach', true) = 'district' OR "
+    "strpos(current_setting('app.fine_' || right(student_id::text, 2), true), student_id::text) > 0)",
     "arrayed": f"{DISTRICT} AND (current_setting('app.reach', true) = 'district' OR "
     "nullif(current_setting('app.person_id', true), '')::uuid = ANY (staff_ids))",
     "viewed": DISTRICT,
@@ -78,30 +85,43 @@ STATEMENTS = {
 }
 
 
-async def measure(url: str, rows: int) -> Table:
+BEGIN = """
+CREATE FUNCTION bench_reach.enter(names text[], parts text[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    FOR place IN 1..cardinality(names) LOOP
+        EXECUTE format('SET LOCAL app.%s = %L', names[place], parts[place]);
+    END LOOP;
+END $$
+"""
+WRITE = """UPDATE bench_reach.arrayed SET staff_ids = staff_ids || '00000000-0000-0000-0000-0000000000bb'::uuid
+WHERE student_id IN (SELECT id FROM bench_reach.student WHERE n > {students} - {grade})"""
+
+
+async def measure(url: str, rows: int, caseload: int = CASELOAD) -> Table:
     """Creates the tables, runs each statement with each kind of policy, drops the tables, and returns the figures."""
     connection = await asyncpg.connect(url)
-    table = Table(title=f"{rows:,} rows, a caseload of {CASELOAD}: median ms")
+    table = Table(title=f"{rows:,} rows, a caseload of {caseload:,}: median ms")
     table.add_column("statement")
     forms = {
         "no policy": "plain",
         "bound list": "listed",
         "bound text": "texted",
         "in 16 parts": "parted",
+        "in 256 parts": "finer",
         "array column": "arrayed",
         "view": "reached",
     }
     for form in forms:
         table.add_column(form, justify="right")
     try:
-        await connection.execute(MAKE.format(students=STUDENTS, caseload=CASELOAD, each=rows // STUDENTS))
+        await connection.execute(MAKE.format(students=STUDENTS, caseload=caseload, each=rows // STUDENTS))
         for name, condition in POLICIES.items():
             await connection.execute(
                 f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY; ALTER TABLE {name} FORCE ROW LEVEL SECURITY;"
                 f"CREATE POLICY reach ON {name} USING ({condition})"
             )
         await connection.execute(VIEW)
-        await connection.execute("ANALYZE plain, listed, texted, parted, arrayed, viewed, caseload")
+        await connection.execute("ANALYZE plain, listed, texted, parted, finer, arrayed, viewed, caseload")
         district = await connection.fetchval("SELECT district_id FROM caseload LIMIT 1")
         students = [row["student_id"] for row in await connection.fetch("SELECT student_id FROM caseload")]
         await _bind(connection, str(district), students)
@@ -115,21 +135,60 @@ async def measure(url: str, rows: int) -> Table:
                 arguments = (district, students) if takes_students else (district,)
                 cells.append(f"{await _median(connection, statement.format(table=relation), arguments):.1f}")
             table.add_row(words, *cells)
+        await connection.execute(BEGIN)
+        bound = bindings(students)
+        begins = [f"{await _begin(connection, bound[form]):.1f}" if form in bound else "–" for form in forms]
+        table.add_row("BEGIN, bound", *begins)
+        writes = [f"{await _write(connection):,.0f}" if form == "array column" else "–" for form in forms]
+        table.add_row(f"a team for a grade of {GRADE}", *writes)
     finally:
         await connection.execute("DROP SCHEMA IF EXISTS bench_reach CASCADE")
         await connection.close()
     return table
 
 
+def bindings(students: list[UUID]) -> dict[str, dict[str, str]]:
+    """Returns the settings, without their prefix, that each form binds for a caseload."""
+    finer: dict[str, list[str]] = {f"fine_{place:02x}": [] for place in range(256)}
+    for student in students:
+        finer[f"fine_{student.int % 256:02x}"].append(str(student))
+    whole = {"students": f"{{{','.join(map(str, students))}}}"}
+    return {
+        "bound list": whole,
+        "bound text": whole,
+        "in 16 parts": {f"students_{digit:x}": part for digit, part in enumerate(parts_of(students))},
+        "in 256 parts": {name: ",".join(ids) for name, ids in finer.items()},
+        "array column": {"person_id": "00000000-0000-0000-0000-0000000000aa"},
+    }
+
+
 async def _bind(connection: asyncpg.Connection, district: str, students: list[UUID]) -> None:
-    for name, value in (
-        ("app.district_id", district),
-        ("app.reach", "caseload"),
-        ("app.students", f"{{{','.join(map(str, students))}}}"),
-        ("app.person_id", "00000000-0000-0000-0000-0000000000aa"),
-        *((f"app.students_{digit:x}", part) for digit, part in enumerate(parts_of(students))),
-    ):
-        await connection.execute("SELECT set_config($1, $2, false)", name, value)
+    settings = {"district_id": district, "reach": "caseload"}
+    for bound in bindings(students).values():
+        settings |= bound
+    for name, value in settings.items():
+        await connection.execute("SELECT set_config($1, $2, false)", f"app.{name}", value)
+
+
+async def _begin(connection: asyncpg.Connection, settings: dict[str, str]) -> float:
+    """Returns the median milliseconds of a transaction that only binds these settings, sent as one message."""
+    lists = [",".join(f"'{text}'" for text in texts) for texts in (settings, settings.values())]
+    statement = f"BEGIN; SELECT bench_reach.enter(ARRAY[{lists[0]}], ARRAY[{lists[1]}])"
+    took = []
+    for _ in range(RUNS * 4):
+        began = time.perf_counter()
+        await connection.execute(statement)
+        await connection.execute("COMMIT")
+        took.append((time.perf_counter() - began) * 1000)
+    return statistics.median(took)
+
+
+async def _write(connection: asyncpg.Connection) -> float:
+    """Returns the milliseconds of the update that adds a team to the rows about a grade's students."""
+    await connection.execute("SET app.reach = 'district'")
+    began = time.perf_counter()
+    await connection.execute(WRITE.format(students=STUDENTS, grade=GRADE))
+    return (time.perf_counter() - began) * 1000
 
 
 async def _median(connection: asyncpg.Connection, statement: str, arguments: tuple[object, ...]) -> float:
@@ -155,11 +214,13 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="bench.reach")
     parser.add_argument("--rows", type=int, default=600_000)
+    parser.add_argument("--caseload", type=int, default=CASELOAD, help="students of the caseload, or of the teams")
     parser.add_argument("--lists", action="store_true", help="pages of the product's own lists, of --rows concerns")
     options = parser.parse_args()
     with server() as url:
-        read = measure_lists if options.lists else measure
-        Console(width=110).print(asyncio.run(read(url, options.rows)))
+        rows = options.rows
+        figures = measure_lists(url, rows) if options.lists else measure(url, rows, options.caseload)
+        Console(width=120).print(asyncio.run(figures))
 
 
 if __name__ == "__main__":

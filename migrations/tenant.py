@@ -99,6 +99,7 @@ def tenant_table(
     schools: str = "school_ids",
     unless: str | None = None,
     lock: str | None = None,
+    team: tuple[str, str] | None = None,
     api: str = "SELECT, INSERT, UPDATE",
     worker: str = "SELECT, INSERT, UPDATE",
 ) -> None:
@@ -109,8 +110,8 @@ def tenant_table(
 
     `columns` are the columns other than `district_id` (and than `id`, where that is the key). `refs` maps a column to
     the tenant table to whose `(district_id, id)` it refers. `more_indexes` are index definitions without the words
-    CREATE INDEX. `by_school` is the order in which the table is listed by school. `student`, `schools`, `unless` and
-    `lock` are the arguments of `policies.condition_of`.
+    CREATE INDEX. `by_school` is the order in which the table is listed by school. `student`, `schools`, `unless`,
+    `lock` and `team` are the arguments of `policies.condition_of`.
     """
     own_key = "id uuid NOT NULL," if tuple(key) == ("id",) else ""
     parts = [f"CONSTRAINT {name}_pkey PRIMARY KEY ({', '.join(('district_id', *key))})"]
@@ -131,7 +132,7 @@ def tenant_table(
         more_indexes = [*_school_indexes(name, ", ".join(by_school)), *more_indexes]
     for statement in more_indexes:
         op.execute(f"CREATE INDEX {statement}")
-    lock_rows(name, condition_of(student, schools, unless, lock))
+    lock_rows(name, condition_of(student, schools, unless, lock, team))
     if api:
         grant(api, name, "api")
     if worker:
@@ -159,6 +160,7 @@ def student_table(
     uniques: Sequence[Sequence[str]] = (),
     indexes: Sequence[Sequence[str]] = (),
     by_school: Sequence[str] = (),
+    team: tuple[str, str] | None = None,
     api: str = "SELECT, INSERT, UPDATE",
     worker: str = "SELECT, INSERT, UPDATE",
 ) -> None:
@@ -173,6 +175,7 @@ def student_table(
         by_school=by_school,
         student="student_id",
         lock="secured_area",
+        team=team,
         api=api,
         worker=worker,
     )

@@ -121,9 +121,9 @@ def settings(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     migrate(own)
     yield own
     claims = shared_folder(tmp_path_factory) / "statements"
-    find_unsuitable = asyncio.run(unsuitable_statements(own.url_of("owner"), claims))
+    unsuitable = asyncio.run(unsuitable_statements(own.url_of("owner"), claims))
     asyncio.run(drop_database(server.url_of("owner"), name))
-    assert not find_unsuitable, "What Citus would refuse:\n" + "\n".join(find_unsuitable)
+    assert not unsuitable, "What Citus would refuse:\n" + "\n".join(unsuitable)
 
 
 @pytest.fixture(scope="session")

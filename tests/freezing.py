@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ import asyncpg
 import httpx
 
 from app.settings import Settings
-from tests.processes import TRUSTS_NOBODY, environment, warm
+from tests.processes import TRUSTS_NOBODY, environment, free_port, warm
 from tests.town import Town
 
-PATIENCE = 30.0  # seconds for anything that must come, on however slow a machine
+PATIENCE = 120.0  # seconds for anything that must come, on however slow a machine
 
 
 @dataclass
@@ -51,8 +50,7 @@ def process(command: list[str], settings: Settings, log: Path, **limits: str) ->
 @asynccontextmanager
 async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator[Frozen]:
     """An api that answers."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with process(["app", "serve", "--port", str(port)], settings, log, **limits) as api:
         api.address = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY) as client, asyncio.timeout(PATIENCE):

@@ -2,8 +2,10 @@
 
 import atexit
 import os
+import socket
 import ssl
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +34,26 @@ def environment(settings: Settings | None = None, **more: str) -> dict[str, str]
 def aimline(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs `aimline` with these arguments, and returns its output and exit code."""
     return warm().run(["aimline", *arguments], environment(settings))
+
+
+def free_port() -> int:
+    """Returns a port of loopback that a process can listen on, and which nothing else gets meanwhile.
+
+    A port that is merely free now may be given to a server of another test before the process has started. On Linux a
+    socket that is bound and does not listen keeps it from all but those who name it with SO_REUSEADDR, as servers do.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    port = int(kept.getsockname()[1])
+    if sys.platform == "linux":
+        _kept_ports.append(kept)
+    else:
+        kept.close()
+    return port
+
+
+_kept_ports: list[socket.socket] = []
 
 
 @cache

@@ -69,11 +69,17 @@ def at_school(
 
 
 def page_of_schools(
-    query: Select[Listed], model: type[Listed], order: Sequence[Any], schools: Sequence[UUID], limit: int
+    query: Select[Listed],
+    model: type[Listed],
+    order: Sequence[Any],
+    schools: Sequence[UUID],
+    limit: int,
+    named: ColumnElement[bool] | None = None,
 ) -> Select[Listed]:
-    """Returns the query, restricted to the first `limit` rows at these schools.
+    """Returns the query, restricted to the first `limit` rows at these schools, or of those that satisfy `named`.
 
-    `order` lists the columns of the sort order and ends with the row's id.
+    `named` is true for rows about students of other schools, whom the caller sees through a team. `order` lists the
+    columns of the sort order and ends with the row's id.
     """
     requested = func.unnest(cast(list(schools), Ids)).table_valued("id", name="asked_school").render_derived()
     names = [column.key for column in order]
@@ -86,6 +92,9 @@ def page_of_schools(
         model.has_more_schools.is_(True), model.school_ids.overlap(list(schools))
     )
     arms.append(select(*more.order_by(*order).limit(limit).subquery().c))
+    if named is not None:
+        others = query.with_only_columns(*order, maintain_column_froms=True).where(named)
+        arms.append(select(*others.order_by(*order).limit(limit).subquery().c))
     rows = union_all(*arms).subquery()
     columns = [rows.c[name] for name in names]
     first_ids = select(*columns).distinct().order_by(*columns).limit(limit).subquery()

@@ -3,7 +3,7 @@
 Secrets are stored only as hashes.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Text
@@ -22,6 +22,18 @@ class District(Tenant, Base):
     name: Mapped[str]
     time_zone: Mapped[str]
     created_at: Mapped[datetime]
+
+
+class TestClock(Tenant, Base):
+    """The test clock of a sandbox district: the day that it takes for today; null means the real day.
+
+    Only sandbox districts have a row.
+    """
+
+    __tablename__ = "test_clock"
+
+    today: Mapped[date | None]
+    moved_at: Mapped[datetime | None]
 
 
 class LockOfDistrict(Tenant, Base):

@@ -13,6 +13,8 @@ class Can(StrEnum):
     READ_ROSTER = "roster:read"
     READ_DEMOGRAPHICS = "demographics:read"
     READ_GRADES = "grades:read"
+    READ_TEAMS = "team:read"
+    FORM_TEAMS = "team:form"
     READ_PLAYBOOK = "playbook:read"
     PUBLISH_PLAYBOOK = "playbook:publish"
     READ_CONCERNS = "concern:read"
@@ -32,6 +34,7 @@ class Can(StrEnum):
     RUN_SYNC = "sync:run"
     MANAGE_SOURCES = "source:manage"
     MANAGE_WEBHOOKS = "webhook:manage"
+    MOVE_TEST_CLOCK = "test-clock:move"
     ACT_FOR = "act-for"
     # The permissions below are for the worker, the sync and the operator; no client or person can be granted them.
     SYNC_ROSTER = "sis:sync"
@@ -48,6 +51,8 @@ MEANING: dict[Can, str] = {
     Can.READ_ROSTER: "Read students, staff, schools, classes and enrollments.",
     Can.READ_DEMOGRAPHICS: "Read demographics, which have a permission of their own.",
     Can.READ_GRADES: "Read grades: line items and results, as the SIS has them.",
+    Can.READ_TEAMS: "Read teams, their members and whom they serve.",
+    Can.FORM_TEAMS: "Form teams, and state who is a member and whom they serve: members then see these students.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
     Can.PUBLISH_PLAYBOOK: "Publish the rules for judging series, create measures, declare breaks of the year.",
     Can.READ_CONCERNS: "Read concerns.",
@@ -67,6 +72,7 @@ MEANING: dict[Can, str] = {
     Can.RUN_SYNC: "Request a sync of a configured source.",
     Can.MANAGE_SOURCES: "Create, change and pause the sources that a district syncs from.",
     Can.MANAGE_WEBHOOKS: "Create, read and remove webhook endpoints.",
+    Can.MOVE_TEST_CLOCK: "Move the test clock of a sandbox district.",
     Can.ACT_FOR: "Name the person that a request acts for.",
 }
 
@@ -74,6 +80,7 @@ _READS = frozenset(
     {
         Can.READ_ROSTER,
         Can.READ_GRADES,
+        Can.READ_TEAMS,
         Can.READ_PLAYBOOK,
         Can.READ_CONCERNS,
         Can.READ_SUPPORTS,
@@ -84,20 +91,24 @@ _READS = frozenset(
 )
 _TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
 _LEADS = _TEACHES | {Can.SETTLE_CONCERN, Can.PLAN_SUPPORT, Can.DECIDE}
+_ADMINISTERS = _LEADS | {Can.FORM_TEAMS}
 
 ROLE_OPENS: dict[str, frozenset[Can]] = {
     "teacher": _LEADS,
     "aide": _TEACHES,
     "counselor": _LEADS,
-    "principal": _LEADS,
-    "siteAdministrator": _LEADS,
-    "administrator": _LEADS,
-    "districtAdministrator": _LEADS | {Can.PUBLISH_PLAYBOOK},
+    "principal": _ADMINISTERS,
+    "siteAdministrator": _ADMINISTERS,
+    "administrator": _ADMINISTERS,
+    "districtAdministrator": _ADMINISTERS | {Can.PUBLISH_PLAYBOOK},
 }
 """The permissions of each OneRoster staff role. Roles that are not listed have none."""
 
 SEES_SCHOOL = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
-"""The roles that see every student of their schools; other roles see only students whom they teach, support or lead."""
+"""The roles that see every student of their schools.
+
+Other roles see only students whom they teach, support or lead, and all roles see the students of their teams.
+"""
 
 SEES_SECURED = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
 """The roles that see records in secured areas, if the client that acts for the person was granted the area."""

@@ -16,12 +16,30 @@ _STUDENTS = "current_setting('app.students_' || right({student}::text, 1), true)
 _OPENS = "nullif(current_setting('app.opens', true), '')::text[]"
 
 
+_TEAMS = "nullif(current_setting('app.teams', true), '')::uuid[]"
+
+
 def reaches(student: str, schools: str = "school_ids") -> str:
-    """Returns the SQL condition that a student is within the bound principal's reach: district, schools or caseload."""
+    """Returns the SQL condition that a student is within the bound principal's reach.
+
+    The reach is the district, or some schools, or a caseload. A person who sees some schools may also see students of
+    other schools, through a team.
+    """
     return (
         f"({_REACH} = 'district'"
         f" OR ({_REACH} = 'schools' AND {schools} && {_SCHOOLS})"
-        f" OR ({_REACH} = 'caseload' AND strpos({_STUDENTS.format(student=student)}, {student}::text) > 0))"
+        f" OR ({_REACH} IN ('schools', 'caseload')"
+        f" AND strpos({_STUDENTS.format(student=student)}, {student}::text) > 0))"
+    )
+
+
+def sees_team(team: str, school: str) -> str:
+    """Returns the SQL condition that the bound principal may see a team.
+
+    It sees the teams of its district or schools, and those of which the person for whom it acts is a member.
+    """
+    return (
+        f"({_REACH} = 'district' OR ({_REACH} = 'schools' AND {school} = ANY ({_SCHOOLS})) OR {team} = ANY ({_TEAMS}))"
     )
 
 
@@ -36,6 +54,7 @@ def policy(
     schools: str = "school_ids",
     unless: str | None = None,
     lock: str | None = None,
+    team: tuple[str, str] | None = None,
 ) -> str:
     """Returns the condition of a table's row-level security policy.
 
@@ -43,8 +62,11 @@ def policy(
     * `schools` is an expression for that student's schools.
     * `unless` is a condition for rows that are about no student (staff), or None.
     * `lock` is an expression for the row's secured area, which may be null.
+    * `team` has the columns of the team that a row belongs to and of that team's school, or is None.
     """
     parts = [DISTRICT]
+    if team is not None:
+        parts.append(sees_team(*team))
     if student is not None:
         reach = reaches(student, schools)
         parts.append(f"({unless} OR {reach})" if unless else reach)

@@ -20,7 +20,11 @@ EVERYTHING_SECURED = "*"
 
 
 class Reach(StrEnum):
-    """The part of the district that a principal sees."""
+    """The part of the district that a principal sees.
+
+    A team is no reach of its own: its students are on the caseload of its members, and are named in addition to the
+    schools of a member who sees schools.
+    """
 
     DISTRICT = "district"
     SCHOOLS = "schools"
@@ -31,8 +35,10 @@ class Reach(StrEnum):
 class Principal:
     """The caller that a unit of work is bound to; without one no database session opens.
 
-    `schools` applies to the reach `schools`, and `students` to the reach `caseload`. `opens` lists additional access:
-    codes of secured areas, `demographics`, or `*` for the system's own jobs.
+    `schools` applies to the reach `schools`. `students` is the caseload of the reach `caseload`; under the reach
+    `schools` it has the students of other schools whom the principal sees through a team. `teams` are the teams of
+    which the acting person is a member. `opens` lists additional access: codes of secured areas, `demographics`, or `*`
+    for the system's own jobs.
     """
 
     district_id: UUID
@@ -44,6 +50,12 @@ class Principal:
     opens: frozenset[str] = frozenset()
     client_id: UUID | None = None
     person_id: UUID | None = None
+    teams: tuple[UUID, ...] = ()
+
+    @property
+    def names_students(self) -> bool:
+        """Returns whether the principal sees students because they are named, and not only because of a school."""
+        return self.reach is Reach.CASELOAD or (self.reach is Reach.SCHOOLS and bool(self.students))
 
     def may(self, can: Can) -> bool:
         """Returns whether the principal has this permission."""
@@ -61,11 +73,12 @@ class Principal:
     def binding(self) -> str:
         """Returns the SQL statement that binds a transaction to this principal; it is sent together with BEGIN."""
         schools = ",".join(str(school) for school in self.schools)
-        students = "|".join(parts_of(self.students)) if self.reach is Reach.CASELOAD else ""
+        students = "|".join(parts_of(self.students)) if self.names_students else ""
         opens = ",".join(sorted(code for code in self.opens if _is_code(code)))
+        teams = ",".join(str(team) for team in self.teams)
         return (
             f"SELECT app.enter('{self.district_id}', '{self.reach.value}', "
-            f"'{{{schools}}}', '{students}', '{{{opens}}}');"
+            f"'{{{schools}}}', '{students}', '{{{opens}}}', '{{{teams}}}');"
         )
 
 
@@ -82,13 +95,18 @@ def parts_of(student_ids: Iterable[UUID]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ActingPerson:
-    """The role, schools and caseload of the person for whom a client sends a request."""
+    """The role, schools, teams and students of the person for whom a client sends a request.
+
+    `students` has the person's caseload with the students of the teams. For a role that sees schools, it has only the
+    teams' students at other schools.
+    """
 
     person_id: UUID
     role: str
     whole_district: bool
     schools: tuple[UUID, ...]
     students: tuple[UUID, ...]
+    teams: tuple[UUID, ...] = ()
 
 
 def client_principal(
@@ -128,7 +146,8 @@ def acting_for(client: Principal, acting: ActingPerson) -> Principal:
     if acting.role in SEES_SCHOOL:
         schools = _schools_of(client, acting)
         reach = Reach.SCHOOLS if schools is not None else Reach.DISTRICT
-        reached = replace(client, reach=reach, schools=schools or (), students=())
+        students = acting.students if reach is Reach.SCHOOLS else ()
+        reached = replace(client, reach=reach, schools=schools or (), students=students)
     else:
         # The client's own schools still apply, so that it does not see a student of another school through a teacher.
         reached = replace(client, reach=Reach.CASELOAD, students=acting.students)
@@ -138,6 +157,7 @@ def acting_for(client: Principal, acting: ActingPerson) -> Principal:
         scopes=client.scopes & (role_opens | {Can.READ_DEMOGRAPHICS}),
         opens=opens,
         person_id=acting.person_id,
+        teams=acting.teams,
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Select, any_, cast, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 
-from app.access.models import Client, ClientGrant, ClientSecret, District, TokenRevocation
+from app.access.models import Client, ClientGrant, ClientSecret, District, TestClock, TokenRevocation
 from app.access.permission import Can, is_scope
 from app.access.work import Work, needs
 from app.core.clock import now
@@ -59,8 +59,11 @@ class DistrictClient:
 
 
 @needs(Can.OPERATE)
-async def register_district(work: Work, slug: str, name: str, time_zone: str) -> None:
-    """Creates the district of this unit of work; raises `Invalid` for an invalid short name or time zone."""
+async def register_district(work: Work, slug: str, name: str, time_zone: str, *, is_sandbox: bool = False) -> None:
+    """Creates the district of this unit of work; raises `Invalid` for an invalid short name or time zone.
+
+    A sandbox district has a test clock.
+    """
     violations = []
     if not slug.replace("-", "").isalnum() or not slug.isascii() or slug != slug.lower():
         violations.append(Violation("/slug", "slug.malformed", "A short name has a–z, 0–9 and hyphens only."))
@@ -74,6 +77,9 @@ async def register_district(work: Work, slug: str, name: str, time_zone: str) ->
         raise Invalid(violations)
     work.db.add(District(district_id=work.district_id, slug=slug, name=name, time_zone=time_zone, created_at=now()))
     await work.db.flush()
+    if is_sandbox:
+        work.db.add(TestClock(district_id=work.district_id))
+        await work.db.flush()
 
 
 @needs(Can.OPERATE)

@@ -23,7 +23,7 @@ from app.access.permission import MEANING, Can
 from app.access.principal import Principal, system_principal
 from app.core.bound import BoundConnection
 from app.core.crypto import Keyring
-from app.core.db import set_binding
+from app.core.db import bound_connection
 from app.core.errors import Forbidden, Misuse
 from app.core.faults import CommitLost, Fault, fault_of, may_have_been_sent
 
@@ -220,8 +220,7 @@ class Work:
 @asynccontextmanager
 async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str) -> AsyncIterator[Work]:
     """Opens a unit of work, which is committed when the block succeeds and rolled back when the block raises."""
-    async with engine.connect() as connection:
-        driver = await set_binding(connection, principal.binding())
+    async with bound_connection(engine, principal.binding()) as (connection, driver):
         work = Work(connection, driver, principal, keyring, operation)
         try:
             work.before_commit("disclosure", log_disclosure)

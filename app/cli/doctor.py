@@ -1,5 +1,5 @@
-"""Defines `aimline doctor`, which finds and repairs records whose list of schools differs from that of their
-student.
+"""Defines `aimline doctor`, which finds and repairs records whose list of schools differs from that of their student,
+and teams whose list of students differs from whom they serve.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def add_to(app: typer.Typer) -> None:
         repair: Annotated[bool, typer.Option("--repair", help="Repair the records.")] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Finds records whose schools differ from their student's, and repairs them with --repair.
+        """Finds records whose schools differ from their student's, and students whom a team serves wrongly.
+
+        With --repair, it repairs them.
 
         Checks every district, or only the given one. Exits with 3 if there are such records and they were not repaired.
         Every sync repairs them too.
@@ -43,7 +45,7 @@ def add_to(app: typer.Typer) -> None:
             ]
 
         examinations = as_operator(run)
-        is_out_of_step = any(examination.rows_by_table for examination in examinations)
+        is_out_of_step = any(examination.is_out_of_step for examination in examinations)
         if as_json:
             print(json.dumps(_to_json(examinations, repair)))
         else:
@@ -69,7 +71,8 @@ def _to_json(examinations: list[Examination], repair: bool) -> dict[str, object]
             {
                 "district": examination.district,
                 "out_of_step": examination.rows_by_table,
-                "repaired": repair and bool(examination.rows_by_table),
+                "team_students_out_of_step": examination.of_teams,
+                "repaired": repair and examination.is_out_of_step,
             }
             for examination in examinations
         ]
@@ -80,10 +83,13 @@ def _sentences(examinations: list[Examination], repair: bool) -> list[str]:
     if not examinations:
         return ["There is no district yet. Create one with: aimline district create"]
     lines = []
+    outcome = ", repaired" if repair else ""
     for examination in examinations:
         for table, rows in examination.rows_by_table.items():
-            outcome = ", repaired" if repair else ""
             lines.append(f"{examination.district}: {table}: {rows:,} with other schools than their student{outcome}")
-        if not examination.rows_by_table:
+        if examination.of_teams:
+            students = f"{examination.of_teams:,} students whom a team serves otherwise than its scopes say"
+            lines.append(f"{examination.district}: team_student: {students}{outcome}")
+        if not examination.is_out_of_step:
             lines.append(f"{examination.district}: every record has its student's schools.")
     return lines

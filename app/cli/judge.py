@@ -12,30 +12,19 @@ import orjson
 import typer
 
 from app.response.aimline import UnjudgeableSeries
+from app.response.rules.choose import RULES
 from app.response.rules.line import OfflineSeries, read_line
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.offline import Options, batch_of, judge_cohort
-from app.response.rules.rates import GRID, THRESHOLDS
+from app.response.rules.rates import GRID
 
 BAD_LINES = 3
 BOM = b"\xef\xbb\xbf"
 """The byte order mark that some programs write at the beginning of a text."""
 
 
-class RuleName(StrEnum):
-    """The decision rules, by the names that a playbook uses."""
-
-    MONITOR = "monitor"
-    FOUR_POINT = "four-point"
-    THREE_POINT = "three-point"
-    TREND = "trend"
-    THEIL_SEN = "theil-sen"
-    MEDIAN = "median"
-    DUAL_DISCREPANCY = "dual-discrepancy"
-    SLOPE_INTERVAL = "slope-interval"
-    EB_SLOPE = "eb-slope"
-    LEVEL_CHANGE = "level-change"
-    CRITERION = "criterion"
+RuleName = StrEnum("RuleName", {name.upper(): name for name in RULES})  # type: ignore[misc]  # made at run time
+"""The decision rules, by the names that a playbook uses."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command()
     def judge(
-        rule: Annotated[RuleName, typer.Option(help="The rule to judge by.")] = RuleName.MONITOR,
+        rule: Annotated[RuleName, typer.Option(help="The rule to judge by.")] = RuleName("monitor"),
         far: Annotated[
             float | None,
             typer.Option(
@@ -69,9 +58,9 @@ def add_to(app: typer.Typer) -> None:
         """Judges series: JSON Lines on standard input, verdicts as JSON Lines on standard output.
 
         Lines of one cohort must be adjacent. An invalid line is reported on standard error; the others are judged,
-        and the exit code is 3.
+        and the exit code is 3. docs/response.md describes the rules.
         """
-        if far is not None and rule.value not in THRESHOLDS:
+        if far is not None and RULES[rule.value].thresholds is None:
             raise typer.BadParameter(f"The rule {rule.value} has no table of rates; leave out --far.")
         options = Options(rule.value, far, every_week, not no_form_adjustment, adaptive)
         source: Iterable[bytes] = sys.stdin.buffer

@@ -56,6 +56,9 @@ def add_to(app: typer.Typer) -> None:
         slug: Annotated[str, typer.Argument(help="A short name: a–z, 0–9 and hyphens.")],
         name: Annotated[str, typer.Option(help="The district's full name.")] = "",
         time_zone: Annotated[str, typer.Option(help="An IANA time zone, such as America/Chicago.")] = "UTC",
+        sandbox: Annotated[
+            bool, typer.Option("--sandbox", help="For trials: POST /v1/test-clock can move the district's day.")
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
         """Creates a district with the default playbook."""
@@ -64,7 +67,9 @@ def add_to(app: typer.Typer) -> None:
             try:
                 await find_district(engine, slug)
             except NotFound:
-                district_id = await open_district(engine, settings.keyring, slug, name or slug, time_zone)
+                district_id = await open_district(
+                    engine, settings.keyring, slug, name or slug, time_zone, is_sandbox=sandbox
+                )
                 return ids.format_id("district", district_id)
             raise Conflict(f"The district {slug} exists already.", code="district.taken")
 

@@ -25,6 +25,7 @@ from app.cli.sync import ALREADY_RUNNING, USAGE, sync_app
 from app.core import ids
 from app.core.errors import AimlineError, Invalid
 from app.core.page import keyset
+from app.core.plural import pluralize
 from app.settings import Settings
 from app.sis.engine.report import Report
 from app.sis.port import AlreadyRunning
@@ -84,7 +85,7 @@ def add_to(app: typer.Typer) -> None:
             chosen = await quarantine.find_rows(work, run_id, row) if row else None
             return await quarantine.acknowledge_rows(work, run_id, chosen)
 
-        print(f"{_read(district, mark):,} rows are acknowledged.")
+        print(f"{pluralize(_read(district, mark), 'row is', 'rows are')} acknowledged.")
 
     @sync_app.command("approve")
     def approve(

@@ -75,14 +75,14 @@ from typing import Annotated
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
 from app.events.catalogue import @NOUN_RECORDED, NewEvent
 from app.events.outbox import record
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.roster.student_lock import lock_student
 from app.@room.@noun.models import @Noun
 from app.@room.@noun.rules import violations_of
@@ -106,7 +106,7 @@ async def record_@noun(work: Work, new: New@Noun) -> @Noun:
     violations = Violations(input_violations(new))
     with violations:
         student = await lock_student(work, new.student, "/student")
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     with violations:
         day = new.recorded_on or today
         violations.add(violations_of(day, today))

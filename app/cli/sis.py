@@ -22,6 +22,7 @@ from app.cli.scope_options import ExcludeUsers, Schools, UnusableOption, read_sc
 from app.core import ids
 from app.core.address import Allowed
 from app.core.errors import AimlineError, Invalid, NotFound
+from app.core.plural import pluralize
 from app.settings import Settings
 from app.sis.runs import queries
 from app.sis.scheduler.retention import erase_person
@@ -217,7 +218,7 @@ def _forget(sis: typer.Typer) -> None:
                 raise NotFound("person")
             return await erase_person(work, row)
 
-        print(f"{_run(district, operation):,} rows are no longer kept as they were.")
+        print(f"{pluralize(_run(district, operation), 'row is', 'rows are')} no longer kept as before.")
 
 
 def _alerts(sis: typer.Typer) -> None:

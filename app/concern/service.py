@@ -9,7 +9,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.concern.rules import next_state
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
@@ -25,7 +25,7 @@ from app.events.catalogue import (
 )
 from app.events.outbox import record
 from app.playbook.lookup import locate_area, secured_code
-from app.roster.lookup import resolve_actor, zone_of
+from app.roster.lookup import resolve_actor, today_of
 from app.roster.student_lock import lock_student, lock_student_of
 
 
@@ -70,7 +70,7 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
         student = await lock_student(work, new.student, "/student")
     with violations:
         area = await locate_area(work, new.area, "/area")
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     with violations:
         if new.raised_on is not None and new.raised_on > today:
             raise Invalid([Violation("/raised_on", "concern.in_the_future", "A concern is raised today or before.")])

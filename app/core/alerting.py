@@ -8,6 +8,7 @@ import asyncio
 import smtplib
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
@@ -73,7 +74,7 @@ def _send(server: MailServer, message: EmailMessage) -> None:
         connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT, context=tls)
     else:
         connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT)
-    with connection:
+    try:
         connection.ehlo()
         if server.scheme == "smtp" and (server.user or connection.has_extn("starttls")):
             connection.starttls(context=tls)
@@ -82,6 +83,11 @@ def _send(server: MailServer, message: EmailMessage) -> None:
         refused = connection.send_message(message)
         if refused:
             raise smtplib.SMTPRecipientsRefused(refused)
+    finally:
+        # A fault at the end would hide the first one, or repeat a message that was accepted.
+        with suppress(OSError, smtplib.SMTPException):
+            connection.quit()
+        connection.close()
 
 
 async def post_to_chat(url: str, allowed: Allowed, text: str) -> None:

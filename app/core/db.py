@@ -4,7 +4,10 @@
 quarter of the throughput.
 """
 
+import asyncio
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, cast
 from uuid import UUID
@@ -105,6 +108,8 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
         pool_size=pool_size,
         max_overflow=pool_size * (OVERFLOW - 1),
         pool_timeout=timeouts.connect,
+        # The connection that was used last is used next: its process has the plans and pages at hand.
+        pool_use_lifo=True,
         # A parameter may be a child's name: it must not reach a log through an exception.
         hide_parameters=True,
         json_serializer=lambda value: orjson.dumps(value, default=str).decode(),
@@ -167,6 +172,24 @@ async def set_binding(connection: AsyncConnection, statement: str) -> BoundConne
         raise Misuse("This engine's connections cannot be bound.")
     driver.bind(statement)
     return driver
+
+
+@asynccontextmanager
+async def bound_connection(
+    engine: AsyncEngine, statement: str
+) -> AsyncIterator[tuple[AsyncConnection, BoundConnection]]:
+    """Takes a connection from the pool for the block, and sets the binding statement of its transaction.
+
+    After a failure it goes back in a task of its own, as SQLAlchemy does, because its transaction is rolled back then,
+    which a cancellation must not interrupt. After a commit nothing is sent, so that no task is needed.
+    """
+    connection = await engine.connect()
+    try:
+        yield connection, await set_binding(connection, statement)
+    except BaseException:
+        await asyncio.shield(asyncio.create_task(connection.close()))
+        raise
+    await connection.close()
 
 
 CONNECTION_ERRORS = (

@@ -6,12 +6,11 @@ does not change. This module makes no decision about a student.
 
 from datetime import date
 
-from sqlalchemy import Date, Text, and_, cast, func, select
+from sqlalchemy import Text, and_, cast, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.overdue import remind_unanswered_concerns
-from app.core.clock import today_in
 from app.decision.models import Decision
 from app.events.catalogue import DECISION_OVERDUE
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
@@ -24,7 +23,7 @@ from app.response.upkeep.overdue import (
     remind_supports_not_started,
 )
 from app.roster.calendar import days_of_instruction
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.roster.models import Person
 from app.roster.student_lock import skip_busy_students
 from app.support.models import Support
@@ -36,8 +35,7 @@ async def send_overdue_reminders(work: Work) -> int:
     """Sends every reminder that is due and was not sent before, at most a thousand of each type. Returns the number of
     reminders.
     """
-    days, zone = await reminder_days(work), await zone_of(work)
-    today = today_in(zone)
+    days, today = await reminder_days(work), await today_of(work)
     sent = await expire_alerts(work, today) + await remind_reviews_due(work, today)
     if days["concern_unanswered"]:
         sent += await remind_unanswered_concerns(work, days["concern_unanswered"], today)
@@ -46,18 +44,17 @@ async def send_overdue_reminders(work: Work) -> int:
     if days["score_overdue"]:
         sent += await remind_overdue_scores(work, days["score_overdue"], today)
     if days["decision_overdue"]:
-        sent += await remind_overdue_decisions(work, days["decision_overdue"], today, zone)
+        sent += await remind_overdue_decisions(work, days["decision_overdue"], today)
     return sent
 
 
 @needs(Can.JUDGE)
-async def remind_overdue_decisions(work: Work, days: int, today: date, zone: str) -> int:
+async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
     """Sends a reminder for each student who stopped responding to a support at least `days` days of instruction ago, if
     no team has recorded a decision since.
 
     Returns the number of reminders.
     """
-    since = cast(func.timezone(zone, ResponseState.since), Date)
     mark = cast(ResponseState.since, Text)
     decided = select(Decision.id).where(
         Decision.district_id == work.district_id,
@@ -77,7 +74,7 @@ async def remind_overdue_decisions(work: Work, days: int, today: date, zone: str
             ResponseState.state.in_(("off_track", "not_responding")),
             Person.removed_at.is_(None),
             ~decided.exists(),
-            days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,
+            days_of_instruction(work.district_id, Support.school_ids, ResponseState.since_on, today) >= days,
             select_unsent(work, DECISION_OVERDUE, Support.id, mark),
         )
         .order_by(Support.id)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
@@ -32,7 +32,7 @@ from app.events.outbox import record
 from app.playbook.lookup import locate_level, measure_by_id, published
 from app.response import service as response
 from app.response.models import ResponseState, VerdictRow
-from app.roster.lookup import locate_student, resolve_actor, zone_of
+from app.roster.lookup import locate_student, resolve_actor, today_of
 from app.roster.student_lock import lock_student
 from app.support.changes.intensity import Intensity, PhaseVerb, changed
 from app.support.lookup import current_phase, level_rank, lock_support
@@ -87,7 +87,7 @@ async def decide(work: Work, new: NewDecision) -> Decision:
     A change of plan begins a new phase, and an exit ends the support.
     """
     violations = Violations([*input_violations(new), *kind_violations(new)])
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     decision = Decision(district_id=work.district_id, id=new_id(), decided_on=today)
     with violations:
         if new.decided_on is not None and new.decided_on > today:

@@ -129,6 +129,14 @@ DECISION_OVERDUE = _type(
 STUDENT_ENTERED = _type("student.entered", "student", "A student entered a school.", "school")
 STUDENT_LEFT = _type("student.left", "student", "A student left a school.", "school")
 STUDENT_RETURNED = _type("student.returned", "student", "A student came back to a school.", "school")
+TEAM_FORMED = _type("team.formed", "team", "A team was formed.")
+TEAM_ARCHIVED = _type("team.archived", "team", "A team was archived: it serves nobody any more.")
+TEAM_MEMBERS_CHANGED = _type(
+    "team.members_changed", "team", "A person joined or left a team, or has another role in it."
+)
+TEAM_STUDENTS_CHANGED = _type(
+    "team.students_changed", "team", "A team serves other students, by a command or because the roster changed."
+)
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.", counts=True)
 SYNC_HELD = _type("sync.held", "run", "A sync was held: everything is as it was.", counts=True)
 SYNC_FAILED = _type("sync.failed", "run", "A sync failed: everything is as it was.", counts=True)
@@ -177,6 +185,10 @@ CATALOGUE: dict[str, EventType] = {
         STUDENT_ENTERED,
         STUDENT_LEFT,
         STUDENT_RETURNED,
+        TEAM_FORMED,
+        TEAM_ARCHIVED,
+        TEAM_MEMBERS_CHANGED,
+        TEAM_STUDENTS_CHANGED,
         SYNC_APPLIED,
         SYNC_HELD,
         SYNC_FAILED,

@@ -12,6 +12,7 @@ OLDEST = 1
 """The payload version for readers that request none. It stays the same, so that the payloads of /v1 never change."""
 _PATHS = {
     "student": "students",
+    "team": "teams",
     "concern": "concerns",
     "support": "supports",
     "decision": "decisions",

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
@@ -23,7 +23,7 @@ from app.evidence.latest import find_last_scores
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import ScorePurpose, violations_of
 from app.playbook.lookup import measure_by_id
-from app.roster.lookup import resolve_actor, zone_of
+from app.roster.lookup import resolve_actor, today_of
 from app.roster.student_lock import lock_student_of
 
 KEPT_COLUMNS = ("taken_on", "attempt", "purpose", "value", "form", "removed_at")
@@ -84,7 +84,7 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Amend
     after = {name: changed.get(name, getattr(score, name)) for name in KEPT_COLUMNS}
     checked = {name: after[name] for name in known if name in after}
     of_measure = {name: getattr(measure, name) for name in ("lowest", "highest", "forms")}
-    violations.add(violations_of(checked | of_measure | {"today": today_in(await zone_of(work))}, ""))
+    violations.add(violations_of(checked | of_measure | {"today": await today_of(work)}, ""))
     if {"taken_on", "attempt"} & changed.keys():
         violations.add(await _violations_of_key(work, score, after))
     violations.refuse()

@@ -20,7 +20,7 @@ from sqlalchemy import any_, cast, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
@@ -32,7 +32,7 @@ from app.evidence.models import Score
 from app.evidence.rules import MAX_BATCH, ScorePurpose, find_contradictions, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
-from app.roster.lookup import IdList, locate_staff_by_name, zone_of
+from app.roster.lookup import IdList, locate_staff_by_name, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_students_by_name
 
@@ -135,7 +135,7 @@ async def record_scores(
 
 
 async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
-    batch = _ScoreBatch(today_in(await zone_of(work)), work.principal.client_id)
+    batch = _ScoreBatch(await today_of(work), work.principal.client_id)
     batch.students = await lock_students_by_name(work, readable(new, "student"))
     given_by = [name for name in readable(new, "given_by") if name is not None]
     batch.staff = await locate_staff_by_name(work, given_by) if given_by else {}

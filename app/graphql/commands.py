@@ -20,9 +20,15 @@ from app.graphql.types import camel
 from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 KEY: Final = "idempotencyKey"
-VERSIONED: Final = frozenset({"concern", "support", "session", "score", "endpoint", "source", "measure"})
+VERSIONED: Final = frozenset(
+    {"team", "team_member", "team_scope", "concern", "support", "session", "score", "endpoint", "source", "measure"}
+)
 """The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""
 OTHER_SUBJECTS: Final = {
+    "add_team_member": "team",
+    "add_team_scope": "team",
+    "change_team_role": "team_member",
+    "end_team_membership": "team_member",
     "decide": "support",
     "record_sessions": "support",
     "rotate_secret": "endpoint",

@@ -31,7 +31,7 @@ from app.graphql.types import NEEDS, with_permissions
 from app.requests.origins import Origins
 from app.requests.preconditions import ExpectedVersion
 from app.resources.run import Answer
-from app.roster.caseload import bound_to_person
+from app.team.caseload import bound_to_person
 
 ACT_FOR = "Aimline-Act-For"
 P = ParamSpec("P")

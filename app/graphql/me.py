@@ -1,5 +1,6 @@
 """Defines the query `me`, which returns information about the caller."""
 
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
@@ -10,6 +11,7 @@ from app.core import ids
 from app.graphql.door import Info
 from app.graphql.types import NEEDS
 from app.requests.caller import describe_caller
+from app.roster.lookup import read_today
 
 
 @strawberry.enum(description="Whose records a caller can see.")
@@ -30,6 +32,7 @@ class Me:
     district_id: strawberry.ID
     district_name: str
     time_zone: str = strawberry.field(description="The IANA time zone in which the district's days begin.")
+    today: date = strawberry.field(description="The district's day, by its time zone or by a sandbox's test clock.")
     person_id: strawberry.ID | None = strawberry.field(description="The person for whom the request acts, if any.")
     reach: Reach
     school_ids: list[strawberry.ID] = strawberry.field(
@@ -56,6 +59,7 @@ async def read_caller(info: Info) -> Me:
         district_id=strawberry.ID(ids.format_id("district", caller.district.district_id)),
         district_name=caller.district.name,
         time_zone=caller.district.time_zone,
+        today=await read_today(info.context.work),
         person_id=None if person_id is None else strawberry.ID(ids.format_id("person", person_id)),
         reach=Reach(caller.reach.value),
         school_ids=[strawberry.ID(ids.format_id("org", school)) for school in caller.school_ids],

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
@@ -24,7 +24,7 @@ from app.group.models import Group, GroupMember
 from app.group.rules import GroupState
 from app.playbook.lookup import level_by_id
 from app.response import service as response
-from app.roster.lookup import find_row, zone_of
+from app.roster.lookup import find_row, today_of
 from app.roster.models import Org
 from app.roster.references import parse
 from app.roster.student_lock import lock_student, lock_students, lock_students_by_name
@@ -93,7 +93,7 @@ async def join_group(
 ) -> Group:
     """Plans a support like those of the group for another student, who is a member from its first day on."""
     group = await _lock_group(work, group_id)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     from_on = max(on or max(today, group.starts_on), group.starts_on)
     level = await level_by_id(work, group.level_id)
     support = await response.plan_support(work, _support_of(group, member, from_on, level.rank))
@@ -241,7 +241,7 @@ async def _open_members(work: Work, group: Group, student_id: UUID | None = None
 
 
 async def _end_memberships(work: Work, members: Sequence[GroupMember], on: date | None) -> date:
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     day = on or today
     if day > today:
         raise Invalid([Violation("/on", "group.in_the_future", "A membership ends today or before.")])

@@ -15,14 +15,14 @@ from sqlalchemy import and_, any_, cast, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.group.inputs import Attendance, NewGroupSession
 from app.group.models import Group, GroupMember, GroupSession
 from app.group.rules import Presence, delivered_to, lesson_of
 from app.response import service as response
-from app.roster.lookup import IdList, people_by_name, zone_of
+from app.roster.lookup import IdList, people_by_name, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_students
 from app.support.models import Session, Support
@@ -123,7 +123,7 @@ async def _load_batch(work: Work, group_id: UUID, new: Sequence[NewGroupSession]
     )
     return _Batch(
         group,
-        today_in(await zone_of(work)),
+        await today_of(work),
         members,
         await people_by_name(work, names, students=True) if names else {},
         stored,

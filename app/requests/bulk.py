@@ -118,11 +118,18 @@ async def _with_found(
 
 
 async def run_each(
-    work: Work, command: Callable[[Any], Awaitable[Any]], items: Sequence[Any], positions: Sequence[int], at: str
+    work: Work,
+    command: Callable[[Any], Awaitable[Any]],
+    items: Sequence[Any],
+    positions: Sequence[int],
+    at: str,
+    row_kind: str | None = None,
 ) -> list[ItemResult]:
     """Runs a command of one item for each item, in a savepoint each, so that a refused item undoes nothing else.
 
-    The students of all items are locked at the first item, in one order, as `Work.named_subjects` describes.
+    `row_kind` is the kind of the row to which all items belong: if that row does not exist, the request is refused, and
+    not each item. The students of all items are locked at the first item, in one order, as `Work.named_subjects`
+    describes.
     """
     work.named_subjects |= frozenset(name for item in items for name in _texts(item) if len(name) <= MAX_NAME_LENGTH)
     results: list[ItemResult] = []
@@ -136,7 +143,7 @@ async def run_each(
         except Unread:
             results.append(ItemResult(ItemOutcome.REFUSED))
         except (NotFound, Conflict, Gone, Forbidden) as error:
-            if error.code == "permission.missing":
+            if error.code == "permission.missing" or (isinstance(error, NotFound) and error.kind == row_kind):
                 raise
             results.append(ItemResult(ItemOutcome.REFUSED, violations=(_of_item(error, pointer),)))
     return results

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ from app.access.permission import Can
 from app.access.work import Work
 from app.core.inputs import CommandInputs, command_inputs
 from app.events.catalogue import EventType
-from app.requests.bulk import ItemResult, run_bulk, run_each
+from app.requests.bulk import ItemOutcome, ItemResult, run_bulk, run_each
 from app.resources.values import Value
 
 PARAMETER = re.compile(r"\{(\w+)\}")
@@ -124,7 +124,9 @@ async def run_items(
 
     async def run(chosen: Sequence[Any], positions: Sequence[int]) -> list[ItemResult]:
         if command.inputs.items is None:
-            return await run_each(work, partial(command.function, work, *arguments), chosen, positions, at)
+            run_one, row_kind = partial(command.function, work, *arguments), (*command.path, None)[0]
+            results = await run_each(work, run_one, chosen, positions, at, row_kind)
+            return [_single(command, result) for result in results]
         results = await command.function(work, *arguments, chosen, at=at, positions=positions, **named)
         return [
             ItemResult(each.outcome, each if command.row is None else command.row(each), each.violations)
@@ -133,3 +135,12 @@ async def run_items(
 
     most = int(command.bulk or 0)
     return await run_bulk(work, run, items, at, most=most, atomic=atomic, dry_run=dry_run)
+
+
+def _single(command: Command, result: ItemResult) -> ItemResult:
+    """Returns the result of a command of one item with the row in it, and says whether the row was there already."""
+    if result.row is None:
+        return result
+    was_there = command.created is not None and not command.created(result.row)
+    outcome = ItemOutcome.UNCHANGED if was_there else result.outcome
+    return replace(result, outcome=outcome, row=result.row if command.row is None else command.row(result.row))

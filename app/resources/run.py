@@ -126,7 +126,7 @@ async def _fetch(
     parameters = tuple(caller_values[name] for name in plan.parameters)
     if (explanations := open_explanations()) is not None:
         text = await needs(*plan.requires)(plan_of)(work, plan.sql, parameters)
-        explanations.append(Explanation(plan.sql, text, plan.requires, disclosed_kinds(catalog, roots)))
+        explanations.append(Explanation(plan.sql, parameters, text, plan.requires, disclosed_kinds(catalog, roots)))
         return [None if root.denied is not None else NULL for root in plan.roots]
     row = await needs(*plan.requires)(_execute)(work, plan.sql, parameters)
     columns = iter(row)

@@ -13,6 +13,6 @@ REACH: BindParameter[Any] = bindparam("reach", type_=Text(), required=False)
 SCHOOLS: BindParameter[Any] = bindparam("schools", type_=ARRAY(Uuid()), required=False)
 """The schools of a caller who may see the students of some schools only."""
 STUDENTS: BindParameter[Any] = bindparam("students", type_=ARRAY(Uuid()), required=False)
-"""The students of a caller who may see a caseload only."""
+"""The students whom the caller sees by name: a caseload, or beside schools, the students of teams elsewhere."""
 OPENS: BindParameter[Any] = bindparam("opens", type_=ARRAY(Text()), required=False)
 """The codes of the secured areas that the caller may access."""

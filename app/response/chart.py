@@ -16,7 +16,7 @@ from uuid import UUID
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import monday_of, today_in
+from app.core.clock import monday_of
 from app.core.errors import Conflict
 from app.evidence.models import Score
 from app.evidence.queries import scores_of
@@ -27,7 +27,7 @@ from app.response.axis import Axis, Break
 from app.response.models import VerdictRow
 from app.response.queries import verdicts_now
 from app.roster.calendar import weeks_off
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.support.dosage import DosageWeek
 from app.support.models import Phase, Support
 from app.support.queries import dosage_between, phases_of
@@ -142,7 +142,7 @@ async def picture_of(work: Work, support_id: UUID) -> Picture:
         for score in (await scores_of(work, [support.student_id]))[support.student_id]
         if score.measure_id == support.measure_id
     ]
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     first = phases[0].begins_on - BASELINE_SHOWN
     last = max(today, *(phase.goal_on for phase in phases), *(score.taken_on for score in scores))
     off = await weeks_off(work, support.school_ids, first, last)

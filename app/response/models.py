@@ -65,7 +65,8 @@ class VerdictRow(AboutStudent, Base):
 
 
 class ResponseState(AboutStudent, Base):
-    """The present state of a support: its current verdict, and the time since which it has this state.
+    """The present state of a support: its current verdict, and the time and the district's day since which it has this
+    state.
 
     * `alert_id`: the verdict whose alert is active.
     * `memory`: the alert state, in the form of `alerts.Memory`.
@@ -79,6 +80,7 @@ class ResponseState(AboutStudent, Base):
     state: Mapped[str]
     kind: Mapped[str | None]
     since: Mapped[datetime]
+    since_on: Mapped[date]
     alert_id: Mapped[UUID | None]
     memory: Mapped[dict[str, Any]]
     settled_on: Mapped[date | None]

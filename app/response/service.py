@@ -23,6 +23,7 @@ from app.response.judging import finalize
 from app.response.judging.close import close_alerts
 from app.response.judging.judge import JudgingMode, JudgingOutcome, judge_selected
 from app.response.judging.load import SeriesSelection
+from app.roster.lookup import moved_day_of
 from app.support import service as supports
 from app.support import session as sessions
 from app.support.changes.intensity import PhaseVerb
@@ -214,7 +215,7 @@ async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[
         chunk = pairs[begin : begin + JUDGED_AT_ONCE]
         outcome = await judge_many(work, chunk, quiet=quiet)
         touched = [(*pair, day) for pair in chunk for day in days[pair]]
-        weeks |= finalize.weeks_to_finalize(outcome.loaded, touched)
+        weeks |= finalize.weeks_to_finalize(outcome.loaded, touched, await moved_day_of(work))
     # All weeks are scheduled together, so that they are locked in the order that every command uses.
     await finalize.schedule_weeks(work, weeks, quiet=quiet)
 

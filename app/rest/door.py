@@ -24,7 +24,7 @@ from app.requests.origins import Origins
 from app.rest.problem import MEDIA_TYPE
 from app.rest.repetition import Replayed, find_stored_response
 from app.rest.versions import expect_versions, writes
-from app.roster.caseload import bound_to_person
+from app.team.caseload import bound_to_person
 
 oauth2 = OAuth2(
     flows={

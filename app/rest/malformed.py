@@ -33,7 +33,7 @@ def lenient(model: type[Input]) -> Any:
 
 def errors_of(error: ValidationError) -> tuple[Mapping[str, Any], ...]:
     """Returns the errors without the values that were sent."""
-    return tuple(cast(Any, error.errors(include_url=False, include_context=False, include_input=False)))
+    return tuple(cast(Any, error.errors(include_url=False, include_context=True, include_input=False)))
 
 
 def _keep(model: type[Input], sent: Any, validate: ValidatorFunctionWrapHandler) -> Any:

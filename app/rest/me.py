@@ -3,6 +3,7 @@
 It is written by hand, because the caller is not a resource of the district.
 """
 
+from datetime import date
 from typing import Literal
 
 from fastapi import APIRouter, Request
@@ -14,6 +15,7 @@ from app.requests.caller import describe_caller
 from app.rest.door import OpenWork, Services, requires
 from app.rest.pages import Shape
 from app.rest.route import Route
+from app.roster.lookup import read_today
 
 router = APIRouter(prefix="/v1", tags=["me"], route_class=Route)
 
@@ -31,6 +33,7 @@ class Me(Shape):
     client: Named = Field(description="The client whose token this is.")
     district: Named = Field(description="The district that the token is for.")
     time_zone: str = Field(description="The IANA time zone in which the district's days begin.")
+    today: date = Field(description="The district's day, by its time zone or by a sandbox's test clock.")
     person: str | None = Field(description="The person for whom the request acts, if it names one.")
     reach: Literal["district", "schools", "caseload"] = Field(
         description="The part of the district whose records the caller can see."
@@ -56,6 +59,7 @@ async def get_me(work: OpenWork, request: Request) -> Me:
         ),
         district=Named(id=ids.format_id("district", caller.district.district_id), name=caller.district.name),
         time_zone=caller.district.time_zone,
+        today=await read_today(work),
         person=None if caller.person_id is None else ids.format_id("person", caller.person_id),
         reach=caller.reach.value,
         schools=[ids.format_id("org", school) for school in caller.school_ids],

@@ -36,6 +36,7 @@ from app.core.errors import (
 from app.core.fault_report import describe_fault
 from app.core.metrics import REFUSALS
 from app.rest.problem_types import PROBLEM_TYPES, address_of
+from app.rest.violation_words import words_of
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[AimlineError], int] = {
@@ -161,9 +162,8 @@ async def _shape(request: Request, error: Exception) -> JSONResponse:
 
 def violation_of(error: Mapping[str, Any], place: Sequence[int | str]) -> Violation:
     """Returns an error of pydantic as a violation at a place of the request."""
-    # The message names types and limits only; the submitted value is in another field, which is not passed on.
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
-    return Violation(pointer, f"shape.{error['type']}", f"{error['msg']}.")
+    return Violation(pointer, f"shape.{error['type']}", words_of(error))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -119,11 +119,22 @@ PROBLEM_TYPES = {
     "support.suspended": ProblemType(
         409, "The support is suspended", "Wait until the student is back, or end the support."
     ),
+    "team.archived": ProblemType(409, "The team is archived", "Form a new team."),
+    "team.member_already": ProblemType(409, "The person is a member already", READ_AGAIN),
+    "team.membership_ended": ProblemType(409, "The membership has ended", "Add the person again."),
+    "team.out_of_reach": ProblemType(
+        403, "The team is out of reach", "Use a client or person with the reach of the team's school, or the district."
+    ),
+    "team.scope_ended": ProblemType(409, "The scope has ended", "Have the team serve these students again."),
+    "team.serves_already": ProblemType(409, "The team serves them already", READ_AGAIN),
     "unauthenticated": ProblemType(401, "Who is asking?", "Send a Bearer token of /oauth/token."),
     "upload.busy": ProblemType(429, "Two uploads are being received", WAIT),
     "variables.too_deep": ProblemType(400, "The variables are too deep", SMALLER),
     "variables.too_large": ProblemType(400, "The variables are too large", SMALLER),
     "streams.too_many": ProblemType(429, "Too many streams", WAIT),
+    "test_clock.missing": ProblemType(
+        409, "This district has no test clock", "Use a sandbox district, made by `aimline district create --sandbox`."
+    ),
     "version.mismatch": ProblemType(412, "The row has changed", READ_AGAIN),
     "version.required": ProblemType(428, "Name the version", "Send If-Match with the ETag that you have read."),
     "webhook.reach": ProblemType(403, "An endpoint belongs to a client", "Send the request without Aimline-Act-For."),

@@ -50,9 +50,9 @@ def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> An
         try:
             validated += validate(pairs[begin : begin + PART])
         except ValidationError as error:
-            for violation in error.errors(include_url=False, include_context=False):
+            for violation in error.errors(include_url=False):
                 index, *path = violation["loc"]
-                cause = PydanticCustomError(violation["type"], violation["msg"])
+                cause = PydanticCustomError(violation["type"], violation["msg"], violation.get("ctx"))
                 errors.append(InitErrorDetails(type=cause, loc=(begin + int(index), *path), input=violation["input"]))
         if len(errors) > MAX_VIOLATIONS:
             break

@@ -22,6 +22,7 @@ from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource
 from app.support.resource import HandoverResource, PhaseResource, SupportResource
+from app.team.resource import TeamMemberResource, TeamResource, TeamScopeResource, TeamStudentResource
 from app.webhooks.resource import AttemptResource, DeliveryResource, EndpointResource
 
 SERVED: tuple[ResourceType, ...] = (
@@ -33,6 +34,10 @@ SERVED: tuple[ResourceType, ...] = (
     StaffResource,
     EnrollmentResource,
     DemographicsResource,
+    TeamResource,
+    TeamMemberResource,
+    TeamScopeResource,
+    TeamStudentResource,
     ResultResource,
     AssessmentResultResource,
     LineItemResource,
@@ -70,6 +75,7 @@ LISTS = (
     ("schools", "list_schools", "roster"),
     ("classes", "list_classes", "roster"),
     ("breaks", "list_breaks", "roster"),
+    ("teams", "list_teams", "teams"),
     ("areas", "list_areas", "playbook"),
     ("levels", "list_levels", "playbook"),
     ("measures", "list_measures", "playbook"),
@@ -90,6 +96,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (StaffResource, "staff/{person}", "get_staff", "roster"),
     (SchoolResource, "schools/{school}", "get_school", "roster"),
     (ClassResource, "classes/{class_}", "get_class", "roster"),
+    (TeamResource, "teams/{team}", "get_team", "teams"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
     (SupportResource, "supports/{support}", "get_support", "supports"),
     (GroupResource, "groups/{group}", "get_group", "supports"),
@@ -112,6 +119,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
         "list_assessment_results_of_student",
         "grades",
     ),
+    (TeamResource, "students", "teams/{team}/students", "list_students_of_team", "teams"),
     (ClassResource, "line_items", "classes/{class_}/line-items", "list_line_items", "grades"),
     (GroupResource, "sessions", "groups/{group}/sessions", "list_group_sessions", "sessions"),
     (SupportResource, "sessions", "supports/{support}/sessions", "list_sessions", "sessions"),
@@ -134,7 +142,11 @@ TAGS = {
     "sessions": "sessions",
     "sis-sources": "sync",
     "supports": "supports",
+    "team-members": "teams",
+    "team-scopes": "teams",
+    "teams": "teams",
     "sync-runs": "sync",
+    "test-clock": "me",
     "webhook-endpoints": "webhooks",
 }
 """The tag of a command: that of the last part of its path that is here."""

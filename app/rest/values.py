@@ -12,13 +12,16 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from pydantic import AwareDatetime, BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from app.rest.violation_words import BOOLEAN, INSTANT, NUMBER, WHOLE
+from app.rest.violation_words import DAY as DAY_WORDS
+
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 DETAILS = {
-    date: "Give a day as YYYY-MM-DD, without a time",
-    datetime: "Give an instant as a text, such as 2026-01-05T08:30:00Z",
-    bool: "Give true or false",
-    int: "Give a whole number",
-    float: "Give a number",
+    date: DAY_WORDS,
+    datetime: INSTANT,
+    bool: BOOLEAN,
+    int: WHOLE,
+    float: NUMBER,
 }
 CODES = {date: "day", datetime: "instant", bool: "boolean", int: "number", float: "number"}
 

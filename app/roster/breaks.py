@@ -20,7 +20,7 @@ from sqlalchemy import Date, Uuid, bindparam, or_, select, text
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.access.work import Work, needs
-from app.core.clock import monday_of, now, today_in
+from app.core.clock import monday_of, now
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Forbidden, Invalid, NotFound, Violation
 from app.core.ids import new_id
@@ -28,7 +28,7 @@ from app.core.inputs import About
 from app.core.page import Keyset, Page
 from app.core.text import Text
 from app.core.violations import Violations, broken_rules, input_violations
-from app.roster.lookup import find_row, page_by_id, zone_of
+from app.roster.lookup import find_row, page_by_id, today_of
 from app.roster.models import Org, SchoolBreak
 from app.roster.references import parse
 
@@ -183,7 +183,7 @@ async def _lock_breaks(work: Work) -> None:
 async def _validate(work: Work, new: NewBreak) -> UUID | None:
     """Returns the id of the break's school, or None for the whole district; raises `Invalid` with every violation."""
     violations = Violations(input_violations(new))
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     violations.add(broken_rules((_near_today, _ends_in_time), new, today))
     school_id: UUID | None = None
     with violations:

@@ -46,7 +46,12 @@ def by_school(model: type[ListedBySchool]) -> Filter[UUID]:
     return replace(of_students, narrow=False, schools=model)
 
 
-def of_school(column: SQLCoreOperations[UUID]) -> Filter[UUID]:
+def of_staff(condition: Callable[[UUID], Any], *, name: str, description: str) -> Filter[UUID]:
+    """Returns a filter by a member of staff. `condition` takes the person's id, and returns the SQL condition."""
+    return replace(_by_row(STAFF, condition, description), name=name)
+
+
+def of_school(column: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None]) -> Filter[UUID]:
     """Returns a filter by school that accepts a row if the column refers to the school."""
     return _by_row(SCHOOL, lambda school_id: column == school_id, f"Only rows of this school: {NAMED}.")
 

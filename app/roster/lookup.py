@@ -5,6 +5,8 @@ Opens no database session.
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import date
+from functools import partial
 from typing import Any, TypeVar
 from typing import cast as cast_type
 from uuid import UUID
@@ -15,9 +17,10 @@ from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.listing import ListedBySchool, page_of_schools
-from app.access.models import District
+from app.access.models import District, TestClock
 from app.access.principal import Reach
 from app.access.work import Work
+from app.core.clock import today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
 from app.roster.models import AboutStudent, ExternalId, FromSource, Person, Source
@@ -37,6 +40,17 @@ def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnEleme
     if work.principal.reach is not Reach.CASELOAD:
         return true()
     return column == any_(cast(list(work.principal.students), IdList))
+
+
+def named_students(work: Work, model: Any) -> ColumnElement[bool] | None:
+    """Returns the condition that a row of a list by schools is about a student of another school, whom the principal
+    sees through a team, or None for a principal who sees nobody so.
+    """
+    if not work.principal.names_students:
+        return None
+    column = Person.id if model is Person else model.student_id
+    named: ColumnElement[bool] = column == any_(cast(list(work.principal.students), IdList))
+    return named
 
 
 async def locate_student(work: Work, name: str, pointer: str | None = None) -> Person:
@@ -102,13 +116,45 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
 
 async def zone_of(work: Work) -> str:
     """Returns the district's time zone by its IANA name. It is read at most once in each unit of work."""
-    cache: dict[str, str] = work.db.info
-    if "zone" not in cache:
-        zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
-        if zone is None:
+    zone, _ = await _clock_of(work)
+    return zone
+
+
+async def today_of(work: Work) -> date:
+    """Returns the district's day: today in its time zone, or the day to which a sandbox's test clock was moved."""
+    zone, moved_to = await _clock_of(work)
+    return moved_to or today_in(zone)
+
+
+async def read_today(work: Work) -> date:
+    """Returns the district's day to a caller of any permission."""
+    return await work.run_step(partial(today_of, work))
+
+
+async def moved_day_of(work: Work) -> date | None:
+    """Returns the day to which a sandbox's test clock was moved, or None for a district that keeps the real day."""
+    _, moved_to = await _clock_of(work)
+    return moved_to
+
+
+def forget_clock(work: Work) -> None:
+    """Makes this unit of work read the test clock again, which has been moved."""
+    work.db.info.pop("clock", None)
+
+
+async def _clock_of(work: Work) -> tuple[str, date | None]:
+    cache: dict[str, tuple[str, date | None]] = work.db.info
+    if "clock" not in cache:
+        query = (
+            select(District.time_zone, TestClock.today)
+            .outerjoin(TestClock, TestClock.district_id == work.district_id)
+            .where(District.district_id == work.district_id)
+        )
+        row = (await work.db.execute(query)).one_or_none()
+        if row is None:
             raise NotFound("district")
-        cache["zone"] = zone
-    return cache["zone"]
+        cache["clock"] = row.time_zone, row.today
+    return cache["clock"]
 
 
 async def rows_of_students(
@@ -145,7 +191,7 @@ async def page_by_id(
         query = query.where(column > keyset.after_id())
     if schools is not None:
         model = cast_type(type[ListedBySchool], column.class_)
-        query = page_of_schools(query, model, (column,), schools, keyset.limit + 1)
+        query = page_of_schools(query, model, (column,), schools, keyset.limit + 1, named_students(work, model))
     rows = (await work.db.scalars(query.order_by(column).limit(keyset.limit + 1))).all()
     return keyset.cut(rows, lambda row: (str(row.id),))
 

@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, find_row, locate_staff, locate_student, page_by_id, within_reach
+from app.roster.lookup import IdList, find_row, locate_staff, locate_student, named_students, page_by_id, within_reach
 from app.roster.models import (
     Demographics,
     Enrollment,
@@ -156,6 +156,7 @@ async def _by_name(
         person_id = keyset.after_id(2)
         query = query.where(tuple_(*order) > tuple_(str(keyset.after[0]), str(keyset.after[1]), person_id))
     if schools is not None:
-        query = page_of_schools(query, Person, order, schools, keyset.limit + 1)
+        named = named_students(work, Person)
+        query = page_of_schools(query, Person, order, schools, keyset.limit + 1, named)
     rows = (await work.db.scalars(query.order_by(*order).limit(keyset.limit + 1))).all()
     return keyset.cut(rows, lambda person: (person.family_name, person.given_name, str(person.id)))

@@ -23,15 +23,15 @@ from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.disk_space import is_database_full, is_full
 from app.core.errors import Conflict, NotFound, StorageFull
 from app.core.ids import new_id
 from app.events.outbox import record_of_students
 from app.group.movers import leave_groups_of_movers
-from app.response.upkeep.roster_changes import follow_roster
-from app.roster.lookup import zone_of
+from app.response.upkeep.roster_changes import follow_roster as follow_roster_with_supports
+from app.roster.lookup import today_of
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
@@ -72,6 +72,7 @@ from app.sis.port import (
     SourceRefused,
 )
 from app.sis.rules import RunState
+from app.team.students import follow_roster
 
 ROSTER_CSV, SCORES_CSV = "oneroster-csv", "scores-csv"
 WHOLE = SourceScope()  # all schools and all users
@@ -320,8 +321,9 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
-    emit, follow = partial(record_of_students, work), partial(_follow_supports, work)
-    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), emit, follow)
+    emit, supports = partial(record_of_students, work), partial(_follow_supports, work)
+    teams = partial(follow_roster, work)
+    return Stage(driver, work.district_id, source_id, run_id, now(), await today_of(work), emit, supports, teams)
 
 
 async def clear_stage(stage: Stage) -> None:
@@ -341,5 +343,5 @@ async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, rep
 
 async def _follow_supports(work: Work, support_ids: Collection[UUID], moved: Collection[UUID], today: date) -> None:
     """Changes supports as their students and leads changed, and ends the memberships of movers in groups."""
-    await follow_roster(work, support_ids, moved, today)
+    await follow_roster_with_supports(work, support_ids, moved, today)
     await leave_groups_of_movers(work, moved, today)

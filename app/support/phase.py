@@ -10,13 +10,12 @@ from uuid import UUID
 from sqlalchemy import ARRAY, DateTime, cast, func, update
 
 from app.access.work import Work
-from app.core.clock import today_in
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
 from app.events.catalogue import EventType, NewEvent
 from app.evidence.queries import last_values
 from app.evidence.rules import baseline_of
-from app.roster.lookup import IdList, zone_of
+from app.roster.lookup import IdList, today_of
 from app.support.lookup import current_phase
 from app.support.models import Phase, Support
 from app.support.rules import unexpected_review, violations_of_review
@@ -61,7 +60,7 @@ async def set_review(work: Work, support: Support, review_on: date) -> None:
     passed.
     """
     phase = await current_phase(work, support)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     if support.measure_id is not None:
         raise Invalid([unexpected_review()])
     plan = {"begins_on": max(phase.begins_on, today), "review_on": review_on}

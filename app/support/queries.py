@@ -10,10 +10,9 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.concern.queries import ConcernFilter, select_concerns
-from app.core.clock import today_in
 from app.core.errors import Malformed, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, page_by_id, rows_of_students, zone_of
+from app.roster.lookup import IdList, page_by_id, rows_of_students, today_of
 from app.roster.models import Person
 from app.support.dosage import Dosage, combine_dosages
 from app.support.lookup import DosageWindow, dosages_of
@@ -184,7 +183,7 @@ async def _dosages(
     work: Work, supports: Sequence[Support], since: date | None, until: date | None
 ) -> dict[UUID, Dosage]:
     phases = await phases_of(work, [row.id for row in supports])
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     last = today if until is None else min(until, today)
     firsts = {
         row.id: max(phases[row.id][-1].begins_on if since is None else since, phases[row.id][0].begins_on)

@@ -10,7 +10,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core import ids
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
@@ -33,8 +33,7 @@ from app.playbook.lookup import (
     secured_code,
 )
 from app.playbook.models import Area, Measure
-from app.roster.caseload import assign, release
-from app.roster.lookup import locate_staff, zone_of
+from app.roster.lookup import locate_staff, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
 from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between
@@ -54,6 +53,7 @@ from app.support.rules import (
     violations_of,
     violations_of_review,
 )
+from app.team.caseload import assign, release
 
 _PLANNED = ("begins_on", "baseline", "goal", "goal_on", "review_on", "minutes_per_session", "sessions_per_week")
 """The values of a phase that its plan states."""
@@ -73,7 +73,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
     concerns: list[Concern] = []
     areas: list[Area] = []
     with violations:
-        is_due = _is_due(new, today_in(await zone_of(work)))
+        is_due = _is_due(new, await today_of(work))
     with violations:
         check_follow_up(new)
     with violations:
@@ -173,7 +173,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
         await _refuse_other_start(work, phase, on)
     else:
         support.state = next_state(support.state, "start")
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     begins_on = on or min(support.starts_on, today)
     violations = Violations(day_violations(on, "/on"))
     with violations:
@@ -201,7 +201,7 @@ async def change_support(
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "change")
     last = await current_phase(work, support)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     measure = None if support.measure_id is None else await measure_by_id(work, support.measure_id)
     plan = _changed_plan(change, last)
     if measure is not None:
@@ -261,7 +261,7 @@ async def end_support(
     support = await lock_support(work, support_id)
     was_active, support.state = support.state == "active", next_state(support.state, "end")
     phase = await current_phase(work, support)
-    ends_on = on or today_in(await zone_of(work))
+    ends_on = on or await today_of(work)
     with violations:
         if was_active and ends_on < phase.begins_on:
             raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])

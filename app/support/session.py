@@ -18,13 +18,13 @@ from sqlalchemy import and_, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
 from app.core.text import Text
 from app.core.violations import KnownValues, Unread, Violations, input_violations, known_values, readable
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.support.lookup import lock_support
 from app.support.models import Phase, Session, SessionChange, Support
 from app.support.phase import student_columns
@@ -194,7 +194,7 @@ async def _load_batch(work: Work, support_id: UUID, new: Sequence[NewSession]) -
         .where(Session.district_id == work.district_id, or_(Session.support_id == support_id, has_external_id))
         .execution_options(populate_existing=True)
     )
-    return _SessionBatch(support, list(phases), today_in(await zone_of(work)), list(sessions))
+    return _SessionBatch(support, list(phases), await today_of(work), list(sessions))
 
 
 async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> RecordedSession:

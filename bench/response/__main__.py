@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from app.response.rules.rates import threshold_at
+from app.response.rules import choose
 from bench.response.classic import RULES
 from bench.response.figures import NAMES, Figures, figures, first_flag, threshold_for
 from bench.response.monitor import MonitorResults, calibration_error, kind_accuracy, odds_by_bin, run_monitor
@@ -104,8 +104,12 @@ def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]
         notes.append(f"{rule}: at the first flag {means}")
     watched = [(pair.watched, year) for pair, year in both if pair.watched is not None]
     if watched and rule == "monitor":
-        stated = [figures(first_flag(pair.statistic, threshold_at(rule, far)), year) for pair, year in both]
-        print(row(f"{rule}, as stated for {far:.2f}", f"{threshold_at(rule, far):.3f}", stated), flush=True)
+        stated = [
+            figures(first_flag(pair.statistic, choose.RULES[rule].threshold_at(far)), year) for pair, year in both
+        ]
+        print(
+            row(f"{rule}, as stated for {far:.2f}", f"{choose.RULES[rule].threshold_at(far):.3f}", stated), flush=True
+        )
         each = ", ".join(f"{run.value['FAR']:.3f}" for run in stated)
         notes.append(f"{rule}: FAR of each population at the stated threshold {each}")
         errors = [calibration_error(monitor, year) for monitor, year in watched]

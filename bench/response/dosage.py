@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from app.response.rules.choose import RULES
 from app.response.rules.monitor.panel import STOPPED
 from app.response.rules.monitor.rule import DOSAGE, MIN_DELIVERY_WEEKS
-from app.response.rules.rates import threshold_at
 from app.response.rules.series import DeliveredMinutes
 from bench.response.monitor import run_monitor
 from bench.response.world import RESPONDER, World, simulate
@@ -36,7 +36,7 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     students, weeks = watched.statistic.shape
     delivered = 30.0 * rng.binomial(3, DELIVERED, (students, weeks))
-    over = watched.statistic > threshold_at("monitor", 0.10)
+    over = watched.statistic > RULES["monitor"].threshold_at(0.10)
     flagged = over.any(axis=1)
     blamed = np.zeros(students, np.bool_)
     for student, week in np.argwhere(over):

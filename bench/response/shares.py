@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.response.rules.choose import RULES
 from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.rules.monitor.model import SLOW_SHARE, UNDER_SHARE, log_odds
 from app.response.rules.monitor.panel import STOPPED, judge_weeks
-from app.response.rules.rates import threshold_at
 from app.response.rules.wording import NAMED
 from bench.response.figures import figures
 from bench.response.monitor import FIRST_WEEK, binned_error, panel
@@ -64,7 +64,7 @@ def ends(judged: Population, year: Year, far: float = FAR, named: float = NAMED)
         "on pace": (1 - judged.under, year.rate >= g),
     }
     errors = {name: binned_error(stated[:, late], true[:, late]) for name, (stated, true) in shares.items()}
-    alarm = judged.statistic > threshold_at("monitor", far)
+    alarm = judged.statistic > RULES["monitor"].threshold_at(far)
     alarm[:, : FIRST_WEEK - 1] = False
     is_named = alarm & (judged.slow >= named)
     kinds = kind_shares(is_named, judged.stopped, year)

@@ -1,6 +1,5 @@
 """A process of the api over given settings, as `aimline serve` runs it, and clients of it over real HTTP."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from app.settings import Settings
-from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
+from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment, free_port
 
 
 @contextmanager
@@ -19,8 +18,7 @@ def served_api(
     settings: Settings, log: Path | None = None, **more: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Runs an api process, and yields it with its address; its log may go to a file."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
     with open(log or "/dev/null", "wb") as output:
         process = subprocess.Popen(
@@ -41,7 +39,7 @@ def client(address: str) -> httpx.Client:
 
 
 def _wait_until_live(caller: httpx.Client) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         with suppress(httpx.TransportError):
             assert caller.get("/health/live").is_success

@@ -166,7 +166,7 @@ async def _statuses(address: str, tokens: list[str]) -> list[int]:
 
 
 async def _until(address: str, tokens: list[str], expected: list[int]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while (statuses := await _statuses(address, tokens)) != expected:
         assert time.monotonic() < deadline, statuses
         await asyncio.sleep(0.1)

@@ -28,7 +28,7 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
     await plant(north)
     done = aimline(north.settings, *command, "--json")
     assert done.returncode == 3, done.stderr
-    result = {"district": slug, "out_of_step": {"concern": 1}, "repaired": False}
+    result = {"district": slug, "out_of_step": {"concern": 1}, "team_students_out_of_step": 0, "repaired": False}
     assert json.loads(done.stdout) == {"districts": [result]}
     done = aimline(north.settings, *command)
     assert (done.returncode, done.stdout) == (3, f"{slug}: concern: 1 with other schools than their student\n")
@@ -51,9 +51,15 @@ async def test_without_a_district_the_doctor_checks_all(north: Town, south: Town
 
     done = aimline(north.settings, "doctor", "--json")
     assert done.returncode == 3, done.stderr
+    unrepaired = {"team_students_out_of_step": 0, "repaired": False}
     assert of_towns(done.stdout) == {
-        north.slug: {"district": north.slug, "out_of_step": {}, "repaired": False},
-        south.slug: {"district": south.slug, "out_of_step": {"concern": 1}, "repaired": False},
+        north.slug: {"district": north.slug, "out_of_step": {}, **unrepaired},
+        south.slug: {
+            "district": south.slug,
+            "out_of_step": {"concern": 1},
+            "team_students_out_of_step": 0,
+            "repaired": False,
+        },
     }
     done = aimline(north.settings, "doctor", "--repair")
     assert done.returncode == 0, done.stderr

@@ -13,9 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import command_line
-from app.cli.judge import RuleName, judge_stream
-from app.response.rules.choose import RULES
-from app.response.rules.field.counts import GROWTH_RULES, LEVEL_RULES
+from app.cli.judge import judge_stream
+from app.response.rules.choose import FITTING, RULES
 from app.response.rules.offline import Options
 from bench.response.classic import RULES as BEYOND
 from bench.response.monitor import run_monitor
@@ -54,25 +53,25 @@ def judged(lines: Iterable[dict[str, Any]], options: Options) -> list[dict[str, 
 
 
 def test_every_rule_can_be_chosen() -> None:
-    """Every rule that a playbook can name can be used offline, also those for counts and criteria."""
-    assert {name.value for name in RuleName} == set(RULES)
-    assert set(RULES) == GROWTH_RULES | LEVEL_RULES
+    """The help of `aimline judge` names each declared rule, and each says when it flags a series."""
+    assert all(rule.description.endswith(".") for rule in RULES.values())
+    assert set(RULES) == FITTING["growth"] | FITTING["count"] | FITTING["criterion"]
 
 
-@pytest.mark.parametrize("rule", [name.value for name in RuleName])
+@pytest.mark.parametrize("rule", list(RULES))
 def test_a_flat_series_is_not_responding_by_every_rule_and_the_shape_is_as_stated(rule: str) -> None:
     result, (answer,) = run([line()], "--rule", rule)
     assert result.exit_code == 0
     assert (answer["id"], answer["week"], answer["state"], answer["kind"]) == ("s1", 12, "not_responding", "never")
     assert {"statistic", "threshold", "rate", "rate_low", "rate_high", "change_week", "because"} < set(answer)
-    if rule in LEVEL_RULES:
+    if rule in FITTING["count"]:
         return
     stated, (at_rate,) = run([line()], "--rule", rule, "--far", "0.10")
     assert stated.exit_code == 0
     assert at_rate["state"] in ("not_responding", "responding")
 
 
-@pytest.mark.parametrize("rule", sorted(LEVEL_RULES))
+@pytest.mark.parametrize("rule", sorted(FITTING["count"]))
 def test_a_line_with_a_goal_is_judged_by_level(rule: str) -> None:
     """A percentage has a goal and no rate; no slope is computed for it, and a rate of false alarms is refused."""
     values = [90, 90, 85, 90, 23, 28, 6]
@@ -155,7 +154,7 @@ def test_an_error_out_of_all_proportion_is_refused(changes: dict[str, Any]) -> N
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("rule", [name.value for name in RuleName])
+@pytest.mark.parametrize("rule", list(RULES))
 def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule: str) -> None:
     """A phase in its first week gets no verdict, however many scores it has."""
     first = [{"week": 0, "value": 30.0 + n} for n in range(9)]
@@ -164,10 +163,10 @@ def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule: str) -> None:
         assert {answer["state"] for answer in answers if answer["week"] < 9} == {"insufficient_data"}
 
 
-@pytest.mark.parametrize("rule", [name.value for name in RuleName if name is not RuleName.MONITOR])
+@pytest.mark.parametrize("rule", [name for name in RULES if name != "monitor"])
 def test_only_the_monitor_asks_for_more_than_a_score_a_week(rule: str) -> None:
     """Only the monitor requests more than one score a week."""
-    for options in ((),) if rule in LEVEL_RULES else ((), ("--far", "0.10")):
+    for options in ((),) if rule in FITTING["count"] else ((), ("--far", "0.10")):
         answers = run([line()], "--rule", rule, "--adaptive", "--every-week", *options)[1]
         assert {answer["probe"] for answer in answers} == {1}
 

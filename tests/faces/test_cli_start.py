@@ -1,7 +1,6 @@
 """Tests that a command loads only its own modules, and opens a database only if it needs one."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from typer.main import get_command
 from app.cli import COMMANDS, command_line, overview
 from app.core.log import FIELDS
 from app.settings import Settings
-from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
+from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment, free_port
 
 
 def _summaries(app: Typer) -> dict[str, str]:
@@ -55,8 +54,7 @@ def _loaded_by(program: str) -> set[str]:
 
 def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
     """Every api process logs JSON lines, without values in faults."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--workers", "2"]
     serving = subprocess.Popen(
         command, cwd=REPOSITORY, env=environment(settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

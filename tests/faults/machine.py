@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,12 +27,12 @@ from app.core.crypto import generate_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
-from tests.processes import TRUSTS_NOBODY, environment
+from tests.processes import TRUSTS_NOBODY, environment, free_port
 from tests.warm import Warm
 
 # Not synchronous_commit: a server that is killed would lose what it had said was committed, and nobody could be blamed.
 FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "100"}
-PATIENCE = 60.0  # seconds for a process to come to a point
+PATIENCE = 120.0  # seconds for a process to come to a point
 
 LOADED = ("app", "app.worker")  # modules that a process has loaded already, and is forked for
 
@@ -127,8 +126,7 @@ class Machine:
 
     async def serve(self) -> tuple[Process, str]:
         """Starts the api on a free port; the process and its address once it answers."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         process, address = self.start("app", "serve", "--port", str(port)), f"http://127.0.0.1:{port}"
         until = time.monotonic() + PATIENCE
         async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY) as client:

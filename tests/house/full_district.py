@@ -39,6 +39,9 @@ from app.support.models import Support
 from app.support.queries import phases_of
 from app.support.service import NewSupport
 from app.support.session import NewSession, SessionAmendment, amend_session, record_sessions
+from app.team.rules import TeamPurpose
+from app.team.scopes import NewTeamScope, add_team_scope
+from app.team.service import NewTeam, NewTeamMember, add_team_member, form_team
 from app.webhooks.deliver import dispatch
 from app.webhooks.queries import deliveries
 from app.webhooks.service import NewEndpoint, register_endpoint
@@ -87,6 +90,7 @@ async def fill_district(town: Town) -> FullDistrict:
     ):
         district.note(name, "concern", (await _concern(district, student, state)).id)
     district.note("secured concern", "concern", (await _concern(district, "amy", "raised", "sel")).id)
+    await _teams(district)
     await _supports(district)
     await _sessions(district)
     await _groups(district)
@@ -298,6 +302,27 @@ async def _sessions(district: FullDistrict) -> None:
                 await amend_session(
                     work, taken[0].id, SessionAmendment(delivered_minutes=20, lost_because="no_provider")
                 )
+
+
+async def _teams(district: FullDistrict) -> None:
+    """Teams of which the aide is a member; one serves cy, whom the aide does not see otherwise."""
+    town = district.town
+    aide, cy = NewTeamMember("sis:sis:aide-1"), NewTeamScope(student=district.shown["cy"])
+    for name, of_school in (("team", True), ("team to archive", False), ("team to leave", True)):
+        async with town.unit() as work:
+            school = district.shown["org"] if of_school else None
+            team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.GRADE, school))
+            district.note(name, "team", team.id)
+            member = (await add_team_member(work, team.id, aide)).row
+            scope = (await add_team_scope(work, team.id, cy)).row
+            district.note(f"membership of {name}", "team_member", member.id)
+            district.note(f"scope of {name}", "team_scope", scope.id)
+    async with town.unit() as work:
+        later = NewTeamMember("sis:sis:teacher-1", from_on=BEGINS + timedelta(weeks=30))
+        await add_team_member(work, ids.parse_id("team", district.shown["team to leave"]), later)
+    district.shown["membership"] = district.shown["membership of team"]
+    district.shown["membership to end"] = district.shown["membership of team to leave"]
+    district.shown["scope to end"] = district.shown["scope of team to leave"]
 
 
 async def _breaks(district: FullDistrict) -> None:

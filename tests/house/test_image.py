@@ -1,7 +1,12 @@
 """Tests that the container image is built from pinned inputs that the repository names."""
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 DOCKERFILE = (Path(__file__).parents[2] / "Dockerfile").read_text()
 
@@ -17,3 +22,19 @@ def test_base_images_are_pinned_by_digest() -> None:
 def test_dependencies_are_installed_by_hash() -> None:
     """An index that is changed cannot put another package into the image."""
     assert "--require-hashes --no-deps -r /tmp/requirements.lock" in DOCKERFILE
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("serve --port 8000", 1), ("worker", 0), ("sync run screening --district lakeside", 0)]
+)
+def test_only_the_api_is_asked_for_its_health(command: str, code: int, tmp_path: Path) -> None:
+    """A sync in a container of its own is not unhealthy because it has no port."""
+    check = re.search(r"^ {4}CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    assert check is not None
+    program: str = json.loads(check[1])[2]
+    assert "/proc/1/cmdline" in program
+    running = tmp_path / "cmdline"
+    running.write_bytes("\0".join(["python", "-m", "app", *command.split()]).encode())
+    program = program.replace("/proc/1/cmdline", str(running)).replace(":8000/", ":1/")
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert ended.returncode == code, ended.stderr

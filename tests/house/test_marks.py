@@ -30,6 +30,8 @@ from app.roster.models import NEVER_AT, Person
 from app.roster.references import Reference
 from app.support.lookup import DosageWindow
 from app.support.models import Phase, Support
+from app.team.models import Team
+from app.team.students import Only
 from tests.house.source import functions, imported, marked, modules, takes_work, touches_the_session
 from tests.town import Town
 
@@ -44,6 +46,8 @@ WITHIN = {
     "app.roster.calendar": "reads school weeks for reads and commands of every room",
     "app.roster.student_lock": "locks students for commands of every room",
     "app.roster.latest": "saves by what students are sorted, for the commands of the rooms above",
+    "app.team.lookup": "locks teams, and counts their changes, for the commands of its room",
+    "app.team.students": "writes the students of teams for the commands of its room; a sync's function is marked",
     "app.evidence.latest": "finds the last scores for the commands of its room",
     "app.playbook.lookup": "finds playbook rows for commands of every room",
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
@@ -178,6 +182,8 @@ FIT = {
     ),
     "Measure": Measure(direction="up", lowest=0.0, highest=100.0),
     "Area": Area(secured=False, parent_id=UUID(int=3)),
+    "Team": Team(version=1),
+    "Only": Only(),
     "Keyset": keyset(UUID(int=1), "any", {}, None, None),
     "Select[Any]": select(Score),
     "InstrumentedAttribute[UUID]": Score.id,

@@ -4,12 +4,10 @@ import asyncio
 import fcntl
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -23,6 +21,7 @@ from app.core.embedded import EmbeddedPostgres
 from app.sandbox.database import recreate_database
 from app.sandbox.discovery import FILE, LOCK, published
 from app.settings import Settings
+from tests.playground import Playground
 from tests.processes import TRUSTS_NOBODY, environment, warm
 from tests.town import Town
 
@@ -150,44 +149,7 @@ async def _tables_after(url: str, statement: str) -> list[str]:
         await connection.close()
 
 
-class _Playground:
-    """A running `dev.py run`, with its output."""
-
-    def __init__(self, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "app.sandbox.playground", "--port", "0", "--folder", str(folder)],
-            cwd=REPO,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.printed = ""
-        watch = threading.Timer(600, self._process.kill)
-        watch.start()
-        for line in self._process.stdout:
-            self.printed += line
-            if "Ctrl-C stops it" in line:
-                break
-        watch.cancel()
-
-    def named(self, pattern: str) -> str:
-        """Returns the value in the printed lines that matches a pattern."""
-        match = re.search(pattern, self.printed)
-        assert match is not None, self.printed[-3000:]
-        return match[1]
-
-    def end(self, number: int) -> int:
-        """Sends a signal and returns the exit code."""
-        self._process.send_signal(number)
-        assert self._process.stdout is not None
-        with self._process.stdout as rest:
-            rest.read()
-        return self._process.wait(60)
-
-
-def _token(playground: _Playground) -> str:
+def _token(playground: Playground) -> str:
     credentials = (playground.named(r"client id +(\S+)"), playground.named(r"client secret +(\S+)"))
     with httpx.Client(trust_env=False, verify=TRUSTS_NOBODY, base_url=playground.named(r"serves at (\S+)\. ")) as http:
         answer = http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=credentials)
@@ -204,7 +166,7 @@ def _token(playground: _Playground) -> str:
 @pytest.mark.long
 def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) -> None:
     """A playground that was killed keeps its district and client, and an orderly end leaves no file."""
-    first = _Playground(tmp_path)
+    first = Playground(tmp_path)
     client = _token(first)
     assert "A caseload to look at" in first.printed
     first.end(signal.SIGKILL)
@@ -213,7 +175,7 @@ def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) ->
     content = json.loads(saved.read_text())
     earlier = date.fromisoformat(content["data_until"]) - timedelta(days=15)
     saved.write_text(json.dumps(content | {"data_until": earlier.isoformat()}))
-    repeated = _Playground(tmp_path)
+    repeated = Playground(tmp_path)
     assert "The district demo is as you left it" in repeated.printed
     assert int(repeated.named(r"(\d+) scores since")) > 20
     assert _token(repeated) == client

@@ -20,12 +20,13 @@ from tests.house.test_stranger_graphql import reads
 from tests.house.walk import Operation, operations, own_request
 from tests.town import found_town
 
-ABOUT = re.compile(r"(?:stu|con|sup|pha|sit|sco|ver|dec)_[0-9a-hjkmnp-tv-z]{26}")
+ABOUT = re.compile(r"(?:stu|con|sup|pha|ses|sco|ver|dec)_[0-9a-hjkmnp-tv-z]{26}")
 NO_STUDENTS = {
     **dict.fromkeys(("list_staff", "list_schools", "list_classes"), "staff and places are seen by all of the district"),
     **dict.fromkeys(("list_areas", "list_levels", "list_measures"), "the playbook is the district's"),
     "list_line_items": "what a class works on is no student's",
     "list_event_types": "a catalogue",
+    "list_teams": "a team and its members are no students",
     "list_calibrations": "estimates over many series",
     **dict.fromkeys(("list_endpoints", "list_deliveries"), "endpoints are a client's; people have none"),
     "list_consumers": "as endpoints",
@@ -97,7 +98,7 @@ async def owned(district: FullDistrict, settings: Settings) -> dict[str, str]:
 
 REACHES = [
     ("teacher", {"amy"}),
-    ("aide", set()),
+    ("aide", {"cy"}),
     ("other_teacher", {"cy"}),
     ("administrator", {"amy", "ben"}),
 ]

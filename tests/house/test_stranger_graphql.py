@@ -32,7 +32,10 @@ from tests.house.full_district import FullDistrict, ids_of, rows_of, spellings
 from tests.house.walk import Unwalkable, leaks
 from tests.house.walk_knows import DECLARED, FIELDS, LEFT_OUT, LISTED, OWN_FIELDS, OWN_ROW, PATHS, REFERENCES, VALUES
 
-ROWS = ("student", "person", "org", "class", "concern", "support", "phase", "session", "score", "verdict", "decision")
+ROWS = (
+    *("student", "person", "org", "class", "team", "concern", "support", "phase", "session", "score", "verdict"),
+    "decision",
+)
 """The rows for which `node` is called, by their names in the district, with their types."""
 TYPES = {"student": "Student", "person": "Staff", "org": "School", "class": "Class"}
 NAMED_OTHERWISE = {"school": "org", "sisSource": "source", "syncRun": "run", "webhookEndpoint": "endpoint"}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.settings import Settings
-from tests.processes import REPOSITORY, environment
+from tests.processes import REPOSITORY, environment, free_port
 
 PAGE = REPOSITORY / "docs" / "deploy.md"
 PATIENCE = 60.0
@@ -72,16 +72,10 @@ def block(language: str) -> str:
     return str(text)
 
 
-def free_port() -> int:
-    """Returns a free port of loopback."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
-
-
-def certify(folder: Path) -> tuple[Path, Path]:
-    """A certificate for `localhost` that signs itself, and its key."""
+def certify(folder: Path, host: str = "localhost") -> tuple[Path, Path]:
+    """A certificate for a host that signs itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     today = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -91,7 +85,7 @@ def certify(folder: Path) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(today - timedelta(days=1))
         .not_valid_after(today + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

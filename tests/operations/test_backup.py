@@ -115,7 +115,7 @@ async def test_an_interrupted_backup_leaves_nothing(source: Installation, tmp_pa
             process = await asyncio.create_subprocess_exec(
                 *command, cwd=REPOSITORY, env=environment(source.settings), stderr=asyncio.subprocess.PIPE
             )
-            for _ in range(600):
+            for _ in range(1200):
                 if any(name.endswith(".partial") for name in _names(tmp_path)):
                     break
                 await asyncio.sleep(0.1)

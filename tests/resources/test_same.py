@@ -33,9 +33,9 @@ from app.resources.declare import declaration
 from app.resources.run import read, resolve_filters
 from app.resources.select import GRAPHQL_STYLE, ListRoot, RowRoot
 from app.response.service import record_sessions
-from app.roster.caseload import bound_to_person
 from app.roster.models import Org, Person
 from app.support.session import NewSession
+from app.team.caseload import bound_to_person
 from tests.faces.graphql_face import here
 from tests.faces.test_graphql_read import in_the_loop
 from tests.resources.reads import SDL, Draw, Read, shown

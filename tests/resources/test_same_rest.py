@@ -20,8 +20,8 @@ from app.resources.declare import Resource, declaration
 from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
 from app.resources.run import read
 from app.resources.select import REST_STYLE, ListRoot, Next, Page, Pick, Picks, Root, RowRoot, Rows
-from app.roster.caseload import bound_to_person
 from app.support.delivery import SessionChangeResource
+from app.team.caseload import bound_to_person
 from tests.faces.rest_town import Caller, caller
 from tests.house.full_district import fill_district
 from tests.resources.test_same import normal

@@ -160,7 +160,10 @@ async def test_a_decision_that_nobody_made_is_told(north: Town) -> None:
     support = await _plan(north, YEAR_BEGINS, start=True)
     for week in range(1, 11):
         await _score(north, YEAR_BEGINS + timedelta(weeks=week), 41.0)
-    state = "UPDATE response_state SET state = 'not_responding', since = now() - :days * interval '1 day' "
+    state = (
+        "UPDATE response_state SET state = 'not_responding', since = now() - :days * interval '1 day', "
+        "since_on = (now() - :days * interval '1 day')::date "
+    )
     of = "WHERE district_id = :district AND support_id = :id"
     await _write(north, state + of, days=13, id=support.id)
     await _round(north)

@@ -16,9 +16,9 @@ from app.group.models import Group, GroupMember
 from app.group.rules import Delivered, Presence, delivered_to, initials, lesson_of
 from app.group.service import end_group, form_group, join_group, leave_group
 from app.group.sessions import RecordedGroupSession, record_group_sessions
-from app.roster.caseload import bound_to_person
 from app.support.models import Session, Support
 from app.support.queries import dosage_between
+from app.team.caseload import bound_to_person
 from tests.rooms.test_loop import BEGINS, stu
 from tests.rooms.test_support_starts import types_of
 from tests.rooms.verdict_town import classmates

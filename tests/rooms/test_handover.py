@@ -15,12 +15,12 @@ from app.core.errors import Conflict, Invalid
 from app.decision.service import NewDecision, decide
 from app.response.queries import verdicts_now
 from app.response.service import change_support, end_support, plan_support, record_scores
-from app.roster.caseload import acting_person
 from app.support.changes.handover import NewHandover, NewHandovers, hand_over_support, hand_over_supports
 from app.support.models import Handover, Support
 from app.support.queries import phases_of
 from app.support.queries import support as read_support
 from app.support.service import SupportChange
+from app.team.caseload import acting_person
 from tests.rooms.test_loop import BEGINS, RISES, support_for, weekly
 from tests.rooms.test_support_starts import types_of
 from tests.town import Town

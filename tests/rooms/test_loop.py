@@ -20,10 +20,10 @@ from app.events.feed import events_after
 from app.evidence.service import NewScore
 from app.response.queries import verdicts_now
 from app.response.service import change_support, record_scores, start_support
-from app.roster.caseload import bound_to_person
 from app.support.models import Support
 from app.support.queries import phases_of, unserved_concerns
 from app.support.service import NewSupport, SupportChange, plan_support
+from app.team.caseload import bound_to_person
 from tests.town import ALL_SCOPES, YEAR_BEGINS, Town, by_four_points
 
 BEGINS = YEAR_BEGINS + timedelta(weeks=2)

@@ -13,7 +13,6 @@ from app.core.page import keyset
 from app.response import service as judged
 from app.response.queries import verdicts_now
 from app.response.service import change_support, record_scores, start_support
-from app.roster.caseload import bound_to_person
 from app.roster.models import SchoolWeek
 from app.support.dosage import Dosage
 from app.support.lookup import DosageWindow, dosages_of
@@ -28,6 +27,7 @@ from app.support.session import (
     record_sessions,
     remove_session,
 )
+from app.team.caseload import bound_to_person
 from tests.rooms.test_loop import BEGINS, RISES, STALLS, served, support_for, weekly
 from tests.town import ALL_SCOPES, Town
 

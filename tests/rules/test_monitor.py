@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.response.rules.choose import judge
+from app.response.rules.choose import RULES, judge
 from app.response.rules.monitor.filters import posterior
 from app.response.rules.monitor.forms import Cohorts, Paths, form_effects
 from app.response.rules.monitor.model import NODES, Array, Prior, normal_cdf
 from app.response.rules.monitor.panel import Panel, judge_panel, judge_weeks, starting_level
-from app.response.rules.rates import GRID, THRESHOLDS, threshold_at
+from app.response.rules.rates import GRID
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 from app.response.rules.verdict import NonresponseKind, State
 from bench.response.figures import figures, first_flag
@@ -152,7 +152,7 @@ def test_a_hard_passage_for_everyone_is_nobodys_stall() -> None:
 
 def test_a_group_that_stalls_as_a_whole_is_not_explained_away() -> None:
     year = simulate(World(growth=(1.8, 0.2), stopping=1.0, stops=(10, 10)), 500, 5)
-    flags = first_flag(run_monitor(year).statistic, threshold_at("monitor", 0.10))
+    flags = first_flag(run_monitor(year).statistic, RULES["monitor"].threshold_at(0.10))
     assert figures(flags, year).value["S10"] > 0.3
 
 
@@ -178,7 +178,7 @@ def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
 def test_the_stated_rate_holds_in_a_small_population() -> None:
     """The stated false-alarm rate holds for 2,000 students of another seed."""
     year = simulate(World(), 2000, 99)
-    watched, threshold = run_monitor(year), threshold_at("monitor", 0.10)
+    watched, threshold = run_monitor(year), RULES["monitor"].threshold_at(0.10)
     value = figures(first_flag(watched.statistic, threshold), year).value
     assert value["FAR"] < 0.14
     assert value["N12"] > 0.72
@@ -256,8 +256,8 @@ def test_one_wild_score_counts_for_no_more_than_three_standard_errors() -> None:
 
 
 def test_thresholds_fall_as_the_stated_rate_rises() -> None:
-    for rule, table in THRESHOLDS.items():
+    for rule, table in ((rule, rule.thresholds) for rule in RULES.values() if rule.thresholds is not None):
         assert len(table) == len(GRID)
         assert list(table) == sorted(table, reverse=True)
-        assert threshold_at(rule, 0.075) == pytest.approx((table[2] + table[3]) / 2, abs=1e-3)
-        assert threshold_at(rule, 0.001) == table[0]
+        assert rule.threshold_at(0.075) == pytest.approx((table[2] + table[3]) / 2, abs=1e-3)
+        assert rule.threshold_at(0.001) == table[0]

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from app.response.rules.choose import RULES, UnusableRule, judge, rule_named
-from app.response.rules.field.counts import FITTING
+from app.response.rules.choose import FITTING, RULES, judge, rule_named
+from app.response.rules.rule import UnusableRule
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import NonresponseKind, State
 

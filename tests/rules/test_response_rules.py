@@ -9,9 +9,8 @@ from typing import Any, Literal
 import pytest
 
 from app.response.aimline import Aimline, UnjudgeableSeries
-from app.response.rules.choose import RULES, UnusableRule, judge
-from app.response.rules.field.counts import GROWTH_RULES
-from app.response.rules.rates import HOLDS_BADLY
+from app.response.rules.choose import FITTING, RULES, judge
+from app.response.rules.rule import UnusableRule
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import Finding, NonresponseKind, State
 from tests.rules.verdict_bytes import canonical_bytes
@@ -105,7 +104,8 @@ def test_a_score_on_the_line_is_neither_below_nor_above() -> None:
     """A score on the line counts as neither below nor above, even if floats cannot represent the line."""
     on = Series(tuple(Observation(t, 0.3 + 0.1 * t) for t in range(1, 10)), 0.3, 0.3 + 0.1 * 30, 30)
     for rule in RULES:
-        if rule in GROWTH_RULES - {"eb-slope", "monitor"}:  # one shrinks to a prior below the line, one needs a SEM
+        # One shrinks to a prior below the line, and one needs a SEM.
+        if rule in FITTING["growth"] - {"eb-slope", "monitor"}:
             assert judge(rule, on).state is State.RESPONDING
     verdict = find("four-point", on)
     assert verdict.because[0].values == {"better": 0, "first_week": 6, "last_week": 9, "on": 4, "worse": 0}
@@ -229,4 +229,4 @@ def test_a_verdict_says_the_false_alarm_rate_of_its_rule_where_it_was_measured()
     assert judge("four-point", scores, {"k": 5}).stated_far is None
     assert "stated_far" not in judge("four-point", scores, {"k": 5}).as_json()
     assert judge("monitor", replace(scores, sem=4.0), {"far_percent": 5}).stated_far == 0.05
-    assert set(HOLDS_BADLY) == set(RULES)
+    assert all(rule.holds_badly for rule in RULES.values())

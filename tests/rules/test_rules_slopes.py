@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from app.response.aimline import UnjudgeableSeries
-from app.response.rules.choose import RULES, UnusableRule, judge
+from app.response.rules.choose import RULES, judge
 from app.response.rules.field.slopes import residual_error, theil_sen
+from app.response.rules.rule import UnusableRule
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import NonresponseKind, State
 

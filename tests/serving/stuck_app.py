@@ -1,6 +1,7 @@
-"""The product's app with an additional route that blocks the event loop for ever."""
+"""The product's app with an additional route that blocks the event loop for ever, and names its process before."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 
@@ -18,6 +19,7 @@ def create() -> Any:
 
     @app.get("/stick")
     async def stick() -> Any:
+        Path(os.environ["STUCK_FILE"]).write_text(f"{os.getpid()}\n")  # noqa: ASYNC240  # it blocks the loop anyway
         while True:
             pass
 

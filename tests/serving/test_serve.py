@@ -24,8 +24,7 @@ from app.cli.serve import check_certificate
 from app.core.errors import AimlineError
 from app.settings import Settings
 from tests.faces.rest_town import caller
-from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
-from tests.serving.test_processes import free_port
+from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment, free_port
 from tests.town import Town
 
 pytestmark = pytest.mark.long

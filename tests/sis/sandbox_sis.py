@@ -38,7 +38,7 @@ def running(*arguments: str, origin: Warm | None = None) -> Iterator[str]:
             assert address.startswith("http://127.0.0.1:"), "the sandbox SIS did not start"
             yield address
     finally:
-        forks.wait(pid, within=20)
+        forks.wait(pid, within=60)
 
 
 def signed_in(address: str, scope: str = ALL) -> httpx.Client:

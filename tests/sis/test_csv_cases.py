@@ -30,7 +30,7 @@ READ: dict[str, tuple[Change, str]] = {
     "midnight": (lambda zip_: zip_.change("enrollments", "2026-08-20", "2026-08-20T00:00:00Z"), ""),
     "spaces": (
         lambda zip_: zip_.change("users", "U002,", "U002 ,").change("enrollments", "U003,", " U003 ,"),
-        "1 rows have blanks around a sourcedId",
+        "1 row has blanks around a sourcedId",
     ),
     "null": (
         lambda zip_: zip_.change(
@@ -81,9 +81,9 @@ async def test_a_row_in_another_form_is_the_same_row(north: Town, tmp_path: Path
 
 
 TEXTS: dict[str, tuple[str, str, str]] = {
-    "a stray quote": ('Al "Bo" X', 'Al "Bo" X', "1 rows have stray or backslash-escaped quotes"),
+    "a stray quote": ('Al "Bo" X', 'Al "Bo" X', "1 row has stray or backslash-escaped quotes"),
     "an escaped quote": (r'"Al \"Bo\" X"', 'Al "Bo" X', "the first is row 2"),
-    "a NUL": ("Nul\0l", "Nul\ufffdl", "1 NUL characters are replaced"),
+    "a NUL": ("Nul\0l", "Nul\ufffdl", "1 NUL character is replaced"),
     "a name that is Null": ("Null", "Null", ""),
     "a name that is NULL": ("NULL", "NULL", ""),
 }

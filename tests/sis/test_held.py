@@ -171,3 +171,4 @@ async def test_the_worker_carries_out_what_was_approved(north: Town, tmp_path: P
     async with asyncio.timeout(120):
         while (await _state(north))[0][0] != "applied":
             await execute_answered_runs(north.worker_engine, north.settings.keyring, north.district_id)
+            await asyncio.sleep(0.05)

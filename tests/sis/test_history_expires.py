@@ -132,7 +132,7 @@ async def test_an_operator_erases_a_person(north: Town, tmp_path: Path) -> None:
     run_id = await _changed(north, tmp_path, "New")
     shown = ids.format_id("student", await row_id(north, "person", "s3"))
     done = await asyncio.to_thread(aimline, north.settings, "sis", "forget", shown, "--district", north.slug)
-    assert (done.returncode, done.stdout) == (0, "2 rows are no longer kept as they were.\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "2 rows are no longer kept as before.\n"), done.stderr
     assert await _kept(north, run_id) == (3, 1)
     wrong = await asyncio.to_thread(
         aimline, north.settings, "sis", "forget", ids.format_id("run", run_id), "--district", north.slug

@@ -97,7 +97,7 @@ async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> No
     assert await _living(north) == before
     warnings = " ".join(narrowed.warnings)
     assert f", {STUDENTS // 2 + 1} people, {STUDENTS // 2 + 1} enrollments" in warnings
-    assert "users.csv: 1 new or changed rows are left out" in warnings
+    assert "users.csv: 1 new or changed row is left out" in warnings
     # The other school vanishes from the delivery altogether, as a vendor does who restricts its own export.
     export.rows["users"] = [row for row in export.rows["users"] if row["orgSourcedIds"] != "south"]
     user_ids = {row["sourcedId"] for row in export.rows["users"]}

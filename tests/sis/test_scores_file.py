@@ -136,6 +136,7 @@ async def test_each_bad_row_waits_at_its_place(north: Town, tmp_path: Path) -> N
         ({"measure": ""}, "measure", "value.missing"),
         ({"date": "09/09/2026"}, "date", "date.malformed"),
         ({"date": "2199-01-01"}, "date", "score.in_the_future"),
+        ({"date": "1999-12-31"}, "date", "date.too_early"),
         ({"date": ""}, "date", "value.missing"),
         ({"value": "forty"}, "value", "number.malformed"),
         ({"value": "NaN"}, "value", "number.malformed"),

@@ -19,7 +19,6 @@ from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
 from app.response.service import change_support, plan_support, record_scores, record_sessions
-from app.roster.caseload import bound_to_person
 from app.sis.runs.undo import undo
 from app.support.changes.handover import NewHandovers, hand_over_supports
 from app.support.models import Support
@@ -27,6 +26,7 @@ from app.support.queries import dosage_between, unserved_concerns
 from app.support.queries import support as read_support
 from app.support.service import NewSupport, SupportChange
 from app.support.session import NewSession
+from app.team.caseload import bound_to_person
 from tests.rooms.test_support_starts import types_of
 from tests.sis.roster_zip import LENIENT, Export, ask, row_id, sync
 from tests.town import ALL_SCOPES, Town

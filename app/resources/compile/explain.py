@@ -20,11 +20,14 @@ from app.resources.select import ListRoot, Pick, Picks, ResourceType, Root, part
 
 @dataclass(frozen=True)
 class Explanation:
-    """The explanation of one statement: the SQL, the plan as text, the permissions of the roots, and the kinds of
+    """The explanation of one statement.
+
+    It has the SQL with the values of its parameters, the plan as text, the permissions of the roots, and the kinds of
     record that the statement shows.
     """
 
     sql: str
+    parameters: tuple[Any, ...]
     plan: str
     requires: tuple[Can, ...]
     discloses: tuple[str, ...]

@@ -67,7 +67,8 @@ class Plans:
 
     def plan(self, catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
         """Returns the plan of these roots for this caller, from the cache or newly compiled."""
-        key = (tuple(structure(root) for root in roots), principal.reach, principal.scopes, style, id(catalog))
+        caller = (principal.reach, principal.names_students, principal.scopes)
+        key = (tuple(structure(root) for root in roots), caller, style, id(catalog))
         plan = self._kept.get(key)
         if plan is None:
             plan = self._kept[key] = compile_plan(catalog, roots, principal, style)

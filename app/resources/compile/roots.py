@@ -107,7 +107,8 @@ def _list(scope: Scope, root: ListRoot) -> ColumnElement[Any]:
     conditions += _filters(scope, root, listing, level)
     schools = _schools(scope, root, listing)
     conditions += _reach(scope, root, listing, level, restricted=schools is not None)
-    restrict = None if schools is None else at_schools(scope, level, listing.schools, schools)
+    named = _named(scope, level) if schools is SCHOOLS else None
+    restrict = None if schools is None else at_schools(scope, level, listing.schools, schools, named)
     if root.page is None:
         return _whole(scope, root, listing, level, conditions, order)
     if not listing.paged:
@@ -191,9 +192,8 @@ def _reach(
     the school.
     """
     conditions: list[ColumnElement[bool]] = []
-    student = level.student
-    if student is not None and scope.reach is Reach.CASELOAD:
-        conditions.append(student == any_(STUDENTS))
+    if scope.reach is Reach.CASELOAD and (named := _named(scope, level)) is not None:
+        conditions.append(named)
     school_filter = _school_filter(root, listing)
     if school_filter is not None and not restricted:
         school = scope.bind(("filter", school_filter.name), Uuid())
@@ -204,9 +204,13 @@ def _reach(
 
 
 def at_schools(
-    scope: Scope, level: Level, model: Any, schools: ColumnElement[Any]
+    scope: Scope,
+    level: Level,
+    model: Any,
+    schools: ColumnElement[Any],
+    named: ColumnElement[bool] | None = None,
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
-    """Returns a function that restricts a query to its first rows at these schools.
+    """Returns a function that restricts a query to its first rows at these schools, or about students named in `named`.
 
     The function reads each school's rows in order from an index. Under row-level security an index on `school_ids`
     cannot be used, because the policy is evaluated before an array operator. Therefore the first three schools of a
@@ -228,6 +232,8 @@ def at_schools(
             arms.append(select(*(first.c[name] for name in names)).join_from(requested, first, true()))
         more = narrowed.where(column("has_more_schools").is_(True), column("school_ids").op("&&")(schools))
         arms.append(select(*more.order_by(*order).limit(limit).subquery().c))
+        if named is not None:
+            arms.append(select(*narrowed.where(named).order_by(*order).limit(limit).subquery().c))
         rows = union_all(*arms).subquery()
         columns = [rows.c[name] for name in names]
         firsts = select(*columns).distinct().order_by(*columns).limit(limit).subquery()
@@ -237,6 +243,14 @@ def at_schools(
         return query.where(order[-1] == any_(ids))
 
     return restrict
+
+
+def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
+    """Returns the condition that a row is about a student whom the caller sees by name, or None for a caller who sees
+    nobody so.
+    """
+    student = level.student
+    return None if student is None or not scope.principal.names_students else student == any_(STUDENTS)
 
 
 def _is_narrow(root: ListRoot, listing: Listing) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.ids import new_id
 from app.core.page import Keyset, Page
 from app.response.judging import finalize
@@ -26,7 +26,7 @@ from app.response.judging.series import Cohort, ScoreSeries
 from app.response.models import CalibrationRow
 from app.response.rules.calibrate.district import calibrate_batch
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
-from app.roster.lookup import page_by_id, zone_of
+from app.roster.lookup import page_by_id, today_of
 
 REACHES_BACK = timedelta(days=365)
 """The phases that began longer ago than this are left out, because they had other forms and students."""
@@ -39,7 +39,7 @@ async def calibrate_district(work: Work) -> list[CalibrationRow]:
     A calibration is estimated from the series of the last year. With too little data the published defaults apply, and
     the saved row states that. A worker then judges the series again with the new estimates, without raising alerts.
     """
-    since = today_in(await zone_of(work)) - REACHES_BACK
+    since = await today_of(work) - REACHES_BACK
     series = [score_series for score_series in await load_history(work, since) if _can_calibrate(score_series)]
     previous = await in_force(work, {score_series.measure.id for score_series in series})
     number = await work.db.scalar(

@@ -6,6 +6,7 @@ from app.playbook.measures import make_measure
 from app.playbook.resource import MeasureResource
 from app.resources.command import Body, Command
 from app.response.administration import breaks, measures
+from app.response.administration.test_clock import move_test_clock
 from app.roster.schools import BreakResource
 
 SHORTLY = "The affected series are judged again shortly afterwards, which raises no alerts."
@@ -57,5 +58,16 @@ COMMANDS = (
         "DELETE /breaks/{break_}",
         status=204,
         more=SHORTLY,
+    ),
+    Command(
+        "move_test_clock",
+        move_test_clock,
+        None,
+        "Moves the day of a sandbox district, so that a school year can be played in minutes.",
+        "POST /test-clock",
+        status=204,
+        body=Body("TestClockMove", "The day that a sandbox district takes for today."),
+        more="Only the district's day moves: tokens, leases, retries, limits and recorded instants keep real time. "
+        "What is due on the day is done shortly afterwards. Another district than a sandbox's is refused.",
     ),
 )

@@ -25,9 +25,8 @@ from app.response.judging import finalize
 from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import judge_series
 from app.response.judging.load import SeriesSelection, load
-from app.response.rules.choose import RULES, UnusableRule
-from app.response.rules.field.counts import explain_misfit
-from app.response.rules.rates import HOLDS_BADLY, stated_far
+from app.response.rules.choose import RULES, explain_misfit
+from app.response.rules.rule import UnusableRule
 from app.response.rules.verdict import ALARMS, State
 from app.roster.lookup import find_row as find_row
 from app.roster.lookup import within_reach
@@ -248,7 +247,7 @@ def _rule_in_force(entry: Entry) -> RuleInForce:
     if rule is None:
         return RuleInForce(entry, None, None)
     parameters = rule.resolve_parameters(entry.parameters)
-    return RuleInForce(entry, stated_far(rule.name, parameters, rule.defaults), HOLDS_BADLY.get(rule.name))
+    return RuleInForce(entry, rule.stated_far(parameters), rule.holds_badly)
 
 
 def shown_school(entry: Entry) -> str | None:

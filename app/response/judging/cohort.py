@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from app.response.aimline import UnjudgeableSeries
 from app.response.judging.series import Cohort, MonitoredSeries, ScoreSeries
-from app.response.rules.choose import RULES, UnusableRule, rule_named
-from app.response.rules.field.counts import explain_misfit
+from app.response.rules.choose import RULES, explain_misfit, rule_named
 from app.response.rules.monitor.bulk import Batch, find_cohort
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import MIN_COHORT
 from app.response.rules.monitor.panel import PanelEstimate
 from app.response.rules.monitor.rule import DOSAGE, MAX_WEEKS, Facts, conclude, shares_at
+from app.response.rules.rule import UnusableRule
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import ALARMS, Reason, Shares, State, Verdict
 

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Table, and_, any_, cast, or_, select, true
+from sqlalchemy import Table, and_, any_, cast, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -31,7 +31,7 @@ from app.response.judging.judge import JudgingMode, judge_selected
 from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
 from app.response.judging.series import Cohort, ScoreSeries
 from app.response.models import FinalizationJob, FinalizationState
-from app.roster.lookup import IdList
+from app.roster.lookup import IdList, moved_day_of
 from app.support.models import Support
 
 log = structlog.get_logger()
@@ -44,6 +44,8 @@ WEEK_ENDS_AT = time(6)
 """The time of day (UTC) on the following Monday at which a week is finalized even if scores are missing."""
 BATCH_WAIT = timedelta(seconds=2)
 """The wait before a past week is finalized, because scores of a past week usually arrive in several batches."""
+UNTIL_MOVED = timedelta(days=3650)
+"""The wait before a week is finalized that has not ended by a test clock. Moving the clock ends the wait."""
 
 
 def _table(model: type[FinalizationJob] | type[Measure]) -> Table:
@@ -64,13 +66,16 @@ async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID
 
     `days` has triples of student, measure and day. With `quiet`, the judging raises no alert.
     """
-    await schedule_weeks(work, weeks_to_finalize(loaded, days), quiet=quiet)
+    await schedule_weeks(work, weeks_to_finalize(loaded, days, await moved_day_of(work)), quiet=quiet)
 
 
-def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]]) -> dict[Week, datetime]:
+def weeks_to_finalize(
+    loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]], moved_to: date | None = None
+) -> dict[Week, datetime]:
     """Returns the weeks that contain these days, each with the instant at which it is to be finalized.
 
-    `days` has triples of student, measure and day, and names the days for which scores were written.
+    `days` has triples of student, measure and day, and names the days for which scores were written. `moved_to` is the
+    day to which a sandbox's test clock was moved.
     """
     mondays: dict[tuple[UUID, UUID], set[date]] = {}
     for student_id, measure_id, day in days:
@@ -80,7 +85,8 @@ def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, d
     for monitored in loaded.requested.values():
         support = monitored.support
         for monday in mondays.get((support.student_id, support.measure_id), ()) if support.school_ids else ():
-            due = _due_at(monday, is_complete=monday in complete_weeks[monitored.score_series.cohort])
+            is_complete = monday in complete_weeks[monitored.score_series.cohort]
+            due = _due_at(monday, is_complete=is_complete, moved_to=moved_to)
             weeks[support.measure_id, support.school_ids[0], monday] = due
     return weeks
 
@@ -188,14 +194,32 @@ def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]
     return weeks_by_cohort
 
 
-def _due_at(monday: date, *, is_complete: bool) -> datetime:
+def _due_at(monday: date, *, is_complete: bool, moved_to: date | None) -> datetime:
     """Returns the instant at which the week that begins on `monday` is to be finalized.
 
-    A complete week is finalized at once, any other week when it ends.
+    A complete week is finalized at once, any other week when it ends. With a test clock, the latter is when the clock
+    is moved past the week's end.
     """
     present = now()
+    if moved_to is not None and not is_complete:
+        return present + (BATCH_WAIT if moved_to >= monday + timedelta(weeks=1) else UNTIL_MOVED)
     end_of_week = datetime.combine(monday + timedelta(weeks=1), WEEK_ENDS_AT, UTC)
     return present if is_complete else max(end_of_week, present + BATCH_WAIT)
+
+
+@needs(Can.JUDGE)
+async def end_waits(work: Work, today: date) -> None:
+    """Makes the weeks due at once that have ended by the day `today`, to which a test clock was moved."""
+    waits = select(FinalizationJob.id).where(
+        FinalizationJob.district_id == work.district_id,
+        FinalizationJob.state == FinalizationState.PENDING.value,
+        FinalizationJob.monday <= today - timedelta(weeks=1),
+        FinalizationJob.due > now(),
+    )
+    ids = list(await work.db.scalars(waits))
+    await _lock_jobs(work, ids)
+    of_weeks = (FinalizationJob.district_id == work.district_id, FinalizationJob.id == any_(cast(ids, IdList)))
+    await work.db.execute(update(FinalizationJob).where(*of_weeks).values(due=now()))
 
 
 async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:

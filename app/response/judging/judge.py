@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import monday_of, today_in
+from app.core.clock import monday_of
 from app.playbook.queries import rulebook
 from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import Calibrated, Judgement, Key, judge_series
@@ -16,7 +16,7 @@ from app.response.judging.load import LoadedSeries, SeriesSelection, load
 from app.response.judging.series import MonitoredSeries
 from app.response.judging.write import CurrentVerdict, VerdictStep, current_verdicts, write
 from app.response.rules.verdict import ALARMS
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 
 HISTORY = timedelta(weeks=8)
 """A series whose last score is older than this is history: it is judged but raises no alert."""
@@ -69,7 +69,7 @@ async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMo
     current = await current_verdicts(work, list(judgements))
     retractable = _find_retractable(loaded, judgements, current, calibrated, mode)
     earlier = {} if mode.raise_alerts else _judge_earlier_by_new_rules(loaded, judgements, current, calibrated)
-    history_until = today_in(await zone_of(work)) - HISTORY
+    history_until = await today_of(work) - HISTORY
     steps = [
         VerdictStep(
             judgement=judgement,

@@ -38,7 +38,7 @@ from app.response.models import ResponseState, VerdictRow
 from app.response.rules.verdict import ALARMS, NonresponseKind
 from app.response.rules.wording import label
 from app.roster.latest import set_last_verdicts
-from app.roster.lookup import IdList
+from app.roster.lookup import IdList, today_of
 from app.support.phase import set_last_verdicts_of_supports, student_columns, support_event
 
 CONTENT = (
@@ -63,6 +63,7 @@ class CurrentVerdict:
 
     verdict: VerdictRow
     since: Any
+    since_on: date
     memory: dict[str, Any]
     alert_id: UUID | None
     alert_week: int | None
@@ -118,7 +119,7 @@ def _select_current() -> Select[Any]:
     alert = lateral_lookup(verdicts.where(VerdictRow.id == ResponseState.alert_id), "alert")
     state = ResponseState
     return (
-        select(verdict, state.since, state.memory, state.alert_id, alert.c.last_week, state.settled_on)
+        select(verdict, state.since, state.since_on, state.memory, state.alert_id, alert.c.last_week, state.settled_on)
         .select_from(state)
         .join(verdict, true())
         .outerjoin(alert, true())
@@ -133,7 +134,8 @@ async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
     Verdicts and states are written with one statement each. The times by which lists of supports and students are
     sorted are written too.
     """
-    rows = [_to_rows(work, step) for step in steps]
+    today = await today_of(work)
+    rows = [_to_rows(work, step, today) for step in steps]
     verdicts = [verdict for verdict, _ in rows if verdict is not None]
     states = [state for _, state in rows if state is not None]
     # With nulls rendered, all rows go into one statement; otherwise the mapper makes one for each pattern of nulls.
@@ -145,7 +147,7 @@ async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
         await set_last_verdicts(work, {row["student_id"]: row["judged_at"] for row in unsecured})
     if states:
         insertion = upsert(ResponseState)
-        columns = ("verdict_id", "state", "kind", "since", "alert_id", "memory", "settled_on")
+        columns = ("verdict_id", "state", "kind", "since", "since_on", "alert_id", "memory", "settled_on")
         changed = {name: insertion.excluded[name] for name in columns}
         keys = [ResponseState.district_id, ResponseState.support_id]
         upsert_all = insertion.on_conflict_do_update(index_elements=keys, set_=changed)
@@ -153,7 +155,7 @@ async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
     return len(verdicts)
 
 
-def _to_rows(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _to_rows(work: Work, step: VerdictStep, today: date) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     support, phase = step.judgement.monitored.support, step.judgement.monitored.phase
     verdict, current = step.judgement.verdict, step.current
     memory = from_json(current.memory if current else None, str(phase.id))
@@ -193,13 +195,17 @@ def _to_rows(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict
         ids = {"verdict": verdict_id, "alert": alert_id or verdict_id}
         record(work, support_event(event, support, {name: ids[name] for name in ids if name in event.required_ids}))
     finalized_on = current.settled_on if current is not None and step.settled_on is None else step.settled_on
+    since, since_on = row["judged_at"], today
+    if current is not None and not _state_changed(current, row):
+        since, since_on = current.since, current.since_on
     state_row = {
         **student_columns(support),
         "support_id": support.id,
         "verdict_id": verdict_id,
         "state": row["state"],
         "kind": row["kind"],
-        "since": row["judged_at"] if current is None or _state_changed(current, row) else current.since,
+        "since": since,
+        "since_on": since_on,
         "alert_id": alert_id if memory_after.alert.active else None,
         "memory": as_json(memory_after),
         "settled_on": finalized_on,

@@ -1,267 +1,147 @@
-"""Lists the decision rules, and applies the steps that all rules have in common.
-
-It does not choose the rule of a district. This file exceeds 250 lines because it lists every rule with its parameters.
-"""
+"""Lists the decision rules, each with all that the product says about it. It does not choose the rule of a district."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 
-from app.response.rules.baseline import note_trend
 from app.response.rules.field import counts, kpoint, median, slopes, trend
 from app.response.rules.monitor import rule as monitor
-from app.response.rules.rates import stated_far
+from app.response.rules.rates import MONITOR
+from app.response.rules.rule import DecisionRule, Parameter, UnusableRule
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.verdict import Finding, Reason, Shares, State, Verdict
-from app.response.rules.wording import count, plain, remove_unjustified_name, scores, weeks
-
-TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
-"""The codes of reasons which mean that there are too few scores for a finding."""
-
-# A lack of scores must never delay help or a referral.
-AT_ANY_TIME = "a decision or a referral can be made without it at any time."
-
-
-class UnusableRule(ValueError):
-    """Raised for an unknown rule, or for parameters that the rule does not accept.
-
-    `code` is for programs, `sentence` is for people.
-    """
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter of a rule that a district may set: a whole number from `lowest` to `highest`."""
-
-    name: str
-    default: int
-    lowest: int
-    highest: int
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionRule:
-    """A decision rule with its parameters.
-
-    * `parameter` is the main parameter. Its value is also the minimum number of scores that the rule needs.
-    * `version` must change whenever the verdicts of the rule change. Under one version, the same series always gets the
-      same verdict.
-    """
-
-    name: str
-    version: int
-    parameter: Parameter
-    find: Callable[[Series, Mapping[str, int]], Finding]
-    least_weeks: int = 1
-    more: tuple[Parameter, ...] = ()
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        return (self.parameter, *self.more)
-
-    @property
-    def defaults(self) -> dict[str, int]:
-        return {parameter.name: parameter.default for parameter in self.parameters}
-
-    def resolve_parameters(self, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
-        """Returns the values of all parameters: the given ones, and the defaults of the others.
-
-        Raises UnusableRule: `unknown_parameter`, `parameter_out_of_range`.
-        """
-        given, resolved = dict(parameters or {}), {}
-        for parameter in self.parameters:
-            value = given.pop(parameter.name, parameter.default)
-            if type(value) is not int or not parameter.lowest <= value <= parameter.highest:
-                raise UnusableRule(
-                    "parameter_out_of_range",
-                    f"Give {parameter.name} of the rule {self.name} as a whole number "
-                    f"from {parameter.lowest} to {parameter.highest}.",
-                )
-            resolved[parameter.name] = value
-        if given:
-            raise UnusableRule(
-                "unknown_parameter", f"The rule {self.name} takes only {' and '.join(self.defaults)} as parameters."
-            )
-        return resolved
-
-    def finding(self, series: Series, resolved: Mapping[str, int]) -> Finding:
-        """Returns the finding of the rule. Does not check whether the goal is already met."""
-        return _too_little(self, series, resolved) or self.find(series, resolved)
-
-    def judge(
-        self, series: Series, parameters: Mapping[str, int] | None = None, shares: Shares | None = None
-    ) -> Verdict:
-        """Returns the rule's verdict. Raises UnjudgeableSeries and UnusableRule.
-
-        Without `shares`, the shares of growth are estimated from the series alone.
-        """
-        resolved = self.resolve_parameters(parameters)
-        series.check()
-        finding = self.finding(series, resolved)
-        if shares is None:
-            shares = finding.shares or (monitor.shares_of(series) if self.judges_growth else None)
-        return self.verdict(series, resolved, finding, shares)
-
-    @property
-    def judges_growth(self) -> bool:
-        """Returns whether the rule judges growth. Other rules judge a level or a criterion."""
-        return self.name not in counts.LEVEL_RULES
-
-    def verdict(
-        self, series: Series, resolved: Mapping[str, int], finding: Finding, shares: Shares | None = None
-    ) -> Verdict:
-        """Returns the verdict for a finding of this rule, with the shares of the student's growth.
-
-        Finding and shares may come from this series alone, or from judging it together with the student's cohort.
-        """
-        finding = _too_little(self, series, resolved) or finding
-        finding = note_trend(series, _unless_goal_met(series, finding))
-        if self.judges_growth:
-            finding = remove_unjustified_name(finding, shares)
-        has_slope = self.judges_growth and len(series.observations) >= LEVEL_SCORES
-        return Verdict(
-            state=finding.state,
-            kind=finding.kind,
-            because=finding.because,
-            sentence=finding.sentence,
-            statistic=finding.statistic,
-            threshold=finding.threshold,
-            rate=trend.slope(series.weeks, series.values) if has_slope and finding.rate is None else finding.rate,
-            rate_low=finding.rate_low,
-            rate_high=finding.rate_high,
-            odds=finding.odds,
-            slow=shares.slow if shares else None,
-            short=shares.short if shares else None,
-            on_pace=shares.on_pace if shares else None,
-            stated_far=stated_far(self.name, resolved, self.defaults),
-            required_rate=series.goal_rate,
-            change_week=finding.change_week,
-            rule=self.name,
-            rule_version=self.version,
-            parameters=dict(resolved),
-            scores=series.score_ids,
-        )
-
-
-def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int]) -> Finding | None:
-    """Returns the finding `insufficient_data` if there are too few scores or weeks, otherwise None.
-
-    The finding states how many are missing.
-    """
-    least, number_of_scores = parameters[rule.parameter.name], len(series.observations)
-    if number_of_scores < least:
-        reason = Reason(
-            "too_few_scores", {"scores": number_of_scores, "needed": least, "missing": least - number_of_scores}
-        )
-        sentence = (
-            f"This phase has {scores(number_of_scores)} so far and this rule needs {count(least)} "
-            f"({count(least - number_of_scores)} more); {AT_ANY_TIME}"
-        )
-        return Finding(State.INSUFFICIENT_DATA, (reason,), sentence)
-    number_of_weeks = len(set(series.weeks))
-    if number_of_weeks < rule.least_weeks:
-        numbers: dict[str, float] = {
-            "weeks": number_of_weeks,
-            "needed": rule.least_weeks,
-            "missing": rule.least_weeks - number_of_weeks,
-        }
-        sentence = (
-            f"All {scores(number_of_scores)} are from {weeks(series.weeks)} and this rule needs "
-            f"{count(rule.least_weeks)} different weeks; {AT_ANY_TIME}"
-        )
-        return Finding(State.INSUFFICIENT_DATA, (Reason("too_few_weeks", numbers),), sentence)
-    if number_of_scores and series.weeks[-1] < parameters.get("from_week", 0):
-        first = parameters["from_week"]
-        numbers_of_week: dict[str, float] = {"last_week": series.weeks[-1], "from_week": first}
-        sentence = f"This rule judges from week {first} on, and the last score is from {weeks(series.weeks[-1:])}; "
-        return Finding(State.INSUFFICIENT_DATA, (Reason("too_early", numbers_of_week),), sentence + AT_ANY_TIME)
-    return None
-
-
-def _unless_goal_met(series: Series, finding: Finding) -> Finding:
-    """Returns the finding. Its state becomes `goal_met` if the median of the last three scores meets the final goal.
-
-    The rule's own reasons, statistic and threshold are kept.
-    """
-    level = series.level_now()
-    has_too_few = any(reason.code in TOO_LITTLE for reason in finding.because)
-    if has_too_few or level is None or not series.goal_is_met():
-        return finding
-    last_weeks = series.weeks[-LEVEL_SCORES:]
-    numbers: dict[str, float] = {
-        "median": level,
-        "goal": series.goal,
-        "first_week": last_weeks[0],
-        "last_week": last_weeks[-1],
-    }
-    sentence = (
-        f"The median of the last {scores(LEVEL_SCORES)} ({weeks(last_weeks)}) is {plain(level)}, "
-        f"which meets the goal of {plain(series.goal)}."
-    )
-    return replace(
-        finding,
-        state=State.GOAL_MET,
-        because=(Reason("goal_met", numbers), *finding.because),
-        sentence=sentence,
-        kind=None,
-        change_week=None,
-    )
-
+from app.response.rules.verdict import Verdict
 
 RULES: dict[str, DecisionRule] = {
     rule.name: rule
     for rule in (
-        DecisionRule("four-point", 2, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.judge_by_k_point),
-        DecisionRule("three-point", 2, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.judge_by_k_point),
-        DecisionRule("trend", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.judge_by_trend, least_weeks=2),
-        DecisionRule("median", 2, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.judge_by_median),
         DecisionRule(
-            "theil-sen", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.judge_by_theil_sen, least_weeks=2
+            "four-point",
+            2,
+            "Flags a series if its last four scores all lie below the aimline.",
+            Parameter("k", 4, LEVEL_SCORES, 12),
+            kpoint.judge_by_k_point,
+            far=0.296,
+            excess=kpoint.excess,
+            thresholds=(1.659, 1.348, 0.964, 0.631, 0.42, 0.255, 0.115, -0.008, -0.233, -0.448),
+        ),
+        DecisionRule(
+            "three-point",
+            2,
+            "Flags a series if its last three scores all lie below the aimline.",
+            Parameter("k", 3, LEVEL_SCORES, 12),
+            kpoint.judge_by_k_point,
+            far=0.448,
+            excess=kpoint.excess,
+            thresholds=(2.05, 1.755, 1.325, 0.987, 0.762, 0.596, 0.45, 0.319, 0.095, -0.116),
+        ),
+        DecisionRule(
+            "trend",
+            2,
+            "Flags a series if the slope of the line of best fit is below the required growth.",
+            Parameter("minimum", 8, LEVEL_SCORES, 52),
+            trend.judge_by_trend,
+            least_weeks=2,
+            far=0.607,
+            excess=trend.excess,
+            thresholds=(1.857, 1.519, 1.143, 0.86, 0.681, 0.555, 0.454, 0.37, 0.227, 0.112),
+        ),
+        DecisionRule(
+            "median",
+            2,
+            "Flags a series if the median of the last three scores lies below the aimline.",
+            Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
+            median.judge_by_median,
+            far=0.756,
+            excess=median.excess,
+            thresholds=(2.976, 2.593, 2.095, 1.725, 1.489, 1.307, 1.153, 1.02, 0.789, 0.569),
+        ),
+        DecisionRule(
+            "theil-sen",
+            2,
+            "Flags a series if the median of the slopes between its scores is below the required growth.",
+            Parameter("minimum", 8, LEVEL_SCORES, 52),
+            slopes.judge_by_theil_sen,
+            least_weeks=2,
+            far=0.619,
+            excess=trend.excess,
+            thresholds=(1.893, 1.58, 1.195, 0.898, 0.719, 0.587, 0.481, 0.395, 0.247, 0.128),
         ),
         DecisionRule(
             "dual-discrepancy",
             2,
+            "Flags a series if its level and its slope both lie far below the aimline's.",
             Parameter("minimum", 8, LEVEL_SCORES, 52),
             slopes.judge_by_dual_discrepancy,
             least_weeks=2,
             more=(Parameter("percentile", 25, 1, 50),),
+            far=0.214,
+            excess=slopes.excess_of_discrepancy,
+            thresholds=(1.77, 1.42, 0.934, 0.519, 0.249, 0.031, -0.136, -0.298, -0.585, -0.859),
         ),
         DecisionRule(
             "slope-interval",
             2,
+            "Flags a series if the confidence interval of its slope lies below the required growth.",
             Parameter("minimum", 4, LEVEL_SCORES, 52),
             slopes.judge_by_slope_interval,
             least_weeks=2,
             more=(Parameter("from_week", 6, 1, 52), Parameter("confidence", 75, 50, 99)),
+            far=0.428,
+            excess=slopes.excess_of_interval,
+            thresholds=(9.079, 6.873, 4.446, 2.815, 1.927, 1.361, 0.958, 0.622, 0.109, -0.325),
         ),
         DecisionRule(
-            "eb-slope", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.judge_by_shrunken_slope, least_weeks=2
+            "eb-slope",
+            2,
+            "Flags a series if its slope, shrunken to those of the benchmark, is below the required growth.",
+            Parameter("minimum", 8, LEVEL_SCORES, 52),
+            slopes.judge_by_shrunken_slope,
+            least_weeks=2,
+            far=0.756,
+            excess=trend.excess,
+            thresholds=(0.634, 0.554, 0.449, 0.37, 0.319, 0.279, 0.248, 0.219, 0.168, 0.123),
         ),
         DecisionRule(
             "criterion",
             2,
+            "Flags a series if none of the last scores meets the criterion, or after a collapse.",
             Parameter("minimum", 5, LEVEL_SCORES, 20),
             counts.criterion,
             more=(Parameter("met", 4, 1, 20),),
+            fits=frozenset({"count", "percentage", "criterion"}),
+            far=0.075,
         ),
         DecisionRule(
-            "level-change", 2, Parameter("minimum", 2 * LEVEL_SCORES, 2 * LEVEL_SCORES, 20), counts.level_change
+            "level-change",
+            2,
+            "Flags a series if its level has covered less than a quarter of the way from the baseline to the goal.",
+            Parameter("minimum", 2 * LEVEL_SCORES, 2 * LEVEL_SCORES, 20),
+            counts.level_change,
+            fits=frozenset({"count", "percentage"}),
+            far=0.146,
         ),
         DecisionRule(
             "monitor",
             3,
+            "Flags a series if the probability that its growth has slowed, given all scores, passes a limit.",
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
             monitor.judge_by_defaults,
             more=(Parameter("far_percent", 10, 1, 50),),
+            thresholds=MONITOR,
+            holds_badly=(
+                "without calibration: errors correlated from week to week, noise above or under the SEM, growth more "
+                "or less alike than in the benchmark"
+            ),
         ),
     )
 }
+
+
+KINDS = ("growth", "count", "percentage", "criterion")
+FITTING: dict[str, frozenset[str]] = {
+    kind: frozenset(rule.name for rule in RULES.values() if kind in rule.fits) for kind in KINDS
+}
+"""The names of the rules that may judge a measure, keyed by the measure's kind."""
 
 
 def judge(rule: str, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
@@ -281,7 +161,18 @@ def rule_named(rule: str, kind: str | None = None) -> DecisionRule:
     chosen = RULES.get(rule)
     if chosen is None:
         raise UnusableRule("unknown_rule", f"Choose one of the rules {', '.join(RULES)}.")
-    misfit = None if kind is None else counts.explain_misfit(rule, kind)
+    misfit = None if kind is None else explain_misfit(rule, kind)
     if misfit is not None:
         raise UnusableRule("rule_misfits_measure", misfit)
     return chosen
+
+
+def explain_misfit(rule: str, kind: str) -> str | None:
+    """Returns a sentence that says why a rule may not judge measures of a kind, or None if it may judge them."""
+    if rule in FITTING[kind]:
+        return None
+    fit = " or ".join(sorted(FITTING[kind]))
+    if kind == "growth":
+        return f"A measure that grows along a line is judged by that line; choose one of the rules {fit}."
+    many = {"count": "Counts", "percentage": "Percentages", "criterion": "Yes/no criteria"}[kind]
+    return f"{many} do not grow along a line, and a slope would be forced on them; choose the rule {fit}."

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.response.rules.choose import RULES
-from app.response.rules.rates import threshold_at
 from app.response.rules.series import Series
 from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import plain
@@ -27,20 +26,10 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
 
     Raises ValueError without a SEM or a statistic.
     """
-    line, sem, statistic = series.aimline, series.sem, finding.statistic
-    if sem is None or statistic is None:
+    excess = RULES[rule].excess
+    if series.sem is None or finding.statistic is None or excess is None:
         raise ValueError("A margin needs the measure's SEM and enough scores.")
-    if rule in ("four-point", "three-point"):
-        k = RULES[rule].parameter.default
-        last = zip(series.weeks[-k:], series.values[-k:], strict=True)
-        return min(line.better * (line.at(week) - value) / sem for week, value in last)
-    if rule == "median":
-        return -statistic / sem
-    if rule == "slope-interval":
-        return statistic / sem
-    if rule == "dual-discrepancy":
-        return (finding.threshold or 0.0) - statistic
-    return 1 - statistic / line.rate
+    return excess(series, finding, series.sem)
 
 
 def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
@@ -53,7 +42,7 @@ def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
     if series.sem is None:
         sentence = "A stated false-alarm rate needs the measure's standard error of measurement; enter it first."
         return Finding(State.INSUFFICIENT_DATA, (Reason("no_sem", {}),), sentence)
-    excess, margin = beyond(rule, series, finding), threshold_at(rule, far)
+    excess, margin = beyond(rule, series, finding), RULES[rule].threshold_at(far)
     reason = Reason("margin", {"beyond": excess, "margin": margin, "false_alarm_rate": far})
     with_margin = replace(finding, statistic=excess, threshold=margin, because=(*finding.because, reason))
     flagged = finding.state is State.NOT_RESPONDING

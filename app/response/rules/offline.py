@@ -14,7 +14,6 @@ import numpy as np
 
 from app.response.rules.baseline import MIN_POINTS, note_trend
 from app.response.rules.choose import RULES
-from app.response.rules.field.counts import LEVEL_RULES
 from app.response.rules.field.trend import slope
 from app.response.rules.line import GOAL_WEEK, OfflineSeries
 from app.response.rules.margin import at_rate
@@ -201,7 +200,7 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
     if len(line.baseline) >= MIN_POINTS:
         finding = note_trend(line.upto(week).series(), finding)
     rate = finding.rate
-    if rate is None and options.rule not in LEVEL_RULES and len(scores) >= LEVEL_SCORES:
+    if rate is None and RULES[options.rule].judges_growth and len(scores) >= LEVEL_SCORES:
         rate = slope([score.week for score in scores], [score.value for score in scores])
     answer: dict[str, Any] = {
         "id": line.id,

@@ -4,12 +4,11 @@ from sqlalchemy import and_, any_, cast, select, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import today_in
 from app.events.catalogue import SUPPORT_STARTED
 from app.events.outbox import record
 from app.response.judging.judge import JudgingMode, judge_selected
 from app.response.judging.load import SeriesSelection
-from app.roster.lookup import IdList, zone_of
+from app.roster.lookup import IdList, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_students
 from app.support.models import Support
@@ -27,7 +26,7 @@ async def start_due_supports(work: Work) -> int:
     A support of a busy student is started by the next run of the task, one of a student who left once the student is
     back.
     """
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     is_due = (
         Support.district_id == work.district_id,
         Support.state == "planned",

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from app.rest.contract.choices import open_choices
 from app.rest.contract.defaults import state_defaults
 from app.rest.contract.descriptions import describe_properties
+from app.rest.contract.examples import give_examples
 from app.rest.contract.headers import describe_headers
 from app.rest.contract.names import name_schemas, remove_unused_schemas
 from app.rest.contract.sharing import share_responses
@@ -16,6 +17,7 @@ TAGS = {
     "me": "The caller: who it is, and what it can reach and do.",
     "roster": "Schools, staff, classes and students, as the district's SIS has them.",
     "grades": "Line items, results and assessment results, as the district's SIS has them.",
+    "teams": "Who meets about which students, and therefore sees them.",
     "playbook": "How the district works: areas, levels of support, measures and the rules of judgement.",
     "concerns": "Dated concerns about one student in one area.",
     "supports": "What is done for a student: plans, phases and goals.",
@@ -60,3 +62,4 @@ def complete(document: dict[str, Any]) -> None:
     open_choices(document)
     describe_headers(document)
     share_responses(document)
+    give_examples(document)

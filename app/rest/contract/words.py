@@ -157,6 +157,9 @@ WORDS = {
     "decision": "A decision's id.",
     "delivery": "A delivery's id.",
     "endpoint": "An endpoint's id.",
+    "team": "A team's id.",
+    "team_member": "A membership's id.",
+    "team_scope": "The id of a scope of a team.",
     "family_name": "The exact family name.",
     "include_departed": "Whether students who have left are listed as well.",
 }

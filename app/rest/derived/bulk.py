@@ -41,11 +41,13 @@ class BulkShapes:
         item = self._item(command)
         words = "One result for each item, in the order in which they were sent."
         fields = {"results": (list[item], Field(description=words))}  # type: ignore[valid-type]  # made at run time
-        return make_model(f"Recorded{str(command.items).title()}", "The results of a request with items.", fields)
+        name = str(command.items).title().replace("_", "")
+        return make_model(f"Recorded{name}", "The results of a request with items.", fields)
 
     def row_name(self, command: Command) -> str:
         """Returns the name under which a result has its row."""
-        return declaration(command.result).name.lower()
+        facts = declaration(command.result)
+        return facts.kind or facts.name.lower()
 
     def answer(self, command: Command, results: Sequence[ItemResult]) -> Response:
         """Returns the response with these results."""
@@ -65,14 +67,14 @@ class BulkShapes:
         return Response(text, media_type=JSON)
 
     def _item(self, command: Command) -> type[Shape]:
-        name = declaration(command.result).name
+        name, row_name = declaration(command.result).name, self.row_name(command)
         if name not in self._items:
             outcomes = cast(Any, Literal)[tuple(outcome.value for outcome in ItemOutcome)]
-            words = f"The {name.lower()} as it is now; null if it was refused, or if nothing was written."
+            words = f"The {row_name.replace('_', ' ')} as it is now; null if it was refused, or if nothing was written."
             row: Any = Optional[self.shapes.of(command.result)]  # noqa: UP045 - a type that is made at run time
             fields: dict[str, Any] = {
                 "outcome": (outcomes, Field(description=OUTCOME)),
-                name.lower(): (row, Field(description=words)),
+                row_name: (row, Field(description=words)),
                 "violations": (list[ViolationShape], Field(description=VIOLATIONS)),
             }
             self._items[name] = make_model(f"Recorded{name}", "The result for one item of a request.", fields)

@@ -25,6 +25,7 @@ from app.sis.engine.moves import (
     find_out_of_step,
     follow_moves,
     follow_supports,
+    follow_teams,
     lock_people,
     note_moves,
 )
@@ -70,6 +71,8 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
         await follow_supports(stage, moved_supports)
         await emit_student_events(stage)
         await update_memberships(stage)
+    progress("following the roster with the teams", 0, 0)
+    await follow_teams(stage)
     await write_school_weeks(stage)
     return out_of_step
 

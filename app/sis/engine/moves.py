@@ -1,9 +1,9 @@
 """Updates the schools of all rows about a student when the student moves to other schools, and finds the supports that
 follow.
 
-Also finds and repairs rows whose schools differ from the student's. The list of tables is read from PostgreSQL's
-catalogue, so that no new table is forgotten. Before anything about people is written, they are locked in the order of
-their ids, as in all packages (`roster.student_lock`).
+Also makes the students of teams follow the roster, and finds and repairs rows whose schools differ from the student's.
+The list of tables is read from PostgreSQL's catalogue, so that no new table is forgotten. Before anything about people
+is written, they are locked in the order of their ids, as in all packages (`roster.student_lock`).
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -17,9 +17,12 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
+from app.core.district_lock import WAIT as WAIT_FOR_DISTRICT
+from app.core.district_lock import DistrictLock
 from app.sis.engine.stage import Stage, key_filter_sql
 from app.sis.kinds import BY_NAME
 from app.sis.port import RosterBusy
+from app.team.students import select_differing_students
 
 Locked = TypeVar("Locked")
 NOT_FOLLOWING: Final = ("event", "disclosure")
@@ -212,3 +215,21 @@ async def follow_supports(stage: Stage, moved: set[UUID]) -> None:
                    OR s.provider_id IN ({people_sql(stage)}))"""
     )
     await stage.follow_supports({row["id"] for row in rows}, moved, stage.today)
+
+
+async def follow_teams(stage: Stage) -> int:
+    """Locks the students who enter or leave a team, and writes that. Returns the number of written rows.
+
+    The students are looked up by indexes, which the settings of a run would turn off. Raises `RosterBusy` if a student
+    stays locked, or a command that changes whom a team serves does not end.
+    """
+    await stage.driver.execute("SET LOCAL enable_nestloop = on")
+
+    async def lock() -> int:
+        return await stage.run(WAIT_FOR_DISTRICT.replace(":name", f"'{DistrictLock.TEAM_STUDENTS}'"))
+
+    await lock_in_order(stage, select_differing_students())
+    await lock_with_retries(stage, lock)
+    written = await stage.follow_teams()
+    await stage.driver.execute("SET LOCAL enable_nestloop = off")
+    return written

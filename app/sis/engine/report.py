@@ -15,6 +15,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.core import ids
+from app.core.plural import pluralize
 from app.sis.engine.plan import known_rows_sql
 from app.sis.engine.stage import Stage, key_filter_sql
 from app.sis.guard import PlannedKind, ShrunkGroup
@@ -216,8 +217,8 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
         )
         if rows:
             warnings.append(
-                f"{delivery.file}: {rows:,} rows refer in {ref.header} to unknown {BY_NAME[ref.kind].plural}; these "
-                "references are left out."
+                f"{delivery.file}: {pluralize(rows, 'row refers', 'rows refer')} in {ref.header} to unknown "
+                f"{BY_NAME[ref.kind].plural}; these references are left out."
             )
     return warnings
 

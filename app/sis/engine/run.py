@@ -14,13 +14,14 @@ from sqlalchemy import ColumnElement, Uuid, bindparam, delete, func, select, tex
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Conflict
 from app.core.fault_report import NO_FAULT, FaultSummary
+from app.core.plural import pluralize
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, NewEvent
 from app.events.outbox import record
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.sis.engine.report import Report
 from app.sis.engine.state import change_states
 from app.sis.engine.student_events import count_events
@@ -103,7 +104,7 @@ async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(is_source))
-    return limits_of(row.limits, row.rollover, today_in(await zone_of(work))) if row else GuardLimits()
+    return limits_of(row.limits, row.rollover, await today_of(work)) if row else GuardLimits()
 
 
 @needs(Can.SYNC_ROSTER)
@@ -177,11 +178,6 @@ def state_left_out(report: Report) -> None:
     if left_out := report.total("left_out"):
         rows = pluralize(left_out, "planned change is", "planned changes are")
         report.sentence += f" {rows} left out: see the notes."
-
-
-def pluralize(count: int, singular: str, plural: str) -> str:
-    """Returns a number with its noun in the singular or plural, such as `1 change` or `2 changes`."""
-    return f"{count:,} {singular if count == 1 else plural}"
 
 
 def conclude(report: Report, dry: bool) -> None:

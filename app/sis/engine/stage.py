@@ -69,6 +69,8 @@ class Stage:
     today: date
     emit: EmitStudentEvents
     follow_supports: FollowSupports
+    follow_teams: Callable[[], Awaitable[int]]
+    """Makes the students of teams follow the roster, in the run's transaction."""
     filled: list[str] = field(default_factory=list)
     """The staging tables into which this run has written rows that it deletes at its end."""
     raw_tables: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,7 @@
-"""Checks that every row about a student has the student's schools, and repairs rows that do not. Reads no source."""
+"""Checks that every row about a student has the student's schools, and every team the students whom it serves.
+
+Repairs rows that are wrong. Reads no source.
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,9 +15,10 @@ from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
 from app.core.ids import new_id
-from app.sis.engine.moves import find_out_of_step, follow_moves, lock_people
+from app.sis.engine.moves import find_out_of_step, follow_moves, follow_teams, lock_people
 from app.sis.engine.run import lock_district_writes
 from app.sis.service import open_stage
+from app.team.students import count_out_of_step
 
 NO_SOURCE = UUID(int=0)
 SIZE = 1 << 26  # Bytes; the check gets as much memory as a sync with a file of this size.
@@ -22,14 +26,25 @@ SIZE = 1 << 26  # Bytes; the check gets as much memory as a sync with a file of 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The result of checking one district: by table, the number of rows with other schools than their student has."""
+    """The result of checking one district.
+
+    For each table, it has the number of rows whose schools differ from the student's. `of_teams` is the number of
+    students whom the teams serve otherwise than their scopes and the roster say.
+    """
 
     district: str
     rows_by_table: dict[str, int]
+    of_teams: int = 0
+
+    @property
+    def is_out_of_step(self) -> bool:
+        """Returns whether anything was found."""
+        return bool(self.rows_by_table or self.of_teams)
 
 
 async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> Examination:
-    """Counts, by table, the rows with other schools than their student has, and corrects them if `repair` is true.
+    """Counts the rows of each table whose schools differ from their student's, and the students whom teams serve
+    wrongly. Corrects both if `repair` is true.
 
     A repair waits until no sync is being applied. Raises `RosterBusy` if another transaction locks the district's
     people for too long.
@@ -48,5 +63,8 @@ async def _examine(work: Work, *, repair: bool) -> Examination:
     if repair and rows_by_table:
         await lock_people(stage, planned=False)
         await follow_moves(stage)
+    of_teams = await count_out_of_step(work)
+    if repair and of_teams:
+        await follow_teams(stage)
     await stage.clear()
-    return Examination(str(slug), rows_by_table)
+    return Examination(str(slug), rows_by_table, of_teams)

@@ -25,6 +25,7 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.plural import pluralize
 from app.roster.lookup import zone_of
 from app.sis.engine.intake.screen import Screen
 from app.sis.engine.lease import is_syncing
@@ -296,7 +297,10 @@ async def inspect_source(
             sentences += [*source.warnings, f"{len(files)} files can be imported: {', '.join(sorted(files))}."]
             faulty = await asyncio.to_thread(_read_rows, list(source.deliveries.values()))
             ready, exit_code = True, 3 if faulty else 0
-            sentences += [f"{file}: {rows:,} rows do not match its header." for file, rows in faulty.items()]
+            sentences += [
+                f"{file}: {pluralize(rows, 'row does', 'rows do')} not match the header."
+                for file, rows in faulty.items()
+            ]
     except (SourceRefused, NothingNew) as error:
         sentences.append(error.detail)
     sentences.append(f"A sync can{'' if ready else 'not'} read this source{'' if ready else ' as it is set'}.")

@@ -24,12 +24,13 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.plural import pluralize
 from app.sis.engine.intake.roles import match_roles, rename_roles
 from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.plan import kept_deliveries, load_plan, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.review.changes import list_rekeyed
-from app.sis.engine.run import RunRequest, begin, end, pluralize, update_watermarks
+from app.sis.engine.run import RunRequest, begin, end, update_watermarks
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun

@@ -23,7 +23,7 @@ from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
 from app.core import ids
 from app.core.address import Allowed
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring
 from app.core.district_tasks import SkippedDistricts, end_tasks, start_districts
 from app.core.errors import AimlineError, StorageFull
@@ -34,7 +34,7 @@ from app.core.jobs import WORKER_LOST, ClaimedJob
 from app.core.log import job_context
 from app.events.catalogue import SYNC_OVERDUE, NewEvent
 from app.events.outbox import record
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.sis.engine.lease import describe_holder, is_syncing
 from app.sis.engine.report import Report
 from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest
@@ -219,7 +219,7 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
     During a freeze, no run is created.
     """
     in_district = SisRun.district_id == work.district_id
-    frozen = is_frozen(today_in(await zone_of(work)), freeze_of(row.frozen))
+    frozen = is_frozen(await today_of(work), freeze_of(row.frozen))
     waiting = await work.db.scalar(
         select(SisRun.id).where(in_district, SisRun.source_id == row.id, SisRun.state.in_(OPEN))
     )

@@ -9,7 +9,7 @@ from sqlalchemy import any_, cast, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
@@ -17,13 +17,13 @@ from app.core.text import Text
 from app.core.violations import Violations, input_violations
 from app.events.catalogue import SUPPORT_HANDED_OVER
 from app.events.outbox import record
-from app.roster.caseload import reassign
-from app.roster.lookup import IdList, locate_staff, zone_of
+from app.roster.lookup import IdList, locate_staff, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_students
 from app.support.lookup import lock_support
 from app.support.models import Handover, Support
 from app.support.phase import student_columns, support_event
+from app.team.caseload import reassign
 
 REASON = About("The reason.", "Ms. Lopez has moved to another school.")
 DAY = About("The day of the handover, which is not in the future; by default, today.", date(2026, 11, 30))
@@ -169,7 +169,7 @@ async def _hand_over(
 
 
 async def _day_of(work: Work, on: date | None) -> date:
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     if on is not None and on > today:
         raise Invalid([Violation("/on", "handover.in_the_future", "A handover is recorded on its day or later.")])
     return on or today

@@ -14,31 +14,6 @@ HALF, THIRD, QUARTER = 0.5, 1 / 3, 0.25
 response.
 """
 
-GROWTH_RULES = frozenset(
-    {"four-point", "three-point", "median", "trend", "theil-sen", "dual-discrepancy", "slope-interval", "eb-slope"}
-    | {"monitor"}
-)
-LEVEL_RULES = frozenset({"criterion", "level-change"})
-
-FITTING: dict[str, frozenset[str]] = {
-    "growth": GROWTH_RULES,
-    "count": LEVEL_RULES,
-    "percentage": LEVEL_RULES,
-    "criterion": frozenset({"criterion"}),
-}
-"""The names of the rules that may judge a measure, keyed by the measure's kind."""
-
-
-def explain_misfit(rule: str, kind: str) -> str | None:
-    """Returns a sentence that says why a rule may not judge measures of a kind, or None if it may judge them."""
-    if rule in FITTING[kind]:
-        return None
-    fit = " or ".join(sorted(FITTING[kind]))
-    if kind == "growth":
-        return f"A measure that grows along a line is judged by that line; choose one of the rules {fit}."
-    many = {"count": "Counts", "percentage": "Percentages", "criterion": "Yes/no criteria"}[kind]
-    return f"{many} do not grow along a line, and a slope would be forced on them; choose the rule {fit}."
-
 
 def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a measure with a criterion that must be met k of n times. The goal is the criterion; each score meets it

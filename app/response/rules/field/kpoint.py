@@ -124,3 +124,10 @@ def _side_name(series: Series, side: int) -> str:
 
 def _window(series: Series, run: int) -> dict[str, float]:
     return {"first_week": series.weeks[-run], "last_week": series.weeks[-1]}
+
+
+def excess(series: Series, finding: Finding, sem: float) -> float:
+    """Returns the smallest distance of the last k scores from the aimline, in SEM; positive if all lie below it."""
+    line, k = series.aimline, int(finding.threshold or 0)
+    last = zip(series.weeks[-k:], series.values[-k:], strict=True)
+    return min(line.better * (line.at(week) - value) / sem for week, value in last)

@@ -46,3 +46,8 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
         f"week {last[0]}."
     )
     return Finding(State.NOT_RESPONDING, (reason, change), sentence, now, 0.0, NonresponseKind.STOPPED, last[0])
+
+
+def excess(_: Series, finding: Finding, sem: float) -> float:
+    """Returns how far the median lies below the aimline, in SEM."""
+    return -(finding.statistic or 0.0) / sem

@@ -189,3 +189,14 @@ def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Fi
         return Finding(State.RESPONDING, (Reason("trend_keeps_pace", numbers),), sentence, shrunken, needed)
     sentence = f"{summary} a week and falls short of the {needed_text} that the goal needs"
     return _fell_short(series, Reason("trend_falls_short", numbers), sentence, shrunken, needed)
+
+
+def excess_of_interval(_: Series, finding: Finding, sem: float) -> float:
+    """Returns how far the interval of the slope lies below the required growth, in SEM."""
+    return (finding.statistic or 0.0) / sem
+
+
+def excess_of_discrepancy(_: Series, finding: Finding, sem: float) -> float:
+    """Returns how far the greater discrepancy lies beyond its limit, in standard errors."""
+    del sem
+    return (finding.threshold or 0.0) - (finding.statistic or 0.0)

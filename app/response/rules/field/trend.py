@@ -124,3 +124,9 @@ def _candidates(times: Sequence[int]) -> Iterator[int]:
 
 def _falls_short(series: Series, rate: float) -> bool:
     return series.aimline.better * (rate - series.goal_rate) < -series.slack
+
+
+def excess(series: Series, finding: Finding, sem: float) -> float:
+    """Returns how far the slope lies below the required growth, as a share of it."""
+    del sem
+    return 1 - (finding.statistic or 0.0) / series.aimline.rate

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from app.response.rules.monitor.model import DEFAULT, Prior
-from app.response.rules.rates import GRID, THRESHOLDS, between
+from app.response.rules.rates import ADAPTIVE, GRID, MONITOR, between
 from app.response.rules.verdict import rounded
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Calibration:
 
     noise: float = 1.0
     prior: Prior = DEFAULT
-    thresholds: tuple[float, ...] = THRESHOLDS["monitor"]
-    adaptive: tuple[float, ...] = THRESHOLDS["monitor, adaptive"]
+    thresholds: tuple[float, ...] = MONITOR
+    adaptive: tuple[float, ...] = ADAPTIVE
     series: int = 0
     scores: int = 0
     estimates: tuple[tuple[str, float], ...] = ()

@@ -14,6 +14,7 @@ This file exceeds 250 lines because the comparison and the conversion must agree
 
 from collections.abc import Sequence
 
+from app.core.violations import EARLIEST_DATE
 from app.sis.engine.plan import id_lists_sql, known_columns, known_rows_sql
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind
@@ -70,7 +71,7 @@ def _grade_sql(x: str) -> str:
 
 def typed_sql(field: Field, x: str) -> str:
     """Returns SQL that converts the text `x` to the type of a field. For a text that cannot be converted the SQL yields
-    null.
+    null, and so it does for a date before `EARLIEST_DATE`.
 
     The most frequent form is tried first.
     """
@@ -79,7 +80,7 @@ def typed_sql(field: Field, x: str) -> str:
             day = f"left(btrim({x}), 10)"
             return (
                 f"CASE WHEN ({x} LIKE '____-__-__' OR btrim({x}) ~ '{_DAY_AND_TIME}') "
-                f"AND pg_input_is_valid({day}, 'date') THEN {day}::date END"
+                f"AND {day} >= '{EARLIEST_DATE}' AND pg_input_is_valid({day}, 'date') THEN {day}::date END"
             )
         case "instant":
             return _INSTANT.format(x=f"btrim({x})")

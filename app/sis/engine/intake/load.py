@@ -15,6 +15,7 @@ from contextlib import aclosing, suppress
 
 import asyncpg
 
+from app.core.plural import pluralize
 from app.sis.engine.intake.screen import Screen
 from app.sis.engine.stage import Stage
 from app.sis.port import Delivery, Progress, SourceRefused
@@ -93,14 +94,17 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
 async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:
     """Trims the sourcedIds of the raw rows. Notes in the report which kinds of values were changed for the import."""
     if screen.padded and (rows := await _trim_ids(stage, delivery, name)):
-        stage.notes.append(f"{delivery.file}: {rows:,} rows have blanks around a sourcedId, which are left out.")
+        have = pluralize(rows, "row has", "rows have")
+        stage.notes.append(f"{delivery.file}: {have} blanks around a sourcedId, which are left out.")
     if screen.quotes:
+        have = pluralize(len(screen.quotes), "row has", "rows have")
         stage.notes.append(
-            f"{delivery.file}: {len(screen.quotes):,} rows have stray or backslash-escaped quotes, which are read as "
-            f"text; the first is row {screen.quotes[0] + 1:,}."
+            f"{delivery.file}: {have} stray or backslash-escaped quotes, which are read as text; the first is row "
+            f"{screen.quotes[0] + 1:,}."
         )
     if screen.nuls:
-        stage.notes.append(f"{delivery.file}: {screen.nuls:,} NUL characters are replaced by \ufffd.")
+        are = pluralize(screen.nuls, "NUL character is", "NUL characters are")
+        stage.notes.append(f"{delivery.file}: {are} replaced by \ufffd.")
 
 
 async def _trim_ids(stage: Stage, delivery: Delivery, name: str) -> int:

@@ -6,6 +6,7 @@ puts what cannot be imported into quarantine. Never applies a plan.
 
 from collections.abc import Mapping
 
+from app.core.plural import pluralize
 from app.sis.engine import report as reporting
 from app.sis.engine.intake.supplements import stage_with_supplements
 from app.sis.engine.plan import write_keys, write_plan
@@ -73,8 +74,8 @@ async def _plan_kind(
     faulty, nameless, gone = await reporting.count_faults(stage, kind)
     if nameless:
         report.warnings.append(
-            f"{delivery.file}: {nameless:,} rows have no sourcedId and cannot be identified, so none of the known "
-            f"{kind.plural} is removed for being absent."
+            f"{delivery.file}: {pluralize(nameless, 'row has', 'rows have')} no sourcedId and cannot be identified, so "
+            f"none of the known {kind.plural} is removed for being absent."
         )
     await write_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
     actions = await reporting.count_planned(stage, kind)

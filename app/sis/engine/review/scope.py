@@ -16,9 +16,9 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.plural import pluralize
 from app.sis.engine.plan import known_rows_sql
 from app.sis.engine.report import Report
-from app.sis.engine.run import pluralize
 from app.sis.engine.stage import Stage
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisSource
@@ -164,8 +164,8 @@ async def count_outside(stage: Stage, kind: Kind) -> int:
 def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]) -> list[str]:
     """Returns sentences for the report about the delivered rows that were left out, and the known rows that stay."""
     sentences = [
-        f"{report.kinds[name].file}: {count:,} new or changed rows are left out: they are of other schools or of "
-        "excluded users."
+        f"{report.kinds[name].file}: {pluralize(count, 'new or changed row is', 'new or changed rows are')} left out, "
+        "because of other schools or of excluded users."
         for name, count in rows.items()
         if count
     ]

@@ -12,12 +12,13 @@ from uuid import UUID
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.plural import pluralize
 from app.sis.engine import report as reporting
 from app.sis.engine.intake.load import copy_raw
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.review.quarantine import name_quarantined
 from app.sis.engine.review.scope import SourceScope
-from app.sis.engine.run import conclude, note_left_out, pluralize, state_left_out
+from app.sis.engine.run import conclude, note_left_out, state_left_out
 from app.sis.engine.scores import kept
 from app.sis.engine.scores.apply import BECAUSE_OF_FILE, BECAUSE_UNDONE, apply_plan, plan_undo
 from app.sis.engine.scores.intake import leave_out_scores, stage_measures, stage_rows, write_plan
@@ -58,7 +59,8 @@ async def import_scores(
     counts.fetched -= left_out
     if left_out:
         report.warnings.append(
-            f"{delivery.file}: {left_out:,} rows are left out: they are of other schools or of excluded users."
+            f"{delivery.file}: {pluralize(left_out, 'row is', 'rows are')} left out, because of other schools or of "
+            "excluded users."
         )
     await write_plan(stage)
     await _quarantine(stage, delivery)

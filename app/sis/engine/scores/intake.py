@@ -12,6 +12,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
+from app.core.violations import EARLIEST_DAY
 from app.evidence.rules import PURPOSES
 from app.playbook.lookup import area_by_id, secured_code
 from app.playbook.models import Measure
@@ -75,6 +76,7 @@ def _converted_sql(stage: Stage, delivery: Delivery) -> tuple[list[str], str]:
         ("q.taken_on IS NULL AND q.x_taken_on IS NOT NULL", "'date date.malformed'"),
         ("q.taken_on IS NULL", "'date value.missing'"),
         ("q.taken_on > :today", "'date score.in_the_future'"),
+        (f"q.taken_on < '{EARLIEST_DAY}'", "'date date.too_early'"),
         ("q.attempt IS NULL", "'attempt score.attempt'"),
         ("q.gone", "NULL"),
         ("q.value IS NULL AND q.x_value IS NOT NULL", "'value number.malformed'"),

@@ -1,7 +1,10 @@
-"""Determines the caseload of a member of staff: the students whom this person teaches, supports or leads.
+"""Determines whom a member of staff sees: the students whom this person teaches, supports or leads, and those of teams.
 
-Whom a person teaches follows from enrollments.
+Whom a person teaches follows from enrollments. The students of a team are seen by those who are members today, while
+the team is active; what a member may do for them follows from the member's role in the roster.
 """
+
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,65 +15,86 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import SEES_SCHOOL, Can
-from app.access.principal import ActingPerson, Principal, acting_for
+from app.access.principal import ActingPerson, Principal, Reach, acting_for
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
 from app.roster.lookup import IdList, locate_staff
 from app.roster.models import Caseload, Person
 from app.roster.references import parse
+from app.team.rules import TeamState
 
 POINTER: Final = "/act_for"
 
 
-ACTING = """
+TODAY: Final = """(SELECT coalesce(k.today, ($3::timestamptz AT TIME ZONE d.time_zone)::date)
+    FROM district d LEFT JOIN test_clock k ON k.district_id = $1 WHERE d.district_id = $1)"""
+TEAMS: Final = f"""ARRAY (
+    SELECT m.team_id FROM team_member m JOIN team g ON g.district_id = $1 AND g.id = m.team_id
+    WHERE m.district_id = $1 AND m.person_id = $2 AND g.state = '{TeamState.ACTIVE}'
+      AND m.from_on <= {TODAY} AND (m.until_on IS NULL OR m.until_on > {TODAY})
+    ORDER BY m.team_id)"""
+SERVED: Final = f"""ARRAY (
+    SELECT v.student_id FROM team_student v
+    WHERE v.district_id = $1 AND v.team_id = ANY ({TEAMS})
+      AND v.from_on <= {TODAY} AND (v.until_on IS NULL OR v.until_on > {TODAY}))"""
+ACTING: Final = f"""
 SELECT p.role, p.enabled AND p.removed_at IS NULL, p.school_ids,
        EXISTS (SELECT FROM org o WHERE o.district_id = $1 AND o.id = ANY (p.school_ids)
                                    AND o.type = 'district' AND o.removed_at IS NULL),
-       CASE WHEN p.removed_at IS NULL AND p.role <> ALL ($4::text[]) THEN ARRAY (
+       CASE WHEN p.removed_at IS NOT NULL THEN '{{}}'
+       WHEN p.role <> ALL ($4::text[]) THEN ARRAY (
            SELECT s.id FROM person s
            WHERE s.district_id = $1 AND s.removed_at IS NULL AND s.id = ANY (
                ARRAY (SELECT c.student_id FROM caseload c WHERE c.district_id = $1 AND c.staff_id = $2)
                || ARRAY (
                    SELECT e.person_id FROM enrollment e
                    WHERE e.district_id = $1 AND e.is_student AND e.removed_at IS NULL
-                     AND (e.ends_on IS NULL OR e.ends_on > (
-                         SELECT ($3::timestamptz AT TIME ZONE d.time_zone)::date
-                         FROM district d WHERE d.district_id = $1))
+                     AND (e.ends_on IS NULL OR e.ends_on > {TODAY})
                      AND e.class_id = ANY (ARRAY (
                          SELECT t.class_id FROM enrollment t
                          WHERE t.district_id = $1 AND t.person_id = $2 AND NOT t.is_student AND t.removed_at IS NULL
-                           AND (t.ends_on IS NULL OR t.ends_on > (
-                               SELECT ($3::timestamptz AT TIME ZONE d.time_zone)::date
-                               FROM district d WHERE d.district_id = $1))))))
-           ORDER BY s.id) ELSE '{}' END
+                           AND (t.ends_on IS NULL OR t.ends_on > {TODAY}))))
+               || {SERVED})
+           ORDER BY s.id)
+       ELSE ARRAY (
+           SELECT s.id FROM person s
+           WHERE s.district_id = $1 AND s.removed_at IS NULL AND s.id = ANY ({SERVED})
+             AND NOT s.school_ids && ARRAY (
+                 SELECT u.id FROM unnest(p.school_ids) AS u (id) WHERE $5::uuid[] IS NULL OR u.id = ANY ($5::uuid[]))
+           ORDER BY s.id) END,
+       {TEAMS}
 FROM person p
 WHERE p.district_id = $1 AND p.id = $2 AND NOT p.is_student"""
-"""The statement about an acting person: role, whether active, schools, whether one is the district, and the caseload.
+"""The statement about an acting person: role, whether active, schools, whether one is the district, students, teams.
 
-A student who left is on nobody's caseload; the student's school and district still see the records. Each step selects
-by the ids of the step before, as an array: joins would be planned badly for a roster that was just loaded and has no
-statistics yet.
+The students are the caseload and those of teams; for a role that sees schools, only those of teams whom the person does
+not see by a school. A student who left is on nobody's caseload and in no team; the student's school and district still
+see the records. Each step selects by the ids of the step before, as an array: joins would be planned badly for a roster
+that was just loaded and has no statistics yet.
 """
 
 
 @needs(Can.ACT_FOR)
 async def acting_person(work: Work, name: str) -> ActingPerson:
-    """Returns the role, the schools and the caseload of the person for whom a request acts.
+    """Returns the role, the schools, the teams and the students of the person for whom a request acts.
 
     Raises `Invalid` for an unknown person.
     """
     person_id = parse("person", name, POINTER).id or (await locate_staff(work, name, POINTER)).id
-    rows = await work.run(ACTING, (work.district_id, person_id, now(), list(SEES_SCHOOL)))
+    client = work.principal
+    schools_of_client = list(client.schools) if client.reach is Reach.SCHOOLS else None
+    rows = await work.run(ACTING, (work.district_id, person_id, now(), list(SEES_SCHOOL), schools_of_client))
     if not rows:
         await locate_staff(work, name, POINTER)  # raises `Invalid`
-    ((role, is_active, schools, whole_district, students),) = rows
+    ((role, is_active, schools, whole_district, students, teams),) = rows
     return ActingPerson(
         person_id=person_id,
         role=role if is_active else "departed",
         whole_district=whole_district,
         schools=tuple(schools),
         students=tuple(students),
+        teams=tuple(teams),
     )
 
 

@@ -1,0 +1,240 @@
+"""Defines what a decision rule declares, and applies the steps that all rules have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from app.response.rules.baseline import note_trend
+from app.response.rules.field import trend
+from app.response.rules.monitor import rule as monitor
+from app.response.rules.rates import GRID, between
+from app.response.rules.series import LEVEL_SCORES, Series
+from app.response.rules.verdict import Finding, Reason, Shares, State, Verdict
+from app.response.rules.wording import count, plain, remove_unjustified_name, scores, weeks
+
+TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
+"""The codes of reasons which mean that there are too few scores for a finding."""
+
+# A lack of scores must never delay help or a referral.
+AT_ANY_TIME = "a decision or a referral can be made without it at any time."
+
+
+class UnusableRule(ValueError):
+    """Raised for an unknown rule, or for parameters that the rule does not accept.
+
+    `code` is for programs, `sentence` is for people.
+    """
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a rule that a district may set: a whole number from `lowest` to `highest`."""
+
+    name: str
+    default: int
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRule:
+    """A decision rule: all that the product says about it is stated here.
+
+    * `description` says in a sentence when the rule flags a series.
+    * `parameter` is the main parameter. Its value is also the minimum number of scores that the rule needs.
+    * `version` must change whenever the verdicts of the rule change. Under one version, the same series always gets the
+      same verdict.
+    * `fits` has the kinds of measures that the rule may judge.
+    * `far` is the false-alarm rate with the default parameters: the share of the benchmark's responders whom the rule
+      flags at some time. It is None for a rule with the parameter `far_percent`.
+    * `holds_badly` has the cases in which the stated rate does not hold, or is not known to hold.
+    * `excess` returns how far a series with this finding and this SEM exceeds the rule's own limit; `thresholds` has
+      the margins beyond this limit at the rates of `GRID`. Without both, the rule cannot be used at another rate.
+    """
+
+    name: str
+    version: int
+    description: str
+    parameter: Parameter
+    find: Callable[[Series, Mapping[str, int]], Finding]
+    least_weeks: int = 1
+    more: tuple[Parameter, ...] = ()
+    fits: frozenset[str] = frozenset({"growth"})
+    far: float | None = None
+    holds_badly: str = "measured in one simulated year only; in others it was not"
+    excess: Callable[[Series, Finding, float], float] | None = None
+    thresholds: tuple[float, ...] | None = None
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (self.parameter, *self.more)
+
+    @property
+    def defaults(self) -> dict[str, int]:
+        return {parameter.name: parameter.default for parameter in self.parameters}
+
+    def resolve_parameters(self, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Returns the values of all parameters: the given ones, and the defaults of the others.
+
+        Raises UnusableRule: `unknown_parameter`, `parameter_out_of_range`.
+        """
+        given, resolved = dict(parameters or {}), {}
+        for parameter in self.parameters:
+            value = given.pop(parameter.name, parameter.default)
+            if type(value) is not int or not parameter.lowest <= value <= parameter.highest:
+                raise UnusableRule(
+                    "parameter_out_of_range",
+                    f"Give {parameter.name} of the rule {self.name} as a whole number "
+                    f"from {parameter.lowest} to {parameter.highest}.",
+                )
+            resolved[parameter.name] = value
+        if given:
+            raise UnusableRule(
+                "unknown_parameter", f"The rule {self.name} takes only {' and '.join(self.defaults)} as parameters."
+            )
+        return resolved
+
+    def finding(self, series: Series, resolved: Mapping[str, int]) -> Finding:
+        """Returns the finding of the rule. Does not check whether the goal is already met."""
+        return _too_little(self, series, resolved) or self.find(series, resolved)
+
+    def judge(
+        self, series: Series, parameters: Mapping[str, int] | None = None, shares: Shares | None = None
+    ) -> Verdict:
+        """Returns the rule's verdict. Raises UnjudgeableSeries and UnusableRule.
+
+        Without `shares`, the shares of growth are estimated from the series alone.
+        """
+        resolved = self.resolve_parameters(parameters)
+        series.check()
+        finding = self.finding(series, resolved)
+        if shares is None:
+            shares = finding.shares or (monitor.shares_of(series) if self.judges_growth else None)
+        return self.verdict(series, resolved, finding, shares)
+
+    def stated_far(self, resolved: Mapping[str, int]) -> float | None:
+        """Returns the stated false-alarm rate with these parameters, or None if it was not measured."""
+        if "far_percent" in resolved:
+            return resolved["far_percent"] / 100
+        return self.far if dict(resolved) == self.defaults else None
+
+    def threshold_at(self, far: float) -> float:
+        """Returns the threshold for the false-alarm rate `far`.
+
+        The share `far` of the benchmark's responders exceeds it at some time within 26 weeks. Raises KeyError for a
+        rule without a table of thresholds.
+        """
+        if self.thresholds is None:
+            raise KeyError(self.name)
+        return between(GRID, self.thresholds, far)
+
+    @property
+    def judges_growth(self) -> bool:
+        """Returns whether the rule judges growth. Other rules judge a level or a criterion."""
+        return "growth" in self.fits
+
+    def verdict(
+        self, series: Series, resolved: Mapping[str, int], finding: Finding, shares: Shares | None = None
+    ) -> Verdict:
+        """Returns the verdict for a finding of this rule, with the shares of the student's growth.
+
+        Finding and shares may come from this series alone, or from judging it together with the student's cohort.
+        """
+        finding = _too_little(self, series, resolved) or finding
+        finding = note_trend(series, _unless_goal_met(series, finding))
+        if self.judges_growth:
+            finding = remove_unjustified_name(finding, shares)
+        has_slope = self.judges_growth and len(series.observations) >= LEVEL_SCORES
+        return Verdict(
+            state=finding.state,
+            kind=finding.kind,
+            because=finding.because,
+            sentence=finding.sentence,
+            statistic=finding.statistic,
+            threshold=finding.threshold,
+            rate=trend.slope(series.weeks, series.values) if has_slope and finding.rate is None else finding.rate,
+            rate_low=finding.rate_low,
+            rate_high=finding.rate_high,
+            odds=finding.odds,
+            slow=shares.slow if shares else None,
+            short=shares.short if shares else None,
+            on_pace=shares.on_pace if shares else None,
+            stated_far=self.stated_far(resolved),
+            required_rate=series.goal_rate,
+            change_week=finding.change_week,
+            rule=self.name,
+            rule_version=self.version,
+            parameters=dict(resolved),
+            scores=series.score_ids,
+        )
+
+
+def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int]) -> Finding | None:
+    """Returns the finding `insufficient_data` if there are too few scores or weeks, otherwise None.
+
+    The finding states how many are missing.
+    """
+    least, number_of_scores = parameters[rule.parameter.name], len(series.observations)
+    if number_of_scores < least:
+        reason = Reason(
+            "too_few_scores", {"scores": number_of_scores, "needed": least, "missing": least - number_of_scores}
+        )
+        sentence = (
+            f"This phase has {scores(number_of_scores)} so far and this rule needs {count(least)} "
+            f"({count(least - number_of_scores)} more); {AT_ANY_TIME}"
+        )
+        return Finding(State.INSUFFICIENT_DATA, (reason,), sentence)
+    number_of_weeks = len(set(series.weeks))
+    if number_of_weeks < rule.least_weeks:
+        numbers: dict[str, float] = {
+            "weeks": number_of_weeks,
+            "needed": rule.least_weeks,
+            "missing": rule.least_weeks - number_of_weeks,
+        }
+        sentence = (
+            f"All {scores(number_of_scores)} are from {weeks(series.weeks)} and this rule needs "
+            f"{count(rule.least_weeks)} different weeks; {AT_ANY_TIME}"
+        )
+        return Finding(State.INSUFFICIENT_DATA, (Reason("too_few_weeks", numbers),), sentence)
+    if number_of_scores and series.weeks[-1] < parameters.get("from_week", 0):
+        first = parameters["from_week"]
+        numbers_of_week: dict[str, float] = {"last_week": series.weeks[-1], "from_week": first}
+        sentence = f"This rule judges from week {first} on, and the last score is from {weeks(series.weeks[-1:])}; "
+        return Finding(State.INSUFFICIENT_DATA, (Reason("too_early", numbers_of_week),), sentence + AT_ANY_TIME)
+    return None
+
+
+def _unless_goal_met(series: Series, finding: Finding) -> Finding:
+    """Returns the finding. Its state becomes `goal_met` if the median of the last three scores meets the final goal.
+
+    The rule's own reasons, statistic and threshold are kept.
+    """
+    level = series.level_now()
+    has_too_few = any(reason.code in TOO_LITTLE for reason in finding.because)
+    if has_too_few or level is None or not series.goal_is_met():
+        return finding
+    last_weeks = series.weeks[-LEVEL_SCORES:]
+    numbers: dict[str, float] = {
+        "median": level,
+        "goal": series.goal,
+        "first_week": last_weeks[0],
+        "last_week": last_weeks[-1],
+    }
+    sentence = (
+        f"The median of the last {scores(LEVEL_SCORES)} ({weeks(last_weeks)}) is {plain(level)}, "
+        f"which meets the goal of {plain(series.goal)}."
+    )
+    return replace(
+        finding,
+        state=State.GOAL_MET,
+        because=(Reason("goal_met", numbers), *finding.because),
+        sentence=sentence,
+        kind=None,
+        change_week=None,
+    )

@@ -1,0 +1,119 @@
+"""Gives every operation an example of its request, which works in the playground when it is pasted.
+
+The values are those that the inputs declare. Ids of rows differ in every district, so each operation says where to take
+them: the descriptions that this module writes are read by the test that tries all examples.
+"""
+
+from typing import Any
+
+from app.rest.contract.statuses import operations
+
+PREFIX = "#/components/schemas/"
+JSON = "application/json"
+BODIES: dict[str, dict[str, Any]] = {
+    "accept_concern": {"because": "Screening confirms it."},
+    "amend_measure": {"name": "Oral reading fluency"},
+    "amend_score": {"because": "Scored again", "value": 47.0},
+    "amend_session": {"attended": True},
+    "change_endpoint": {"description": "Alerts of the reading team"},
+    "change_source": {"overlap_hours": 48},
+    "change_support": {"because": "Four scores below the aimline.", "sessions_per_week": 5},
+    "commit_consumer": {"cursor": "…"},
+    "decide": {"kind": "continue", "support": "sup_01jq4n6d9zf3vbs0x5k2m7e8tf"},
+    "dismiss_concern": {"because": "Screening does not confirm it."},
+    "keep_consumer": {"begin": "beginning"},
+    "make_measure": {"code": "orf-spanish", "name": "Oral reading fluency, Spanish"},
+    "plan_support": {"baseline": 42.0},
+    "preview_playbook": {"rules": [{"rule": "four-point", "measure": "orf"}]},
+    "publish_playbook": {"rules": [{"rule": "four-point", "measure": "orf"}]},
+    "register_source": {"name": "uploads", "kind": "oneroster-csv", "url": "upload:"},
+    "rekey_sync_run": {"match": "identifier"},
+    "resolve_concern": {"because": "The goal is met."},
+    "rotate_secret": {"overlap_seconds": 3600},
+}
+"""What the example of an operation's body has beside, or instead of, the required fields."""
+FORM = {"grant_type": "client_credentials"}
+SOURCES: dict[str, str] = {
+    "break_": "/v1/breaks",
+    "class_": "/v1/classes",
+    "concern": "/v1/concerns",
+    "cursor": "/v1/events/consumers/{name}/events",
+    "decision": "/v1/decisions",
+    "delivery": "/v1/webhook-endpoints/{endpoint}/deliveries",
+    "endpoint": "/v1/webhook-endpoints",
+    "measure": "/v1/measures",
+    "name": "/v1/events/consumers",
+    "person": "/v1/staff",
+    "run": "/v1/sync-runs",
+    "school": "/v1/schools",
+    "score": "/v1/scores",
+    "session": "/v1/supports/{support}/sessions",
+    "source": "/v1/sis-sources",
+    "student": "/v1/students",
+    "support": "/v1/supports?state=active&verdict=not_responding",
+    "verdict": "/v1/supports/{support}/verdicts",
+}
+"""The list from which to take a value of an example, by the name of the parameter or of the field."""
+IN_BODIES = SOURCES.keys() - {"measure", "name"}
+"""The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
+OWN_NAME = {"keep_consumer": "nightly"}
+"""The name in the path that a client chooses itself."""
+OF_OPERATION: dict[tuple[str, str], str] = {
+    ("accept_concern", "concern"): "/v1/concerns?state=raised",
+    ("dismiss_concern", "concern"): "/v1/concerns?state=raised",
+    ("resolve_concern", "concern"): "/v1/concerns?state=accepted",
+    ("start_support", "support"): "/v1/supports?state=planned",
+}
+"""The list of rows in the state that an operation needs."""
+
+
+def give_examples(document: dict[str, Any]) -> None:
+    """Adds an example to the body of every operation, and says where the ids of a request are listed."""
+    for path, _, operation in operations(document):
+        named = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "path"]
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            if media_type == JSON:
+                example = _example(document, content["schema"]) | BODIES.get(operation["operationId"], {})
+                content["example"] = example
+                named += _references(example)
+            elif "form" in media_type:
+                content["example"] = FORM
+        name = operation["operationId"]
+        lists = {each: OF_OPERATION.get((name, each), SOURCES[each]) for each in named if each in SOURCES}
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "path" and name in OWN_NAME:
+                parameter["example"] = OWN_NAME[name]
+                lists.pop(parameter["name"], None)
+        lists = {each: address for each, address in lists.items() if address.partition("?")[0] != path}
+        if lists:
+            words = "; ".join(f"`{each}` from `GET {address}`" for each, address in lists.items())
+            operation["description"] = f"{operation['description']}\n\nTo try it, take {words}."
+
+
+def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
+    """Returns the example of a schema: that of the field, or an object with its required fields."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].removeprefix(PREFIX)]
+    if schema.get("examples"):
+        return schema["examples"][0]
+    for kind in schema.get("anyOf", ()):
+        if kind.get("type") != "null":
+            return _example(document, kind)
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "properties" in schema:
+        required = schema.get("required", ())
+        return {name: _example(document, field) for name, field in schema["properties"].items() if name in required}
+    if schema.get("type") == "array":
+        return [_example(document, schema["items"])]
+    return schema.get("const", "")
+
+
+def _references(example: Any) -> list[str]:
+    """Returns the names of the fields of an example that have an id or a cursor."""
+    if isinstance(example, list):
+        return [name for item in example for name in _references(item)]
+    if not isinstance(example, dict):
+        return []
+    own = [name for name, value in example.items() if name in IN_BODIES and isinstance(value, str)]
+    return [*dict.fromkeys([*own, *(name for value in example.values() for name in _references(value))])]

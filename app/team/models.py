@@ -1,0 +1,76 @@
+"""Defines the tables of teams: the teams, their members, whom they serve, and the students whom that comprises."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, HasChangeTime, TenantRow
+from app.roster.models import AboutStudent, Ids
+
+
+class Team(HasChangeTime, TenantRow, Base):
+    """People who meet about certain students. A team of one school has that school for ever; others have none."""
+
+    __tablename__ = "team"
+
+    name: Mapped[str]
+    purpose: Mapped[str]
+    school_id: Mapped[UUID | None]
+    state: Mapped[str]
+    formed_by: Mapped[UUID | None]
+    formed_on: Mapped[date]
+    archived_on: Mapped[date | None]
+    created_at: Mapped[datetime]
+    version: Mapped[int]
+
+
+class OfTeam(TenantRow):
+    """Mixin for a row of a team. It copies the team's school, which never changes, for row-level security."""
+
+    team_id: Mapped[UUID]
+    team_school_id: Mapped[UUID | None]
+
+
+class TeamMember(OfTeam, Base):
+    """A membership of a person in a team from a day on. The day `until_on` does not belong to it."""
+
+    __tablename__ = "team_member"
+
+    person_id: Mapped[UUID]
+    role: Mapped[str]
+    from_on: Mapped[date]
+    until_on: Mapped[date | None]
+    version: Mapped[int]
+
+
+class TeamScope(OfTeam, Base):
+    """One answer to the question whom a team serves, from a day on: a grade of a school, a class, or a named student.
+
+    The day `until_on` does not belong to it. `school_ids` are the schools of the named student, and empty for others.
+    """
+
+    __tablename__ = "team_scope"
+
+    kind: Mapped[str]
+    served_school_id: Mapped[UUID | None]
+    grade: Mapped[str | None]
+    class_id: Mapped[UUID | None]
+    student_id: Mapped[UUID | None]
+    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    from_on: Mapped[date]
+    until_on: Mapped[date | None]
+    version: Mapped[int]
+
+
+class TeamStudent(OfTeam, AboutStudent, Base):
+    """A student whom a team serves because of one of its scopes. The day `until_on` does not belong to it.
+
+    Commands and syncs write these rows from the scopes and the roster; nobody writes them by hand.
+    """
+
+    __tablename__ = "team_student"
+
+    scope_id: Mapped[UUID]
+    from_on: Mapped[date]
+    until_on: Mapped[date | None]

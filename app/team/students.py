@@ -1,0 +1,204 @@
+"""Keeps the list of the students whom teams serve equal to their scopes and the roster, by one set-based statement.
+
+The statement compares the students who follow from the scopes (those of a grade at a school, of a class, and those
+named) with the open rows of `team_student`, and writes only the differences. Commands run it for their team; a sync
+runs it for the whole district after it has changed the roster, so that a student who moves leaves the team that night.
+"""
+
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Date, Text, TextClause, Uuid, any_, bindparam, cast, select, text
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
+from app.core.ids import new_id
+from app.events.catalogue import TEAM_MEMBERS_CHANGED, TEAM_STUDENTS_CHANGED, EventType, NewEvent
+from app.events.outbox import record
+from app.roster.lookup import IdList, today_of
+from app.roster.student_lock import lock_students
+from app.team.models import Team
+from app.team.rules import ScopeKind, TeamState
+
+ON_ROSTER: Final = "p.district_id = :district AND p.is_student AND p.removed_at IS NULL AND p.merged_into IS NULL"
+EXPECTED: Final = f"""
+SELECT s.team_id, s.team_school_id, s.id AS scope_id, c.student_id, c.school_ids,
+       greatest(s.from_on, CAST(:today AS date)) AS from_on, least(s.until_on, c.leaves_on) AS until_on
+FROM team_scope AS s
+JOIN team AS t ON t.district_id = :district AND t.id = s.team_id AND t.state = '{TeamState.ACTIVE}'
+CROSS JOIN LATERAL (
+    SELECT p.id AS student_id, p.school_ids, CAST(NULL AS date) AS leaves_on FROM person AS p
+    WHERE s.kind = '{ScopeKind.GRADE}' AND {ON_ROSTER}
+      AND (p.school_id = s.served_school_id OR p.second_school_id = s.served_school_id
+           OR p.third_school_id = s.served_school_id
+           OR (p.has_more_schools IS TRUE AND s.served_school_id = ANY (p.school_ids)))
+      AND (p.grade = s.grade OR (p.has_more_grades IS TRUE AND s.grade = ANY (p.grades)))
+    UNION ALL
+    SELECT p.id, p.school_ids, CASE WHEN bool_or(e.ends_on IS NULL) THEN NULL ELSE max(e.ends_on) END
+    FROM enrollment AS e JOIN person AS p ON p.id = e.person_id AND {ON_ROSTER}
+    WHERE s.kind = '{ScopeKind.CLASS}' AND e.district_id = :district AND e.class_id = s.class_id AND e.is_student
+      AND e.removed_at IS NULL AND (e.ends_on IS NULL OR e.ends_on > CAST(:today AS date))
+    GROUP BY p.id, p.school_ids
+    UNION ALL
+    SELECT p.id, p.school_ids, CAST(NULL AS date) FROM person AS p
+    WHERE s.kind = '{ScopeKind.STUDENT}' AND {ON_ROSTER} AND p.id = s.student_id
+    OFFSET 0) AS c
+WHERE s.district_id = :district AND (s.until_on IS NULL OR s.until_on > CAST(:today AS date))"""
+"""The students who follow from the open scopes of active teams, with the day until which that is certain.
+
+The OFFSET has each scope look its students up by an index, whatever the statistics say. An enrollment that will end has
+its last day in the row, so that the row ends without a sync.
+"""
+DIFFERENT: Final = """
+expected AS MATERIALIZED ({expected}{of_scope}),
+present AS MATERIALIZED (
+    SELECT m.id, m.team_id, m.scope_id, m.student_id, m.from_on, m.until_on FROM team_student AS m
+    WHERE m.district_id = :district AND (m.until_on IS NULL OR m.until_on >= CAST(:today AS date)){of_row}),
+compared AS MATERIALIZED (
+    SELECT m.id, e.team_id, e.team_school_id, e.scope_id, coalesce(e.student_id, m.student_id) AS student_id,
+           e.school_ids, e.from_on, m.until_on AS former,
+           CASE WHEN e.student_id IS NULL THEN greatest(m.from_on, CAST(:today AS date)) ELSE e.until_on END AS until_on
+    FROM expected AS e FULL JOIN present AS m ON m.scope_id = e.scope_id AND m.student_id = e.student_id),
+different AS MATERIALIZED (
+    SELECT * FROM compared AS d WHERE d.id IS NULL OR d.former IS DISTINCT FROM d.until_on)"""
+"""The rows to add, to end, to continue or to end on another day. A row that ended today is continued, and not added."""
+WRITE: Final = """
+WITH {different},
+changed AS (
+    UPDATE team_student AS m SET until_on = d.until_on FROM different AS d
+    WHERE m.district_id = :district AND m.id = d.id RETURNING m.team_id),
+added AS (
+    INSERT INTO team_student (district_id, id, team_id, team_school_id, scope_id, student_id, school_ids, from_on,
+                              until_on)
+    SELECT CAST(:district AS uuid),
+           CAST(overlay(overlay(md5(CAST(:salt AS text) || d.scope_id || d.student_id)
+                placing CAST(:stamp AS text) from 1 for 13) placing '8' from 17 for 1) AS uuid),
+           d.team_id, d.team_school_id, d.scope_id, d.student_id, d.school_ids, d.from_on, d.until_on
+    FROM different AS d WHERE d.id IS NULL
+    ON CONFLICT DO NOTHING RETURNING team_id)
+SELECT w.team_id, count(*) FROM (SELECT c.team_id FROM changed AS c UNION ALL SELECT a.team_id FROM added AS a) AS w
+GROUP BY w.team_id ORDER BY w.team_id"""
+MEMBERS_GONE: Final = text(
+    """UPDATE team_member AS m SET until_on = greatest(m.from_on, CAST(:today AS date)), version = m.version + 1
+       FROM person AS p
+       WHERE m.district_id = :district AND p.district_id = :district AND p.id = m.person_id
+         AND p.removed_at IS NOT NULL AND (m.until_on IS NULL OR m.until_on > greatest(m.from_on, :today))
+       RETURNING m.team_id"""
+).bindparams(bindparam("district", type_=Uuid), bindparam("today", type_=Date))
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Restricts the comparison to one team or to one scope; with neither, the whole district is compared."""
+
+    team_id: UUID | None = None
+    scope_id: UUID | None = None
+
+    def conditions(self) -> dict[str, str]:
+        """Returns the conditions for the rows of scopes and of students."""
+        if self.scope_id is not None:
+            return {"of_scope": " AND s.id = :only", "of_row": " AND m.scope_id = :only"}
+        if self.team_id is not None:
+            return {"of_scope": " AND s.team_id = :only", "of_row": " AND m.team_id = :only"}
+        return {"of_scope": "", "of_row": ""}
+
+
+DISTRICT_WIDE: Final = Only()
+
+
+def select_differing_students(only: Only = DISTRICT_WIDE) -> str:
+    """Returns the SQL of the ids of the students whose rows must change; parameters are `:district`, `:today` and
+    `:only`.
+    """
+    different = DIFFERENT.format(expected=EXPECTED, **only.conditions())
+    return f"WITH {different}\nSELECT DISTINCT d.student_id FROM different AS d"
+
+
+@needs(Can.SYNC_ROSTER)
+async def follow_roster(work: Work) -> int:
+    """Makes the students of all teams follow the roster, and ends the memberships of people who left it.
+
+    Records an event for each team that changed. Returns the number of rows about students that were written. The sync
+    has locked these students.
+    """
+    await lock_team_students(work)
+    today = await today_of(work)
+    left = set(await work.db.scalars(MEMBERS_GONE, {"district": work.district_id, "today": today}))
+    written = await _write(work, today, DISTRICT_WIDE)
+    is_changed = Team.id == any_(cast([*left, *written], IdList))
+    teams = await work.db.execute(
+        select(Team.id, Team.version, Team.school_id).where(Team.district_id == work.district_id, is_changed)
+    )
+    for team_id, version, school_id in sorted(teams):
+        if team_id in left:
+            emit_team_event(work, TEAM_MEMBERS_CHANGED, team_id, version, school_id)
+        if team_id in written:
+            emit_team_event(work, TEAM_STUDENTS_CHANGED, team_id, version, school_id)
+    return sum(written.values())
+
+
+@needs(Can.SYNC_ROSTER)
+async def count_out_of_step(work: Work) -> int:
+    """Returns the number of students whose rows differ from the scopes of the teams and the roster."""
+    sql = f"SELECT count(*) FROM ({select_differing_students()}) AS d"
+    values = _values(work, await today_of(work), DISTRICT_WIDE)
+    return int(await work.db.scalar(_statement(sql, DISTRICT_WIDE), values) or 0)
+
+
+async def follow_scopes(work: Work, today: date, only: Only) -> None:
+    """Writes the students of a team or of a scope that has just changed. Works under the calling command's permission.
+
+    It reads and writes as the district, as a sync does, because a class may have students of other schools than the
+    caller's. The students are locked before their rows are written. They are looked for once more when no sync can
+    change them any more, because one may have been committed in the meantime.
+    """
+    async with work.as_district("team students"):
+        await lock_students(work, await _differing(work, today, only))
+        await lock_team_students(work)
+        await lock_students(work, await _differing(work, today, only) - work.locked_students)
+        await _write(work, today, only)
+
+
+def emit_team_event(work: Work, type_: EventType, team_id: UUID, version: int, school_id: UUID | None) -> None:
+    """Records an event about a team."""
+    schools = () if school_id is None else (school_id,)
+    record(work, NewEvent(type_, team_id, version, {"team": team_id}, school_ids=schools))
+
+
+async def lock_team_students(work: Work) -> None:
+    """Makes other transactions that write the students of this district's teams wait until this transaction ends."""
+    await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.TEAM_STUDENTS})
+
+
+async def _differing(work: Work, today: date, only: Only) -> set[UUID]:
+    values = _values(work, today, only)
+    return set(await work.db.scalars(_statement(select_differing_students(only), only), values))
+
+
+async def _write(work: Work, today: date, only: Only) -> dict[UUID, int]:
+    """Writes the differences, and returns the number of written rows by team."""
+    sql = WRITE.format(different=DIFFERENT.format(expected=EXPECTED, **only.conditions()))
+    salt = new_id().hex
+    values = _values(work, today, only) | {"salt": salt, "stamp": f"{salt[:12]}7"}
+    statement = _statement(sql, only).bindparams(bindparam("salt", type_=Text), bindparam("stamp", type_=Text))
+    rows = await work.db.execute(statement, values)
+    return {team_id: count for team_id, count in rows}  # noqa: C416  # rows are no tuples to mypy
+
+
+def _values(work: Work, today: date, only: Only) -> dict[str, Any]:
+    values: dict[str, Any] = {"district": work.district_id, "today": today}
+    only_id = only.scope_id or only.team_id
+    return values if only_id is None else values | {"only": only_id}
+
+
+def _statement(sql: str, only: Only) -> TextClause:
+    parameters: Collection[Any] = [bindparam("district", type_=Uuid), bindparam("today", type_=Date)]
+    if only != DISTRICT_WIDE:
+        parameters = [*parameters, bindparam("only", type_=Uuid)]
+    return text(sql).bindparams(*parameters)
