@@ -21,7 +21,7 @@ REACHED = (
 """SQL that is true if the student is within the bound principal's reach.
 
 The reach is the district, some schools, or named students: a caseload, or the students of teams at other schools.
-Before 0015 only a caseload named students, so that the condition compared the reach with `caseload` alone; 0015 puts
+Before 0014 only a caseload named students, so that the condition compared the reach with `caseload` alone; 0014 puts
 this condition in the place of that one, and the revisions before it have the same effect with either.
 """
 TEAM = (

@@ -11,7 +11,10 @@ from app.roster.models import AboutStudent
 
 
 class Concern(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """A dated concern about one student in one area: raised, then accepted or dismissed, then resolved."""
+    """A dated concern about one student in one area: raised, then accepted or dismissed, then resolved.
+
+    `repeats_id` is the dismissed concern that it raises again.
+    """
 
     __tablename__ = "concern"
 
@@ -25,5 +28,6 @@ class Concern(ListedBySchool, HasChangeTime, AboutStudent, Base):
     settled_by: Mapped[UUID | None]
     settled_at: Mapped[datetime | None]
     settled_because: Mapped[str | None]
+    repeats_id: Mapped[UUID | None]
     created_at: Mapped[datetime]
     version: Mapped[int]

@@ -19,11 +19,13 @@ class Violation:
     """One problem in the input, with its place (a JSON Pointer, RFC 6901), a stable code and a sentence.
 
     A longer pointer is cut: it contains an unknown name that the caller sent, which may be as long as the request.
+    `figures` are names with numbers that a program needs to correct the input, such as a proposed goal.
     """
 
     pointer: str
     code: str
     detail: str
+    figures: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.pointer) > MAX_POINTER:
@@ -80,8 +82,14 @@ class Invalid(AimlineError):
 
     code = "invalid"
 
-    def __init__(self, violations: Sequence[Violation], *, code: str | None = None) -> None:
-        super().__init__("The request has invalid values.", code=code)
+    def __init__(
+        self,
+        violations: Sequence[Violation],
+        *,
+        code: str | None = None,
+        detail: str = "The request has invalid values.",
+    ) -> None:
+        super().__init__(detail, code=code)
         self.violations = tuple(violations)
 
 

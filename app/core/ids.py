@@ -39,6 +39,7 @@ PREFIXES = {
     "area": "are",
     "level": "lev",
     "measure": "mea",
+    "benchmark": "bmk",
     "playbook": "pla",
     "concern": "con",
     "support": "sup",

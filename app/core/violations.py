@@ -38,6 +38,7 @@ class Violations:
     def __init__(self, violations: Iterable[Violation] = ()) -> None:
         self._all: list[Violation] = []
         self._is_partial = False
+        self._refusal: Invalid | None = None
         self.add(violations)
 
     def add(self, violations: Iterable[Violation]) -> None:
@@ -55,12 +56,16 @@ class Violations:
         """Adds the violations of an `Invalid` that the check raised, and goes on with the next check."""
         if isinstance(error, Invalid):
             self._all += error.violations
+            self._refusal = error
         elif isinstance(error, Unread):
             self._is_partial = True
         return isinstance(error, Invalid | Unread)
 
     def refuse(self) -> None:
         """Raises `Invalid` if there are violations, and `Unread` if a check could not be made."""
+        if self._refusal is not None and tuple(self._all) == self._refusal.violations:
+            # The only check that failed may have a code and a sentence of its own.
+            raise self._refusal
         if self._all:
             raise Invalid(list(dict.fromkeys(self._all)))
         if self._is_partial:

@@ -18,6 +18,7 @@ from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
 from app.response.upkeep.overdue import (
     expire_alerts,
+    remind_goal_dates,
     remind_overdue_scores,
     remind_reviews_due,
     remind_supports_not_started,
@@ -36,7 +37,8 @@ async def send_overdue_reminders(work: Work) -> int:
     reminders.
     """
     days, today = await reminder_days(work), await today_of(work)
-    sent = await expire_alerts(work, today) + await remind_reviews_due(work, today)
+    sent = await expire_alerts(work, today) + await remind_goal_dates(work, today)
+    sent += await remind_reviews_due(work, today)
     if days["concern_unanswered"]:
         sent += await remind_unanswered_concerns(work, days["concern_unanswered"], today)
     if days["support_not_started"]:

@@ -12,15 +12,15 @@ from app.decision.models import Decision
 from app.decision.rules import DecisionKind
 from app.events.catalogue import DECISION_MADE, SUPPORT_CHANGED, SUPPORT_ENDED
 from app.resources.command import Body, Command
-from app.resources.declare import Link, Resource
+from app.resources.declare import Link, OneLink, Resource
 from app.resources.fields import choice, field, one, reference
 from app.resources.listing import Filter, Listing
 from app.resources.members import Id, One
 from app.roster.filters import by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
-from app.support.models import Support
-from app.support.resource import SupportResource
+from app.support.models import Phase, Support
+from app.support.resource import PhaseResource, SupportResource
 
 
 class DecisionResource(
@@ -62,6 +62,14 @@ async def _support_id(work: Work, text: str, pointer: str | None) -> UUID:
 
 
 LINKS = (
+    OneLink(
+        DecisionResource,
+        "new_phase",
+        PhaseResource,
+        Phase.id == Decision.phase_id,
+        "The phase that the decision began, with the required rate before and after; null if it began none.",
+        inline=True,
+    ),
     Link(
         StudentResource,
         "decisions",

@@ -158,9 +158,8 @@ async def _begin_phase(
         return (await response.begin_phase(work, support.id, change, PhaseVerb(new.kind))).id
     except Invalid as error:
         # In a decision's input, the fields of the new plan are nested under `change`.
-        raise Invalid(
-            [replace(violation, pointer=f"/change{violation.pointer}") for violation in error.violations]
-        ) from None
+        placed = [replace(violation, pointer=f"/change{violation.pointer}") for violation in error.violations]
+        raise Invalid(placed, code=error.code, detail=error.detail) from None
 
 
 async def _complete_change(

@@ -102,6 +102,16 @@ SUPPORT_UNLED = _type("support.unled", "support", "The person who led a support 
 SUPPORT_REVIEW_DUE = _type("support.review_due", "support", "A support without a measure is due for review.", "student")
 SUPPORT_NOT_STARTED = _type("support.not_started", "support", "A planned support should have begun.", "student")
 SCORE_OVERDUE = _type("score.overdue", "support", "An active support has had no score for weeks.", "student")
+GOAL_DUE = _type(
+    "goal.due", "support", "The goal's date is at most two weeks away: a team decides what follows.", "student", "phase"
+)
+GOAL_PASSED = _type(
+    "goal.passed",
+    "support",
+    "The goal's date has come: later scores are kept, and judged once there is a new goal.",
+    "student",
+    "phase",
+)
 RESPONSE_OFF_TRACK = _of_alert(
     "response.off_track", "An alert was opened: at the present rate the goal will be missed."
 )
@@ -170,6 +180,8 @@ CATALOGUE: dict[str, EventType] = {
         SUPPORT_REVIEW_DUE,
         SUPPORT_NOT_STARTED,
         SCORE_OVERDUE,
+        GOAL_DUE,
+        GOAL_PASSED,
         RESPONSE_OFF_TRACK,
         RESPONSE_STOPPED,
         RESPONSE_NEVER,

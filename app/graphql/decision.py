@@ -35,6 +35,10 @@ class ChangeInput:
     review_on: date | None = strawberry.field(
         default=None, description="The next day of review, of a support without a measure."
     )
+    confirm_rate: bool = strawberry.field(
+        default=False,
+        description="Whether the goal is meant although it requires more growth than the norms call realistic.",
+    )
 
 
 @strawberry.input(description="A decision to be recorded.")

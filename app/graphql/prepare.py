@@ -4,6 +4,7 @@ The order matters, because each step limits the work of the next one. No unit of
 """
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ from app.graphql.weight import Scale, Weight, too_deep
 
 MAX_KEPT, MAX_KEPT_LENGTH = 200, 4_000
 """The largest number of valid documents that a process keeps, and the largest length of a kept one in characters."""
+MAX_KEPT_VARIABLES = 20
+"""The largest number of variables of a request whose measurements are kept."""
 STREAM = "STREAM"
 """The method of an operation that is answered by a stream, over a WebSocket or as server-sent events."""
 MAX_ERRORS_WITH_SUGGESTIONS = 5
@@ -70,9 +73,22 @@ class Preparation:
         self.schema, self.limits = schema, limits
         self._rows = Rows(schema)
         self._valid: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._measured: OrderedDict[Hashable, Prepared] = OrderedDict()
 
     def prepare(self, request: Operation, method: str) -> Prepared:
         """Returns the operation of a request, ready for execution; raises `Refused` or `BadRequest`."""
+        key = _measured_by(request, method)
+        if key is not None and (measured := self._measured.get(key)) is not None:
+            self._measured.move_to_end(key)
+            return measured
+        prepared = self._prepare(request, method)
+        if key is not None:
+            self._measured[key] = prepared
+            if len(self._measured) > MAX_KEPT:
+                self._measured.popitem(last=False)
+        return prepared
+
+    def _prepare(self, request: Operation, method: str) -> Prepared:
         cost: int | None = None
         try:
             check_text(request.query, self.limits)
@@ -153,6 +169,22 @@ class Preparation:
         elif errors and len(errors) <= MAX_ERRORS_WITH_SUGGESTIONS and longest_literal <= SHORT_LITERAL:
             return validate(self.schema, document)
         return errors
+
+
+def _measured_by(request: Operation, method: str) -> Hashable | None:
+    """Returns everything on which the result of preparing a request depends, or None if that cannot be said briefly.
+
+    Of the variables, only integers and the lengths of lists change the cost. Texts, such as ids, do not.
+    """
+    variables = request.variables or {}
+    if len(request.query) > MAX_KEPT_LENGTH or len(variables) > MAX_KEPT_VARIABLES:
+        return None
+    measured: list[tuple[str, int | None]] = []
+    for name, value in variables.items():
+        if isinstance(value, list | dict):
+            return None
+        measured.append((name, value if type(value) is int else None))
+    return request.query, request.name, method, tuple(measured)
 
 
 def _operation(document: DocumentNode, name: str | None, method: str) -> OperationDefinitionNode:

@@ -54,6 +54,14 @@ _TYPES = (
 )
 
 
+@strawberry.type(description="A named number of a problem.")
+class ProblemFigure:
+    """A number that a program needs to correct an input."""
+
+    name: str
+    value: float
+
+
 @strawberry.type(description="One violation in an input, with the same codes as in REST.")
 class Problem:
     """A violation, or an error about the whole input."""
@@ -65,11 +73,16 @@ class Problem:
         )
     )
     detail: str = strawberry.field(description="A sentence.")
+    figures: list[ProblemFigure] = strawberry.field(
+        description="Numbers by name for a program that corrects the input, such as `proposed_goal`.",
+        default_factory=list,
+    )
 
 
 def problem_of(violation: Violation) -> Problem:
     """Returns a violation as a problem."""
-    return Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail)
+    figures = [ProblemFigure(name=name, value=value) for name, value in violation.figures]
+    return Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail, figures=figures)
 
 
 def to_problems(violations: Sequence[Violation]) -> list[Problem]:
@@ -161,7 +174,9 @@ def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
         listed = error.violations[:MAX_VIOLATIONS]
         message = with_more(message, len(error.violations) - len(listed))
         extensions["problems"] = [
-            {"code": violation.code, "pointer": violation.pointer, "detail": violation.detail} for violation in listed
+            {"code": violation.code, "pointer": violation.pointer, "detail": violation.detail}
+            | ({"figures": dict(violation.figures)} if violation.figures else {})
+            for violation in listed
         ]
     if (retry_after := getattr(error, "retry_after", None)) is not None:
         extensions["retryAfter"] = retry_after

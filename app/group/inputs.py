@@ -27,6 +27,10 @@ class NewMember:
         AtMost(100),
         About("The ids of the accepted concerns that the support answers.", ("con_01jq4n6d9zf3vbs0x5k2m7e8te",)),
     ] = ()
+    confirm_rate: Annotated[
+        bool,
+        About("Whether the goal is meant although it requires more growth than the norms call realistic.", False),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,6 +195,7 @@ def _support_of(group: Group, member: NewMember, starts_on: date, level: int) ->
         goal_on=member.goal_on or group.goal_on,
         baseline=member.baseline,
         concerns=member.concerns,
+        confirm_rate=member.confirm_rate,
         intervention=group.intervention,
         level=level,
         measure=public("measure", group.measure_id),

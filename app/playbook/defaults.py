@@ -1,4 +1,12 @@
-"""Defines the playbook that a new district starts with and may then change."""
+"""Defines the playbook that a new district starts with and may then change.
+
+The percentiles and the average weekly improvement of the norms were compared with a reprint of the technical report,
+and the benchmark goals with the publisher's table. In grade 1 the weekly improvement counts from winter.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
 
 AREAS: tuple[tuple[str, str, str | None, bool], ...] = (
     ("ela", "English language arts", None, False),
@@ -46,3 +54,63 @@ RULES: dict[str, dict[str, object]] = {
 
 Measures that count incidents have another rule, because counts do not grow along a line.
 """
+
+HASBROUCK_TINDAL = "Hasbrouck and Tindal (2017), national norms"
+DIBELS = "DIBELS 8th Edition, benchmark goals of July 2020"
+FUCHS = "Fuchs and others (1993), as later authors cite it; not checked against the article"
+CHECKED_ON = date(2026, 11, 28)
+SEASONS = ("fall", "winter", "spring")
+
+Percentiles = tuple[float, float, float, float, float]
+
+_PERCENTILES: dict[str, tuple[Percentiles | None, Percentiles, Percentiles]] = {
+    "01": (None, (97, 59, 29, 16, 9), (116, 91, 60, 34, 18)),
+    "02": ((111, 84, 50, 36, 23), (131, 109, 84, 59, 35), (148, 124, 100, 72, 43)),
+    "03": ((134, 104, 83, 59, 40), (161, 137, 97, 79, 62), (166, 139, 112, 91, 63)),
+    "04": ((153, 125, 94, 75, 60), (168, 143, 120, 95, 71), (184, 160, 133, 105, 83)),
+    "05": ((179, 153, 121, 87, 64), (183, 160, 133, 109, 84), (195, 169, 146, 119, 102)),
+    "06": ((185, 159, 132, 112, 89), (195, 166, 145, 116, 91), (204, 173, 146, 122, 91)),
+}
+"""The 90th, 75th, 50th, 25th and 10th percentile in fall, winter and spring, by grade."""
+_TYPICAL_GROWTH = {"01": 1.9, "02": 1.6, "03": 0.9, "04": 1.2, "05": 0.8, "06": 0.3}
+"""The average weekly improvement at the 50th percentile, by grade."""
+_REALISTIC_GROWTH = {"01": 2.0, "02": 1.5, "03": 1.0, "04": 0.85, "05": 0.5, "06": 0.3}
+_BENCHMARKS = {"01": (10, 21, 39), "02": (49, 78, 94), "03": (73, 105, 114)}
+_RISK_CUTS = {"01": (5, 10, 26), "02": (29, 59, 77), "03": (55, 85, 96)}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedBenchmark:
+    """Published figures of the measure with the code `measure`. The fields are those of the model `Benchmark`."""
+
+    measure: str
+    grade: str
+    season: str | None
+    citation: str
+    checked_on: date | None
+    p90: float | None = None
+    p75: float | None = None
+    p50: float | None = None
+    p25: float | None = None
+    p10: float | None = None
+    benchmark: float | None = None
+    risk_cut: float | None = None
+    typical_growth: float | None = None
+    realistic_growth: float | None = None
+
+
+def published_benchmarks() -> Iterator[PublishedBenchmark]:
+    """Yields the published norms and benchmarks of the default measures."""
+    for grade, by_season in _PERCENTILES.items():
+        for season, percentiles in zip(SEASONS, by_season, strict=True):
+            if percentiles is not None:
+                yield PublishedBenchmark("orf", grade, season, HASBROUCK_TINDAL, CHECKED_ON, *map(float, percentiles))
+        growth = _TYPICAL_GROWTH[grade]
+        yield PublishedBenchmark("orf", grade, None, HASBROUCK_TINDAL, CHECKED_ON, typical_growth=growth)
+    for grade, realistic in _REALISTIC_GROWTH.items():
+        yield PublishedBenchmark("orf", grade, None, FUCHS, None, realistic_growth=realistic)
+    for grade, goals in _BENCHMARKS.items():
+        for season, goal, cut in zip(SEASONS, goals, _RISK_CUTS[grade], strict=True):
+            yield PublishedBenchmark(
+                "orf", grade, season, DIBELS, CHECKED_ON, benchmark=float(goal), risk_cut=float(cut)
+            )

@@ -1,10 +1,11 @@
 """Defines the playbook's tables. A published version is never changed."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, HasChangeTime, TenantRow
@@ -21,6 +22,9 @@ class Area(HasChangeTime, TenantRow, Base):
     name: Mapped[str]
     parent_id: Mapped[UUID | None]
     secured: Mapped[bool]
+    position: Mapped[int] = mapped_column(default=0, server_default="0")
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+    retired_at: Mapped[datetime | None]
 
 
 class Level(HasChangeTime, TenantRow, Base):
@@ -30,6 +34,8 @@ class Level(HasChangeTime, TenantRow, Base):
 
     rank: Mapped[int]
     name: Mapped[str]
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+    retired_at: Mapped[datetime | None]
 
 
 class Measure(HasChangeTime, TenantRow, Base):
@@ -60,6 +66,7 @@ class Measure(HasChangeTime, TenantRow, Base):
 class PlaybookVersion(TenantRow, Base):
     """A published version of the playbook.
 
+    * `areas` and `levels` are those that were in force, as JSON.
     * `rules` are the decision rules, keyed by measure code, area or school; `*` applies to all other series.
     * `reminders` has the days of instruction after which each kind of reminder is due. A kind that is not in it has the
       default.
@@ -71,3 +78,36 @@ class PlaybookVersion(TenantRow, Base):
     published_at: Mapped[datetime]
     rules: Mapped[dict[str, Any]]
     reminders: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    areas: Mapped[list[Any]] = mapped_column(JSONB, default=list)
+    levels: Mapped[list[Any]] = mapped_column(JSONB, default=list)
+
+
+class Benchmark(HasChangeTime, TenantRow, Base):
+    """The norms and benchmarks of a measure for a grade, from one source, which `citation` names.
+
+    * `season` is the screening window, or None for figures of the whole year.
+    * `published` is false for a district's own figures.
+    * `p10` to `p90` are percentiles. Growth is an improvement in the measure's units a week, and positive.
+    * `from_version` is the number of the first version of the playbook that has the row. `until_version` is the number
+      of the first version that does not have it any more.
+    """
+
+    __tablename__ = "benchmark"
+
+    measure_id: Mapped[UUID]
+    grade: Mapped[str]
+    season: Mapped[str | None]
+    citation: Mapped[str]
+    published: Mapped[bool]
+    checked_on: Mapped[date | None]
+    p10: Mapped[float | None]
+    p25: Mapped[float | None]
+    p50: Mapped[float | None]
+    p75: Mapped[float | None]
+    p90: Mapped[float | None]
+    benchmark: Mapped[float | None]
+    risk_cut: Mapped[float | None]
+    typical_growth: Mapped[float | None]
+    realistic_growth: Mapped[float | None]
+    from_version: Mapped[int]
+    until_version: Mapped[int | None]

@@ -1,10 +1,21 @@
-"""Declares the public shapes of the playbook: areas, levels, measures."""
+"""Declares the public shapes of the playbook: areas, levels, measures, and the norms and benchmarks of measures."""
+
+from datetime import date
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import or_
 
 from app.access.permission import Can
-from app.playbook.models import Area, Level, Measure
+from app.access.work import Work
+from app.playbook.benchmarks import service as benchmarks
+from app.playbook.benchmarks.rules import Season
+from app.playbook.filters import by_measure
+from app.playbook.models import Area, Benchmark, Level, Measure
+from app.resources.command import Body, Command
 from app.resources.declare import Resource
-from app.resources.fields import field, one, reference
-from app.resources.listing import Listing
+from app.resources.fields import choice, field, one, reference
+from app.resources.listing import Filter, Flag, Listing
 from app.resources.members import Id, One
 
 
@@ -42,7 +53,86 @@ class MeasureResource(Resource[Measure], kind="measure", requires=Can.READ_PLAYB
     version: int = field(Measure.version, "The number of changes; the ETag.", 1)
 
 
+class BenchmarkResource(
+    Resource[Benchmark], kind="benchmark", requires=Can.READ_PLAYBOOK, name="Benchmark", get="benchmark"
+):
+    """The norms and benchmarks of a measure for one grade, from one source. A change is a new benchmark in the next
+    version of the playbook.
+    """
+
+    measure: One[MeasureResource] = one(Benchmark.measure_id, MeasureResource, "The measure.")
+    grade: str = field(Benchmark.grade, "The grade, as in the roster.", "03")
+    season: Season | None = choice(Benchmark.season, "The screening window; null for figures of the whole year.")
+    citation: str = field(
+        Benchmark.citation, "Where the figures come from.", "Hasbrouck and Tindal (2017), national norms"
+    )
+    published: bool = field(
+        Benchmark.published,
+        "True for a published source, with which every district begins; false for its own.",
+    )
+    checked_on: date | None = field(
+        Benchmark.checked_on, "The day on which the figures were compared with their source; null if they were not."
+    )
+    benchmark: float | None = field(
+        Benchmark.benchmark, "The score from which on a student is on track, in the measure's unit.", 73.0
+    )
+    risk_cut: float | None = field(
+        Benchmark.risk_cut, "The score below which the need is intensive, in the measure's unit.", 55.0
+    )
+    p10: float | None = field(Benchmark.p10, "The 10th percentile.", 40.0)
+    p25: float | None = field(Benchmark.p25, "The 25th percentile.", 59.0)
+    p50: float | None = field(Benchmark.p50, "The 50th percentile.", 83.0)
+    p75: float | None = field(Benchmark.p75, "The 75th percentile.", 104.0)
+    p90: float | None = field(Benchmark.p90, "The 90th percentile.", 134.0)
+    typical_growth: float | None = field(
+        Benchmark.typical_growth, "How much a typical student improves a week, in the measure's unit.", 0.9
+    )
+    realistic_growth: float | None = field(
+        Benchmark.realistic_growth,
+        "The most improvement a week that is realistic; a goal that requires more must be confirmed.",
+        1.0,
+    )
+    from_version: int = field(Benchmark.from_version, "The number of the first version of the playbook that has it.", 1)
+    until_version: int | None = field(
+        Benchmark.until_version, "The number of the first version that does not have it any more.", 4
+    )
+
+
+async def _version_number(work: Work, number: Any, pointer: str | None) -> int:
+    """Returns the number of a version within the range of the column; no version has a number beyond it."""
+    return min(max(int(number), 0), 2**31 - 1)
+
+
 LISTINGS = (
+    Listing(
+        "benchmarks",
+        BenchmarkResource,
+        "Norms and benchmarks in the order in which they were added, those of earlier versions included.",
+        filters=(
+            by_measure(Benchmark.measure_id),
+            Filter("grade", str, lambda grade: Benchmark.grade == grade, "Only those of this grade.", "03", most=20),
+            Filter(
+                "playbook_number",
+                int,
+                lambda number: (
+                    (Benchmark.from_version <= number)
+                    & or_(Benchmark.until_version.is_(None), Benchmark.until_version > number)
+                ),
+                "Only those of the version of the playbook with this number.",
+                1,
+                resolve=_version_number,
+                bound=int,
+            ),
+        ),
+        flags=(
+            Flag(
+                "in_force",
+                "Only those of the version in force.",
+                on=Benchmark.until_version.is_(None),
+            ),
+        ),
+        changed_at=Benchmark.updated_at,
+    ),
     Listing(
         "areas",
         AreaResource,
@@ -70,5 +160,28 @@ LISTINGS = (
         paged=False,
         most=5000,
         changed_at=Measure.updated_at,
+    ),
+)
+
+COMMANDS = (
+    Command(
+        "publish_benchmarks",
+        benchmarks.publish_benchmarks,
+        BenchmarkResource,
+        "Publishes the district's own norms and benchmarks in the next version of the playbook. One replaces the "
+        "district's earlier one of the same measure, grade, season and citation; published norms are never replaced.",
+        "POST /benchmarks",
+        bulk=benchmarks.MAX_AT_ONCE,
+        items="benchmarks",
+        body=Body("NewBenchmarks", "Up to 500 norms and benchmarks of one version."),
+        row=attrgetter("benchmark"),
+    ),
+    Command(
+        "retire_benchmark",
+        benchmarks.retire_benchmark,
+        None,
+        "Publishes the next version of the playbook without this norm or benchmark. Earlier versions keep it.",
+        "DELETE /benchmarks/{benchmark}",
+        status=204,
     ),
 )

@@ -1,6 +1,7 @@
 """Publishes versions of the playbook. A published version is never changed; each change publishes a new version."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,9 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
-from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, REMINDERS, RULES
+from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, REMINDERS, RULES, published_benchmarks
 from app.playbook.lookup import published
-from app.playbook.models import Area, Level, Measure, PlaybookVersion
+from app.playbook.models import Area, Benchmark, Level, Measure, PlaybookVersion
 
 MAX_REMINDER_DAYS = 365
 
@@ -54,7 +55,35 @@ async def open_playbook(work: Work) -> None:
             )
         )
     await work.db.flush()
-    await _publish(work, RULES)
+    await _add_published_benchmarks(work, (await _publish(work, RULES)).number)
+
+
+async def _add_published_benchmarks(work: Work, number: int) -> None:
+    rows = await work.db.scalars(select(Measure).where(Measure.district_id == work.district_id))
+    measures = {row.code: row.id for row in rows}
+    for benchmark in published_benchmarks():
+        figures = {name: value for name, value in asdict(benchmark).items() if name != "measure"}
+        work.db.add(
+            Benchmark(
+                district_id=work.district_id,
+                id=new_id(),
+                measure_id=measures[benchmark.measure],
+                published=True,
+                from_version=number,
+                **figures,
+            )
+        )
+    await work.db.flush()
+
+
+@needs(Can.PUBLISH_PLAYBOOK)
+async def publish_next_version(work: Work) -> PlaybookVersion:
+    """Publishes the next version with the rules and reminders of the version in force.
+
+    The areas and levels are the present ones, so a command that changes them saves its rows first.
+    """
+    last = await published(work)
+    return await _publish(work, last.rules, last.reminders)
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
@@ -94,7 +123,39 @@ async def _publish(work: Work, rules: dict[str, Any], reminders: dict[str, Any] 
         published_at=now(),
         rules=rules,
         reminders=reminders or {},
+        areas=await _shown_areas(work),
+        levels=await _shown_levels(work),
     )
     work.db.add(version)
     await work.db.flush()
     return version
+
+
+async def _shown_areas(work: Work) -> list[dict[str, Any]]:
+    """Returns the areas that are in force, in the form in which a version stores them."""
+    rows = list(
+        await work.db.scalars(
+            select(Area)
+            .where(Area.district_id == work.district_id, Area.retired_at.is_(None))
+            .order_by(Area.position, Area.code)
+        )
+    )
+    codes = {row.id: row.code for row in rows}
+    return [
+        {
+            "id": str(row.id),
+            "code": row.code,
+            "name": row.name,
+            "parent": codes.get(row.parent_id) if row.parent_id else None,
+            "secured": row.secured,
+        }
+        for row in rows
+    ]
+
+
+async def _shown_levels(work: Work) -> list[dict[str, Any]]:
+    """Returns the levels that are in force, in the form in which a version stores them."""
+    rows = await work.db.scalars(
+        select(Level).where(Level.district_id == work.district_id, Level.retired_at.is_(None)).order_by(Level.rank)
+    )
+    return [{"id": str(row.id), "rank": row.rank, "name": row.name} for row in rows]

@@ -169,7 +169,7 @@ def limit_violations(results: Sequence[ItemResult], at: str) -> list[ItemResult]
 
 def _placed(violations: Sequence[Violation], pointer: str) -> tuple[Violation, ...]:
     """Returns the violations of an item, with pointers that begin at the request's body."""
-    return tuple(Violation(f"{pointer}{each.pointer}", each.code, each.detail) for each in violations)
+    return tuple(replace(each, pointer=f"{pointer}{each.pointer}") for each in violations)
 
 
 def _of_item(error: AimlineError, pointer: str) -> Violation:

@@ -21,7 +21,7 @@ from app.events.catalogue import (
 from app.evidence.resource import ScoreResource
 from app.resources.command import Body, Command, Single
 from app.response import service
-from app.support.changes import handover
+from app.response.upkeep import handover
 from app.support.delivery import SessionResource
 from app.support.resource import HandedOverValue, PhaseResource, SupportResource
 

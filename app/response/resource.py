@@ -1,10 +1,12 @@
 """Declares the public shapes of verdicts and calibrations, and the list of supports with its filters by verdict."""
 
 from datetime import date, datetime
+from enum import StrEnum
 
 from sqlalchemy import and_, exists
 
 from app.access.permission import Can
+from app.access.work import Work, needs
 from app.playbook.filters import by_area, by_level
 from app.playbook.resource import MeasureResource
 from app.resources.declare import Link, OneLink, Resource
@@ -16,9 +18,10 @@ from app.resources.values import Figures, Value, item
 from app.response.models import CalibrationRow, ResponseState, VerdictRow
 from app.response.rules.verdict import NonresponseKind, State
 from app.roster.filters import NAMED, by_school, by_staff, by_student
-from app.support.models import Support
+from app.roster.lookup import today_of
+from app.support.models import Phase, Support
 from app.support.resource import SupportResource
-from app.support.rules import SupportState
+from app.support.rules import GOAL_NOTICE, SupportState
 
 
 class ReasonValue(Value):
@@ -136,6 +139,24 @@ class CalibrationResource(
     estimates: Figures = stored(CalibrationRow.report["estimates"], "The estimates by name.")
 
 
+class GoalDate(StrEnum):
+    """How near the date of a support's present goal is."""
+
+    DUE = "due"
+    PASSED = "passed"
+
+
+async def _last_goal_date(work: Work, name: str, pointer: str | None) -> date:
+    """Returns the last date that a goal may have to be `due` or `passed`, by the district's own day."""
+    today = await _read_today(work)
+    return today + GOAL_NOTICE if name == GoalDate.DUE else today
+
+
+@needs(Can.READ_SUPPORTS)
+async def _read_today(work: Work) -> date:
+    return await today_of(work)
+
+
 LINKS = (
     OneLink(
         SupportResource,
@@ -197,6 +218,22 @@ LISTINGS = (
                 ),
                 "Only supports whose verdict in force has this state.",
                 State.NOT_RESPONDING,
+            ),
+            Filter(
+                "goal_date",
+                GoalDate,
+                lambda day: exists().where(
+                    Phase.district_id == DISTRICT,
+                    Phase.support_id == Support.id,
+                    Phase.ends_on.is_(None),
+                    Phase.goal_on <= day,
+                    Support.state == SupportState.ACTIVE,
+                ),
+                "Only active supports about which a decision is due: `due` where the goal's date is at most two weeks "
+                "away or has come, `passed` where it has come. A new goal, or the support's end, is the decision.",
+                GoalDate.DUE,
+                resolve=_last_goal_date,
+                bound=date,
             ),
         ),
         sorts=(

@@ -102,9 +102,13 @@ async def start_support(
     work: Work,
     support_id: UUID,
     on: Annotated[date | None, About("The first day; by default, the planned one.", date(2026, 9, 21))] = None,
+    confirm_rate: Annotated[
+        bool,
+        About("Whether the goal is meant although a later start requires more growth than the norms allow.", False),
+    ] = False,
 ) -> Support:
     """Starts a support, and judges its scores, which may have been recorded before the start."""
-    support = await supports.start_support(work, support_id, on)
+    support = await supports.start_support(work, support_id, on, confirm_rate)
     await _judge_as_district(work, support_id)
     return support
 

@@ -69,6 +69,19 @@ class ViolationShape(BaseModel):
     )
     code: str = Field(description="A stable code.")
     detail: str = Field(description="A sentence.")
+    figures: dict[str, float] = Field(
+        default={}, description="Numbers by name for a program that corrects the input, such as `proposed_goal`."
+    )
+
+    @classmethod
+    def of(cls, violation: Violation) -> "ViolationShape":
+        """Returns the shape of a violation."""
+        return cls(
+            pointer=violation.pointer,
+            code=violation.code,
+            detail=violation.detail,
+            figures=dict(violation.figures),
+        )
 
 
 class Problem(BaseModel):
@@ -108,10 +121,7 @@ def problem(
         status=status,
         detail=with_more(detail, more + len(violations) - len(listed)),
         trace_id=getattr(request.state, "trace_id", ""),
-        violations=[
-            ViolationShape(pointer=violation.pointer, code=violation.code, detail=violation.detail)
-            for violation in listed
-        ],
+        violations=[ViolationShape.of(violation) for violation in listed],
     )
     headers = {"WWW-Authenticate": 'Bearer realm="aimline"'} if status == 401 else None
     return JSONResponse(shape.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)

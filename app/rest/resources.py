@@ -8,7 +8,7 @@ from app.decision.resource import DecisionResource
 from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
-from app.playbook.resource import AreaResource, LevelResource, MeasureResource
+from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
 from app.rest.derived.answer import Reader
@@ -17,7 +17,7 @@ from app.rest.derived.routes import add_link, add_list, add_row
 from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
-from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource
+from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource, TermResource
 from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource
@@ -29,6 +29,7 @@ SERVED: tuple[ResourceType, ...] = (
     ExternalIdResource,
     SchoolResource,
     ClassResource,
+    TermResource,
     BreakResource,
     StudentResource,
     StaffResource,
@@ -44,6 +45,7 @@ SERVED: tuple[ResourceType, ...] = (
     AreaResource,
     LevelResource,
     MeasureResource,
+    BenchmarkResource,
     ConcernResource,
     SupportResource,
     PhaseResource,
@@ -74,11 +76,13 @@ LISTS = (
     ("staff", "list_staff", "roster"),
     ("schools", "list_schools", "roster"),
     ("classes", "list_classes", "roster"),
+    ("terms", "list_terms", "roster"),
     ("breaks", "list_breaks", "roster"),
     ("teams", "list_teams", "teams"),
     ("areas", "list_areas", "playbook"),
     ("levels", "list_levels", "playbook"),
     ("measures", "list_measures", "playbook"),
+    ("benchmarks", "list_benchmarks", "playbook"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
     ("groups", "list_groups", "supports"),
@@ -96,6 +100,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (StaffResource, "staff/{person}", "get_staff", "roster"),
     (SchoolResource, "schools/{school}", "get_school", "roster"),
     (ClassResource, "classes/{class_}", "get_class", "roster"),
+    (BenchmarkResource, "benchmarks/{benchmark}", "get_benchmark", "playbook"),
     (TeamResource, "teams/{team}", "get_team", "teams"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
     (SupportResource, "supports/{support}", "get_support", "supports"),
@@ -133,6 +138,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
 """The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
 
 TAGS = {
+    "benchmarks": "playbook",
     "breaks": "roster",
     "concerns": "concerns",
     "decisions": "decisions",

@@ -157,6 +157,8 @@ def _plan(series: Series, student: str, teacher: str, concern: str) -> dict[str,
         "sessions_per_week": 3,
         "concerns": [concern],
         "lead": teacher,
+        # The invented students grow at the same rates in every grade.
+        "confirm_rate": True,
     }
 
 
@@ -170,7 +172,10 @@ def _decision(series: Series, support: str, teacher: str) -> dict[str, Any]:
         "note": REASONS[kind],
     }
     if kind == "raise_goal":
-        decision["change"] = {"because": REASONS[kind], "goal": series.goal() + series.subject.rate * 8}
+        goal = series.goal() + series.subject.rate * 8
+        decision["change"] = {"because": REASONS[kind], "goal": goal, "confirm_rate": True}
+    elif kind in ("intensify", "change", "fade"):
+        decision["change"] = {"because": REASONS[kind], "confirm_rate": True}
     return decision
 
 

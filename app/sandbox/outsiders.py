@@ -78,6 +78,10 @@ class Vendor:
         """Sends a POST request and returns the JSON of the response."""
         return _expected(self._http.post(path, json=body, headers=_for(act_for)))
 
+    def ask(self, path: str, body: Any, *, act_for: str | None = None) -> httpx.Response:
+        """Sends a POST request that may be refused, and returns the response."""
+        return self._http.post(path, json=body, headers=_for(act_for))
+
     def graphql(self, query: str, **variables: Any) -> Any:
         """Runs a GraphQL operation and returns its data; raises `StepFailed` if it has errors."""
         result = _expected(self._http.post("/graphql", json={"query": query, "variables": variables}))

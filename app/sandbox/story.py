@@ -22,6 +22,8 @@ SOURCE = "nightly"
 SCOPES = "all area:sel"
 """The scopes of the vendor's client. They include the secured area, so that the client's pages show everything."""
 ELEMENTARY = {"01", "02", "03", "04", "05"}
+YOUNG = {"01", "02"}
+"""The grades in which the norms call the goal's rate realistic."""
 ONE_CALL = """
 query Story($id: ID!) {
   student(id: $id) {
@@ -85,7 +87,9 @@ def run_story(
     printer.print_line(f"{took.total_seconds() * 1000:.0f} ms from sending the score to the verified webhook.")
 
     printer.chapter("Response → decision")
-    printer.run("the team decides to intensify, which draws a phase line", lambda: _intensify(vendor, records, support))
+    printer.run(
+        "the team decides to intensify, which draws a phase line", lambda: _intensify(printer, vendor, records, support)
+    )
     printer.run("GraphQL tells the same in one request", lambda: _ask_graphql(vendor, records))
     return vendor, records
 
@@ -127,7 +131,12 @@ def _find_records(vendor: Vendor) -> StoryRecords:
     classes = list(vendor.all("/v1/classes"))
     # The story prefers a young reader; any class of a roster given by the user will do.
     for class_ in sorted(
-        classes, key=lambda class_: (not ELEMENTARY & set(class_["grades"]), class_["type"] != "homeroom")
+        classes,
+        key=lambda class_: (
+            not YOUNG & set(class_["grades"]),
+            not ELEMENTARY & set(class_["grades"]),
+            class_["type"] != "homeroom",
+        ),
     ):
         teachers = [
             person
@@ -174,6 +183,7 @@ def _open_support(printer: Printer, vendor: Vendor, records: StoryRecords, reade
         "sessions_per_week": 3,
         "concerns": [concern["id"]],
         "lead": teacher,
+        "confirm_rate": not YOUNG & set(records.student["grades"]),
     }
     support = printer.run("the team opens a targeted support with a goal", lambda: vendor.post("/v1/supports", plan))
     _require(support["phases"][0]["baseline"] == median, "the baseline is not the median of the three scores")
@@ -227,12 +237,21 @@ def _look(vendor: Vendor, records: StoryRecords) -> None:
     )
 
 
-def _intensify(vendor: Vendor, records: StoryRecords, support: dict[str, Any]) -> None:
-    vendor.post(
-        "/v1/decisions",
-        {"kind": "intensify", "support": support["id"], "note": "Daily, alone with the reading specialist."},
-        act_for=records.teacher["id"],
-    )
+def _intensify(printer: Printer, vendor: Vendor, records: StoryRecords, support: dict[str, Any]) -> None:
+    note = "Daily, alone with the reading specialist."
+    decision: dict[str, Any] = {"kind": "intensify", "support": support["id"], "note": note}
+    kept = vendor.ask("/v1/decisions", decision, act_for=records.teacher["id"])
+    if not kept.is_success:
+        # The old goal is too near: the team sets the goal that the refusal proposes.
+        _require(kept.json()["code"] == "goal.unrealistic", "the decision was refused for another reason")
+        figures = kept.json()["violations"][0]["figures"]
+        printer.print_line(
+            f"Refused: the old goal would now take {figures['required_rate']:.2f} words a week, and the norms call "
+            f"{figures['realistic_rate']:g} realistic. The team sets {figures['proposed_goal']:.0f} instead."
+        )
+        decision["change"] = {"because": note, "goal": figures["proposed_goal"]}
+        phase = vendor.post("/v1/decisions", decision, act_for=records.teacher["id"])["new_phase"]
+        printer.print_line(f"Required: {phase['required_rate']:.2f} words a week.")
     phases = vendor.get(f"/v1/supports/{support['id']}")["phases"]
     _require(len(phases) == 2 and phases[0]["ends_on"] == phases[1]["begins_on"], "no phase line was drawn")
 

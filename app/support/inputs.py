@@ -81,6 +81,10 @@ class NewSupport:
             "on_its_day",
         ),
     ] = "on_its_day"
+    confirm_rate: Annotated[
+        bool,
+        About("Whether the goal is meant although it requires more growth than the norms call realistic.", False),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +121,7 @@ class SupportChange:
     group_size: Annotated[
         int | None, Between(1, 40), About("The new number of students who are served together.", 2)
     ] = None
+    confirm_rate: Annotated[
+        bool,
+        About("Whether the goal is meant although it requires more growth than the norms call realistic.", False),
+    ] = False

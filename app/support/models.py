@@ -55,7 +55,9 @@ class SupportConcern(AboutStudent, Base):
 class Phase(AboutStudent, Base):
     """The part of a support between two changes, with its own baseline, goal and dosage.
 
-    The day `ends_on` does not belong to the phase.
+    The day `ends_on` does not belong to the phase. `required_rate` is the growth that the goal required when it was
+    set, in the measure's units a week of instruction. `realistic_rate` is the most that the norm `benchmark_id` called
+    realistic. They are None for phases from before they were recorded.
     """
 
     __tablename__ = "phase"
@@ -78,6 +80,11 @@ class Phase(AboutStudent, Base):
     because: Mapped[str]
     verb: Mapped[str]
     changes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    required_rate: Mapped[float | None]
+    required_rate_before: Mapped[float | None]
+    realistic_rate: Mapped[float | None]
+    rate_check: Mapped[str | None]
+    benchmark_id: Mapped[UUID | None]
 
 
 class Handover(AboutStudent, Base):

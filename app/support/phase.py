@@ -7,15 +7,21 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, cast, func, update
+from sqlalchemy import ARRAY, DateTime, cast, func, select, update
 
 from app.access.work import Work
+from app.core.clock import monday_of
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
 from app.events.catalogue import EventType, NewEvent
 from app.evidence.queries import last_values
 from app.evidence.rules import baseline_of
+from app.playbook.benchmarks.lookup import growth_norm
+from app.playbook.models import Measure
+from app.roster.calendar import counted, weeks_between, weeks_of_schools
 from app.roster.lookup import IdList, today_of
+from app.roster.models import Person
+from app.support.changes.rates import RequiredRate, check_rate
 from app.support.lookup import current_phase
 from app.support.models import Phase, Support
 from app.support.rules import unexpected_review, violations_of_review
@@ -45,8 +51,21 @@ async def baseline_from(
     return baseline
 
 
-async def add_phase(work: Work, support: Support, phase: Phase) -> Phase:
-    """Adds a phase, whose plan the caller has validated, to a support and returns it."""
+async def add_phase(
+    work: Work,
+    support: Support,
+    measure: Measure | None,
+    phase: Phase,
+    *,
+    last: Phase | None = None,
+    confirm_rate: bool = False,
+) -> Phase:
+    """Adds a phase, whose plan the caller has validated, to a support and returns it.
+
+    `last` is the phase that it follows. Without `confirm_rate`, a required rate above the norms is refused.
+    """
+    if measure is not None:
+        await set_rates(work, support, measure, phase, last=last, confirm_rate=confirm_rate)
     for name, value in student_columns(support).items():
         setattr(phase, name, value)
     phase.id, phase.support_id = new_id(), support.id
@@ -69,6 +88,52 @@ async def set_review(work: Work, support: Support, review_on: date) -> None:
     support.review_on = phase.review_on = review_on
     support.version += 1
     await work.db.flush()
+
+
+async def set_rates(
+    work: Work, support: Support, measure: Measure, phase: Phase, *, last: Phase | None, confirm_rate: bool
+) -> None:
+    """Sets the rate that the phase's goal requires, the rate before, and what the norms call realistic.
+
+    Raises `Invalid` if the rate is above the norms and not confirmed.
+    """
+    grades = await work.db.scalar(
+        select(Person.grades).where(Person.district_id == work.district_id, Person.id == support.student_id)
+    )
+    norm = await growth_norm(work, measure, grades or ())
+    weeks = await _weeks_of_phases(work, support, [phase] if last is None else [phase, last])
+    required = RequiredRate(
+        direction=measure.direction,
+        lowest=measure.lowest,
+        highest=measure.highest,
+        unit=measure.unit,
+        baseline=phase.baseline,
+        goal=phase.goal,
+        weeks=weeks[0],
+        realistic=None if norm is None else norm.rate,
+        source="" if norm is None else norm.citation,
+    )
+    phase.rate_check = check_rate(required, confirmed=confirm_rate).value
+    phase.required_rate = required.rate
+    phase.realistic_rate = None if norm is None else required.sign * norm.rate
+    phase.benchmark_id = None if norm is None else norm.benchmark_id
+    if last is not None:
+        phase.required_rate_before = (last.goal - last.baseline) / weeks[1]
+
+
+async def _weeks_of_phases(work: Work, support: Support, phases: Sequence[Phase]) -> list[int]:
+    """Returns the number of weeks of instruction from the beginning of each phase to its goal's date, at least one.
+
+    They are counted as judging counts them.
+    """
+    first = min(phase.begins_on for phase in phases)
+    calendars = await weeks_of_schools(work, support.school_ids, first, max(phase.goal_on for phase in phases))
+    calendar = next((calendars[school] for school in support.school_ids if school in calendars), [])
+    numbers = []
+    for phase in phases:
+        weeks = counted([week for week in calendar if week[0] >= monday_of(phase.begins_on)])
+        numbers.append(max(weeks_between(weeks, phase.begins_on, phase.goal_on), 1))
+    return numbers
 
 
 def student_columns(support: Support) -> dict[str, object]:

@@ -21,6 +21,7 @@ from app.resources.values import Value, item
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
 from app.support.changes.intensity import PhaseChange, PhaseVerb
+from app.support.changes.rates import RateCheck
 from app.support.delivery import SINCE, UNTIL, DosageValue, SessionResource
 from app.support.models import Handover, Phase, Session, Support, SupportConcern
 from app.support.queries import dosages_between
@@ -127,6 +128,29 @@ class PhaseResource(
         Phase.changes,
         "What distinguishes the phase from the one before it: " + ", ".join(f"`{code}`" for code in PhaseChange) + ".",
         ["smaller_group"],
+    )
+    required_rate: float | None = field(
+        Phase.required_rate,
+        "The growth that the goal required when it was set, in the measure's units a week of instruction; negative "
+        "where lower scores are better.",
+        1.0,
+    )
+    required_rate_before: float | None = field(
+        Phase.required_rate_before, "The growth that the phase before it required; null in the first phase.", 1.0
+    )
+    realistic_rate: float | None = field(
+        Phase.realistic_rate,
+        "The most growth that the norms called realistic for the measure and the student's grade; null where no norm "
+        "was known.",
+        1.0,
+    )
+    rate_check: RateCheck | None = choice(
+        Phase.rate_check,
+        "Whether the required rate was realistic, was confirmed above the norms, or could not be compared because no "
+        "norm is known for the measure and grade; null in phases from before it was recorded.",
+    )
+    benchmark_id: Id | None = reference(
+        Phase.benchmark_id, "benchmark", "The norm with which the required rate was compared.", rest="benchmark"
     )
 
 

@@ -41,6 +41,8 @@ class LostBecause(StrEnum):
 
 STATES = tuple(state.value for state in SupportState)
 ROUNDING = 1e-6
+GOAL_NOTICE = timedelta(weeks=2)
+"""How long before the goal's date a decision about what follows is due."""
 MAX_PLAN_DAYS = 3 * 366
 MAX_SESSION_MINUTES = 480
 MAX_GROUP_SIZE = 40

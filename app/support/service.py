@@ -37,12 +37,13 @@ from app.roster.lookup import locate_staff, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
 from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between
+from app.support.changes.rates import RateCheck
 from app.support.inputs import BECAUSE as BECAUSE
 from app.support.inputs import NewSupport as NewSupport
 from app.support.inputs import SupportChange as SupportChange
 from app.support.lookup import current_phase, lock_support
 from app.support.models import Phase, Session, Support, SupportConcern
-from app.support.phase import add_phase, baseline_from, student_columns, support_event
+from app.support.phase import add_phase, baseline_from, set_rates, student_columns, support_event
 from app.support.rules import (
     Starts,
     check_change,
@@ -146,7 +147,8 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         changes=[],
         **{name: plan.get(name) for name in _PLANNED},
     )
-    await add_phase(work, support, phase)
+    measure_or_none = measured[0] if measured else None
+    await add_phase(work, support, measure_or_none, phase, confirm_rate=new.confirm_rate)
     for concern in concerns:
         work.db.add(SupportConcern(**student_columns(support), support_id=support.id, concern_id=concern.id))
     await work.db.flush()
@@ -159,10 +161,11 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
 
 
 @needs(Can.PLAN_SUPPORT)
-async def start_support(work: Work, support_id: UUID, on: date | None = None) -> Support:
+async def start_support(work: Work, support_id: UUID, on: date | None = None, confirm_rate: bool = False) -> Support:
     """Makes a planned support active from the day of its first session.
 
-    A support that has started by itself gets another first day, if one is given.
+    A support that has started by itself gets another first day, if one is given. A later start requires more growth a
+    week. If this is above the norms, it must be confirmed too.
     """
     support = await lock_support(work, support_id)
     has_started_by_itself = support.state == "active" and support.starts == Starts.ON_ITS_DAY
@@ -182,7 +185,13 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
             detail = "The date of the goal, or of the review, must be later than this start."
             raise Invalid([Violation("/on", "support.goal_on", detail)])
     violations.refuse()
-    support.starts_on = phase.begins_on = begins_on
+    if begins_on != phase.begins_on:
+        phase.begins_on = begins_on
+        is_confirmed = confirm_rate or phase.rate_check == RateCheck.CONFIRMED
+        if support.measure_id is not None:
+            measure = await measure_by_id(work, support.measure_id)
+            await set_rates(work, support, measure, phase, last=None, confirm_rate=is_confirmed)
+    support.starts_on = begins_on
     support.version += 1
     await work.db.flush()
     record(work, support_event(SUPPORT_STARTED, support))
@@ -242,7 +251,7 @@ async def change_support(
     phase.changes = await _changes(work, last, phase, verb)
     support.level_id, support.intervention, support.review_on = level_id, phase.intervention, phase.review_on
     support.version += 1
-    await add_phase(work, support, phase)
+    await add_phase(work, support, measure, phase, last=last, confirm_rate=change.confirm_rate)
     record(work, support_event(SUPPORT_CHANGED, support, {"phase": phase.id}))
     return phase
 

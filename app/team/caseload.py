@@ -27,7 +27,8 @@ from app.team.rules import TeamState
 POINTER: Final = "/act_for"
 
 
-TODAY: Final = """(SELECT coalesce(k.today, ($3::timestamptz AT TIME ZONE d.time_zone)::date)
+TODAY: Final = """(
+    SELECT coalesce(k.today, ($3::timestamptz AT TIME ZONE d.time_zone)::date)
     FROM district d LEFT JOIN test_clock k ON k.district_id = $1 WHERE d.district_id = $1)"""
 TEAMS: Final = f"""ARRAY (
     SELECT m.team_id FROM team_member m JOIN team g ON g.district_id = $1 AND g.id = m.team_id

@@ -158,5 +158,6 @@ async def _present(work: Work, team: Team, values: dict[str, Any], day: date) ->
 async def _changed(work: Work, team: Team, scope: TeamScope, today: date) -> TeamScope:
     await count_change(work, team)
     await follow_scopes(work, today, Only(scope_id=scope.id))
+    work.disclose("team", [] if scope.student_id is None else [scope.student_id])
     emit_team_event(work, TEAM_STUDENTS_CHANGED, team.id, team.version, team.school_id)
     return scope

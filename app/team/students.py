@@ -72,7 +72,8 @@ WRITE: Final = """
 WITH {different},
 changed AS (
     UPDATE team_student AS m SET until_on = d.until_on FROM different AS d
-    WHERE m.district_id = :district AND m.id = d.id RETURNING m.team_id),
+    WHERE m.district_id = :district AND m.id = d.id
+      AND m.id = ANY (ARRAY (SELECT x.id FROM different AS x WHERE x.id IS NOT NULL)) RETURNING m.team_id),
 added AS (
     INSERT INTO team_student (district_id, id, team_id, team_school_id, scope_id, student_id, school_ids, from_on,
                               until_on)
@@ -84,6 +85,7 @@ added AS (
     ON CONFLICT DO NOTHING RETURNING team_id)
 SELECT w.team_id, count(*) FROM (SELECT c.team_id FROM changed AS c UNION ALL SELECT a.team_id FROM added AS a) AS w
 GROUP BY w.team_id ORDER BY w.team_id"""
+"""Writes the differences. The array has the rows to change read by their key, whatever the statistics say."""
 MEMBERS_GONE: Final = text(
     """UPDATE team_member AS m SET until_on = greatest(m.from_on, CAST(:today AS date)), version = m.version + 1
        FROM person AS p

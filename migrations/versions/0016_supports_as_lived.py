@@ -5,7 +5,7 @@ from alembic import op
 from migrations.tenant import create_index, student_table
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 
 INTERVENTIONS = """
 DO $$ DECLARE d uuid; BEGIN

@@ -10,6 +10,7 @@ from app.graphql.limits import Limits
 from app.graphql.prepare import Refused
 from app.graphql.request import Operation
 from app.graphql.schema import preparation
+from app.graphql.weight import Scale
 
 PAGE = "query ($first: Int) { students(first: $first) { edges { node { id concerns { id state } } } } }"
 
@@ -37,6 +38,31 @@ def test_a_document_is_parsed_and_validated_once(monkeypatch: pytest.MonkeyPatch
     small.prepare(Operation(PAGE, {"first": 10}, None), "POST")
     with pytest.raises(Refused):
         small.prepare(Operation(PAGE, {"first": 20}, None), "POST")
+
+
+def test_a_request_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another id does not measure a document again; another page, name, method or list does."""
+    weighed: list[Any] = []
+    weigh = Scale.weigh
+
+    def counted(scale: Scale, operation: Any) -> Any:
+        weighed.append(operation)
+        return weigh(scale, operation)
+
+    monkeypatch.setattr(Scale, "weigh", counted)
+    prepared = preparation(Limits())
+    text = """query A($id: ID!, $first: Int = 5, $ids: [ID!]! = []) {
+        student(id: $id) { id } students(first: $first) { edges { node { id } } } nodes(ids: $ids) { id } }"""
+
+    def measured(variables: dict[str, Any], method: str = "POST") -> int:
+        weighed.clear()
+        prepared.prepare(Operation(text, variables, "A"), method)
+        return len(weighed)
+
+    assert [measured({"id": name}) for name in ("stu_1", "stu_2", "stu_1")] == [1, 0, 0]
+    assert [measured({"id": "stu_1", "first": first}) for first in (7, 8, None, "x", 7)] == [1, 1, 1, 0, 0]
+    assert measured({"id": "stu_3"}, "GET") == 1
+    assert [measured({"id": "stu_1", "ids": ["a"]}) for _ in range(2)] == [1, 1]
 
 
 def test_an_invalid_document_is_not_kept() -> None:

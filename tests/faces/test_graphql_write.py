@@ -133,11 +133,15 @@ async def test_each_score_has_its_result(north: Town) -> None:
     assert none == {"results": [], "problems": [{"code": "scores.count", "pointer": "/scores"}]}
 
 
+KEPT = {"because": "The goal is kept.", "confirmRate": True}
+"""A change that keeps a goal which requires more than the norms call realistic."""
+
+
 async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north: Town) -> None:
     """Intensify draws a phase line; nested reads of the payload are made after the command."""
     made = await in_the_loop(north, "amy")
     decided_on = str(BEGINS + timedelta(weeks=10, days=1))
-    new = {"kind": "INTENSIFY", "support": made["support"], "decidedOn": decided_on}
+    new = {"kind": "INTENSIFY", "support": made["support"], "decidedOn": decided_on, "change": KEPT}
     payload = (await query_data(north, DECIDE, {"input": new}))["decide"]
     assert payload["problems"] == []
     assert payload["decision"]["support"] == {
@@ -160,7 +164,8 @@ async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: T
     }
     fragment now on Student { supports { phases { number } verdict { state } } }"""
     score = {"student": "sis:sis:amy-1", "measure": "orf", "takenOn": str(BEGINS + timedelta(weeks=11)), "value": 47}
-    new = {"kind": "INTENSIFY", "support": made["support"], "decidedOn": str(BEGINS + timedelta(weeks=11, days=1))}
+    decided_on = str(BEGINS + timedelta(weeks=11, days=1))
+    new = {"kind": "INTENSIFY", "support": made["support"], "decidedOn": decided_on, "change": KEPT}
     data = await query_data(north, query, {"scores": {"scores": [score]}, "input": new})
     before = data["recordScores"]["results"][0]["score"]["student"]["supports"]
     after = data["decide"]["decision"]["student"]["supports"]

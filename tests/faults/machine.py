@@ -27,7 +27,7 @@ from app.core.crypto import generate_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
-from tests.processes import TRUSTS_NOBODY, environment, free_port
+from tests.processes import TRUSTS_NOBODY, environment, free_port, warm
 from tests.warm import Warm
 
 # Not synchronous_commit: a server that is killed would lose what it had said was committed, and nobody could be blamed.
@@ -159,11 +159,10 @@ async def machine(folder: Path) -> AsyncIterator[Machine]:
             settings,
             open_engine(settings.url_of("api"), name="faults"),
             open_engine(settings.url_of("worker"), name="faults"),
-            Warm(),
+            warm(),
         )
         try:
             yield made
         finally:
             made.end_all()
-            made.warm.close()
             await made.close_pools()

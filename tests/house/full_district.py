@@ -26,6 +26,7 @@ from app.evidence.service import NewScore
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
+from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
@@ -75,6 +76,11 @@ async def fill_district(town: Town) -> FullDistrict:
         district.note(f"area {code}", "area", town.areas[code])
     district.note("measure", "measure", town.measures["orf"])
     district.note("level", "level", town.levels[2])
+    async with town.unit() as work:
+        norm = NewBenchmark("orf", "03", f"Norms {town.canary}", realistic_growth=1.0)
+        (saved,) = await publish_benchmarks(work, [norm])
+        assert saved.benchmark is not None
+        district.note("benchmark", "benchmark", saved.benchmark.id)
     await grade(town)
     await _breaks(district)
     await _endpoint(district)
@@ -213,6 +219,7 @@ async def _support(district: FullDistrict, student: str, *, start: bool, concern
         minutes_per_session=30,
         sessions_per_week=3,
         baseline=40.0,
+        confirm_rate=True,
         concerns=concerns,
         lead=district.shown["person"] if student == "amy" else None,
         starts="on_its_day" if start else "manually",
@@ -275,7 +282,14 @@ async def _groups(district: FullDistrict) -> None:
             goal_on=BEGINS + timedelta(weeks=20),
             minutes_per_session=30,
             sessions_per_week=3,
-            members=(NewMember(student=ids.format_id("student", town.students[student]), goal=70.0, baseline=40.0),),
+            members=(
+                NewMember(
+                    student=ids.format_id("student", town.students[student]),
+                    goal=70.0,
+                    baseline=40.0,
+                    confirm_rate=True,
+                ),
+            ),
         )
         async with town.unit() as work:
             district.note(name, "group", (await form_group(work, new)).id)

@@ -17,6 +17,7 @@ from app.catalog import CATALOG
 from app.core.ids import PREFIXES, new_id
 from app.core.inputs import input_fields
 from app.core.page import MAX_LIMIT
+from app.playbook import resource as playbook
 from app.resources.catalog import plain
 from app.resources.declare import Resource, declaration
 from app.resources.listing import Filter, Listing
@@ -31,7 +32,7 @@ from tests.town import Town
 
 MAX_ROWS = 10_000
 """The most rows that a link without pages may have."""
-SILENT = {command.name for module in (syncing, sending, administration) for command in module.COMMANDS}
+SILENT = {command.name for module in (syncing, sending, administration, playbook) for command in module.COMMANDS}
 """Commands that record no event: the worker records what comes of them."""
 EXAMPLES = (str, int, float)
 """Types that need an example, because it tells more than the type."""

@@ -171,6 +171,41 @@ async def test_a_filled_database_of_the_first_revision_is_upgraded(empty: Settin
         await owner.close()
 
 
+FORMER_REACH = """
+DO $$
+DECLARE
+    p record;
+    present constant text := '= ANY (ARRAY[''schools''::text, ''caseload''::text])';
+BEGIN
+    FOR p IN SELECT n.schemaname, n.tablename, replace(n.qual, present, '= ''caseload''::text') AS condition
+             FROM pg_policies AS n WHERE n.policyname = 'tenant' AND position(present IN n.qual) > 0 LOOP
+        EXECUTE format('ALTER POLICY tenant ON %I.%I USING (%s) WITH CHECK (%s)',
+                       p.schemaname, p.tablename, p.condition, p.condition);
+    END LOOP;
+END $$
+"""
+"""Puts the condition of reach before revision 0014 in the place of the present one."""
+
+
+async def test_the_reach_of_a_former_version_gets_the_students_of_teams(empty: Settings) -> None:
+    """A database that an earlier version made has policies in which only a caseload names students."""
+    await make_roles(empty)
+    await limit_database(empty)
+    await asyncio.to_thread(command.upgrade, alembic_config(empty), "0013")
+    owner = await asyncpg.connect(empty.url_of("owner"))
+    former = "SELECT count(*) FROM pg_policies WHERE position($1 IN qual) > 0"
+    only_caseload = "(current_setting('app.reach'::text, true) = 'caseload'::text)"
+    try:
+        await owner.execute(FORMER_REACH)
+        assert await owner.fetchval(former, only_caseload) > 20
+        await asyncio.to_thread(migrate, empty)
+        assert await owner.fetchval(former, only_caseload) == 0
+        roles = {role: empty.role_name(role) for role in ("api", "worker")}
+        assert await describe_schema(owner, roles) == expected_schema()[1]
+    finally:
+        await owner.close()
+
+
 async def _visible(settings: Settings, district: UUID, columns: Columns) -> set[str]:
     """Returns the districts whose rows the worker sees in any table if it is bound to this one."""
     tables = [table for table, names in columns.items() if "district_id" in names]

@@ -56,6 +56,7 @@ PATHS = {
     "source": "source",
     "name": "consumer",
     "measure": "measure",
+    "benchmark": "benchmark",
 }
 """The name of a row of the district for each path parameter."""
 NAMES_ITS_OWN = {"keep_consumer"}
@@ -91,6 +92,7 @@ REFERENCES = {
     **{"member": "person", "person": "person", "school_class": "class", "team": "team"},
     "score_id": "score to change",
     "break_id": "break to remove",
+    "benchmark_id": "benchmark",
     "source": "source",
     "delivery": "delivery",
     **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider", "giver"), "person"),
@@ -106,6 +108,7 @@ VALUES: dict[str, Any] = filter_values() | {
     "type": "concern.raised",
     "level": 2,
     "version": "concern.raised:1",
+    "playbook_number": 1,
     "since": str(BEGINS),
     "until": str(BEGINS + timedelta(weeks=30)),
     "on": str(BEGINS + timedelta(weeks=30)),
@@ -133,6 +136,7 @@ FIELDS: dict[str, Any] = {
     "ends_on": str(BEGINS + timedelta(weeks=12)),
     "name": "A snow week",
     "goal_on": str(BEGINS + timedelta(weeks=20)),
+    "confirm_rate": True,
     "external_id": "theirs-1",
     "kind": "continue",
     "url": "http://127.0.0.1:9999/hook",
@@ -212,6 +216,8 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("rekey_sync_run", "match"): "identifier",
     ("rekey_sync_run", "old"): "s1",
     ("rekey_sync_run", "new"): "new-s1",
+    ("publish_benchmarks", "benchmark"): 73.0,
+    ("publish_benchmarks", "citation"): "Walked norms",
 }
 """For a field of one operation's body that refers to no row, an accepted value."""
 CONTENT = {

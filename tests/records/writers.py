@@ -52,7 +52,7 @@ class Writers:
             new = {
                 **{"student": student, "intervention": "Repeated reading", "level": 2, "measure": "orf"},
                 **{"starts_on": str(YEAR_BEGINS), "goal": 90.0, "goal_on": str(YEAR_BEGINS + timedelta(weeks=30))},
-                **{"minutes_per_session": 30, "sessions_per_week": 3, "baseline": 40.0},
+                **{"minutes_per_session": 30, "sessions_per_week": 3, "baseline": 40.0, "confirm_rate": True},
             }
             answer = await as_client.post("/v1/supports", new)
             assert answer.status_code == 201, answer.text

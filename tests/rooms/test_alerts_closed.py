@@ -59,7 +59,7 @@ async def test_a_phase_line_closes_the_alert(north: Town) -> None:
     """An alert that stood when the support was intensified was never closed: no event ended it."""
     support, alert = await flagged(north)
     async with north.unit() as work:
-        change = SupportChange(because="More minutes", goal=70.0, minutes_per_session=45)
+        change = SupportChange(because="More minutes", goal=70.0, minutes_per_session=45, confirm_rate=True)
         await change_support(work, support.id, change)
     events = await payloads(north)
     assert [event["type"] for event in events] == [OPENED, "response.never", "response.superseded"]
@@ -126,7 +126,7 @@ async def test_the_feed_of_a_played_year_leaves_no_alert_open_that_no_state_show
                 assert {one.outcome for one in await record_scores(work, new)} == {"recorded"}
         if week == 8:
             async with north.unit() as work:
-                change = SupportChange(because="A smaller group", goal=70.0, begins_on=day_of(week))
+                change = SupportChange("A smaller group", day_of(week), goal=70.0, confirm_rate=True)
                 await change_support(work, supports["ben"].id, change)
         shown = {str(one.id): str((await state(north, one)).alert_id) for one in supports.values()}
         assert open_alerts(await payloads(north)) == {one: alert for one, alert in shown.items() if alert != "None"}

@@ -79,6 +79,7 @@ async def _plan(town: Town, starts_on: date, *, start: bool, student: str = "amy
         sessions_per_week=3,
         baseline=40.0,
         starts="on_its_day" if start else "manually",
+        confirm_rate=True,
     )
     async with town.unit() as work:
         return await plan_support(work, new)

@@ -39,7 +39,9 @@ def group_of(town: Town, *names: str, **more: Any) -> NewGroup:
         "goal_on": BEGINS + timedelta(weeks=20),
         "minutes_per_session": 30,
         "sessions_per_week": 5,
-        "members": tuple(NewMember(student=stu(town, name), goal=70.0, baseline=40.0) for name in names),
+        "members": tuple(
+            NewMember(student=stu(town, name), goal=70.0, baseline=40.0, confirm_rate=True) for name in names
+        ),
     }
     return NewGroup(**(plan | more))
 
@@ -141,7 +143,7 @@ async def test_members_count_from_their_first_day_to_their_last(north: Town) -> 
     group = await formed(north, "amy")
     joined, left = BEGINS + timedelta(days=7), BEGINS + timedelta(days=14)
     async with north.unit() as work:
-        ben = NewMember(student=stu(north, "ben"), goal=70.0, baseline=40.0)
+        ben = NewMember(student=stu(north, "ben"), goal=70.0, baseline=40.0, confirm_rate=True)
         assert (await join_group(work, group.id, ben, joined)).size == 2
     async with north.unit() as work:
         assert (await leave_group(work, group.id, stu(north, "amy"), left)).size == 1
@@ -171,7 +173,9 @@ async def test_a_group_ends_and_its_supports_go_on(north: Town) -> None:
     assert {support.state for support in (await supports_of(north)).values()} == {"active"}
     with pytest.raises(Conflict):
         async with north.unit() as work:
-            await join_group(work, group.id, NewMember(student=stu(north, "cy"), goal=70.0, baseline=40.0))
+            await join_group(
+                work, group.id, NewMember(student=stu(north, "cy"), goal=70.0, baseline=40.0, confirm_rate=True)
+            )
 
 
 async def test_a_caller_records_for_the_members_within_reach(north: Town) -> None:

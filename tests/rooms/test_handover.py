@@ -15,7 +15,7 @@ from app.core.errors import Conflict, Invalid
 from app.decision.service import NewDecision, decide
 from app.response.queries import verdicts_now
 from app.response.service import change_support, end_support, plan_support, record_scores
-from app.support.changes.handover import NewHandover, NewHandovers, hand_over_support, hand_over_supports
+from app.response.upkeep.handover import NewHandover, NewHandovers, hand_over_support, hand_over_supports
 from app.support.models import Handover, Support
 from app.support.queries import phases_of
 from app.support.queries import support as read_support
@@ -55,7 +55,7 @@ async def caseload_of(town: Town, name: str) -> set[UUID]:
 async def test_intensify_says_what_it_means(north: Town, change: dict[str, Any], codes: list[str], level: int) -> None:
     """A team intensifies by dose, group or programme at the same level, or by the level; the phase says by which."""
     support = await planned(north, group_size=4)
-    of_decision = SupportChange("Too slow.", begins_on=ON, **({"goal": 70.0} | change))
+    of_decision = SupportChange("Too slow.", begins_on=ON, confirm_rate=True, **({"goal": 70.0} | change))
     async with north.unit() as work:
         await decide(
             work, NewDecision("intensify", ids.format_id("support", support.id), decided_on=ON, change=of_decision)
@@ -86,7 +86,7 @@ async def test_a_change_may_change_the_intervention(north: Town) -> None:
     """Each phase keeps its own intervention, and the support shows the present one."""
     support = await planned(north)
     async with north.unit() as work:
-        change = SupportChange("Another programme.", begins_on=ON, intervention="Phonics", goal=70.0)
+        change = SupportChange("Another programme.", begins_on=ON, intervention="Phonics", goal=70.0, confirm_rate=True)
         await change_support(work, support.id, change)
         first, second = (await phases_of(work, [support.id]))[support.id]
         assert (first.intervention, second.intervention) == (support_for(north, "amy").intervention, "Phonics")

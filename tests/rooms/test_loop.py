@@ -47,6 +47,7 @@ def support_for(town: Town, name: str, **more: object) -> NewSupport:
         "baseline": 40.0,
         "minutes_per_session": 30,
         "sessions_per_week": 3,
+        "confirm_rate": True,
     }
     return NewSupport(**(plan | more))  # type: ignore[arg-type]  # fields by name
 
@@ -128,7 +129,8 @@ async def test_a_decision_to_intensify_draws_a_phase_line(north: Town) -> None:
         seen = (await verdicts_now(work, [support.id]))[support.id]
     async with north.unit() as work:
         on = BEGINS + timedelta(weeks=10, days=1)
-        new = NewDecision("intensify", support=ids.format_id("support", support.id), decided_on=on)
+        kept = SupportChange("The goal is kept.", confirm_rate=True)
+        new = NewDecision("intensify", support=ids.format_id("support", support.id), decided_on=on, change=kept)
         decision = await decide(work, new)
         phases = (await phases_of(work, [support.id]))[support.id]
         now = (await verdicts_now(work, [support.id]))[support.id]
@@ -275,10 +277,12 @@ async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
     named = ids.format_id("support", support.id)
     on = BEGINS + timedelta(weeks=1)
     async with north.unit() as work:
-        await decide(work, NewDecision("intensify", support=named, decided_on=on))
+        kept = SupportChange("The goal is kept.", confirm_rate=True)
+        await decide(work, NewDecision("intensify", support=named, decided_on=on, change=kept))
+    again = NewDecision("intensify", support=named, decided_on=on + timedelta(weeks=1), change=kept)
     with pytest.raises(Invalid) as caught:
         async with north.unit() as work:
-            await decide(work, NewDecision("intensify", support=named, decided_on=on + timedelta(weeks=1)))
+            await decide(work, again)
     assert [violation.pointer for violation in caught.value.violations] == ["/kind"]
     async with north.unit() as work:
         assert len((await phases_of(work, [support.id]))[support.id]) == 2

@@ -211,7 +211,14 @@ async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
         await change_support(
             work,
             support.id,
-            SupportChange("More.", begins_on=on(4), sessions_per_week=5, minutes_per_session=20, baseline=45.0),
+            SupportChange(
+                "More.",
+                begins_on=on(4),
+                sessions_per_week=5,
+                minutes_per_session=20,
+                baseline=45.0,
+                confirm_rate=True,
+            ),
         )
     await _take_off(north, on(2))
     await recorded(

@@ -147,7 +147,9 @@ async def test_the_first_day_can_be_corrected_until_something_depends_on_it(nort
             await start_support(work, support.id, later + timedelta(days=1))
     assert refused.value.violations[0].code == "support.session_before"
     async with north.unit() as work:
-        await change_support(work, support.id, SupportChange("More.", begins_on=later + timedelta(days=9), goal=80.0))
+        await change_support(
+            work, support.id, SupportChange("More.", begins_on=later + timedelta(days=9), goal=80.0, confirm_rate=True)
+        )
     with pytest.raises(Conflict):
         async with north.unit() as work:
             await start_support(work, support.id, BEGINS)

@@ -73,9 +73,9 @@ async def test_a_passage_stays_as_hard_as_it_was_when_classmates_begin_anew(nort
             if place % 2:
                 await end_support(work, other.id, "Moved away.", BEGINS + timedelta(weeks=11))
             else:
-                await change_support(
-                    work, other.id, SupportChange("Twice a week.", BEGINS + timedelta(weeks=11), baseline=55.0)
-                )
+                begins = BEGINS + timedelta(weeks=11)
+                change = SupportChange("Twice a week.", begins, baseline=55.0, confirm_rate=True)
+                await change_support(work, other.id, change)
     async with north.house() as work:
         await judge_many(work)
         await judge_many(work, [(support.student_id, support.measure_id)])

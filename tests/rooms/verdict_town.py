@@ -49,6 +49,7 @@ async def supported(town: Town, name: str, begins: date = BEGINS, **more: Any) -
         "baseline": 40.0,
         "minutes_per_session": 30,
         "sessions_per_week": 3,
+        "confirm_rate": True,
     }
     async with town.unit() as work:
         planned = await plan_support(work, NewSupport(**(plan | more)))

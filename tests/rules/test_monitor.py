@@ -16,7 +16,7 @@ from app.response.rules.monitor.filters import posterior
 from app.response.rules.monitor.forms import Cohorts, Paths, form_effects
 from app.response.rules.monitor.model import NODES, Array, Prior, normal_cdf
 from app.response.rules.monitor.panel import Panel, judge_panel, judge_weeks, starting_level
-from app.response.rules.rates import GRID
+from app.response.rules.monitor.rates import GRID
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 from app.response.rules.verdict import NonresponseKind, State
 from bench.response.figures import figures, first_flag

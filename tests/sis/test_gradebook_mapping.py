@@ -352,6 +352,7 @@ async def _support(town: Town, student: str) -> Any:
         minutes_per_session=30,
         sessions_per_week=3,
         baseline=40.0,
+        confirm_rate=True,
     )
     async with town.unit() as work:
         support = await plan_support(work, new)

@@ -23,7 +23,7 @@ from tests.sis.roster_zip import Export, ask, row_id, sync
 from tests.town import YEAR_BEGINS, Town
 
 Command = Callable[[Work, str], Awaitable[Any]]
-GOAL = {"goal": 90.0, "goal_on": YEAR_BEGINS.replace(year=YEAR_BEGINS.year + 1), "baseline": 40.0}
+GOAL = {"goal": 90.0, "goal_on": YEAR_BEGINS.replace(year=YEAR_BEGINS.year + 1), "baseline": 40.0, "confirm_rate": True}
 DOSAGE = {"minutes_per_session": 30, "sessions_per_week": 3}
 
 

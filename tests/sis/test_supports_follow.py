@@ -19,8 +19,8 @@ from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
 from app.response.service import change_support, plan_support, record_scores, record_sessions
+from app.response.upkeep.handover import NewHandovers, hand_over_supports
 from app.sis.runs.undo import undo
-from app.support.changes.handover import NewHandovers, hand_over_supports
 from app.support.models import Support
 from app.support.queries import dosage_between, unserved_concerns
 from app.support.queries import support as read_support
@@ -47,6 +47,7 @@ async def supported(town: Town, student: str = "s0", lead: str | None = "t-north
         "goal": 70.0,
         "goal_on": BEGINS + timedelta(weeks=20),
         "baseline": 40.0,
+        "confirm_rate": True,
         "minutes_per_session": 30,
         "sessions_per_week": 5,
         "lead": None if lead is None else ids.format_id("person", await row_id(town, "person", lead)),

@@ -183,15 +183,20 @@ async def _write_weeks(work: Work) -> None:
 
 def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:
     """Returns the Mondays of the complete weeks of each cohort. A week is complete if every student has a score in
-    it.
+    it, except those whose goal's date has passed.
     """
-    weeks_by_cohort: dict[Cohort, set[date]] = {}
+    scored: dict[Cohort, list[tuple[set[date], date]]] = {}
     for score_series in all_series:
         mondays = {monday_of(day) for day in score_series.scores.days}
-        weeks_by_cohort[score_series.cohort] = (
-            weeks_by_cohort[score_series.cohort] & mondays if score_series.cohort in weeks_by_cohort else mondays
-        )
-    return weeks_by_cohort
+        scored.setdefault(score_series.cohort, []).append((mondays, score_series.goal_on or date.max))
+    return {
+        cohort: {
+            monday
+            for monday in set().union(*(mondays for mondays, _ in series))
+            if all(monday in mondays or monday > goal_on for mondays, goal_on in series)
+        }
+        for cohort, series in scored.items()
+    }
 
 
 def _due_at(monday: date, *, is_complete: bool, moved_to: date | None) -> datetime:
@@ -285,7 +290,7 @@ async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
         row = attempted[0].row
         selection = SeriesSelection(measure_id=row["measure_id"], school_id=row["school_id"])
         if row["kind"] == RULES:
-            mode = JudgingMode(quiet=row["quiet"], amended=True, raise_alerts=not row["quiet"])
+            mode = JudgingMode(quiet=row["quiet"], amended=True, raise_alerts=not row["quiet"], by_rules=True)
         else:
             mondays = frozenset(job.row["monday"] for job in attempted)
             mode = JudgingMode(finalizes=mondays, backfilled=await _backfilled_weeks(work, selection, min(mondays)))

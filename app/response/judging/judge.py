@@ -30,6 +30,7 @@ class JudgingMode:
     * `finalizes`: the Mondays of the weeks whose verdicts become final, because the cohorts' weeks are complete.
     * `amended`: scores were changed or removed, so active alerts are checked again at once.
     * `raise_alerts`: the judging results from new rules that are to raise alerts.
+    * `by_rules`: the judging results from new rules, and judges nothing whose goal's date has passed.
     * `backfilled`: the Mondays of weeks in which all scores come from backfills. A series whose last score is in such a
       week is judged quietly.
     """
@@ -38,6 +39,7 @@ class JudgingMode:
     finalizes: frozenset[date] = frozenset()
     amended: bool = False
     raise_alerts: bool = False
+    by_rules: bool = False
     backfilled: frozenset[date] = frozenset()
 
 
@@ -66,10 +68,15 @@ async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMo
     judgements = judge_series(
         requested, loaded.others({monitored.score_series.support_id for monitored in requested}), calibrated
     )
-    current = await current_verdicts(work, list(judgements))
+    current, today = await current_verdicts(work, list(judgements)), await today_of(work)
+    judgements = {
+        support_id: judgement
+        for support_id, judgement in judgements.items()
+        if not _has_last_verdict(judgement, current.get(support_id), mode, today)
+    }
     retractable = _find_retractable(loaded, judgements, current, calibrated, mode)
     earlier = {} if mode.raise_alerts else _judge_earlier_by_new_rules(loaded, judgements, current, calibrated)
-    history_until = await today_of(work) - HISTORY
+    history_until = today - HISTORY
     steps = [
         VerdictStep(
             judgement=judgement,
@@ -94,6 +101,19 @@ def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
     """
     monday = _last_monday(monitored)
     return not mode.finalizes or (monday is not None and monday >= min(mode.finalizes))
+
+
+def _has_last_verdict(judgement: Judgement, current: CurrentVerdict | None, mode: JudgingMode, today: date) -> bool:
+    """Returns whether the verdict in force is the last one of its phase.
+
+    After the goal's date only other scores up to that date lead to another verdict, and no change of rules does.
+    """
+    goal_on = judgement.monitored.phase.goal_on
+    if current is None or goal_on >= today or current.verdict.phase_id != judgement.monitored.phase.id:
+        return False
+    if mode.by_rules:
+        return True
+    return not mode.amended and current.verdict.score_ids == list(judgement.verdict.scores)
 
 
 def _find_retractable(

@@ -196,7 +196,8 @@ async def _build_series(
 ) -> tuple[list[ScoreSeries], Calendars]:
     """Returns the series of these phases, and the weeks of their schools over the whole period.
 
-    Only the first `requested` of the series have points of a baseline.
+    Only the first `requested` of the series have points of a baseline, and only they end with their goal's date: later
+    scores of classmates still show how difficult a form was.
     """
     if not plans:
         return [], {}
@@ -207,13 +208,14 @@ async def _build_series(
     counted_weeks: dict[tuple[UUID, date], Weeks] = {}
     numbers_by_calendar: dict[tuple[int, date], dict[date, int]] = {}
     cohorts: dict[Cohort, Cohort] = {}
-    for plan in plans:
+    for position, plan in enumerate(plans):
         weeks = _weeks_of(plan, calendars, counted_weeks)
         ids, days, values, forms, same_day = combine_by_day(scores.get(plan.phase_id, NO_SCORES))
         # Week numbers that were counted for the same calendar and first day are reused.
         numbers = numbers_by_calendar.setdefault((id(weeks), plan.begins_on), {})
         for day in {plan.goal_on, *days}.difference(numbers):
             numbers[day] = weeks_between(weeks, plan.begins_on, day)
+        taken = Scores(ids, days, tuple(numbers[day] for day in days), values, forms, same_day)
         series = ScoreSeries(
             support_id=plan.support_id,
             number=plan.number,
@@ -223,9 +225,10 @@ async def _build_series(
             goal_week=max(numbers[plan.goal_on], 1),
             measure=measures[plan.measure_id],
             cohort=cohorts.setdefault(cohort := plan.cohort, cohort),
-            scores=Scores(ids, days, tuple(numbers[day] for day in days), values, forms, same_day),
+            scores=taken.until(plan.goal_on) if position < requested else taken,
             weeks=weeks,
             before=baselines.get(plan.phase_id, ()),
+            goal_on=plan.goal_on,
         )
         built.append(series)
     return built, calendars

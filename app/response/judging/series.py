@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -56,6 +57,20 @@ class Scores:
             same_day=self.same_day,
         )
 
+    def until(self, day: date) -> Scores:
+        """Returns the points up to a day, which is included."""
+        count = bisect_right(self.days, day)
+        if count == len(self.days):
+            return self
+        return Scores(
+            self.ids[:count],
+            self.days[:count],
+            self.weeks[:count],
+            self.values[:count],
+            self.forms[:count],
+            self.same_day,
+        )
+
     def observations(self) -> tuple[Observation, ...]:
         """Returns the points as observations, which is the form that the rules take."""
         if not self.same_day:
@@ -68,6 +83,7 @@ class Scores:
 class ScoreSeries:
     """A phase with its aimline and scores.
 
+    * `scores` of a requested support end with the goal's date `goal_on`. Later ones are not judged by that goal.
     * `before` has the points of the baseline, oldest first. It is filled only for the first phase of a requested
       support.
     * `goal_week` is at least 1, even if the goal date is in the first instructional week.
@@ -84,6 +100,7 @@ class ScoreSeries:
     scores: Scores
     weeks: Weeks
     before: tuple[float, ...] = ()
+    goal_on: date | None = None
 
     @property
     def grade(self) -> str | None:

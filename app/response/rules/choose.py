@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from app.response.rules.field import counts, kpoint, median, slopes, trend
 from app.response.rules.monitor import rule as monitor
-from app.response.rules.rates import MONITOR
+from app.response.rules.monitor.rates import MONITOR
 from app.response.rules.rule import DecisionRule, Parameter, UnusableRule
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Verdict

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from app.response.rules.baseline import note_trend
 from app.response.rules.field import trend
 from app.response.rules.monitor import rule as monitor
-from app.response.rules.rates import GRID, between
+from app.response.rules.monitor.rates import GRID, between
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, Shares, State, Verdict
 from app.response.rules.wording import count, plain, remove_unjustified_name, scores, weeks

@@ -1,1 +1,1 @@
-"""Contains the recurring tasks about supports: starts, reminders, and what follows from changes of the roster."""
+"""Contains handovers and the recurring tasks about supports, and what follows from changes of the roster."""

@@ -1,13 +1,21 @@
-"""Sends reminders about supports that did not start and about overdue scores. Changes no support."""
+"""Sends reminders about supports that did not start, overdue scores and goals' dates. Changes no support."""
 
 from datetime import date
 
-from sqlalchemy import Text, and_, cast, func, select
+from sqlalchemy import ColumnElement, Text, and_, cast, func, select
 from sqlalchemy.types import Date
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.events.catalogue import RESPONSE_EXPIRED, SCORE_OVERDUE, SUPPORT_NOT_STARTED, SUPPORT_REVIEW_DUE
+from app.events.catalogue import (
+    GOAL_DUE,
+    GOAL_PASSED,
+    RESPONSE_EXPIRED,
+    SCORE_OVERDUE,
+    SUPPORT_NOT_STARTED,
+    SUPPORT_REVIEW_DUE,
+    EventType,
+)
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.evidence.models import Score
 from app.response.judging.close import close_alerts
@@ -17,6 +25,7 @@ from app.roster.models import Person
 from app.roster.student_lock import lock_students, skip_busy_students
 from app.support.models import Phase, Support
 from app.support.phase import support_event
+from app.support.rules import GOAL_NOTICE
 
 
 @needs(Can.JUDGE)
@@ -49,7 +58,7 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     """Sends a reminder for each active support whose measure has had no score for `days` days of instruction.
 
     The days are counted from the last score of the phase, or else from the beginning of the phase. A screening score
-    does not count. Returns the number of reminders.
+    does not count, and none is missed after the goal's date. Returns the number of reminders.
     """
     last = (
         select(func.max(Score.taken_on))
@@ -74,6 +83,7 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
             Support.state == "active",
             Support.measure_id.is_not(None),
             Phase.ends_on.is_(None),
+            Phase.goal_on >= today,
             Person.removed_at.is_(None),
             days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,
             select_unsent(work, SCORE_OVERDUE, Support.id, mark),
@@ -84,6 +94,39 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     rows = (await work.db.execute(query)).all()
     reminders = [Reminder(support_event(SCORE_OVERDUE, support), day) for support, day in rows]
     return await remind_once(work, SCORE_OVERDUE, await skip_busy_students(work, reminders))
+
+
+@needs(Can.JUDGE)
+async def remind_goal_dates(work: Work, today: date) -> int:
+    """Reports once for each goal of an active support that its date is near, and once that it has come.
+
+    Returns the number of reports.
+    """
+    near = and_(Phase.goal_on > today, Phase.goal_on <= today + GOAL_NOTICE)
+    sent = await _report_goals(work, GOAL_DUE, near)
+    return sent + await _report_goals(work, GOAL_PASSED, Phase.goal_on <= today)
+
+
+async def _report_goals(work: Work, type_: EventType, condition: ColumnElement[bool]) -> int:
+    mark = func.concat(cast(Phase.id, Text), " ", cast(Phase.goal_on, Text))
+    query = (
+        select(Support, Phase.id, mark.label("mark"))
+        .join(Phase, and_(Phase.district_id == work.district_id, Phase.support_id == Support.id))
+        .join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
+        .where(
+            Support.district_id == work.district_id,
+            Support.state == "active",
+            Phase.ends_on.is_(None),
+            condition,
+            Person.removed_at.is_(None),
+            select_unsent(work, type_, Support.id, mark),
+        )
+        .order_by(Support.id)
+        .limit(AT_ONCE)
+    )
+    rows = (await work.db.execute(query)).all()
+    reminders = [Reminder(support_event(type_, support, {"phase": phase}), goal) for support, phase, goal in rows]
+    return await remind_once(work, type_, await skip_busy_students(work, reminders))
 
 
 @needs(Can.JUDGE)

@@ -57,10 +57,7 @@ class BulkShapes:
             values: dict[str, Any] = {
                 "outcome": result.outcome,
                 name: None if result.row is None else self.shapes.render(command.result, result.row),
-                "violations": [
-                    ViolationShape(pointer=each.pointer, code=each.code, detail=each.detail)
-                    for each in result.violations
-                ],
+                "violations": [ViolationShape.of(each) for each in result.violations],
             }
             rows.append(item.model_construct(**values))
         text = self.of(command).model_construct(results=rows).model_dump_json()

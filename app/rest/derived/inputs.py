@@ -75,7 +75,7 @@ class Bodies:
         declared = {items: many, **(dict(inputs.fields) if inputs.items is not None else {}), **BULK_OPTIONS}
         if command.body is not None and inputs.items is not None:
             return self.model(command.body.name, command.body.description, declared, alone=items)
-        return self.model(f"New{items.title()}", f"Up to {command.bulk} items.", declared, alone=items)
+        return self.model(f"New{items.title().replace('_', '')}", f"Up to {command.bulk} items.", declared, alone=items)
 
     def nested(self, input_type: type) -> type[Input]:
         """Returns the model of an input's dataclass that is part of another input."""

@@ -1,1 +1,1 @@
-"""Contains what distinguishes two phases of a support, and handovers, which draw no phase line."""
+"""Contains what distinguishes two phases of a support: its intensity, and the growth that its goal requires."""

@@ -18,7 +18,7 @@ from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import Cohorts, Paths, form_effects
 from app.response.rules.monitor.model import Array, Prior
 from app.response.rules.monitor.panel import Panel, judge_panel, starting_level
-from app.response.rules.rates import GRID
+from app.response.rules.monitor.rates import GRID
 from app.response.rules.series import LEVEL_SCORES
 
 MIN_SERIES, MIN_SCORES, MIN_WEEKS = 300, 3000, 12

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from app.response.rules.monitor.model import DEFAULT, Prior
-from app.response.rules.rates import ADAPTIVE, GRID, MONITOR, between
+from app.response.rules.monitor.rates import ADAPTIVE, GRID, MONITOR, between
 from app.response.rules.verdict import rounded
 
 if TYPE_CHECKING:
