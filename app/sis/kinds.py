@@ -366,12 +366,8 @@ LISTED: Final = BY_NAME | {
     SCORE.name: replace(
         SCORE,
         fields=(
-            Field("measure", "measure"),
-            Field("taken_on", "date", "date"),
-            Field("attempt", "attempt"),
-            Field("value", "value", "number"),
-            Field("form", "form"),
-            Field("purpose", "purpose"),
+            *(Field("measure", "measure"), Field("taken_on", "date", "date"), Field("attempt", "attempt")),
+            *(Field("value", "value", "number"), Field("form", "form"), Field("purpose", "purpose")),
         ),
         refs=(Ref("student_id", "studentSourcedId", "person"),),
     )
@@ -381,12 +377,8 @@ RECORD_KIND: Any = StrEnum("SyncRowKind", {name.upper(): name for name in LISTED
 """The names of all kinds, as an enum for filters and commands."""
 
 MAY_BE_LEFT_OUT: Final = {
-    "courses": "course",
-    "demographics": "demographics",
-    "categories": "category",
-    "scoreScales": "score_scale",
-    "lineItems": "line_item",
-    "results": "result",
+    **{"courses": "course", "demographics": "demographics", "categories": "category"},
+    **{"scoreScales": "score_scale", "lineItems": "line_item", "results": "result"},
     "assessmentLineItems": "assessment_line_item",
     "assessmentResults": "assessment_result",
 }

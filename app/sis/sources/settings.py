@@ -10,7 +10,7 @@ from datetime import date
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from app.core.address import Allowed, validate_url
 from app.core.clock import now
@@ -20,6 +20,7 @@ from app.core.text import Text
 from app.core.violations import UNREAD, Violations, broken_rules, known_values, partial_input, with_values
 from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
+from app.sis.sources.address import HIDDEN, is_local, path_of
 from app.sis.sources.mapping import mapping_violations
 from app.sis.sources.schedule import has_run, is_cron
 
@@ -69,8 +70,6 @@ _RANGES: Final = {
     "pull_gb": (1, 1000),
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
-HIDDEN: Final = "..."
-"""The text that replaces possible secrets in a shown address, such as a link's signature."""
 UPLOADS: Final = "upload:"
 """The `url` of a CSV source without an address, whose files are uploaded."""
 
@@ -210,33 +209,6 @@ def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, tod
 def freeze_of(freeze: Any) -> list[tuple[date, date]]:
     """Returns freeze dates, which have been validated, as pairs of days."""
     return [(date.fromisoformat(str(first)), date.fromisoformat(str(last))) for first, last in freeze]
-
-
-def is_local(url: str) -> bool:
-    """Returns whether an address is a file or a folder on this machine."""
-    return url.startswith(("file:", "/"))
-
-
-def without_path(url: str) -> str:
-    """Returns an address as remote callers may see it: of a local file or folder, only the last part of the path."""
-    return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
-
-
-def hide_secrets(url: str) -> str:
-    """Returns an address in which user name, password and the values of the query are hidden. They may be secrets."""
-    parts = urlsplit(url)
-    if is_local(url) or not (parts.query or "@" in parts.netloc):
-        return url
-    names = [part.partition("=")[::2] for part in parts.query.split("&")]
-    query = "&".join(f"{name}={HIDDEN}" if value or name == "" else HIDDEN for name, value in names)
-    user, _, host = parts.netloc.rpartition("@")
-    netloc = f"{HIDDEN}@{host}" if user else host
-    return urlunsplit((parts.scheme, netloc, parts.path, query if parts.query else "", ""))
-
-
-def path_of(url: str) -> str:
-    """Returns the path of a local address."""
-    return urlsplit(url).path if url.startswith("file:") else url
 
 
 def _urls(
