@@ -153,9 +153,9 @@ INSERT INTO verdict (district_id, id, student_id, school_ids, support_id, phase_
                      required_rate, rule, rule_version, parameters, score_ids, playbook_version_id, judged_at)
 SELECT $1, id, student_id, school_ids, id, id, 1, 'responding', '[]', '', 1, 'r', 1, '{{}}', '{{}}',
        playbook_version_id, now() FROM support WHERE district_id = $1;
-INSERT INTO response_state (district_id, student_id, school_ids, support_id, verdict_id, state, since)
+INSERT INTO response_state (district_id, student_id, school_ids, support_id, verdict_id, state, since, since_on)
 SELECT $1, student_id, school_ids, support_id, id,
-       CASE row_number() OVER () % 10 WHEN 0 THEN 'not_responding' ELSE 'responding' END, now()
+       CASE row_number() OVER () % 10 WHEN 0 THEN 'not_responding' ELSE 'responding' END, now(), current_date
 FROM verdict WHERE district_id = $1;
 INSERT INTO score (district_id, id, student_id, school_ids, measure_id, purpose, taken_on, attempt, value, recorded_at,
                    version)
@@ -166,6 +166,15 @@ INSERT INTO decision (district_id, id, student_id, school_ids, support_id, kind,
                       created_at)
 SELECT $1, id, student_id, school_ids, id, 'continue', current_date, playbook_version_id, now()
 FROM support WHERE district_id = $1;
+INSERT INTO team (district_id, id, name, purpose, school_id, state, formed_on, created_at, version)
+SELECT $1, gen_random_uuid(), '', CASE n % 10 WHEN 0 THEN 'grade' ELSE 'course' END, o.id,
+       CASE n % 10 WHEN 1 THEN 'active' ELSE 'archived' END, current_date, now(), 1
+FROM org o, generate_series(1, 10) n WHERE o.district_id = $1;
+INSERT INTO team_member (district_id, id, team_id, team_school_id, person_id, role, from_on, version)
+SELECT $1, gen_random_uuid(), t.id, t.school_id, p.id, 'member', current_date, 1
+FROM (SELECT *, row_number() OVER () AS n FROM team WHERE district_id = $1) AS t
+JOIN (SELECT id, row_number() OVER () AS n FROM person WHERE district_id = $1 AND NOT is_student) AS p
+  ON p.n = t.n % 1000 + 1;
 """
 """Makes a district large enough for PostgreSQL to prefer a narrow index to a wide one."""
 
@@ -178,4 +187,4 @@ async def fill(owner: asyncpg.Connection, district: UUID, people: Sequence[UUID]
     tables = (
         "person, org, class, enrollment, school_break, concern, support, support_group, response_state, score, decision"
     )
-    await owner.execute(f"ANALYZE {tables}")
+    await owner.execute(f"ANALYZE {tables}, team, team_member")
