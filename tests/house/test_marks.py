@@ -182,6 +182,7 @@ FIT = {
         sessions_per_week=3,
     ),
     "Measure": Measure(direction="up", lowest=0.0, highest=100.0, kind="growth"),
+    "Measure | None": Measure(direction="up", lowest=0.0, highest=100.0, kind="growth"),
     "Area": Area(secured=False, parent_id=UUID(int=3)),
     "Team": Team(version=1),
     "Only": Only(),
