@@ -27,8 +27,8 @@ from app.settings import Settings
 from app.sis.runs import queries
 from app.sis.scheduler.retention import erase_person
 from app.sis.sources import service as sources
+from app.sis.sources.address import hide_secrets
 from app.sis.sources.settings import SourceSettings as Fit
-from app.sis.sources.settings import hide_secrets
 
 Answer = TypeVar("Answer")
 USAGE, REFUSED = 2, 5

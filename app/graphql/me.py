@@ -39,7 +39,10 @@ class Me:
         description="The schools to which the reach is limited; none means no such limit."
     )
     caseload: int | None = strawberry.field(
-        description="The number of students on the caseload, where that is the reach."
+        description="The number of students on the caseload, those of teams included, where that is the reach."
+    )
+    team_ids: list[strawberry.ID] = strawberry.field(
+        description="The teams of the person, whose students the caller sees too."
     )
     scopes: list[str] = strawberry.field(description="What the caller may do: the client and the person both may.")
     secured_areas: list[str] = strawberry.field(description="The codes of the secured areas that the caller can see.")
@@ -64,6 +67,7 @@ async def read_caller(info: Info) -> Me:
         reach=Reach(caller.reach.value),
         school_ids=[strawberry.ID(ids.format_id("org", school)) for school in caller.school_ids],
         caseload=caller.caseload,
+        team_ids=[strawberry.ID(ids.format_id("team", team)) for team in caller.team_ids],
         scopes=list(caller.scopes),
         secured_areas=list(caller.secured_areas),
         queries=_allowed(info.schema.query, info.context.work.principal.scopes),

@@ -18,7 +18,8 @@ NO_SCHOOL = UUID(int=0)
 class Caller:
     """A caller, with its district, its permissions and the students whom it may see (its reach).
 
-    `caseload` is the number of these students if they are a caseload.
+    `caseload` is the number of these students if they are a caseload. `team_ids` are the teams of the acting person,
+    whose students the caller sees too.
     """
 
     client_id: UUID | None
@@ -28,6 +29,7 @@ class Caller:
     reach: Reach
     school_ids: tuple[UUID, ...]
     caseload: int | None
+    team_ids: tuple[UUID, ...]
     scopes: tuple[str, ...]
     secured_areas: tuple[str, ...]
 
@@ -51,6 +53,7 @@ async def describe_caller(work: Work) -> Caller:
         reach=principal.reach,
         school_ids=tuple(sorted(school for school in principal.schools if school != NO_SCHOOL)),
         caseload=len(principal.students) if is_caseload else None,
+        team_ids=principal.teams,
         scopes=tuple(sorted(can.value for can in principal.scopes)),
         secured_areas=tuple(sorted(principal.opens - {DEMOGRAPHICS_LOCK})),
     )

@@ -39,7 +39,10 @@ class Me(Shape):
         description="The part of the district whose records the caller can see."
     )
     schools: list[str] = Field(description="The schools to which the reach is limited; none means no such limit.")
-    caseload: int | None = Field(description="The number of students on the caseload, where that is the reach.")
+    caseload: int | None = Field(
+        description="The number of students on the caseload, those of teams included, where that is the reach."
+    )
+    teams: list[str] = Field(description="The teams of the person, whose students the caller sees too.")
     scopes: list[str] = Field(description="What the caller may do, as scopes: those of the client and of the person.")
     secured_areas: list[str] = Field(description="The codes of the secured areas that the caller can see.")
     operations: list[str] = Field(
@@ -64,6 +67,7 @@ async def get_me(work: OpenWork, request: Request) -> Me:
         reach=caller.reach.value,
         schools=[ids.format_id("org", school) for school in caller.school_ids],
         caseload=caller.caseload,
+        teams=[ids.format_id("team", team) for team in caller.team_ids],
         scopes=list(caller.scopes),
         secured_areas=list(caller.secured_areas),
         operations=[name for name, needed in services.operations.items() if needed <= work.principal.scopes],

@@ -1,5 +1,6 @@
 """Converts errors into problem details (RFC 9457) for REST callers, without any submitted value."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -187,7 +188,18 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     answer = problem(request, error.status_code, code, detail)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(sorted(_methods_of(request))) or answer.headers.get("Allow", "")
     return answer
+
+
+def _methods_of(request: Request) -> set[str]:
+    """Returns the methods of every route with the path of a request; the framework names those of one route only."""
+    contract = request.app.openapi()["paths"]
+    path = request.url.path
+    templates = [template for template in contract if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path)]
+    exact = [template for template in templates if "{" not in template] or templates
+    return {method.upper() for template in exact for method in contract[template]}
 
 
 async def _overflow(request: Request, _: Exception) -> JSONResponse:

@@ -363,12 +363,8 @@ SCORE: Final = Kind("score", "scores", "score", (), about="student_id", optional
 """The kind of the rows of a CSV file of scores. It is not in `KINDS`, because no roster delivery has such rows."""
 
 MAY_BE_LEFT_OUT: Final = {
-    "courses": "course",
-    "demographics": "demographics",
-    "categories": "category",
-    "scoreScales": "score_scale",
-    "lineItems": "line_item",
-    "results": "result",
+    **{"courses": "course", "demographics": "demographics", "categories": "category"},
+    **{"scoreScales": "score_scale", "lineItems": "line_item", "results": "result"},
     "assessmentLineItems": "assessment_line_item",
     "assessmentResults": "assessment_result",
 }

@@ -209,3 +209,12 @@ async def test_all_violations_are_found_in_one_stage(app: FastAPI, district: Ful
     changed = await caller(app, district.town).ask("PATCH", path, json={"name": 3}, headers={"If-Match": "five"})
     assert changed.status_code == 422
     assert {each["pointer"] for each in changed.json()["violations"]} == {"/If-Match", "/name"}
+
+
+async def test_a_wrong_method_is_answered_with_all_that_the_path_supports(app: FastAPI, district: FullDistrict) -> None:
+    """`Allow` names the methods of every operation of the path, and not those of one route."""
+    contract, north = app.openapi()["paths"], caller(app, district.town)
+    for path, methods in contract.items():
+        answer = await north.ask("TRACE", path.replace("{", "").replace("}", ""))
+        if answer.status_code == 405:
+            assert answer.headers["allow"].split(", ") == sorted(method.upper() for method in methods), path

@@ -139,6 +139,12 @@ JOIN (SELECT id, row_number() OVER () AS n FROM measure WHERE district_id = $1) 
 JOIN (SELECT id, row_number() OVER () AS n FROM person WHERE district_id = $1 AND NOT is_student) AS p
   ON p.n = c.n % 1000 + 1
 CROSS JOIN (SELECT id FROM playbook_version WHERE district_id = $1 LIMIT 1) AS v;
+INSERT INTO support_group (district_id, id, school_id, name, intervention, area_id, level_id, lead_id, provider_id,
+                           minutes_per_session, sessions_per_week, starts_on, state, size, created_at, version)
+SELECT $1, s.id, o.id, '', '', s.area_id, s.level_id, s.lead_id, s.provider_id, 30, 3, current_date,
+       CASE s.n % 10 WHEN 0 THEN 'active' ELSE 'ended' END, 1, now(), 1
+FROM (SELECT *, row_number() OVER () AS n FROM support WHERE district_id = $1) AS s
+JOIN (SELECT id, row_number() OVER () AS n FROM org WHERE district_id = $1) AS o ON o.n = s.n % 200 + 1;
 INSERT INTO phase (district_id, id, student_id, school_ids, support_id, number, level_id, begins_on, baseline, goal,
                    goal_on, minutes_per_session, sessions_per_week, because)
 SELECT $1, id, student_id, school_ids, id, 1, level_id, current_date, 1, 2, current_date, 30, 3, ''
@@ -169,5 +175,7 @@ async def fill(owner: asyncpg.Connection, district: UUID, people: Sequence[UUID]
     for statement in FILL.format(many=many).split(";")[:-1]:
         named = [district, list(people)][: 2 if "$2" in statement else 1]
         await owner.execute(statement, *named)
-    tables = "person, org, class, enrollment, school_break, concern, support, response_state, score, decision"
+    tables = (
+        "person, org, class, enrollment, school_break, concern, support, support_group, response_state, score, decision"
+    )
     await owner.execute(f"ANALYZE {tables}")

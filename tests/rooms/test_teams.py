@@ -71,6 +71,8 @@ async def test_a_colleague_sees_a_teammates_student_and_can_raise_a_concern(app:
     assert await seen_by(app, north, "other_teacher") == {"amy", "ben", "cy"}
     assert await seen_by(app, north, "teacher") == {"amy", "ben"}
     assert await seen_by(app, north, "aide") == set()
+    me = (await colleague.get("/v1/me")).json()
+    assert (me["reach"], me["caseload"], me["teams"]) == ("caseload", 3, [named("team", team.id)])
     raised = await colleague.post("/v1/concerns", concern)
     assert raised.status_code == 201, raised.text
     accepted = await colleague.post(f"/v1/concerns/{raised.json()['id']}/accept", {"because": "We saw it too."})

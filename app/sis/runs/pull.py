@@ -44,10 +44,11 @@ from app.sis.runs.queries import run as find_run
 from app.sis.runs.undo import require_undoable
 from app.sis.runs.upload import form_of, has_upload, open_missing_upload, open_upload
 from app.sis.service import sync
+from app.sis.sources.address import is_local, path_of
 from app.sis.sources.schedule import is_full_due
 from app.sis.sources.service import ConfiguredSource, load_source, open_secret, settings_of
 from app.sis.sources.service import open_url as open_address
-from app.sis.sources.settings import FILE_KINDS, UPLOADS, SourceSettings, is_local, path_of
+from app.sis.sources.settings import FILE_KINDS, UPLOADS, SourceSettings
 
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # The rows of a page, if the source's settings have no page size.

@@ -25,7 +25,7 @@ from app.sis.rules import RunState
 from app.sis.runs.history import SyncStepValue, sync_histories
 from app.sis.runs.plans.resource import PLANNED_FILTERS, PlannedChangeResource
 from app.sis.runs.queries import KINDS_WITH_IDS, NON_STUDENT_KINDS
-from app.sis.sources.settings import hide_secrets, without_path
+from app.sis.sources.address import hide_secrets, without_path
 
 SILENT_SINCE = func.to_char(
     func.timezone(literal_column("'UTC'"), SisRun.leased_until - LENGTH), literal_column("'HH24:MI:SS'")

@@ -31,7 +31,7 @@ from app.core.log import job_context
 from app.roster.models import Source
 from app.sis.models import SisNotice, SisRecipients, SisRun
 from app.sis.rules import NoticeState, RunState
-from app.sis.sources.settings import hide_secrets
+from app.sis.sources.address import hide_secrets
 
 RETRIES: Final = RetryPolicy(attempts=6, first=timedelta(seconds=30), longest=timedelta(hours=2))
 AT_ONCE: Final = 20  # notices of one district that are claimed together

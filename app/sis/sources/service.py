@@ -24,7 +24,8 @@ from app.roster.lookup import zone_of
 from app.roster.models import Source
 from app.sis.models import SisSource
 from app.sis.sources import schedule
-from app.sis.sources.settings import SETTABLE, SourceSettings, freeze_of, hide_secrets, validate_settings
+from app.sis.sources.address import hide_secrets
+from app.sis.sources.settings import SETTABLE, SourceSettings, freeze_of, validate_settings
 
 SEALED_AS: Final = "sis_source.client"
 URL_SEALED_AS: Final = "sis_source.url"

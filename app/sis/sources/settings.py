@@ -4,13 +4,13 @@ This file exceeds 250 lines so that all settings and their limits are in one pla
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from app.core.address import Allowed, validate_url
 from app.core.clock import now
@@ -20,6 +20,7 @@ from app.core.text import Text
 from app.core.violations import UNREAD, Violations, broken_rules, known_values, partial_input, with_values
 from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
+from app.sis.sources.address import HIDDEN, is_local, path_of
 from app.sis.sources.mapping import mapping_violations
 from app.sis.sources.schedule import has_run, is_cron
 
@@ -69,8 +70,6 @@ _RANGES: Final = {
     "pull_gb": (1, 1000),
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
-HIDDEN: Final = "..."
-"""The text that replaces possible secrets in a shown address, such as a link's signature."""
 UPLOADS: Final = "upload:"
 """The `url` of a CSV source without an address, whose files are uploaded."""
 
@@ -178,41 +177,25 @@ def validate_settings(
     violations = Violations()
     with violations:
         if name is not UNREAD and not _NAME.fullmatch(name):
-            detail = "A name has 1 to 63 letters, digits, dots, hyphens or _."
-            raise Invalid([_violation("/name", "name.malformed", detail)])
+            raise Invalid([Violation("/name", "name.malformed", "1 to 63 letters, digits, dots, hyphens or _.")])
     if "kind" in (known := known_values(new)) and known["kind"] not in KINDS:
-        violations.add([_violation("/kind", "kind.unknown", f"The kind is one of {', '.join(KINDS)}.")])
+        violations.add([Violation("/kind", "kind.unknown", f"The kind is one of {', '.join(KINDS)}.")])
         new = partial_input(SourceSettings, {key: value for key, value in known.items() if key != "kind"})
     urls: dict[str, Any] = {}
     with violations:
         urls, url_violations = _urls(new, allowed, local, before)
         violations.add(url_violations)
-    violations.add(broken_rules((_credentials, _numbers, _words, _schedule), new))
-    for rule in (_limits_of_source, _rollover_of_source, _mapping_of_source):
-        violations.add(broken_rules((rule,), new))
+    violations.add(broken_rules(_RULES, new))
     with violations:
         if before is None and AUTHS[new.kind] and not new.client_secret:
-            detail = "A OneRoster service requires a secret."
-            raise Invalid([_violation("/client_secret", "client_secret.missing", detail)])
+            raise Invalid([Violation("/client_secret", "client_secret.missing", "A service requires a secret.")])
     with violations:
         needs_secret = before is not None and before.client_id and not new.client_secret
         if before is not None and needs_secret and _moves_host(before, with_values(new, **urls)):
             detail = "The address moves to another host: give the client's secret again."
-            raise Invalid([_violation("/client_secret", "secret.again", detail)])
+            raise Invalid([Violation("/client_secret", "secret.again", detail)])
     violations.refuse()
     return replace(new, **urls, auth=new.auth or next(iter(AUTHS[new.kind]), None))
-
-
-def _limits_of_source(new: SourceSettings) -> Iterator[Violation]:
-    return _limits(new.limits, "/limits")
-
-
-def _rollover_of_source(new: SourceSettings) -> Iterator[Violation]:
-    return _rollover(new.rollover)
-
-
-def _mapping_of_source(new: SourceSettings) -> list[Violation]:
-    return mapping_violations(new.mapping)
 
 
 def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, today: date) -> GuardLimits:
@@ -226,33 +209,6 @@ def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, tod
 def freeze_of(freeze: Any) -> list[tuple[date, date]]:
     """Returns freeze dates, which have been validated, as pairs of days."""
     return [(date.fromisoformat(str(first)), date.fromisoformat(str(last))) for first, last in freeze]
-
-
-def is_local(url: str) -> bool:
-    """Returns whether an address is a file or a folder on this machine."""
-    return url.startswith(("file:", "/"))
-
-
-def without_path(url: str) -> str:
-    """Returns an address as remote callers may see it: of a local file or folder, only the last part of the path."""
-    return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
-
-
-def hide_secrets(url: str) -> str:
-    """Returns an address in which user name, password and the values of the query are hidden. They may be secrets."""
-    parts = urlsplit(url)
-    if is_local(url) or not (parts.query or "@" in parts.netloc):
-        return url
-    names = [part.partition("=")[::2] for part in parts.query.split("&")]
-    query = "&".join(f"{name}={HIDDEN}" if value or name == "" else HIDDEN for name, value in names)
-    user, _, host = parts.netloc.rpartition("@")
-    netloc = f"{HIDDEN}@{host}" if user else host
-    return urlunsplit((parts.scheme, netloc, parts.path, query if parts.query else "", ""))
-
-
-def path_of(url: str) -> str:
-    """Returns the path of a local address."""
-    return urlsplit(url).path if url.startswith("file:") else url
 
 
 def _urls(
@@ -271,19 +227,19 @@ def _urls(
             plain = PurePosixPath(path_of(url))
             if not local:
                 detail = "A file or folder of the server can only be set on its command line."
-                violations.append(_violation("/url", "url.local", detail))
+                violations.append(Violation("/url", "url.local", detail))
             elif not plain.is_absolute() or ".." in plain.parts or "\x00" in url:
-                violations.append(_violation("/url", "url.malformed", "A file or folder needs its absolute path."))
+                violations.append(Violation("/url", "url.malformed", "A file or folder needs its absolute path."))
             urls[name] = str(plain)
             continue
         if name != "url" and new.kind in FILE_KINDS:
-            violations.append(_violation(f"/{name}", "setting.unfit", "A CSV source has only one address."))
+            violations.append(Violation(f"/{name}", "setting.unfit", "A CSV source has only one address."))
             continue
         if new.kind not in FILE_KINDS and "?" in url:
-            violations.append(_violation(f"/{name}", "url.query", "The address of a OneRoster service has no query."))
+            violations.append(Violation(f"/{name}", "url.query", "The address of a OneRoster service has no query."))
         elif any(HIDDEN in (part, part.partition("=")[2]) for part in url.partition("?")[2].split("&")):
             detail = f"Send the whole address: {HIDDEN} only stands for a value that is not shown."
-            violations.append(_violation(f"/{name}", "url.hidden", detail))
+            violations.append(Violation(f"/{name}", "url.hidden", detail))
         try:
             urls[name] = validate_url(url, allowed, f"/{name}")
         except Invalid as error:
@@ -295,15 +251,15 @@ def _credentials(new: SourceSettings) -> Iterator[Violation]:
     methods = AUTHS[new.kind]
     if new.auth is not None and new.auth not in methods:
         detail = f"The auth is one of {', '.join(methods)}." if methods else "A CSV source has no auth."
-        yield _violation("/auth", "auth.unknown", detail)
+        yield Violation("/auth", "auth.unknown", detail)
     for name in ("client_id", "client_secret"):
         value = getattr(new, name)
         if value is not None and not _ID.fullmatch(value):
-            yield _violation(f"/{name}", f"{name}.malformed", "1 to 500 printable ASCII characters, without spaces.")
+            yield Violation(f"/{name}", f"{name}.malformed", "1 to 500 printable ASCII characters, without spaces.")
     if methods and not new.client_id:
-        yield _violation("/client_id", "client_id.missing", "A OneRoster service requires a client's id and secret.")
+        yield Violation("/client_id", "client_id.missing", "A OneRoster service requires a client's id and secret.")
     if not methods and (new.client_id or new.client_secret):
-        yield _violation("/client_id", "setting.unfit", "A CSV source has no client.")
+        yield Violation("/client_id", "setting.unfit", "A CSV source has no client.")
 
 
 def _numbers(new: SourceSettings) -> Iterator[Violation]:
@@ -312,39 +268,37 @@ def _numbers(new: SourceSettings) -> Iterator[Violation]:
         if value is None and name == "page_size":
             continue
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            yield _violation(f"/{name}", f"{name}.range", f"A whole number from {least} to {most:,}.")
+            yield Violation(f"/{name}", f"{name}.range", f"A whole number from {least} to {most:,}.")
 
 
 def _words(new: SourceSettings) -> Iterator[Violation]:
     for name in ("scopes", "left_out"):
         for place, word in enumerate(getattr(new, name)):
             if not isinstance(word, str) or not _ID.fullmatch(word):
-                yield _violation(f"/{name}/{place}", f"{name}.malformed", "1 to 500 printable characters, no spaces.")
+                yield Violation(f"/{name}/{place}", f"{name}.malformed", "1 to 500 printable characters, no spaces.")
             elif name == "left_out" and word not in MAY_BE_LEFT_OUT:
-                yield _violation(
-                    f"/{name}/{place}", "left_out.unknown", f"It may leave out {', '.join(MAY_BE_LEFT_OUT)}."
-                )
+                yield Violation(f"/{name}/{place}", "left_out.unknown", f"One of {', '.join(MAY_BE_LEFT_OUT)}.")
     for name, most in (("schools", MAX_SCHOOLS), ("excluded_users", MAX_EXCLUDED)):
         words = getattr(new, name)
         if len(words) > most:
-            yield _violation(f"/{name}", f"{name}.too_many", f"At most {most:,} sourcedIds.")
+            yield Violation(f"/{name}", f"{name}.too_many", f"At most {most:,} sourcedIds.")
         for place, word in enumerate(words[:most]):
             if not isinstance(word, str) or not 0 < len(word.encode()) <= 255 or word != word.strip() or "\0" in word:
                 detail = "A sourcedId has 1 to 255 bytes, without blanks around it."
-                yield _violation(f"/{name}/{place}", f"{name}.malformed", detail)
+                yield Violation(f"/{name}/{place}", f"{name}.malformed", detail)
 
 
 def _limits(limits: Any, pointer: str) -> Iterator[Violation]:
     if not isinstance(limits, Mapping):
-        yield _violation(pointer, "limits.malformed", "Limits are an object: a number by the limit's name.")
+        yield Violation(pointer, "limits.malformed", "Limits are an object: a number by the limit's name.")
         return
     for name, value in limits.items():
         if name not in LIMITS:
-            yield _violation(f"{pointer}/{name}", "limit.unknown", f"The guard's limits are {', '.join(LIMITS)}.")
+            yield Violation(f"{pointer}/{name}", "limit.unknown", f"The guard's limits are {', '.join(LIMITS)}.")
         elif LIMITS[name] is float and not (_is_number(value, float) and 0 <= value <= 1):
-            yield _violation(f"{pointer}/{name}", "limit.range", "A share from 0 to 1.")
+            yield Violation(f"{pointer}/{name}", "limit.range", "A share from 0 to 1.")
         elif LIMITS[name] is int and not (_is_number(value, int) and 0 <= value <= MAX_ROWS):
-            yield _violation(f"{pointer}/{name}", "limit.range", f"A whole number from 0 to {MAX_ROWS:,}.")
+            yield Violation(f"{pointer}/{name}", "limit.range", f"A whole number from 0 to {MAX_ROWS:,}.")
 
 
 def _rollover(rollover: Any) -> Iterator[Violation]:
@@ -352,13 +306,11 @@ def _rollover(rollover: Any) -> Iterator[Violation]:
         return
     days = [_day(rollover.get(name)) for name in ("begins_on", "ends_on")] if isinstance(rollover, Mapping) else []
     if len(days) != 2 or set(rollover) - {"begins_on", "ends_on", "limits"}:
-        yield _violation(
-            "/rollover", "rollover.malformed", "A rollover has begins_on, ends_on and, if need be, limits."
-        )
+        yield Violation("/rollover", "rollover.malformed", "A rollover has begins_on, ends_on and, if need be, limits.")
         return
     if days[0] is None or days[1] is None or days[1] < days[0] or (days[1] - days[0]).days > 120:
         detail = "begins_on and ends_on are dates such as 2026-07-15, at most 120 days apart."
-        yield _violation("/rollover", "rollover.dates", detail)
+        yield Violation("/rollover", "rollover.dates", detail)
     yield from _limits(rollover.get("limits") or {}, "/rollover/limits")
 
 
@@ -367,9 +319,9 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
         value = getattr(new, name)
         if value is not None and not is_cron(value):
             detail = "A cron expression of five fields, such as 0 2 * * 1-5, that matches at least one time."
-            yield _violation(f"/{name}", "cron.malformed", detail)
+            yield Violation(f"/{name}", "cron.malformed", detail)
     if len(new.freeze) > MAX_FREEZES:
-        yield _violation("/freeze", "freeze.too_many", f"At most {MAX_FREEZES} freezes.")
+        yield Violation("/freeze", "freeze.too_many", f"At most {MAX_FREEZES} freezes.")
         return
     has_violations = False
     for place, pair in enumerate(new.freeze):
@@ -377,14 +329,14 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
         if len(days) != 2 or days[0] is None or days[1] is None or days[1] < days[0]:
             has_violations = True
             detail = "A first and a last day, such as 2026-12-21 and 2027-01-01, both included."
-            yield _violation(f"/freeze/{place}", "freeze.malformed", detail)
+            yield Violation(f"/freeze/{place}", "freeze.malformed", detail)
     if (
         new.cron is not None
         and is_cron(new.cron)
         and not has_violations
         and not has_run(new.cron, freeze_of(new.freeze), now())
     ):
-        yield _violation("/freeze", "freeze.no_run", "The freeze dates leave the schedule no run.")
+        yield Violation("/freeze", "freeze.no_run", "The freeze dates leave the schedule no run.")
 
 
 def _moves_host(before: SourceSettings, after: SourceSettings) -> bool:
@@ -409,9 +361,11 @@ def _is_number(value: object, kind: Callable[..., Any]) -> bool:
     return isinstance(value, types) and not isinstance(value, bool) and value == value
 
 
-def _violation(pointer: str, code: str, detail: str) -> Violation:
-    return Violation(pointer, code, detail)
-
-
+_RULES: tuple[Callable[[SourceSettings], Iterable[Violation]], ...] = (
+    *(_credentials, _numbers, _words, _schedule),
+    lambda new: _limits(new.limits, "/limits"),
+    lambda new: _rollover(new.rollover),
+    lambda new: mapping_violations(new.mapping),
+)
 SETTABLE: Final = tuple(item.name for item in fields(SourceSettings) if item.name != "kind")
 """The names of the settings that can be changed after a source was created."""
