@@ -4,6 +4,7 @@ from app.concern import resource as concern
 from app.decision import resource as decision
 from app.evidence import resource as evidence
 from app.gradebook import resource as gradebook
+from app.group import resource as group
 from app.playbook import resource as playbook
 from app.resources.catalog import Catalog
 from app.response import commands as judging
@@ -23,7 +24,7 @@ from app.webhooks import resource as webhooks
 CATALOG = Catalog(
     (
         *(schools, roster, team, gradebook, playbook, evidence, concern, delivery, support, response, judging),
-        *(administration, decision),
+        *(administration, decision, group),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

@@ -25,10 +25,10 @@ from app.core import ids
 from app.core.errors import AimlineError, Invalid
 from app.settings import Settings
 from app.sis.engine.report import Report
-from app.sis.kinds import LISTED
 from app.sis.rules import PlannedAction
 from app.sis.runs import queries
 from app.sis.runs.plans import changes as planned
+from app.sis.runs.plans.kinds import LISTED
 
 OPERATION = "sync diff"
 NARROW = 100  # characters; a line of a table is never cut to fewer

@@ -11,9 +11,9 @@ from app.playbook.filters import by_area
 from app.playbook.resource import AreaResource
 from app.resources.command import Body, Command
 from app.resources.declare import Link, Resource
-from app.resources.fields import choice, field, one
+from app.resources.fields import choice, field, one, reference
 from app.resources.listing import Filter, Listing
-from app.resources.members import One
+from app.resources.members import Id, One
 from app.roster.filters import by_school, by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
@@ -49,6 +49,12 @@ class ConcernResource(
     settled_at: datetime | None = field(Concern.settled_at, "When it was accepted, dismissed or resolved.")
     settled_because: str | None = field(
         Concern.settled_because, "Why it was accepted, dismissed or resolved.", "Screening confirms it."
+    )
+    repeats_id: Id | None = reference(
+        Concern.repeats_id,
+        "concern",
+        "The dismissed concern about the same student and area that it raises again.",
+        rest="repeats",
     )
     version: int = field(Concern.version, "The number of changes; the ETag.", 1)
 

@@ -5,10 +5,12 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
+from sqlalchemy import select
+
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
-from app.concern.rules import next_state
+from app.concern.rules import ConcernState, next_state
 from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
@@ -64,7 +66,10 @@ BECAUSE = Text(max=4000)
 
 @needs(Can.RAISE_CONCERN)
 async def raise_concern(work: Work, new: NewConcern) -> Concern:
-    """Raises a concern about one student in one area."""
+    """Raises a concern about one student in one area.
+
+    If the latest concern about this student in this area was dismissed, the new one is linked to it.
+    """
     violations = Violations(input_violations(new))
     with violations:
         student = await lock_student(work, new.student, "/student")
@@ -89,6 +94,7 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
         raised_by=raised_by,
         raised_by_client=work.principal.client_id,
         raised_on=new.raised_on or today,
+        repeats_id=await _dismissed_before(work, student.id, area.id),
         created_at=now(),
         version=1,
     )
@@ -96,6 +102,21 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
     await work.db.flush()
     _emit(work, CONCERN_RAISED, concern)
     return concern
+
+
+async def _dismissed_before(work: Work, student_id: UUID, area_id: UUID) -> UUID | None:
+    """Returns the id of the latest concern about a student in an area if that was dismissed, or None."""
+    row = (
+        await work.db.execute(
+            select(Concern.id, Concern.state)
+            .where(
+                Concern.district_id == work.district_id, Concern.student_id == student_id, Concern.area_id == area_id
+            )
+            .order_by(Concern.id.desc())
+            .limit(1)
+        )
+    ).first()
+    return row[0] if row is not None and row[1] == ConcernState.DISMISSED else None
 
 
 @needs(Can.SETTLE_CONCERN)

@@ -16,7 +16,13 @@ from app.events.catalogue import DECISION_OVERDUE
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
-from app.response.overdue import expire_alerts, remind_goal_dates, remind_overdue_scores, remind_supports_not_started
+from app.response.upkeep.overdue import (
+    expire_alerts,
+    remind_goal_dates,
+    remind_overdue_scores,
+    remind_reviews_due,
+    remind_supports_not_started,
+)
 from app.roster.calendar import days_of_instruction
 from app.roster.lookup import today_of
 from app.roster.models import Person
@@ -32,6 +38,7 @@ async def send_overdue_reminders(work: Work) -> int:
     """
     days, today = await reminder_days(work), await today_of(work)
     sent = await expire_alerts(work, today) + await remind_goal_dates(work, today)
+    sent += await remind_reviews_due(work, today)
     if days["concern_unanswered"]:
         sent += await remind_unanswered_concerns(work, days["concern_unanswered"], today)
     if days["support_not_started"]:

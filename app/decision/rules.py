@@ -1,10 +1,12 @@
 """Defines the kinds of decision and what each kind requires. Pure."""
 
+from datetime import date
 from enum import StrEnum
 from typing import Protocol
 
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.violations import Violations, broken_rules
+from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between, is_faded, is_intensified
 
 
 class DecisionKind(StrEnum):
@@ -48,14 +50,18 @@ class Decided(Protocol):
     def change(self) -> object | None:
         """Returns the change of the plan."""
 
+    @property
+    def review_on(self) -> date | None:
+        """Returns the day of the next review."""
+
 
 def kind_violations(decision: Decided) -> Violations:
-    """Returns a violation for an unknown kind, for a missing support or student, and for a change that the kind does
-    not allow.
+    """Returns a violation for an unknown kind, for a missing support or student, and for a change or a review that
+    the kind does not allow.
 
     A referral requires only a student: it can be recorded at any time, without a support.
     """
-    return broken_rules((_known_kind, _names_support, _may_change, _names_student), decision)
+    return broken_rules((_known_kind, _names_support, _may_change, _may_review, _names_student), decision)
 
 
 def _known_kind(decision: Decided) -> list[Violation]:
@@ -76,18 +82,38 @@ def _may_change(decision: Decided) -> list[Violation]:
     return [Violation("/change", "decision.change", "This decision changes nothing of the support.")]
 
 
+def _may_review(decision: Decided) -> list[Violation]:
+    if decision.review_on is None or decision.kind == DecisionKind.CONTINUE:
+        return []
+    detail = "A support that goes on as it is has a next review; that of a change is part of the change."
+    return [Violation("/review_on", "decision.review_on", detail)]
+
+
 def _names_student(decision: Decided) -> list[Violation]:
     if decision.kind not in NEEDS_NO_SUPPORT or decision.support is not None or decision.student is not None:
         return []
     return [Violation("/student", "decision.student", "Name the student whom this is about.")]
 
 
-def check_level(kind: str, rank: int, target_rank: int) -> None:
-    """Raises `Invalid` unless `intensify` leads to a higher level, or `fade` to a lower level."""
-    is_right_way = target_rank > rank if kind == "intensify" else target_rank < rank
-    if not is_right_way:
-        side = "higher" if kind == "intensify" else "lower"
-        raise Invalid([Violation("/change/level", "decision.level", f"This decision leads to a {side} level.")])
+def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
+    """Raises `Invalid` if a change does not intensify a support for `intensify`, or does not fade it for `fade`.
+
+    A support is never intensified at a lower level, or faded at a higher one.
+    """
+    if kind == "intensify":
+        is_right, is_wrong_level = is_intensified(before, after), after.level < before.level
+        detail = "To intensify is a higher level, more or longer sessions, a smaller group, or a stronger programme."
+    else:
+        is_right, is_wrong_level = is_faded(before, after), after.level > before.level
+        detail = "To fade is a lower level, fewer or shorter sessions, or a larger group."
+    if is_wrong_level or not is_right:
+        raise Invalid([Violation("/change/level", "decision.level", detail)])
+
+
+def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
+    """Returns whether a change says how the support is intensified or faded. If not, its level changes by one."""
+    codes = set(changes_between(before, after, PhaseVerb(kind)))
+    return bool(codes - {PhaseChange.OTHER_INTERVENTION})
 
 
 def check_goal(goal: float | None, last: float, direction: str) -> None:

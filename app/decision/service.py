@@ -21,10 +21,11 @@ from app.decision.rules import (
     DRAWS_PHASE_LINE,
     DecisionKind,
     check_goal,
-    check_level,
+    check_intensity,
     check_state,
     kind_violations,
     next_rank,
+    states_intensity,
 )
 from app.events.catalogue import DECISION_MADE, NewEvent
 from app.events.outbox import record
@@ -33,8 +34,10 @@ from app.response import service as response
 from app.response.models import ResponseState, VerdictRow
 from app.roster.lookup import locate_student, resolve_actor, today_of
 from app.roster.student_lock import lock_student
+from app.support.changes.intensity import Intensity, PhaseVerb, changed
 from app.support.lookup import current_phase, level_rank, lock_support
 from app.support.models import Support
+from app.support.phase import set_review
 from app.support.service import SupportChange
 
 
@@ -67,6 +70,10 @@ class NewDecision:
     decided_on: Annotated[date | None, About("The day of the decision; by default, today.", date(2026, 11, 30))] = None
     note: Annotated[str, Text(max=4000), About("A note.", "Two weeks of absence; look again in May.")] | None = None
     change: Annotated[SupportChange | None, About("The changes of the plan from that day on.")] = None
+    review_on: Annotated[
+        date | None,
+        About("The next review of a support without a measure that goes on as it is.", date(2027, 1, 15)),
+    ] = None
 
 
 _OF_END = {"/because": "/note", "/on": "/decided_on"}
@@ -129,6 +136,8 @@ async def _apply_to_support(work: Work, new: NewDecision, decision: Decision, vi
         decision.verdict_id = await _resolve_verdict(work, new.verdict, support)
     if new.kind in DRAWS_PHASE_LINE:
         decision.phase_id = await _begin_phase(work, new, decision, support, violations)
+    elif new.review_on is not None:
+        await set_review(work, support, new.review_on)
     elif new.kind == "exit":
         await _end(work, new, decision, support)
 
@@ -146,7 +155,7 @@ async def _begin_phase(
 ) -> UUID:
     change = await _complete_change(work, new, decision, support, violations)
     try:
-        return (await response.change_support(work, support.id, change)).id
+        return (await response.begin_phase(work, support.id, change, PhaseVerb(new.kind))).id
     except Invalid as error:
         # In a decision's input, the fields of the new plan are nested under `change`.
         placed = [replace(violation, pointer=f"/change{violation.pointer}") for violation in error.violations]
@@ -162,12 +171,18 @@ async def _complete_change(
             change = with_values(change, begins_on=decision.decided_on)
     with violations:
         if new.kind in ("intensify", "fade"):
-            rank = await level_rank(work, support)
-            if change.level is None:
+            rank, last = await level_rank(work, support), await current_phase(work, support)
+            before = Intensity(
+                rank, last.minutes_per_session, last.sessions_per_week, last.group_size, last.intervention
+            )
+            if change.level is None and not states_intensity(new.kind, before, changed(before, change)):
                 change = with_values(change, level=await _next_level(work, new.kind, rank))
-            check_level(new.kind, rank, change.level if change.level is not None else rank)
+            check_intensity(new.kind, before, changed(before, change))
     with violations:
         if new.kind == "raise_goal":
+            if support.measure_id is None:
+                detail = "This support has no measure, and so no goal: change its review date."
+                raise Invalid([Violation("/kind", "decision.no_goal", detail)])
             measure = await measure_by_id(work, support.measure_id)
             check_goal(change.goal, (await current_phase(work, support)).goal, measure.direction)
     return change

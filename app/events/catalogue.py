@@ -82,6 +82,9 @@ def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) ->
 
 
 WITHOUT_ALERT = ("support", "student", "verdict")
+GROUP_FORMED = _type("group.formed", "group", "A group was formed.", "school")
+GROUP_CHANGED = _type("group.changed", "group", "A student joined or left a group.", "school")
+GROUP_ENDED = _type("group.ended", "group", "A group ended.", "school")
 CONCERN_RAISED = _type("concern.raised", "concern", "A concern about a student was raised.", "student")
 CONCERN_ACCEPTED = _type("concern.accepted", "concern", "A team accepted a concern.", "student")
 CONCERN_DISMISSED = _type("concern.dismissed", "concern", "A team dismissed a concern.", "student")
@@ -91,6 +94,12 @@ SUPPORT_PLANNED = _type("support.planned", "support", "A support was planned.", 
 SUPPORT_STARTED = _type("support.started", "support", "A support began.", "student")
 SUPPORT_CHANGED = _type("support.changed", "support", "A support was changed: a phase line.", "student", "phase")
 SUPPORT_ENDED = _type("support.ended", "support", "A support ended.", "student")
+SUPPORT_HANDED_OVER = _type("support.handed_over", "support", "Somebody else leads or provides a support.", "student")
+SUPPORT_SUSPENDED = _type("support.suspended", "support", "A support was suspended: its student has left.", "student")
+SUPPORT_RESUMED = _type("support.resumed", "support", "A suspended support goes on: its student is back.", "student")
+SUPPORT_MOVED = _type("support.moved", "support", "A student came to another school with a support.", "student")
+SUPPORT_UNLED = _type("support.unled", "support", "The person who led a support has left the school.", "student")
+SUPPORT_REVIEW_DUE = _type("support.review_due", "support", "A support without a measure is due for review.", "student")
 SUPPORT_NOT_STARTED = _type("support.not_started", "support", "A planned support should have begun.", "student")
 SCORE_OVERDUE = _type("score.overdue", "support", "An active support has had no score for weeks.", "student")
 GOAL_DUE = _type(
@@ -156,10 +165,19 @@ CATALOGUE: dict[str, EventType] = {
         CONCERN_DISMISSED,
         CONCERN_RESOLVED,
         CONCERN_UNANSWERED,
+        GROUP_FORMED,
+        GROUP_CHANGED,
+        GROUP_ENDED,
         SUPPORT_PLANNED,
         SUPPORT_STARTED,
         SUPPORT_CHANGED,
         SUPPORT_ENDED,
+        SUPPORT_HANDED_OVER,
+        SUPPORT_SUSPENDED,
+        SUPPORT_RESUMED,
+        SUPPORT_MOVED,
+        SUPPORT_UNLED,
+        SUPPORT_REVIEW_DUE,
         SUPPORT_NOT_STARTED,
         SCORE_OVERDUE,
         GOAL_DUE,

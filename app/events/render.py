@@ -19,6 +19,7 @@ _PATHS = {
     "run": "sync-runs",
     "source": "sis-sources",
     "endpoint": "webhook-endpoints",
+    "group": "groups",
 }
 
 

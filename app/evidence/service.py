@@ -183,6 +183,9 @@ def _record(work: Work, new: NewScore, batch: _ScoreBatch, at: str, contradicted
     violations, values = Violations(input_violations(new, at)), known_values(new) | {"today": batch.today}
     with violations:
         student = _found(batch.students, new.student, "student", f"{at}/student")
+        if student.removed_at is not None:
+            detail = "This student has left: the supports are suspended, and scores are taken when the student is back."
+            raise Invalid([Violation(f"{at}/student", "student.departed", detail)])
     with violations:
         given_by = None
         if new.given_by is not None:

@@ -28,6 +28,13 @@ class ChangeInput:
     baseline: float | None = None
     minutes_per_session: int | None = None
     sessions_per_week: int | None = None
+    intervention: str | None = strawberry.field(
+        default=None, description="Another intervention, such as a stronger programme at the same level."
+    )
+    group_size: int | None = strawberry.field(default=None, description="How many students are served together.")
+    review_on: date | None = strawberry.field(
+        default=None, description="The next day of review, of a support without a measure."
+    )
     confirm_rate: bool = strawberry.field(
         default=False,
         description="Whether the goal is meant although it requires more growth than the norms call realistic.",
@@ -52,6 +59,9 @@ class DecideInput:
     decided_on: date | None = strawberry.field(default=None, description="By default, today.")
     note: str | None = None
     change: ChangeInput | None = None
+    review_on: date | None = strawberry.field(
+        default=None, description="The next review of a support without a measure that goes on as it is."
+    )
 
 
 @strawberry.type(description="The decision, or the problems.")
@@ -80,6 +90,7 @@ class DecisionMutations:
             decided_on=input.decided_on,
             note=input.note,
             change=None if input.change is None else SupportChange(**vars(input.change)),
+            review_on=input.review_on,
         )
         row, problems = await run_command(info.context, decide, new)
         return DecidePayload(decision=row, problems=problems)

@@ -12,6 +12,7 @@ from app.core.jobs import JobColumns
 class TaskKind(StrEnum):
     """The kinds of recurring tasks that a worker runs in every district."""
 
+    STARTS = "starts"
     REMINDERS = "reminders"
     EXPIRY = "expiry"
     SYNC_HISTORY = "sync_history"

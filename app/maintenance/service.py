@@ -29,6 +29,7 @@ from app.core.log import job_context
 from app.decision.overdue import send_overdue_reminders
 from app.maintenance.models import Task, TaskKind
 from app.requests.retention import expire_answers
+from app.response.upkeep.starts import start_due_supports
 from app.sis.scheduler.retention import KEPT, delete_left_rows, expire_changes, expire_lists
 from app.webhooks.deliveries.retention import expire
 
@@ -142,6 +143,7 @@ async def run_task(
 
     batches: dict[TaskKind, tuple[str, Callable[[Work], Awaitable[int]]]] = {
         TaskKind.REMINDERS: ("worker", send_overdue_reminders),
+        TaskKind.STARTS: ("worker", start_due_supports),
         TaskKind.EXPIRY: ("worker", expire),
         TaskKind.SYNC_HISTORY: ("sync", expire_history),
         TaskKind.ANSWERS: ("worker", expire_answers),

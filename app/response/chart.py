@@ -17,6 +17,7 @@ from uuid import UUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
+from app.core.errors import Conflict
 from app.evidence.models import Score
 from app.evidence.queries import scores_of
 from app.evidence.rules import BASELINE_SCORES
@@ -133,6 +134,8 @@ class Picture:
 async def picture_of(work: Work, support_id: UUID) -> Picture:
     """Returns the chart data of a support; raises `NotFound`."""
     support = await find_support(work, support_id)
+    if support.measure_id is None:
+        raise Conflict("This support has no measure, and so no chart.", code="support.no_measure")
     phases = (await phases_of(work, [support.id]))[support.id]
     scores = [
         score

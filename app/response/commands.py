@@ -14,13 +14,16 @@ from app.events.catalogue import (
     RESPONSE_UNDER_DELIVERED,
     SUPPORT_CHANGED,
     SUPPORT_ENDED,
+    SUPPORT_HANDED_OVER,
+    SUPPORT_PLANNED,
     SUPPORT_STARTED,
 )
 from app.evidence.resource import ScoreResource
 from app.resources.command import Body, Command, Single
 from app.response import service
+from app.response.upkeep import handover
 from app.support.delivery import SessionResource
-from app.support.resource import PhaseResource, SupportResource
+from app.support.resource import HandedOverValue, PhaseResource, SupportResource
 
 JUDGED = (
     RESPONSE_OFF_TRACK,
@@ -35,12 +38,23 @@ JUDGED = (
 
 COMMANDS = (
     Command(
+        "plan_support",
+        service.plan_support,
+        SupportResource,
+        "Plans a support with its goal and aimline. It starts by itself on its first day, unless it `starts` manually.",
+        "POST /supports",
+        emits=(SUPPORT_PLANNED, SUPPORT_STARTED, *JUDGED),
+        status=201,
+        body=Body("NewSupport", "A support to be planned."),
+    ),
+    Command(
         "start_support",
         service.start_support,
         SupportResource,
-        "Starts a planned support: its first session was given.",
+        "Starts a planned support: its first session was given. A support that has started by itself gets the first "
+        "day that is given.",
         "POST /supports/{support}/start",
-        emits=(SUPPORT_STARTED,),
+        emits=(SUPPORT_STARTED, *JUDGED),
         body=Body("SupportStart", "The day on which a support started."),
     ),
     Command(
@@ -52,6 +66,26 @@ COMMANDS = (
         emits=(SUPPORT_CHANGED, RESPONSE_SUPERSEDED, *JUDGED),
         body=Body("SupportChange", "Changes of a support from a day on; fields that are not given keep their values."),
         rest_result=SupportResource,
+    ),
+    Command(
+        "hand_over_support",
+        handover.hand_over_support,
+        SupportResource,
+        "Hands a support over to another lead or provider. It draws no phase line and gives no new verdict.",
+        "POST /supports/{support}/handover",
+        emits=(SUPPORT_HANDED_OVER,),
+        body=Body("NewHandover", "The new lead or provider of a support, and the reason."),
+    ),
+    Command(
+        "hand_over_supports",
+        handover.hand_over_supports,
+        None,
+        "Hands over everything that a person leads or provides to another person, in one call.",
+        "POST /supports/handover",
+        emits=(SUPPORT_HANDED_OVER,),
+        value=HandedOverValue,
+        answer="HandedOver",
+        body=Body("NewHandovers", "The person whose supports are handed over, the person who takes them, and why."),
     ),
     Command(
         "end_support",

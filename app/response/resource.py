@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from enum import StrEnum
 
-from sqlalchemy import exists
+from sqlalchemy import and_, exists
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -11,7 +11,7 @@ from app.playbook.filters import by_area, by_level
 from app.playbook.resource import MeasureResource
 from app.resources.declare import Link, OneLink, Resource
 from app.resources.fields import choice, field, one, reference, references, stored
-from app.resources.listing import Filter, Listing, Sort
+from app.resources.listing import Filter, Flag, Listing, Sort
 from app.resources.members import Id, One
 from app.resources.terms import DISTRICT
 from app.resources.values import Figures, Value, item
@@ -202,6 +202,13 @@ LISTINGS = (
                 SupportState.ACTIVE,
             ),
             Filter(
+                "review_by",
+                date,
+                lambda day: and_(Support.review_on <= day, Support.state == SupportState.ACTIVE),
+                "Only active supports without a measure that are to be reviewed on this day or before.",
+                date(2026, 12, 1),
+            ),
+            Filter(
                 "verdict",
                 State,
                 lambda state: exists().where(
@@ -234,6 +241,19 @@ LISTINGS = (
                 "last_verdict",
                 (Support.last_verdict_at, Support.id),
                 "By the instant of the support's last verdict; a support without one comes first.",
+            ),
+        ),
+        flags=(
+            Flag(
+                "came_with_student",
+                "Only supports with which their students came from another school.",
+                on=Support.moved_on.is_not(None),
+            ),
+            Flag(
+                "unled",
+                "Only supports whose lead has left the roster, or the student's schools, and which nobody has taken "
+                "over.",
+                on=and_(Support.unled_since.is_not(None), Support.state.in_(("planned", "active"))),
             ),
         ),
         schools=Support,

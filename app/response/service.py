@@ -26,8 +26,9 @@ from app.response.judging.load import SeriesSelection
 from app.roster.lookup import moved_day_of
 from app.support import service as supports
 from app.support import session as sessions
+from app.support.changes.intensity import PhaseVerb
 from app.support.models import Phase, Session, Support
-from app.support.service import BECAUSE, SupportChange
+from app.support.service import BECAUSE, NewSupport, SupportChange
 from app.support.session import NewSession, RecordedSession
 
 JUDGED_AT_ONCE = 5000  # the number of pairs of student and measure in one statement
@@ -88,6 +89,15 @@ async def remove_score(
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
+async def plan_support(work: Work, new: NewSupport) -> Support:
+    """Plans a support. If its first day is not in the future, starts it, and judges the scores since then."""
+    support = await supports.plan_support(work, new)
+    if support.state == "active":
+        await _judge_as_district(work, support.id)
+    return support
+
+
+@needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def start_support(
     work: Work,
     support_id: UUID,
@@ -109,7 +119,13 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
 
     The new phase has verdicts of its own; those of the earlier phases stay as they are.
     """
-    phase = await supports.change_support(work, support_id, change)
+    return await begin_phase(work, support_id, change, PhaseVerb.CHANGE)
+
+
+@needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
+async def begin_phase(work: Work, support_id: UUID, change: SupportChange, verb: PhaseVerb) -> Phase:
+    """Begins a new phase of a support as `change_support` does, with the verb of a team's decision."""
+    phase = await supports.change_support(work, support_id, change, verb)
     await _close_as_district(work, support_id, RESPONSE_SUPERSEDED)
     await _judge_as_district(work, support_id)
     return phase
@@ -144,6 +160,13 @@ async def record_sessions(
     if any(result.outcome in ("recorded", "amended") for result in results):
         await _judge_as_district(work, support_id, amended=True)
     return results
+
+
+@needs(Can.RECORD_SESSIONS)
+async def judge_delivery(work: Work, support_ids: Collection[UUID]) -> None:
+    """Judges these supports again, because sessions of theirs were recorded or amended."""
+    async with work.as_district("judging"):
+        await judge_selected(work, SeriesSelection(support_ids=list(support_ids)), JudgingMode(amended=True))
 
 
 @needs(Can.RECORD_SESSIONS)

@@ -64,6 +64,7 @@ PROBLEM_TYPES = {
         "Set the goal that `figures` proposes, or a later date; or send the request again with `confirm_rate`.",
     ),
     "gone": ProblemType(410, "Kept no longer", "Read what you need from the lists."),
+    "group.ended": ProblemType(409, "The group has ended", "Form a new group."),
     "headers.too_large": ProblemType(431, "The headers are too large", "Send fewer or shorter headers."),
     "http": ProblemType(400, "The request failed", "See the status and `detail`."),
     "http.malformed": ProblemType(400, "This is not an HTTP request", "Send HTTP/1.1 through an ordinary client."),
@@ -120,6 +121,10 @@ PROBLEM_TYPES = {
     "storage.full": ProblemType(507, "A disk is full", ASK_OPERATOR),
     "support.ended": ProblemType(409, "The support has ended", "Plan a new support."),
     "support.state": ProblemType(409, "The support is in another state", READ_AGAIN),
+    "support.no_measure": ProblemType(409, "The support has no measure", "It has a review date only."),
+    "support.suspended": ProblemType(
+        409, "The support is suspended", "Wait until the student is back, or end the support."
+    ),
     "team.archived": ProblemType(409, "The team is archived", "Form a new team."),
     "team.member_already": ProblemType(409, "The person is a member already", READ_AGAIN),
     "team.membership_ended": ProblemType(409, "The membership has ended", "Add the person again."),

@@ -7,6 +7,7 @@ from app.concern.resource import ConcernResource
 from app.decision.resource import DecisionResource
 from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
+from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
@@ -20,7 +21,7 @@ from app.roster.schools import BreakResource, ClassResource, ExternalIdResource,
 from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource
-from app.support.resource import PhaseResource, SupportResource
+from app.support.resource import HandoverResource, PhaseResource, SupportResource
 from app.team.resource import TeamMemberResource, TeamResource, TeamScopeResource, TeamStudentResource
 from app.webhooks.resource import AttemptResource, DeliveryResource, EndpointResource
 
@@ -50,6 +51,10 @@ SERVED: tuple[ResourceType, ...] = (
     PhaseResource,
     SessionResource,
     SessionChangeResource,
+    HandoverResource,
+    GroupResource,
+    GroupMemberResource,
+    GroupSessionResource,
     ScoreResource,
     ScoreChangeResource,
     VerdictResource,
@@ -80,6 +85,7 @@ LISTS = (
     ("benchmarks", "list_benchmarks", "playbook"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
+    ("groups", "list_groups", "supports"),
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
@@ -98,6 +104,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (TeamResource, "teams/{team}", "get_team", "teams"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
     (SupportResource, "supports/{support}", "get_support", "supports"),
+    (GroupResource, "groups/{group}", "get_group", "supports"),
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
@@ -119,6 +126,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
     ),
     (TeamResource, "students", "teams/{team}/students", "list_students_of_team", "teams"),
     (ClassResource, "line_items", "classes/{class_}/line-items", "list_line_items", "grades"),
+    (GroupResource, "sessions", "groups/{group}/sessions", "list_group_sessions", "sessions"),
     (SupportResource, "sessions", "supports/{support}/sessions", "list_sessions", "sessions"),
     (SupportResource, "verdict", "supports/{support}/verdict", "get_verdict_now", "verdicts"),
     (SupportResource, "verdicts", "supports/{support}/verdicts", "list_verdicts", "verdicts"),
@@ -134,6 +142,7 @@ TAGS = {
     "breaks": "roster",
     "concerns": "concerns",
     "decisions": "decisions",
+    "groups": "supports",
     "measures": "playbook",
     "scores": "scores",
     "sessions": "sessions",

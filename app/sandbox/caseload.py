@@ -131,7 +131,6 @@ def _record(vendor: Vendor, series: Series, student: str, teacher: str, today: d
     support = vendor.post("/v1/supports", _plan(series, student, teacher, concern))["id"]
     if not plan.is_started:
         return str(support)
-    vendor.post(f"/v1/supports/{support}/start", {})
     decided_on = series.decided_on if plan.decision else today
     _send(vendor, _scores(series, student, before, decided_on))
     if sessions := list(series.sessions(before, today)):
@@ -151,6 +150,7 @@ def _plan(series: Series, student: str, teacher: str, concern: str) -> dict[str,
         "level": series.plan.level,
         "measure": series.subject.measure,
         "starts_on": series.begins_on.isoformat(),
+        "starts": "on_its_day" if series.plan.is_started else "manually",
         "goal": series.goal(),
         "goal_on": (series.begins_on + timedelta(weeks=GOAL_WEEKS)).isoformat(),
         "minutes_per_session": 30,

@@ -4,9 +4,8 @@ Other modules build their SQL from these definitions, so that each column is nam
 that all kinds of OneRoster are in one place.
 """
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,19 +361,6 @@ BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
 SCORE: Final = Kind("score", "scores", "score", (), about="student_id", optional=True)
 """The kind of the rows of a CSV file of scores. It is not in `KINDS`, because no roster delivery has such rows."""
-LISTED: Final = BY_NAME | {
-    SCORE.name: replace(
-        SCORE,
-        fields=(
-            *(Field("measure", "measure"), Field("taken_on", "date", "date"), Field("attempt", "attempt")),
-            *(Field("value", "value", "number"), Field("form", "form"), Field("purpose", "purpose")),
-        ),
-        refs=(Ref("student_id", "studentSourcedId", "person"),),
-    )
-}
-"""The kinds that a list of planned changes can have, by name, with the columns that are shown."""
-RECORD_KIND: Any = StrEnum("SyncRowKind", {name.upper(): name for name in LISTED})  # type: ignore[misc]  # not literal
-"""The names of all kinds, as an enum for filters and commands."""
 
 MAY_BE_LEFT_OUT: Final = {
     **{"courses": "course", "demographics": "demographics", "categories": "category"},

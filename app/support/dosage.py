@@ -129,16 +129,23 @@ class Dosage:
         return min(shares, default=None)
 
 
-def school_days(since: date, until: date, off: Collection[date]) -> dict[date, int]:
+Days = tuple[date, date]
+"""A first day and a last day, both included."""
+
+
+def school_days(since: date, until: date, off: Collection[date], suspended: Collection[Days] = ()) -> dict[date, int]:
     """Returns the number of school days in each week from `since` to `until`, keyed by the week's Monday.
 
-    `until` is included. `off` has the Mondays of weeks without instruction, which have no school days.
+    `until` is included. `off` has the Mondays of weeks without instruction, which have no school days. The days of
+    `suspended` count as none either, because nothing is planned while a student is away.
     """
     days_by_monday: dict[date, int] = {}
     monday = monday_of(since)
     while monday <= until:
         first, last = max(monday, since), min(monday + timedelta(days=SCHOOL_DAYS - 1), until)
-        days_by_monday[monday] = 0 if monday in off else max((last - first).days + 1, 0)
+        days = 0 if monday in off else max((last - first).days + 1, 0)
+        lost = (min(last, end) - max(first, begin) for begin, end in suspended)
+        days_by_monday[monday] = max(days - sum(max(part.days + 1, 0) for part in lost), 0)
         monday += timedelta(weeks=1)
     return days_by_monday
 
@@ -153,15 +160,17 @@ def dosage(
     until: date,
     off: Collection[date],
     delivered: Iterable[DeliveredSessions],
+    suspended: tuple[Days, ...] = (),
+    /,
     *,
     minutes_per_session: int,
     sessions_per_week: int,
 ) -> Dosage:
     """Returns the dosage of one plan from `since` to `until`, with the delivered sessions.
 
-    `off` has the Mondays of weeks without instruction.
+    `off` has the Mondays of weeks without instruction, `suspended` the days on which nothing was planned.
     """
-    planned = _planned_weeks(since, until, frozenset(off), minutes_per_session, sessions_per_week)
+    planned = _planned_weeks(since, until, frozenset(off), minutes_per_session, sessions_per_week, suspended)
     records: dict[date, list[DeliveredSessions]] = {}
     lost: dict[str, int] = {}
     for sums in delivered:
@@ -180,14 +189,19 @@ def dosage(
 
 @lru_cache(maxsize=4096)
 def _planned_weeks(
-    since: date, until: date, off: frozenset[date], minutes_per_session: int, sessions_per_week: int
+    since: date,
+    until: date,
+    off: frozenset[date],
+    minutes_per_session: int,
+    sessions_per_week: int,
+    suspended: tuple[Days, ...],
 ) -> tuple[tuple[int, DosageWeek], ...]:
     """Returns the number of school days and the planned dosage of each week of a window, without delivered sessions.
 
     The result is cached, because all students with the same plan and window share it.
     """
     weeks = []
-    for monday, days in school_days(since, until, off).items():
+    for monday, days in school_days(since, until, off, suspended).items():
         sessions = planned_in(days, sessions_per_week)
         weeks.append((days, DosageWeek(monday, sessions, 0, sessions, sessions * minutes_per_session, 0, 0)))
     return tuple(weeks)

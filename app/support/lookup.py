@@ -16,6 +16,7 @@ from app.roster.lookup import IdList
 from app.roster.student_lock import lock_student_of
 from app.support.dosage import DeliveredSessions, Dosage, dosage
 from app.support.models import Phase, Session, Support
+from app.support.rules import suspensions_of
 
 
 async def lock_support(work: Work, support_id: UUID) -> Support:
@@ -106,6 +107,10 @@ async def dosages_of(
                 window.last,
                 next((weeks for key in keys if (weeks := off[key]) is not None), frozenset()),
                 sessions_by_week,
+                tuple(
+                    suspension.days(window.last)
+                    for suspension in suspensions_of(window.support.suspended_on, window.support.resumed_on)
+                ),
                 minutes_per_session=phase.minutes_per_session,
                 sessions_per_week=phase.sessions_per_week,
             )

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import ARRAY, Date, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
@@ -13,7 +13,10 @@ from app.roster.models import AboutStudent
 
 
 class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """An intervention provided, or planned, for a student: planned, then active, then ended."""
+    """An intervention provided, or planned, for a student: planned, then active, then ended.
+
+    A support without a measure has no series and no verdict. It has a review date instead of a goal.
+    """
 
     __tablename__ = "support"
 
@@ -21,11 +24,17 @@ class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
     intervention: Mapped[str]
     area_id: Mapped[UUID]
     level_id: Mapped[UUID]
-    measure_id: Mapped[UUID]
+    measure_id: Mapped[UUID] = mapped_column(nullable=True)  # whoever reads series selects supports that have one
+    review_on: Mapped[date | None]
     state: Mapped[str]
     lead_id: Mapped[UUID | None]
     provider_id: Mapped[UUID | None]
     starts_on: Mapped[date]
+    unled_since: Mapped[date | None]
+    moved_on: Mapped[date | None]
+    suspended_on: Mapped[list[date]] = mapped_column(ARRAY(Date), server_default=text("'{}'"))
+    resumed_on: Mapped[list[date]] = mapped_column(ARRAY(Date), server_default=text("'{}'"))
+    starts: Mapped[str] = mapped_column(server_default=text("'on_its_day'"))
     ends_on: Mapped[date | None]
     ended_because: Mapped[str | None]
     playbook_version_id: Mapped[UUID]
@@ -59,17 +68,44 @@ class Phase(AboutStudent, Base):
     level_id: Mapped[UUID]
     begins_on: Mapped[date]
     ends_on: Mapped[date | None]
-    baseline: Mapped[float]
-    goal: Mapped[float]
-    goal_on: Mapped[date]
+    # Null, all three, in a support without a measure; whoever draws or judges an aimline selects those that have one.
+    baseline: Mapped[float] = mapped_column(nullable=True)
+    goal: Mapped[float] = mapped_column(nullable=True)
+    goal_on: Mapped[date] = mapped_column(nullable=True)
+    review_on: Mapped[date | None]
+    intervention: Mapped[str]
+    group_size: Mapped[int | None]
     minutes_per_session: Mapped[int]
     sessions_per_week: Mapped[int]
     because: Mapped[str]
+    verb: Mapped[str]
+    changes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     required_rate: Mapped[float | None]
     required_rate_before: Mapped[float | None]
     realistic_rate: Mapped[float | None]
     rate_check: Mapped[str | None]
     benchmark_id: Mapped[UUID | None]
+
+
+class Handover(AboutStudent, Base):
+    """A change of the person who leads or provides a support, with its reason. It is never changed.
+
+    It draws no phase line. The people before and after it are null where there was, or is, nobody.
+    """
+
+    __tablename__ = "handover"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    support_id: Mapped[UUID]
+    handed_over_on: Mapped[date]
+    lead_before: Mapped[UUID | None]
+    lead_id: Mapped[UUID | None]
+    provider_before: Mapped[UUID | None]
+    provider_id: Mapped[UUID | None]
+    because: Mapped[str]
+    made_by: Mapped[UUID | None]
+    made_by_client: Mapped[UUID | None]
+    created_at: Mapped[datetime]
 
 
 class Session(AboutStudent, Base):
@@ -94,6 +130,7 @@ class Session(AboutStudent, Base):
     recorded_at: Mapped[datetime]
     version: Mapped[int]
     removed_at: Mapped[datetime | None]
+    group_session_id: Mapped[UUID | None]
 
 
 class SessionChange(AboutStudent, Base):

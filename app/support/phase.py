@@ -19,10 +19,12 @@ from app.evidence.rules import baseline_of
 from app.playbook.benchmarks.lookup import growth_norm
 from app.playbook.models import Measure
 from app.roster.calendar import counted, weeks_between, weeks_of_schools
-from app.roster.lookup import IdList
+from app.roster.lookup import IdList, today_of
 from app.roster.models import Person
+from app.support.changes.rates import RequiredRate, check_rate
+from app.support.lookup import current_phase
 from app.support.models import Phase, Support
-from app.support.rules import RequiredRate, check_rate
+from app.support.rules import unexpected_review, violations_of_review
 
 
 async def baseline_from(
@@ -52,7 +54,7 @@ async def baseline_from(
 async def add_phase(
     work: Work,
     support: Support,
-    measure: Measure,
+    measure: Measure | None,
     phase: Phase,
     *,
     last: Phase | None = None,
@@ -62,13 +64,30 @@ async def add_phase(
 
     `last` is the phase that it follows. Without `confirm_rate`, a required rate above the norms is refused.
     """
-    await set_rates(work, support, measure, phase, last=last, confirm_rate=confirm_rate)
+    if measure is not None:
+        await set_rates(work, support, measure, phase, last=last, confirm_rate=confirm_rate)
     for name, value in student_columns(support).items():
         setattr(phase, name, value)
     phase.id, phase.support_id = new_id(), support.id
     work.db.add(phase)
     await work.db.flush()
     return phase
+
+
+async def set_review(work: Work, support: Support, review_on: date) -> None:
+    """Sets the next review of a support without a measure; raises `Invalid` if it has one, or for a day that has
+    passed.
+    """
+    phase = await current_phase(work, support)
+    today = await today_of(work)
+    if support.measure_id is not None:
+        raise Invalid([unexpected_review()])
+    plan = {"begins_on": max(phase.begins_on, today), "review_on": review_on}
+    dose = {"minutes_per_session": phase.minutes_per_session, "sessions_per_week": phase.sessions_per_week}
+    violations_of_review(plan | dose).refuse()
+    support.review_on = phase.review_on = review_on
+    support.version += 1
+    await work.db.flush()
 
 
 async def set_rates(

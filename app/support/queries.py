@@ -13,6 +13,7 @@ from app.concern.queries import ConcernFilter, select_concerns
 from app.core.errors import Malformed, NotFound, Violation
 from app.core.page import Keyset, Page
 from app.roster.lookup import IdList, page_by_id, rows_of_students, today_of
+from app.roster.models import Person
 from app.support.dosage import Dosage, combine_dosages
 from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Phase, Session, SessionChange, Support, SupportConcern
@@ -28,7 +29,11 @@ async def unserved_concerns(work: Work, keyset: Keyset, criteria: ConcernFilter)
         Support.id == SupportConcern.support_id,
         Support.state == "active",
     )
-    query = select_concerns(work, criteria).where(Concern.state == "accepted", ~has_active_support)
+    # The supports of a student who left are suspended; nobody is served before the student is back.
+    has_left = exists().where(
+        Person.district_id == work.district_id, Person.id == Concern.student_id, Person.removed_at.is_not(None)
+    )
+    query = select_concerns(work, criteria).where(Concern.state == "accepted", ~has_active_support, ~has_left)
     page: Page[Concern] = await page_by_id(work, keyset, query, Concern.id, criteria.schools(work))
     work.disclose("concern", (concern.student_id for concern in page.rows))
     return page

@@ -9,23 +9,23 @@ from app.access.permission import Can
 from app.concern.models import Concern
 from app.concern.resource import ConcernResource
 from app.concern.rules import ConcernState
-from app.events.catalogue import SUPPORT_PLANNED
 from app.evidence.models import Score
 from app.evidence.resource import BY_DATE, ScoreResource
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
-from app.resources.command import Body, Command
 from app.resources.declare import Link, Resource
 from app.resources.fields import choice, computed, field, one, reference, references
 from app.resources.listing import Filter, Flag
 from app.resources.members import Id, One
 from app.resources.terms import DISTRICT
+from app.resources.values import Value, item
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
-from app.support import service
+from app.support.changes.intensity import PhaseChange, PhaseVerb
+from app.support.changes.rates import RateCheck
 from app.support.delivery import SINCE, UNTIL, DosageValue, SessionResource
-from app.support.models import Phase, Session, Support, SupportConcern
+from app.support.models import Handover, Phase, Session, Support, SupportConcern
 from app.support.queries import dosages_between
-from app.support.rules import RateCheck, SupportState
+from app.support.rules import Starts, SupportState
 
 
 class SupportResource(
@@ -44,13 +44,30 @@ class SupportResource(
     )
     area: One[AreaResource] = one(Support.area_id, AreaResource, "The area of the support.")
     level: One[LevelResource] = one(Support.level_id, LevelResource, "Its present level.")
-    measure: One[MeasureResource] = one(Support.measure_id, MeasureResource, "The measure that follows it.")
+    measure: One[MeasureResource] | None = one(
+        Support.measure_id, MeasureResource, "The measure that follows it; null for a support that is only reviewed."
+    )
+    review_on: date | None = field(
+        Support.review_on, "The next review of a support without a measure, in place of a goal."
+    )
     state: SupportState = choice(Support.state, "The state of the support.")
+    moved_on: date | None = field(
+        Support.moved_on, "The day on which the student came with it from another school; null if it began here."
+    )
+    suspended_on: list[date] = field(
+        Support.suspended_on, "The days on which it was suspended because its student had left, oldest first."
+    )
+    resumed_on: list[date] = field(Support.resumed_on, "The days on which it went on after these, oldest first.")
+    unled_since: date | None = field(
+        Support.unled_since,
+        "Since when its lead has been gone from the roster, or from the student's schools, without a handover.",
+    )
     lead: One[StaffResource] | None = one(Support.lead_id, StaffResource, "The person who leads the support.")
     provider: One[StaffResource] | None = one(
         Support.provider_id, StaffResource, "The person who provides the support."
     )
     starts_on: date = field(Support.starts_on, "The first day, planned or real.")
+    starts: Starts = choice(Support.starts, "Whether it starts by itself, or when somebody starts it.")
     ends_on: date | None = field(Support.ends_on, "The last day, once it has ended.")
     ended_because: str | None = field(Support.ended_because, "Why it ended.", "The goal is met.")
     playbook_id: Id = reference(
@@ -91,12 +108,27 @@ class PhaseResource(
     level: One[LevelResource] = one(Phase.level_id, LevelResource, "The level of support in this phase.")
     begins_on: date = field(Phase.begins_on, "The first day.")
     ends_on: date | None = field(Phase.ends_on, "The last day, exclusive.")
-    baseline: float = field(Phase.baseline, "Where the aimline begins, in the measure's unit.", 42.0)
-    goal: float = field(Phase.goal, "The value at which the aimline ends, in the measure's unit.", 70.0)
-    goal_on: date = field(Phase.goal_on, "The day on which the aimline reaches the goal.")
+    baseline: float | None = field(
+        Phase.baseline, "Where the aimline begins, in the measure's unit; null without a measure.", 42.0
+    )
+    goal: float | None = field(
+        Phase.goal, "The value at which the aimline ends, in the measure's unit; null without a measure.", 70.0
+    )
+    review_on: date | None = field(Phase.review_on, "The review date of a phase without a measure.")
+    goal_on: date | None = field(Phase.goal_on, "The day on which the aimline reaches the goal.")
+    intervention: str = field(Phase.intervention, "The intervention in this phase.", "Repeated reading with feedback")
+    group_size: int | None = field(
+        Phase.group_size, "The number of students who are served together, if it is planned.", 4
+    )
     minutes_per_session: int = field(Phase.minutes_per_session, "The planned minutes of a session.", 30)
     sessions_per_week: int = field(Phase.sessions_per_week, "The planned sessions of a week.", 4)
     because: str = field(Phase.because, "Why the phase began.", "The plan")
+    verb: PhaseVerb = choice(Phase.verb, "What the team decided when the phase began.")
+    changes: list[str] = field(
+        Phase.changes,
+        "What distinguishes the phase from the one before it: " + ", ".join(f"`{code}`" for code in PhaseChange) + ".",
+        ["smaller_group"],
+    )
     required_rate: float | None = field(
         Phase.required_rate,
         "The growth that the goal required when it was set, in the measure's units a week of instruction; negative "
@@ -119,6 +151,38 @@ class PhaseResource(
     )
     benchmark_id: Id | None = reference(
         Phase.benchmark_id, "benchmark", "The norm with which the required rate was compared.", rest="benchmark"
+    )
+
+
+class HandedOverValue(Value):
+    """The number of supports that were handed over."""
+
+    supports: int = item("The number of supports that were handed over.", 12, get=int)
+
+
+class HandoverResource(
+    Resource[Handover],
+    kind="handover",
+    requires=Can.READ_SUPPORTS,
+    about=Handover.student_id,
+    discloses="support",
+    name="Handover",
+    node=False,
+):
+    """A change of the person who leads or provides a support. It draws no phase line."""
+
+    handed_over_on: date = field(Handover.handed_over_on, "The day of the handover.")
+    lead_before: One[StaffResource] | None = one(Handover.lead_before, StaffResource, "The person who led until then.")
+    lead: One[StaffResource] | None = one(Handover.lead_id, StaffResource, "The person who leads since then.")
+    provider_before: One[StaffResource] | None = one(
+        Handover.provider_before, StaffResource, "The person who provided the support until then."
+    )
+    provider: One[StaffResource] | None = one(
+        Handover.provider_id, StaffResource, "The person who provides the support since then."
+    )
+    because: str = field(Handover.because, "The reason.", "Ms. Lopez has moved.")
+    made_by: One[StaffResource] | None = one(
+        Handover.made_by, StaffResource, "The person who recorded it, if a person did."
     )
 
 
@@ -161,6 +225,14 @@ LINKS = (
     ),
     Link(
         SupportResource,
+        "handovers",
+        HandoverResource,
+        Handover.support_id == Support.id,
+        "Its handovers, oldest first.",
+        order=(Handover.id,),
+    ),
+    Link(
+        SupportResource,
         "scores",
         ScoreResource,
         (Score.student_id == Support.student_id) & (Score.measure_id == Support.measure_id),
@@ -189,7 +261,8 @@ FLAGS = (
         "concerns",
         Flag(
             "unserved",
-            "Only accepted concerns without an active support; this needs `support:read` too.",
+            "Only accepted concerns without an active support; this needs `support:read` too. Concerns about students "
+            "who left are not among them.",
             on=and_(
                 Concern.state == ConcernState.ACCEPTED,
                 ~exists().where(
@@ -199,22 +272,12 @@ FLAGS = (
                     Support.id == SupportConcern.support_id,
                     Support.state == SupportState.ACTIVE,
                 ),
+                ~exists().where(
+                    Person.district_id == DISTRICT, Person.id == Concern.student_id, Person.removed_at.is_not(None)
+                ),
             ),
             requires=(Can.READ_SUPPORTS,),
         ),
     ),
 )
 """The flags that this package adds to lists of other packages, keyed by the name of the list."""
-
-COMMANDS = (
-    Command(
-        "plan_support",
-        service.plan_support,
-        SupportResource,
-        "Plans a support with its goal and aimline.",
-        "POST /supports",
-        emits=(SUPPORT_PLANNED,),
-        status=201,
-        body=Body("NewSupport", "A support to be planned."),
-    ),
-)

@@ -1,11 +1,11 @@
-"""Defines the states of a support, and validates plans, required rates and sessions. Pure."""
+"""Defines the states of a support, and validates plans and sessions. Pure."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Any
+from itertools import starmap, zip_longest
+from typing import Any, Protocol
 
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.violations import Violations, broken_rules, partial_input
@@ -13,11 +13,19 @@ from app.support.dosage import LOST_BECAUSE
 
 
 class SupportState(StrEnum):
-    """The state of a support."""
+    """The state of a support. It is suspended while its student is not on the roster."""
 
     PLANNED = "planned"
     ACTIVE = "active"
+    SUSPENDED = "suspended"
     ENDED = "ended"
+
+
+class Starts(StrEnum):
+    """How a planned support starts: by itself on its day, or when somebody starts it."""
+
+    ON_ITS_DAY = "on_its_day"
+    MANUALLY = "manually"
 
 
 class LostBecause(StrEnum):
@@ -33,17 +41,15 @@ class LostBecause(StrEnum):
 
 STATES = tuple(state.value for state in SupportState)
 ROUNDING = 1e-6
-RATE_TOLERANCE = 0.005
-"""How far a required rate may lie above the realistic one, because goals are set in whole units."""
-UNREALISTIC = "goal.unrealistic"
 GOAL_NOTICE = timedelta(weeks=2)
 """How long before the goal's date a decision about what follows is due."""
 MAX_PLAN_DAYS = 3 * 366
 MAX_SESSION_MINUTES = 480
+MAX_GROUP_SIZE = 40
 _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
     "start": (("planned",), "active"),
     "change": (("active",), "active"),
-    "end": (("planned", "active"), "ended"),
+    "end": (("planned", "active", "suspended"), "ended"),
 }
 
 
@@ -56,6 +62,8 @@ def next_state(state: str, verb: str) -> str:
         return target
     if state == "ended":
         raise Conflict("This support has ended.", code="support.ended")
+    if state == "suspended":
+        raise Conflict("This support is suspended: its student has left.", code="support.suspended")
     raise Conflict(f"A support that is {state} does not allow this.", code="support.state")
 
 
@@ -70,6 +78,16 @@ class Plan:
     baseline: float
     goal: float
     goal_on: date
+    minutes_per_session: int
+    sessions_per_week: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPlan:
+    """The plan of a phase without a measure, to be validated: its dates and its dosage."""
+
+    begins_on: date
+    review_on: date
     minutes_per_session: int
     sessions_per_week: int
 
@@ -119,13 +137,13 @@ def _span(plan: Plan) -> list[Violation]:
     return []
 
 
-def _minutes(plan: Plan) -> list[Violation]:
+def _minutes(plan: Plan | ReviewPlan) -> list[Violation]:
     if 1 <= plan.minutes_per_session <= MAX_SESSION_MINUTES:
         return []
     return [Violation("/minutes_per_session", "support.minutes", "A session lasts 1 to 480 minutes.")]
 
 
-def _sessions(plan: Plan) -> list[Violation]:
+def _sessions(plan: Plan | ReviewPlan) -> list[Violation]:
     if 1 <= plan.sessions_per_week <= 25:
         return []
     return [Violation("/sessions_per_week", "support.sessions", "There are 1 to 25 sessions a week.")]
@@ -134,93 +152,122 @@ def _sessions(plan: Plan) -> list[Violation]:
 _PLAN_RULES = (_baseline_in_range, _goal_in_range, _goal_ahead, _span, _minutes, _sessions)
 
 
-class RateCheck(StrEnum):
-    """How the required rate of a goal compares with the norms.
+def violations_of_review(values: Mapping[str, Any]) -> Violations:
+    """Returns the violations in the plan of a phase without a measure, with pointers to the input's fields.
 
-    With `no_norm`, no norm of growth is known for the measure and the student's grade.
+    `values` has the fields of `ReviewPlan`. A rule about a field that is missing is left out.
     """
+    return broken_rules((_review_follows, _minutes, _sessions), partial_input(ReviewPlan, values))
 
-    REALISTIC = "realistic"
-    CONFIRMED = "confirmed"
-    NO_NORM = "no_norm"
+
+def _review_follows(plan: ReviewPlan) -> list[Violation]:
+    if 0 < (plan.review_on - plan.begins_on).days <= MAX_PLAN_DAYS:
+        return []
+    detail = "A review follows the beginning of the phase, within three years."
+    return [Violation("/review_on", "support.review_on", detail)]
+
+
+def check_group_size(size: int | None) -> None:
+    """Raises `Invalid` for a group of no students, or of more than fit into a class."""
+    if size is not None and not 1 <= size <= MAX_GROUP_SIZE:
+        detail = f"A group has 1 to {MAX_GROUP_SIZE} students."
+        raise Invalid([Violation("/group_size", "support.group_size", detail)])
+
+
+class FollowUp(Protocol):
+    """How a support is followed: by a measure with a goal at a date, or by a review at a date."""
+
+    @property
+    def measure(self) -> str | None: ...
+    @property
+    def goal(self) -> float | None: ...
+    @property
+    def goal_on(self) -> date | None: ...
+    @property
+    def baseline(self) -> float | None: ...
+    @property
+    def review_on(self) -> date | None: ...
+
+
+def check_follow_up(new: FollowUp) -> None:
+    """Raises `Invalid` if a new support with a measure lacks a goal or its date, if one without lacks a review date, or
+    if it has what belongs to the other kind.
+    """
+    if new.measure is not None:
+        missing = [name for name in ("goal", "goal_on") if getattr(new, name) is None]
+        violations = [
+            Violation(f"/{name}", "support.goal_missing", "A support with a measure has a goal and its date.")
+            for name in missing
+        ]
+        if new.review_on is not None:
+            violations.append(unexpected_review())
+    else:
+        violations = _unexpected_goals(new.goal, new.goal_on, new.baseline)
+        if new.review_on is None:
+            detail = "A support without a measure has a review date."
+            violations.append(Violation("/review_on", "support.review_missing", detail))
+    if violations:
+        raise Invalid(violations)
+
+
+class Change(Protocol):
+    """What a change says about a support's goal, or about its review."""
+
+    @property
+    def goal(self) -> float | None: ...
+    @property
+    def goal_on(self) -> date | None: ...
+    @property
+    def baseline(self) -> float | None: ...
+    @property
+    def review_on(self) -> date | None: ...
+
+
+def check_change(change: Change, *, has_measure: bool) -> None:
+    """Raises `Invalid` for a review date of a support with a measure, or a goal of one without."""
+    if has_measure:
+        violations = [] if change.review_on is None else [unexpected_review()]
+    else:
+        violations = _unexpected_goals(change.goal, change.goal_on, change.baseline)
+    if violations:
+        raise Invalid(violations)
+
+
+def unexpected_review() -> Violation:
+    """Returns the violation of a review date that is given for a support with a measure."""
+    detail = "A support with a measure has a goal in place of a review."
+    return Violation("/review_on", "support.review_with_measure", detail)
+
+
+def _unexpected_goals(goal: float | None, goal_on: date | None, baseline: float | None) -> list[Violation]:
+    given = {"goal": goal, "goal_on": goal_on, "baseline": baseline}
+    detail = "A support without a measure has a review date in place of a goal."
+    return [
+        Violation(f"/{name}", "support.goal_without_measure", detail)
+        for name, value in given.items()
+        if value is not None
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class RequiredRate:
-    """The growth that a goal requires, to be compared with the most that a norm calls realistic.
+class Suspension:
+    """A suspension of a support from a day on, until the day on which it goes on; None while it lasts."""
 
-    `weeks` are the weeks of instruction until the goal's date. `realistic` is an improvement a week, and positive; it
-    is None if no norm is known.
-    """
+    suspended_on: date
+    resumed_on: date | None
 
-    direction: str
-    lowest: float
-    highest: float
-    unit: str
-    baseline: float
-    goal: float
-    weeks: int
-    realistic: float | None = None
-    source: str = ""
+    def includes(self, day: date) -> bool:
+        """Returns whether the support was suspended on this day."""
+        return self.suspended_on <= day and (self.resumed_on is None or day < self.resumed_on)
 
-    @property
-    def sign(self) -> int:
-        """Returns 1 if higher scores are better, and -1 if lower scores are better."""
-        return 1 if self.direction == "up" else -1
-
-    @property
-    def rate(self) -> float:
-        """Returns the required rate in the measure's units a week; it is negative if lower scores are better."""
-        return (self.goal - self.baseline) / self.weeks
-
-    @property
-    def is_realistic(self) -> bool:
-        """Returns whether the norm allows the rate, up to a rounding of its second decimal; true without a norm."""
-        return self.realistic is None or self.sign * self.rate <= self.realistic + RATE_TOLERANCE
-
-    @property
-    def proposed_goal(self) -> float:
-        """Returns the best goal by the same date that requires no more than the realistic rate.
-
-        It is a whole number if a whole number is better than the baseline, and has one decimal, or two, otherwise.
-        """
-        exact = self.baseline + self.sign * (self.realistic or 0.0) * self.weeks
-        exact = min(max(exact, self.lowest), self.highest)
-        down = math.floor if self.direction == "up" else math.ceil
-        rounded = (down(round(exact * 10**digits, 6)) / 10**digits for digits in (0, 1, 2))
-        return next((goal for goal in rounded if is_ahead(goal, self.baseline, self.direction)), exact)
-
-    @property
-    def weeks_needed(self) -> int:
-        """Returns the weeks of instruction that the goal takes at the realistic rate."""
-        return math.ceil(round(abs(self.goal - self.baseline) / (self.realistic or abs(self.rate)), 6))
+    def days(self, last: date) -> tuple[date, date]:
+        """Returns the first and the last day of the suspension; one that lasts ends on the day `last`."""
+        return self.suspended_on, last if self.resumed_on is None else self.resumed_on - timedelta(days=1)
 
 
-def check_rate(required: RequiredRate, *, confirmed: bool) -> RateCheck:
-    """Returns how a required rate compares with the norms; raises `Invalid` if it is not realistic and not
-    confirmed.
-    """
-    if required.realistic is None:
-        return RateCheck.NO_NORM
-    if required.is_realistic:
-        return RateCheck.REALISTIC
-    if confirmed:
-        return RateCheck.CONFIRMED
-    rate, proposed = abs(required.rate), required.proposed_goal
-    detail = (
-        f"This goal requires {rate:.2f} {required.unit} in each of {required.weeks} weeks of instruction; the norms "
-        f"call {required.realistic:g} realistic for this measure and grade ({required.source}). Until this date, "
-        f"{proposed:g} is a realistic goal; this goal takes {required.weeks_needed} weeks. Set another goal or date, "
-        "or confirm the rate."
-    )
-    figures = (
-        ("required_rate", round(required.rate, 4)),
-        ("realistic_rate", required.sign * required.realistic),
-        ("proposed_goal", proposed),
-        ("weeks", float(required.weeks)),
-        ("weeks_needed", float(required.weeks_needed)),
-    )
-    raise Invalid([Violation("/goal", UNREALISTIC, detail, figures)], code=UNREALISTIC, detail=detail)
+def suspensions_of(suspended_on: Sequence[date], resumed_on: Sequence[date]) -> tuple[Suspension, ...]:
+    """Returns the suspensions of a support, oldest first."""
+    return tuple(starmap(Suspension, zip_longest(suspended_on, resumed_on)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +283,7 @@ class SessionInput:
     begins_on: date
     ends_on: date | None
     today: date
+    suspensions: tuple[Suspension, ...] = ()
 
 
 def violations_of_session(values: Mapping[str, Any], at: str) -> Violations:
@@ -253,6 +301,9 @@ def _day_of_session(session: SessionInput, at: str) -> list[Violation]:
     if session.held_on < session.begins_on or (session.ends_on is not None and session.held_on > session.ends_on):
         detail = "On this day the support had not begun, or had ended."
         return [Violation(f"{at}/held_on", "session.outside_support", detail)]
+    if any(suspension.includes(session.held_on) for suspension in session.suspensions):
+        detail = "On this day the support was suspended, because the student had left."
+        return [Violation(f"{at}/held_on", "session.suspended", detail)]
     return []
 
 

@@ -1,11 +1,7 @@
-"""Plans, starts, changes and ends supports. Each change of a support begins a new phase.
+"""Plans, starts, changes and ends supports. Each change of a support begins a new phase."""
 
-This file exceeds 250 lines because each input states its description and an example.
-"""
-
-from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
@@ -15,10 +11,9 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core import ids
 from app.core.clock import now
-from app.core.errors import Invalid, Violation
+from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
-from app.core.inputs import About, AtMost
-from app.core.text import Text
+from app.core.inputs import About
 from app.core.violations import Violations, day_violations, input_violations, known_values
 from app.events.catalogue import (
     SUPPORT_CHANGED,
@@ -29,131 +24,86 @@ from app.events.catalogue import (
 from app.events.outbox import record
 from app.playbook.lookup import (
     area_by_id,
+    level_by_id,
+    locate_area,
     locate_level,
     locate_measure,
     measure_by_id,
     published,
     secured_code,
 )
-from app.playbook.models import Measure
+from app.playbook.models import Area, Measure
 from app.roster.lookup import locate_staff, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
+from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between
+from app.support.changes.rates import RateCheck
+from app.support.inputs import BECAUSE as BECAUSE
+from app.support.inputs import NewSupport as NewSupport
+from app.support.inputs import SupportChange as SupportChange
 from app.support.lookup import current_phase, lock_support
-from app.support.models import Phase, Support, SupportConcern
+from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, set_rates, student_columns, support_event
-from app.support.rules import RateCheck, is_ahead, next_state, violations_of
+from app.support.rules import (
+    Starts,
+    check_change,
+    check_follow_up,
+    check_group_size,
+    is_ahead,
+    next_state,
+    violations_of,
+    violations_of_review,
+)
 from app.team.caseload import assign, release
 
-
-@dataclass(frozen=True, slots=True)
-class NewSupport:
-    """The input of `plan_support`. `level` is a rank. If `baseline` is None, the median of the last three scores is
-    used.
-    """
-
-    student: Annotated[
-        str,
-        About("The student: an id, or an external id `sis:<source>:<sourcedId>`.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
-    ]
-    intervention: Annotated[
-        str,
-        Text(min=1, max=400),
-        About("The intervention, such as repeated reading.", "Repeated reading with feedback"),
-    ]
-    level: Annotated[int, About("The rank of a level: 2 is targeted by default.", 2)]
-    measure: Annotated[str, About("The measure that follows the response: a code or an id.", "orf")]
-    starts_on: Annotated[date, About("The first day.", date(2026, 9, 21))]
-    goal: Annotated[float, About("The value at which the aimline ends, in the measure's unit.", 70.0)]
-    goal_on: Annotated[date, About("The day on which the aimline reaches the goal.", date(2027, 2, 12))]
-    minutes_per_session: Annotated[int, About("The planned minutes of a session.", 30)]
-    sessions_per_week: Annotated[int, About("The planned sessions of a week.", 4)]
-    baseline: Annotated[
-        float | None,
-        About("The value at which the aimline begins; by default, the median of the last three scores.", 42.0),
-    ] = None
-    concerns: Annotated[
-        tuple[str, ...],
-        AtMost(100),
-        About("The ids of the accepted concerns that it answers.", ("con_01jq4n6d9zf3vbs0x5k2m7e8te",)),
-    ] = ()
-    lead: Annotated[
-        str | None,
-        About(
-            "The person who leads the support: an id, or an external id `sis:<source>:<sourcedId>`.",
-            "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
-        ),
-    ] = None
-    provider: Annotated[
-        str | None,
-        About(
-            "Who provides it: an id, or an external id `sis:<source>:<sourcedId>`.", "per_01jq4n6d9zf3vbs0x5k2m7e8tb"
-        ),
-    ] = None
-    confirm_rate: Annotated[
-        bool,
-        About("Whether the goal is meant although it requires more growth than the norms call realistic.", False),
-    ] = False
-
-
-@dataclass(frozen=True, slots=True)
-class SupportChange:
-    """The input of `change_support`: the plan of the new phase, and the day on which this phase begins.
-
-    `begins_on` and `baseline` have the defaults that their descriptions state. Any other field that is None keeps its
-    current value.
-    """
-
-    because: Annotated[
-        str, Text(min=1, max=4000), About("The reason for the change.", "Four scores below the aimline.")
-    ]
-    begins_on: Annotated[
-        date | None, About("The first day of the new phase; by default, today.", date(2026, 11, 30))
-    ] = None
-    level: Annotated[int | None, About("The rank of the new level.", 3)] = None
-    goal: Annotated[float | None, About("The new goal.", 75.0)] = None
-    goal_on: Annotated[date | None, About("The new day of the goal.", date(2027, 3, 12))] = None
-    baseline: Annotated[
-        float | None,
-        About("The value at which the new aimline begins; by default, the median of the last three scores.", 46.0),
-    ] = None
-    minutes_per_session: Annotated[int | None, About("The new number of minutes of a session.", 40)] = None
-    sessions_per_week: Annotated[int | None, About("The new number of sessions in a week.", 5)] = None
-    confirm_rate: Annotated[
-        bool,
-        About("Whether the goal is meant although it requires more growth than the norms call realistic.", False),
-    ] = False
-
-
-_PLANNED = ("begins_on", "baseline", "goal", "goal_on", "minutes_per_session", "sessions_per_week")
+_PLANNED = ("begins_on", "baseline", "goal", "goal_on", "review_on", "minutes_per_session", "sessions_per_week")
 """The values of a phase that its plan states."""
 _OF_MEASURE = ("direction", "lowest", "highest")
 """The values of a measure against which a plan is validated."""
-BECAUSE = Text(min=1, max=4000)
-"""The length limits of the reason for which a support ends."""
+Number = TypeVar("Number", int, int | None)
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def plan_support(work: Work, new: NewSupport) -> Support:
-    """Plans a support with its first phase, and adds the student to the caseloads of its lead and its provider."""
+    """Plans a support with its first phase, and adds the student to the caseloads of its lead and its provider.
+
+    The support is active at once if it starts by itself and its first day is not in the future.
+    """
     violations, plan = Violations(input_violations(new)), _planned_values(new)
     measured: list[Measure] = []
     concerns: list[Concern] = []
+    areas: list[Area] = []
     with violations:
-        measured.append(measure := await locate_measure(work, new.measure, "/measure"))
-        plan |= {name: getattr(measure, name) for name in _OF_MEASURE}
+        is_due = _is_due(new, await today_of(work))
+    with violations:
+        check_follow_up(new)
+    with violations:
+        check_group_size(new.group_size)
+    with violations:
+        if new.measure is not None:
+            measured.append(measure := await locate_measure(work, new.measure, "/measure"))
+            plan |= {name: getattr(measure, name) for name in _OF_MEASURE}
+    with violations:
+        if new.area is not None:
+            areas.append(await locate_area(work, new.area, "/area"))
+        elif new.measure is None and not new.concerns:
+            raise Invalid([Violation("/area", "support.area_missing", "A support without a measure names its area.")])
     with violations:
         student = await lock_student(work, new.student, "/student")
         for place, name in enumerate(new.concerns):
             with violations:
                 concerns.append(await _load_concern(work, name, student.id, place))
         with violations:
-            if measured or new.baseline is not None:
+            if new.measure is not None and (measured or new.baseline is not None):
                 measure_ids = [each.id for each in measured]
                 plan["baseline"] = await baseline_from(work, student.id, measure_ids, new.baseline, new.starts_on)
     with violations:
-        areas = {measure.area_id for measure in measured} | {concern.area_id for concern in concerns}
-        secured_area = await _secured_area_of(work, areas)
+        area_ids = [
+            *(area.id for area in areas),
+            *(concern.area_id for concern in concerns),
+            *(measure.area_id for measure in measured),
+        ]
+        secured_area = await _secured_area_of(work, set(area_ids))
     with violations:
         level = await locate_level(work, new.level, "/level")
     staff: dict[str, Person] = {}
@@ -161,9 +111,10 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         with violations:
             if (staff_name := getattr(new, via)) is not None:
                 staff[via] = await locate_staff(work, staff_name, f"/{via}")
-    violations.add(violations_of(plan))
+    is_reviewed = known_values(new).get("measure", "") is None
+    violations.add(violations_of_review(plan) if is_reviewed else violations_of(plan))
     violations.refuse()
-    area = await area_by_id(work, concerns[0].area_id if concerns else measure.area_id)
+    area = await area_by_id(work, area_ids[0])
     support = Support(
         district_id=work.district_id,
         id=new_id(),
@@ -173,27 +124,39 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         intervention=new.intervention,
         area_id=area.id,
         level_id=level.id,
-        measure_id=measure.id,
-        state="planned",
+        measure_id=measured[0].id if measured else None,
+        review_on=new.review_on,
+        state="active" if is_due else "planned",
         lead_id=staff["lead"].id if "lead" in staff else None,
         provider_id=staff["provider"].id if "provider" in staff else None,
         starts_on=new.starts_on,
+        starts=new.starts,
         playbook_version_id=(await published(work)).id,
         created_at=now(),
         version=1,
     )
     work.db.add(support)
     await work.db.flush()
-    planned = {name: plan[name] for name in _PLANNED}
-    because = "The support as it was planned."
-    phase = Phase(number=1, level_id=level.id, because=because, **planned)
-    await add_phase(work, support, measure, phase, confirm_rate=new.confirm_rate)
+    phase = Phase(
+        number=1,
+        level_id=level.id,
+        intervention=new.intervention,
+        group_size=new.group_size,
+        because="The support as it was planned.",
+        verb=PhaseVerb.PLAN,
+        changes=[],
+        **{name: plan.get(name) for name in _PLANNED},
+    )
+    measure_or_none = measured[0] if measured else None
+    await add_phase(work, support, measure_or_none, phase, confirm_rate=new.confirm_rate)
     for concern in concerns:
         work.db.add(SupportConcern(**student_columns(support), support_id=support.id, concern_id=concern.id))
     await work.db.flush()
     for via, person in staff.items():
         await assign(work, person.id, student, via, support.id)
     record(work, support_event(SUPPORT_PLANNED, support))
+    if is_due:
+        record(work, support_event(SUPPORT_STARTED, support))
     return support
 
 
@@ -201,24 +164,33 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
 async def start_support(work: Work, support_id: UUID, on: date | None = None, confirm_rate: bool = False) -> Support:
     """Makes a planned support active from the day of its first session.
 
-    A later start requires more growth a week. If this is above the norms, it must be confirmed too.
+    A support that has started by itself gets another first day, if one is given. A later start requires more growth a
+    week. If this is above the norms, it must be confirmed too.
     """
     support = await lock_support(work, support_id)
-    support.state = next_state(support.state, "start")
+    has_started_by_itself = support.state == "active" and support.starts == Starts.ON_ITS_DAY
+    if has_started_by_itself and on in (None, support.starts_on):
+        return support
     phase = await current_phase(work, support)
+    if has_started_by_itself:
+        await _refuse_other_start(work, phase, on)
+    else:
+        support.state = next_state(support.state, "start")
     today = await today_of(work)
     begins_on = on or min(support.starts_on, today)
     violations = Violations(day_violations(on, "/on"))
     with violations:
         _refuse_future(begins_on, today, "/on")
-        if begins_on >= phase.goal_on:
-            raise Invalid([Violation("/on", "support.goal_on", "The goal's date must be later than this start.")])
+        if begins_on >= (phase.review_on or phase.goal_on):
+            detail = "The date of the goal, or of the review, must be later than this start."
+            raise Invalid([Violation("/on", "support.goal_on", detail)])
     violations.refuse()
     if begins_on != phase.begins_on:
         phase.begins_on = begins_on
         is_confirmed = confirm_rate or phase.rate_check == RateCheck.CONFIRMED
-        measure = await measure_by_id(work, support.measure_id)
-        await set_rates(work, support, measure, phase, last=None, confirm_rate=is_confirmed)
+        if support.measure_id is not None:
+            measure = await measure_by_id(work, support.measure_id)
+            await set_rates(work, support, measure, phase, last=None, confirm_rate=is_confirmed)
     support.starts_on = begins_on
     support.version += 1
     await work.db.flush()
@@ -227,15 +199,26 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None, co
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
-async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
-    """Ends the current phase and begins the next one, with its own baseline and goal; returns the new phase."""
+async def change_support(
+    work: Work, support_id: UUID, change: SupportChange, verb: PhaseVerb = PhaseVerb.CHANGE
+) -> Phase:
+    """Ends the current phase and begins the next one, with its own baseline and goal; returns the new phase.
+
+    `verb` is what the team decided. It is kept with the phase, and so is what the change consists of.
+    """
     violations = Violations(input_violations(change))
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "change")
     last = await current_phase(work, support)
     today = await today_of(work)
-    measure = await measure_by_id(work, support.measure_id)
-    plan = _changed_plan(change, last) | {name: getattr(measure, name) for name in _OF_MEASURE}
+    measure = None if support.measure_id is None else await measure_by_id(work, support.measure_id)
+    plan = _changed_plan(change, last)
+    if measure is not None:
+        plan |= {name: getattr(measure, name) for name in _OF_MEASURE}
+    with violations:
+        check_change(change, has_measure=measure is not None)
+    with violations:
+        check_group_size(change.group_size)
     with violations:
         plan["begins_on"] = begins_on = change.begins_on or today
         _refuse_future(begins_on, today, "/begins_on")
@@ -245,20 +228,29 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
     with violations:
         level_id = last.level_id if change.level is None else (await locate_level(work, change.level, "/level")).id
     with violations:
-        plan["baseline"] = baseline = await baseline_from(
-            work, support.student_id, [measure.id], change.baseline, change.begins_on or today, otherwise=last.baseline
-        )
-        if change.goal is None and not is_ahead(last.goal, baseline, measure.direction):
-            del plan["goal"]
-            detail = "The new phase's baseline meets the present goal already: give a new goal."
-            raise Invalid([Violation("/goal", "support.goal_met", detail)])
-    violations.add(violations_of(plan))
+        if measure is not None:
+            plan["baseline"] = baseline = await baseline_from(
+                work, support.student_id, [measure.id], change.baseline, change.begins_on or today, last.baseline
+            )
+            if change.goal is None and not is_ahead(last.goal, baseline, measure.direction):
+                del plan["goal"]
+                detail = "The new phase's baseline meets the present goal already: give a new goal."
+                raise Invalid([Violation("/goal", "support.goal_met", detail)])
+    violations.add(violations_of_review(plan) if measure is None else violations_of(plan))
     violations.refuse()
     last.ends_on = begins_on
-    support.level_id = level_id
+    phase = Phase(
+        number=last.number + 1,
+        level_id=level_id,
+        intervention=change.intervention or last.intervention,
+        group_size=_changed_or_last(change.group_size, last.group_size),
+        because=change.because,
+        verb=verb,
+        **{name: plan.get(name) for name in _PLANNED},
+    )
+    phase.changes = await _changes(work, last, phase, verb)
+    support.level_id, support.intervention, support.review_on = level_id, phase.intervention, phase.review_on
     support.version += 1
-    planned = {name: plan[name] for name in _PLANNED}
-    phase = Phase(number=last.number + 1, level_id=level_id, because=change.because, **planned)
     await add_phase(work, support, measure, phase, last=last, confirm_rate=change.confirm_rate)
     record(work, support_event(SUPPORT_CHANGED, support, {"phase": phase.id}))
     return phase
@@ -284,7 +276,7 @@ async def end_support(
             raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])
     violations.refuse()
     support.ends_on, phase.ends_on = ends_on, max(ends_on, phase.begins_on)
-    support.ended_because = because
+    support.ended_because, support.unled_since = because, None
     support.version += 1
     await work.db.flush()
     await release(work, support.id)
@@ -304,6 +296,21 @@ async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
     return next(iter(codes), None)
 
 
+async def _refuse_other_start(work: Work, phase: Phase, on: date | None) -> None:
+    """Raises an error if an active support cannot begin on the day `on`, because of a later phase or of a session."""
+    if phase.number > 1:
+        raise Conflict("This support was changed since it began.", code="support.state")
+    session = select(Session.id).where(
+        Session.district_id == work.district_id,
+        Session.support_id == phase.support_id,
+        Session.held_on < on,
+        Session.removed_at.is_(None),
+    )
+    if await work.db.scalar(session.limit(1)) is not None:
+        detail = "A session was recorded before this day."
+        raise Invalid([Violation("/on", "support.session_before", detail)])
+
+
 def _refuse_future(day: date, today: date, pointer: str) -> None:
     if day > today:
         detail = "A phase begins today or earlier; a later start is part of the plan."
@@ -312,18 +319,41 @@ def _refuse_future(day: date, today: date, pointer: str) -> None:
 
 def _planned_values(new: NewSupport) -> dict[str, Any]:
     """Returns the values of the first phase, except those that were refused by their shape, and the baseline."""
-    known = known_values(new)
+    known = {name: value for name, value in known_values(new).items() if value is not None}
     values = {name: known[name] for name in _PLANNED if name in known and name != "baseline"}
     return values | ({"begins_on": known["starts_on"]} if "starts_on" in known else {})
 
 
 def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
     """Returns the values of a new phase, except those that were refused by their shape, its start and its baseline."""
-    return {
+    values = {
         name: getattr(last, name) if value is None else value
         for name, value in known_values(change).items()
         if name in _PLANNED and name not in ("begins_on", "baseline")
     }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _is_due(new: NewSupport, today: date) -> bool:
+    """Returns whether a new support starts at once; raises `Invalid` for an unknown way to start."""
+    if new.starts not in tuple(Starts):
+        raise Invalid([Violation("/starts", "support.starts", f"A support starts {' or '.join(Starts)}.")])
+    return new.starts == Starts.ON_ITS_DAY and new.starts_on <= today
+
+
+async def _changes(work: Work, last: Phase, phase: Phase, verb: PhaseVerb) -> list[str]:
+    """Returns what distinguishes a phase from the one before it, as codes."""
+    ranks = [(await level_by_id(work, level_id)).rank for level_id in (last.level_id, phase.level_id)]
+    before, after = (
+        Intensity(rank, row.minutes_per_session, row.sessions_per_week, row.group_size, row.intervention)
+        for rank, row in zip(ranks, (last, phase), strict=True)
+    )
+    codes = [str(code) for code in changes_between(before, after, verb)]
+    return [*codes, str(PhaseChange.OTHER_GOAL)] if (last.goal, last.goal_on) != (phase.goal, phase.goal_on) else codes
+
+
+def _changed_or_last(changed: Number, last: Number) -> Number:
+    return last if changed is None else changed
 
 
 async def _load_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:

@@ -28,7 +28,7 @@ from app.roster.lookup import today_of
 from app.support.lookup import lock_support
 from app.support.models import Phase, Session, SessionChange, Support
 from app.support.phase import student_columns
-from app.support.rules import LostBecause, SessionInput, violations_of_session
+from app.support.rules import LostBecause, SessionInput, suspensions_of, violations_of_session
 
 MAX_BATCH = 500
 KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
@@ -155,7 +155,7 @@ async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendmen
             detail = "Another session of this support has this day and number."
             raise Invalid([Violation("/number", "session.two_identities", detail)])
     violations.refuse()
-    await _save_changes(work, row, values)
+    await save_changes(work, row, values)
     return row
 
 
@@ -163,7 +163,7 @@ async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendmen
 async def remove_session(work: Work, session_id: UUID) -> Session:
     """Removes a session that was recorded by mistake. Whether the support was delivered on that day is then unknown."""
     row, _ = await _load_session(work, session_id)
-    await _save_changes(work, row, {"removed_at": now()})
+    await save_changes(work, row, {"removed_at": now()})
     return row
 
 
@@ -214,7 +214,7 @@ async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) ->
             values |= {"external_id": new.external_id, "sender": work.principal.client_id}
         work.disclose("session", [existing.student_id])
         return RecordedSession(
-            "amended" if await _save_changes(work, existing, values | {"removed_at": None}) else "unchanged", existing
+            "amended" if await save_changes(work, existing, values | {"removed_at": None}) else "unchanged", existing
         )
     row = Session(
         **student_columns(batch.support),
@@ -247,7 +247,11 @@ def _values_of(new: NewSession) -> KnownValues:
 
 
 def _violations_of(values: dict[str, Any], batch: _SessionBatch, at: str) -> Violations:
-    of_support = {"begins_on": min(phase.begins_on for phase in batch.phases), "ends_on": batch.support.ends_on}
+    of_support: dict[str, Any] = {
+        "begins_on": min(phase.begins_on for phase in batch.phases),
+        "ends_on": batch.support.ends_on,
+    }
+    of_support["suspensions"] = suspensions_of(batch.support.suspended_on, batch.support.resumed_on)
     return violations_of_session(values | of_support | {"today": batch.today}, at)
 
 
@@ -273,7 +277,8 @@ def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Sessio
     return by_external_id or by_key
 
 
-async def _save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
+@needs(Can.RECORD_SESSIONS)
+async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
     """Changes the values of a session that differ, and logs the earlier values. Returns whether any value differed."""
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     if not changed:

@@ -6,10 +6,11 @@ the team is active; what a member may do for them follows from the member's role
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import any_, cast, delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,7 +19,7 @@ from app.access.principal import ActingPerson, Principal, Reach, acting_for
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
-from app.roster.lookup import locate_staff
+from app.roster.lookup import IdList, locate_staff
 from app.roster.models import Caseload, Person
 from app.roster.references import parse
 from app.team.rules import TeamState
@@ -135,3 +136,23 @@ async def release(work: Work, support_id: UUID) -> None:
     await work.db.execute(
         delete(Caseload).where(Caseload.district_id == work.district_id, Caseload.support_id == support_id)
     )
+
+
+@needs(Can.PLAN_SUPPORT)
+async def reassign(work: Work, entries: Sequence[tuple[UUID, UUID, Sequence[UUID], str, UUID | None]]) -> None:
+    """Replaces the caseload entries that exist because of these supports.
+
+    An entry is a support, its student, the student's schools, `lead` or `provider`, and this person or None.
+    """
+    support_ids = cast(sorted({support_id for support_id, *_ in entries}), IdList)
+    await work.db.execute(
+        delete(Caseload).where(Caseload.district_id == work.district_id, Caseload.support_id == any_(support_ids))
+    )
+    rows = [
+        {"district_id": work.district_id, "staff_id": staff_id, "student_id": student_id, "via": via}
+        | {"support_id": support_id, "school_ids": list(school_ids)}
+        for support_id, student_id, school_ids, via, staff_id in entries
+        if staff_id is not None
+    ]
+    if rows:
+        await work.db.execute(insert(Caseload).on_conflict_do_nothing(), rows)

@@ -64,7 +64,7 @@ def test_a_flat_series_is_not_responding_by_every_rule_and_the_shape_is_as_state
     assert result.exit_code == 0
     assert (answer["id"], answer["week"], answer["state"], answer["kind"]) == ("s1", 12, "not_responding", "never")
     assert {"statistic", "threshold", "rate", "rate_low", "rate_high", "change_week", "because"} < set(answer)
-    if rule in FITTING["count"]:
+    if RULES[rule].thresholds is None:
         return
     stated, (at_rate,) = run([line()], "--rule", rule, "--far", "0.10")
     assert stated.exit_code == 0
@@ -166,7 +166,7 @@ def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule: str) -> None:
 @pytest.mark.parametrize("rule", [name for name in RULES if name != "monitor"])
 def test_only_the_monitor_asks_for_more_than_a_score_a_week(rule: str) -> None:
     """Only the monitor requests more than one score a week."""
-    for options in ((),) if rule in FITTING["count"] else ((), ("--far", "0.10")):
+    for options in ((),) if RULES[rule].thresholds is None else ((), ("--far", "0.10")):
         answers = run([line()], "--rule", rule, "--adaptive", "--every-week", *options)[1]
         assert {answer["probe"] for answer in answers} == {1}
 

@@ -23,11 +23,14 @@ from app.decision.service import NewDecision, decide
 from app.events.consumers import NewConsumer, save_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
 from app.evidence.service import NewScore
+from app.group.inputs import NewGroup, NewGroupSession, NewMember
+from app.group.service import form_group
+from app.group.sessions import record_group_sessions
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
-from app.response.service import amend_score, record_scores, start_support
+from app.response.service import amend_score, plan_support, record_scores
 from app.roster.breaks import NewBreak
 from app.roster.models import ExternalId
 from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisQuarantine, SisRun
@@ -35,7 +38,7 @@ from app.sis.sources.service import register_source
 from app.sis.sources.settings import SourceSettings as SourceSettings
 from app.support.models import Support
 from app.support.queries import phases_of
-from app.support.service import NewSupport, plan_support
+from app.support.service import NewSupport
 from app.support.session import NewSession, SessionAmendment, amend_session, record_sessions
 from app.team.rules import TeamPurpose
 from app.team.scopes import NewTeamScope, add_team_scope
@@ -96,6 +99,7 @@ async def fill_district(town: Town) -> FullDistrict:
     await _teams(district)
     await _supports(district)
     await _sessions(district)
+    await _groups(district)
     async with town.house() as work:
         await dispatch(work)
     async with town.unit() as work:
@@ -169,6 +173,7 @@ async def _names(district: FullDistrict) -> None:
         district.alias[name] = f"sis:sis:only-{town.slug}-{name}"
     for name in ("ben", "cy"):
         district.note(name, "student", town.students[name])
+    district.note("other person", "person", town.staff["aide"])
 
     @needs(Can.SYNC_ROSTER)
     async def add(work: Work) -> None:
@@ -217,12 +222,10 @@ async def _support(district: FullDistrict, student: str, *, start: bool, concern
         confirm_rate=True,
         concerns=concerns,
         lead=district.shown["person"] if student == "amy" else None,
+        starts="on_its_day" if start else "manually",
     )
     async with town.unit() as work:
-        support = await plan_support(work, new)
-        if start:
-            support = await start_support(work, support.id)
-    return support
+        return await plan_support(work, new)
 
 
 async def _supports(district: FullDistrict) -> None:
@@ -258,6 +261,41 @@ async def _supports(district: FullDistrict) -> None:
         district.note("decision", "decision", (await decide(work, new)).id)
         for name in ("ben", "cy"):
             await decide(work, NewDecision("refer", student=district.shown[name], decided_on=on))
+
+
+async def _groups(district: FullDistrict) -> None:
+    """Forms groups of one student each; the support of the first has a session of the group."""
+    town = district.town
+    for name, student in (
+        ("group", "amy"),
+        ("group to join", "ben"),
+        ("group to leave", "amy"),
+        ("group to end", "ben"),
+    ):
+        new = NewGroup(
+            school=district.shown["org"],
+            name=f"Group {town.canary}",
+            intervention=f"Reading {town.canary}",
+            level=2,
+            measure="orf",
+            starts_on=BEGINS,
+            goal_on=BEGINS + timedelta(weeks=20),
+            minutes_per_session=30,
+            sessions_per_week=3,
+            members=(
+                NewMember(
+                    student=ids.format_id("student", town.students[student]),
+                    goal=70.0,
+                    baseline=40.0,
+                    confirm_rate=True,
+                ),
+            ),
+        )
+        async with town.unit() as work:
+            district.note(name, "group", (await form_group(work, new)).id)
+    async with town.unit() as work:
+        group_id = ids.parse_id("group", district.shown["group"])
+        await record_group_sessions(work, group_id, [NewGroupSession(held_on=BEGINS, external_id=f"{town.slug}-1")])
 
 
 async def _sessions(district: FullDistrict) -> None:

@@ -139,6 +139,12 @@ JOIN (SELECT id, row_number() OVER () AS n FROM measure WHERE district_id = $1) 
 JOIN (SELECT id, row_number() OVER () AS n FROM person WHERE district_id = $1 AND NOT is_student) AS p
   ON p.n = c.n % 1000 + 1
 CROSS JOIN (SELECT id FROM playbook_version WHERE district_id = $1 LIMIT 1) AS v;
+INSERT INTO support_group (district_id, id, school_id, name, intervention, area_id, level_id, lead_id, provider_id,
+                           minutes_per_session, sessions_per_week, starts_on, state, size, created_at, version)
+SELECT $1, s.id, o.id, '', '', s.area_id, s.level_id, s.lead_id, s.provider_id, 30, 3, current_date,
+       CASE s.n % 10 WHEN 0 THEN 'active' ELSE 'ended' END, 1, now(), 1
+FROM (SELECT *, row_number() OVER () AS n FROM support WHERE district_id = $1) AS s
+JOIN (SELECT id, row_number() OVER () AS n FROM org WHERE district_id = $1) AS o ON o.n = s.n % 200 + 1;
 INSERT INTO phase (district_id, id, student_id, school_ids, support_id, number, level_id, begins_on, baseline, goal,
                    goal_on, minutes_per_session, sessions_per_week, because)
 SELECT $1, id, student_id, school_ids, id, 1, level_id, current_date, 1, 2, current_date, 30, 3, ''
@@ -147,9 +153,9 @@ INSERT INTO verdict (district_id, id, student_id, school_ids, support_id, phase_
                      required_rate, rule, rule_version, parameters, score_ids, playbook_version_id, judged_at)
 SELECT $1, id, student_id, school_ids, id, id, 1, 'responding', '[]', '', 1, 'r', 1, '{{}}', '{{}}',
        playbook_version_id, now() FROM support WHERE district_id = $1;
-INSERT INTO response_state (district_id, student_id, school_ids, support_id, verdict_id, state, since)
+INSERT INTO response_state (district_id, student_id, school_ids, support_id, verdict_id, state, since, since_on)
 SELECT $1, student_id, school_ids, support_id, id,
-       CASE row_number() OVER () % 10 WHEN 0 THEN 'not_responding' ELSE 'responding' END, now()
+       CASE row_number() OVER () % 10 WHEN 0 THEN 'not_responding' ELSE 'responding' END, now(), current_date
 FROM verdict WHERE district_id = $1;
 INSERT INTO score (district_id, id, student_id, school_ids, measure_id, purpose, taken_on, attempt, value, recorded_at,
                    version)
@@ -160,6 +166,15 @@ INSERT INTO decision (district_id, id, student_id, school_ids, support_id, kind,
                       created_at)
 SELECT $1, id, student_id, school_ids, id, 'continue', current_date, playbook_version_id, now()
 FROM support WHERE district_id = $1;
+INSERT INTO team (district_id, id, name, purpose, school_id, state, formed_on, created_at, version)
+SELECT $1, gen_random_uuid(), '', CASE n % 10 WHEN 0 THEN 'grade' ELSE 'course' END, o.id,
+       CASE n % 10 WHEN 1 THEN 'active' ELSE 'archived' END, current_date, now(), 1
+FROM org o, generate_series(1, 10) n WHERE o.district_id = $1;
+INSERT INTO team_member (district_id, id, team_id, team_school_id, person_id, role, from_on, version)
+SELECT $1, gen_random_uuid(), t.id, t.school_id, p.id, 'member', current_date, 1
+FROM (SELECT *, row_number() OVER () AS n FROM team WHERE district_id = $1) AS t
+JOIN (SELECT id, row_number() OVER () AS n FROM person WHERE district_id = $1 AND NOT is_student) AS p
+  ON p.n = t.n % 1000 + 1;
 """
 """Makes a district large enough for PostgreSQL to prefer a narrow index to a wide one."""
 
@@ -169,5 +184,7 @@ async def fill(owner: asyncpg.Connection, district: UUID, people: Sequence[UUID]
     for statement in FILL.format(many=many).split(";")[:-1]:
         named = [district, list(people)][: 2 if "$2" in statement else 1]
         await owner.execute(statement, *named)
-    tables = "person, org, class, enrollment, school_break, concern, support, response_state, score, decision"
-    await owner.execute(f"ANALYZE {tables}")
+    tables = (
+        "person, org, class, enrollment, school_break, concern, support, support_group, response_state, score, decision"
+    )
+    await owner.execute(f"ANALYZE {tables}, team, team_member")

@@ -55,8 +55,12 @@ def takes_work(function: ast.AsyncFunctionDef | ast.FunctionDef) -> bool:
 
 
 def touches_the_session(function: ast.AST) -> bool:
-    """Whether the code reads `.db` of anything."""
-    return any(isinstance(node, ast.Attribute) and node.attr == "db" for node in ast.walk(function))
+    """Whether the code reads `.db` of anything, or `.run` of a unit of work."""
+    attributes = [node for node in ast.walk(function) if isinstance(node, ast.Attribute)]
+    return any(
+        node.attr == "db" or (node.attr == "run" and isinstance(node.value, ast.Name) and node.value.id == "work")
+        for node in attributes
+    )
 
 
 def marked(function: ast.AsyncFunctionDef | ast.FunctionDef) -> bool:

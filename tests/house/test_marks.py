@@ -93,7 +93,7 @@ def broken_habits(name: str, tree: ast.Module) -> list[str]:
             on_a_session = _name(node.value) in ("db", "session", "_session", "connection")
             if node.attr in ENDS and on_a_session and name not in HOLDS_ENGINE and not _is_drivers(name):
                 findings.append(f"{line} calls {node.attr}: only the door ends a transaction")
-            if node.attr == "_session" and _name(node.value) != "self":
+            if node.attr in ("_session", "_driver", "_made_session") and _name(node.value) != "self":
                 findings.append(f"{line} goes around the lock of Work.db")
             if node.attr == "run_step" and not name.startswith(DOOR):
                 findings.append(f"{line} runs a step of the door without a permission")
@@ -182,6 +182,7 @@ FIT = {
         sessions_per_week=3,
     ),
     "Measure": Measure(direction="up", lowest=0.0, highest=100.0, kind="growth"),
+    "Measure | None": Measure(direction="up", lowest=0.0, highest=100.0, kind="growth"),
     "Area": Area(secured=False, parent_id=UUID(int=3)),
     "Team": Team(version=1),
     "Only": Only(),
@@ -238,6 +239,7 @@ async def read_all(work: Work): return await helper(work)
 async def by_another_name(other: "Work | None"): return await other.db.scalar(x)
 def quick(work: Work): work.db.add(x)
 async def from_nowhere(thing): await thing.db.scalar(x)
+async def on_the_driver(work: Work): return await work.run(x, ())
 async def _inner(work: Work): await work.db.scalar(x)
 """
 
@@ -245,7 +247,7 @@ async def _inner(work: Work): await work.db.scalar(x)
 def test_planted_functions_without_a_mark_are_found() -> None:
     """Planted unmarked functions are found, and marked and private ones are not."""
     names = [finding.split()[0].rsplit(".", 1)[-1] for finding in unmarked("app.concern.planted", ast.parse(PLANTED))]
-    assert names == ["read_all", "by_another_name", "quick", "from_nowhere"]
+    assert names == ["read_all", "by_another_name", "quick", "from_nowhere", "on_the_driver"]
 
 
 @pytest.mark.parametrize(
@@ -254,6 +256,7 @@ def test_planted_functions_without_a_mark_are_found() -> None:
         ("await work.db.commit()", "only the door"),
         ("await session.rollback()", "only the door"),
         ("work._session.add(x)", "goes around"),
+        ("await work._driver.run(sql, ())", "goes around"),
         ("await work.db.get(Person, 1)", "names the district"),
         ("at = datetime.now(UTC)", "core.clock"),
         ("session = AsyncSession(engine)", "at the door"),

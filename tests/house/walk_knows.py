@@ -44,6 +44,7 @@ PATHS = {
     "team_member": "membership",
     "team_scope": "scope of team",
     "concern": "concern",
+    "group": "group",
     "support": "support",
     "session": "session",
     "score": "score",
@@ -63,6 +64,9 @@ NAMES_ITS_OWN = {"keep_consumer"}
 OWN_ROW = {
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
+    "end_group": "group to end",
+    "join_group": "group to join",
+    "leave_group": "group to leave",
     "start_support": "support to start",
     "end_support": "support to end",
     "amend_session": "session to amend",
@@ -91,7 +95,8 @@ REFERENCES = {
     "benchmark_id": "benchmark",
     "source": "source",
     "delivery": "delivery",
-    **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider"), "person"),
+    **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider", "giver"), "person"),
+    "taker": "other person",
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
 LISTED = {"concerns": "concern to serve", "schools": "org"}
@@ -221,6 +226,11 @@ CONTENT = {
 }
 """For each operation whose body is no JSON, an accepted body and its type."""
 LEFT_OUT = {
+    **dict.fromkeys(
+        ((name, "review_on") for name in ("plan_support", "form_group", "change_support", "decide")),
+        "a support with a measure has a goal",
+    ),
+    ("record_group_sessions", "attendance"): "every member was there",
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",
     ("start_support", "on"): "as planned",

@@ -21,10 +21,10 @@ from app.events.models import Event
 from app.evidence.service import NewScore
 from app.maintenance.models import TaskKind
 from app.playbook.service import publish_reminders, publish_rules
-from app.response.service import record_scores, start_support
+from app.response.service import plan_support, record_scores
 from app.roster.calendar import days_of_instruction
 from app.support.models import Support
-from app.support.service import NewSupport, plan_support
+from app.support.service import NewSupport
 from tests.town import YEAR_BEGINS, Town, maintain
 
 TODAY = today_in("America/Chicago")
@@ -78,11 +78,11 @@ async def _plan(town: Town, starts_on: date, *, start: bool, student: str = "amy
         minutes_per_session=30,
         sessions_per_week=3,
         baseline=40.0,
+        starts="on_its_day" if start else "manually",
         confirm_rate=True,
     )
     async with town.unit() as work:
-        support = await plan_support(work, new)
-        return await start_support(work, support.id) if start else support
+        return await plan_support(work, new)
 
 
 async def _score(town: Town, on: date, value: float = 45.0, student: str = "amy") -> None:

@@ -11,8 +11,8 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.events.models import Event
 from app.evidence.service import NewScore
-from app.response.overdue import remind_goal_dates
 from app.response.service import change_support, judge_many, record_scores
+from app.response.upkeep.overdue import remind_goal_dates
 from app.support.models import Support
 from app.support.service import SupportChange
 from tests.faces.graphql_face import query_data

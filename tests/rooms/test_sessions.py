@@ -124,7 +124,7 @@ async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, A
 async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:
     """Sessions are refused for a planned support, and after the end of an ended one."""
     async with north.unit() as work:
-        planned = await plan_support(work, support_for(north, "amy"))
+        planned = await plan_support(work, support_for(north, "amy", starts="manually"))
     with pytest.raises(Conflict, match="start it"):
         await recorded(north, planned, held(0))
     async with north.unit() as work:

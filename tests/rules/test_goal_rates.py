@@ -8,7 +8,7 @@ import pytest
 from app.core.errors import Invalid
 from app.playbook.benchmarks.rules import BenchmarkFigures, normal_grade, realistic_growth, violations_of_figures
 from app.playbook.defaults import published_benchmarks
-from app.support.rules import RateCheck, RequiredRate, check_rate
+from app.support.changes.rates import RateCheck, RequiredRate, check_rate
 
 
 @dataclass(frozen=True)

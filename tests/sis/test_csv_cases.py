@@ -51,6 +51,10 @@ READ: dict[str, tuple[Change, str]] = {
         lambda zip_: zip_.change("users", "givenName,familyName", "GivenName,FAMILYNAME"),
         "users.csv has givenName, familyName in another case",
     ),
+    "columns with blanks": (
+        lambda zip_: zip_.change("users", "sourcedId,status", "sourcedId , status"),
+        "users.csv has sourcedId, status in another case or with blanks",
+    ),
     "courses with few columns": (
         lambda zip_: zip_.change("courses", ",orgSourcedId,subjects,subjectCodes", ",orgSourcedId").change(
             "courses", ",D,Reading,", ",D"

@@ -41,7 +41,8 @@ async def _score(work: Work, student: str) -> None:
 
 
 async def _support(work: Work, student: str) -> UUID:
-    new = NewSupport(student, "Repeated reading", 2, "orf", YEAR_BEGINS, **GOAL, **DOSAGE)  # type: ignore[arg-type]  # fields by name
+    plan: dict[str, Any] = {"intervention": "Repeated reading", "level": 2, "measure": "orf", "starts_on": YEAR_BEGINS}
+    new = NewSupport(student=student, **plan, **GOAL, **DOSAGE)  # type: ignore[arg-type]  # fields by name
     support = await plan_support(work, new)
     await start_support(work, support.id, YEAR_BEGINS)
     return support.id

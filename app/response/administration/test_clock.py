@@ -21,7 +21,10 @@ from app.response.judging import finalize
 from app.roster.lookup import forget_clock, today_of
 
 EARLIEST, LATEST = date(2000, 1, 1), date(2100, 1, 1)
-REMIND_NOW = "UPDATE task SET due = :now WHERE district_id = :district AND kind = 'reminders' AND state = 'pending'"
+RUN_NOW = """
+UPDATE task SET due = :now
+WHERE district_id = :district AND kind IN ('starts', 'reminders') AND state = 'pending'
+"""
 
 
 @needs(Can.MOVE_TEST_CLOCK)
@@ -49,4 +52,4 @@ async def move_test_clock(
     forget_clock(work)
     async with work.as_district("test clock"):
         await finalize.end_waits(work, await today_of(work))
-        await work.db.execute(text(REMIND_NOW), {"district": work.district_id, "now": now()})
+        await work.db.execute(text(RUN_NOW), {"district": work.district_id, "now": now()})

@@ -117,7 +117,7 @@ async def schedule_rules(
             Support.district_id == work.district_id,
             Support.state == "active",
             at_schools,
-            true() if measure_id is None else Support.measure_id == measure_id,
+            Support.measure_id.is_not(None) if measure_id is None else Support.measure_id == measure_id,
         )
         .distinct()
     )

@@ -279,7 +279,7 @@ def _select_phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_
         .select_from(Support)
         .join(phase, true())
         .join(student, true())
-        .where(Support.district_id == DISTRICT)
+        .where(Support.district_id == DISTRICT, Support.measure_id.is_not(None))
         .order_by(Support.id)
     )
 

@@ -18,7 +18,17 @@ import asyncpg
 from app.core.district_lock import WAIT, DistrictLock
 from app.roster.breaks import is_break_week
 from app.sis.engine import report
-from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, follow_teams, lock_people, note_moves
+from app.sis.engine.moves import (
+    KEPT,
+    TOUCHED,
+    find_moved_supports,
+    find_out_of_step,
+    follow_moves,
+    follow_supports,
+    follow_teams,
+    lock_people,
+    note_moves,
+)
 from app.sis.engine.plan import pin_of, plan_columns
 from app.sis.engine.stage import Stage, fresh_id, key_filter_sql
 from app.sis.engine.student_events import emit_student_events
@@ -55,8 +65,10 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
         if kind.name == "person":
             await lock_people(stage, planned=True)
         await apply(stage, kind, delivery, await report.count_planned(stage, kind))
+    moved_supports = await find_moved_supports(stage) if has_people else set()
     await follow_moves(stage)
     if has_people:
+        await follow_supports(stage, moved_supports)
         await emit_student_events(stage)
         await update_memberships(stage)
     progress("following the roster with the teams", 0, 0)

@@ -1,4 +1,5 @@
-"""Updates the schools of all rows about a student when the student moves to other schools.
+"""Updates the schools of all rows about a student when the student moves to other schools, and finds the supports that
+follow.
 
 Also makes the students of teams follow the roster, and finds and repairs rows whose schools differ from the student's.
 The list of tables is read from PostgreSQL's catalogue, so that no new table is forgotten. Before anything about people
@@ -11,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
@@ -27,6 +29,7 @@ NOT_FOLLOWING: Final = ("event", "disclosure")
 """The tables whose rows keep the schools that the student had when the row was written."""
 KEPT: Final = "('update', 'restore')"
 TOUCHED: Final = "('update', 'restore', 'remove', 'absent')"
+CAME_OR_LEFT: Final = "('restore', 'remove', 'absent')"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 WAIT: Final = "250ms"
 """The timeout for one lock. It is shorter than PostgreSQL's `deadlock_timeout`, so that in a conflict the sync gives
@@ -93,13 +96,17 @@ async def find_out_of_step(stage: Stage) -> dict[str, int]:
 
 
 async def note_moves(stage: Stage) -> None:
-    """Stages the people whose schools the plan will change. Must be called before the plan of people is applied."""
+    """Stages the people whose schools the plan will change, or whom it will enable or disable.
+
+    Must be called before the plan of people is applied.
+    """
     await stage.run(
         f"""INSERT INTO {stage.fills("moved")} (district_id, run_id, id)
             SELECT :district, :run, t.id FROM {stage.of_run("plan", "person")} AS p
             JOIN person AS t ON t.district_id = :district AND t.id = p.id
             WHERE p.action IN {KEPT}{key_filter_sql(stage, BY_NAME["person"], KEPT)}
-              AND t.school_ids IS DISTINCT FROM p.school_ids AND NOT 'school_ids' = ANY (t.pinned)
+              AND ((t.school_ids IS DISTINCT FROM p.school_ids AND NOT 'school_ids' = ANY (t.pinned))
+                   OR t.enabled IS DISTINCT FROM p.enabled)
             ON CONFLICT DO NOTHING"""
     )
 
@@ -109,6 +116,7 @@ async def lock_people(stage: Stage, *, planned: bool) -> None:
     people = f"SELECT m.id FROM {stage.of_run('moved')} AS m"
     if planned:
         people += f" UNION SELECT p.id FROM {stage.of_run('plan', 'person')} AS p WHERE p.action IN {TOUCHED}"
+        people += f" UNION {students_of_staff_sql(stage)}"
     await lock_in_order(stage, people)
 
 
@@ -166,6 +174,47 @@ async def follow_moves(stage: Stage) -> None:
                 WHERE t.district_id = :district AND t.{table.student} = m.id
                   AND t.school_ids IS DISTINCT FROM p.school_ids"""
         )
+
+
+def people_sql(stage: Stage) -> str:
+    """Returns SQL that selects the people who move to other schools, leave, come back, or are enabled or disabled."""
+    return (
+        f"SELECT m.id FROM {stage.of_run('moved')} AS m UNION "
+        f"SELECT p.id FROM {stage.of_run('plan', 'person')} AS p WHERE p.action IN {CAME_OR_LEFT}"
+    )
+
+
+def students_of_staff_sql(stage: Stage) -> str:
+    """Returns SQL that selects the students of the supports that these people lead or provide."""
+    return f"""SELECT s.student_id FROM support AS s
+               WHERE s.district_id = :district AND s.state <> 'ended'
+                 AND (s.lead_id IN ({people_sql(stage)}) OR s.provider_id IN ({people_sql(stage)}))"""
+
+
+async def find_moved_supports(stage: Stage) -> set[UUID]:
+    """Returns the supports whose students come to another school.
+
+    Must be called after the plan of people is applied, and before the schools of the supports follow.
+    """
+    rows = await stage.rows(
+        f"""SELECT s.id FROM {stage.of_run("moved")} AS m
+            JOIN person AS p ON p.district_id = :district AND p.id = m.id AND p.is_student
+            JOIN support AS s ON s.district_id = :district AND s.student_id = p.id
+            WHERE s.state <> 'ended' AND p.removed_at IS NULL AND cardinality(s.school_ids) > 0
+              AND NOT p.school_ids <@ s.school_ids"""
+    )
+    return {row["id"] for row in rows}
+
+
+async def follow_supports(stage: Stage, moved: set[UUID]) -> None:
+    """Changes the supports of people who left, moved or came back. `moved` are those that came to another school."""
+    rows = await stage.rows(
+        f"""SELECT s.id FROM support AS s
+            WHERE s.district_id = :district AND s.state <> 'ended'
+              AND (s.student_id IN ({people_sql(stage)}) OR s.lead_id IN ({people_sql(stage)})
+                   OR s.provider_id IN ({people_sql(stage)}))"""
+    )
+    await stage.follow_supports({row["id"] for row in rows}, moved, stage.today)
 
 
 async def follow_teams(stage: Stage) -> int:

@@ -12,7 +12,7 @@ schema.
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from tempfile import TemporaryFile
@@ -50,6 +50,9 @@ Rows that wait for approval are not in them: a plan is in `kept_plan`, and a map
 EmitStudentEvents = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
 """A function that records an event for each of these pairs of student and school, in the run's transaction."""
 
+FollowSupports = Callable[[Collection[UUID], Collection[UUID], date], Awaitable[None]]
+"""A function that changes supports as their students and leads changed, in the run's transaction."""
+
 
 @dataclass
 class Stage:
@@ -65,6 +68,7 @@ class Stage:
     now: datetime
     today: date
     emit: EmitStudentEvents
+    follow_supports: FollowSupports
     follow_teams: Callable[[], Awaitable[int]]
     """Makes the students of teams follow the roster, in the run's transaction."""
     filled: list[str] = field(default_factory=list)

@@ -66,12 +66,13 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 def standard_columns(header: tuple[str, ...], file: CsvFile) -> tuple[tuple[str, ...], list[str]]:
     """Returns the standard OneRoster names of the columns, and a list of warnings.
 
-    There is a warning if columns are written in another case.
+    There is a warning if columns are written in another case, or with blanks around the name.
     """
     standard = {column.lower(): column for column in (*COMMON, *file.columns)}
-    renamed = tuple(standard.get(column.lower(), column) for column in header)
+    renamed = tuple(standard.get(column.strip(" ").lower(), column) for column in header)
     other = [new for old, new in zip(header, renamed, strict=True) if old != new]
-    return renamed, [f"{file.name}.csv has {', '.join(other)} in another case: read as these."] if other else []
+    note = f"{file.name}.csv has {', '.join(other)} in another case or with blanks: read as these."
+    return renamed, [note] if other else []
 
 
 def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: str) -> list[str]:

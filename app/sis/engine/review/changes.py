@@ -27,7 +27,7 @@ Nobody reads more of them one by one; a plan is approved whole, or by schools an
 """
 REKEY: Final = "rekey"
 PERSONAL_KINDS: Final = ("person", "demographics", "result", "assessment_result", "score")
-NOT_PERSONAL: Final = ("role", "enabled", "grades", "taken_on", "attempt", "purpose")
+NOT_PERSONAL: Final = ("role", "enabled", "grades", "student_id", "taken_on", "attempt", "purpose")
 """The columns of `PERSONAL_KINDS` whose values are listed in clear, as references are: what a person is in the
 district, and when and for what purpose a score was taken.
 """

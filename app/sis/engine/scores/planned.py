@@ -13,7 +13,7 @@ from app.sis.engine.report import Counts
 from app.sis.engine.review.changes import Listing, list_rows
 from app.sis.engine.review.partial import SENTENCES, Reason, is_approved_sql, pluralize_changes
 from app.sis.engine.stage import Stage
-from app.sis.kinds import LISTED, SCORE
+from app.sis.kinds import SCORE
 
 CONTEXT: Final = ("student_id", "measure", "taken_on")
 """The columns that are listed even where they stay, because they tell which score a row is about."""
@@ -39,7 +39,7 @@ def planned_scores_sql(stage: Stage) -> str:
 
 async def list_scores(stage: Stage) -> tuple[int, list[str]]:
     """Stores the list of the planned scores. Returns the number of listed scores, and a sentence if not all are."""
-    listing = Listing(LISTED[SCORE.name], COLUMNS, planned_scores_sql(stage), "p.secured_area", CONTEXT)
+    listing = Listing(SCORE, COLUMNS, planned_scores_sql(stage), "p.secured_area", CONTEXT)
     return await list_rows(stage, [listing])
 
 

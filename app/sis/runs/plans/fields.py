@@ -17,8 +17,8 @@ from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.roster.models import ExternalId
-from app.sis.kinds import LISTED
 from app.sis.models import SisPlannedChange
+from app.sis.runs.plans.kinds import LISTED
 
 IN_CLEAR: Final = {
     "person": Can.READ_ROSTER,

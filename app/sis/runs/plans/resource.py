@@ -11,11 +11,11 @@ from app.resources.fields import choice, computed, field, references
 from app.resources.listing import Filter
 from app.resources.members import Id
 from app.resources.values import Value, item
-from app.sis.kinds import RECORD_KIND
 from app.sis.models import SisPlannedChange, SisPlannedValue
 from app.sis.rules import PlannedAction
 from app.sis.runs.plans.changes import locate_school
 from app.sis.runs.plans.fields import show_fields
+from app.sis.runs.plans.kinds import RECORD_KIND
 
 
 class FieldChangeValue(Value):

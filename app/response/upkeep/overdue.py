@@ -13,6 +13,7 @@ from app.events.catalogue import (
     RESPONSE_EXPIRED,
     SCORE_OVERDUE,
     SUPPORT_NOT_STARTED,
+    SUPPORT_REVIEW_DUE,
     EventType,
 )
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
@@ -80,6 +81,7 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
         .where(
             Support.district_id == work.district_id,
             Support.state == "active",
+            Support.measure_id.is_not(None),
             Phase.ends_on.is_(None),
             Phase.goal_on >= today,
             Person.removed_at.is_(None),
@@ -125,6 +127,31 @@ async def _report_goals(work: Work, type_: EventType, condition: ColumnElement[b
     rows = (await work.db.execute(query)).all()
     reminders = [Reminder(support_event(type_, support, {"phase": phase}), goal) for support, phase, goal in rows]
     return await remind_once(work, type_, await skip_busy_students(work, reminders))
+
+
+@needs(Can.JUDGE)
+async def remind_reviews_due(work: Work, today: date) -> int:
+    """Sends a reminder for each active support without a measure whose review date has come.
+
+    Returns the number of reminders.
+    """
+    mark = cast(Support.review_on, Text)
+    query = (
+        select(Support, mark.label("mark"))
+        .join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
+        .where(
+            Support.district_id == work.district_id,
+            Support.state == "active",
+            Support.review_on <= today,
+            Person.removed_at.is_(None),
+            select_unsent(work, SUPPORT_REVIEW_DUE, Support.id, mark),
+        )
+        .order_by(Support.id)
+        .limit(AT_ONCE)
+    )
+    rows = (await work.db.execute(query)).all()
+    reminders = [Reminder(support_event(SUPPORT_REVIEW_DUE, support), day) for support, day in rows]
+    return await remind_once(work, SUPPORT_REVIEW_DUE, await skip_busy_students(work, reminders))
 
 
 @needs(Can.JUDGE)

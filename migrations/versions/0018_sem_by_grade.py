@@ -5,8 +5,8 @@ The published values are added for each district whose measure of oral reading f
 
 from alembic import op
 
-revision = "0016"
-down_revision = "0015"
+revision = "0018"
+down_revision = "0017"
 
 PUBLISHED = """
 DO $$ DECLARE d uuid; BEGIN

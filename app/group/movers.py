@@ -1,0 +1,56 @@
+"""Ends the memberships of students who come to another school than their group's. Their supports go on alone."""
+
+from collections.abc import Collection
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import all_, any_, cast, func, select, update
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.events.catalogue import GROUP_CHANGED
+from app.events.outbox import record
+from app.group.events import group_event
+from app.group.models import Group, GroupMember
+from app.roster.lookup import IdList
+
+
+@needs(Can.SYNC_ROSTER)
+async def leave_groups_of_movers(work: Work, support_ids: Collection[UUID], today: date) -> None:
+    """Ends the open memberships of these supports in groups of schools that their students have left.
+
+    Runs in the transaction of the sync, after the schools of the memberships were changed. Executes two statements.
+    """
+    if not support_ids:
+        return
+    ended = await work.db.execute(
+        update(GroupMember)
+        .where(
+            GroupMember.district_id == work.district_id,
+            GroupMember.support_id == any_(cast(sorted(support_ids), IdList)),
+            GroupMember.until_on.is_(None),
+            Group.district_id == work.district_id,
+            Group.id == GroupMember.group_id,
+            Group.school_id != all_(GroupMember.school_ids),
+        )
+        .values(until_on=func.greatest(GroupMember.from_on, today))
+        .returning(GroupMember.group_id)
+        .execution_options(synchronize_session=False)
+    )
+    left: dict[UUID, int] = {}
+    for (group_id,) in ended:
+        left[group_id] = left.get(group_id, 0) + 1
+    if not left:
+        return
+    groups = await work.db.scalars(
+        select(Group)
+        .where(Group.district_id == work.district_id, Group.id == any_(cast(sorted(left), IdList)))
+        .order_by(Group.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    for group in groups:
+        group.size -= left[group.id]
+        group.version += 1
+        record(work, group_event(GROUP_CHANGED, group))
+    await work.db.flush()

@@ -1,0 +1,205 @@
+"""Declares the public shapes of groups, their members and sessions, and the commands on them."""
+
+from datetime import date, datetime
+from operator import attrgetter
+
+from sqlalchemy import and_
+
+from app.access.permission import Can
+from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED, SUPPORT_PLANNED, SUPPORT_STARTED
+from app.group import service, sessions
+from app.group.models import Group, GroupMember, GroupSession
+from app.group.rules import GroupState
+from app.playbook.filters import by_area, by_level
+from app.playbook.resource import AreaResource, LevelResource, MeasureResource
+from app.resources.command import Body, Command
+from app.resources.declare import Link, OneLink, Resource
+from app.resources.fields import choice, field, one
+from app.resources.listing import Filter, Listing
+from app.resources.members import One
+from app.response.commands import JUDGED
+from app.roster.filters import NAMED, by_staff, of_school
+from app.roster.resource import StaffResource, StudentResource
+from app.roster.schools import SchoolResource
+from app.support.delivery import SessionResource
+from app.support.models import Session, Support
+from app.support.resource import SupportResource
+from app.support.rules import LostBecause
+
+
+class GroupResource(Resource[Group], kind="group", requires=Can.READ_SUPPORTS, name="Group", get="group", node=False):
+    """Students who are served together, each with a support of their own. It says nothing about a student."""
+
+    school: One[SchoolResource] = one(Group.school_id, SchoolResource, "The school.")
+    name: str = field(Group.name, "The group's name, without names of students.", "Blue table")
+    intervention: str = field(Group.intervention, "The intervention.", "Repeated reading")
+    area: One[AreaResource] = one(Group.area_id, AreaResource, "The area.")
+    level: One[LevelResource] = one(Group.level_id, LevelResource, "The level of support.")
+    measure: One[MeasureResource] | None = one(
+        Group.measure_id, MeasureResource, "The measure that follows its members; null for a group without one."
+    )
+    lead: One[StaffResource] | None = one(Group.lead_id, StaffResource, "The person who leads it.")
+    provider: One[StaffResource] | None = one(Group.provider_id, StaffResource, "The person who provides it.")
+    minutes_per_session: int = field(Group.minutes_per_session, "The planned minutes of a session.", 30)
+    sessions_per_week: int = field(Group.sessions_per_week, "The planned sessions of a week.", 4)
+    starts_on: date = field(Group.starts_on, "The first day.")
+    ends_on: date | None = field(Group.ends_on, "The first day without the group, once it has ended.")
+    goal_on: date | None = field(Group.goal_on, "The day of its members' goals, unless they have their own.")
+    review_on: date | None = field(Group.review_on, "The day of review, in a group without a measure.")
+    state: GroupState = choice(Group.state, "The state of the group.")
+    size: int = field(Group.size, "The number of present members, also of those whom the caller may not see.", 4)
+    version: int = field(Group.version, "The number of changes; the ETag.", 1)
+
+
+class GroupMemberResource(
+    Resource[GroupMember],
+    requires=Can.READ_SUPPORTS,
+    about=GroupMember.student_id,
+    discloses="support",
+    name="GroupMember",
+):
+    """A membership in a group, from a day until another. A caller sees the members within reach."""
+
+    student: One[StudentResource] = one(GroupMember.student_id, StudentResource, "The student.")
+    support: One[SupportResource] = one(GroupMember.support_id, SupportResource, "The student's own support.")
+    from_on: date = field(GroupMember.from_on, "The first day of the membership.")
+    until_on: date | None = field(GroupMember.until_on, "The first day after it; null while it lasts.")
+
+
+class GroupSessionResource(
+    Resource[GroupSession], kind="group_session", requires=Can.READ_SUPPORTS, name="GroupSession", node=False
+):
+    """One session of a group, held or lost. What each member got of it is a session of the member's support."""
+
+    held_on: date = field(GroupSession.held_on, "The day on which it took place, or should have.")
+    number: int = field(GroupSession.number, "The session's number on its day.", 1)
+    planned_minutes: int = field(GroupSession.planned_minutes, "The planned minutes.", 30)
+    lost_because: LostBecause | None = choice(GroupSession.lost_because, "Why minutes were lost for everybody.")
+    recorded_by: One[StaffResource] | None = one(
+        GroupSession.recorded_by, StaffResource, "The person who recorded it, if a person did."
+    )
+    external_id: str | None = field(GroupSession.external_id, "The sender's own id.", "lesson-118")
+    recorded_at: datetime = field(GroupSession.recorded_at, "When it was recorded.")
+    version: int = field(GroupSession.version, "The number of changes.", 1)
+
+
+LINKS = (
+    Link(
+        GroupResource,
+        "members",
+        GroupMemberResource,
+        GroupMember.group_id == Group.id,
+        "Its members within the caller's reach, also former ones, in the order in which they joined.",
+        order=(GroupMember.id,),
+        inline=True,
+    ),
+    Link(
+        GroupResource,
+        "sessions",
+        GroupSessionResource,
+        GroupSession.group_id == Group.id,
+        "Its sessions, in the order in which they were recorded.",
+        order=(GroupSession.id,),
+        paged=True,
+        filters=(
+            Filter("since", date, lambda day: GroupSession.held_on >= day, "Only sessions of this day or later."),
+            Filter("until", date, lambda day: GroupSession.held_on <= day, "Only sessions of this day or before."),
+        ),
+    ),
+    Link(
+        GroupSessionResource,
+        "sessions",
+        SessionResource,
+        and_(Session.group_session_id == GroupSession.id),
+        "What the members within the caller's reach got.",
+        order=(Session.id,),
+    ),
+    OneLink(
+        SupportResource,
+        "group",
+        GroupResource,
+        and_(GroupMember.support_id == Support.id, GroupMember.until_on.is_(None), Group.id == GroupMember.group_id),
+        "The group in which its student is served now; null for a support alone.",
+        through=GroupMember,
+    ),
+)
+
+LISTINGS = (
+    Listing(
+        "groups",
+        GroupResource,
+        "Groups in the order in which they were formed.",
+        filters=(
+            of_school(Group.school_id),
+            by_staff(
+                Group.lead_id,
+                Group.provider_id,
+                name="caseload",
+                description=f"Only groups that this person leads or provides: {NAMED}.",
+            ),
+            by_area(Group.area_id),
+            by_level(Group.level_id),
+            Filter(
+                "state",
+                GroupState,
+                lambda state: Group.state == state,
+                "Only groups in this state.",
+                GroupState.ACTIVE,
+            ),
+        ),
+        changed_at=Group.updated_at,
+    ),
+)
+
+COMMANDS = (
+    Command(
+        "form_group",
+        service.form_group,
+        GroupResource,
+        "Forms a group and plans a support for each of its members, in one call.",
+        "POST /groups",
+        emits=(GROUP_FORMED, SUPPORT_PLANNED, SUPPORT_STARTED, *JUDGED),
+        status=201,
+        body=Body("NewGroup", "A group to be formed, with its members."),
+    ),
+    Command(
+        "join_group",
+        service.join_group,
+        GroupResource,
+        "Plans a support like the group's for another student, who is a member from then on.",
+        "POST /groups/{group}/join",
+        emits=(GROUP_CHANGED, SUPPORT_PLANNED, SUPPORT_STARTED, *JUDGED),
+        body=Body("GroupJoin", "A student who joins a group."),
+    ),
+    Command(
+        "leave_group",
+        service.leave_group,
+        GroupResource,
+        "Ends a membership. The support goes on alone.",
+        "POST /groups/{group}/leave",
+        emits=(GROUP_CHANGED,),
+        body=Body("GroupLeave", "The member who leaves a group."),
+    ),
+    Command(
+        "end_group",
+        service.end_group,
+        GroupResource,
+        "Ends a group and its memberships. The supports go on alone.",
+        "POST /groups/{group}/end",
+        emits=(GROUP_ENDED,),
+        body=Body("GroupEnd", "The day on which a group ends."),
+    ),
+    Command(
+        "record_group_sessions",
+        sessions.record_group_sessions,
+        GroupSessionResource,
+        "Records sessions of a group, each independently. One record serves everybody who was there, and gives each "
+        "member a session with minutes of the member's own.",
+        "POST /groups/{group}/sessions",
+        emits=JUDGED,
+        bulk=sessions.MAX_BATCH,
+        items="lessons",
+        body=Body("NewGroupSessions", "Up to 100 sessions of one group."),
+        row=attrgetter("session"),
+    ),
+)

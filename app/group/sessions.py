@@ -1,0 +1,290 @@
+"""Records the sessions of groups. One record serves everybody who was there, and gives each member a session.
+
+The session of a member belongs to the member's support, so the dosage of each is counted as for a single student. A
+session that is sent again, by its external id or else by its day and number, amends what was recorded. Each call loads
+and writes all members of all its sessions together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, any_, cast, or_, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.errors import Invalid, NotFound, Violation
+from app.core.ids import new_id
+from app.group.inputs import Attendance, NewGroupSession
+from app.group.models import Group, GroupMember, GroupSession
+from app.group.rules import Presence, delivered_to, lesson_of
+from app.response import service as response
+from app.roster.lookup import IdList, people_by_name, today_of
+from app.roster.models import Person
+from app.roster.student_lock import lock_students
+from app.support.models import Session, Support
+from app.support.phase import student_columns
+from app.support.rules import suspensions_of, violations_of_session
+from app.support.session import save_changes
+
+MAX_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedGroupSession:
+    """The result for one sent session: `recorded`, `amended`, `unchanged`, or `refused` with the violations."""
+
+    outcome: str
+    session: GroupSession | None = None
+    violations: tuple[Violation, ...] = ()
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The rows that are needed to record sessions of a group, loaded once."""
+
+    group: Group
+    today: date
+    members: list[tuple[GroupMember, Support]]
+    students: Mapping[str, Person]
+    lessons: list[GroupSession]
+    sessions: dict[tuple[UUID, date, int], Session]
+    changed: set[UUID] = field(default_factory=set)
+
+
+@needs(Can.RECORD_SESSIONS)
+async def record_group_sessions(
+    work: Work,
+    group_id: UUID,
+    new: Sequence[NewGroupSession],
+    *,
+    at: str = "/lessons",
+    positions: Sequence[int] | None = None,
+) -> list[RecordedGroupSession]:
+    """Records up to 100 sessions of a group; returns one result per session, in order. Judges the supports once.
+
+    Only members within the caller's reach get a session.
+    """
+    if not 1 <= len(new) <= MAX_BATCH:
+        raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MAX_BATCH} sessions at once.")])
+    batch = await _load_batch(work, group_id, new)
+    results = []
+    for position, lesson in zip(range(len(new)) if positions is None else positions, new, strict=True):
+        try:
+            results.append(await _record(work, lesson, batch, f"{at}/{position}"))
+        except Invalid as error:
+            results.append(RecordedGroupSession("refused", violations=error.violations))
+    await work.db.flush()
+    if batch.changed:
+        await response.judge_delivery(work, batch.changed)
+    return results
+
+
+async def _load_batch(work: Work, group_id: UUID, new: Sequence[NewGroupSession]) -> _Batch:
+    group = await work.db.scalar(
+        select(Group)
+        .where(Group.district_id == work.district_id, Group.id == group_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    if group is None:
+        raise NotFound("group")
+    of_group = (GroupMember.district_id == work.district_id, GroupMember.group_id == group_id)
+    await lock_students(work, set(await work.db.scalars(select(GroupMember.student_id).where(*of_group))))
+    rows = await work.db.execute(
+        select(GroupMember, Support)
+        .join(Support, and_(Support.district_id == work.district_id, Support.id == GroupMember.support_id))
+        .where(*of_group, GroupMember.student_id == any_(cast(sorted(work.locked_students), IdList)))
+        .order_by(GroupMember.id)
+        .execution_options(populate_existing=True)
+    )
+    members = [(member, support) for member, support in rows]
+    work.disclose("session", (member.student_id for member, _ in members))
+    names = {said.student for lesson in new for said in lesson.attendance}
+    sender = work.principal.client_id
+    external_ids = [lesson.external_id for lesson in new if lesson.external_id is not None]
+    is_named = and_(GroupSession.sender == sender, GroupSession.external_id.in_(external_ids))
+    lessons = await work.db.scalars(
+        select(GroupSession).where(
+            GroupSession.district_id == work.district_id, or_(GroupSession.group_id == group_id, is_named)
+        )
+    )
+    stored = list(lessons)
+    sessions = await work.db.scalars(
+        select(Session)
+        .where(
+            Session.district_id == work.district_id,
+            Session.support_id == any_(cast([support.id for _, support in members], IdList)),
+        )
+        .execution_options(populate_existing=True)
+    )
+    return _Batch(
+        group,
+        await today_of(work),
+        members,
+        await people_by_name(work, names, students=True) if names else {},
+        stored,
+        {(row.support_id, row.held_on, row.number): row for row in sessions},
+    )
+
+
+async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> RecordedGroupSession:
+    planned = batch.group.minutes_per_session if new.planned_minutes is None else new.planned_minutes
+    lesson = lesson_of(planned, new.delivered_minutes, new.lost_because)
+    said, violations = _said_of_members(new, batch, at)
+    served, written = _served_on(batch, new.held_on), dict[UUID, dict[str, Any]]()
+    for support in served:
+        presence, place = said.pop(support.student_id, (Presence(), at))
+        delivered = delivered_to(lesson, presence)
+        values: dict[str, Any] = {
+            "held_on": new.held_on,
+            "number": new.number,
+            "planned_minutes": planned,
+            "delivered_minutes": delivered.delivered_minutes,
+            "attended": delivered.attended,
+            "lost_because": delivered.lost_because,
+        }
+        of_support = {
+            "begins_on": support.starts_on,
+            "ends_on": support.ends_on,
+            "suspensions": suspensions_of(support.suspended_on, support.resumed_on),
+            "today": batch.today,
+        }
+        violations += violations_of_session(values | of_support, place)
+        written[support.id] = values
+    detail = "On this day this student was no member, or the support had not begun, was suspended, or had ended."
+    violations += [Violation(f"{place}/student", "group.not_member", detail) for _, place in said.values()]
+    if not served and not violations:
+        detail = "On this day the group served nobody within this caller's reach."
+        violations.append(Violation(f"{at}/held_on", "group.nobody", detail))
+    row, outcome = _match(work, new, batch, at) if not violations else (None, "")
+    if violations:
+        raise Invalid(list(dict.fromkeys(violations)))
+    if row is None:
+        row, outcome = _new_lesson(work, new, batch, planned), "recorded"
+        await work.db.flush()
+    is_changed = await _write_sessions(work, batch, row, served, written)
+    lesson_values = {"held_on": new.held_on, "number": new.number, "planned_minutes": planned}
+    lesson_values |= {"lost_because": new.lost_because}
+    if outcome == "recorded":
+        return RecordedGroupSession(outcome, row)
+    if any(getattr(row, name) != value for name, value in lesson_values.items()) or is_changed:
+        for name, value in lesson_values.items():
+            setattr(row, name, value)
+        row.version += 1
+        outcome = "amended"
+    return RecordedGroupSession(outcome, row)
+
+
+def _said_of_members(
+    new: NewGroupSession, batch: _Batch, at: str
+) -> tuple[dict[UUID, tuple[Presence, str]], list[Violation]]:
+    """Returns what is said of single members, keyed by student, each with its place, and the violations in it."""
+    said: dict[UUID, tuple[Presence, str]] = {}
+    violations = []
+    for position, one in enumerate(new.attendance):
+        place = f"{at}/attendance/{position}"
+        student = batch.students.get(one.student)
+        if student is None:
+            detail = "There is no such student within this caller's reach."
+            violations.append(Violation(f"{place}/student", "student.unknown", detail))
+        elif student.id in said:
+            violations.append(Violation(f"{place}/student", "group.same_student", "This student is named twice."))
+        else:
+            said[student.id] = (_presence(one), place)
+    return said, violations
+
+
+def _presence(one: Attendance) -> Presence:
+    return Presence(one.attended, one.minutes, one.because)
+
+
+def _served_on(batch: _Batch, day: date) -> list[Support]:
+    """Returns the supports that the group served on a day: those of its members that had begun and went on."""
+    return [
+        support
+        for member, support in batch.members
+        if member.from_on <= day
+        and (member.until_on is None or day < member.until_on)
+        and support.state != "planned"
+        and support.starts_on <= day
+        and (support.ends_on is None or day <= support.ends_on)
+        and not any(one.includes(day) for one in suspensions_of(support.suspended_on, support.resumed_on))
+    ]
+
+
+def _match(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> tuple[GroupSession | None, str]:
+    of_group = [row for row in batch.lessons if row.group_id == batch.group.id]
+    by_key = next((row for row in of_group if (row.held_on, row.number) == (new.held_on, new.number)), None)
+    sender = work.principal.client_id
+    by_external_id = None
+    if new.external_id is not None:
+        given = (sender, new.external_id)
+        by_external_id = next((row for row in batch.lessons if (row.sender, row.external_id) == given), None)
+    other = by_key is not None and by_key.external_id not in (None, new.external_id) and by_key.sender == sender
+    if (by_external_id is not None and (by_external_id.group_id != batch.group.id or by_key is not by_external_id)) or (
+        other and new.external_id is not None
+    ):
+        detail = "This external id belongs to another session, or this session has another external id."
+        raise Invalid([Violation(f"{at}/external_id", "session.two_identities", detail)])
+    if by_key is not None and new.external_id is not None and by_key.external_id is None:
+        by_key.external_id, by_key.sender = new.external_id, sender
+    return by_key, "unchanged"
+
+
+def _new_lesson(work: Work, new: NewGroupSession, batch: _Batch, planned_minutes: int) -> GroupSession:
+    row = GroupSession(
+        district_id=work.district_id,
+        id=new_id(),
+        group_id=batch.group.id,
+        held_on=new.held_on,
+        number=new.number,
+        planned_minutes=planned_minutes,
+        lost_because=new.lost_because,
+        recorded_by=work.principal.person_id,
+        sender=work.principal.client_id,
+        external_id=new.external_id,
+        secured_area=batch.group.secured_area,
+        recorded_at=now(),
+        version=1,
+    )
+    work.db.add(row)
+    batch.lessons.append(row)
+    return row
+
+
+async def _write_sessions(
+    work: Work, batch: _Batch, lesson: GroupSession, served: Sequence[Support], written: Mapping[UUID, dict[str, Any]]
+) -> bool:
+    """Writes the sessions of the members, and returns whether any changed. A session that was recorded for one of them
+    alone, on the same day and with the same number, becomes part of the group's session.
+    """
+    changed = set()
+    for support in served:
+        values = written[support.id]
+        key = (support.id, values["held_on"], values["number"])
+        if (existing := batch.sessions.get(key)) is not None:
+            more = {"removed_at": None, "group_session_id": lesson.id}
+            if await save_changes(work, existing, values | more):
+                changed.add(support.id)
+            continue
+        row = Session(
+            **student_columns(support),
+            **values,
+            id=new_id(),
+            support_id=support.id,
+            group_session_id=lesson.id,
+            recorded_by=work.principal.person_id,
+            sender=None,
+            external_id=None,
+            recorded_at=now(),
+            version=1,
+        )
+        work.db.add(row)
+        batch.sessions[key] = row
+        changed.add(support.id)
+    batch.changed |= changed
+    return bool(changed)

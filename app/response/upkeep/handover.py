@@ -1,0 +1,182 @@
+"""Hands supports over to another lead or provider: one, or all of a person at once. Draws no phase line."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated
+from uuid import UUID
+
+from sqlalchemy import any_, cast, or_, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.errors import Conflict, Invalid, Violation
+from app.core.ids import new_id
+from app.core.inputs import About
+from app.core.text import Text
+from app.core.violations import Violations, input_violations
+from app.events.catalogue import SUPPORT_HANDED_OVER
+from app.events.outbox import record
+from app.roster.lookup import IdList, locate_staff, today_of
+from app.roster.models import Person
+from app.roster.student_lock import lock_students
+from app.support.lookup import lock_support
+from app.support.models import Handover, Support
+from app.support.phase import student_columns, support_event
+from app.team.caseload import reassign
+
+REASON = About("The reason.", "Ms. Lopez has moved to another school.")
+DAY = About("The day of the handover, which is not in the future; by default, today.", date(2026, 11, 30))
+
+
+@dataclass(frozen=True, slots=True)
+class NewHandover:
+    """The input of `hand_over_support`. A person who is not given stays."""
+
+    because: Annotated[str, Text(min=1, max=4000), REASON]
+    lead: Annotated[
+        str | None,
+        About("Who leads from now on: an id, or `sis:<source>:<sourcedId>`.", "per_01jq4n6d9zf3vbs0x5k2m7e8tb"),
+    ] = None
+    provider: Annotated[
+        str | None,
+        About("Who provides it from now on: an id, or `sis:<source>:<sourcedId>`.", "per_01jq4n6d9zf3vbs0x5k2m7e8tb"),
+    ] = None
+    on: Annotated[date | None, DAY] = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewHandovers:
+    """The input of `hand_over_supports`. `giver` may have left the roster; `taker` must be on it."""
+
+    giver: Annotated[
+        str,
+        About(
+            "The person who leads or provides the supports: an id, or `sis:<source>:<sourcedId>`.",
+            "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+        ),
+    ]
+    taker: Annotated[
+        str,
+        About(
+            "The person who takes them over: an id, or `sis:<source>:<sourcedId>`.", "per_01jq4n6d9zf3vbs0x5k2m7e8td"
+        ),
+    ]
+    because: Annotated[str, Text(min=1, max=4000), REASON]
+    on: Annotated[date | None, DAY] = None
+
+
+@needs(Can.PLAN_SUPPORT)
+async def hand_over_support(work: Work, support_id: UUID, new: NewHandover) -> Support:
+    """Gives a support another lead or provider, and changes their caseloads accordingly."""
+    Violations(input_violations(new)).refuse()
+    if new.lead is None and new.provider is None:
+        raise Invalid([Violation("/lead", "handover.nobody", "Name the new lead, the new provider, or both.")])
+    support = await lock_support(work, support_id)
+    if support.state == "ended":
+        raise Conflict("This support has ended.", code="support.ended")
+    lead = None if new.lead is None else await _locate_taker(work, new.lead, "/lead")
+    provider = None if new.provider is None else await _locate_taker(work, new.provider, "/provider")
+    day = await _day_of(work, new.on)
+    await _hand_over(
+        work,
+        [support],
+        {support.id: (lead.id if lead else support.lead_id, provider.id if provider else support.provider_id)},
+        new.because,
+        day,
+    )
+    return support
+
+
+@needs(Can.PLAN_SUPPORT)
+async def hand_over_supports(work: Work, new: NewHandovers) -> int:
+    """Hands over every support that a person leads or provides, and that has not ended, to another person.
+
+    Returns the number of supports. Only supports within the caller's reach are handed over.
+    """
+    Violations(input_violations(new)).refuse()
+    giver = await locate_staff(work, new.giver, "/giver")
+    taker = await _locate_taker(work, new.taker, "/taker")
+    if giver.id == taker.id:
+        raise Invalid([Violation("/taker", "handover.same_person", "Name another person.")])
+    day = await _day_of(work, new.on)
+    of_giver = (
+        Support.district_id == work.district_id,
+        Support.state != "ended",
+        or_(Support.lead_id == giver.id, Support.provider_id == giver.id),
+    )
+    await lock_students(work, set(await work.db.scalars(select(Support.student_id).where(*of_giver))))
+    rows = await work.db.scalars(
+        select(Support)
+        .where(*of_giver, Support.student_id == any_(cast(sorted(work.locked_students), IdList)))
+        .order_by(Support.id)
+        .execution_options(populate_existing=True)
+    )
+    supports = list(rows)
+    people = {
+        support.id: tuple(
+            taker.id if person == giver.id else person for person in (support.lead_id, support.provider_id)
+        )
+        for support in supports
+    }
+    await _hand_over(work, supports, people, new.because, day)
+    return len(supports)
+
+
+async def _hand_over(
+    work: Work,
+    supports: list[Support],
+    people: dict[UUID, tuple[UUID | None, ...]],
+    because: str,
+    day: date,
+) -> None:
+    """Sets the lead and the provider of these supports. Executes four statements for any number of supports."""
+    created_at, rows = now(), []
+    for support in supports:
+        lead_id, provider_id = people[support.id]
+        row = Handover(
+            **student_columns(support),
+            id=new_id(),
+            support_id=support.id,
+            handed_over_on=day,
+            lead_before=support.lead_id,
+            lead_id=lead_id,
+            provider_before=support.provider_id,
+            provider_id=provider_id,
+            because=because,
+            made_by=work.principal.person_id,
+            made_by_client=work.principal.client_id,
+            created_at=created_at,
+        )
+        rows.append(row)
+        if lead_id != support.lead_id:
+            support.unled_since = None
+        support.lead_id, support.provider_id = lead_id, provider_id
+        support.version += 1
+    work.db.add_all(rows)
+    await work.db.flush()
+    await reassign(
+        work,
+        [
+            (support.id, support.student_id, support.school_ids, via, person_id)
+            for support in supports
+            for via, person_id in (("lead", support.lead_id), ("provider", support.provider_id))
+        ],
+    )
+    work.disclose("support", (support.student_id for support in supports))
+    for support in supports:
+        record(work, support_event(SUPPORT_HANDED_OVER, support))
+
+
+async def _day_of(work: Work, on: date | None) -> date:
+    today = await today_of(work)
+    if on is not None and on > today:
+        raise Invalid([Violation("/on", "handover.in_the_future", "A handover is recorded on its day or later.")])
+    return on or today
+
+
+async def _locate_taker(work: Work, name: str, pointer: str) -> Person:
+    person = await locate_staff(work, name, pointer)
+    if person.removed_at is not None or not person.enabled:
+        raise Invalid([Violation(pointer, "person.departed", "This person is not on the roster any more.")])
+    return person

@@ -1,0 +1,1 @@
+"""Contains what distinguishes two phases of a support: its intensity, and the growth that its goal requires."""

@@ -1,0 +1,63 @@
+"""Tests what a phase differs in from the one before it, and what counts as intensified or faded."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between, is_faded, is_intensified
+
+BEFORE = Intensity(level=2, minutes_per_session=30, sessions_per_week=3, group_size=4, intervention="Reading")
+
+
+@pytest.mark.parametrize(
+    ("after", "codes"),
+    [
+        ({"level": 3}, {"higher_level"}),
+        ({"sessions_per_week": 5}, {"more_sessions"}),
+        ({"minutes_per_session": 40}, {"longer_sessions"}),
+        ({"group_size": 2}, {"smaller_group"}),
+        ({"intervention": "Phonics"}, {"stronger_programme"}),
+        ({"sessions_per_week": 4, "minutes_per_session": 25}, {"more_sessions", "shorter_sessions"}),
+    ],
+)
+def test_each_way_to_intensify_has_a_name(after: dict[str, object], codes: set[str]) -> None:
+    """A higher level is not the only way: dose, group and programme count too, and the history says which."""
+    changed = replace(BEFORE, **after)  # type: ignore[arg-type]  # fields by name
+    assert set(changes_between(BEFORE, changed, PhaseVerb.INTENSIFY)) == codes
+    assert is_intensified(BEFORE, changed)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        {},
+        {"level": 1},
+        {"sessions_per_week": 2},
+        {"group_size": 5},
+        {"sessions_per_week": 4, "minutes_per_session": 20},
+    ],
+)
+def test_less_or_the_same_is_no_intensification(after: dict[str, object]) -> None:
+    """More but much shorter sessions are fewer minutes a week, and so no intensification."""
+    assert not is_intensified(BEFORE, replace(BEFORE, **after))  # type: ignore[arg-type]  # fields by name
+
+
+@pytest.mark.parametrize(
+    "after", [{"level": 1}, {"sessions_per_week": 2}, {"minutes_per_session": 20}, {"group_size": 6}]
+)
+def test_each_way_to_fade_counts(after: dict[str, object]) -> None:
+    """A support fades by a lower level, a smaller dose or a larger group."""
+    assert is_faded(BEFORE, replace(BEFORE, **after))  # type: ignore[arg-type]  # fields by name
+    assert not is_faded(BEFORE, BEFORE)
+    assert not is_faded(BEFORE, replace(BEFORE, intervention="Phonics"))
+
+
+def test_a_group_of_unknown_size_becomes_what_the_team_says() -> None:
+    """Where the size was not planned, an intensified support with a size has a smaller group, a changed one has not."""
+    unknown, known = replace(BEFORE, group_size=None), replace(BEFORE, group_size=3)
+    assert changes_between(unknown, known, PhaseVerb.INTENSIFY) == [PhaseChange.SMALLER_GROUP]
+    assert changes_between(unknown, known, PhaseVerb.FADE) == [PhaseChange.LARGER_GROUP]
+    assert changes_between(unknown, known, PhaseVerb.CHANGE) == []
+    assert changes_between(BEFORE, replace(BEFORE, intervention="Phonics"), PhaseVerb.CHANGE) == [
+        PhaseChange.OTHER_INTERVENTION
+    ]
