@@ -8,7 +8,7 @@ import asyncio
 import smtplib
 import ssl
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
@@ -71,10 +71,10 @@ async def send_mail(server: MailServer, recipients: Sequence[str], subject: str,
 def _send(server: MailServer, message: EmailMessage) -> None:
     tls = ssl.create_default_context()
     if server.scheme == "smtps":
-        connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT, context=tls)
+        opened: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT, context=tls)
     else:
-        connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT)
-    try:
+        opened = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT)
+    with closing(opened) as connection:
         connection.ehlo()
         if server.scheme == "smtp" and (server.user or connection.has_extn("starttls")):
             connection.starttls(context=tls)
@@ -83,11 +83,9 @@ def _send(server: MailServer, message: EmailMessage) -> None:
         refused = connection.send_message(message)
         if refused:
             raise smtplib.SMTPRecipientsRefused(refused)
-    finally:
-        # A fault at the end would hide the first one, or repeat a message that was accepted.
+        # The message was accepted, and a fault at the end would repeat it.
         with suppress(OSError, smtplib.SMTPException):
             connection.quit()
-        connection.close()
 
 
 async def post_to_chat(url: str, allowed: Allowed, text: str) -> None:

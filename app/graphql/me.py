@@ -11,7 +11,6 @@ from app.core import ids
 from app.graphql.door import Info
 from app.graphql.types import NEEDS
 from app.requests.caller import describe_caller
-from app.roster.lookup import read_today
 
 
 @strawberry.enum(description="Whose records a caller can see.")
@@ -62,7 +61,7 @@ async def read_caller(info: Info) -> Me:
         district_id=strawberry.ID(ids.format_id("district", caller.district.district_id)),
         district_name=caller.district.name,
         time_zone=caller.district.time_zone,
-        today=await read_today(info.context.work),
+        today=caller.today,
         person_id=None if person_id is None else strawberry.ID(ids.format_id("person", person_id)),
         reach=Reach(caller.reach.value),
         school_ids=[strawberry.ID(ids.format_id("org", school)) for school in caller.school_ids],

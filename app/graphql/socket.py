@@ -46,8 +46,20 @@ log = structlog.get_logger()
 class View:
     """The part of Strawberry's view that its handler calls, which decides whether a connection is accepted."""
 
-    def __init__(self, installation: Installation, websocket: WebSocket, trace_id: str, sockets: OpenSockets) -> None:
-        self._installation, self._websocket, self._trace_id = installation, websocket, trace_id
+    def __init__(
+        self,
+        installation: Installation,
+        websocket: WebSocket,
+        trace_id: str,
+        sockets: OpenSockets,
+        messages: TextSocket,
+    ) -> None:
+        self._installation, self._websocket, self._trace_id, self._messages = (
+            installation,
+            websocket,
+            trace_id,
+            messages,
+        )
         self._sockets, self._counted = sockets, ExitStack()
         self.credentials = Credentials(None, None, trace_id)
 
@@ -72,10 +84,13 @@ class View:
                 raise ConnectionRejectionError
             self._counted.enter_context(self._sockets.count(principal.district_id, principal.client_id))
         except Busy:
-            await TextSocket(self._websocket).close(TOO_MANY, "Too many connections")
+            await self._messages.close(TOO_MANY, "Too many connections")
             raise WebSocketDisconnected from None
         except AimlineError:
             raise ConnectionRejectionError from None
+        admission = self._installation.admission
+        requester = admission.identify(self.credentials.token, address)
+        self._messages.in_turn = partial(admission.run_in_turn, requester)
         return UNSET
 
     def end(self) -> None:
@@ -94,8 +109,8 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
         websocket: WebSocket,
         trace_id: str,
     ) -> None:
-        view: Any = View(installation, websocket, trace_id, sockets)
         socket: Any = TextSocket(websocket)
+        view: Any = View(installation, websocket, trace_id, sockets, socket)
         schema: Any = None  # the library's way to run a subscription is not used
         init = timedelta(seconds=INIT_SECONDS)
         super().__init__(view, socket, {}, None, schema, init, MAX_SUBSCRIPTIONS)

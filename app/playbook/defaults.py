@@ -105,7 +105,7 @@ class PublishedBenchmark:
     p50: float | None = None
     p25: float | None = None
     p10: float | None = None
-    benchmark: float | None = None
+    benchmark_goal: float | None = None
     risk_cut: float | None = None
     typical_growth: float | None = None
     realistic_growth: float | None = None
@@ -124,5 +124,5 @@ def published_benchmarks() -> Iterator[PublishedBenchmark]:
     for grade, goals in _BENCHMARKS.items():
         for season, goal, cut in zip(SEASONS, goals, _RISK_CUTS[grade], strict=True):
             yield PublishedBenchmark(
-                "orf", grade, season, DIBELS, CHECKED_ON, benchmark=float(goal), risk_cut=float(cut)
+                "orf", grade, season, DIBELS, CHECKED_ON, benchmark_goal=float(goal), risk_cut=float(cut)
             )

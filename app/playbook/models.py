@@ -107,7 +107,7 @@ class Benchmark(HasChangeTime, TenantRow, Base):
     p50: Mapped[float | None]
     p75: Mapped[float | None]
     p90: Mapped[float | None]
-    benchmark: Mapped[float | None]
+    benchmark_goal: Mapped[float | None] = mapped_column("benchmark")
     risk_cut: Mapped[float | None]
     typical_growth: Mapped[float | None]
     realistic_growth: Mapped[float | None]

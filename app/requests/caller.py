@@ -1,14 +1,16 @@
 """Describes the caller of a request: its client, the person it acts for, the students it may see, its permissions."""
 
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import select
 
-from app.access.models import District
+from app.access.models import District, TestClock
 from app.access.permission import DEMOGRAPHICS_LOCK
 from app.access.principal import Reach
 from app.access.work import Work
+from app.core.clock import today_in
 
 NO_SCHOOL = UUID(int=0)
 """The placeholder school of a caller who may see no school."""
@@ -25,6 +27,7 @@ class Caller:
     client_id: UUID | None
     client_name: str
     district: District
+    today: date
     person_id: UUID | None
     reach: Reach
     school_ids: tuple[UUID, ...]
@@ -41,14 +44,18 @@ async def describe_caller(work: Work) -> Caller:
     """
     principal = work.principal
 
-    async def read() -> District:
-        return (await work.db.scalars(select(District).where(District.district_id == work.district_id))).one()
+    async def read() -> tuple[District, date]:
+        query = select(District, TestClock.today).outerjoin(TestClock, TestClock.district_id == work.district_id)
+        row = (await work.db.execute(query.where(District.district_id == work.district_id))).one()
+        return row[0], row[1] or today_in(row[0].time_zone)
 
     is_caseload = principal.reach is Reach.CASELOAD
+    district, today = await work.run_step(read)
     return Caller(
         client_id=principal.client_id,
         client_name=principal.name,
-        district=await work.run_step(read),
+        district=district,
+        today=today,
         person_id=principal.person_id,
         reach=principal.reach,
         school_ids=tuple(sorted(school for school in principal.schools if school != NO_SCHOOL)),

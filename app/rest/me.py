@@ -15,7 +15,6 @@ from app.requests.caller import describe_caller
 from app.rest.door import OpenWork, Services, requires
 from app.rest.pages import Shape
 from app.rest.route import Route
-from app.roster.lookup import read_today
 
 router = APIRouter(prefix="/v1", tags=["me"], route_class=Route)
 
@@ -62,7 +61,7 @@ async def get_me(work: OpenWork, request: Request) -> Me:
         ),
         district=Named(id=ids.format_id("district", caller.district.district_id), name=caller.district.name),
         time_zone=caller.district.time_zone,
-        today=await read_today(work),
+        today=caller.today,
         person=None if caller.person_id is None else ids.format_id("person", caller.person_id),
         reach=caller.reach.value,
         schools=[ids.format_id("org", school) for school in caller.school_ids],

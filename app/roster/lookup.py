@@ -6,7 +6,6 @@ Opens no database session.
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date
-from functools import partial
 from typing import Any, TypeVar
 from typing import cast as cast_type
 from uuid import UUID
@@ -124,11 +123,6 @@ async def today_of(work: Work) -> date:
     """Returns the district's day: today in its time zone, or the day to which a sandbox's test clock was moved."""
     zone, moved_to = await _clock_of(work)
     return moved_to or today_in(zone)
-
-
-async def read_today(work: Work) -> date:
-    """Returns the district's day to a caller of any permission."""
-    return await work.run_step(partial(today_of, work))
 
 
 async def moved_day_of(work: Work) -> date | None:

@@ -19,7 +19,11 @@ from app.rest.problem_types import PROBLEM_TYPES, address_of
 from app.serving.joined import JoinedWrites
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""The largest number of bytes of a request's head, and of a body's trailers and chunk markers."""
+"""The largest number of bytes of a request's head, and of a body's trailers."""
+MAX_BODY_MARKS: Final = 16 * 1024
+"""The largest number of bytes of a body's chunk markers and trailers, beyond a quarter of the body itself."""
+SLICE: Final = 16 * 1024
+"""The largest number of bytes that the parser reads before the limits are checked again."""
 PROGRESS_PERIOD: Final = 12.0
 """The seconds within which the headers must be complete, and within which each part of a body must arrive."""
 MIN_PROGRESS: Final = 16 * 1024
@@ -28,7 +32,7 @@ UNREAD_LIMIT: Final = 60.0
 """The seconds after which a caller that does not read its response is disconnected."""
 CHECK_INTERVAL: Final = 1.0
 """The seconds between two checks of a connection."""
-MAX_PIPELINED: Final = 64
+MAX_PIPELINED: Final = 8
 """The largest number of pipelined requests that wait on one connection."""
 MAX_DISCARDED_BYTES: Final = 4 << 20
 """The largest number of bytes of a body that are read and dropped after its request was answered."""
@@ -100,8 +104,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Hands the connection over to the WebSocket protocol. From then on, only the limit on unread bytes applies
         here.
 
-        Half of the connections are kept for requests: beyond the other half, a WebSocket is refused.
+        Half of the connections are kept for requests: beyond the other half, a WebSocket is refused. So is an upgrade
+        before earlier requests of the connection are answered, because their responses would come amid its frames.
         """
+        if not self._is_answered or self.pipeline:
+            self._refuse(400, "http.malformed", "Await the responses to earlier requests before an upgrade.")
+            return
         sockets = sum(isinstance(other, WebSocketsSansIOProtocol) for other in self.connections)
         if self._most_connections is not None and sockets >= self._most_connections // 2:
             detail = "This server has reached its number of WebSocket connections. Try again in a moment."
@@ -111,8 +119,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_refused:
-            return
+        for begin in range(0, len(data), SLICE):
+            if self._is_refused or self._is_upgraded or self.transport.is_closing():
+                return
+            self._receive(data[begin : begin + SLICE] if len(data) > SLICE else data)
+
+    def _receive(self, data: bytes) -> None:
         if self._in_body:
             self._body_raw += len(data)
         else:
@@ -124,7 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if not self._in_body and self._head_raw > MAX_HEAD_BYTES and self._head_began is not None:
             self._refuse_head()
-        elif self._in_body and self._body_raw - self._body_parsed > MAX_HEAD_BYTES + self._body_parsed // 4:
+        elif self._in_body and self._body_raw - self._body_parsed > MAX_BODY_MARKS + self._body_parsed // 4:
             self._refuse_head()  # endless trailers, or chunks of a few bytes each
 
     def on_message_begin(self) -> None:
@@ -154,7 +166,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.pipeline[0][0].keep_alive = False
             return
         super().on_headers_complete()
-        self.cycle.transport = self._joined  # type: ignore[assignment]  # has what a response uses of a transport
+        if self.cycle is not None:  # an upgrade has no cycle
+            self.cycle.transport = self._joined  # type: ignore[assignment]  # has what a response uses of a transport
         self._in_body, self._head_began = True, None
         self._head_raw = self._body_raw = self._body_parsed = self._unwanted = self._window = 0
         self._window_began = self.loop.time()

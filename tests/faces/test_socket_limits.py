@@ -79,3 +79,30 @@ async def test_a_refused_subscription_counts(app: FastAPI, north: Town) -> None:
             await one.subscribe("subscription { nothing }", f"s{number}")
             assert (await one.receive())["type"] == "error"
         assert before - await remaining(client) == 6
+
+
+async def test_who_is_not_known_may_send_little(app: FastAPI, north: Town) -> None:
+    """Parsing costs the process time before any quota counts, so the messages before `connection_init` are few and
+    short.
+    """
+    async with listening(app) as address:
+        async with connected(address, None) as one:
+            await one.send(type="pong", payload=[1] * text_socket.MAX_EARLY_MESSAGE)
+            assert await one.closed() == text_socket.TOO_BIG
+        async with connected(address, None) as one:
+            for _ in range(text_socket.MAX_EARLY_MESSAGES + 1):
+                await one.send(type="ping")
+            assert await one.closed() == text_socket.UNKNOWN
+
+
+async def test_a_long_message_waits_for_its_turn(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one client's long messages cost is its own share, like that of requests."""
+    services = app.state.services
+    turns, enqueue = [], services.admission.gate.enqueue
+    monkeypatch.setattr(services.admission.gate, "enqueue", lambda *key: turns.append(key) or enqueue(*key))
+    async with listening(app) as address, connected(address, caller(app, north).token) as one:
+        before = len(turns)
+        await one.send(type="pong", payload=[1] * 4_000)
+        await one.send(type="ping")
+        assert (await one.receive())["type"] == "pong"
+        assert len(turns) == before + 1

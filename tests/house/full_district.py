@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
+from app.access.models import TestClock
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
@@ -68,9 +69,16 @@ class FullDistrict:
         return self.shown[name]
 
 
+@needs(Can.OPERATE)
+async def _add_test_clock(work: Work) -> None:
+    work.db.add(TestClock(district_id=work.district_id))
+
+
 async def fill_district(town: Town) -> FullDistrict:
     """Concerns in every state, supports planned, active and at their end, scores, verdicts, a decision, a webhook."""
     district = FullDistrict(town)
+    async with town.house() as work:
+        await _add_test_clock(work)
     await _names(district)
     for code in ("ela.fluency", "sel"):
         district.note(f"area {code}", "area", town.areas[code])

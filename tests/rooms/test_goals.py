@@ -49,7 +49,7 @@ async def test_published_norms_are_in_every_playbook(app: FastAPI, north: Town) 
     nodes = [edge["node"] for edge in (await query_data(north, READ))["benchmarks"]["edges"]]
     assert len(rest) == len(nodes) == 8
     assert all(each["published"] and each["from_version"] == 1 and each["until_version"] is None for each in rest)
-    cuts = {each["season"]: (each["benchmark"], each["risk_cut"]) for each in rest if each["risk_cut"]}
+    cuts = {each["season"]: (each["benchmark_goal"], each["risk_cut"]) for each in rest if each["risk_cut"]}
     assert cuts == {"fall": (73.0, 55.0), "winter": (105.0, 85.0), "spring": (114.0, 96.0)}
     assert [each["realisticGrowth"] for each in nodes if each["realisticGrowth"]] == [1.0]
 

@@ -11,10 +11,10 @@ from app.access.work import Work, needs
 from app.core.errors import Conflict, Invalid
 from app.maintenance.models import Task
 from app.maintenance.service import create_tasks
+from app.requests.caller import describe_caller
 from app.response.administration.test_clock import move_test_clock
 from app.response.judging.finalize import finalize_district
 from app.response.service import record_scores
-from app.roster.lookup import read_today
 from tests.faces.rest_town import caller
 from tests.rooms.test_verdicts import send
 from tests.rooms.verdict_town import BEGINS, classmates, reader, rows, scores, settlements, supported
@@ -46,22 +46,22 @@ async def sandbox(north: Town) -> Town:
 async def test_the_day_of_the_district_moves(sandbox: Town, south: Town) -> None:
     """A score of a day is possible from that day on. Another district keeps the real day, and later this one."""
     async with sandbox.unit() as work:
-        real = await read_today(work)
+        real = (await describe_caller(work)).today
     await supported(sandbox, "amy")
     await moved(sandbox, PLAYED)
     late = scores(sandbox, "amy", [44.0], since=4)
     async with sandbox.unit() as work:
-        assert await read_today(work) == PLAYED
+        assert (await describe_caller(work)).today == PLAYED
         refused = (await record_scores(work, late))[0]
         assert [violation.code for violation in refused.violations] == ["score.in_the_future"]
     await moved(sandbox, late[0].taken_on)
     async with sandbox.unit() as work:
         assert (await record_scores(work, late))[0].outcome == "recorded"
     async with south.unit() as work:
-        assert await read_today(work) == real
+        assert (await describe_caller(work)).today == real
     await moved(sandbox, None)
     async with sandbox.unit() as work:
-        assert await read_today(work) == real
+        assert (await describe_caller(work)).today == real
 
 
 async def test_a_week_is_finalized_when_the_clock_has_passed_it(sandbox: Town) -> None:

@@ -96,9 +96,26 @@ def test_trailers_and_marks_of_chunks_are_bounded() -> None:
             assert connection.answer()[0] in (0, 431), tail[:10]
             assert connection.is_closed()
     with serving() as port, Connection(port) as connection:
-        connection.send(chunked + b"1\r\nx\r\n" * 10_000 + b"0\r\nA: b\r\n\r\n" + GET)
-        assert connection.answer()[1].endswith(b"\r\n\r\n10000")
+        connection.send(chunked + b"1\r\nx\r\n" * 2_500 + b"0\r\nA: b\r\n\r\n" + GET)
+        assert connection.answer()[1].endswith(b"\r\n\r\n2500")
         assert connection.answer()[0] == 200
+
+
+def test_an_upgrade_awaits_earlier_responses() -> None:
+    """Otherwise the response of the earlier request would come amid the frames of the WebSocket."""
+    upgrade = (
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    with serving() as port, Connection(port) as connection:
+        connection.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n" + upgrade)
+        assert connection.answer()[0] in (0, 400)
+        assert connection.is_closed()
+    with serving() as port, Connection(port) as connection:
+        connection.send(GET)
+        assert connection.answer()[0] == 200
+        connection.send(upgrade)
+        assert connection.answer()[0] == 101
 
 
 def test_chunks_of_one_byte_are_bounded() -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from app.core.errors import Violation
 
 PERCENTILES = ("p10", "p25", "p50", "p75", "p90")
-LEVELS_OF_SCORE = (*PERCENTILES, "benchmark", "risk_cut")
+LEVELS_OF_SCORE = (*PERCENTILES, "benchmark_goal", "risk_cut")
 GROWTHS = ("typical_growth", "realistic_growth")
 FIGURES = (*LEVELS_OF_SCORE, *GROWTHS)
 
@@ -106,7 +106,7 @@ def violations_of_figures(checked: BenchmarkFigures, at: str) -> list[Violation]
     if percentiles != sorted(percentiles):
         detail = "A higher percentile is not a worse score than a lower one."
         violations.append(Violation(f"{at}/p90", "benchmark.percentiles", detail))
-    cut, goal = given.get("risk_cut"), given.get("benchmark")
+    cut, goal = given.get("risk_cut"), given.get("benchmark_goal")
     if cut is not None and goal is not None and (cut > goal if checked.direction == "up" else cut < goal):
         detail = "The cut of risk is not better than the benchmark."
         violations.append(Violation(f"{at}/risk_cut", "benchmark.risk_cut", detail))

@@ -43,7 +43,7 @@ class NewBenchmark:
     season: Annotated[
         str | None, Choices(Season), About("The screening window; null for figures of the whole year.", "fall")
     ] = None
-    benchmark: Annotated[
+    benchmark_goal: Annotated[
         float | None, About("The score from which on a student is on track, in the measure's unit.", 73.0)
     ] = None
     risk_cut: Annotated[
