@@ -36,6 +36,7 @@ class Subscription:
 
     def __init__(self, client_id: UUID | None = None) -> None:
         self.client_id = client_id
+        self.has_waited = False
         self._moved = asyncio.Event()
 
     def wake(self) -> None:
@@ -47,6 +48,7 @@ class Subscription:
 
         Returns whether there are any.
         """
+        self.has_waited = True
         try:
             async with asyncio.timeout(seconds):
                 await self._moved.wait()
@@ -70,6 +72,13 @@ class FeedHub:
 
     def __len__(self) -> int:
         return sum(map(len, self._subscriptions.values()))
+
+    @property
+    def waiting(self) -> int:
+        """Returns the number of streams that have read their beginning, so that they deliver every later event."""
+        return sum(
+            subscription.has_waited for of_district in self._subscriptions.values() for subscription in of_district
+        )
 
     @contextmanager
     def subscribe(self, district_id: UUID, client_id: UUID | None = None) -> Iterator[Subscription]:

@@ -129,6 +129,7 @@ def upgrade() -> None:
            ADD COLUMN benchmark_id uuid"""
     )
     op.execute("ALTER TABLE concern ADD COLUMN repeats_id uuid")
+    create_index("phase_goal_idx ON phase (district_id, goal_on) WHERE ends_on IS NULL")
     create_index("concern_repeats_idx ON concern (district_id, repeats_id, id) WHERE repeats_id IS NOT NULL")
     for table in ("area", "level"):
         op.execute(

@@ -31,7 +31,7 @@ async def test_the_client_of_others_gets_an_event(app: FastAPI, north: Town, too
         async with asyncio.timeout(120):
             assert (await program.stdout.readline()).strip() == b"ready"
             services = app.state.services
-            while not len(services.hub):  # noqa: ASYNC110  # what is awaited has no event
+            while not services.hub.waiting:  # noqa: ASYNC110  # what is awaited has no event
                 await asyncio.sleep(0.01)
             concern = await raise_concern(client, north)
             shown = json.loads(await program.stdout.readline())

@@ -2,12 +2,15 @@
 
 import asyncio
 import re
+from collections.abc import Hashable
 
 import pytest
 from fastapi import FastAPI
 
+from app.core.fairness.gate import Turn
 from app.core.ids import new_id
 from app.graphql import open_sockets, socket, text_socket
+from app.rest.door import Services
 from tests.faces.rest_town import Caller, caller
 from tests.faces.sockets import connected, listening
 from tests.town import Town
@@ -97,9 +100,15 @@ async def test_who_is_not_known_may_send_little(app: FastAPI, north: Town) -> No
 
 async def test_a_long_message_waits_for_its_turn(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one client's long messages cost is its own share, like that of requests."""
-    services = app.state.services
-    turns, enqueue = [], services.admission.gate.enqueue
-    monkeypatch.setattr(services.admission.gate, "enqueue", lambda *key: turns.append(key) or enqueue(*key))
+    services: Services = app.state.services
+    turns: list[tuple[Hashable, ...]] = []
+    enqueue = services.admission.gate.enqueue
+
+    def watch(*key: Hashable) -> Turn:
+        turns.append(key)
+        return enqueue(*key)
+
+    monkeypatch.setattr(services.admission.gate, "enqueue", watch)
     async with listening(app) as address, connected(address, caller(app, north).token) as one:
         before = len(turns)
         await one.send(type="pong", payload=[1] * 4_000)

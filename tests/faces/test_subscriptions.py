@@ -63,7 +63,7 @@ async def test_an_event_arrives_and_none_is_missed(app: FastAPI, north: Town, ad
     client = caller(app, north)
     async with connected(address, client.token) as one:
         await one.subscribe(EVENTS)
-        await until(lambda: len(hub) == 1)
+        await until(lambda: hub.waiting == 1)
         concern = await raise_concern(client, north)
         event = (await one.next())["events"]
         assert event["node"] == {"type": "concern.raised", "subject": concern}
@@ -85,7 +85,7 @@ async def test_only_what_the_caller_reaches_arrives(app: FastAPI, north: Town, s
         await theirs.subscribe(CONCERNS)
         await foreign.subscribe(CONCERNS)
         services: Services = app.state.services
-        await until(lambda: len(services.hub) == 2)
+        await until(lambda: services.hub.waiting == 2)
         await raise_concern(client, north, "cy")
         seen = await raise_concern(client, north, "amy")
         own = await raise_concern(caller(app, south), south)
@@ -99,7 +99,7 @@ async def test_a_sync_arrives_with_its_run(app: FastAPI, north: Town, address: s
     document = "subscription { syncChanged { event { type } syncRun { id state sentence } } }"
     async with connected(address, client.token) as one:
         await one.subscribe(document)
-        await until(lambda: len(hub) == 1)
+        await until(lambda: hub.waiting == 1)
         run_id = await held_run(north)
         event = (await one.next())["syncChanged"]
     shown = ids.format_id("run", run_id)
@@ -132,7 +132,7 @@ async def test_a_verdict_arrives_with_its_support(app: FastAPI, north: Town, add
         event { type } verdict { state } support { student { givenName } verdict { state } } } }"""
     async with connected(address, client.token) as one:
         await one.subscribe(document)
-        await until(lambda: len(hub) == 1)
+        await until(lambda: hub.waiting == 1)
         recorded = "mutation ($input: RecordScoresInput!) { recordScores(input: $input) { problems { code } } }"
         answer = await client.post("/graphql", {"query": recorded, "variables": {"input": {"scores": scores}}})
         assert answer.json()["data"]["recordScores"]["problems"] == []
@@ -151,7 +151,7 @@ async def test_every_event_about_a_verdict_arrives(app: FastAPI, north: Town, ad
     about_verdicts = [type_.name for type_ in types if type_.name.startswith("response.")]
     async with connected(address, caller(app, north).token) as one:
         await one.subscribe("subscription { verdictChanged { event { type } support { id } } }")
-        await until(lambda: len(hub) == 1)
+        await until(lambda: hub.waiting == 1)
         async with north.house() as work:
             for type_ in types:
                 named = {"support": support.id, "student": support.student_id, "verdict": new_id(), "alert": new_id()}
@@ -180,7 +180,7 @@ async def test_a_subscription_ends_with_its_token(
     late = clock.now() + timedelta(hours=2)
     async with connected(address, caller(app, north).token) as one:
         await one.subscribe(EVENTS)
-        await until(lambda: len(hub) == 1)
+        await until(lambda: hub.waiting == 1)
         with monkeypatch.context() as context:
             context.setattr("app.access.authenticate.now", lambda: late)
             ended = await one.receive()
@@ -195,7 +195,7 @@ async def test_a_revoked_token_gets_no_event(app: FastAPI, north: Town, address:
         north.client_id = (await register_client(work, NewClient("stream", ("event:read",)))).client_id
     async with connected(address, caller(app, north).token) as one:
         await one.subscribe(EVENTS)
-        await until(lambda: len(hub) == 1)
+        await until(lambda: hub.waiting == 1)
         async with north.house() as work:
             await revoke_tokens(work, north.client_id)
         await services.tokens.revocations.load(services.engine)
@@ -211,7 +211,7 @@ async def test_many_subscriptions_share_one_look(app: FastAPI, north: Town, addr
     async with connected(address, client.token) as one:
         for number in range(socket.MAX_SUBSCRIPTIONS):
             await one.subscribe(CONCERNS, f"s{number}")
-        await until(lambda: len(hub) == socket.MAX_SUBSCRIPTIONS)
+        await until(lambda: hub.waiting == socket.MAX_SUBSCRIPTIONS)
         await one.subscribe(CONCERNS, "more")
         assert (await one.receive())["type"] == "error"
         await raise_concern(client, north)
@@ -232,12 +232,12 @@ async def test_the_subscriptions_of_a_client_are_bounded(
     other = caller(app, north)
     async with connected(address, client.token) as one, connected(address, other.token) as another:
         await one.subscribe(EVENTS)
-        await until(lambda: len(hub) == 1)
+        await until(lambda: hub.waiting == 1)
         await one.subscribe(EVENTS, "two")
         refused = await one.receive()
         assert (refused["id"], refused["payload"][0]["extensions"]["code"]) == ("two", "streams.too_many")
         await another.subscribe(EVENTS)
-        await until(lambda: len(hub) == 2)
+        await until(lambda: hub.waiting == 2)
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,7 @@ LEFT_OUT = {
         "a support with a measure has a goal",
     ),
     ("record_group_sessions", "attendance"): "every member was there",
+    **dict.fromkeys((("leave_group", "on"), ("end_group", "on")), "today, by the district's own day"),
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",
     ("start_support", "on"): "as planned",
