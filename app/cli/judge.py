@@ -13,10 +13,10 @@ import typer
 
 from app.response.aimline import UnjudgeableSeries
 from app.response.rules.choose import RULES
-from app.response.rules.line import OfflineSeries, read_line
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.rates import GRID
-from app.response.rules.offline import Options, batch_of, judge_cohort
+from app.response.rules.offline.judge import Options, batch_of, judge_cohort
+from app.response.rules.offline.line import OfflineSeries, read_line
 
 BAD_LINES = 3
 BOM = b"\xef\xbb\xbf"

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from app.cli import command_line
 from app.cli.judge import judge_stream
 from app.response.rules.choose import FITTING, RULES
-from app.response.rules.offline import Options
+from app.response.rules.offline.judge import Options
 from bench.response.classic import RULES as BEYOND
 from bench.response.monitor import run_monitor
 from bench.response.world import World, Year, simulate

@@ -17,14 +17,14 @@ from app.response.rules.baseline import MIN_POINTS, note_trend
 from app.response.rules.choose import RULES
 from app.response.rules.delivery import allow_for_delivery
 from app.response.rules.field.trend import slope
-from app.response.rules.line import GOAL_WEEK, OfflineSeries
-from app.response.rules.margin import at_rate
 from app.response.rules.monitor.bulk import Batch
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import MIN_COHORT
 from app.response.rules.monitor.model import Array
 from app.response.rules.monitor.panel import Panel, judge_weeks
 from app.response.rules.monitor.rule import DEFAULT_FAR, MAX_WEEKS, Facts, conclude, probes
+from app.response.rules.offline.line import GOAL_WEEK, OfflineSeries
+from app.response.rules.offline.margin import at_rate
 from app.response.rules.rule import DecisionRule
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, State, maybe_rounded
