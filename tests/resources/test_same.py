@@ -29,6 +29,9 @@ from app.graphql.json_text import parse
 from app.graphql.limits import Limits
 from app.graphql.request import Operation
 from app.graphql.schema import execute, preparation
+from app.group.inputs import NewGroupSession
+from app.group.service import form_group
+from app.group.sessions import record_group_sessions
 from app.resources.declare import declaration
 from app.resources.run import read, resolve_filters
 from app.resources.select import GRAPHQL_STYLE, ListRoot, RowRoot
@@ -36,10 +39,15 @@ from app.response.service import record_sessions
 from app.roster.models import Org, Person
 from app.support.session import NewSession
 from app.team.caseload import bound_to_person
+from app.team.rules import TeamPurpose
+from app.team.scopes import NewTeamScope, add_team_scope
+from app.team.service import NewTeam, NewTeamMember, add_team_member, form_team
 from tests.faces.graphql_face import here
 from tests.faces.test_graphql_read import in_the_loop
 from tests.resources.reads import SDL, Draw, Read, shown
+from tests.rooms.test_groups import group_of
 from tests.rooms.test_loop import BEGINS
+from tests.rooms.test_support_reviewed import mentored
 from tests.rooms.verdict_town import classmates
 from tests.town import ALL_SCOPES, Town, lay
 
@@ -86,6 +94,8 @@ async def filled(north: Town) -> Filled:
                 NewSession(held_on=BEGINS.fromordinal(BEGINS.toordinal() + 7), attended=True, delivered_minutes=30),
             ],
         )
+    await mentored(north)
+    groups = await _work_together(north)
     everything = north.client()
     teacher = await bound_to_person(north.engine, north.settings.keyring, everything, "sis:sis:teacher-1")
     callers = {
@@ -108,13 +118,30 @@ async def filled(north: Town) -> Filled:
         "level": [1, 2, 99],
         "since": [BEGINS, date(2020, 1, 1)],
         "until": [date(2099, 1, 1), BEGINS],
+        "on": [date(2099, 1, 1), BEGINS],
+        "review_by": [date(2099, 1, 1), BEGINS],
+        "playbook_number": [0, 1, 2, 99],
         "grade": ["03", "04"],
         "family_name": [f"Family{north.canary}", "Nobody"],
     }
     for kind in ("concern", "support", "score", "verdict", "decision"):
         values[f"{kind}_id"] = [*(one[kind] for one in made.values()), ids.format_id(kind, new_id())]
+    for kind, one in groups.items():
+        values[f"{kind}_id"] = [one, ids.format_id(kind, new_id())]
     values["session_id"] = [ids.format_id("session", new_id())]
     return Filled(north, callers, values)
+
+
+async def _work_together(town: Town) -> dict[str, str]:
+    """Forms a team that serves a student, and a group with one lesson; returns their public ids."""
+    async with town.unit() as work:
+        school = ids.format_id("org", town.schools[0])
+        team = await form_team(work, NewTeam("Grade 3", TeamPurpose.GRADE, school))
+        await add_team_member(work, team.id, NewTeamMember("sis:sis:teacher-1"))
+        await add_team_scope(work, team.id, NewTeamScope(student="sis:sis:amy-1"))
+        group = await form_group(work, group_of(town, "amy"))
+        await record_group_sessions(work, group.id, [NewGroupSession(held_on=BEGINS)])
+        return {"team": ids.format_id("team", team.id), "group": ids.format_id("group", group.id)}
 
 
 @needs(Can.SYNC_ROSTER)
