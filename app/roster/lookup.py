@@ -139,11 +139,8 @@ def forget_clock(work: Work) -> None:
 async def _clock_of(work: Work) -> tuple[str, date | None]:
     cache: dict[str, tuple[str, date | None]] = work.db.info
     if "clock" not in cache:
-        query = (
-            select(District.time_zone, TestClock.today)
-            .outerjoin(TestClock, TestClock.district_id == work.district_id)
-            .where(District.district_id == work.district_id)
-        )
+        moved_to = select(TestClock.today).where(TestClock.district_id == work.district_id).scalar_subquery()
+        query = select(District.time_zone, moved_to.label("today")).where(District.district_id == work.district_id)
         row = (await work.db.execute(query)).one_or_none()
         if row is None:
             raise NotFound("district")
