@@ -20,6 +20,7 @@ from tests.rooms.verdict_town import BEGINS, response_events, rows, scores, supp
 from tests.town import YEAR_BEGINS, Town
 
 FRIDAY = timedelta(days=4)
+FALLS = [48.0, 47.0, 46.0, 45.0, 45.0]
 
 
 def of_weeks(first: date, number: int = 1, **more: Any) -> dict[str, Any]:
@@ -138,20 +139,24 @@ async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
 
 
 async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app: FastAPI, north: Town) -> None:
-    """After a break the weeks in a verdict are those of the new calendar, and no alert is raised."""
+    """After a break the weeks in a verdict are those of the new calendar, and no alert is raised.
+
+    The series stays off track with the required rate of either calendar, so that its alert does not end.
+    """
     support, other = await supported(north, "amy"), await supported(north, "cy")
     for name in ("amy", "cy"):
         # The fifth week has no score: there was no school.
-        await send(north, [*scores(north, name, RISES[:4]), *scores(north, name, [48.0, *STALLS], since=6)])
+        await send(north, [*scores(north, name, RISES[:4]), *scores(north, name, FALLS, since=6)])
     await settle_all(north)
     before, events_before = (await verdicts(north, support))[-1], await response_events(north)
-    assert before.last_week == 10
+    assert (before.last_week, before.state) == (10, "off_track")
     snow = await save_a_break(app, north, **of_weeks(week(5), school=ids.format_id("org", north.schools[0])))
     (scheduled,) = [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
     assert (scheduled.school_id, scheduled.quiet, scheduled.state) == (north.schools[0], True, "pending")
     assert await settle_all(north)
     after = (await verdicts(north, support))[-1]
     assert (after.number, after.last_week, after.last_on) == (before.number + 1, 9, before.last_on)
+    assert after.state == before.state
     assert after.required_rate > before.required_rate
     assert (await verdicts(north, other))[-1].last_week == 10, "another school's week is another's"
     assert await response_events(north) == events_before

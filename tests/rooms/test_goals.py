@@ -18,7 +18,7 @@ PUBLISH = """mutation($input: PublishBenchmarksInput!) {
   }
 }"""
 READ = """{ benchmarks(first: 100, grade: "03", inForce: true) {
-  edges { node { season citation published riskCut benchmark p50 realisticGrowth measure { code } } }
+  edges { node { season citation published riskCut benchmarkGoal p50 realisticGrowth measure { code } } }
 } }"""
 DECIDE = """mutation($input: DecideInput!) { decide(input: $input) {
   decision { newPhase { requiredRate requiredRateBefore realisticRate rateCheck benchmarkId } }

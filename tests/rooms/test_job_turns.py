@@ -89,6 +89,7 @@ async def test_a_failing_reminder_keeps_no_expiry_from_running(north: Town, monk
         (TaskKind.ANSWERS, 0, None, True),
         (TaskKind.EXPIRY, 0, None, True),
         (TaskKind.REMINDERS, 1, "Deadlock 40P01", False),
+        (TaskKind.STARTS, 0, None, True),
         (TaskKind.SYNC_HISTORY, 0, None, True),
     ]
     assert north.district_id not in (await districts_due(north.worker_engine, 1000))[JobKind.TASKS]

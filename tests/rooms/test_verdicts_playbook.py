@@ -39,6 +39,8 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
     """A preview saves nothing and contains only supports within the caller's reach."""
     for name in ("amy", "ben", "cy"):
         await _support_with_stall(north, name)
+    events_before = await response_events(north)
+    assert set(events_before) == {"probe.requested"}, "the monitor raises no alert yet"
     asks = caller(app, north)
     answer = await asks.post("/v1/playbook/preview", FOUR)
     assert answer.status_code == 200, answer.text
@@ -53,12 +55,14 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
     assert mine["judged"] == 1
     assert [one["student"] for one in mine["flagged"]] == [ids.format_id("student", north.students["amy"])]
     assert (await asks.get("/v1/playbook")).json()["number"] == 1
-    assert await response_events(north) == []
+    assert await response_events(north) == events_before
 
 
 async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, north: Town) -> None:
     """Published rules are in force at once, and the worker judges every series by them without alerts."""
     support = await _support_with_stall(north, "amy")
+    events_before = await response_events(north)
+    assert events_before == ["probe.requested"], "the monitor raises no alert yet"
     answer = await caller(app, north).post("/v1/playbook", FOUR)
     assert (answer.status_code, answer.json()["number"]) == (201, 2)
 
@@ -73,7 +77,7 @@ async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, no
     assert await finalize_district(north.worker_engine, north.settings.keyring, north.district_id)
     row = (await verdicts(north, support))[-1]  # type: ignore[arg-type]  # it is a support
     assert (row.rule, row.state) == ("four-point", "off_track")
-    assert await response_events(north) == []
+    assert await response_events(north) == events_before
 
 
 async def test_a_rule_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:

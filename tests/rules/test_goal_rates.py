@@ -97,8 +97,8 @@ def test_figures_that_contradict_each_other_are_refused() -> None:
         return [each.code for each in violations_of_figures(checked, "/benchmarks/0")]
 
     assert codes() == ["benchmark.empty"]
-    assert codes(p10=40.0, p90=134.0, benchmark=73.0, risk_cut=55.0, realistic_growth=1.0) == []
+    assert codes(p10=40.0, p90=134.0, benchmark_goal=73.0, risk_cut=55.0, realistic_growth=1.0) == []
     assert codes(p10=134.0, p90=40.0) == ["benchmark.percentiles"]
     assert codes("down", p10=134.0, p90=40.0) == []
-    assert codes(benchmark=55.0, risk_cut=73.0) == ["benchmark.risk_cut"]
+    assert codes(benchmark_goal=55.0, risk_cut=73.0) == ["benchmark.risk_cut"]
     assert codes(p50=301.0, typical_growth=0.0) == ["benchmark.value", "benchmark.growth"]
