@@ -33,7 +33,7 @@ from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
 from app.response.service import amend_score, plan_support, record_scores
 from app.roster.breaks import NewBreak
-from app.roster.models import ExternalId
+from app.roster.models import AcademicSession, ExternalId
 from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisQuarantine, SisRun
 from app.sis.sources.service import register_source
 from app.sis.sources.settings import SourceSettings as SourceSettings
@@ -172,7 +172,7 @@ async def _tables(db: asyncpg.Connection) -> list[str]:
 
 
 async def _names(district: FullDistrict) -> None:
-    """Ids, and an alias for each that no other district has."""
+    """Ids, and an alias for each that no other district has; and a term, which a source delivers like the rest."""
     town = district.town
     people = {"student": ("student", town.students["amy"]), "person": ("person", town.staff["teacher"])}
     rows = people | {"org": ("org", town.schools[0]), "class": ("class", town.classes[0])}
@@ -196,6 +196,9 @@ async def _names(district: FullDistrict) -> None:
                     row_id=row_id,
                 )
             )
+        title, until = f"Term {town.canary}", YEAR_BEGINS + timedelta(weeks=18)
+        of = {"district_id": town.district_id, "id": new_id()}
+        work.db.add(AcademicSession(**of, title=title, type="term", starts_on=YEAR_BEGINS, ends_on=until))
         await work.db.flush()
 
     async with town.house() as work:

@@ -242,6 +242,14 @@ async def test_several_roots_are_one_statement(north: Town) -> None:
     assert all(b'"value"' in answer.text for answer in answers)
 
 
+async def test_a_condition_of_several_values_is_run(north: Town) -> None:
+    """The values of a declared `IN` are parameters of the statement, with one root and with several."""
+    flagged = ListRoot("", "supports", Page((Rows("items", (Pick("id", "id"),)),)), filters={"unled": True})
+    for answers in (await answered(north, flagged), await answered(north, students(), flagged, flagged)):
+        assert all(not answer.errors for answer in answers)
+        assert orjson.loads(answers[-1].text) == {"items": []}
+
+
 async def test_a_value_that_fails_is_null_with_an_error(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault in Python does not end the request; all rows of an answer are computed in one call."""
     made = await in_the_loop(north, "amy")

@@ -105,7 +105,8 @@ def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal
         )
     if not columns:
         return Plan("", (), {}, records, tuple(plans), ())
-    compiled = select(*columns).compile(dialect=DIALECT)
+    # The members of a declared `IN` get parameters of their own now, because the statement is run by the driver.
+    compiled = select(*columns).compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
     parameters = tuple(cast("list[str]", compiled.positiontup))
     constants = {name: value for name, value in compiled.params.items() if value is not None}
     return Plan(str(compiled), parameters, constants, records, tuple(plans), tuple(dict.fromkeys(required)))
