@@ -30,7 +30,7 @@ def bulk_field(command: Command) -> StrawberryField:
     """Returns the mutation with several items of a command."""
     inputs, subject = command.inputs, next(iter(command.path), None)
     items, name = str(command.items), command.bulk_name
-    row_name = declaration(command.result).name.lower()
+    row_name = _row_name(command.result)
     result_type = _result_type(command.result)
     input_type, payload = _input_type(command, subject), _payload_type(name, result_type)
     other_inputs: Mapping[str, InputField] = inputs.fields if inputs.items is not None else {}
@@ -103,15 +103,20 @@ def _payload_type(name: str, result_type: Any) -> Any:
 @cached
 def _result_type(resource: ResourceType) -> Any:
     """Returns the type of the result for one item, such as `ScoreResult`."""
-    name = declaration(resource).name
-    row_name = re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+    name, row_name = declaration(resource).name, _row_name(resource)
+    noun = row_name.replace("_", " ")
     outcome = strawberry.enum(
-        ItemOutcome, name=f"{name}Outcome", description=f"What was done with a {name.lower()} that was sent."
+        ItemOutcome, name=f"{name}Outcome", description=f"What was done with a {noun} that was sent."
     )
     members = {
         "__annotations__": {"outcome": outcome, row_name: Any, "problems": list[Problem]},
         "__doc__": "The result for one item.",
         row_name: row_of(resource),
     }
-    words = f"The result for one {name.lower()}; a refused one has its problems."
+    words = f"The result for one {noun}; a refused one has its problems."
     return strawberry.type(type(f"{name}Result", (), members), description=words)
+
+
+def _row_name(resource: ResourceType) -> str:
+    """Returns the name under which a result has its row: `TeamMember` gives `team_member`."""
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", declaration(resource).name).lower()

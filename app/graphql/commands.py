@@ -21,7 +21,10 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset(
-    {"team", "team_member", "team_scope", "concern", "support", "session", "score", "endpoint", "source", "measure"}
+    {
+        *("team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
+        *("endpoint", "source", "measure"),
+    }
 )
 """The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""
 OTHER_SUBJECTS: Final = {
@@ -30,6 +33,7 @@ OTHER_SUBJECTS: Final = {
     "change_team_role": "team_member",
     "end_team_membership": "team_member",
     "decide": "support",
+    "hand_over_support": "support",
     "record_sessions": "support",
     "rotate_secret": "endpoint",
     "look_at_source": "source",
