@@ -43,6 +43,8 @@ async def start_due_supports(work: Work) -> int:
     due = (await work.db.execute(query)).all()
     locked = await lock_students(work, {student_id for _, student_id in due}, wait=False)
     support_ids = [support_id for support_id, student_id in due if student_id in locked]
+    if not support_ids:
+        return 0
     started = await work.db.scalars(
         update(Support)
         .where(*is_due, Support.id == any_(cast(support_ids, IdList)))
