@@ -18,6 +18,7 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.violations import KnownValues, Unread, Violations, input_violations, known_values, readable
 from app.group.inputs import Attendance, NewGroupSession
 from app.group.models import Group, GroupMember, GroupSession
 from app.group.rules import Presence, delivered_to, lesson_of
@@ -31,6 +32,7 @@ from app.support.rules import suspensions_of, violations_of_session
 from app.support.session import save_changes
 
 MAX_BATCH = 100
+_LESSON = ("held_on", "number", "planned_minutes", "lost_because")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ async def record_group_sessions(
             results.append(await _record(work, lesson, batch, f"{at}/{position}"))
         except Invalid as error:
             results.append(RecordedGroupSession("refused", violations=error.violations))
+        except Unread:
+            results.append(RecordedGroupSession("refused"))
     await work.db.flush()
     if batch.changed:
         await response.judge_delivery(work, batch.changed)
@@ -103,9 +107,9 @@ async def _load_batch(work: Work, group_id: UUID, new: Sequence[NewGroupSession]
     )
     members = [(member, support) for member, support in rows]
     work.disclose("session", (member.student_id for member, _ in members))
-    names = {said.student for lesson in new for said in lesson.attendance}
+    names = set(readable((one for attendance in readable(new, "attendance") for one in attendance), "student"))
     sender = work.principal.client_id
-    external_ids = [lesson.external_id for lesson in new if lesson.external_id is not None]
+    external_ids = [external_id for external_id in readable(new, "external_id") if external_id is not None]
     is_named = and_(GroupSession.sender == sender, GroupSession.external_id.in_(external_ids))
     lessons = await work.db.scalars(
         select(GroupSession).where(
@@ -132,43 +136,46 @@ async def _load_batch(work: Work, group_id: UUID, new: Sequence[NewGroupSession]
 
 
 async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> RecordedGroupSession:
-    planned = batch.group.minutes_per_session if new.planned_minutes is None else new.planned_minutes
-    lesson = lesson_of(planned, new.delivered_minutes, new.lost_because)
-    said, violations = _said_of_members(new, batch, at)
-    served, written = _served_on(batch, new.held_on), dict[UUID, dict[str, Any]]()
+    violations, known = Violations(input_violations(new, at)), known_values(new)
+    lesson_values = KnownValues({name: known[name] for name in _LESSON if name in known})
+    served, written = list[Support](), dict[UUID, dict[str, Any]]()
+    with violations:
+        if new.planned_minutes is None:
+            lesson_values["planned_minutes"] = batch.group.minutes_per_session
+    said = _said_of_members(new, batch, at, violations)
+    with violations:
+        served = _served_on(batch, new.held_on)
     for support in served:
-        presence, place = said.pop(support.student_id, (Presence(), at))
-        delivered = delivered_to(lesson, presence)
-        values: dict[str, Any] = {
-            "held_on": new.held_on,
-            "number": new.number,
-            "planned_minutes": planned,
-            "delivered_minutes": delivered.delivered_minutes,
-            "attended": delivered.attended,
-            "lost_because": delivered.lost_because,
-        }
+        one, place = said.pop(support.student_id, (None, at))
+        values = KnownValues({name: value for name, value in lesson_values.items() if name != "lost_because"})
+        with violations:
+            lesson = lesson_of(lesson_values["planned_minutes"], new.delivered_minutes, new.lost_because)
+            delivered = delivered_to(lesson, Presence() if one is None else _presence(one))
+            values["delivered_minutes"], values["attended"] = delivered.delivered_minutes, delivered.attended
+            values["lost_because"] = delivered.lost_because
         of_support = {
             "begins_on": support.starts_on,
             "ends_on": support.ends_on,
             "suspensions": suspensions_of(support.suspended_on, support.resumed_on),
             "today": batch.today,
         }
-        violations += violations_of_session(values | of_support, place)
+        violations.add(violations_of_session(values | of_support, place))
         written[support.id] = values
-    detail = "On this day this student was no member, or the support had not begun, was suspended, or had ended."
-    violations += [Violation(f"{place}/student", "group.not_member", detail) for _, place in said.values()]
-    if not served and not violations:
+    if "held_on" in known:
+        detail = "On this day this student was no member, or the support had not begun, was suspended, or had ended."
+        violations.add([Violation(f"{place}/student", "group.not_member", detail) for _, place in said.values()])
+    if "held_on" in known and not served and not list(violations):
         detail = "On this day the group served nobody within this caller's reach."
-        violations.append(Violation(f"{at}/held_on", "group.nobody", detail))
-    row, outcome = _match(work, new, batch, at) if not violations else (None, "")
-    if violations:
-        raise Invalid(list(dict.fromkeys(violations)))
+        violations.add([Violation(f"{at}/held_on", "group.nobody", detail)])
+    with violations:
+        row, outcome = _match(work, new, batch, at)
+    violations.refuse()
+    if row is not None and new.external_id is not None and row.external_id is None:
+        row.external_id, row.sender = new.external_id, work.principal.client_id
     if row is None:
-        row, outcome = _new_lesson(work, new, batch, planned), "recorded"
+        row, outcome = _new_lesson(work, new, batch, lesson_values["planned_minutes"]), "recorded"
         await work.db.flush()
     is_changed = await _write_sessions(work, batch, row, served, written)
-    lesson_values = {"held_on": new.held_on, "number": new.number, "planned_minutes": planned}
-    lesson_values |= {"lost_because": new.lost_because}
     if outcome == "recorded":
         return RecordedGroupSession(outcome, row)
     if any(getattr(row, name) != value for name, value in lesson_values.items()) or is_changed:
@@ -180,22 +187,24 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
 
 
 def _said_of_members(
-    new: NewGroupSession, batch: _Batch, at: str
-) -> tuple[dict[UUID, tuple[Presence, str]], list[Violation]]:
-    """Returns what is said of single members, keyed by student, each with its place, and the violations in it."""
-    said: dict[UUID, tuple[Presence, str]] = {}
-    violations = []
-    for position, one in enumerate(new.attendance):
+    new: NewGroupSession, batch: _Batch, at: str, violations: Violations
+) -> dict[UUID, tuple[Attendance, str]]:
+    """Returns what is said of single members, keyed by student, each with its place; adds what is wrong in it."""
+    said: dict[UUID, tuple[Attendance, str]] = {}
+    attendance: Sequence[Attendance] = ()
+    with violations:
+        attendance = new.attendance
+    for position, one in enumerate(attendance):
         place = f"{at}/attendance/{position}"
-        student = batch.students.get(one.student)
-        if student is None:
-            detail = "There is no such student within this caller's reach."
-            violations.append(Violation(f"{place}/student", "student.unknown", detail))
-        elif student.id in said:
-            violations.append(Violation(f"{place}/student", "group.same_student", "This student is named twice."))
-        else:
-            said[student.id] = (_presence(one), place)
-    return said, violations
+        with violations:
+            student = batch.students.get(one.student)
+            if student is None:
+                detail = "There is no such student within this caller's reach."
+                raise Invalid([Violation(f"{place}/student", "student.unknown", detail)])
+            if student.id in said:
+                raise Invalid([Violation(f"{place}/student", "group.same_student", "This student is named twice.")])
+            said[student.id] = (one, place)
+    return said
 
 
 def _presence(one: Attendance) -> Presence:
@@ -230,8 +239,6 @@ def _match(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> tuple[Gr
     ):
         detail = "This external id belongs to another session, or this session has another external id."
         raise Invalid([Violation(f"{at}/external_id", "session.two_identities", detail)])
-    if by_key is not None and new.external_id is not None and by_key.external_id is None:
-        by_key.external_id, by_key.sender = new.external_id, sender
     return by_key, "unchanged"
 
 
