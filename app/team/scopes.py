@@ -22,7 +22,7 @@ from app.roster.references import parse
 from app.roster.student_lock import lock_student
 from app.team.lookup import count_change, lock_team
 from app.team.models import Team, TeamScope
-from app.team.rules import ScopeKind, kind_of_scope, violations_of_end
+from app.team.rules import kind_of_scope, violations_of_end
 from app.team.service import FROM, UNTIL
 from app.team.students import Only, emit_team_event, follow_scopes
 
@@ -67,8 +67,7 @@ async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedS
     """
     violations = Violations(input_violations(new))
     team = await lock_team(work, team_id)
-    with violations:
-        values = await _served(work, new)
+    values = await _served(work, new, violations)
     violations.refuse()
     today = await today_of(work)
     from_on = new.from_on or today
@@ -108,31 +107,40 @@ async def end_team_scope(work: Work, team_scope_id: UUID, until_on: Annotated[da
     return await _changed(work, team, scope, today)
 
 
-async def _served(work: Work, new: NewTeamScope) -> dict[str, Any]:
+async def _served(work: Work, new: NewTeamScope, violations: Violations) -> dict[str, Any]:
     """Returns the columns of a scope that name whom it serves.
 
-    Raises `Invalid` unless exactly one of the kinds is named, and for those whom the caller does not see by the
-    district or a school.
+    Adds to `violations` unless exactly one of the kinds is named, and each name that is unknown, or that the caller
+    does not see by the district or a school.
     """
-    try:
-        kind = kind_of_scope(new.school, new.grade, new.school_class, new.student)
-    except ValueError as error:
-        raise Invalid([Violation("", "team.scope_kind", str(error))]) from None
-    if kind is ScopeKind.GRADE:
-        reference = parse("org", str(new.school), "/school")
-        of_school = (Org.type == "school", Org.removed_at.is_(None))
-        school = await find_row(work, Org, reference, "/school", *of_school)
-        _require_reach(work, [school.id], "/school")
-        return {"kind": kind, "served_school_id": school.id, "grade": new.grade}
-    if kind is ScopeKind.CLASS:
-        reference = parse("class", str(new.school_class), "/school_class")
-        present = SchoolClass.removed_at.is_(None)
-        school_class = await find_row(work, SchoolClass, reference, "/school_class", present)
-        _require_reach(work, [school_class.school_id], "/school_class")
-        return {"kind": kind, "class_id": school_class.id}
-    student = await lock_student(work, str(new.student), "/student")
-    _require_reach(work, student.school_ids, "/student")
-    return {"kind": kind, "student_id": student.id, "school_ids": student.school_ids}
+    values: dict[str, Any] = {}
+    with violations:
+        try:
+            values["kind"] = kind_of_scope(new.school, new.grade, new.school_class, new.student)
+        except ValueError as error:
+            raise Invalid([Violation("", "team.scope_kind", str(error))]) from None
+    with violations:
+        if new.school is not None:
+            of_school = (Org.type == "school", Org.removed_at.is_(None))
+            school = await find_row(work, Org, parse("org", new.school, "/school"), "/school", *of_school)
+            _require_reach(work, [school.id], "/school")
+            values["served_school_id"] = school.id
+    with violations:
+        if new.grade is not None:
+            values["grade"] = new.grade
+    with violations:
+        if new.school_class is not None:
+            reference = parse("class", new.school_class, "/school_class")
+            present = SchoolClass.removed_at.is_(None)
+            school_class = await find_row(work, SchoolClass, reference, "/school_class", present)
+            _require_reach(work, [school_class.school_id], "/school_class")
+            values["class_id"] = school_class.id
+    with violations:
+        if new.student is not None:
+            student = await lock_student(work, new.student, "/student")
+            _require_reach(work, student.school_ids, "/student")
+            values |= {"student_id": student.id, "school_ids": student.school_ids}
+    return values
 
 
 def _require_reach(work: Work, school_ids: list[UUID], pointer: str) -> None:
