@@ -9,6 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
+from sqlalchemy import text as sql
 
 from app.access.models import TestClock
 from app.access.permission import Can
@@ -239,6 +240,38 @@ async def _support(district: FullDistrict, student: str, *, start: bool, concern
         return await plan_support(work, new)
 
 
+async def _followed(district: FullDistrict) -> None:
+    """Adds a support without a measure whose review is due. Another one then looks as after its student's move, its
+    lead's departure and its goal's date.
+    """
+    town = district.town
+    new = NewSupport(
+        student=ids.format_id("student", town.students["cy"]),
+        intervention=f"Mentoring {town.canary}",
+        level=2,
+        area="ela.fluency",
+        starts_on=BEGINS,
+        review_on=now().date() + timedelta(weeks=6),
+        minutes_per_session=10,
+        sessions_per_week=5,
+    )
+    async with town.unit() as work:
+        reviewed = await plan_support(work, new)
+    async with town.house() as work:
+        await _age(work, reviewed.id, ids.parse_id("support", district.shown["support of cy"]))
+
+
+@needs(Can.JUDGE)
+async def _age(work: Work, reviewed: UUID, moved: UUID) -> None:
+    for statement, support_id in (
+        ("UPDATE support SET review_on = :day WHERE district_id = :district AND id = :id", reviewed),
+        ("UPDATE support SET unled_since = :day, moved_on = :day WHERE district_id = :district AND id = :id", moved),
+        ("UPDATE phase SET goal_on = :day WHERE district_id = :district AND support_id = :id", moved),
+    ):
+        values = {"district": work.district_id, "id": support_id, "day": BEGINS + timedelta(weeks=6)}
+        await work.db.execute(sql(statement), values)
+
+
 async def _supports(district: FullDistrict) -> None:
     town = district.town
     support = await _support(district, "amy", start=True, concerns=(district.shown["concern to serve"],))
@@ -246,6 +279,7 @@ async def _supports(district: FullDistrict) -> None:
     district.note("support of cy", "support", (await _support(district, "cy", start=True)).id)
     district.note("support to end", "support", (await _support(district, "ben", start=True)).id)
     district.note("support to start", "support", (await _support(district, "ben", start=False)).id)
+    await _followed(district)
     scores = [
         NewScore(district.shown["student"], "orf", BEGINS + timedelta(weeks=week), value, form=f"Form {town.canary}")
         for week, value in enumerate(RISES_THEN_STALLS, start=1)
@@ -286,6 +320,7 @@ async def _groups(district: FullDistrict) -> None:
         new = NewGroup(
             school=district.shown["org"],
             name=f"Group {town.canary}",
+            lead=district.shown["person"],
             intervention=f"Reading {town.canary}",
             level=2,
             measure="orf",
