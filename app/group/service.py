@@ -1,9 +1,9 @@
 """Forms and ends groups; students join and leave them. Each member has a support of the student's own."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -15,7 +15,14 @@ from app.core.clock import now
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
-from app.core.violations import Violations, input_violations
+from app.core.violations import (
+    Violations,
+    day_violations,
+    input_violations,
+    known_values,
+    partial_input,
+    readable,
+)
 from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED
 from app.events.outbox import record
 from app.group.events import group_event
@@ -30,28 +37,33 @@ from app.roster.references import parse
 from app.roster.student_lock import lock_student, lock_students, lock_students_by_name
 from app.support.models import Support
 from app.support.phase import student_columns
+from app.support.rules import Starts
 from app.support.service import NewSupport
 
 OF_MEMBER = frozenset(NewMember.__slots__)
 """The inputs of a support that each member states; the others are the group's."""
+_OF_GROUP = frozenset(NewSupport.__slots__) - OF_MEMBER
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def form_group(work: Work, new: NewGroup) -> Group:
     """Forms a group, and plans a support for each of its members; raises `Invalid` with every violation."""
-    Violations(input_violations(new)).refuse()
-    if not 1 <= len(new.members) <= MAX_MEMBERS:
-        raise Invalid([Violation("/members", "group.members", f"A group has 1 to {MAX_MEMBERS} members.")])
-    school = await find_row(work, Org, parse("org", new.school, "/school"), "/school", Org.type == "school")
-    await lock_students_by_name(work, (member.student for member in new.members))
-    supports = await _plan_supports(work, new)
+    violations = Violations(input_violations(new))
+    with violations:
+        if not 1 <= len(new.members) <= MAX_MEMBERS:
+            raise Invalid([Violation("/members", "group.members", f"A group has 1 to {MAX_MEMBERS} members.")])
+    with violations:
+        school = await find_row(work, Org, parse("org", new.school, "/school"), "/school", Org.type == "school")
+    supports = await _plan_supports(work, new, violations)
+    with violations:
+        if len({support.student_id for support in supports}) < len(supports):
+            raise Invalid([Violation("/members", "group.same_student", "A student is a member once.")])
+    with violations:
+        if len({support.secured_area for support in supports}) > 1:
+            detail = "The concerns of the members lie in different secured areas: form a group for each."
+            raise Invalid([Violation("/members", "support.secured_areas", detail)])
+    violations.refuse()
     first = supports[0]
-    secured_areas = {support.secured_area for support in supports}
-    if len({support.student_id for support in supports}) < len(supports):
-        raise Invalid([Violation("/members", "group.same_student", "A student is a member once.")])
-    if len(secured_areas) > 1:
-        detail = "The concerns of the members lie in different secured areas: form a group for each."
-        raise Invalid([Violation("/members", "support.secured_areas", detail)])
     group = Group(
         district_id=work.district_id,
         id=new_id(),
@@ -94,14 +106,23 @@ async def join_group(
     """Plans a support like those of the group for another student, who is a member from its first day on."""
     group = await _lock_group(work, group_id)
     today = await today_of(work)
-    from_on = max(on or max(today, group.starts_on), group.starts_on)
     level = await level_by_id(work, group.level_id)
-    support = await response.plan_support(work, _support_of(group, member, from_on, level.rank))
-    if support.secured_area != group.secured_area:
-        detail = "The concerns of this student lie in another secured area than the group."
-        raise Invalid([Violation("/member/concerns", "support.secured_areas", detail)])
-    if await _open_members(work, group, support.student_id):
-        raise Invalid([Violation("/member/student", "group.same_student", "This student is a member already.")])
+    violations = Violations()
+    with violations:
+        violations.add(day_violations(on, "/on"))
+    days: dict[str, date] = {}
+    with violations:
+        days["starts_on"] = max(on or max(today, group.starts_on), group.starts_on)
+    with violations:
+        support = await response.plan_support(work, _support_of(group, member, level.rank, days))
+        with violations:
+            if support.secured_area != group.secured_area:
+                detail = "The concerns of this student lie in another secured area than the group."
+                raise Invalid([Violation("/concerns", "support.secured_areas", detail)])
+        if await _open_members(work, group, support.student_id):
+            raise Invalid([Violation("/student", "group.same_student", "This student is a member already.")])
+    violations.refuse()
+    from_on = days["starts_on"]
     work.db.add(_member_of(group, support, from_on))
     return await _changed(work, group, 1)
 
@@ -117,11 +138,16 @@ async def leave_group(
 ) -> Group:
     """Ends a membership. The support goes on alone, until it is ended or the student joins another group."""
     group = await _lock_group(work, group_id)
-    person = await lock_student(work, student, "/student")
-    members = await _open_members(work, group, person.id)
-    if not members:
-        raise Invalid([Violation("/student", "group.not_member", "This student is no member of the group.")])
-    await _end_memberships(work, members, on)
+    violations = Violations()
+    with violations:
+        person = await lock_student(work, student, "/student")
+        members = await _open_members(work, group, person.id)
+        if not members:
+            raise Invalid([Violation("/student", "group.not_member", "This student is no member of the group.")])
+    with violations:
+        day = await _last_day(work, on)
+    violations.refuse()
+    await _end_memberships(work, members, day)
     return await _changed(work, group, -1)
 
 
@@ -136,10 +162,11 @@ async def end_group(
     Memberships outside the caller's reach end on the same day, because the group does.
     """
     group = await _lock_group(work, group_id)
+    day = await _last_day(work, on)
     async with work.as_district("group"):
         members = await _open_members(work, group)
         await lock_students(work, {member.student_id for member in members})
-        day = await _end_memberships(work, members, on)
+        await _end_memberships(work, members, day)
     group.state, group.ends_on, group.size = GroupState.ENDED, day, 0
     group.version += 1
     await work.db.flush()
@@ -147,67 +174,72 @@ async def end_group(
     return group
 
 
-async def _plan_supports(work: Work, new: NewGroup) -> list[Support]:
-    """Plans the support of each member; raises `Invalid` with the violations of all of them, at their members."""
+async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> list[Support]:
+    """Plans the support of each member, and adds the violations of all of them at their members.
+
+    If the members were refused by their shape, the inputs of the group are checked by a plan without a student.
+    """
+    members: Sequence[NewMember | None] = (None,)
+    values = {name: value for name, value in known_values(new).items() if name in _OF_GROUP}
+    with violations:
+        members = new.members
+        values["group_size"] = len(new.members)
+    named = readable((member for member in members if member is not None), "student")
+    with violations:
+        await lock_students_by_name(work, named)
     supports: list[Support] = []
-    violations: dict[tuple[str | None, str], Violation] = {}
-    for position, member in enumerate(new.members):
-        plan = NewSupport(
-            **{name: getattr(member, name) for name in OF_MEMBER - {"goal_on"}},
-            goal_on=member.goal_on or new.goal_on,
-            intervention=new.intervention,
-            level=new.level,
-            measure=new.measure,
-            area=new.area,
-            starts_on=new.starts_on,
-            review_on=new.review_on,
-            minutes_per_session=new.minutes_per_session,
-            sessions_per_week=new.sessions_per_week,
-            lead=new.lead,
-            provider=new.provider,
-            group_size=len(new.members),
-            starts=new.starts,
-        )
-        try:
-            supports.append(await response.plan_support(work, plan))
-        except Invalid as error:
-            for violation in error.violations:
-                pointer = _pointer_of_member(violation.pointer or "", position)
-                violations[pointer, violation.code] = replace(violation, pointer=pointer)
-    if violations:
-        raise Invalid(list(violations.values()))
+    found: dict[tuple[str, str], Violation] = {}
+    for position, member in enumerate(members):
+        stated = {} if member is None else known_values(member)
+        own = set(OF_MEMBER)
+        if stated.get("goal_on", "") is None:
+            own.remove("goal_on")
+            del stated["goal_on"]
+            with violations:
+                stated["goal_on"] = new.goal_on
+        with violations:
+            try:
+                supports.append(await response.plan_support(work, partial_input(NewSupport, values | stated)))
+            except Invalid as error:
+                for violation in error.violations:
+                    pointer = _pointer_of_member(violation.pointer, position, own)
+                    found[pointer, violation.code] = replace(violation, pointer=pointer)
+    violations.add(found.values())
     return supports
 
 
-def _pointer_of_member(pointer: str, position: int) -> str:
-    """Returns the pointer of a violation in a member's support: at the member, or at the group for a common input."""
+def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str:
+    """Returns the pointer of a violation in a member's support: at the member, or at the group for a common input.
+
+    `own` has the names of the inputs that are the member's.
+    """
     name = pointer.split("/")[1] if "/" in pointer else ""
-    return f"/members/{position}{pointer}" if name in OF_MEMBER else pointer
+    return f"/members/{position}{pointer}" if name in own else pointer
 
 
-def _support_of(group: Group, member: NewMember, starts_on: date, level: int) -> NewSupport:
+def _support_of(group: Group, member: NewMember, level: int, days: dict[str, date]) -> NewSupport:
+    """Returns the plan of a support like those of the group. `days` has the first day, unless that is `Unread`."""
+
     def public(kind: str, row_id: UUID | None) -> str | None:
         return None if row_id is None else ids.format_id(kind, row_id)
 
-    return NewSupport(
-        student=member.student,
-        goal=member.goal,
-        goal_on=member.goal_on or group.goal_on,
-        baseline=member.baseline,
-        concerns=member.concerns,
-        confirm_rate=member.confirm_rate,
-        intervention=group.intervention,
-        level=level,
-        measure=public("measure", group.measure_id),
-        area=public("area", group.area_id),
-        starts_on=starts_on,
-        review_on=group.review_on,
-        minutes_per_session=group.minutes_per_session,
-        sessions_per_week=group.sessions_per_week,
-        lead=public("person", group.lead_id),
-        provider=public("person", group.provider_id),
-        group_size=group.size + 1,
-    )
+    stated = known_values(member)
+    if stated.get("goal_on", "") is None:
+        stated["goal_on"] = group.goal_on
+    of_group: dict[str, Any] = {
+        "intervention": group.intervention,
+        "level": level,
+        "measure": public("measure", group.measure_id),
+        "area": public("area", group.area_id),
+        "review_on": group.review_on,
+        "minutes_per_session": group.minutes_per_session,
+        "sessions_per_week": group.sessions_per_week,
+        "lead": public("person", group.lead_id),
+        "provider": public("person", group.provider_id),
+        "group_size": group.size + 1,
+        "starts": Starts.ON_ITS_DAY.value,
+    }
+    return partial_input(NewSupport, of_group | stated | days)
 
 
 def _member_of(group: Group, support: Support, from_on: date) -> GroupMember:
@@ -241,15 +273,21 @@ async def _open_members(work: Work, group: Group, student_id: UUID | None = None
     return list(await work.db.scalars(query.order_by(GroupMember.id)))
 
 
-async def _end_memberships(work: Work, members: Sequence[GroupMember], on: date | None) -> date:
+async def _last_day(work: Work, on: date | None) -> date:
+    """Returns the day on which memberships end; raises `Invalid` if it lies in the future, or too early."""
     today = await today_of(work)
     day = on or today
     if day > today:
         raise Invalid([Violation("/on", "group.in_the_future", "A membership ends today or before.")])
+    if violations := day_violations(day, "/on"):
+        raise Invalid(violations)
+    return day
+
+
+async def _end_memberships(work: Work, members: Sequence[GroupMember], day: date) -> None:
     for member in members:
         member.until_on = max(day, member.from_on)
     await work.db.flush()
-    return day
 
 
 async def _changed(work: Work, group: Group, joined: int) -> Group:
