@@ -69,22 +69,24 @@ class NewHandovers:
 @needs(Can.PLAN_SUPPORT)
 async def hand_over_support(work: Work, support_id: UUID, new: NewHandover) -> Support:
     """Gives a support another lead or provider, and changes their caseloads accordingly."""
-    Violations(input_violations(new)).refuse()
-    if new.lead is None and new.provider is None:
-        raise Invalid([Violation("/lead", "handover.nobody", "Name the new lead, the new provider, or both.")])
+    violations = Violations(input_violations(new))
+    with violations:
+        if new.lead is None and new.provider is None:
+            raise Invalid([Violation("/lead", "handover.nobody", "Name the new lead, the new provider, or both.")])
     support = await lock_support(work, support_id)
     if support.state == "ended":
         raise Conflict("This support has ended.", code="support.ended")
-    lead = None if new.lead is None else await _locate_taker(work, new.lead, "/lead")
-    provider = None if new.provider is None else await _locate_taker(work, new.provider, "/provider")
-    day = await _day_of(work, new.on)
-    await _hand_over(
-        work,
-        [support],
-        {support.id: (lead.id if lead else support.lead_id, provider.id if provider else support.provider_id)},
-        new.because,
-        day,
-    )
+    lead_id, provider_id = support.lead_id, support.provider_id
+    with violations:
+        if new.lead is not None:
+            lead_id = (await _locate_taker(work, new.lead, "/lead")).id
+    with violations:
+        if new.provider is not None:
+            provider_id = (await _locate_taker(work, new.provider, "/provider")).id
+    with violations:
+        day = await _day_of(work, new.on)
+    violations.refuse()
+    await _hand_over(work, [support], {support.id: (lead_id, provider_id)}, new.because, day)
     return support
 
 
@@ -94,12 +96,19 @@ async def hand_over_supports(work: Work, new: NewHandovers) -> int:
 
     Returns the number of supports. Only supports within the caller's reach are handed over.
     """
-    Violations(input_violations(new)).refuse()
-    giver = await locate_staff(work, new.giver, "/giver")
-    taker = await _locate_taker(work, new.taker, "/taker")
-    if giver.id == taker.id:
-        raise Invalid([Violation("/taker", "handover.same_person", "Name another person.")])
-    day = await _day_of(work, new.on)
+    violations = Violations(input_violations(new))
+    people: dict[str, Person] = {}
+    with violations:
+        people["giver"] = await locate_staff(work, new.giver, "/giver")
+    with violations:
+        people["taker"] = await _locate_taker(work, new.taker, "/taker")
+    with violations:
+        if len(people) == 2 and people["giver"].id == people["taker"].id:
+            raise Invalid([Violation("/taker", "handover.same_person", "Name another person.")])
+    with violations:
+        day = await _day_of(work, new.on)
+    violations.refuse()
+    giver, taker = people["giver"], people["taker"]
     of_giver = (
         Support.district_id == work.district_id,
         Support.state != "ended",
@@ -113,13 +122,13 @@ async def hand_over_supports(work: Work, new: NewHandovers) -> int:
         .execution_options(populate_existing=True)
     )
     supports = list(rows)
-    people = {
+    takers = {
         support.id: tuple(
             taker.id if person == giver.id else person for person in (support.lead_id, support.provider_id)
         )
         for support in supports
     }
-    await _hand_over(work, supports, people, new.because, day)
+    await _hand_over(work, supports, takers, new.because, day)
     return len(supports)
 
 
