@@ -43,10 +43,10 @@ COMMANDS = {
     ),
     "calibrate": Command(
         "calibrate",
-        "Estimates growth, noise and forms of each measure from the district's own scores of the last year.",
+        "Estimates each measure's growth, its noise and the differences between its forms, from last year's scores.",
     ),
     "doctor": Command(
-        "doctor", "Finds records whose schools differ from their student's, and repairs them with --repair."
+        "doctor", "Finds records whose schools differ from their student's, and students whom a team serves wrongly."
     ),
     "explain": Command(
         "explain",
