@@ -133,6 +133,7 @@ async def test_all_results_together_list_a_hundred_violations(north_client: Call
         "pointer": "/scores",
         "code": "violations.more",
         "detail": f"And {99 + 19} more.",
+        "figures": {},
     }
     unknown = [worry(north, "Slow.", area="none")] * 103
     rest = (await north_client.post("/v1/concerns/bulk", {"concerns": unknown})).json()["results"]
