@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from app.core import ids
 from app.group.chart import GroupLine, GroupPicture, group_picture
-from app.rest.chart import PICTURE_HEADERS, SVG
+from app.rest.chart import DOWNLOAD, PICTURE_HEADERS, SVG
 from app.rest.chart_style import add_attributes, style_sheet
 from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Shape
@@ -18,7 +18,10 @@ from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["verdicts"], route_class=Route)
 CONTRACT = requires(group_picture)
-CONTRACT["responses"][200] = {"description": "An SVG document.", "content": {SVG: {"schema": {"type": "string"}}}}
+CONTRACT["responses"][200] = {
+    "description": "An SVG document.",
+    "content": {SVG: {"schema": {"type": "string"}}, DOWNLOAD: {"schema": {"type": "string", "format": "binary"}}},
+}
 CLASSES = ("aim", "fit", "level", "phase")
 """The presentations of the lines in turn, so that neighbours differ."""
 
@@ -70,6 +73,7 @@ async def get_group_chart(work: OpenWork, group: str) -> GroupChart:
 @router.get("/groups/{group}/chart.svg", operation_id="get_group_chart_svg", response_class=Response, **CONTRACT)
 async def get_group_chart_svg(
     work: OpenWork,
+    request: Request,
     group: str,
     theme: Annotated[
         Literal["light", "dark"] | None,
@@ -79,7 +83,11 @@ async def get_group_chart_svg(
 ) -> Response:
     """Returns the chart of a group as SVG: one line of scores for each member within reach."""
     picture = await group_picture(work, row_id("group", group))
-    return Response(group_svg(picture, width, theme), media_type=SVG, headers=PICTURE_HEADERS)
+    drawn = group_svg(picture, width, theme)
+    if DOWNLOAD in request.headers.get("accept", ""):
+        attachment = {"Content-Disposition": 'attachment; filename="chart.svg"'}
+        return Response(drawn, media_type=DOWNLOAD, headers=PICTURE_HEADERS | attachment)
+    return Response(drawn, media_type=SVG, headers=PICTURE_HEADERS)
 
 
 def _line(one: GroupLine) -> GroupChartLine:

@@ -20,6 +20,8 @@ WITHOUT_EXAMPLE = {
     "send_roster": "a file: `aimline sandbox export` writes one",
     "send_scores": "a file: `aimline sandbox scores` writes one",
 }
+WITHOUT_ROWS = ("/groups", "/teams", "/handover")
+"""Paths about what the playground does not have: groups, teams, and supports of somebody who left."""
 NEEDS_STATE = {"approve_sync_run", "discard_sync_run", "rekey_sync_run", "undo_sync_run", "move_test_clock"}
 """Operations on a run that is held or applied last, or on a sandbox district: only for that is the example refused."""
 
@@ -43,7 +45,7 @@ def test_every_example_works_in_the_playground(playground: httpx.Client) -> None
     failed, sent = [], 0
     for method, path, operation in examples.operations():
         name = operation["operationId"]
-        if name in WITHOUT_EXAMPLE:
+        if name in WITHOUT_EXAMPLE or any(part in path for part in WITHOUT_ROWS):
             continue
         answer = examples.send(method, path, operation)
         if answer is None:

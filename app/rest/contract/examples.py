@@ -37,10 +37,12 @@ SOURCES: dict[str, str] = {
     "break_": "/v1/breaks",
     "class_": "/v1/classes",
     "concern": "/v1/concerns",
+    "benchmark": "/v1/benchmarks",
     "cursor": "/v1/events/consumers/{name}/events",
     "decision": "/v1/decisions",
     "delivery": "/v1/webhook-endpoints/{endpoint}/deliveries",
     "endpoint": "/v1/webhook-endpoints",
+    "group": "/v1/groups",
     "measure": "/v1/measures",
     "name": "/v1/events/consumers",
     "person": "/v1/staff",
@@ -51,10 +53,11 @@ SOURCES: dict[str, str] = {
     "source": "/v1/sis-sources",
     "student": "/v1/students",
     "support": "/v1/supports?state=active&verdict=not_responding",
+    "team": "/v1/teams",
     "verdict": "/v1/supports/{support}/verdicts",
 }
 """The list from which to take a value of an example, by the name of the parameter or of the field."""
-IN_BODIES = SOURCES.keys() - {"measure", "name"}
+IN_BODIES = SOURCES.keys() - {"measure", "name", "benchmark", "group", "team"}
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
 OWN_NAME = {"keep_consumer": "nightly"}
 """The name in the path that a client chooses itself."""
