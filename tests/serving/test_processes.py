@@ -166,7 +166,7 @@ async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: 
 def test_the_database_goes_away_at_start_up(settings: Settings, workers: str) -> None:
     """After the first look, when the process itself looks: a sentence and exit 1, no stack trace."""
     with served(settings, "tests.serving.stuck_app", "0", workers, AIMLINE_API_DATABASE_URL=NOWHERE) as serving:
-        _, output = serving.communicate(timeout=60)
+        _, output = serving.communicate(timeout=180)
     assert serving.returncode == 1
     lines = [line for line in output.splitlines() if line]
     assert lines
