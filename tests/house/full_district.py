@@ -320,7 +320,7 @@ async def _groups(district: FullDistrict) -> None:
         new = NewGroup(
             school=district.shown["org"],
             name=f"Group {town.canary}",
-            lead=district.shown["person"],
+            lead=district.shown["person"] if student == "amy" else None,
             intervention=f"Reading {town.canary}",
             level=2,
             measure="orf",
