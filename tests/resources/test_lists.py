@@ -16,6 +16,7 @@ from app.catalog import CATALOG
 from app.concern.models import Concern
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
+from app.core.clock import today_in
 from app.core.ids import new_id
 from app.evidence.amend import Amendment
 from app.evidence.service import NewScore
@@ -28,7 +29,7 @@ from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.rooms.test_loop import RISES, stu, support_for, weekly
 from tests.town import Town, lay, person_rows
 
-TODAY = datetime.now(UTC).date()
+TODAY = today_in("America/Chicago")
 NAMES = {
     "maya": ("Maya", "Castillo", "student"),
     "zoe": ("Zoë", "ÅKERMAN-Öst", "student"),
