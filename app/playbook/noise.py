@@ -64,7 +64,10 @@ def violations_of_ranges(ranges: Sequence[Mapping[str, Any]], lowest: float, hig
         if not isfinite(each["sem"]) or not 0 < each["sem"] < highest - lowest:
             detail = "A standard error of measurement is above zero and below the measure's range."
             violations.append(Violation(f"{at}/sem", "measure.sem", detail))
-        if not _lowest(each) < _highest(each):
+        if any(each[name] is not None and not lowest <= each[name] <= highest for name in ("from_score", "to_score")):
+            detail = "A range lies within the scores that the measure can have."
+            violations.append(Violation(at, "measure.sem_range", detail))
+        elif not _lowest(each) < _highest(each):
             detail = "A range ends above the score at which it begins."
             violations.append(Violation(f"{at}/to_score", "measure.sem_range", detail))
         elif any(_overlap(each, earlier) for earlier in ranges[:position]):
