@@ -6,29 +6,26 @@ does not change. This module makes no decision about a student.
 
 from datetime import date
 
-from sqlalchemy import Text, and_, cast, select
+from sqlalchemy import Text, cast, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.overdue import remind_unanswered_concerns
 from app.decision.models import Decision
 from app.events.catalogue import DECISION_OVERDUE
-from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
 from app.response.upkeep.overdue import (
     expire_alerts,
     remind_goal_dates,
+    remind_of_supports,
     remind_overdue_scores,
     remind_reviews_due,
     remind_supports_not_started,
 )
 from app.roster.calendar import days_of_instruction
 from app.roster.lookup import today_of
-from app.roster.models import Person
-from app.roster.student_lock import skip_busy_students
 from app.support.models import Support
-from app.support.phase import support_event
 
 
 @needs(Can.JUDGE)
@@ -63,28 +60,14 @@ async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
         Decision.support_id == Support.id,
         Decision.created_at >= ResponseState.since,
     )
-    query = (
-        select(Support, ResponseState.verdict_id, mark.label("mark"))
-        .join(
-            ResponseState,
-            and_(ResponseState.district_id == work.district_id, ResponseState.support_id == Support.id),
-        )
-        .join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
-        .where(
-            Support.district_id == work.district_id,
-            Support.state == "active",
-            ResponseState.state.in_(("off_track", "not_responding")),
-            Person.removed_at.is_(None),
-            ~decided.exists(),
-            days_of_instruction(work.district_id, Support.school_ids, ResponseState.since_on, today) >= days,
-            select_unsent(work, DECISION_OVERDUE, Support.id, mark),
-        )
-        .order_by(Support.id)
-        .limit(AT_ONCE)
+    return await remind_of_supports(
+        work,
+        DECISION_OVERDUE,
+        mark,
+        Support.state == "active",
+        ResponseState.state.in_(("off_track", "not_responding")),
+        ~decided.exists(),
+        days_of_instruction(work.district_id, Support.school_ids, ResponseState.since_on, today) >= days,
+        joined=ResponseState,
+        ids={"verdict": ResponseState.verdict_id},
     )
-    rows = (await work.db.execute(query)).all()
-    reminders = [
-        Reminder(support_event(DECISION_OVERDUE, support, {"verdict": verdict}), not_responding_since)
-        for support, verdict, not_responding_since in rows
-    ]
-    return await remind_once(work, DECISION_OVERDUE, await skip_busy_students(work, reminders))

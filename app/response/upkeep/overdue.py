@@ -1,8 +1,11 @@
 """Sends reminders about supports that did not start, overdue scores and goals' dates. Changes no support."""
 
+from collections.abc import Mapping
 from datetime import date
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, and_, cast, func, select
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import Date
 
 from app.access.permission import Can
@@ -29,28 +32,50 @@ from app.support.rules import GOAL_NOTICE
 
 
 @needs(Can.JUDGE)
-async def remind_supports_not_started(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each support that is still planned `days` days of instruction after its planned start.
+async def remind_of_supports(
+    work: Work,
+    event: EventType,
+    mark: ColumnElement[str],
+    *conditions: ColumnElement[bool],
+    joined: type[Phase] | type[ResponseState] | None = None,
+    ids: Mapping[str, InstrumentedAttribute[UUID]] = {},
+) -> int:
+    """Sends the reminder `event` once about each support that meets the conditions and whose student has not left.
 
-    Returns the number of reminders.
+    `mark` identifies the state that the reminder is about. `joined` is a table of the support that the conditions name,
+    and `ids` has the columns of further ids of the event. Returns the number of reminders.
     """
-    mark = cast(Support.version, Text)
+    query = select(Support, mark.label("mark"), *ids.values())
+    if joined is not None:
+        query = query.join(joined, and_(joined.district_id == work.district_id, joined.support_id == Support.id))
     query = (
-        select(Support, mark.label("mark"))
-        .join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
+        query.join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
         .where(
             Support.district_id == work.district_id,
-            Support.state == "planned",
             Person.removed_at.is_(None),
-            days_of_instruction(work.district_id, Support.school_ids, Support.starts_on, today) >= days,
-            select_unsent(work, SUPPORT_NOT_STARTED, Support.id, mark),
+            *conditions,
+            select_unsent(work, event, Support.id, mark),
         )
         .order_by(Support.id)
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    reminders = [Reminder(support_event(SUPPORT_NOT_STARTED, support), version) for support, version in rows]
-    return await remind_once(work, SUPPORT_NOT_STARTED, await skip_busy_students(work, reminders))
+    reminders = [
+        Reminder(support_event(event, support, dict(zip(ids, more, strict=True))), state)
+        for support, state, *more in rows
+    ]
+    return await remind_once(work, event, await skip_busy_students(work, reminders))
+
+
+@needs(Can.JUDGE)
+async def remind_supports_not_started(work: Work, days: int, today: date) -> int:
+    """Sends a reminder for each support that is still planned `days` days of instruction after its planned start.
+
+    Returns the number of reminders.
+    """
+    overdue = days_of_instruction(work.district_id, Support.school_ids, Support.starts_on, today) >= days
+    mark = cast(Support.version, Text)
+    return await remind_of_supports(work, SUPPORT_NOT_STARTED, mark, Support.state == "planned", overdue)
 
 
 @needs(Can.JUDGE)
@@ -73,27 +98,17 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
         .scalar_subquery()
     )
     since = func.greatest(Phase.begins_on, last, type_=Date)
-    mark = cast(since, Text)
-    query = (
-        select(Support, mark.label("mark"))
-        .join(Phase, and_(Phase.district_id == work.district_id, Phase.support_id == Support.id))
-        .join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
-        .where(
-            Support.district_id == work.district_id,
-            Support.state == "active",
-            Support.measure_id.is_not(None),
-            Phase.ends_on.is_(None),
-            Phase.goal_on >= today,
-            Person.removed_at.is_(None),
-            days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,
-            select_unsent(work, SCORE_OVERDUE, Support.id, mark),
-        )
-        .order_by(Support.id)
-        .limit(AT_ONCE)
+    return await remind_of_supports(
+        work,
+        SCORE_OVERDUE,
+        cast(since, Text),
+        Support.state == "active",
+        Support.measure_id.is_not(None),
+        Phase.ends_on.is_(None),
+        Phase.goal_on >= today,
+        days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,
+        joined=Phase,
     )
-    rows = (await work.db.execute(query)).all()
-    reminders = [Reminder(support_event(SCORE_OVERDUE, support), day) for support, day in rows]
-    return await remind_once(work, SCORE_OVERDUE, await skip_busy_students(work, reminders))
 
 
 @needs(Can.JUDGE)
@@ -102,31 +117,13 @@ async def remind_goal_dates(work: Work, today: date) -> int:
 
     Returns the number of reports.
     """
-    near = and_(Phase.goal_on > today, Phase.goal_on <= today + GOAL_NOTICE)
-    sent = await _report_goals(work, GOAL_DUE, near)
-    return sent + await _report_goals(work, GOAL_PASSED, Phase.goal_on <= today)
-
-
-async def _report_goals(work: Work, type_: EventType, condition: ColumnElement[bool]) -> int:
     mark = func.concat(cast(Phase.id, Text), " ", cast(Phase.goal_on, Text))
-    query = (
-        select(Support, Phase.id, mark.label("mark"))
-        .join(Phase, and_(Phase.district_id == work.district_id, Phase.support_id == Support.id))
-        .join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
-        .where(
-            Support.district_id == work.district_id,
-            Support.state == "active",
-            Phase.ends_on.is_(None),
-            condition,
-            Person.removed_at.is_(None),
-            select_unsent(work, type_, Support.id, mark),
-        )
-        .order_by(Support.id)
-        .limit(AT_ONCE)
-    )
-    rows = (await work.db.execute(query)).all()
-    reminders = [Reminder(support_event(type_, support, {"phase": phase}), goal) for support, phase, goal in rows]
-    return await remind_once(work, type_, await skip_busy_students(work, reminders))
+    near = and_(Phase.goal_on > today, Phase.goal_on <= today + GOAL_NOTICE)
+    sent = 0
+    for event, condition in ((GOAL_DUE, near), (GOAL_PASSED, Phase.goal_on <= today)):
+        of_goal = (Support.state == "active", Phase.ends_on.is_(None), condition)
+        sent += await remind_of_supports(work, event, mark, *of_goal, joined=Phase, ids={"phase": Phase.id})
+    return sent
 
 
 @needs(Can.JUDGE)
@@ -136,22 +133,8 @@ async def remind_reviews_due(work: Work, today: date) -> int:
     Returns the number of reminders.
     """
     mark = cast(Support.review_on, Text)
-    query = (
-        select(Support, mark.label("mark"))
-        .join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
-        .where(
-            Support.district_id == work.district_id,
-            Support.state == "active",
-            Support.review_on <= today,
-            Person.removed_at.is_(None),
-            select_unsent(work, SUPPORT_REVIEW_DUE, Support.id, mark),
-        )
-        .order_by(Support.id)
-        .limit(AT_ONCE)
-    )
-    rows = (await work.db.execute(query)).all()
-    reminders = [Reminder(support_event(SUPPORT_REVIEW_DUE, support), day) for support, day in rows]
-    return await remind_once(work, SUPPORT_REVIEW_DUE, await skip_busy_students(work, reminders))
+    due = (Support.state == "active", Support.review_on <= today)
+    return await remind_of_supports(work, SUPPORT_REVIEW_DUE, mark, *due)
 
 
 @needs(Can.JUDGE)
