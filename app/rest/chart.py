@@ -33,11 +33,12 @@ PICTURE_HEADERS = {
     "Cache-Control": "private, no-store",
 }
 """The headers that keep the SVG from running scripts or loading anything, and keep it out of shared caches."""
-CONTRACT = requires(picture_of)
-CONTRACT["responses"][200] = {
+SVG_DOCUMENT = {
     "description": "An SVG document.",
     "content": {SVG: {"schema": {"type": "string"}}, DOWNLOAD: {"schema": {"type": "string", "format": "binary"}}},
 }
+CONTRACT = requires(picture_of)
+CONTRACT["responses"][200] = SVG_DOCUMENT
 
 
 class ChartWeek(Shape):
@@ -202,6 +203,11 @@ async def get_chart_svg(
 ) -> Response:
     """Returns the chart of a support as SVG: scores, aimline, goal, phase lines, missed weeks, breaks and verdict."""
     picture = svg(await picture_of(work, row_id("support", support)), width, theme)
+    return svg_response(request, picture)
+
+
+def svg_response(request: Request, picture: str) -> Response:
+    """Returns a picture as SVG, or as a file where the caller accepts bytes."""
     if DOWNLOAD in request.headers.get("accept", ""):
         attachment = {"Content-Disposition": 'attachment; filename="chart.svg"'}
         return Response(picture, media_type=DOWNLOAD, headers=PICTURE_HEADERS | attachment)

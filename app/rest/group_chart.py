@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.core import ids
 from app.group.chart import GroupLine, GroupPicture, group_picture
-from app.rest.chart import DOWNLOAD, PICTURE_HEADERS, SVG
+from app.rest.chart import SVG_DOCUMENT, svg_response
 from app.rest.chart_style import add_attributes, style_sheet
 from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Shape
@@ -18,10 +18,7 @@ from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["verdicts"], route_class=Route)
 CONTRACT = requires(group_picture)
-CONTRACT["responses"][200] = {
-    "description": "An SVG document.",
-    "content": {SVG: {"schema": {"type": "string"}}, DOWNLOAD: {"schema": {"type": "string", "format": "binary"}}},
-}
+CONTRACT["responses"][200] = SVG_DOCUMENT
 CLASSES = ("aim", "fit", "level", "phase")
 """The presentations of the lines in turn, so that neighbours differ."""
 
@@ -83,11 +80,7 @@ async def get_group_chart_svg(
 ) -> Response:
     """Returns the chart of a group as SVG: one line of scores for each member within reach."""
     picture = await group_picture(work, row_id("group", group))
-    drawn = group_svg(picture, width, theme)
-    if DOWNLOAD in request.headers.get("accept", ""):
-        attachment = {"Content-Disposition": 'attachment; filename="chart.svg"'}
-        return Response(drawn, media_type=DOWNLOAD, headers=PICTURE_HEADERS | attachment)
-    return Response(drawn, media_type=SVG, headers=PICTURE_HEADERS)
+    return svg_response(request, group_svg(picture, width, theme))
 
 
 def _line(one: GroupLine) -> GroupChartLine:
