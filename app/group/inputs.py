@@ -64,7 +64,7 @@ class NewGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attendance:
-    """What is said of one member of a group's session. A value that is not given follows the session."""
+    """The record of one member of a group's session. A value that is not given follows the session."""
 
     student: Annotated[str, STUDENT]
     attended: Annotated[bool | None, About("Whether the student was there.", False)] = None

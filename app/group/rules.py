@@ -22,7 +22,7 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What is said of one member: presence, minutes, and why minutes were lost. What is None follows the session."""
+    """The record of one member: presence, minutes, and why minutes were lost. What is None follows the session."""
 
     attended: bool | None = None
     minutes: int | None = None

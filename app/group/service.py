@@ -12,7 +12,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
-from app.core.errors import Conflict, Invalid, NotFound, Violation
+from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.violations import (
@@ -27,6 +27,7 @@ from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED
 from app.events.outbox import record
 from app.group.events import group_event
 from app.group.inputs import MAX_MEMBERS, STUDENT, NewGroup, NewMember
+from app.group.lookup import lock_group
 from app.group.models import Group, GroupMember
 from app.group.rules import GroupState
 from app.playbook.lookup import level_by_id
@@ -104,7 +105,7 @@ async def join_group(
     ] = None,
 ) -> Group:
     """Plans a support like those of the group for another student, who is a member from its first day on."""
-    group = await _lock_group(work, group_id)
+    group = await _lock_active_group(work, group_id)
     today = await today_of(work)
     level = await level_by_id(work, group.level_id)
     violations = Violations()
@@ -137,7 +138,7 @@ async def leave_group(
     ] = None,
 ) -> Group:
     """Ends a membership. The support goes on alone, until it is ended or the student joins another group."""
-    group = await _lock_group(work, group_id)
+    group = await _lock_active_group(work, group_id)
     violations = Violations()
     with violations:
         person = await lock_student(work, student, "/student")
@@ -161,7 +162,7 @@ async def end_group(
 
     Memberships outside the caller's reach end on the same day, because the group does.
     """
-    group = await _lock_group(work, group_id)
+    group = await _lock_active_group(work, group_id)
     day = await _last_day(work, on)
     async with work.as_district("group"):
         members = await _open_members(work, group)
@@ -188,7 +189,7 @@ async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> l
     with violations:
         await lock_students_by_name(work, named)
     supports: list[Support] = []
-    found: dict[tuple[str, str], Violation] = {}
+    violations_by_place: dict[tuple[str, str], Violation] = {}
     for position, member in enumerate(members):
         stated = {} if member is None else known_values(member)
         own = set(OF_MEMBER)
@@ -203,8 +204,8 @@ async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> l
             except Invalid as error:
                 for violation in error.violations:
                     pointer = _pointer_of_member(violation.pointer, position, own)
-                    found[pointer, violation.code] = replace(violation, pointer=pointer)
-    violations.add(found.values())
+                    violations_by_place[pointer, violation.code] = replace(violation, pointer=pointer)
+    violations.add(violations_by_place.values())
     return supports
 
 
@@ -248,15 +249,8 @@ def _member_of(group: Group, support: Support, from_on: date) -> GroupMember:
     )
 
 
-async def _lock_group(work: Work, group_id: UUID) -> Group:
-    group = await work.db.scalar(
-        select(Group)
-        .where(Group.district_id == work.district_id, Group.id == group_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
-    if group is None:
-        raise NotFound("group")
+async def _lock_active_group(work: Work, group_id: UUID) -> Group:
+    group = await lock_group(work, group_id)
     if group.state == GroupState.ENDED:
         raise Conflict("This group has ended.", code="group.ended")
     return group

@@ -16,10 +16,11 @@ from sqlalchemy import and_, any_, cast, or_, select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.errors import Invalid, NotFound, Violation
+from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
 from app.core.violations import KnownValues, Unread, Violations, input_violations, known_values, readable
 from app.group.inputs import Attendance, NewGroupSession
+from app.group.lookup import lock_group
 from app.group.models import Group, GroupMember, GroupSession
 from app.group.rules import Presence, delivered_to, lesson_of
 from app.response import service as response
@@ -88,14 +89,7 @@ async def record_group_sessions(
 
 
 async def _load_batch(work: Work, group_id: UUID, new: Sequence[NewGroupSession]) -> _Batch:
-    group = await work.db.scalar(
-        select(Group)
-        .where(Group.district_id == work.district_id, Group.id == group_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
-    if group is None:
-        raise NotFound("group")
+    group = await lock_group(work, group_id)
     of_group = (GroupMember.district_id == work.district_id, GroupMember.group_id == group_id)
     await lock_students(work, set(await work.db.scalars(select(GroupMember.student_id).where(*of_group))))
     rows = await work.db.execute(
@@ -136,17 +130,17 @@ async def _load_batch(work: Work, group_id: UUID, new: Sequence[NewGroupSession]
 
 
 async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> RecordedGroupSession:
-    violations, known = Violations(input_violations(new, at)), known_values(new)
-    lesson_values = KnownValues({name: known[name] for name in _LESSON if name in known})
+    violations, readable_values = Violations(input_violations(new, at)), known_values(new)
+    lesson_values = KnownValues({name: readable_values[name] for name in _LESSON if name in readable_values})
     served, written = list[Support](), dict[UUID, dict[str, Any]]()
     with violations:
         if new.planned_minutes is None:
             lesson_values["planned_minutes"] = batch.group.minutes_per_session
-    said = _said_of_members(new, batch, at, violations)
+    records_by_student = _records_of_members(new, batch, at, violations)
     with violations:
         served = _served_on(batch, new.held_on)
     for support in served:
-        one, place = said.pop(support.student_id, (None, at))
+        one, place = records_by_student.pop(support.student_id, (None, at))
         values = KnownValues({name: value for name, value in lesson_values.items() if name != "lost_because"})
         with violations:
             lesson = lesson_of(lesson_values["planned_minutes"], new.delivered_minutes, new.lost_because)
@@ -161,10 +155,12 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
         }
         violations.add(violations_of_session(values | of_support, place))
         written[support.id] = values
-    if "held_on" in known:
+    if "held_on" in readable_values:
         detail = "On this day this student was no member, or the support had not begun, was suspended, or had ended."
-        violations.add([Violation(f"{place}/student", "group.not_member", detail) for _, place in said.values()])
-    if "held_on" in known and not served and not list(violations):
+        violations.add(
+            [Violation(f"{place}/student", "group.not_member", detail) for _, place in records_by_student.values()]
+        )
+    if "held_on" in readable_values and not served and not list(violations):
         detail = "On this day the group served nobody within this caller's reach."
         violations.add([Violation(f"{at}/held_on", "group.nobody", detail)])
     with violations:
@@ -186,11 +182,11 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
     return RecordedGroupSession(outcome, row)
 
 
-def _said_of_members(
+def _records_of_members(
     new: NewGroupSession, batch: _Batch, at: str, violations: Violations
 ) -> dict[UUID, tuple[Attendance, str]]:
-    """Returns what is said of single members, keyed by student, each with its place; adds what is wrong in it."""
-    said: dict[UUID, tuple[Attendance, str]] = {}
+    """Returns the records of single members, keyed by student, each with its place; adds their violations."""
+    records_by_student: dict[UUID, tuple[Attendance, str]] = {}
     attendance: Sequence[Attendance] = ()
     with violations:
         attendance = new.attendance
@@ -201,10 +197,10 @@ def _said_of_members(
             if student is None:
                 detail = "There is no such student within this caller's reach."
                 raise Invalid([Violation(f"{place}/student", "student.unknown", detail)])
-            if student.id in said:
+            if student.id in records_by_student:
                 raise Invalid([Violation(f"{place}/student", "group.same_student", "This student is named twice.")])
-            said[student.id] = (one, place)
-    return said
+            records_by_student[student.id] = (one, place)
+    return records_by_student
 
 
 def _presence(one: Attendance) -> Presence:
