@@ -174,11 +174,9 @@ def check_group_size(size: int | None) -> None:
         raise Invalid([Violation("/group_size", "support.group_size", detail)])
 
 
-class FollowUp(Protocol):
-    """How a support is followed: by a measure with a goal at a date, or by a review at a date."""
+class Change(Protocol):
+    """What a change says about a support's goal, or about its review."""
 
-    @property
-    def measure(self) -> str | None: ...
     @property
     def goal(self) -> float | None: ...
     @property
@@ -187,6 +185,13 @@ class FollowUp(Protocol):
     def baseline(self) -> float | None: ...
     @property
     def review_on(self) -> date | None: ...
+
+
+class FollowUp(Change, Protocol):
+    """How a support is followed: by a measure with a goal at a date, or by a review at a date."""
+
+    @property
+    def measure(self) -> str | None: ...
 
 
 def check_follow_up(new: FollowUp) -> None:
@@ -208,19 +213,6 @@ def check_follow_up(new: FollowUp) -> None:
             violations.append(Violation("/review_on", "support.review_missing", detail))
     if violations:
         raise Invalid(violations)
-
-
-class Change(Protocol):
-    """What a change says about a support's goal, or about its review."""
-
-    @property
-    def goal(self) -> float | None: ...
-    @property
-    def goal_on(self) -> date | None: ...
-    @property
-    def baseline(self) -> float | None: ...
-    @property
-    def review_on(self) -> date | None: ...
 
 
 def check_change(change: Change, *, has_measure: bool) -> None:
