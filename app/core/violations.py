@@ -118,11 +118,11 @@ def with_values(value: T, **changes: Any) -> T:
 
 def readable(values: Iterable[Any], name: str) -> list[Any]:
     """Returns the value of a field of each of these dataclasses, without those that are `Unread`."""
-    found = []
+    readable_values = []
     for value in values:
         with suppress(Unread):
-            found.append(getattr(value, name))
-    return found
+            readable_values.append(getattr(value, name))
+    return readable_values
 
 
 @cache

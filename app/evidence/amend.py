@@ -72,17 +72,17 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Amend
     values.
     """
     score = await _lock_score(work, score_id)
-    violations, known = Violations(input_violations(amendment)), known_values(amendment)
+    violations, readable_values = Violations(input_violations(amendment)), known_values(amendment)
     with violations:
         by = await resolve_actor(work, amendment.by, "/by")
-    given = {name: value for name, value in known.items() if name in KEPT_COLUMNS and value is not None}
+    given = {name: value for name, value in readable_values.items() if name in KEPT_COLUMNS and value is not None}
     changed = {name: value for name, value in given.items() if getattr(score, name) != value}
     with violations:
-        if not given and len(known) == len(fields(amendment)):
+        if not given and len(readable_values) == len(fields(amendment)):
             raise Invalid([Violation("", "score.nothing", "Name what is to be changed.")])
     measure = await measure_by_id(work, score.measure_id)
     after = {name: changed.get(name, getattr(score, name)) for name in KEPT_COLUMNS}
-    checked = {name: after[name] for name in known if name in after}
+    checked = {name: after[name] for name in readable_values if name in after}
     of_measure = {name: getattr(measure, name) for name in ("lowest", "highest", "forms")}
     violations.add(violations_of(checked | of_measure | {"today": await today_of(work)}, ""))
     if {"taken_on", "attempt"} & changed.keys():

@@ -81,7 +81,7 @@ async def run_bulk(
         for position, item in enumerate(items)
         if isinstance(item, Malformed)
     }
-    results |= await _with_found(work, run, items, results)
+    results |= await _with_violations_of_run(work, run, items, results)
     is_undone = False
     try:
         async with work.savepoint():
@@ -100,20 +100,20 @@ async def run_bulk(
     return [_without_row(result, not_applied=atomic and has_refusal) for result in ordered]
 
 
-async def _with_found(
+async def _with_violations_of_run(
     work: Work, run: RunItems, items: Sequence[Any], results: Mapping[int, ItemResult]
 ) -> dict[int, ItemResult]:
     """Returns the results of the malformed items, with what the command finds in their other values as well."""
     positions = [position for position, item in enumerate(items) if isinstance(item, Malformed) and item.partial]
-    found: list[ItemResult] = []
+    results_of_run: list[ItemResult] = []
     if positions:
         with suppress(_Undo, AimlineError):
             async with work.savepoint():
-                found = await run([items[position].partial for position in positions], positions)
+                results_of_run = await run([items[position].partial for position in positions], positions)
                 raise _Undo
     return {
         position: replace(results[position], violations=merged(results[position].violations, result.violations))
-        for position, result in zip(positions, found, strict=bool(found))
+        for position, result in zip(positions, results_of_run, strict=bool(results_of_run))
     }
 
 

@@ -49,10 +49,10 @@ async def all_violations(
         return tuple(shape)
 
 
-def merged(shape: Sequence[Violation], found: Sequence[Violation]) -> tuple[Violation, ...]:
+def merged(shape: Sequence[Violation], of_command: Sequence[Violation]) -> tuple[Violation, ...]:
     """Returns the violations of the shape, and those found at other places."""
     refused = tuple(violation.pointer for violation in shape)
-    others = (each for each in found if not any(_is_within(each.pointer, pointer) for pointer in refused))
+    others = (each for each in of_command if not any(_is_within(each.pointer, pointer) for pointer in refused))
     return (*shape, *others)
 
 

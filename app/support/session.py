@@ -235,12 +235,12 @@ async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) ->
 
 def _values_of(new: NewSession) -> KnownValues:
     """Returns the values that a session states, except those that were refused by their shape."""
-    known = known_values(new)
+    readable_values = known_values(new)
     minutes = ("planned_minutes", "delivered_minutes")
     return KnownValues(
         {
             name: value
-            for name, value in known.items()
+            for name, value in readable_values.items()
             if name in SessionInput.__slots__ and (name not in minutes or value is not None)
         }
     )

@@ -19,7 +19,9 @@ from tests.town import Town
 async def remaining(client: Caller) -> int:
     """The number of requests that the client has left."""
     standing = (await client.get("/v1/me")).headers["RateLimit"]
-    return int(re.search(r'"client";r=(\d+)', standing)[1])  # type: ignore[index]
+    match = re.search(r'"client";r=(\d+)', standing)
+    assert match is not None, standing
+    return int(match[1])
 
 
 @pytest.mark.parametrize("type_", ["x" * 10_000, "é" * 100, "\N{SPEECH BALLOON}" * 60])

@@ -61,9 +61,9 @@ def realistic_growth(norms: Iterable[GrowthSource], grades: Sequence[str]) -> Re
     The norms of the first of `grades` count that has any. A district's own norms take precedence over published ones.
     A norm that states only typical growth counts with that.
     """
-    known = [(norm, growth) for norm in norms if (growth := _growth_of(norm)) is not None]
+    growths = [(norm, growth) for norm in norms if (growth := _growth_of(norm)) is not None]
     for grade in map(normal_grade, grades):
-        of_grade = [each for each in known if normal_grade(each[0].grade) == grade]
+        of_grade = [each for each in growths if normal_grade(each[0].grade) == grade]
         own = [each for each in of_grade if not each[0].published]
         if of_grade:
             norm, growth = max(own or of_grade, key=lambda each: each[1])

@@ -160,8 +160,8 @@ def _refuse_alone(model: type[Input], input_type: Any, item: Any, validate: Vali
         violations = tuple(violation_of(each, each["loc"]) for each in errors)
         if not isinstance(item, dict):
             return Malformed(violations)
-        known = _known(model, errors, item, input_fields(input_type))
-        return Malformed(violations, partial_input(input_type, known))
+        readable_values = _known(model, errors, item, input_fields(input_type))
+        return Malformed(violations, partial_input(input_type, readable_values))
 
 
 def _known(
