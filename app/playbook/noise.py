@@ -33,9 +33,9 @@ def sem_for(sem: float | None, ranges: Sequence[Mapping[str, Any]], grade: str |
     have precedence over `sem`, the measure's SEM.
     """
     fitting = [each for each in ranges if _lowest(each) <= baseline < _highest(each)]
-    for wanted in (grade, None):
+    for grade_of_range in (grade, None):
         for each in fitting:
-            if each["grade"] is None if wanted is None else _is_grade(each["grade"], wanted):
+            if each["grade"] is None if grade_of_range is None else _is_grade(each["grade"], grade_of_range):
                 return float(each["sem"])
     return sem
 

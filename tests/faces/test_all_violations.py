@@ -83,7 +83,7 @@ def body_with(operation: Operation, rows: FullDistrict, *faults: tuple[str, str,
 async def test_two_faults_are_found_at_once(app: FastAPI, rows: FullDistrict) -> None:
     """Correcting one violation never reveals another one that had nothing to do with it, in any command over REST."""
     north, by_name = caller(app, rows.town), {one.name: one for one in operations(app)}
-    missing, tried = [], 0
+    missing, pairs_sent = [], 0
     for command in CATALOG.commands.values():
         names = [command.name] if command.inputs.items is None else [command.single.name] if command.single else []
         names += [command.bulk_name] if command.bulk is not None else []
@@ -101,9 +101,9 @@ async def test_two_faults_are_found_at_once(app: FastAPI, rows: FullDistrict) ->
                     each for result in problem.get("results", []) for each in result["violations"]
                 ]
                 pointers = {each["pointer"] for each in violations}
-                wanted = {f"{at}/{fault[0]}" for fault in pair}
-                tried += 1
-                if not all(any(p == w or p.startswith(f"{w}/") for p in pointers) for w in wanted):
+                expected_pointers = {f"{at}/{fault[0]}" for fault in pair}
+                pairs_sent += 1
+                if not all(any(p == w or p.startswith(f"{w}/") for p in pointers) for w in expected_pointers):
                     missing.append((name, [(f[0], f[1]) for f in pair], answer.status_code, sorted(pointers)))
     assert missing == []
-    assert tried > 200
+    assert pairs_sent > 200

@@ -29,10 +29,10 @@ async def test_a_concern_raised_again_is_linked_to_the_dismissed_one(app: FastAP
     assert (await raised(asks, north))["repeats"] is None
     latest = await raised(asks, north)
     assert (await asks.post(f"/v1/concerns/{latest['id']}/dismiss", {"because": "New in class."})).is_success
-    again = await raised(asks, north)
-    assert again["repeats"] == latest["id"]
+    repeated = await raised(asks, north)
+    assert repeated["repeats"] == latest["id"]
     assert (await raised(asks, north, area="math"))["repeats"] is None
     assert (await raised(asks, north, student="ben"))["repeats"] is None
     assert (await raised(asks, north))["repeats"] is None
     nodes = [edge["node"] for edge in (await query_data(north, LISTED))["concerns"]["edges"]]
-    assert [node["id"] for node in nodes if node["repeatsId"] == latest["id"]] == [again["id"]]
+    assert [node["id"] for node in nodes if node["repeatsId"] == latest["id"]] == [repeated["id"]]

@@ -73,8 +73,8 @@ async def test_a_districts_own_norm_is_published_beside_the_others_and_earlier_v
         growth[number] = [row["realistic_growth"] for row in rows]
     assert growth == {1: [], 2: [1.5], 3: [1.2]}
     removed = await asks.ask("DELETE", f"/v1/benchmarks/{result['benchmark']['id']}")
-    again = await asks.ask("DELETE", f"/v1/benchmarks/{result['benchmark']['id']}")
-    assert (removed.status_code, again.status_code, again.json()["code"]) == (204, 409, "benchmark.retired")
+    second = await asks.ask("DELETE", f"/v1/benchmarks/{result['benchmark']['id']}")
+    assert (removed.status_code, second.status_code, second.json()["code"]) == (204, 409, "benchmark.retired")
     assert [each["id"] for each in await asks.items("/v1/benchmarks", grade="3", in_force=True)] == []
 
 

@@ -123,8 +123,8 @@ async def test_one_record_gives_each_member_the_own_dosage(north: Town) -> None:
     sessions = await rows(north, Session)
     assert {session.group_session_id for session in sessions} == {result.session.id if result.session else None}
     assert sorted(str(session.lost_because) for session in sessions) == ["None", "absent", "schedule"]
-    (again,) = await recorded(north, group, NewGroupSession(held_on=BEGINS, attendance=attendance))
-    assert again.outcome == "unchanged"
+    (repeated,) = await recorded(north, group, NewGroupSession(held_on=BEGINS, attendance=attendance))
+    assert repeated.outcome == "unchanged"
     (amended,) = await recorded(north, group, NewGroupSession(held_on=BEGINS))
     assert amended.outcome == "amended"
     assert [await delivered(north, name) for name in names] == [(1, 30)] * 3

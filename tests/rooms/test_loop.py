@@ -295,10 +295,10 @@ async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
     async with north.unit() as work:
         kept = SupportChange("The goal is kept.", confirm_rate=True)
         await decide(work, NewDecision("intensify", support=named, decided_on=on, change=kept))
-    again = NewDecision("intensify", support=named, decided_on=on + timedelta(weeks=1), change=kept)
+    second = NewDecision("intensify", support=named, decided_on=on + timedelta(weeks=1), change=kept)
     with pytest.raises(Invalid) as caught:
         async with north.unit() as work:
-            await decide(work, again)
+            await decide(work, second)
     assert [violation.pointer for violation in caught.value.violations] == ["/kind"]
     async with north.unit() as work:
         assert len((await phases_of(work, [support.id]))[support.id]) == 2

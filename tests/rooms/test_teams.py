@@ -111,8 +111,8 @@ async def test_a_member_sees_nobody_from_the_day_of_leaving(app: FastAPI, north:
     async with north.unit() as work:
         await end_team_scope(work, scope.id)
     assert await seen_by(app, north, "aide") == set()
-    again = await serves(north, team, school_class=named("class", north.classes[1]))
-    assert again.id != scope.id
+    second = await serves(north, team, school_class=named("class", north.classes[1]))
+    assert second.id != scope.id
     assert await seen_by(app, north, "aide") == {"cy"}
     async with north.unit() as work:
         await archive_team(work, team.id)
@@ -238,8 +238,8 @@ async def test_only_staff_with_access_become_members_once(north: Town) -> None:
         for kind, row_id in (("person", north.staff["parent"]), ("student", north.students["amy"])):
             with pytest.raises((Invalid, NotFound)):
                 await add_team_member(work, team.id, NewTeamMember(named(kind, row_id)))
-        again = await add_team_member(work, team.id, NewTeamMember(named("person", north.staff["teacher"])))
-        assert not again.is_new
+        second = await add_team_member(work, team.id, NewTeamMember(named("person", north.staff["teacher"])))
+        assert not second.is_new
         with pytest.raises(Conflict):
             await add_team_member(work, team.id, NewTeamMember(named("person", north.staff["teacher"]), TeamRole.LEAD))
         (membership,) = await members_of(work, team.id)
@@ -261,8 +261,8 @@ async def test_a_scope_names_exactly_one_kind(north: Town) -> None:
             assert await _code(add_team_scope(work, team.id, whom)) == "team.scope_kind"
     scope = await serves(north, team, school=school, grade="03")
     async with north.unit() as work:
-        again = await add_team_scope(work, team.id, NewTeamScope(school, "03"))
-        assert (again.row.id, again.is_new) == (scope.id, False)
+        second = await add_team_scope(work, team.id, NewTeamScope(school, "03"))
+        assert (second.row.id, second.is_new) == (scope.id, False)
         await end_team_scope(work, scope.id, TODAY + timedelta(days=9))
         with pytest.raises(Conflict):
             await add_team_scope(work, team.id, NewTeamScope(school, "03"))

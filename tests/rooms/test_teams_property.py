@@ -173,8 +173,8 @@ async def test_the_reach_by_sql_is_the_plain_rules(north: Town, seed: int) -> No
         await follow_roster(work)
     async with north.house() as work:
         assert await follow_roster(work) == 0, "a second run has nothing to write"
-    known = {person.id for person in made.people.values()}
+    person_ids = {person.id for person in made.people.values()}
     for name, person in made.people.items():
         if not person.is_student:
             principal = await as_person(north, name)
-            assert (await seen(north, principal)) & known == made.reach(name), (seed, name, person.role)
+            assert (await seen(north, principal)) & person_ids == made.reach(name), (seed, name, person.role)

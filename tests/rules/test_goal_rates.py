@@ -38,9 +38,9 @@ def test_the_published_norms_state_a_realistic_growth_for_each_grade(grade: str,
         Norm(each.grade, each.typical_growth, each.realistic_growth, citation=each.citation)
         for each in published_benchmarks()
     ]
-    found = realistic_growth(norms, [grade])
-    assert found is not None
-    assert found.rate == rate
+    realistic = realistic_growth(norms, [grade])
+    assert realistic is not None
+    assert realistic.rate == rate
 
 
 def test_a_districts_own_norm_takes_precedence_and_grades_are_compared_by_their_number() -> None:
@@ -56,9 +56,9 @@ def test_a_districts_own_norm_takes_precedence_and_grades_are_compared_by_their_
 
 def test_a_rate_above_the_norms_is_refused_with_a_goal_that_is_not() -> None:
     """Protects a student from a goal that no child reaches: the refusal has the figure and a goal that passes."""
-    asked = required(47.0, 70.0, 10, 1.0)
+    rate_check = required(47.0, 70.0, 10, 1.0)
     with pytest.raises(Invalid) as refused:
-        check_rate(asked, confirmed=False)
+        check_rate(rate_check, confirmed=False)
     (violation,) = refused.value.violations
     assert (refused.value.code, violation.code, violation.pointer) == ("goal.unrealistic", "goal.unrealistic", "/goal")
     assert dict(violation.figures) == {
@@ -69,7 +69,7 @@ def test_a_rate_above_the_norms_is_refused_with_a_goal_that_is_not() -> None:
         "weeks_needed": 23.0,
     }
     assert "2.30 words" in refused.value.detail
-    assert check_rate(asked, confirmed=True) is RateCheck.CONFIRMED
+    assert check_rate(rate_check, confirmed=True) is RateCheck.CONFIRMED
     assert check_rate(required(47.0, 57.0, 10, 1.0), confirmed=False) is RateCheck.REALISTIC
     assert check_rate(required(47.0, 70.0, 23, 1.0), confirmed=False) is RateCheck.REALISTIC
     assert check_rate(required(47.0, 270.0, 10, None), confirmed=False) is RateCheck.NO_NORM
@@ -82,9 +82,9 @@ def test_the_proposed_goal_is_realistic_itself(direction: str, weeks: int, reali
     """Protects the proposal, in both directions and for small rates: whoever sends it is not refused again."""
     baseline = 100.5
     goal = 300.0 if direction == "up" else 0.0
-    asked = required(baseline, goal, weeks, realistic, direction)
-    proposed = required(baseline, asked.proposed_goal, weeks, realistic, direction)
-    assert not asked.is_realistic
+    rate_check = required(baseline, goal, weeks, realistic, direction)
+    proposed = required(baseline, rate_check.proposed_goal, weeks, realistic, direction)
+    assert not rate_check.is_realistic
     assert proposed.is_realistic
     assert proposed.sign * proposed.rate > 0
 

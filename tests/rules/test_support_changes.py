@@ -54,10 +54,10 @@ def test_each_way_to_fade_counts(after: dict[str, object]) -> None:
 
 def test_a_group_of_unknown_size_becomes_what_the_team_says() -> None:
     """Where the size was not planned, an intensified support with a size has a smaller group, a changed one has not."""
-    unknown, known = replace(BEFORE, group_size=None), replace(BEFORE, group_size=3)
-    assert changes_between(unknown, known, PhaseVerb.INTENSIFY) == [PhaseChange.SMALLER_GROUP]
-    assert changes_between(unknown, known, PhaseVerb.FADE) == [PhaseChange.LARGER_GROUP]
-    assert changes_between(unknown, known, PhaseVerb.CHANGE) == []
+    of_unknown_size, of_three = replace(BEFORE, group_size=None), replace(BEFORE, group_size=3)
+    assert changes_between(of_unknown_size, of_three, PhaseVerb.INTENSIFY) == [PhaseChange.SMALLER_GROUP]
+    assert changes_between(of_unknown_size, of_three, PhaseVerb.FADE) == [PhaseChange.LARGER_GROUP]
+    assert changes_between(of_unknown_size, of_three, PhaseVerb.CHANGE) == []
     assert changes_between(BEFORE, replace(BEFORE, intervention="Phonics"), PhaseVerb.CHANGE) == [
         PhaseChange.OTHER_INTERVENTION
     ]
