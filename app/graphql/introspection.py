@@ -1,19 +1,24 @@
-"""Caches the results of operations that only ask about the schema, because they are the same for every caller.
+"""Executes operations that only ask about the schema, and caches their results, which are the same for every caller.
 
-Such an operation can use up nearly the whole time limit of an operation, and tools always send the same text.
+Such an operation may return tens of thousands of values, so it runs in a thread beside the event loop.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
-from graphql import FieldNode, OperationDefinitionNode
+from graphql import FieldNode, GraphQLSchema, OperationDefinitionNode, execute_sync
 from strawberry.types import ExecutionResult
 
+from app.graphql.limits import Limits, check_answer
+from app.graphql.prepare import Prepared
 from app.graphql.request import Operation
 
 MAX_RESULTS = 16
 ROOTS = {"__schema", "__type"}
 _results: dict[tuple[str, str | None], ExecutionResult] = {}
-"""The cached results, keyed by document and operation name; the result that was used least recently is first."""
+"""The cached results, keyed by document and operation name; the oldest is first."""
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="introspection")
+"""One thread, so that many such operations at once take no more than one processor's share from other requests."""
 
 
 def is_introspection(operation: OperationDefinitionNode) -> bool:
@@ -23,15 +28,26 @@ def is_introspection(operation: OperationDefinitionNode) -> bool:
     return not operation.variable_definitions and len(roots) == len(names) > 0 and names <= ROOTS
 
 
-async def introspect(operation: Operation, run: Callable[[], Awaitable[ExecutionResult]]) -> ExecutionResult:
-    """Returns the cached result of an operation, or runs the operation if there is none.
+async def introspect(
+    schema: GraphQLSchema, operation: Operation, prepared: Prepared, limits: Limits
+) -> ExecutionResult:
+    """Returns the result of an operation for which `is_introspection` holds.
 
-    A new result is cached if it has no errors.
+    Raises `TooMuch` if the response would be too long.
     """
     key = (operation.query, operation.name)
-    result = _results.pop(key, None)
-    if result is None:
-        result = await run()
+    if (cached := _results.get(key)) is None:
+        return await asyncio.get_running_loop().run_in_executor(_thread, _execute, schema, key, prepared, limits)
+    return cached
+
+
+def _execute(schema: GraphQLSchema, key: tuple[str, str | None], prepared: Prepared, limits: Limits) -> ExecutionResult:
+    """Returns the cached result, or executes the operation. A new result is cached if it has no errors."""
+    if (cached := _results.get(key)) is not None:
+        return cached
+    executed = execute_sync(schema, prepared.document, operation_name=key[1])
+    check_answer(executed.data, limits)
+    result = ExecutionResult(data=executed.data, errors=executed.errors)
     if not result.errors:
         _results[key] = result
         if len(_results) > MAX_RESULTS:

@@ -155,6 +155,8 @@ async def _run_in_time(
     try:
         async with clock:
             principal = await run_with_retry(partial(principal_of, request, installation, client), reads=True)
+            if is_introspection(prepared.operation):
+                return await introspect(prepare.schema, operation, prepared, limits)
             repetition = repetition_of(prepare.schema, prepared, operation, principal)
             run = partial(
                 run_with_retry,
@@ -162,7 +164,7 @@ async def _run_in_time(
                 reads=not prepared.writes,
                 is_keyed=lambda: repetition is not None and repetition.is_whole,
             )
-            return await (introspect(operation, run) if is_introspection(prepared.operation) else run())
+            return await run()
     except TimeoutError:
         if clock.expired():
             raise _Stopped from None
