@@ -30,8 +30,6 @@ ROWS = (
 TYPES = {"student": "Student", "person": "Staff", "org": "School", "class": "Class"}
 NAMED_OTHERWISE = {"school": "org", "sisSource": "source", "syncRun": "run", "webhookEndpoint": "endpoint"}
 """Single-row reads whose row has another name in the district."""
-NOT_KEPT = {"term"}
-"""Single-row reads of which the district has no row."""
 OF_ITS_CLIENT = {"webhookEndpoint"}
 """Rows that only the client that made them can see."""
 OPERATION = {
@@ -89,7 +87,7 @@ def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
             continue
         needed = [arg for arg in needed if arg == "id"]
         if needed:
-            for row in ROWS if name == "node" else {name} - NOT_KEPT:
+            for row in ROWS if name == "node" else {name}:
                 row = NAMED_OTHERWISE.get(row, row)
                 for value in _spellings(district, row, external=name == "student"):
                     yield (
@@ -105,15 +103,20 @@ def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
                     yield name, document_of("query", name, one, [arg], ""), {arg: value}
 
 
-def commands(mine: FullDistrict, theirs: FullDistrict | None) -> Iterator[tuple[str, str, dict[str, Any], str]]:
-    """Every field of the mutation root with a good input, or with one reference of another's in it."""
+def commands(
+    mine: FullDistrict, theirs: FullDistrict | None, *, deep: int = 1
+) -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """Every field of the mutation root with a good input, or with one reference of another's in it.
+
+    `deep`: how many links of the row in the payload are selected one below the other.
+    """
     for name, one in roots("mutation").items():
         if name not in OPERATION or one.args.keys() - {"input", *OF_EVERY_COMMAND}:
             raise Unwalkable(f"The mutation {name} is not known to the walk: say in OPERATION what it is.")
         type_ = get_named_type(one.args["input"].type)
         assert isinstance(type_, GraphQLInputObjectType)
         terms = {"version": 0} if name in VERSIONED else {}
-        document = document_of("mutation", name, one, ["input", *terms], "", deep=1)
+        document = document_of("mutation", name, one, ["input", *terms], "", deep=deep)
         if theirs is None:
             yield name, document, {"input": _input(name, type_, mine), **terms}, ""
             continue
