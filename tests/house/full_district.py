@@ -201,6 +201,7 @@ async def _names(district: FullDistrict) -> None:
             )
         title, until = f"Term {town.canary}", YEAR_BEGINS + timedelta(weeks=18)
         of = {"district_id": town.district_id, "id": new_id()}
+        district.note("term", "academic_session", of["id"])
         work.db.add(AcademicSession(**of, title=title, type="term", starts_on=YEAR_BEGINS, ends_on=until))
         await work.db.flush()
 
