@@ -8,7 +8,7 @@ from app.graphql.inputs import convert, input_from
 from app.graphql.problems import Problem, find_problems, run_command
 from app.graphql.written import row_of
 from app.playbook import models
-from app.playbook.measures import NewMeasure, make_measure
+from app.playbook.measures.service import NewMeasure, make_measure
 from app.playbook.resource import MeasureResource
 from app.response.administration.measures import amend_measure
 
