@@ -38,7 +38,13 @@ ROWS = (
 )
 """The rows for which `node` is called, by their names in the district, with their types."""
 TYPES = {"student": "Student", "person": "Staff", "org": "School", "class": "Class"}
-NAMED_OTHERWISE = {"school": "org", "sisSource": "source", "syncRun": "run", "webhookEndpoint": "endpoint"}
+NAMED_OTHERWISE = {
+    "screeningWindow": "window",
+    "school": "org",
+    "sisSource": "source",
+    "syncRun": "run",
+    "webhookEndpoint": "endpoint",
+}
 """Single-row reads whose row has another name in the district."""
 NOT_KEPT = {"term"}
 """Single-row reads of which the district has no row."""
