@@ -25,6 +25,7 @@ READS = {
     **{f"get_{name}": f"Query.{name}" for name in ("score", "session", "student", "support", "team", "verdict")},
     "list_benchmarks": "Query.benchmarks",
     "get_benchmark": "Query.benchmark",
+    "get_screening_report": "Query.screeningReport",
     "list_screening_windows": "Query.screeningWindows",
     "get_screening_window": "Query.screeningWindow",
     "list_groups": "Query.groups",

@@ -106,6 +106,8 @@ LISTED = {"concerns": "concern to serve", "schools": "org"}
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
+    "show": "all",
+    "count_by": "level",
     "fields": "id",
     "state": "active",
     "type": "concern.raised",
