@@ -6,6 +6,7 @@ from app.evidence import resource as evidence
 from app.evidence.screening import resource as screening
 from app.gradebook import resource as gradebook
 from app.group import resource as group
+from app.note import resource as note
 from app.playbook import resource as playbook
 from app.resources.catalog import Catalog
 from app.response import commands as judging
@@ -26,7 +27,7 @@ CATALOG = Catalog(
     (
         *(schools, roster, team, gradebook, playbook, evidence, screening, concern),
         *(delivery, support, response, judging),
-        *(administration, decision, group),
+        *(administration, decision, group, note),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

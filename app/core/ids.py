@@ -52,6 +52,7 @@ PREFIXES = {
     "score": "sco",
     "verdict": "ver",
     "decision": "dec",
+    "note": "not",
     "calibration": "cal",
     "event": "evt",
     "endpoint": "end",

@@ -9,6 +9,7 @@ from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.evidence.screening.resource import ScreeningExpectationResource, ScreeningWindowResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
+from app.note.resource import NoteChangeResource, NoteResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
@@ -63,6 +64,8 @@ SERVED: tuple[ResourceType, ...] = (
     VerdictResource,
     CalibrationResource,
     DecisionResource,
+    NoteResource,
+    NoteChangeResource,
     PlannedChangeResource,
     EndpointResource,
     AttemptResource,
@@ -93,6 +96,7 @@ LISTS = (
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
+    ("notes", "list_notes", "notes"),
     ("webhook_endpoints", "list_endpoints", "webhooks"),
     ("sis_sources", "list_sources", "sync"),
     ("sync_runs", "list_sync_runs", "sync"),
@@ -118,6 +122,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
+    (NoteResource, "notes/{note}", "get_note", "notes"),
     (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
     (SourceResource, "sis-sources/{source}", "get_source", "sync"),
     (RunResource, "sync-runs/{run}", "get_sync_run", "sync"),
@@ -154,6 +159,7 @@ TAGS = {
     "decisions": "decisions",
     "groups": "supports",
     "measures": "playbook",
+    "notes": "notes",
     "scores": "scores",
     "screening-windows": "screening",
     "sessions": "sessions",

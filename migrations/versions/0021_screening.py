@@ -3,7 +3,7 @@
 from migrations.tenant import create_index, student_table, tenant_table
 
 revision = "0021"
-down_revision = "0018"
+down_revision = "0020"
 
 
 def upgrade() -> None:
