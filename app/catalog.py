@@ -3,6 +3,7 @@
 from app.concern import resource as concern
 from app.decision import resource as decision
 from app.evidence import resource as evidence
+from app.evidence.screening import resource as screening
 from app.gradebook import resource as gradebook
 from app.group import resource as group
 from app.note import resource as note
@@ -24,7 +25,8 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, team, gradebook, playbook, evidence, concern, delivery, support, response, judging),
+        *(schools, roster, team, gradebook, playbook, evidence, screening, concern),
+        *(delivery, support, response, judging),
         *(administration, decision, group, note),
         *(plans, sis, syncing, webhooks, sending),
     )

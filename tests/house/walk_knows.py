@@ -43,6 +43,7 @@ PATHS = {
     "team": "team",
     "team_member": "membership",
     "team_scope": "scope of team",
+    "screening_window": "window",
     "concern": "concern",
     "note": "note",
     "group": "group",
@@ -65,6 +66,8 @@ NAMES_ITS_OWN = {"keep_consumer"}
 OWN_ROW = {
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
+    "move_screening_window": "window to move",
+    "cancel_screening_window": "window to cancel",
     "end_group": "group to end",
     "join_group": "group to join",
     "leave_group": "group to leave",
@@ -105,6 +108,8 @@ LISTED = {"concerns": "concern to serve", "schools": "org"}
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
+    "show": "all",
+    "count_by": "level",
     "fields": "id",
     "state": "active",
     "type": "concern.raised",
@@ -212,6 +217,12 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("register_source", "name"): "walked",
     ("register_source", "kind"): "oneroster-1.1",
     ("form_team", "purpose"): "grade",
+    ("schedule_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=60)),
+    ("schedule_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=62)),
+    ("schedule_screening_windows", "opens_on"): str(BEGINS + timedelta(weeks=64)),
+    ("schedule_screening_windows", "closes_on"): str(BEGINS + timedelta(weeks=66)),
+    ("move_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=70)),
+    ("move_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=72)),
     ("move_test_clock", "today"): str(BEGINS + timedelta(weeks=12)),
     ("ask_for_sync", "mode"): "full",
     ("ask_for_sync", "dry"): False,
