@@ -6,6 +6,7 @@ from app.evidence import resource as evidence
 from app.gradebook import resource as gradebook
 from app.group import resource as group
 from app.playbook import resource as playbook
+from app.playbook.structure import resource as structure
 from app.resources.catalog import Catalog
 from app.response import commands as judging
 from app.response import resource as response
@@ -23,8 +24,8 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, team, gradebook, playbook, evidence, concern, delivery, support, response, judging),
-        *(administration, decision, group),
+        *(schools, roster, team, gradebook, playbook, structure, evidence, concern, delivery, support, response),
+        *(judging, administration, decision, group),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

@@ -54,7 +54,7 @@ MEANING: dict[Can, str] = {
     Can.READ_TEAMS: "Read teams, their members and whom they serve.",
     Can.FORM_TEAMS: "Form teams, and state who is a member and whom they serve: members then see these students.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
-    Can.PUBLISH_PLAYBOOK: "Publish the rules for judging series, create measures, declare breaks of the year.",
+    Can.PUBLISH_PLAYBOOK: "Publish rules for judging series, change areas, levels, measures and breaks of the year.",
     Can.READ_CONCERNS: "Read concerns.",
     Can.RAISE_CONCERN: "Raise a concern about a student.",
     Can.SETTLE_CONCERN: "Accept, dismiss and resolve concerns.",

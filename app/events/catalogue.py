@@ -136,6 +136,9 @@ DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.
 DECISION_OVERDUE = _type(
     "decision.overdue", "support", "A student does not respond, and no team has decided for days.", "student", "verdict"
 )
+PLAYBOOK_PUBLISHED = _type(
+    "playbook.published", "playbook", "A version of the playbook was published: read areas, levels and rules again."
+)
 STUDENT_ENTERED = _type("student.entered", "student", "A student entered a school.", "school")
 STUDENT_LEFT = _type("student.left", "student", "A student left a school.", "school")
 STUDENT_RETURNED = _type("student.returned", "student", "A student came back to a school.", "school")
@@ -194,6 +197,7 @@ CATALOGUE: dict[str, EventType] = {
         PROBE_REQUESTED,
         DECISION_MADE,
         DECISION_OVERDUE,
+        PLAYBOOK_PUBLISHED,
         STUDENT_ENTERED,
         STUDENT_LEFT,
         STUDENT_RETURNED,

@@ -20,6 +20,7 @@ _PATHS = {
     "source": "sis-sources",
     "endpoint": "webhook-endpoints",
     "group": "groups",
+    "playbook": "playbook-versions",
 }
 
 

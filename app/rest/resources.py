@@ -9,6 +9,7 @@ from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
+from app.playbook.structure.resource import PlaybookVersionResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
 from app.rest.derived.answer import Reader
@@ -46,6 +47,7 @@ SERVED: tuple[ResourceType, ...] = (
     LevelResource,
     MeasureResource,
     BenchmarkResource,
+    PlaybookVersionResource,
     ConcernResource,
     SupportResource,
     PhaseResource,
@@ -83,6 +85,7 @@ LISTS = (
     ("levels", "list_levels", "playbook"),
     ("measures", "list_measures", "playbook"),
     ("benchmarks", "list_benchmarks", "playbook"),
+    ("playbook_versions", "list_playbook_versions", "playbook"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
     ("groups", "list_groups", "supports"),
@@ -100,6 +103,9 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (StaffResource, "staff/{person}", "get_staff", "roster"),
     (SchoolResource, "schools/{school}", "get_school", "roster"),
     (ClassResource, "classes/{class_}", "get_class", "roster"),
+    (AreaResource, "areas/{area}", "get_area", "playbook"),
+    (LevelResource, "levels/{level}", "get_level", "playbook"),
+    (PlaybookVersionResource, "playbook-versions/{playbook}", "get_playbook_version", "playbook"),
     (BenchmarkResource, "benchmarks/{benchmark}", "get_benchmark", "playbook"),
     (TeamResource, "teams/{team}", "get_team", "teams"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
@@ -138,11 +144,13 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
 """The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
 
 TAGS = {
+    "areas": "playbook",
     "benchmarks": "playbook",
     "breaks": "roster",
     "concerns": "concerns",
     "decisions": "decisions",
     "groups": "supports",
+    "levels": "playbook",
     "measures": "playbook",
     "scores": "scores",
     "sessions": "sessions",
