@@ -5,6 +5,7 @@ from app.decision import resource as decision
 from app.evidence import resource as evidence
 from app.gradebook import resource as gradebook
 from app.group import resource as group
+from app.note import resource as note
 from app.playbook import resource as playbook
 from app.playbook.structure import resource as structure
 from app.resources.catalog import Catalog
@@ -25,7 +26,7 @@ from app.webhooks import resource as webhooks
 CATALOG = Catalog(
     (
         *(schools, roster, team, gradebook, playbook, structure, evidence, concern, delivery, support, response),
-        *(judging, administration, decision, group),
+        *(judging, administration, decision, group, note),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

@@ -8,6 +8,7 @@ from app.decision.resource import DecisionResource
 from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
+from app.note.resource import NoteChangeResource, NoteResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
 from app.playbook.structure.resource import PlaybookVersionResource
 from app.resources.select import ResourceType
@@ -62,6 +63,8 @@ SERVED: tuple[ResourceType, ...] = (
     VerdictResource,
     CalibrationResource,
     DecisionResource,
+    NoteResource,
+    NoteChangeResource,
     PlannedChangeResource,
     EndpointResource,
     AttemptResource,
@@ -92,6 +95,7 @@ LISTS = (
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
+    ("notes", "list_notes", "notes"),
     ("webhook_endpoints", "list_endpoints", "webhooks"),
     ("sis_sources", "list_sources", "sync"),
     ("sync_runs", "list_sync_runs", "sync"),
@@ -114,6 +118,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
+    (NoteResource, "notes/{note}", "get_note", "notes"),
     (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
     (SourceResource, "sis-sources/{source}", "get_source", "sync"),
     (RunResource, "sync-runs/{run}", "get_sync_run", "sync"),
@@ -152,6 +157,7 @@ TAGS = {
     "groups": "supports",
     "levels": "playbook",
     "measures": "playbook",
+    "notes": "notes",
     "scores": "scores",
     "sessions": "sessions",
     "sis-sources": "sync",
