@@ -8,6 +8,7 @@ from app.gradebook import resource as gradebook
 from app.group import resource as group
 from app.note import resource as note
 from app.playbook import resource as playbook
+from app.playbook.structure import resource as structure
 from app.resources.catalog import Catalog
 from app.response import commands as judging
 from app.response import resource as response
@@ -25,7 +26,7 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, team, gradebook, playbook, evidence, screening, concern),
+        *(schools, roster, team, gradebook, playbook, structure, evidence, screening, concern),
         *(delivery, support, response, judging),
         *(administration, decision, group, note),
         *(plans, sis, syncing, webhooks, sending),

@@ -139,6 +139,9 @@ DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.
 DECISION_OVERDUE = _type(
     "decision.overdue", "support", "A student does not respond, and no team has decided for days.", "student", "verdict"
 )
+PLAYBOOK_PUBLISHED = _type(
+    "playbook.published", "playbook", "A version of the playbook was published: read areas, levels and rules again."
+)
 NOTE_WRITTEN = _type("note.written", "note", "Somebody wrote a note about a record of a student.", "student")
 NOTE_AMENDED = _type("note.amended", "note", "The author of a note has amended it.", "student")
 STUDENT_ENTERED = _type("student.entered", "student", "A student entered a school.", "school")
@@ -205,6 +208,7 @@ CATALOGUE: dict[str, EventType] = {
         PROBE_REQUESTED,
         DECISION_MADE,
         DECISION_OVERDUE,
+        PLAYBOOK_PUBLISHED,
         NOTE_WRITTEN,
         NOTE_AMENDED,
         STUDENT_ENTERED,

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from app.rest.edge import Edge
 
-SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/v1/me", "query_string": b"", "headers": [], "app": None}
+SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/v1/me", "query_string": b"", "headers": []}
 
 
 async def run(app: Any, *received: dict[str, Any], cancelled: bool = False) -> tuple[list[Any], dict[str, Any]]:

@@ -59,6 +59,9 @@ PATHS = {
     "name": "consumer",
     "measure": "measure",
     "benchmark": "benchmark",
+    "area": "area ela.fluency",
+    "level": "level",
+    "playbook": "playbook",
 }
 """The name of a row of the district for each path parameter."""
 NAMES_ITS_OWN = {"keep_consumer"}
@@ -87,6 +90,10 @@ OWN_ROW = {
     "archive_team": "team to archive",
     "end_team_membership": "membership to end",
     "end_team_scope": "scope to end",
+    "retire_area": "area to retire",
+    "restore_area": "area to restore",
+    "retire_level": "level to retire",
+    "restore_level": "level to restore",
 }
 """The row whose state allows the operation, if it is not the first of its kind."""
 REFERENCES = {
@@ -104,7 +111,7 @@ REFERENCES = {
     "taker": "other person",
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
-LISTED = {"concerns": "concern to serve", "schools": "org"}
+LISTED = {"concerns": "concern to serve", "schools": "org", "areas": "area to order", "levels": "level"}
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
@@ -232,6 +239,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("rekey_sync_run", "new"): "new-s1",
     ("publish_benchmarks", "benchmark_goal"): 73.0,
     ("publish_benchmarks", "citation"): "Walked norms",
+    **dict.fromkeys((("rename_area", "name"), ("rename_level", "name")), "Renamed"),
 }
 """For a field of one operation's body that refers to no row, an accepted value."""
 CONTENT = {
