@@ -5,8 +5,10 @@ from app.decision import resource as decision
 from app.evidence import resource as evidence
 from app.gradebook import resource as gradebook
 from app.group import resource as group
+from app.hypothesis import resource as hypothesis
 from app.note import resource as note
 from app.playbook import resource as playbook
+from app.playbook.hypotheses import resource as hypothesis_kinds
 from app.resources.catalog import Catalog
 from app.response import commands as judging
 from app.response import resource as response
@@ -24,8 +26,21 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, team, gradebook, playbook, evidence, concern, delivery, support, response, judging),
-        *(administration, decision, group, note),
+        *(
+            schools,
+            roster,
+            team,
+            gradebook,
+            playbook,
+            hypothesis_kinds,
+            evidence,
+            concern,
+            delivery,
+            support,
+            response,
+            judging,
+        ),
+        *(administration, decision, group, note, hypothesis),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

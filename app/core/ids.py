@@ -52,6 +52,8 @@ PREFIXES = {
     "verdict": "ver",
     "decision": "dec",
     "note": "not",
+    "hypothesis_kind": "hyk",
+    "hypothesis": "hyp",
     "calibration": "cal",
     "event": "evt",
     "endpoint": "end",

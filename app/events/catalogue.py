@@ -139,6 +139,21 @@ DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.
 DECISION_OVERDUE = _type(
     "decision.overdue", "support", "A student does not respond, and no team has decided for days.", "student", "verdict"
 )
+HYPOTHESIS_PROPOSED = _type(
+    "hypothesis.proposed", "hypothesis", "A team suspects a cause of a concern.", "student", "concern"
+)
+HYPOTHESIS_CHANGED = _type(
+    "hypothesis.changed", "hypothesis", "There is more evidence for or against a hypothesis.", "student", "concern"
+)
+HYPOTHESIS_TESTED = _type("hypothesis.tested", "hypothesis", "A support tests a hypothesis.", "student", "concern")
+HYPOTHESIS_DUE = _type(
+    "hypothesis.due",
+    "hypothesis",
+    "The support that tests a hypothesis has ended, or its verdict has turned: a team decides what follows.",
+    "student",
+    "concern",
+)
+HYPOTHESIS_CLOSED = _type("hypothesis.closed", "hypothesis", "A hypothesis has an outcome.", "student", "concern")
 NOTE_WRITTEN = _type("note.written", "note", "Somebody wrote a note about a record of a student.", "student")
 NOTE_AMENDED = _type("note.amended", "note", "The author of a note has amended it.", "student")
 STUDENT_ENTERED = _type("student.entered", "student", "A student entered a school.", "school")
@@ -200,6 +215,11 @@ CATALOGUE: dict[str, EventType] = {
         PROBE_REQUESTED,
         DECISION_MADE,
         DECISION_OVERDUE,
+        HYPOTHESIS_PROPOSED,
+        HYPOTHESIS_CHANGED,
+        HYPOTHESIS_TESTED,
+        HYPOTHESIS_DUE,
+        HYPOTHESIS_CLOSED,
         NOTE_WRITTEN,
         NOTE_AMENDED,
         STUDENT_ENTERED,

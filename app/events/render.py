@@ -16,6 +16,7 @@ _PATHS = {
     "concern": "concerns",
     "support": "supports",
     "decision": "decisions",
+    "hypothesis": "hypotheses",
     "note": "notes",
     "run": "sync-runs",
     "source": "sis-sources",

@@ -73,6 +73,8 @@ PROBLEM_TYPES = {
     "idempotency.out_of_reach": ProblemType(
         410, "The first answer cannot be shown", "Read the rows that you may see; the request was carried out."
     ),
+    "hypothesis.closed": ProblemType(409, "The hypothesis is closed", "Propose another one."),
+    "hypothesis_kind.retired": ProblemType(409, "The kind of hypothesis is not in force", READ_AGAIN),
     "idempotency.answer_not_kept": ProblemType(
         410, "The first answer was not kept", "Read the rows; the request was carried out."
     ),

@@ -8,7 +8,9 @@ from app.decision.resource import DecisionResource
 from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
+from app.hypothesis.resource import HypothesisResource
 from app.note.resource import NoteChangeResource, NoteResource
+from app.playbook.hypotheses.resource import HypothesisKindResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
@@ -61,6 +63,8 @@ SERVED: tuple[ResourceType, ...] = (
     VerdictResource,
     CalibrationResource,
     DecisionResource,
+    HypothesisKindResource,
+    HypothesisResource,
     NoteResource,
     NoteChangeResource,
     PlannedChangeResource,
@@ -92,6 +96,8 @@ LISTS = (
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
+    ("hypothesis_kinds", "list_hypothesis_kinds", "playbook"),
+    ("hypotheses", "list_hypotheses", "hypotheses"),
     ("notes", "list_notes", "notes"),
     ("webhook_endpoints", "list_endpoints", "webhooks"),
     ("sis_sources", "list_sources", "sync"),
@@ -112,6 +118,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
+    (HypothesisResource, "hypotheses/{hypothesis}", "get_hypothesis", "hypotheses"),
     (NoteResource, "notes/{note}", "get_note", "notes"),
     (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
     (SourceResource, "sis-sources/{source}", "get_source", "sync"),
@@ -149,6 +156,8 @@ TAGS = {
     "decisions": "decisions",
     "groups": "supports",
     "measures": "playbook",
+    "hypotheses": "hypotheses",
+    "hypothesis-kinds": "playbook",
     "notes": "notes",
     "scores": "scores",
     "sessions": "sessions",

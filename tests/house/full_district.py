@@ -28,8 +28,11 @@ from app.evidence.service import NewScore
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
+from app.hypothesis.service import NewHypothesis, propose_hypothesis
 from app.note.service import NewNote, write_note
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
+from app.playbook.hypotheses.service import locate_kind
+from app.playbook.models import HypothesisKind
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
@@ -107,6 +110,7 @@ async def fill_district(town: Town) -> FullDistrict:
         district.note(name, "concern", (await _concern(district, student, state)).id)
     district.note("secured concern", "concern", (await _concern(district, "amy", "raised", "sel")).id)
     await _notes(district)
+    await _hypotheses(district)
     await _teams(district)
     await _supports(district)
     await _sessions(district)
@@ -226,6 +230,21 @@ async def _notes(district: FullDistrict) -> None:
     async with town.unit() as work:
         new = NewNote(district.shown["concern"], f"Note {town.canary}")
         district.note("note", "note", (await write_note(work, new)).id)
+
+
+async def _hypotheses(district: FullDistrict) -> None:
+    town = district.town
+    async with town.unit() as work:
+        district.note("hypothesis kind", "hypothesis_kind", (await _kind(work, "health")).id)
+        for name in ("hypothesis", "hypothesis to close"):
+            texts = (f"Statement {town.canary}", f"Refuted {town.canary}")
+            new = NewHypothesis(district.shown["concern"], "skill", *texts)
+            district.note(name, "hypothesis", (await propose_hypothesis(work, new)).id)
+
+
+@needs(Can.READ_PLAYBOOK)
+async def _kind(work: Work, code: str) -> HypothesisKind:
+    return await locate_kind(work, code, "/kind")
 
 
 async def _support(district: FullDistrict, student: str, *, start: bool, concerns: tuple[str, ...] = ()) -> Support:

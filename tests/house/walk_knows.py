@@ -45,6 +45,8 @@ PATHS = {
     "team_scope": "scope of team",
     "concern": "concern",
     "note": "note",
+    "hypothesis": "hypothesis",
+    "hypothesis_kind": "hypothesis kind",
     "group": "group",
     "support": "support",
     "session": "session",
@@ -63,6 +65,7 @@ PATHS = {
 NAMES_ITS_OWN = {"keep_consumer"}
 """Operations whose path names a row of the caller's own, so that another district's row is not addressed."""
 OWN_ROW = {
+    "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
     "end_group": "group to end",
@@ -91,6 +94,7 @@ REFERENCES = {
     **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
     "cursor": "cursor of consumer",
     "about": "concern",
+    "concern": "concern",
     **{"member": "person", "person": "person", "school_class": "class", "team": "team", "group": "group"},
     "score_id": "score to change",
     "break_id": "break to remove",
@@ -211,6 +215,8 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     **{("change_source", name): value for name, value in _SOURCE.items()},
     ("register_source", "name"): "walked",
     ("register_source", "kind"): "oneroster-1.1",
+    ("propose_hypothesis", "kind"): "skill",
+    ("propose_hypotheses", "kind"): "skill",
     ("form_team", "purpose"): "grade",
     ("move_test_clock", "today"): str(BEGINS + timedelta(weeks=12)),
     ("ask_for_sync", "mode"): "full",

@@ -49,6 +49,8 @@ SOURCES: dict[str, str] = {
     "group": "/v1/groups",
     "measure": "/v1/measures",
     "name": "/v1/events/consumers",
+    "hypothesis": "/v1/hypotheses",
+    "hypothesis_kind": "/v1/hypothesis-kinds",
     "note": "/v1/notes",
     "person": "/v1/staff",
     "run": "/v1/sync-runs",
@@ -62,7 +64,7 @@ SOURCES: dict[str, str] = {
     "verdict": "/v1/supports/{support}/verdicts",
 }
 """The list from which to take a value of an example, by the name of the parameter or of the field."""
-IN_BODIES = SOURCES.keys() - {"measure", "name", "benchmark", "group", "note", "team"}
+IN_BODIES = SOURCES.keys() - {"measure", "name", "benchmark", "group", "hypothesis_kind", "note", "team"}
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
 OWN_NAME = {"keep_consumer": "nightly"}
 """The name in the path that a client chooses itself."""
