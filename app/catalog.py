@@ -6,6 +6,7 @@ from app.evidence import resource as evidence
 from app.gradebook import resource as gradebook
 from app.group import resource as group
 from app.hypothesis import resource as hypothesis
+from app.intervention import resource as intervention
 from app.note import resource as note
 from app.playbook import resource as playbook
 from app.playbook.hypotheses import resource as hypothesis_kinds
@@ -33,6 +34,7 @@ CATALOG = Catalog(
             gradebook,
             playbook,
             hypothesis_kinds,
+            intervention,
             evidence,
             concern,
             delivery,

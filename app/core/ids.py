@@ -54,6 +54,7 @@ PREFIXES = {
     "note": "not",
     "hypothesis_kind": "hyk",
     "hypothesis": "hyp",
+    "intervention": "int",
     "calibration": "cal",
     "event": "evt",
     "endpoint": "end",

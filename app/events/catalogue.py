@@ -139,6 +139,12 @@ DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.
 DECISION_OVERDUE = _type(
     "decision.overdue", "support", "A student does not respond, and no team has decided for days.", "student", "verdict"
 )
+INTERVENTION_PUBLISHED = _type(
+    "intervention.published", "intervention", "A version of an entry of the intervention library was published."
+)
+INTERVENTION_RETIRED = _type(
+    "intervention.retired", "intervention", "A version of an entry of the intervention library was retired."
+)
 HYPOTHESIS_PROPOSED = _type(
     "hypothesis.proposed", "hypothesis", "A team suspects a cause of a concern.", "student", "concern"
 )
@@ -215,6 +221,8 @@ CATALOGUE: dict[str, EventType] = {
         PROBE_REQUESTED,
         DECISION_MADE,
         DECISION_OVERDUE,
+        INTERVENTION_PUBLISHED,
+        INTERVENTION_RETIRED,
         HYPOTHESIS_PROPOSED,
         HYPOTHESIS_CHANGED,
         HYPOTHESIS_TESTED,

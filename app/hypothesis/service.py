@@ -34,7 +34,7 @@ from app.hypothesis.rules import (
     check_open,
     violations_of_evidence,
 )
-from app.playbook.hypotheses.service import locate_kind
+from app.playbook.hypotheses.lookup import locate_kind
 from app.roster.lookup import resolve_actor, today_of
 from app.roster.student_lock import lock_student_of
 from app.support.dosage import Dosage

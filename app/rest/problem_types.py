@@ -79,6 +79,7 @@ PROBLEM_TYPES = {
         410, "The first answer was not kept", "Read the rows; the request was carried out."
     ),
     "internal": ProblemType(500, "An internal fault", f"Nothing was changed. {ASK_OPERATOR}"),
+    "intervention.state": ProblemType(409, "The version is in another state", READ_AGAIN),
     "invalid": ProblemType(422, "Invalid values", CORRECT),
     "malformed": ProblemType(400, "Bad request", CORRECT),
     "measure.taken": ProblemType(409, "The code is taken", "Amend the measure of this code, or choose another code."),

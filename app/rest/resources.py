@@ -9,6 +9,7 @@ from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
 from app.hypothesis.resource import HypothesisResource
+from app.intervention.resource import InterventionResource
 from app.note.resource import NoteChangeResource, NoteResource
 from app.playbook.hypotheses.resource import HypothesisKindResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
@@ -63,6 +64,7 @@ SERVED: tuple[ResourceType, ...] = (
     VerdictResource,
     CalibrationResource,
     DecisionResource,
+    InterventionResource,
     HypothesisKindResource,
     HypothesisResource,
     NoteResource,
@@ -96,6 +98,7 @@ LISTS = (
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
+    ("interventions", "list_interventions", "playbook"),
     ("hypothesis_kinds", "list_hypothesis_kinds", "playbook"),
     ("hypotheses", "list_hypotheses", "hypotheses"),
     ("notes", "list_notes", "notes"),
@@ -118,6 +121,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
+    (InterventionResource, "interventions/{intervention}", "get_intervention", "playbook"),
     (HypothesisResource, "hypotheses/{hypothesis}", "get_hypothesis", "hypotheses"),
     (NoteResource, "notes/{note}", "get_note", "notes"),
     (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
@@ -156,6 +160,7 @@ TAGS = {
     "decisions": "decisions",
     "groups": "supports",
     "measures": "playbook",
+    "interventions": "playbook",
     "hypotheses": "hypotheses",
     "hypothesis-kinds": "playbook",
     "notes": "notes",

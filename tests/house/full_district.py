@@ -29,9 +29,11 @@ from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
 from app.hypothesis.service import NewHypothesis, propose_hypothesis
+from app.intervention.inputs import NewIntervention
+from app.intervention.service import draft_interventions, publish_intervention
 from app.note.service import NewNote, write_note
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
-from app.playbook.hypotheses.service import locate_kind
+from app.playbook.hypotheses.lookup import locate_kind
 from app.playbook.models import HypothesisKind
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
@@ -95,6 +97,7 @@ async def fill_district(town: Town) -> FullDistrict:
         assert saved.benchmark is not None
         district.note("benchmark", "benchmark", saved.benchmark.id)
     await grade(town)
+    await _library(district)
     await _breaks(district)
     await _endpoint(district)
     await _consumer(district)
@@ -223,6 +226,23 @@ async def _concern(district: FullDistrict, student: str, state: str, area: str =
         if state == "accepted":
             concern = await accept_concern(work, concern.id, f"Because {town.canary}")
     return concern
+
+
+async def _library(district: FullDistrict) -> None:
+    """Adds entries to the intervention library: two published ones and a draft, without checklists."""
+    town = district.town
+    names = ("library entry", "entry to retire", "draft")
+    new = [
+        NewIntervention(code=name.replace(" ", "-"), name=f"Entry {town.canary}", areas=("ela.fluency",), levels=(2,))
+        for name in names
+    ]
+    async with town.unit() as work:
+        for name, saved in zip(names, await draft_interventions(work, new), strict=True):
+            assert saved.entry is not None
+            district.note(name, "intervention", saved.entry.id)
+            if name != "draft":
+                await publish_intervention(work, saved.entry.id)
+    district.shown["intervention"] = district.shown["library entry"]
 
 
 async def _notes(district: FullDistrict) -> None:

@@ -60,6 +60,7 @@ PATHS = {
     "name": "consumer",
     "measure": "measure",
     "benchmark": "benchmark",
+    "intervention": "intervention",
 }
 """The name of a row of the district for each path parameter."""
 NAMES_ITS_OWN = {"keep_consumer"}
@@ -68,6 +69,8 @@ OWN_ROW = {
     "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
+    "publish_intervention": "draft",
+    "retire_intervention": "entry to retire",
     "end_group": "group to end",
     "join_group": "group to join",
     "leave_group": "group to leave",
@@ -94,6 +97,7 @@ REFERENCES = {
     **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
     "cursor": "cursor of consumer",
     "about": "concern",
+    "library_entry": "library entry",
     "concern": "concern",
     **{"member": "person", "person": "person", "school_class": "class", "team": "team", "group": "group"},
     "score_id": "score to change",
@@ -243,6 +247,10 @@ LEFT_OUT = {
     **dict.fromkeys((("leave_group", "on"), ("end_group", "on")), "today, by the district's own day"),
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",
+    **dict.fromkeys(
+        ((name, "done_parts") for name in ("record_sessions", "amend_session", "record_group_sessions")),
+        "the support follows no checklist",
+    ),
     ("start_support", "on"): "as planned",
     ("amend_session", "held_on"): "the day of another",
     ("amend_score", "taken_on"): "as above",

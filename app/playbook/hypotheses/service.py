@@ -13,6 +13,7 @@ from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
+from app.playbook.hypotheses.lookup import kind_in_force
 from app.playbook.models import HypothesisKind
 from app.playbook.service import publish_next_version
 
@@ -70,31 +71,3 @@ async def retire_hypothesis_kind(work: Work, hypothesis_kind_id: UUID) -> Hypoth
     row.until_version = (await publish_next_version(work)).number
     await work.db.flush()
     return row
-
-
-async def kind_in_force(work: Work, code: str) -> HypothesisKind | None:
-    """Returns the kind of hypothesis that has this code in the version in force, or None.
-
-    Works under the permission of the calling command.
-    """
-    if "\x00" in code:  # PostgreSQL cannot store this text and would raise an error.
-        return None
-    query = select(HypothesisKind).where(
-        HypothesisKind.district_id == work.district_id,
-        HypothesisKind.code == code,
-        HypothesisKind.until_version.is_(None),
-    )
-    row: HypothesisKind | None = await work.db.scalar(query)
-    return row
-
-
-async def locate_kind(work: Work, code: str, pointer: str) -> HypothesisKind:
-    """Returns the kind of hypothesis in force that has this code; raises `Invalid` at `pointer`.
-
-    Works under the permission of the calling command.
-    """
-    kind = await kind_in_force(work, code)
-    if kind is None:
-        detail = "The playbook has no such kind of hypothesis."
-        raise Invalid([Violation(pointer, "hypothesis_kind.unknown", detail)])
-    return kind
