@@ -31,6 +31,8 @@ class Can(StrEnum):
     DECIDE = "decision:make"
     READ_NOTES = "note:read"
     WRITE_NOTES = "note:write"
+    READ_HYPOTHESES = "hypothesis:read"
+    WEIGH_HYPOTHESES = "hypothesis:weigh"
     READ_EVENTS = "event:read"
     READ_SYNC = "sync:read"
     APPROVE_SYNC = "sync:approve"
@@ -72,6 +74,8 @@ MEANING: dict[Can, str] = {
     Can.DECIDE: "Record a team's decision.",
     Can.READ_NOTES: "Read notes on concerns and supports, which have a permission of their own.",
     Can.WRITE_NOTES: "Write notes on concerns and supports, and amend the own ones.",
+    Can.READ_HYPOTHESES: "Read hypotheses about the causes of concerns, and what became of them.",
+    Can.WEIGH_HYPOTHESES: "Propose hypotheses, have supports test them, and close them with an outcome.",
     Can.READ_EVENTS: "Read the change feed.",
     Can.READ_SYNC: "Read what each sync did.",
     Can.APPROVE_SYNC: "Approve, discard or re-key a sync that is held, undo one that was applied.",
@@ -97,6 +101,7 @@ _READS = frozenset(
 )
 _TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
 _LEADS = _TEACHES | {Can.SETTLE_CONCERN, Can.PLAN_SUPPORT, Can.DECIDE, Can.READ_NOTES, Can.WRITE_NOTES}
+_LEADS |= {Can.READ_HYPOTHESES, Can.WEIGH_HYPOTHESES}
 _ADMINISTERS = _LEADS | {Can.FORM_TEAMS, Can.SCHEDULE_SCREENING}
 
 ROLE_OPENS: dict[str, frozenset[Can]] = {

@@ -16,6 +16,8 @@ _PATHS = {
     "concern": "concerns",
     "support": "supports",
     "decision": "decisions",
+    "intervention": "interventions",
+    "hypothesis": "hypotheses",
     "note": "notes",
     "run": "sync-runs",
     "source": "sis-sources",

@@ -78,10 +78,13 @@ PROBLEM_TYPES = {
     "idempotency.out_of_reach": ProblemType(
         410, "The first answer cannot be shown", "Read the rows that you may see; the request was carried out."
     ),
+    "hypothesis.closed": ProblemType(409, "The hypothesis is closed", "Propose another one."),
+    "hypothesis_kind.retired": ProblemType(409, "The kind of hypothesis is not in force", READ_AGAIN),
     "idempotency.answer_not_kept": ProblemType(
         410, "The first answer was not kept", "Read the rows; the request was carried out."
     ),
     "internal": ProblemType(500, "An internal fault", f"Nothing was changed. {ASK_OPERATOR}"),
+    "intervention.state": ProblemType(409, "The version is in another state", READ_AGAIN),
     "invalid": ProblemType(422, "Invalid values", CORRECT),
     "level.only_one": ProblemType(409, "The only level in force", "Add another level first."),
     "level.retired": ProblemType(409, "The level is retired", READ_AGAIN),

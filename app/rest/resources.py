@@ -9,7 +9,10 @@ from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.evidence.screening.resource import ScreeningExpectationResource, ScreeningWindowResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
+from app.hypothesis.resource import HypothesisResource
+from app.intervention.resource import InterventionResource
 from app.note.resource import NoteChangeResource, NoteResource
+from app.playbook.hypotheses.resource import HypothesisKindResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
 from app.playbook.structure.resource import PlaybookVersionResource
 from app.resources.select import ResourceType
@@ -66,6 +69,9 @@ SERVED: tuple[ResourceType, ...] = (
     VerdictResource,
     CalibrationResource,
     DecisionResource,
+    InterventionResource,
+    HypothesisKindResource,
+    HypothesisResource,
     NoteResource,
     NoteChangeResource,
     PlannedChangeResource,
@@ -99,6 +105,9 @@ LISTS = (
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
+    ("interventions", "list_interventions", "playbook"),
+    ("hypothesis_kinds", "list_hypothesis_kinds", "playbook"),
+    ("hypotheses", "list_hypotheses", "hypotheses"),
     ("notes", "list_notes", "notes"),
     ("webhook_endpoints", "list_endpoints", "webhooks"),
     ("sis_sources", "list_sources", "sync"),
@@ -128,6 +137,8 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
+    (InterventionResource, "interventions/{intervention}", "get_intervention", "playbook"),
+    (HypothesisResource, "hypotheses/{hypothesis}", "get_hypothesis", "hypotheses"),
     (NoteResource, "notes/{note}", "get_note", "notes"),
     (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
     (SourceResource, "sis-sources/{source}", "get_source", "sync"),
@@ -167,6 +178,9 @@ TAGS = {
     "groups": "supports",
     "levels": "playbook",
     "measures": "playbook",
+    "interventions": "playbook",
+    "hypotheses": "hypotheses",
+    "hypothesis-kinds": "playbook",
     "notes": "notes",
     "scores": "scores",
     "screening-windows": "screening",

@@ -46,6 +46,8 @@ PATHS = {
     "screening_window": "window",
     "concern": "concern",
     "note": "note",
+    "hypothesis": "hypothesis",
+    "hypothesis_kind": "hypothesis kind",
     "group": "group",
     "support": "support",
     "session": "session",
@@ -62,15 +64,19 @@ PATHS = {
     "area": "area ela.fluency",
     "level": "level",
     "playbook": "playbook",
+    "intervention": "intervention",
 }
 """The name of a row of the district for each path parameter."""
 NAMES_ITS_OWN = {"keep_consumer"}
 """Operations whose path names a row of the caller's own, so that another district's row is not addressed."""
 OWN_ROW = {
+    "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
     "move_screening_window": "window to move",
     "cancel_screening_window": "window to cancel",
+    "publish_intervention": "draft",
+    "retire_intervention": "entry to retire",
     "end_group": "group to end",
     "join_group": "group to join",
     "leave_group": "group to leave",
@@ -101,6 +107,8 @@ REFERENCES = {
     **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
     "cursor": "cursor of consumer",
     "about": "concern",
+    "library_entry": "library entry",
+    "concern": "concern",
     **{"member": "person", "person": "person", "school_class": "class", "team": "team", "group": "group"},
     "score_id": "score to change",
     "break_id": "break to remove",
@@ -223,6 +231,8 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     **{("change_source", name): value for name, value in _SOURCE.items()},
     ("register_source", "name"): "walked",
     ("register_source", "kind"): "oneroster-1.1",
+    ("propose_hypothesis", "kind"): "skill",
+    ("propose_hypotheses", "kind"): "skill",
     ("form_team", "purpose"): "grade",
     ("schedule_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=60)),
     ("schedule_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=62)),
@@ -256,6 +266,10 @@ LEFT_OUT = {
     **dict.fromkeys((("leave_group", "on"), ("end_group", "on")), "today, by the district's own day"),
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",
+    **dict.fromkeys(
+        ((name, "done_parts") for name in ("record_sessions", "amend_session", "record_group_sessions")),
+        "the support follows no checklist",
+    ),
     ("start_support", "on"): "as planned",
     ("amend_session", "held_on"): "the day of another",
     ("amend_score", "taken_on"): "as above",
