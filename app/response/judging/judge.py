@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
@@ -56,14 +57,19 @@ class JudgingOutcome:
 
 
 @needs(Can.JUDGE)
-async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMode = DEFAULT_MODE) -> JudgingOutcome:
+async def judge_selected(
+    work: Work,
+    selection: SeriesSelection,
+    mode: JudgingMode = DEFAULT_MODE,
+    written: Mapping[UUID, date] | None = None,
+) -> JudgingOutcome:
     """Judges the selected series with the scores recorded so far. Writes the verdicts that differ from the current
-    ones.
+    ones, and the days `written` as `write` describes.
     """
     loaded = await load(work, selection, await rulebook(work))
     requested = [monitored for monitored in loaded.requested.values() if _is_concerned(monitored, mode)]
     if not requested:
-        return JudgingOutcome(loaded, 0, 0)
+        return JudgingOutcome(loaded, 0, await write(work, [], written))
     calibrated = await calibrations(work, {monitored.score_series.measure.id for monitored in requested})
     judgements = judge_series(
         requested, loaded.others({monitored.score_series.support_id for monitored in requested}), calibrated
@@ -91,7 +97,7 @@ async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMo
         )
         for support_id, judgement in judgements.items()
     ]
-    return JudgingOutcome(loaded, len(judgements), await write(work, steps))
+    return JudgingOutcome(loaded, len(judgements), await write(work, steps, written))
 
 
 def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:

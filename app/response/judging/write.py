@@ -12,14 +12,13 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, any_, bindparam, cast, insert, select, true
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Select, Uuid, any_, bindparam, cast, select, true
 from sqlalchemy.orm import aliased
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.db import lateral_lookup
+from app.core.db import json_text, lateral_lookup
 from app.core.ids import new_id
 from app.events.catalogue import (
     PROBE_REQUESTED,
@@ -37,9 +36,8 @@ from app.response.judging.cohort import Judgement
 from app.response.models import ResponseState, VerdictRow
 from app.response.rules.verdict import ALARMS, NonresponseKind
 from app.response.rules.wording import label
-from app.roster.latest import set_last_verdicts
 from app.roster.lookup import IdList, today_of
-from app.support.phase import set_last_verdicts_of_supports, student_columns, support_event
+from app.support.phase import student_columns, support_event
 
 CONTENT = (
     *("phase_id", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low", "rate_high"),
@@ -47,6 +45,8 @@ CONTENT = (
     *("rule", "rule_version", "parameters", "score_ids", "playbook_version_id", "calibration_id", "sem"),
 )
 """The columns that make up the content of a verdict. Two verdicts are equal if they agree in all of these columns."""
+
+WRITE_VERDICTS = "SELECT app.write_verdicts($1, $2, $3, $4, $5, $6)"
 
 EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.ALERT: RESPONSE_OFF_TRACK,
@@ -128,30 +128,34 @@ def _select_current() -> Select[Any]:
 
 
 @needs(Can.JUDGE)
-async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
+async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID, date] | None = None) -> int:
     """Writes the verdicts and states that differ from the current ones. Returns the number of new verdicts.
 
-    Verdicts and states are written with one statement each. The times by which lists of supports and students are
-    sorted are written too.
+    One statement writes all of them, and the days and times by which lists of supports and students are sorted.
+    `written`, if given, has the day of the last score that was written now, by student. This is then the last statement
+    of a block of `Work.as_district`.
     """
     today = await today_of(work)
     rows = [_to_rows(work, step, today) for step in steps]
     verdicts = [verdict for verdict, _ in rows if verdict is not None]
     states = [state for _, state in rows if state is not None]
-    # With nulls rendered, all rows go into one statement; otherwise the mapper makes one for each pattern of nulls.
-    options = {"render_nulls": True}
-    if verdicts:
-        await work.db.execute(insert(VerdictRow), verdicts, execution_options=options)
-        await set_last_verdicts_of_supports(work, {row["support_id"]: row["judged_at"] for row in verdicts})
-        unsecured = (row for row in verdicts if row["secured_area"] is None)
-        await set_last_verdicts(work, {row["student_id"]: row["judged_at"] for row in unsecured})
-    if states:
-        insertion = upsert(ResponseState)
-        columns = ("verdict_id", "state", "kind", "since", "since_on", "alert_id", "memory", "settled_on")
-        changed = {name: insertion.excluded[name] for name in columns}
-        keys = [ResponseState.district_id, ResponseState.support_id]
-        upsert_all = insertion.on_conflict_do_update(index_elements=keys, set_=changed)
-        await work.db.execute(upsert_all, states, execution_options=options)
+    supports = {row["support_id"]: row["judged_at"] for row in verdicts}
+    students: dict[UUID, dict[str, Any]] = {
+        student_id: {"last_score_on": day} for student_id, day in (written or {}).items()
+    }
+    for row in verdicts:
+        # The order of a list must not reveal records that its reader may not see.
+        if row["secured_area"] is None:
+            students.setdefault(row["student_id"], {})["last_verdict_at"] = row["judged_at"]
+    if verdicts or states or students:
+        parts = (
+            verdicts,
+            states,
+            [{"id": support_id, "last_verdict_at": at} for support_id, at in supports.items()],
+            [{"id": student_id, **last} for student_id, last in students.items()],
+        )
+        principal = None if written is None else work.end_district_step()
+        await work.run(WRITE_VERDICTS, (work.district_id, *(json_text(part) for part in parts), principal))
     return len(verdicts)
 
 
