@@ -5,6 +5,7 @@ from app.decision import resource as decision
 from app.evidence import resource as evidence
 from app.gradebook import resource as gradebook
 from app.group import resource as group
+from app.note import resource as note
 from app.playbook import resource as playbook
 from app.resources.catalog import Catalog
 from app.response import commands as judging
@@ -24,7 +25,7 @@ from app.webhooks import resource as webhooks
 CATALOG = Catalog(
     (
         *(schools, roster, team, gradebook, playbook, evidence, concern, delivery, support, response, judging),
-        *(administration, decision, group),
+        *(administration, decision, group, note),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

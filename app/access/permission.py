@@ -28,6 +28,8 @@ class Can(StrEnum):
     READ_VERDICTS = "verdict:read"
     READ_DECISIONS = "decision:read"
     DECIDE = "decision:make"
+    READ_NOTES = "note:read"
+    WRITE_NOTES = "note:write"
     READ_EVENTS = "event:read"
     READ_SYNC = "sync:read"
     APPROVE_SYNC = "sync:approve"
@@ -66,6 +68,8 @@ MEANING: dict[Can, str] = {
     Can.READ_VERDICTS: "Read verdicts and their reasons.",
     Can.READ_DECISIONS: "Read a team's decisions.",
     Can.DECIDE: "Record a team's decision.",
+    Can.READ_NOTES: "Read notes on concerns and supports, which have a permission of their own.",
+    Can.WRITE_NOTES: "Write notes on concerns and supports, and amend the own ones.",
     Can.READ_EVENTS: "Read the change feed.",
     Can.READ_SYNC: "Read what each sync did.",
     Can.APPROVE_SYNC: "Approve, discard or re-key a sync that is held, undo one that was applied.",
@@ -90,7 +94,7 @@ _READS = frozenset(
     }
 )
 _TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
-_LEADS = _TEACHES | {Can.SETTLE_CONCERN, Can.PLAN_SUPPORT, Can.DECIDE}
+_LEADS = _TEACHES | {Can.SETTLE_CONCERN, Can.PLAN_SUPPORT, Can.DECIDE, Can.READ_NOTES, Can.WRITE_NOTES}
 _ADMINISTERS = _LEADS | {Can.FORM_TEAMS}
 
 ROLE_OPENS: dict[str, frozenset[Can]] = {

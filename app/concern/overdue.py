@@ -1,13 +1,15 @@
-"""Sends one reminder for each concern that nobody has answered in time. Never changes a concern."""
+"""Sends one reminder for each concern that has had no answer, or no support, for too long. Never changes a concern."""
 
 from datetime import date
 
-from sqlalchemy import Text, and_, cast, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, Text, and_, cast, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
-from app.events.catalogue import CONCERN_UNANSWERED, NewEvent
+from app.concern.rules import ConcernState
+from app.concern.unserved import IS_UNSERVED
+from app.events.catalogue import CONCERN_UNANSWERED, CONCERN_UNSERVED, EventType, NewEvent
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
@@ -21,28 +23,52 @@ async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
 
     Concerns about students who left get no reminder.
     """
+    is_unanswered = Concern.state == ConcernState.RAISED
     mark = cast(Concern.version, Text)
+    return await _remind(work, CONCERN_UNANSWERED, mark, is_unanswered, Concern.raised_on, days, today)
+
+
+@needs(Can.JUDGE)
+async def remind_unserved_concerns(work: Work, days: int, today: date) -> int:
+    """Sends a reminder for each concern that has had no active support for `days` days of instruction. Returns the
+    number of reminders.
+
+    A concern that is served and then unserved again gets another one. Concerns about students who left get none.
+    """
+    since = Concern.unserved_since
+    return await _remind(work, CONCERN_UNSERVED, cast(since, Text), IS_UNSERVED, since, days, today)
+
+
+async def _remind(
+    work: Work,
+    type_: EventType,
+    mark: ColumnElement[str],
+    condition: ColumnElement[bool],
+    since: SQLColumnExpression[date],
+    days: int,
+    today: date,
+) -> int:
     query = (
         select(Concern, mark.label("mark"))
         .join(Person, and_(Person.district_id == work.district_id, Person.id == Concern.student_id))
         .where(
             Concern.district_id == work.district_id,
-            Concern.state == "raised",
+            condition,
             Person.removed_at.is_(None),
-            days_of_instruction(work.district_id, Concern.school_ids, Concern.raised_on, today) >= days,
-            select_unsent(work, CONCERN_UNANSWERED, Concern.id, mark),
+            days_of_instruction(work.district_id, Concern.school_ids, since, today) >= days,
+            select_unsent(work, type_, Concern.id, mark),
         )
         .order_by(Concern.id)
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    reminders = [Reminder(_unanswered_event(concern), version) for concern, version in rows]
-    return await remind_once(work, CONCERN_UNANSWERED, await skip_busy_students(work, reminders))
+    reminders = [Reminder(_event(type_, concern), state) for concern, state in rows]
+    return await remind_once(work, type_, await skip_busy_students(work, reminders))
 
 
-def _unanswered_event(concern: Concern) -> NewEvent:
+def _event(type_: EventType, concern: Concern) -> NewEvent:
     return NewEvent(
-        type=CONCERN_UNANSWERED,
+        type=type_,
         subject_id=concern.id,
         subject_version=concern.version,
         ids={"student": concern.student_id},

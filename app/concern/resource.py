@@ -6,13 +6,14 @@ from app.access.permission import Can
 from app.concern import service
 from app.concern.models import Concern
 from app.concern.rules import ConcernState
+from app.concern.unserved import UNSERVED_SINCE, count_unserved_days
 from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_DISMISSED, CONCERN_RAISED, CONCERN_RESOLVED
 from app.playbook.filters import by_area
 from app.playbook.resource import AreaResource
 from app.resources.command import Body, Command
 from app.resources.declare import Link, Resource
-from app.resources.fields import choice, field, one, reference
-from app.resources.listing import Filter, Listing
+from app.resources.fields import choice, computed, field, one, reference
+from app.resources.listing import Filter, Listing, Sort
 from app.resources.members import Id, One
 from app.roster.filters import by_school, by_student
 from app.roster.models import Person
@@ -56,6 +57,14 @@ class ConcernResource(
         "The dismissed concern about the same student and area that it raises again.",
         rest="repeats",
     )
+    unserved_since: date | None = field(
+        UNSERVED_SINCE, "The day since which the accepted concern has had no active support; null for any other."
+    )
+    unserved_days: int | None = computed(
+        count_unserved_days,
+        (Concern.id, Concern.unserved_since),
+        "The days of instruction since then.",
+    )
     version: int = field(Concern.version, "The number of changes; the ETag.", 1)
 
 
@@ -85,6 +94,13 @@ LISTINGS = (
                 lambda state: Concern.state == state,
                 "Only concerns in this state.",
                 ConcernState.RAISED,
+            ),
+        ),
+        sorts=(
+            Sort(
+                "unserved",
+                (Concern.unserved_since, Concern.id),
+                "By the day since which there is no active support, longest first; other concerns come last.",
             ),
         ),
         schools=Concern,

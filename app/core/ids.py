@@ -51,6 +51,7 @@ PREFIXES = {
     "score": "sco",
     "verdict": "ver",
     "decision": "dec",
+    "note": "not",
     "calibration": "cal",
     "event": "evt",
     "endpoint": "end",

@@ -10,7 +10,7 @@ from sqlalchemy import Text, cast, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.concern.overdue import remind_unanswered_concerns
+from app.concern.overdue import remind_unanswered_concerns, remind_unserved_concerns
 from app.decision.models import Decision
 from app.events.catalogue import DECISION_OVERDUE
 from app.playbook.queries import reminder_days
@@ -38,6 +38,8 @@ async def send_overdue_reminders(work: Work) -> int:
     sent += await remind_reviews_due(work, today)
     if days["concern_unanswered"]:
         sent += await remind_unanswered_concerns(work, days["concern_unanswered"], today)
+    if days["concern_unserved"]:
+        sent += await remind_unserved_concerns(work, days["concern_unserved"], today)
     if days["support_not_started"]:
         sent += await remind_supports_not_started(work, days["support_not_started"], today)
     if days["score_overdue"]:

@@ -90,6 +90,9 @@ CONCERN_ACCEPTED = _type("concern.accepted", "concern", "A team accepted a conce
 CONCERN_DISMISSED = _type("concern.dismissed", "concern", "A team dismissed a concern.", "student")
 CONCERN_RESOLVED = _type("concern.resolved", "concern", "A concern was resolved.", "student")
 CONCERN_UNANSWERED = _type("concern.unanswered", "concern", "Nobody has answered a concern for days.", "student")
+CONCERN_UNSERVED = _type(
+    "concern.unserved", "concern", "An accepted concern has had no active support for days.", "student"
+)
 SUPPORT_PLANNED = _type("support.planned", "support", "A support was planned.", "student")
 SUPPORT_STARTED = _type("support.started", "support", "A support began.", "student")
 SUPPORT_CHANGED = _type("support.changed", "support", "A support was changed: a phase line.", "student", "phase")
@@ -136,6 +139,8 @@ DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.
 DECISION_OVERDUE = _type(
     "decision.overdue", "support", "A student does not respond, and no team has decided for days.", "student", "verdict"
 )
+NOTE_WRITTEN = _type("note.written", "note", "Somebody wrote a note about a record of a student.", "student")
+NOTE_AMENDED = _type("note.amended", "note", "The author of a note has amended it.", "student")
 STUDENT_ENTERED = _type("student.entered", "student", "A student entered a school.", "school")
 STUDENT_LEFT = _type("student.left", "student", "A student left a school.", "school")
 STUDENT_RETURNED = _type("student.returned", "student", "A student came back to a school.", "school")
@@ -165,6 +170,7 @@ CATALOGUE: dict[str, EventType] = {
         CONCERN_DISMISSED,
         CONCERN_RESOLVED,
         CONCERN_UNANSWERED,
+        CONCERN_UNSERVED,
         GROUP_FORMED,
         GROUP_CHANGED,
         GROUP_ENDED,
@@ -194,6 +200,8 @@ CATALOGUE: dict[str, EventType] = {
         PROBE_REQUESTED,
         DECISION_MADE,
         DECISION_OVERDUE,
+        NOTE_WRITTEN,
+        NOTE_AMENDED,
         STUDENT_ENTERED,
         STUDENT_LEFT,
         STUDENT_RETURNED,

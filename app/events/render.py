@@ -16,6 +16,7 @@ _PATHS = {
     "concern": "concerns",
     "support": "supports",
     "decision": "decisions",
+    "note": "notes",
     "run": "sync-runs",
     "source": "sis-sources",
     "endpoint": "webhook-endpoints",

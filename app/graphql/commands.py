@@ -22,7 +22,7 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset(
     {
-        *("team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
+        *("team", "team_member", "team_scope", "group", "concern", "support", "session", "score", "note"),
         *("endpoint", "source", "measure"),
     }
 )

@@ -10,8 +10,8 @@ from app.graphql.door import Info, guarded_field
 from app.graphql.problems import Problem, run_command
 from app.graphql.written import row_of
 from app.playbook import models
-from app.playbook.measures import NewMeasure, make_measure
-from app.playbook.noise import NewSemRange
+from app.playbook.measures.noise import NewSemRange
+from app.playbook.measures.service import NewMeasure, make_measure
 from app.playbook.resource import MeasureResource
 from app.response.administration.measures import amend_measure
 

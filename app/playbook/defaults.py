@@ -50,6 +50,7 @@ COUNTS = frozenset({"referrals"})
 
 REMINDERS: dict[str, int] = {
     "concern_unanswered": 10,
+    "concern_unserved": 10,
     "support_not_started": 7,
     "decision_overdue": 14,
     "score_overdue": 21,

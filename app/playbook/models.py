@@ -45,7 +45,7 @@ class Measure(HasChangeTime, TenantRow, Base):
     * `kind` is `growth` for values that grow along a line. The kinds `count`, `percentage` and `criterion` have their
       own decision rules.
     * `sem` is the standard error of measurement (SEM). `sems` has its values for some grades or ranges of score, as
-      objects with the fields of `noise.NewSemRange`; `sem` applies elsewhere.
+      objects with the fields of `measures.noise.NewSemRange`; `sem` applies elsewhere.
     * `forms` are the passages or versions. None means that the district does not list them.
     """
 

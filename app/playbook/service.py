@@ -14,8 +14,8 @@ from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
 from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, REMINDERS, RULES, SEMS, published_benchmarks
 from app.playbook.lookup import published
+from app.playbook.measures.noise import NewSemRange, ranges_as_stored
 from app.playbook.models import Area, Benchmark, Level, Measure, PlaybookVersion
-from app.playbook.noise import NewSemRange, ranges_as_stored
 
 MAX_REMINDER_DAYS = 365
 

@@ -84,6 +84,7 @@ PROBLEM_TYPES = {
     "not_found": ProblemType(
         404, "Not found", "Check the id. A row outside of the caller's reach looks the same as one that does not exist."
     ),
+    "note.of_another": ProblemType(403, "The note is another author's", "Write a note of your own."),
     "operation.timeout": ProblemType(503, "The operation took too long", "Ask for less at a time."),
     "operation.too_much": ProblemType(400, "The operation asks for too much", "Ask for less at a time."),
     "origin.unknown": ProblemType(

@@ -8,6 +8,7 @@ from app.decision.resource import DecisionResource
 from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
+from app.note.resource import NoteChangeResource, NoteResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
@@ -60,6 +61,8 @@ SERVED: tuple[ResourceType, ...] = (
     VerdictResource,
     CalibrationResource,
     DecisionResource,
+    NoteResource,
+    NoteChangeResource,
     PlannedChangeResource,
     EndpointResource,
     AttemptResource,
@@ -89,6 +92,7 @@ LISTS = (
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
+    ("notes", "list_notes", "notes"),
     ("webhook_endpoints", "list_endpoints", "webhooks"),
     ("sis_sources", "list_sources", "sync"),
     ("sync_runs", "list_sync_runs", "sync"),
@@ -108,6 +112,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
+    (NoteResource, "notes/{note}", "get_note", "notes"),
     (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
     (SourceResource, "sis-sources/{source}", "get_source", "sync"),
     (RunResource, "sync-runs/{run}", "get_sync_run", "sync"),
@@ -144,6 +149,7 @@ TAGS = {
     "decisions": "decisions",
     "groups": "supports",
     "measures": "playbook",
+    "notes": "notes",
     "scores": "scores",
     "sessions": "sessions",
     "sis-sources": "sync",

@@ -10,6 +10,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.concern.queries import ConcernFilter, select_concerns
+from app.concern.unserved import IS_UNSERVED
 from app.core.errors import Malformed, NotFound, Violation
 from app.core.page import Keyset, Page
 from app.roster.lookup import IdList, page_by_id, rows_of_students, today_of
@@ -22,18 +23,11 @@ from app.support.models import Phase, Session, SessionChange, Support, SupportCo
 @needs(Can.READ_CONCERNS, Can.READ_SUPPORTS)
 async def unserved_concerns(work: Work, keyset: Keyset, criteria: ConcernFilter) -> Page[Concern]:
     """Returns a page of accepted concerns that have no active support and match the filters."""
-    has_active_support = exists().where(
-        SupportConcern.district_id == work.district_id,
-        SupportConcern.concern_id == Concern.id,
-        Support.district_id == work.district_id,
-        Support.id == SupportConcern.support_id,
-        Support.state == "active",
-    )
     # The supports of a student who left are suspended; nobody is served before the student is back.
     has_left = exists().where(
         Person.district_id == work.district_id, Person.id == Concern.student_id, Person.removed_at.is_not(None)
     )
-    query = select_concerns(work, criteria).where(Concern.state == "accepted", ~has_active_support, ~has_left)
+    query = select_concerns(work, criteria).where(IS_UNSERVED, ~has_left)
     page: Page[Concern] = await page_by_id(work, keyset, query, Concern.id, criteria.schools(work))
     work.disclose("concern", (concern.student_id for concern in page.rows))
     return page

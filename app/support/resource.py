@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from app.access.permission import Can
 from app.concern.models import Concern
 from app.concern.resource import ConcernResource
-from app.concern.rules import ConcernState
+from app.concern.unserved import IS_UNSERVED
 from app.evidence.models import Score
 from app.evidence.resource import BY_DATE, ScoreResource
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
@@ -264,14 +264,7 @@ FLAGS = (
             "Only accepted concerns without an active support; this needs `support:read` too. Concerns about students "
             "who left are not among them.",
             on=and_(
-                Concern.state == ConcernState.ACCEPTED,
-                ~exists().where(
-                    SupportConcern.district_id == DISTRICT,
-                    SupportConcern.concern_id == Concern.id,
-                    Support.district_id == DISTRICT,
-                    Support.id == SupportConcern.support_id,
-                    Support.state == SupportState.ACTIVE,
-                ),
+                IS_UNSERVED,
                 ~exists().where(
                     Person.district_id == DISTRICT, Person.id == Concern.student_id, Person.removed_at.is_not(None)
                 ),

@@ -38,6 +38,7 @@ from app.roster.models import Person
 from app.roster.student_lock import lock_student
 from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between
 from app.support.changes.rates import RateCheck
+from app.support.changes.services import follow_services
 from app.support.inputs import BECAUSE as BECAUSE
 from app.support.inputs import NewSupport as NewSupport
 from app.support.inputs import SupportChange as SupportChange
@@ -156,6 +157,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         await assign(work, person.id, student, via, support.id)
     record(work, support_event(SUPPORT_PLANNED, support))
     if is_due:
+        await follow_services(work, [support.id] if concerns else ())
         record(work, support_event(SUPPORT_STARTED, support))
     return support
 
@@ -193,7 +195,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None, co
             await set_rates(work, support, measure, phase, last=None, confirm_rate=is_confirmed)
     support.starts_on = begins_on
     support.version += 1
-    await work.db.flush()
+    await follow_services(work, [support.id])
     record(work, support_event(SUPPORT_STARTED, support))
     return support
 
@@ -278,7 +280,7 @@ async def end_support(
     support.ends_on, phase.ends_on = ends_on, max(ends_on, phase.begins_on)
     support.ended_because, support.unled_since = because, None
     support.version += 1
-    await work.db.flush()
+    await follow_services(work, [support.id])
     await release(work, support.id)
     record(work, support_event(SUPPORT_ENDED, support))
     return support

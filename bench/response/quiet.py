@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from app.playbook.defaults import SEMS
-from app.playbook.noise import NewSemRange, ranges_as_stored, sem_for
+from app.playbook.measures.noise import NewSemRange, ranges_as_stored, sem_for
 from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.rules.monitor.panel import judge_weeks
 from bench.response.figures import first_flag

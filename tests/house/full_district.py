@@ -28,6 +28,7 @@ from app.evidence.service import NewScore
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
+from app.note.service import NewNote, write_note
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
@@ -105,6 +106,7 @@ async def fill_district(town: Town) -> FullDistrict:
     ):
         district.note(name, "concern", (await _concern(district, student, state)).id)
     district.note("secured concern", "concern", (await _concern(district, "amy", "raised", "sel")).id)
+    await _notes(district)
     await _teams(district)
     await _supports(district)
     await _sessions(district)
@@ -199,6 +201,7 @@ async def _names(district: FullDistrict) -> None:
             )
         title, until = f"Term {town.canary}", YEAR_BEGINS + timedelta(weeks=18)
         of = {"district_id": town.district_id, "id": new_id()}
+        district.note("term", "academic_session", of["id"])
         work.db.add(AcademicSession(**of, title=title, type="term", starts_on=YEAR_BEGINS, ends_on=until))
         await work.db.flush()
 
@@ -216,6 +219,13 @@ async def _concern(district: FullDistrict, student: str, state: str, area: str =
         if state == "accepted":
             concern = await accept_concern(work, concern.id, f"Because {town.canary}")
     return concern
+
+
+async def _notes(district: FullDistrict) -> None:
+    town = district.town
+    async with town.unit() as work:
+        new = NewNote(district.shown["concern"], f"Note {town.canary}")
+        district.note("note", "note", (await write_note(work, new)).id)
 
 
 async def _support(district: FullDistrict, student: str, *, start: bool, concerns: tuple[str, ...] = ()) -> Support:

@@ -1,4 +1,6 @@
-"""Holds the scopes that the contracts state to those that calls require."""
+"""Holds the scopes that both contracts state to those that calls require."""
+
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -7,9 +9,79 @@ from app.rest.resources import router
 from app.rest.route import Route
 from tests.faces.rest_town import caller
 from tests.house.full_district import FullDistrict
+from tests.house.graphql_paths import Way, leaf_of, object_type, stated_scopes, ways
 from tests.house.scopes import permissions_through
 from tests.house.walk import operations, own_request
+from tests.house.walk_graphql import commands, roots
 from tests.house.walk_knows import OPEN
+
+REFUSED = "permission.missing"
+ANY_OF_ITS_SCOPES = {"node", "nodes"}
+"""Fields that need the scopes of the kind of row that is asked for, of those that they state."""
+
+
+async def refusals(
+    app: FastAPI, district: FullDistrict, scopes: frozenset[str], query: str, variables: Any = None
+) -> list[str]:
+    """Returns the last field of each path at which a client with these scopes lacks a permission."""
+    client = caller(app, district.town, scopes)
+    answer = await client.post("/graphql", {"query": query, "variables": variables})
+    body = answer.json()
+    assert "data" in body, (query, body)
+    codes = [(error["extensions"]["code"], error.get("path", ())) for error in body.get("errors", ())]
+    assert {code for code, _ in codes} <= {REFUSED}, (query, body)
+    return [next(step for step in reversed(path) if isinstance(step, str)) for _, path in codes]
+
+
+async def test_each_mutation_requires_exactly_what_its_description_states(
+    app: FastAPI, full_north: FullDistrict
+) -> None:
+    """Each mutation runs with exactly its scopes and shows its row, and lacks a permission without any one of them."""
+    wrong, compared = [], 0
+    fields = roots("mutation")
+    for name, document, variables, _ in commands(full_north, None, deep=0):
+        scopes = stated_scopes(fields[name])
+        for lacking in sorted(scopes):
+            compared += 1
+            if await refusals(app, full_north, scopes - {lacking}, document, variables) != [name]:
+                wrong.append((name, "runs without", lacking))
+        wrong += [
+            (name, "is refused at", each) for each in await refusals(app, full_north, scopes, document, variables)
+        ]
+    assert wrong == []
+    assert compared > 60
+
+
+async def test_each_field_requires_exactly_what_its_description_states(app: FastAPI, full_north: FullDistrict) -> None:
+    """Each field of each type, by a way that states other scopes than its own; with them, it shows all that needs no
+    more.
+    """
+    wrong, compared = [], 0
+
+    async def refused(way: Way, scopes: frozenset[str], selection: str) -> list[str]:
+        return await refusals(app, full_north, way.scopes | scopes, way.document(selection))
+
+    for type_name, found in ways(full_north).items():
+        fields = object_type(type_name).fields
+        plain = [leaf_of(name, each, full_north) for name, each in fields.items() if not stated_scopes(each)]
+        selection = " ".join(each for each in plain if each != "totalCount") or "__typename"
+        wrong += [(type_name, each) for each in await refused(found[0], frozenset(), selection)]
+        for name, field in fields.items():
+            scopes = stated_scopes(field)
+            if name in ANY_OF_ITS_SCOPES or not scopes:
+                continue
+            leaf = leaf_of(name, field, full_north)
+            wrong += [(type_name, each) for each in await refused(found[0], scopes, leaf)]
+            for lacking in scopes:
+                others = [way for way in found if lacking not in way.scopes]
+                compared += bool(others)
+                for way in others:  # by some ways there is no row, and then no refusal
+                    if name in await refused(way, scopes - {lacking}, leaf):
+                        break
+                else:
+                    wrong += [(f"{type_name}.{name}", lacking)] if others else []
+    assert wrong == []
+    assert compared > 90
 
 
 def test_a_command_states_what_the_functions_that_it_calls_require() -> None:

@@ -13,7 +13,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
-from app.playbook.noise import ranges_as_stored, sem_for
+from app.playbook.measures.noise import ranges_as_stored, sem_for
 from app.response.judging.finalize import finalize_district
 from app.response.models import FinalizationJob
 from app.response.service import record_scores

@@ -8,7 +8,7 @@ from app.access.permission import Can
 from app.access.principal import Principal, client_principal
 from app.access.work import unit
 from app.core.ids import format_id, new_id
-from app.playbook.measures import NewMeasure, make_measure
+from app.playbook.measures.service import NewMeasure, make_measure
 from app.sis.engine.report import Report
 from app.sis.runs.approval import approve, execute_answer
 from app.sis.runs.plans.changes import ChangeFilter, PlannedChange, planned_changes

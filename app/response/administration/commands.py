@@ -2,7 +2,7 @@
 
 from operator import attrgetter
 
-from app.playbook.measures import make_measure
+from app.playbook.measures.service import make_measure
 from app.playbook.resource import MeasureResource
 from app.resources.command import Body, Command
 from app.response.administration import breaks, measures

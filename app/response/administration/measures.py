@@ -15,8 +15,8 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.inputs import ChangesOf
 from app.evidence.models import Score
-from app.playbook import measures
-from app.playbook.instrument import MeasureUse
+from app.playbook.measures import service as measures
+from app.playbook.measures.instrument import MeasureUse
 from app.playbook.models import Measure
 from app.response.judging import finalize
 from app.support.models import Support
@@ -29,7 +29,7 @@ AFFECTS_VERDICTS = frozenset({"sem", "sems"})
 async def amend_measure(
     work: Work, name: str, changes: Annotated[Mapping[str, Any], ChangesOf(measures.NewMeasure)]
 ) -> Measure:
-    """Amends the measure with this code or id as `playbook.measures.amend_measure` does.
+    """Amends the measure with this code or id as `playbook.measures.service.amend_measure` does.
 
     If its standard error of measurement changes, the worker judges its series again without raising alerts.
     """

@@ -9,8 +9,8 @@ from datetime import date, timedelta
 from uuid import UUID
 
 from app.core.clock import monday_of
+from app.playbook.measures.noise import sem_for
 from app.playbook.models import Measure
-from app.playbook.noise import sem_for
 from app.playbook.queries import ChosenRule
 from app.response.rules import series
 from app.response.rules.series import Observation

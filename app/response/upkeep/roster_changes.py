@@ -24,6 +24,7 @@ from app.events.catalogue import SUPPORT_MOVED, SUPPORT_RESUMED, SUPPORT_SUSPEND
 from app.events.outbox import record
 from app.roster.lookup import IdList
 from app.roster.models import Caseload, Org, Person
+from app.support.changes.services import follow_services
 from app.support.models import Support
 from app.support.phase import support_event
 
@@ -46,6 +47,7 @@ async def follow_roster(work: Work, support_ids: Collection[UUID], moved: Collec
     await _change(work, support_ids, SUPPORT_SUSPENDED, has_left, Support.state == "active", values=suspended)
     resumed = {"state": "active", "resumed_on": func.array_append(Support.resumed_on, day)}
     await _change(work, support_ids, SUPPORT_RESUMED, ~has_left, Support.state == "suspended", values=resumed)
+    await follow_services(work, support_ids)
     goes_on = and_(~has_left, Support.state.in_(GOES_ON), LEAD.district_id == work.district_id)
     leads = and_(LEAD.removed_at.is_(None), LEAD.enabled, _shares_school(work, LEAD))
     of_lead = and_(goes_on, Support.lead_id == LEAD.id)

@@ -11,6 +11,7 @@ from app.response.judging.load import SeriesSelection
 from app.roster.lookup import IdList, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_students
+from app.support.changes.services import follow_services
 from app.support.models import Support
 from app.support.phase import support_event
 from app.support.rules import Starts
@@ -56,6 +57,7 @@ async def start_due_supports(work: Work) -> int:
     for support in supports:
         record(work, support_event(SUPPORT_STARTED, support))
     if supports:
+        await follow_services(work, [support.id for support in supports])
         selection = SeriesSelection(support_ids=[support.id for support in supports])
         await judge_selected(work, selection, JudgingMode())
     return len(supports)

@@ -37,6 +37,7 @@ BODIES: dict[str, dict[str, Any]] = {
 """What the example of an operation's body has beside, or instead of, the required fields."""
 FORM = {"grant_type": "client_credentials"}
 SOURCES: dict[str, str] = {
+    "about": "/v1/concerns",
     "break_": "/v1/breaks",
     "class_": "/v1/classes",
     "concern": "/v1/concerns",
@@ -48,6 +49,7 @@ SOURCES: dict[str, str] = {
     "group": "/v1/groups",
     "measure": "/v1/measures",
     "name": "/v1/events/consumers",
+    "note": "/v1/notes",
     "person": "/v1/staff",
     "run": "/v1/sync-runs",
     "school": "/v1/schools",
@@ -60,7 +62,7 @@ SOURCES: dict[str, str] = {
     "verdict": "/v1/supports/{support}/verdicts",
 }
 """The list from which to take a value of an example, by the name of the parameter or of the field."""
-IN_BODIES = SOURCES.keys() - {"measure", "name", "benchmark", "group", "team"}
+IN_BODIES = SOURCES.keys() - {"measure", "name", "benchmark", "group", "note", "team"}
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
 OWN_NAME = {"keep_consumer": "nightly"}
 """The name in the path that a client chooses itself."""

@@ -164,6 +164,7 @@ WORDS = {
     "include_departed": "Whether students who have left are listed as well.",
 }
 PARAMETERS = {
+    "note": "A note's id.",
     "benchmark": "A benchmark's id.",
     "person": "A member of staff: an id, or sis:<source>:<sourcedId>.",
     "school": "A school's id, or sis:<source>:<sourcedId>.",

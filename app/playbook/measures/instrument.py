@@ -9,7 +9,7 @@ from typing import Any
 
 from app.core.errors import Violation
 from app.core.violations import Violations, broken_rules
-from app.playbook.noise import ranges_as_stored, violations_of_ranges
+from app.playbook.measures.noise import ranges_as_stored, violations_of_ranges
 
 
 class Direction(StrEnum):

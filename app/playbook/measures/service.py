@@ -26,7 +26,8 @@ from app.core.ids import new_id
 from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
 from app.core.violations import KnownValues, Unread, Violations, known_values, without_unread
-from app.playbook.instrument import (
+from app.playbook.lookup import locate_area, locate_measure
+from app.playbook.measures.instrument import (
     CODE,
     FIXED_IN_USE,
     MAX_FORM_LENGTH,
@@ -40,9 +41,8 @@ from app.playbook.instrument import (
     violations_of,
     violations_of_change,
 )
-from app.playbook.lookup import locate_area, locate_measure
+from app.playbook.measures.noise import MAX_RANGES, NewSemRange, ranges_as_stored
 from app.playbook.models import Measure
-from app.playbook.noise import MAX_RANGES, NewSemRange, ranges_as_stored
 from app.roster.student_lock import lock_named_subjects
 
 COLUMNS = ("name", "area_id", "unit", "direction", "sem", "sems", "lowest", "highest", "kind", "forms")

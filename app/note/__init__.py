@@ -1,0 +1,1 @@
+"""Notes on records about students, such as concerns and supports."""

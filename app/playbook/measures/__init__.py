@@ -1,0 +1,1 @@
+"""Measures: their definitions, the commands that create and amend them, and their standard errors."""

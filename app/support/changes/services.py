@@ -1,0 +1,55 @@
+"""Keeps in each concern since when it has no active support, after supports have begun, ended or been suspended.
+
+Runs in the transaction that changes the supports, which has locked their students. One statement per call.
+"""
+
+from collections.abc import Collection
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import CursorResult, any_, case, exists, literal, select, update
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.types import Date
+
+from app.access.work import Work
+from app.concern.models import SERVED, Concern
+from app.concern.rules import ConcernState
+from app.roster.lookup import IdList, today_of
+from app.support.models import Support, SupportConcern
+from app.support.rules import SupportState
+
+
+async def follow_services(work: Work, support_ids: Collection[UUID]) -> int:
+    """States since when the concerns of these supports are unserved, and returns the number of changed concerns.
+
+    An accepted concern that has lost its last active support is unserved from today on. One that has an active support
+    is served. The concern's version does not count this, because nobody has changed the concern. Works under the
+    permission of the calling command.
+    """
+    if not support_ids:
+        return 0
+    is_served = exists().where(
+        SupportConcern.district_id == work.district_id,
+        SupportConcern.concern_id == Concern.id,
+        Support.district_id == work.district_id,
+        Support.id == SupportConcern.support_id,
+        Support.state == SupportState.ACTIVE,
+    )
+    of_supports = select(SupportConcern.concern_id).where(
+        SupportConcern.district_id == work.district_id,
+        SupportConcern.support_id == any_(sql_cast(sorted(support_ids), IdList)),
+    )
+    today, served = sql_cast(literal(await today_of(work)), Date), sql_cast(literal(SERVED), Date)
+    await work.db.flush()
+    result = await work.db.execute(
+        update(Concern)
+        .where(
+            Concern.district_id == work.district_id,
+            Concern.id.in_(of_supports),
+            Concern.state == ConcernState.ACCEPTED,
+            (Concern.unserved_since == served) != is_served,
+        )
+        .values(unserved_since=case((is_served, served), else_=today))
+        .execution_options(synchronize_session=False)
+    )
+    return cast(CursorResult[Any], result).rowcount
