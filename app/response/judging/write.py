@@ -5,20 +5,16 @@ Judges nothing. A verdict is added if it differs from the current one, and a sta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from typing import Any
 from uuid import UUID
-
-from sqlalchemy import Select, Uuid, any_, bindparam, cast, select, true
-from sqlalchemy.orm import aliased
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.db import json_text, lateral_lookup
+from app.core.db import json_text
 from app.core.ids import new_id
 from app.events.catalogue import (
     PROBE_REQUESTED,
@@ -33,10 +29,10 @@ from app.events.catalogue import (
 from app.events.outbox import record
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
-from app.response.models import ResponseState, VerdictRow
+from app.response.judging.load import CurrentVerdict
 from app.response.rules.verdict import ALARMS, NonresponseKind
 from app.response.rules.wording import label
-from app.roster.lookup import IdList, today_of
+from app.roster.lookup import today_of
 from app.support.phase import student_columns, support_event
 
 CONTENT = (
@@ -58,33 +54,6 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 
 
 @dataclass(frozen=True, slots=True)
-class CurrentVerdict:
-    """The verdict and the state that a support has before it is judged again, with the week of its active alert."""
-
-    verdict: VerdictRow
-    since: Any
-    since_on: date
-    memory: dict[str, Any]
-    alert_id: UUID | None
-    alert_week: int | None
-    settled_on: date | None
-
-    def by_other_rules(self, judgement: Judgement) -> bool:
-        """Returns whether this verdict was made for the same phase but by another rule, or with other parameters,
-        estimates or SEM.
-        """
-        current, verdict = self.verdict, judgement.verdict
-        earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)
-        sem = judgement.monitored.score_series.sem
-        new_rules = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judgement.calibration_id, sem)
-        return current.phase_id == judgement.monitored.phase.id and earlier_rules != new_rules
-
-    def alerting(self, phase_id: UUID) -> bool:
-        """Returns whether an alert of this phase is active."""
-        return self.alert_id is not None and self.memory.get("phase") == str(phase_id)
-
-
-@dataclass(frozen=True, slots=True)
 class VerdictStep:
     """A judgement to be written, with the facts on which its alerts depend.
 
@@ -99,32 +68,6 @@ class VerdictStep:
     retractable: bool = False
     raise_alerts: bool = False
     earlier: Judgement | None = None
-
-
-@needs(Can.JUDGE)
-async def current_verdicts(work: Work, support_ids: Collection[UUID]) -> dict[UUID, CurrentVerdict]:
-    """Returns the current verdict and state of each support, keyed by support.
-
-    A support that was never judged is not in the result.
-    """
-    rows = await work.db.execute(_select_current(), {"district": work.district_id, "supports": list(support_ids)})
-    return {row[0].support_id: CurrentVerdict(*row) for row in rows}
-
-
-@cache
-def _select_current() -> Select[Any]:
-    district = bindparam("district", type_=Uuid())
-    verdicts = select(VerdictRow).where(VerdictRow.district_id == district)
-    verdict = aliased(VerdictRow, lateral_lookup(verdicts.where(VerdictRow.id == ResponseState.verdict_id), "verdict"))
-    alert = lateral_lookup(verdicts.where(VerdictRow.id == ResponseState.alert_id), "alert")
-    state = ResponseState
-    return (
-        select(verdict, state.since, state.since_on, state.memory, state.alert_id, alert.c.last_week, state.settled_on)
-        .select_from(state)
-        .join(verdict, true())
-        .outerjoin(alert, true())
-        .where(state.district_id == district, state.support_id == any_(cast(bindparam("supports"), IdList)))
-    )
 
 
 @needs(Can.JUDGE)
