@@ -56,10 +56,10 @@ _watching.__enter__()  # until the process ends
 _row_of = outbox._row_of
 
 
-def _watched_row_of(event_id: UUID, at: datetime, new: NewEvent) -> dict[str, Any]:
-    row = _row_of(event_id, at, new)
-    event = Event(**row, seq=1, district_id=UUID(int=0))
-    misshapen.extend(misshapen_in(orjson.loads(orjson.dumps(body(event, "http://aimline.test")))))
+def _watched_row_of(event_id: UUID, at: datetime, event: NewEvent) -> dict[str, Any]:
+    row = _row_of(event_id, at, event)
+    recorded = Event(**row, seq=1, district_id=UUID(int=0))
+    misshapen.extend(misshapen_in(orjson.loads(orjson.dumps(body(recorded, "http://aimline.test")))))
     return row
 
 
