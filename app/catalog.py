@@ -3,6 +3,7 @@
 from app.concern import resource as concern
 from app.decision import resource as decision
 from app.evidence import resource as evidence
+from app.evidence.screening import resource as screening
 from app.gradebook import resource as gradebook
 from app.group import resource as group
 from app.hypothesis import resource as hypothesis
@@ -27,21 +28,8 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(
-            schools,
-            roster,
-            team,
-            gradebook,
-            playbook,
-            hypothesis_kinds,
-            intervention,
-            evidence,
-            concern,
-            delivery,
-            support,
-            response,
-            judging,
-        ),
+        *(schools, roster, team, gradebook, playbook, hypothesis_kinds, intervention, evidence, screening, concern),
+        *(delivery, support, response, judging),
         *(administration, decision, group, note, hypothesis),
         *(plans, sis, syncing, webhooks, sending),
     )

@@ -17,6 +17,7 @@ class Can(StrEnum):
     FORM_TEAMS = "team:form"
     READ_PLAYBOOK = "playbook:read"
     PUBLISH_PLAYBOOK = "playbook:publish"
+    SCHEDULE_SCREENING = "screening:schedule"
     READ_CONCERNS = "concern:read"
     RAISE_CONCERN = "concern:raise"
     SETTLE_CONCERN = "concern:settle"
@@ -59,6 +60,7 @@ MEANING: dict[Can, str] = {
     Can.FORM_TEAMS: "Form teams, and state who is a member and whom they serve: members then see these students.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
     Can.PUBLISH_PLAYBOOK: "Publish the rules for judging series, create measures, declare breaks of the year.",
+    Can.SCHEDULE_SCREENING: "Schedule, move and cancel the windows in which students are screened.",
     Can.READ_CONCERNS: "Read concerns.",
     Can.RAISE_CONCERN: "Raise a concern about a student.",
     Can.SETTLE_CONCERN: "Accept, dismiss and resolve concerns.",
@@ -100,7 +102,7 @@ _READS = frozenset(
 _TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
 _LEADS = _TEACHES | {Can.SETTLE_CONCERN, Can.PLAN_SUPPORT, Can.DECIDE, Can.READ_NOTES, Can.WRITE_NOTES}
 _LEADS |= {Can.READ_HYPOTHESES, Can.WEIGH_HYPOTHESES}
-_ADMINISTERS = _LEADS | {Can.FORM_TEAMS}
+_ADMINISTERS = _LEADS | {Can.FORM_TEAMS, Can.SCHEDULE_SCREENING}
 
 ROLE_OPENS: dict[str, frozenset[Can]] = {
     "teacher": _LEADS,

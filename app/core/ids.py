@@ -41,6 +41,7 @@ PREFIXES = {
     "measure": "mea",
     "benchmark": "bmk",
     "playbook": "pla",
+    "screening_window": "scw",
     "concern": "con",
     "support": "sup",
     "phase": "pha",

@@ -173,6 +173,11 @@ TEAM_MEMBERS_CHANGED = _type(
 TEAM_STUDENTS_CHANGED = _type(
     "team.students_changed", "team", "A team serves other students, by a command or because the roster changed."
 )
+SCREENING_SCHEDULED = _type("screening.scheduled", "screening_window", "A screening window was scheduled.")
+SCREENING_MOVED = _type("screening.moved", "screening_window", "A screening window was moved to other days.")
+SCREENING_OPENED = _type("screening.opened", "screening_window", "The first day of a screening window has come.")
+SCREENING_CLOSED = _type("screening.closed", "screening_window", "A screening window closed: its results are kept.")
+SCREENING_CANCELLED = _type("screening.cancelled", "screening_window", "A screening window was cancelled.")
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.", counts=True)
 SYNC_HELD = _type("sync.held", "run", "A sync was held: everything is as it was.", counts=True)
 SYNC_FAILED = _type("sync.failed", "run", "A sync failed: everything is as it was.", counts=True)
@@ -237,6 +242,11 @@ CATALOGUE: dict[str, EventType] = {
         TEAM_ARCHIVED,
         TEAM_MEMBERS_CHANGED,
         TEAM_STUDENTS_CHANGED,
+        SCREENING_SCHEDULED,
+        SCREENING_MOVED,
+        SCREENING_OPENED,
+        SCREENING_CLOSED,
+        SCREENING_CANCELLED,
         SYNC_APPLIED,
         SYNC_HELD,
         SYNC_FAILED,

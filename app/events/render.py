@@ -23,6 +23,7 @@ _PATHS = {
     "source": "sis-sources",
     "endpoint": "webhook-endpoints",
     "group": "groups",
+    "screening_window": "screening-windows",
 }
 
 

@@ -6,6 +6,7 @@ from app.catalog import CATALOG
 from app.concern.resource import ConcernResource
 from app.decision.resource import DecisionResource
 from app.evidence.resource import ScoreChangeResource, ScoreResource
+from app.evidence.screening.resource import ScreeningExpectationResource, ScreeningWindowResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
 from app.hypothesis.resource import HypothesisResource
@@ -50,6 +51,8 @@ SERVED: tuple[ResourceType, ...] = (
     LevelResource,
     MeasureResource,
     BenchmarkResource,
+    ScreeningWindowResource,
+    ScreeningExpectationResource,
     ConcernResource,
     SupportResource,
     PhaseResource,
@@ -92,6 +95,7 @@ LISTS = (
     ("levels", "list_levels", "playbook"),
     ("measures", "list_measures", "playbook"),
     ("benchmarks", "list_benchmarks", "playbook"),
+    ("screening_windows", "list_screening_windows", "screening"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
     ("groups", "list_groups", "supports"),
@@ -115,6 +119,12 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ClassResource, "classes/{class_}", "get_class", "roster"),
     (BenchmarkResource, "benchmarks/{benchmark}", "get_benchmark", "playbook"),
     (TeamResource, "teams/{team}", "get_team", "teams"),
+    (
+        ScreeningWindowResource,
+        "screening-windows/{screening_window}",
+        "get_screening_window",
+        "screening",
+    ),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
     (SupportResource, "supports/{support}", "get_support", "supports"),
     (GroupResource, "groups/{group}", "get_group", "supports"),
@@ -165,6 +175,7 @@ TAGS = {
     "hypothesis-kinds": "playbook",
     "notes": "notes",
     "scores": "scores",
+    "screening-windows": "screening",
     "sessions": "sessions",
     "sis-sources": "sync",
     "supports": "supports",

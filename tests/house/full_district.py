@@ -24,6 +24,7 @@ from app.core.page import keyset
 from app.decision.service import NewDecision, decide
 from app.events.consumers import NewConsumer, save_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
+from app.evidence.screening.service import ExpectedMeasure, NewWindow, schedule_screening_window
 from app.evidence.service import NewScore
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
@@ -96,6 +97,7 @@ async def fill_district(town: Town) -> FullDistrict:
         (saved,) = await publish_benchmarks(work, [norm])
         assert saved.benchmark is not None
         district.note("benchmark", "benchmark", saved.benchmark.id)
+    await _windows(district)
     await grade(town)
     await _library(district)
     await _breaks(district)
@@ -432,6 +434,22 @@ async def _teams(district: FullDistrict) -> None:
     district.shown["membership"] = district.shown["membership of team"]
     district.shown["membership to end"] = district.shown["membership of team to leave"]
     district.shown["scope to end"] = district.shown["scope of team to leave"]
+
+
+async def _windows(district: FullDistrict) -> None:
+    """Screening windows of the school, one of which has kept its results."""
+    for place, name in enumerate(("window", "window to move", "window to cancel")):
+        opens = BEGINS + timedelta(weeks=3 * place)
+        new = NewWindow(
+            season="fall",
+            opens_on=opens,
+            closes_on=opens + timedelta(weeks=2),
+            expected=(ExpectedMeasure("orf", ("03",)),),
+            school=district.shown["org"],
+        )
+        async with district.town.unit() as work:
+            window = await schedule_screening_window(work, new)
+        district.note(name, "screening_window", window.id)
 
 
 async def _breaks(district: FullDistrict) -> None:

@@ -19,6 +19,7 @@ TAGS = {
     "grades": "Line items, results and assessment results, as the district's SIS has them.",
     "teams": "Who meets about which students, and therefore sees them.",
     "playbook": "How the district works: areas, levels of support, measures and the rules of judgement.",
+    "screening": "The windows in which students are screened, and the reports about them.",
     "concerns": "Dated concerns about one student in one area.",
     "supports": "What is done for a student: plans, phases and goals.",
     "sessions": "The deliveries of a support, and its dosage.",
