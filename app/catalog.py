@@ -11,6 +11,7 @@ from app.intervention import resource as intervention
 from app.note import resource as note
 from app.playbook import resource as playbook
 from app.playbook.hypotheses import resource as hypothesis_kinds
+from app.playbook.structure import resource as structure
 from app.resources.catalog import Catalog
 from app.response import commands as judging
 from app.response import resource as response
@@ -28,8 +29,8 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, team, gradebook, playbook, hypothesis_kinds, intervention, evidence, screening, concern),
-        *(delivery, support, response, judging),
+        *(schools, roster, team, gradebook, playbook, structure, hypothesis_kinds, intervention),
+        *(evidence, screening, concern, delivery, support, response, judging),
         *(administration, decision, group, note, hypothesis),
         *(plans, sis, syncing, webhooks, sending),
     )

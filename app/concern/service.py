@@ -26,7 +26,7 @@ from app.events.catalogue import (
     NewEvent,
 )
 from app.events.outbox import record
-from app.playbook.lookup import locate_area, secured_code
+from app.playbook.lookup import locate_area_in_force, secured_code
 from app.roster.lookup import resolve_actor, today_of
 from app.roster.student_lock import lock_student, lock_student_of
 
@@ -74,7 +74,7 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
     with violations:
         student = await lock_student(work, new.student, "/student")
     with violations:
-        area = await locate_area(work, new.area, "/area")
+        area = await locate_area_in_force(work, new.area, "/area")
     today = await today_of(work)
     with violations:
         if new.raised_on is not None and new.raised_on > today:

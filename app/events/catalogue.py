@@ -139,6 +139,9 @@ DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.
 DECISION_OVERDUE = _type(
     "decision.overdue", "support", "A student does not respond, and no team has decided for days.", "student", "verdict"
 )
+PLAYBOOK_PUBLISHED = _type(
+    "playbook.published", "playbook", "A version of the playbook was published: read areas, levels and rules again."
+)
 INTERVENTION_PUBLISHED = _type(
     "intervention.published", "intervention", "A version of an entry of the intervention library was published."
 )
@@ -226,6 +229,7 @@ CATALOGUE: dict[str, EventType] = {
         PROBE_REQUESTED,
         DECISION_MADE,
         DECISION_OVERDUE,
+        PLAYBOOK_PUBLISHED,
         INTERVENTION_PUBLISHED,
         INTERVENTION_RETIRED,
         HYPOTHESIS_PROPOSED,

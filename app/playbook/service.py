@@ -10,8 +10,11 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
+from app.events.catalogue import PLAYBOOK_PUBLISHED, NewEvent
+from app.events.outbox import record
 from app.playbook.defaults import (
     AREAS,
     COUNTS,
@@ -125,7 +128,18 @@ async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVers
     return await _publish(work, last.rules, last.reminders | dict(days))
 
 
+@needs(Can.PUBLISH_PLAYBOOK)
+async def lock_playbook(work: Work) -> None:
+    """Makes other transactions that change this district's playbook wait until this transaction ends."""
+    await _lock(work)
+
+
+async def _lock(work: Work) -> None:
+    await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.PLAYBOOK})
+
+
 async def _publish(work: Work, rules: dict[str, Any], reminders: dict[str, Any] | None = None) -> PlaybookVersion:
+    await _lock(work)
     last = await work.db.scalar(
         select(PlaybookVersion)
         .where(PlaybookVersion.district_id == work.district_id)
@@ -144,6 +158,8 @@ async def _publish(work: Work, rules: dict[str, Any], reminders: dict[str, Any] 
     )
     work.db.add(version)
     await work.db.flush()
+    if last is not None:
+        record(work, NewEvent(PLAYBOOK_PUBLISHED, version.id, version.number, {"playbook": version.id}))
     return version
 
 

@@ -14,6 +14,7 @@ from app.intervention.resource import InterventionResource
 from app.note.resource import NoteChangeResource, NoteResource
 from app.playbook.hypotheses.resource import HypothesisKindResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
+from app.playbook.structure.resource import PlaybookVersionResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
 from app.rest.derived.answer import Reader
@@ -53,6 +54,7 @@ SERVED: tuple[ResourceType, ...] = (
     BenchmarkResource,
     ScreeningWindowResource,
     ScreeningExpectationResource,
+    PlaybookVersionResource,
     ConcernResource,
     SupportResource,
     PhaseResource,
@@ -96,6 +98,7 @@ LISTS = (
     ("measures", "list_measures", "playbook"),
     ("benchmarks", "list_benchmarks", "playbook"),
     ("screening_windows", "list_screening_windows", "screening"),
+    ("playbook_versions", "list_playbook_versions", "playbook"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
     ("groups", "list_groups", "supports"),
@@ -117,6 +120,9 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (StaffResource, "staff/{person}", "get_staff", "roster"),
     (SchoolResource, "schools/{school}", "get_school", "roster"),
     (ClassResource, "classes/{class_}", "get_class", "roster"),
+    (AreaResource, "areas/{area}", "get_area", "playbook"),
+    (LevelResource, "levels/{level}", "get_level", "playbook"),
+    (PlaybookVersionResource, "playbook-versions/{playbook}", "get_playbook_version", "playbook"),
     (BenchmarkResource, "benchmarks/{benchmark}", "get_benchmark", "playbook"),
     (TeamResource, "teams/{team}", "get_team", "teams"),
     (
@@ -164,11 +170,13 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
 """The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
 
 TAGS = {
+    "areas": "playbook",
     "benchmarks": "playbook",
     "breaks": "roster",
     "concerns": "concerns",
     "decisions": "decisions",
     "groups": "supports",
+    "levels": "playbook",
     "measures": "playbook",
     "interventions": "playbook",
     "hypotheses": "hypotheses",

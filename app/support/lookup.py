@@ -79,22 +79,29 @@ Calendar = Sequence[tuple[date, bool]]
 """The weeks of a school in order. Each is a pair: its Monday, and whether there was instruction."""
 
 
-async def dosages_of(
-    work: Work, windows: Sequence[DosageWindow], calendars: Mapping[UUID, Calendar] | None = None
-) -> list[Dosage]:
+async def dosages_of(work: Work, windows: Sequence[DosageWindow]) -> list[Dosage]:
     """Returns the dosage of each window, in the order of `windows`.
 
-    Executes two statements, however many windows there are: one for the sessions and one for the calendar. The second
-    is not needed if the caller passes `calendars`: the weeks of each school over all windows. Each dosage depends only
-    on the weeks of its own window. Nothing is written to the disclosure log.
+    Executes two statements, however many windows there are: one for the sessions and one for the calendar. Nothing is
+    written to the disclosure log.
     """
     if not windows:
         return []
     delivered = await _load_delivered(work, windows)
-    if calendars is None:
-        schools = {school for window in windows for school in window.support.school_ids}
-        first, last = min(window.first for window in windows), max(window.last for window in windows)
-        calendars = await weeks_of_schools(work, schools, first, last)
+    schools = {school for window in windows for school in window.support.school_ids}
+    first, last = min(window.first for window in windows), max(window.last for window in windows)
+    return compute_dosages(windows, delivered, await weeks_of_schools(work, schools, first, last))
+
+
+def compute_dosages(
+    windows: Sequence[DosageWindow],
+    delivered: Sequence[Sequence[DeliveredSessions]],
+    calendars: Mapping[UUID, Calendar],
+) -> list[Dosage]:
+    """Returns the dosage of each window, from the sums of its sessions and the weeks of each school.
+
+    Each dosage depends only on the weeks of its own window.
+    """
     off: dict[tuple[UUID, date, date], frozenset[date] | None] = {}
     dosages = []
     for window, sessions_by_week in zip(windows, delivered, strict=True):

@@ -27,11 +27,12 @@ from app.intervention.models import Intervention
 from app.playbook.lookup import (
     area_by_id,
     level_by_id,
-    locate_area,
+    locate_area_in_force,
     locate_level,
     locate_measure,
     measure_by_id,
     published,
+    require_in_force,
     secured_code,
 )
 from app.playbook.models import Area, Measure
@@ -88,7 +89,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
             plan |= {name: getattr(measure, name) for name in _OF_MEASURE}
     with violations:
         if new.area is not None:
-            areas.append(await locate_area(work, new.area, "/area"))
+            areas.append(await locate_area_in_force(work, new.area, "/area"))
         elif new.measure is None and not new.concerns:
             raise Invalid([Violation("/area", "support.area_missing", "A support without a measure names its area.")])
     with violations:
@@ -114,6 +115,9 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         elif new.intervention is None:
             detail = "A support names an entry of the library, or its intervention in words."
             raise Invalid([Violation("/intervention", "support.intervention_missing", detail)])
+    with violations:
+        if area_ids:
+            require_in_force(await area_by_id(work, area_ids[0]), "/area")
     with violations:
         level = await locate_level(work, new.level, "/level")
     staff: dict[str, Person] = {}

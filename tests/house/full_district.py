@@ -36,6 +36,9 @@ from app.note.service import NewNote, write_note
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
 from app.playbook.hypotheses.lookup import locate_kind
 from app.playbook.models import HypothesisKind
+from app.playbook.service import publish_next_version
+from app.playbook.structure.areas import NewArea, add_area, retire_area
+from app.playbook.structure.levels import NewLevel, add_level, retire_level
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
@@ -98,6 +101,7 @@ async def fill_district(town: Town) -> FullDistrict:
         assert saved.benchmark is not None
         district.note("benchmark", "benchmark", saved.benchmark.id)
     await _windows(district)
+    await _structure(district)
     await grade(town)
     await _library(district)
     await _breaks(district)
@@ -127,6 +131,22 @@ async def fill_district(town: Town) -> FullDistrict:
         page = await deliveries(work, endpoint_id, keyset(town.district_id, "deliveries", {}, None, None))
     district.note("delivery", "delivery", page.rows[0].delivery.id)
     return district
+
+
+async def _structure(district: FullDistrict) -> None:
+    """Adds areas and levels of the district's own, of which some are retired."""
+    town = district.town
+    for name in ("to order", "to retire", "to restore"):
+        async with town.unit() as work:
+            area = await add_area(work, NewArea(name.replace(" ", "-"), f"Area {town.canary}"))
+            district.note(f"area {name}", "area", area.id)
+            if name != "to order":
+                level = await add_level(work, NewLevel(f"Level {town.canary}"))
+                district.note(f"level {name}", "level", level.id)
+            if name == "to restore":
+                await retire_area(work, area.id)
+                await retire_level(work, level.id)
+            district.note("playbook", "playbook", (await publish_next_version(work)).id)
 
 
 async def rows_of(db: asyncpg.Connection, district_id: UUID) -> dict[str, tuple[int, str]]:

@@ -24,7 +24,7 @@ ABOUT = re.compile(r"(?:stu|con|sup|pha|ses|sco|ver|dec)_[0-9a-hjkmnp-tv-z]{26}"
 NO_STUDENTS = {
     **dict.fromkeys(("list_staff", "list_schools", "list_classes"), "staff and places are seen by all of the district"),
     **dict.fromkeys(("list_areas", "list_levels", "list_measures"), "the playbook is the district's"),
-    "list_benchmarks": "as the playbook",
+    **dict.fromkeys(("list_benchmarks", "list_playbook_versions"), "as the playbook"),
     "list_line_items": "what a class works on is no student's",
     "list_event_types": "a catalogue",
     "list_teams": "a team and its members are no students",

@@ -61,6 +61,9 @@ PATHS = {
     "name": "consumer",
     "measure": "measure",
     "benchmark": "benchmark",
+    "area": "area ela.fluency",
+    "level": "level",
+    "playbook": "playbook",
     "intervention": "intervention",
 }
 """The name of a row of the district for each path parameter."""
@@ -70,10 +73,10 @@ OWN_ROW = {
     "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
-    "publish_intervention": "draft",
-    "retire_intervention": "entry to retire",
     "move_screening_window": "window to move",
     "cancel_screening_window": "window to cancel",
+    "publish_intervention": "draft",
+    "retire_intervention": "entry to retire",
     "end_group": "group to end",
     "join_group": "group to join",
     "leave_group": "group to leave",
@@ -93,6 +96,10 @@ OWN_ROW = {
     "archive_team": "team to archive",
     "end_team_membership": "membership to end",
     "end_team_scope": "scope to end",
+    "retire_area": "area to retire",
+    "restore_area": "area to restore",
+    "retire_level": "level to retire",
+    "restore_level": "level to restore",
 }
 """The row whose state allows the operation, if it is not the first of its kind."""
 REFERENCES = {
@@ -112,7 +119,7 @@ REFERENCES = {
     "taker": "other person",
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
-LISTED = {"concerns": "concern to serve", "schools": "org"}
+LISTED = {"concerns": "concern to serve", "schools": "org", "areas": "area to order", "levels": "level"}
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
@@ -242,6 +249,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("rekey_sync_run", "new"): "new-s1",
     ("publish_benchmarks", "benchmark_goal"): 73.0,
     ("publish_benchmarks", "citation"): "Walked norms",
+    **dict.fromkeys((("rename_area", "name"), ("rename_level", "name")), "Renamed"),
 }
 """For a field of one operation's body that refers to no row, an accepted value."""
 CONTENT = {
