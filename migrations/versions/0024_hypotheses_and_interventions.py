@@ -5,7 +5,7 @@ from alembic import op
 from migrations.tenant import create_index, student_table, tenant_table
 
 revision = "0024"
-down_revision = "0021"
+down_revision = "0022"
 
 KINDS = """
 DO $$ DECLARE d uuid; BEGIN
