@@ -10,6 +10,7 @@ from rich.text import Text
 
 from app.cli.output import printable
 from app.core.ids import format_id
+from app.core.plural import pluralize
 from app.sis.engine.report import Counts, Report
 from app.sis.rules import RunState
 from app.sis.scheduler.report_text import render_guard_result, render_rekeys

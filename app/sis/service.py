@@ -40,7 +40,12 @@ from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.plan import keep_plan
 from app.sis.engine.report import Report
 from app.sis.engine.review.changes import list_changes
-from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
+from app.sis.engine.review.contradictions import (
+    find_likely_rekeys,
+    keep_contradicted,
+    keep_out_second_rows,
+    set_aside,
+)
 from app.sis.engine.review.planning import name_all_quarantined, plan_kinds
 from app.sis.engine.review.scope import SourceScope, scope_of
 from app.sis.engine.run import (
@@ -286,12 +291,13 @@ async def _stage_and_apply(
     reporting.keep_unread(report, forbidden, absent)
     progress("weighing the plan", 0, 0)
     await name_all_quarantined(stage, deliveries, report)
+    rekeys = await find_likely_rekeys(stage, deliveries)
     contradicted = await keep_contradicted(stage, report.kinds, deliveries)
+    rekeys = await keep_out_second_rows(stage, rekeys)
     silent = left_out | set(report.failed)
     planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, silent) for kind in KINDS]
     people = report.kinds["person"].known
     shrunk = await reporting.find_shrunk_groups(stage, report.kinds)
-    rekeys = await find_likely_rekeys(stage, deliveries)
     rekeyed = len({pair.old for pair in rekeys})
     results = weigh_plan(planned_kinds, shrunk, rekeyed, people, limits, contradicted)
     report.weighed = [asdict(result) for result in results]
@@ -301,7 +307,7 @@ async def _stage_and_apply(
     if any(pair.set_aside for pair in rekeys):
         await set_aside(stage, rekeys, report.kinds, deliveries)
         await name_all_quarantined(stage, deliveries, report)
-    report.rekeys = [asdict(pair) for pair in rekeys]
+    report.rekeys = [pair.as_json() for pair in rekeys]
     report.refusals += await reporting.first_refusals(stage)
     if not dry and not report.held_because:
         report.repaired = await apply_all(stage, deliveries, progress)
