@@ -65,6 +65,7 @@ from app.sis.engine.stage import Stage
 from app.sis.guard import GuardLimits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, SCORE
+from app.sis.models import SisRun
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.oneroster_csv.scores import open_scores
 from app.sis.port import (
@@ -204,6 +205,45 @@ async def sync(
                 raise storage_error from None
             raise
     return report
+
+
+class _RehearsalEnds(Exception):
+    """Raised to roll back the transaction of a rehearsal."""
+
+
+async def rehearse(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, source_id: UUID, source: OpenedSource
+) -> Report:
+    """Returns the report that a dry run of an open source would have. Rolls back all that it stages and plans.
+
+    It takes no lease, so that it neither waits for a run nor keeps one from beginning. Raises `SourceRefused`.
+    """
+    report = Report(new_id(), began_at=now())
+    with suppress(_RehearsalEnds):
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rehearsal") as work:
+            await _rehearse(work, report, source_id, source)
+            raise _RehearsalEnds
+    return report
+
+
+@needs(Can.SYNC_ROSTER)
+async def _rehearse(work: Work, report: Report, source_id: UUID, source: OpenedSource) -> None:
+    # The rows in quarantine refer to a run; this one is rolled back with them.
+    run = SisRun(
+        district_id=work.district_id,
+        id=report.run_id,
+        source_id=source_id,
+        state=RunState.DRY,
+        dry=True,
+        began_at=report.began_at,
+        counts={},
+        warnings=[],
+        sentence="",
+    )
+    work.db.add(run)
+    await work.db.flush()
+    limits, scope = await limits_in_force(work, source_id), await scope_of(work, source_id)
+    await _stage_and_apply(work, report, source_id, source, True, lambda _step, _done, _of: None, limits, (), scope)
 
 
 def _storage_error(error: BaseException) -> StorageFull | None:
