@@ -2,9 +2,9 @@
 
 Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
 
-To keep the suite short: `north` takes some 20 ms, and tests that only read can share one town by a fixture of their
-module (`full_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for a
-process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
+To keep the suite short: `north` is copied in some 12 ms, and tests that only read can share one town by a fixture of
+their module (`full_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for
+a process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
 processes is marked `long`, and runs in the second step of `.ci/run`.
 """
 
@@ -31,6 +31,7 @@ from tests.databases import drop_database, run_statement
 from tests.faces.admission_app import built  # noqa: F401  # apps over other limits, a fixture
 from tests.faces.rest_town import app  # noqa: F401  # the product's app, a fixture
 from tests.faces.served_app import serving  # noqa: F401  # the same on its own port, a fixture
+from tests.functions import load_functions
 from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_event_is_as_its_schema_says,
     every_statement_names_its_district,
@@ -119,6 +120,7 @@ def settings(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     except ValidationError as error:
         raise RuntimeError("The settings of the tests do not hold.") from error
     migrate(own)
+    asyncio.run(load_functions(url))
     yield own
     claims = shared_folder(tmp_path_factory) / "statements"
     unsuitable = asyncio.run(unsuitable_statements(own.url_of("owner"), claims))

@@ -27,11 +27,12 @@ from app.core.inputs import About, Choices
 from app.core.text import Text
 from app.core.violations import Unread, Violations, input_violations, known_values, readable
 from app.evidence.amend import change_of
-from app.evidence.latest import add_to_last_scores, find_last_scores
+from app.evidence.latest import find_last_scores, last_days
 from app.evidence.models import Score
 from app.evidence.rules import MAX_BATCH, ScorePurpose, find_contradictions, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
+from app.roster.latest import set_last_scores
 from app.roster.lookup import IdList, locate_staff_by_name, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_students_by_name
@@ -102,11 +103,17 @@ class _ScoreBatch:
 
 @needs(Can.RECORD_SCORES)
 async def record_scores(
-    work: Work, new: Sequence[NewScore], *, at: str = "/scores", positions: Sequence[int] | None = None
+    work: Work,
+    new: Sequence[NewScore],
+    *,
+    at: str = "/scores",
+    positions: Sequence[int] | None = None,
+    saves_days: bool = True,
 ) -> list[RecordedScore]:
     """Records up to 500 scores; returns one result per score, in order.
 
-    `positions` has the places of the scores in the request, if other items of the request are left out.
+    `positions` has the places of the scores in the request, if other items of the request are left out. Without
+    `saves_days`, the caller saves the day of each student's last recorded score.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MAX_BATCH} scores at once.")])
@@ -126,12 +133,16 @@ async def record_scores(
         except AimlineError as error:
             results.append(RecordedScore("refused", violations=(Violation(pointer, error.code, error.detail),)))
     await work.db.flush()
-    await add_to_last_scores(
-        work, (result.score for result in results if result.outcome == "recorded" and result.score)
-    )
+    if saves_days:
+        await set_last_scores(work, days_of_recorded(results))
     amended = {result.score.student_id for result in results if result.outcome == "amended" and result.score}
     await find_last_scores(work, amended)
     return results
+
+
+def days_of_recorded(results: Sequence[RecordedScore]) -> dict[UUID, date]:
+    """Returns the day of the last newly recorded score of each student, keyed by student."""
+    return last_days(result.score for result in results if result.outcome == "recorded" and result.score)
 
 
 async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
