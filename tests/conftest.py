@@ -2,9 +2,9 @@
 
 Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
 
-To keep the suite short: `north` takes some 20 ms, and tests that only read can share one town by a fixture of their
-module (`full_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for a
-process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
+To keep the suite short: `north` is copied in some 12 ms, and tests that only read can share one town by a fixture of
+their module (`full_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for
+a process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
 processes is marked `long`, and runs in the second step of `.ci/run`.
 """
 

@@ -18,16 +18,49 @@ async def locate_area(work: Work, name: str, pointer: str) -> Area:
     return await _by_code_or_id(work, Area, "area", name, Area.code == name, pointer)
 
 
+async def locate_area_in_force(work: Work, name: str, pointer: str) -> Area:
+    """Returns the area with this code or id, which something new is to use; raises `Invalid` also if it is retired."""
+    area = await locate_area(work, name, pointer)
+    require_in_force(area, pointer)
+    return area
+
+
+def require_in_force(area: Area, pointer: str) -> None:
+    """Raises `Invalid` at `pointer` for a retired area."""
+    if area.retired_at is not None:
+        detail = "This area is retired, and takes nothing new: name an area in force."
+        raise Invalid([Violation(pointer, "area.not_in_force", detail)])
+
+
 async def locate_measure(work: Work, name: str, pointer: str) -> Measure:
     """Returns the measure with this code or id; raises `Invalid` at `pointer`."""
     return await _by_code_or_id(work, Measure, "measure", name, Measure.code == name, pointer)
 
 
 async def locate_level(work: Work, rank: int, pointer: str) -> Level:
-    """Returns the level of this rank; raises `Invalid` at `pointer`."""
+    """Returns the level in force that has this rank; raises `Invalid` at `pointer`."""
     if not 0 <= rank < 2**31:  # PostgreSQL refuses a number beyond its type `integer`.
         raise unknown_name("level", pointer)
-    return await _load_one(work, Level, "level", Level.rank == rank, pointer)
+    return await _load_one(work, Level, "level", (Level.rank == rank) & Level.retired_at.is_(None), pointer)
+
+
+async def locate_level_or_retired(work: Work, rank: int, pointer: str) -> Level:
+    """Returns the level in force that has this rank, or else the last retired one; raises `Invalid` at `pointer`."""
+    query = select(Level).where(Level.district_id == work.district_id, Level.rank == rank)
+    level = None
+    if 0 <= rank < 2**31:
+        level = await work.db.scalar(query.order_by(Level.retired_at.desc().nulls_first(), Level.id).limit(1))
+    if level is None:
+        raise unknown_name("level", pointer)
+    return level
+
+
+async def level_beside(work: Work, rank: int, *, above: bool) -> Level | None:
+    """Returns the next level in force above or below a rank, or None if there is none."""
+    query = select(Level).where(Level.district_id == work.district_id, Level.retired_at.is_(None))
+    if above:
+        return await work.db.scalar(query.where(Level.rank > rank).order_by(Level.rank).limit(1))
+    return await work.db.scalar(query.where(Level.rank < rank).order_by(Level.rank.desc()).limit(1))
 
 
 async def area_by_id(work: Work, area_id: UUID) -> Area:

@@ -269,6 +269,7 @@ async def _stage_and_apply(
     report.not_taken += source.not_taken
     left_out = await kinds_left_out(work, source_id, leave_out)
     report.failed = sorted(getattr(source, "failed", ()))
+    report.partial = list(getattr(source, "partial", ()))
     deliveries = {name: delivery for name, delivery in source.deliveries.items() if name not in left_out}
     is_full = bool(source.deliveries) and all(delivery.complete for delivery in source.deliveries.values())
     report.mode = getattr(source, "mode", None) or report.mode or ("full" if is_full else "delta")
@@ -281,6 +282,8 @@ async def _stage_and_apply(
         return
     await plan_kinds(stage, deliveries, report, progress, scope)
     report.warnings += stage.notes
+    forbidden, absent = (frozenset(getattr(source, name, ())) - left_out for name in ("forbidden", "absent"))
+    reporting.keep_unread(report, forbidden, absent)
     progress("weighing the plan", 0, 0)
     await name_all_quarantined(stage, deliveries, report)
     contradicted = await keep_contradicted(stage, report.kinds, deliveries)

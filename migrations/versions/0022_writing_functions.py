@@ -9,7 +9,7 @@ a sharded database accepts; a single statement with several INSERTs in WITH woul
 from alembic import op
 
 revision = "0022"
-down_revision = "0020"
+down_revision = "0021"
 
 # Within a function, each statement sees what was committed before it began. The answer is therefore read after the lock
 # was taken, although both are one statement of the client.
