@@ -19,6 +19,8 @@ class DistrictLock(StrEnum):
     WRITE_SYNC = "write_sync"
     SCHOOL_BREAK = "school_break"
     TEAM_STUDENTS = "team_students"
+    SCREENING = "screening"
+    PLAYBOOK = "playbook"
 
 
 WAIT = """INSERT INTO district_lock (district_id, name) VALUES (:district, :name)
