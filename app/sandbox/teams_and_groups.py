@@ -60,7 +60,7 @@ def _class_with_students(vendor: Vendor, taken: set[str]) -> tuple[dict[str, Any
         staff = vendor.get("/v1/staff", **of_class)["items"]
         teacher = next((person["id"] for person in staff if person["role"] == "teacher"), None)
         people = [person["id"] for person in vendor.get("/v1/students", **of_class)["items"]]
-        free = [person for person in people if person not in taken][:MEMBERS]
+        free = [person for person in people if person not in taken][-MEMBERS:]
         if teacher is not None and (best is None or len(free) > len(best[2])):
             best = class_, teacher, free
         if best is not None and len(best[2]) == MEMBERS:

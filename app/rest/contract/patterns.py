@@ -1,9 +1,11 @@
-"""States in the contract which texts are acceptable: ids, entity tags, and no null where a request cannot have one."""
+"""States in the contract which values are acceptable: ids, entity tags, bounds, and no null that nobody can send."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from app.core.ids import ALPHABET
+from app.core.page import MAX_LIMIT
 from app.events import consumers
 from app.rest.contract.statuses import operations
 from app.sis.sources import settings
@@ -12,14 +14,24 @@ BODY = f"[{ALPHABET}]{{26}}"
 ID = re.compile(rf"([a-z]{{3}})_{BODY}")
 EXTERNAL = "sis:[^:]+:.+"
 TAG = '(W/)?"[!#-~]*"'
+TAGS = rf"^(\*|{TAG}(, *{TAG}){{0,99}})$"
 HEADERS = {
     "Aimline-Act-For": rf"^(per_{BODY}|{EXTERNAL})$",
-    "If-Match": rf"^(\*|{TAG}(, *{TAG})*)$",
-    "If-None-Match": rf"^(\*|{TAG}(, *{TAG})*)$",
+    "Idempotency-Key": '^"?[!#-~]([ !#-~]*[!#-~])?"?$',
+    "If-Match": TAGS,
+    "If-None-Match": TAGS,
 }
 """The pattern of each header whose value has a form."""
-TEXTS = {("NewSource", "name"): settings.NAME.pattern}
-"""The pattern of a field, by the names of schema and field."""
+BOUNDS: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("NewSource", "name"): {"pattern": f"^{settings.NAME.pattern}$"},
+    **{
+        (name, field): {"minimum": least, "maximum": most}
+        for name in ("NewSource", "SourceChanges")
+        for field, (least, most) in settings.RANGES.items()
+    },
+    **{(name, "event_types"): {"minItems": 1} for name in ("NewEndpoint", "EndpointChanges")},
+}
+"""The bounds that only the service checks, by the names of schema and field."""
 NAMES = {"keep_consumer": consumers.NAME.pattern}
 """The pattern of the name in the path, by the operation that gives it."""
 
@@ -32,13 +44,15 @@ def state_patterns(document: dict[str, Any]) -> None:
     for name, schema in document["components"]["schemas"].items():
         for field, property_ in schema.get("properties", {}).items():
             _state_id(property_)
-            if (name, field) in TEXTS:
-                property_["pattern"] = f"^{TEXTS[name, field]}$"
+            for kind in property_.get("anyOf", [property_]):
+                kind.update(BOUNDS.get((name, field), {}) if kind.get("type") != "null" else {})
     for _, _, operation in operations(document):
         for parameter in operation.get("parameters", ()):
             parameter["schema"] = schema = _without_null(parameter["schema"])
             if parameter["in"] == "header" and parameter["name"] in HEADERS:
                 schema["pattern"] = HEADERS[parameter["name"]]
+            elif parameter["name"] == "limit":
+                schema |= {"minimum": 1, "maximum": MAX_LIMIT}
             elif parameter["in"] == "path" and operation["operationId"] in NAMES:
                 schema["pattern"] = f"^{NAMES[operation['operationId']]}$"
             elif "an id, or an external id" in parameter.get("description", ""):

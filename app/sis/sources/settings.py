@@ -61,7 +61,7 @@ MAX_FREEZES = 100
 MAX_SCHOOLS, MAX_EXCLUDED = 1000, 20_000  # sourcedIds
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ID = re.compile(r"[\x21-\x7e]{1,500}")
-_RANGES: Final = {
+RANGES: Final = {
     "page_size": (1, 100_000),
     "concurrency": (1, 20),
     "jitter_minutes": (0, 720),
@@ -263,7 +263,7 @@ def _credentials(new: SourceSettings) -> Iterator[Violation]:
 
 
 def _numbers(new: SourceSettings) -> Iterator[Violation]:
-    for name, (least, most) in _RANGES.items():
+    for name, (least, most) in RANGES.items():
         value = getattr(new, name)
         if value is None and name == "page_size":
             continue
