@@ -207,6 +207,8 @@ FIT = {
     "Reference": Reference("student", id=UUID(int=1)),
     "list[Reference]": [Reference("student", id=UUID(int=1))],
     "Iterable[UUID]": [UUID(int=1)],
+    "Iterable[MeasureVersion]": [(UUID(int=1), 1, WHEN)],
+    "Sequence[Score]": [Score()],
     "Collection[UUID]": [UUID(int=1)],
     "Sequence[Reminder]": [
         Reminder(NewEvent(CONCERN_RAISED, UUID(int=1), 1, {"student": UUID(int=1)}, student_id=UUID(int=1)), "mark")
