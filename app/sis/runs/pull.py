@@ -231,7 +231,7 @@ def _check_mode(configured: ConfiguredSource, mode: Mode | None) -> Mode | None:
         raise Conflict("The manifest of a CSV zip says whether it is a delta: request no mode.", code="run.mode")
     if mode == "delta" and (configured.settings.full_at is None or configured.settings.pulled_until is None):
         raise Conflict(
-            "A delta follows a full run that read everything: run it with --full first.",
+            "A delta follows a full run that read everything, and there was none yet: run it with --full.",
             code="run.mode",
         )
     return mode
