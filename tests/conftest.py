@@ -26,6 +26,8 @@ from app.cli.migrate import migrate
 from app.core.crypto import generate_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
+from app.resources import run
+from app.resources.compile.plan import Plans
 from app.settings import Settings
 from tests.databases import drop_database, run_statement
 from tests.faces.admission_app import built  # noqa: F401  # apps over other limits, a fixture
@@ -63,6 +65,7 @@ due jobs, and then the files that take longest.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
 
+run.PLANS = Plans(100_000)  # the walks ask for more plans than any client, each walk for the same ones
 gc.set_threshold(50_000, 20, 20)  # the suite keeps much and drops little: by default a third of its time is collection
 
 hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

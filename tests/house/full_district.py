@@ -143,9 +143,9 @@ async def _structure(district: FullDistrict) -> None:
             if name != "to order":
                 level = await add_level(work, NewLevel(f"Level {town.canary}"))
                 district.note(f"level {name}", "level", level.id)
-            if name == "to restore":
-                await retire_area(work, area.id)
-                await retire_level(work, level.id)
+                if name == "to restore":
+                    await retire_area(work, area.id)
+                    await retire_level(work, level.id)
             district.note("playbook", "playbook", (await publish_next_version(work)).id)
 
 

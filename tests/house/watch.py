@@ -6,6 +6,7 @@ them. Also checks that the payload of every event matches the catalogue's schema
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ import pytest
 
 from app.core.db import Base
 from app.events import outbox
-from app.events.catalogue import CATALOGUE, EventType
+from app.events.catalogue import CATALOGUE, EventType, NewEvent
 from app.events.models import Event
 from app.events.render import body, schema
 from tests.house import writes
@@ -55,10 +56,10 @@ _watching.__enter__()  # until the process ends
 _row_of = outbox._row_of
 
 
-def _watched_row_of(*of_event: Any) -> dict[str, Any]:
-    row = _row_of(*of_event)
-    event = Event(**row, seq=1, district_id=UUID(int=0))
-    misshapen.extend(misshapen_in(orjson.loads(orjson.dumps(body(event, "http://aimline.test")))))
+def _watched_row_of(event_id: UUID, at: datetime, event: NewEvent) -> dict[str, Any]:
+    row = _row_of(event_id, at, event)
+    recorded = Event(**row, seq=1, district_id=UUID(int=0))
+    misshapen.extend(misshapen_in(orjson.loads(orjson.dumps(body(recorded, "http://aimline.test")))))
     return row
 
 

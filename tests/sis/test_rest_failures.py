@@ -70,19 +70,26 @@ async def test_an_optional_collection_that_is_no_longer_there_keeps_what_is_know
 
 
 @pytest.mark.parametrize(
-    ("answer", "sentence"),
+    ("answer", "sentence", "total"),
     [
-        (lambda offset: Reply(403) if offset >= 4 else None, "are refused from row 5 on (403)"),
-        (lambda offset: Reply(body={"users": []}) if offset == 4 else None, "are empty at row 5, although rows follow"),
+        (lambda offset: Reply(403) if offset >= 4 else None, "are refused from row 5 on (403)", True),
+        (lambda offset: Reply(403) if offset >= 4 else None, "are refused from row 5 on (403)", False),
+        (
+            lambda offset: Reply(body={"users": []}) if offset == 4 else None,
+            "are empty at row 5, although rows follow",
+            False,
+        ),
     ],
-    ids=["refused", "empty"],
+    ids=["refused before the total", "refused", "empty"],
 )
-async def test_pages_that_break_off_are_named_and_end_with_exit_3(north: Town, answer: Any, sentence: str) -> None:
+async def test_pages_that_break_off_are_named_and_end_with_exit_3(
+    north: Town, answer: Any, sentence: str, total: bool
+) -> None:
     """If pages in the middle are refused or empty, nobody is removed, and the run does not end as if all was read."""
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     before = await fingerprint(north, ["person", "enrollment"])
-    rows.cap, rows.total = 2, False
+    rows.cap, rows.total = 2, total
     rows.answer = lambda request: answer(int(request.query["offset"])) if request.name == "users" else None
     report = await sync_rows(north, rows)
     assert (report.kinds["person"].absent, report.partial) == (0, ["users"]), report.sentence

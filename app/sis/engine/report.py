@@ -140,6 +140,18 @@ class Report:
         """Returns the sum of one count over all kinds."""
         return sum(int(getattr(counts, name)) for counts in self.kinds.values())
 
+    def planned_sentences(self) -> list[str]:
+        """Returns sentences about what a run would do, for the inspection of a source."""
+        lines = [
+            f"Likely the same person: {rekey['old']} is now {rekey['new']}, by {rekey['by']}." for rekey in self.rekeys
+        ]
+        lines += [
+            f"To be quarantined: {each.file} row {each.row:,}, {each.sourced_id or 'no id'}, {each.field}: {each.code}."
+            for each in self.refusals
+            if not each.acknowledged
+        ]
+        return [*lines, *self.warnings, self.sentence]
+
     def as_json(self) -> dict[str, Any]:
         """Returns the report as plain values, with public ids."""
         return {

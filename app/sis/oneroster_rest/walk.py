@@ -228,7 +228,8 @@ class Walk:
             last is not None and self._first is not None and len(last.rows) >= min(len(self._first.rows), self._limit)
         )
         only = self.pages == 1 and last is not None and len(last.rows) < self._limit  # a single short page
-        self.refused = page.refused if full and not only else None
+        if full and not only:
+            self.refused = page.refused
         self.promised = bool(last and last.more) or bool(new) or self.refused is not None or self.has_gap
         self.whole = not self.promised and (self.total is None or self.offset >= self.total)
         if last and self.pages == 1 and page.ids == last.ids and len(last.ids) > 1 and self.total != len(last.ids):
