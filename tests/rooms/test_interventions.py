@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.core.ids import format_id
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import Caller, caller
 from tests.rooms.test_concerns_unserved import TODAY, accepted, planned
@@ -206,3 +207,34 @@ async def test_a_csv_import_writes_nothing_and_reports_everything_if_a_row_is_wr
     for text, code in (('code,name\n"open', "csv.malformed"), ("code,colour\na,b", "csv.column_unknown")):
         refused = await asks.post("/v1/interventions/import", {"csv": text})
         assert code in {each["code"] for each in refused.json()["violations"]}
+
+
+async def test_a_group_follows_an_entry_and_marks_its_checklist_once(app: FastAPI, north: Town) -> None:
+    """One record of a lesson gives each member who was there the marks, and nobody who was absent."""
+    asks = caller(app, north)
+    entry = await published(asks)
+    amy, ben = (format_id("student", north.students[name]) for name in ("amy", "ben"))
+    member = {"goal": 70.0, "baseline": 40.0, "confirm_rate": True}
+    group = {
+        **{"school": format_id("org", north.schools[0]), "name": "Blue table", "library_entry": "repeated-reading"},
+        **{"level": 2, "measure": "orf", "starts_on": str(TODAY), "goal_on": str(TODAY + timedelta(weeks=20))},
+        **{"minutes_per_session": 20, "sessions_per_week": 4},
+        "members": [{"student": student, **member} for student in (amy, ben)],
+    }
+    formed = await asks.post("/v1/groups", group)
+    assert formed.status_code == 201, formed.text
+    assert (formed.json()["library_entry"], formed.json()["intervention"]) == (entry["id"], ENTRY["name"])
+    absent = {"student": ben, "attended": False}
+    lesson = {"held_on": str(TODAY), "done_parts": [4, 1], "attendance": [absent]}
+    answer = await asks.post(f"/v1/groups/{formed.json()['id']}/sessions", {"lessons": [lesson]})
+    assert answer.json()["results"][0]["outcome"] == "recorded", answer.text
+    marks = {}
+    for support in await asks.items("/v1/supports", state="active"):
+        assert support["library_entry"] == entry["id"]
+        (session,) = await asks.items(f"/v1/supports/{support['id']}/sessions")
+        marks[session["student"]] = (session["done_parts"], session["checklist_size"])
+    assert marks == {amy: ([1, 4], 4), ben: (None, None)}
+    wrong = {"held_on": str(TODAY), "number": 2, "done_parts": [9]}
+    refused = await asks.post(f"/v1/groups/{formed.json()['id']}/sessions", {"lessons": [wrong]})
+    found = [(each["pointer"], each["code"]) for each in refused.json()["results"][0]["violations"]]
+    assert found == [("/lessons/0/done_parts/0", "session.checklist_part")]
