@@ -253,13 +253,13 @@ async def _concern(district: FullDistrict, student: str, state: str, area: str =
 async def _library(district: FullDistrict) -> None:
     """Adds entries to the intervention library: two published ones and a draft, without checklists."""
     town = district.town
-    names = ("library entry", "entry to retire", "draft")
+    codes = {"library entry": "repeated-reading", "entry to retire": "phonics", "draft": "spelling"}
     new = [
-        NewIntervention(code=name.replace(" ", "-"), name=f"Entry {town.canary}", areas=("ela.fluency",), levels=(2,))
-        for name in names
+        NewIntervention(code=code, name=f"Entry {town.canary}", areas=("ela.fluency",), levels=(2,))
+        for code in codes.values()
     ]
     async with town.unit() as work:
-        for name, saved in zip(names, await draft_interventions(work, new), strict=True):
+        for name, saved in zip(codes, await draft_interventions(work, new), strict=True):
             assert saved.entry is not None
             district.note(name, "intervention", saved.entry.id)
             if name != "draft":

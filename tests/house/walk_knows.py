@@ -117,11 +117,20 @@ REFERENCES = {
     "benchmark_id": "benchmark",
     "source": "source",
     "delivery": "delivery",
-    **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider", "giver"), "person"),
+    **dict.fromkeys(
+        ("by", "raised_by", "given_by", "decided_by", "proposed_by", "lead", "provider", "giver"), "person"
+    ),
     "taker": "other person",
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
-LISTED = {"concerns": "concern to serve", "schools": "org", "areas": "area to order", "levels": "level"}
+LISTED = {
+    "concerns": "concern to serve",
+    "evidence_for": "concern to serve",
+    "evidence_against": "concern to resolve",
+    "schools": "org",
+    "areas": "area to order",
+    "levels": "level",
+}
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
