@@ -76,18 +76,21 @@ class NewHypothesis:
 async def propose_hypothesis(work: Work, new: NewHypothesis) -> Hypothesis:
     """Proposes a hypothesis about the cause of a concern that is raised or accepted."""
     violations = Violations(input_violations(new))
+    concerns: list[Concern] = []
     with violations:
-        concern = await _lock_concern(work, new.concern)
+        concerns.append(await _lock_concern(work, new.concern))
     with violations:
         violations.add(violations_of_evidence(new.evidence_for, new.evidence_against))
-    for name in ("evidence_for", "evidence_against"):
-        with violations:
-            await check_evidence(work, concern.student_id, getattr(new, name), f"/{name}")
+    for concern in concerns:
+        for name in ("evidence_for", "evidence_against"):
+            with violations:
+                await check_evidence(work, concern.student_id, getattr(new, name), f"/{name}")
     with violations:
         kind = await locate_kind(work, new.kind, "/kind")
     with violations:
         proposed_by = await resolve_actor(work, new.proposed_by, "/proposed_by")
     violations.refuse()
+    concern = concerns[0]
     hypothesis = Hypothesis(
         district_id=work.district_id,
         id=new_id(),
