@@ -76,21 +76,18 @@ class NewHypothesis:
 async def propose_hypothesis(work: Work, new: NewHypothesis) -> Hypothesis:
     """Proposes a hypothesis about the cause of a concern that is raised or accepted."""
     violations = Violations(input_violations(new))
-    concerns: list[Concern] = []
     with violations:
-        concerns.append(await _lock_concern(work, new.concern))
-    with violations:
-        violations.add(violations_of_evidence(new.evidence_for, new.evidence_against))
-    for concern in concerns:
+        concern = await _lock_concern(work, new.concern)
         for name in ("evidence_for", "evidence_against"):
             with violations:
                 await check_evidence(work, concern.student_id, getattr(new, name), f"/{name}")
+    with violations:
+        violations.add(violations_of_evidence(new.evidence_for, new.evidence_against))
     with violations:
         kind = await locate_kind(work, new.kind, "/kind")
     with violations:
         proposed_by = await resolve_actor(work, new.proposed_by, "/proposed_by")
     violations.refuse()
-    concern = concerns[0]
     hypothesis = Hypothesis(
         district_id=work.district_id,
         id=new_id(),
