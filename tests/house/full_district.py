@@ -29,7 +29,8 @@ from app.evidence.service import NewScore
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
-from app.hypothesis.service import NewHypothesis, propose_hypothesis
+from app.hypothesis.due import ask_about_hypotheses
+from app.hypothesis.service import NewHypothesis, propose_hypothesis, test_with_support
 from app.intervention.inputs import NewIntervention
 from app.intervention.service import draft_interventions, publish_intervention
 from app.note.service import NewNote, write_note
@@ -351,6 +352,10 @@ async def _supports(district: FullDistrict) -> None:
     district.note("support to end", "support", (await _support(district, "ben", start=True)).id)
     district.note("support to start", "support", (await _support(district, "ben", start=False)).id)
     await _followed(district)
+    async with town.unit() as work:
+        await test_with_support(
+            work, ids.parse_id("hypothesis", district.shown["hypothesis"]), district.shown["support"]
+        )
     scores = [
         NewScore(district.shown["student"], "orf", BEGINS + timedelta(weeks=week), value, form=f"Form {town.canary}")
         for week, value in enumerate(RISES_THEN_STALLS, start=1)
@@ -369,6 +374,7 @@ async def _supports(district: FullDistrict) -> None:
         await amend_score(work, ids.parse_id("score", district.shown["score"]), amendment)
     async with town.house() as work:
         await calibrate_district(work)
+        assert await ask_about_hypotheses(work) == 1
     async with town.unit() as work:
         district.note("verdict", "verdict", (await verdicts_now(work, [support.id]))[support.id].id)
         district.note("phase", "phase", (await phases_of(work, [support.id]))[support.id][0].id)

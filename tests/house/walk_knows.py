@@ -242,6 +242,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     **{("change_source", name): value for name, value in _SOURCE.items()},
     ("register_source", "name"): "walked",
     ("register_source", "kind"): "oneroster-1.1",
+    ("draft_interventions", "levels"): [2, 3],
     ("propose_hypothesis", "kind"): "skill",
     ("propose_hypotheses", "kind"): "skill",
     ("form_team", "purpose"): "grade",
