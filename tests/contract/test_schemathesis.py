@@ -23,10 +23,12 @@ SECONDS = 24
 """How long each part of the phases runs."""
 PARTS = ("examples,coverage", "fuzzing,stateful")
 CONFIGURATION = """
+[generation]
+allow-x00 = false
 [checks]
 negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429]
 """
-"""A list that is too long may make a body too large (413) before anything reads it."""
+"""A list that is too long may make a body too large (413) before anything reads it. No text may contain a NUL."""
 LEFT_OUT = {
     "positive_data_acceptance": "`schemathesis_checks` does the same, and knows the reasons that a schema cannot say",
 }
@@ -57,4 +59,4 @@ async def test_schemathesis_finds_nothing(
         cwd=tmp_path,
         within=180,
     )
-    assert ran.returncode == 0, ran.stdout[-6000:]
+    assert ran.returncode == 0, ran.stdout.partition("FAILURES =")[2][:6000] or ran.stdout[-3000:] + ran.stderr

@@ -7,6 +7,8 @@ from typing import Any
 from app.core.ids import ALPHABET
 from app.core.page import MAX_LIMIT
 from app.events import consumers
+from app.intervention import rules as intervention
+from app.playbook.measures import instrument
 from app.rest.contract.statuses import operations
 from app.sis.sources import settings
 
@@ -23,6 +25,9 @@ HEADERS = {
 }
 """The pattern of each header whose value has a form."""
 BOUNDS: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("NewMeasure", "code"): {"pattern": f"^{instrument.CODE.pattern}$"},
+    ("NewIntervention", "code"): {"pattern": f"^{intervention.CODE.pattern}$"},
+    ("NewHypothesisKind", "code"): {"pattern": "^[a-z0-9_-]*[a-z][a-z0-9_-]*$"},
     ("NewSource", "name"): {"pattern": f"^{settings.NAME.pattern}$"},
     **{
         (name, field): {"minimum": least, "maximum": most}
