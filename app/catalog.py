@@ -14,6 +14,7 @@ from app.response import resource as response
 from app.response.administration import commands as administration
 from app.roster import resource as roster
 from app.roster import schools
+from app.signal import resource as signal
 from app.sis.runs import commands as syncing
 from app.sis.runs import resource as sis
 from app.sis.runs.plans import resource as plans
@@ -27,7 +28,7 @@ CATALOG = Catalog(
     (
         *(schools, roster, team, gradebook, playbook, evidence, screening, concern),
         *(delivery, support, response, judging),
-        *(administration, decision, group, note),
+        *(administration, decision, group, note, signal),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

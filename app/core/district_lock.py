@@ -20,6 +20,7 @@ class DistrictLock(StrEnum):
     SCHOOL_BREAK = "school_break"
     TEAM_STUDENTS = "team_students"
     SCREENING = "screening"
+    SIGNALS = "signals"
 
 
 WAIT = """INSERT INTO district_lock (district_id, name) VALUES (:district, :name)

@@ -22,6 +22,7 @@ _PATHS = {
     "endpoint": "webhook-endpoints",
     "group": "groups",
     "screening_window": "screening-windows",
+    "signal": "signals",
 }
 
 

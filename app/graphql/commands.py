@@ -23,7 +23,7 @@ KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset(
     {
         *("team", "team_member", "team_scope", "group", "concern", "support", "session", "score", "note"),
-        *("endpoint", "source", "measure", "screening_window"),
+        *("endpoint", "source", "measure", "screening_window", "signal"),
     }
 )
 """The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""
