@@ -33,6 +33,8 @@ class Can(StrEnum):
     DECIDE = "decision:make"
     READ_NOTES = "note:read"
     WRITE_NOTES = "note:write"
+    READ_HYPOTHESES = "hypothesis:read"
+    WEIGH_HYPOTHESES = "hypothesis:weigh"
     READ_EVENTS = "event:read"
     READ_SYNC = "sync:read"
     APPROVE_SYNC = "sync:approve"
@@ -59,8 +61,8 @@ MEANING: dict[Can, str] = {
     Can.READ_TEAMS: "Read teams, their members and whom they serve.",
     Can.FORM_TEAMS: "Form teams, and state who is a member and whom they serve: members then see these students.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
-    Can.PUBLISH_PLAYBOOK: "Publish the rules for judging series, create measures, declare breaks of the year.",
     Can.SCHEDULE_SCREENING: "Schedule, move and cancel the windows in which students are screened.",
+    Can.PUBLISH_PLAYBOOK: "Publish rules for judging series, change areas, levels, measures and breaks of the year.",
     Can.READ_CONCERNS: "Read concerns.",
     Can.RAISE_CONCERN: "Raise a concern about a student.",
     Can.SETTLE_CONCERN: "Accept, dismiss and resolve concerns.",
@@ -76,6 +78,8 @@ MEANING: dict[Can, str] = {
     Can.DECIDE: "Record a team's decision.",
     Can.READ_NOTES: "Read notes on concerns and supports, which have a permission of their own.",
     Can.WRITE_NOTES: "Write notes on concerns and supports, and amend the own ones.",
+    Can.READ_HYPOTHESES: "Read hypotheses about the causes of concerns, and what became of them.",
+    Can.WEIGH_HYPOTHESES: "Propose hypotheses, have supports test them, and close them with an outcome.",
     Can.READ_EVENTS: "Read the change feed.",
     Can.READ_SYNC: "Read what each sync did.",
     Can.APPROVE_SYNC: "Approve, discard or re-key a sync that is held, undo one that was applied.",
@@ -109,6 +113,7 @@ _LEADS = _TEACHES | {
     Can.READ_NOTES,
     Can.WRITE_NOTES,
 }
+_LEADS |= {Can.READ_HYPOTHESES, Can.WEIGH_HYPOTHESES}
 _ADMINISTERS = _LEADS | {Can.FORM_TEAMS, Can.SCHEDULE_SCREENING}
 
 ROLE_OPENS: dict[str, frozenset[Can]] = {

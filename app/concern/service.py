@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.concern.models import SERVED, Concern
+from app.concern.models import Concern
 from app.concern.rules import ConcernState, next_state
 from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
@@ -26,7 +26,7 @@ from app.events.catalogue import (
     NewEvent,
 )
 from app.events.outbox import record
-from app.playbook.lookup import locate_area, secured_code
+from app.playbook.lookup import locate_area_in_force, secured_code
 from app.roster.lookup import resolve_actor, today_of
 from app.roster.student_lock import lock_student, lock_student_of
 
@@ -74,7 +74,7 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
     with violations:
         student = await lock_student(work, new.student, "/student")
     with violations:
-        area = await locate_area(work, new.area, "/area")
+        area = await locate_area_in_force(work, new.area, "/area")
     today = await today_of(work)
     with violations:
         if new.raised_on is not None and new.raised_on > today:
@@ -166,7 +166,7 @@ async def _transition(work: Work, concern_id: UUID, verb: str, because: str | No
     concern.settled_at = now()
     concern.settled_because = because
     # A concern that is accepted just now has no support, because supports answer accepted concerns only.
-    concern.unserved_since = await today_of(work) if concern.state == ConcernState.ACCEPTED else SERVED
+    concern.unserved_since = await today_of(work) if concern.state == ConcernState.ACCEPTED else None
     concern.version += 1
     await work.db.flush()
     _emit(work, type_, concern)

@@ -21,6 +21,7 @@ class DistrictLock(StrEnum):
     TEAM_STUDENTS = "team_students"
     SCREENING = "screening"
     SIGNALS = "signals"
+    PLAYBOOK = "playbook"
 
 
 WAIT = """INSERT INTO district_lock (district_id, name) VALUES (:district, :name)

@@ -128,8 +128,3 @@ def check_state(kind: str, state: str) -> None:
     """Raises `Conflict` if the support of a decision has ended. A referral is allowed even then."""
     if state == "ended" and kind not in NEEDS_NO_SUPPORT:
         raise Conflict("This support has ended.", code="support.ended")
-
-
-def next_rank(kind: str, rank: int) -> int:
-    """Returns the rank of the new level for a decision without a level: one higher to intensify, one lower to fade."""
-    return rank + {"intensify": 1, "fade": -1}.get(kind, 0)

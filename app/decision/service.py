@@ -24,12 +24,11 @@ from app.decision.rules import (
     check_intensity,
     check_state,
     kind_violations,
-    next_rank,
     states_intensity,
 )
 from app.events.catalogue import DECISION_MADE, NewEvent
 from app.events.outbox import record
-from app.playbook.lookup import locate_level, measure_by_id, published
+from app.playbook.lookup import level_beside, measure_by_id, published
 from app.response import service as response
 from app.response.models import ResponseState, VerdictRow
 from app.roster.lookup import locate_student, resolve_actor, today_of
@@ -189,13 +188,12 @@ async def _complete_change(
 
 
 async def _next_level(work: Work, kind: str, rank: int) -> int:
-    target_rank = next_rank(kind, rank)
-    try:
-        return (await locate_level(work, target_rank, "/kind")).rank
-    except Invalid:
-        end = "highest" if target_rank > rank else "lowest"
-        detail = f"This support is at the {end} level already."
-        raise Invalid([Violation("/kind", "decision.level", detail)]) from None
+    above = kind == "intensify"
+    level = await level_beside(work, rank, above=above)
+    if level is None:
+        detail = f"This support is at the {'highest' if above else 'lowest'} level already."
+        raise Invalid([Violation("/kind", "decision.level", detail)])
+    return level.rank
 
 
 async def _resolve_verdict(work: Work, name: str | None, support: Support) -> UUID | None:

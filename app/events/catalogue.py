@@ -139,6 +139,30 @@ DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.
 DECISION_OVERDUE = _type(
     "decision.overdue", "support", "A student does not respond, and no team has decided for days.", "student", "verdict"
 )
+PLAYBOOK_PUBLISHED = _type(
+    "playbook.published", "playbook", "A version of the playbook was published: read areas, levels and rules again."
+)
+INTERVENTION_PUBLISHED = _type(
+    "intervention.published", "intervention", "A version of an entry of the intervention library was published."
+)
+INTERVENTION_RETIRED = _type(
+    "intervention.retired", "intervention", "A version of an entry of the intervention library was retired."
+)
+HYPOTHESIS_PROPOSED = _type(
+    "hypothesis.proposed", "hypothesis", "A team suspects a cause of a concern.", "student", "concern"
+)
+HYPOTHESIS_CHANGED = _type(
+    "hypothesis.changed", "hypothesis", "There is more evidence for or against a hypothesis.", "student", "concern"
+)
+HYPOTHESIS_TESTED = _type("hypothesis.tested", "hypothesis", "A support tests a hypothesis.", "student", "concern")
+HYPOTHESIS_DUE = _type(
+    "hypothesis.due",
+    "hypothesis",
+    "The support that tests a hypothesis has ended, or its verdict has turned: a team decides what follows.",
+    "student",
+    "concern",
+)
+HYPOTHESIS_CLOSED = _type("hypothesis.closed", "hypothesis", "A hypothesis has an outcome.", "student", "concern")
 NOTE_WRITTEN = _type("note.written", "note", "Somebody wrote a note about a record of a student.", "student")
 NOTE_AMENDED = _type("note.amended", "note", "The author of a note has amended it.", "student")
 STUDENT_ENTERED = _type("student.entered", "student", "A student entered a school.", "school")
@@ -209,6 +233,14 @@ CATALOGUE: dict[str, EventType] = {
         PROBE_REQUESTED,
         DECISION_MADE,
         DECISION_OVERDUE,
+        PLAYBOOK_PUBLISHED,
+        INTERVENTION_PUBLISHED,
+        INTERVENTION_RETIRED,
+        HYPOTHESIS_PROPOSED,
+        HYPOTHESIS_CHANGED,
+        HYPOTHESIS_TESTED,
+        HYPOTHESIS_DUE,
+        HYPOTHESIS_CLOSED,
         NOTE_WRITTEN,
         NOTE_AMENDED,
         STUDENT_ENTERED,

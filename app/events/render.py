@@ -16,6 +16,8 @@ _PATHS = {
     "concern": "concerns",
     "support": "supports",
     "decision": "decisions",
+    "intervention": "interventions",
+    "hypothesis": "hypotheses",
     "note": "notes",
     "run": "sync-runs",
     "source": "sis-sources",
@@ -23,6 +25,7 @@ _PATHS = {
     "group": "groups",
     "screening_window": "screening-windows",
     "signal": "signals",
+    "playbook": "playbook-versions",
 }
 
 

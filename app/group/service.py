@@ -30,7 +30,7 @@ from app.group.inputs import MAX_MEMBERS, STUDENT, NewGroup, NewMember
 from app.group.lookup import lock_group
 from app.group.models import Group, GroupMember
 from app.group.rules import GroupState
-from app.playbook.lookup import level_by_id
+from app.playbook.lookup import area_by_id, level_by_id
 from app.response import service as response
 from app.roster.lookup import find_row, today_of
 from app.roster.models import Org
@@ -70,7 +70,8 @@ async def form_group(work: Work, new: NewGroup) -> Group:
         id=new_id(),
         school_id=school.id,
         name=new.name,
-        intervention=new.intervention,
+        intervention=first.intervention,
+        intervention_id=first.intervention_id,
         area_id=first.area_id,
         level_id=first.level_id,
         measure_id=first.measure_id,
@@ -108,6 +109,9 @@ async def join_group(
     group = await _lock_active_group(work, group_id)
     today = await today_of(work)
     level = await level_by_id(work, group.level_id)
+    if level.retired_at is not None or (await area_by_id(work, group.area_id)).retired_at is not None:
+        detail = "The level or the area of this group is retired: it takes no new members. Form another group."
+        raise Conflict(detail, code="group.structure_retired")
     violations = Violations()
     with violations:
         violations.add(day_violations(on, "/on"))
@@ -229,6 +233,7 @@ def _support_of(group: Group, member: NewMember, level: int, days: dict[str, dat
         stated["goal_on"] = group.goal_on
     of_group: dict[str, Any] = {
         "intervention": group.intervention,
+        "library_entry": public("intervention", group.intervention_id),
         "level": level,
         "measure": public("measure", group.measure_id),
         "area": public("area", group.area_id),

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.playbook.defaults import REMINDERS
-from app.playbook.lookup import locate_area, locate_level, locate_measure, published
+from app.playbook.lookup import locate_area, locate_level_or_retired, locate_measure, published
 from app.playbook.models import Area, Level, Measure
 from app.playbook.rules import AREA, choose
 
@@ -57,8 +57,8 @@ async def measure_named(work: Work, name: str, pointer: str) -> Measure:
 
 @needs(Can.READ_PLAYBOOK)
 async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
-    """Returns the level of this rank; raises `Invalid` at `pointer`."""
-    return await locate_level(work, rank, pointer)
+    """Returns the level of this rank, in force or else retired; raises `Invalid` at `pointer`."""
+    return await locate_level_or_retired(work, rank, pointer)
 
 
 @dataclass(frozen=True, slots=True)

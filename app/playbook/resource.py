@@ -1,6 +1,6 @@
 """Declares the public shapes of the playbook: areas, levels, measures, and the norms and benchmarks of measures."""
 
-from datetime import date
+from datetime import date, datetime
 from operator import attrgetter
 from typing import Any
 
@@ -8,6 +8,7 @@ from sqlalchemy import or_
 
 from app.access.permission import Can
 from app.access.work import Work
+from app.events.catalogue import PLAYBOOK_PUBLISHED
 from app.playbook.benchmarks import service as benchmarks
 from app.playbook.benchmarks.rules import Season
 from app.playbook.filters import by_measure
@@ -20,20 +21,29 @@ from app.resources.members import Id, One
 from app.resources.values import Value, item
 
 
-class AreaResource(Resource[Area], kind="area", requires=Can.READ_PLAYBOOK, name="Area"):
+class AreaResource(Resource[Area], kind="area", requires=Can.READ_PLAYBOOK, name="Area", get="area"):
     """An area of concern in the district's tree of areas."""
 
     code: str = field(Area.code, "The code by which callers may name it.", "reading")
     name: str = field(Area.name, "The name.", "Reading")
     secured: bool = field(Area.secured, "Whether its records need a scope of their own, `area:<code>`.")
     parent_id: Id | None = reference(Area.parent_id, "area", "The area that it is part of.", rest="parent")
+    position: int = field(Area.position, "Its place in the district's order; areas of one place follow by code.", 1)
+    retired_at: datetime | None = field(
+        Area.retired_at, "When it was retired; nothing new may use a retired area. Null for an area in force."
+    )
+    version: int = field(Area.version, "The number of changes; the ETag.", 1)
 
 
-class LevelResource(Resource[Level], kind="level", requires=Can.READ_PLAYBOOK, name="Level"):
+class LevelResource(Resource[Level], kind="level", requires=Can.READ_PLAYBOOK, name="Level", get="level"):
     """A level of support. It describes the support, not the child. Rank 1 is core."""
 
     rank: int = field(Level.rank, "The rank: 1 is core, 2 by default targeted.", 2)
     name: str = field(Level.name, "The name.", "Targeted")
+    retired_at: datetime | None = field(
+        Level.retired_at, "When it was retired; nothing new may use a retired level. Null for a level in force."
+    )
+    version: int = field(Level.version, "The number of changes; the ETag.", 1)
 
 
 class SemRangeValue(Value):
@@ -149,8 +159,9 @@ LISTINGS = (
     Listing(
         "areas",
         AreaResource,
-        "All areas, by code.",
-        order=(Area.code,),
+        "All areas, retired ones included, in the district's order.",
+        order=(Area.position, Area.code),
+        flags=(Flag("in_force", "Only those that are not retired.", on=Area.retired_at.is_(None)),),
         paged=False,
         most=5000,
         changed_at=Area.updated_at,
@@ -158,8 +169,9 @@ LISTINGS = (
     Listing(
         "levels",
         LevelResource,
-        "All levels, by rank.",
-        order=(Level.rank,),
+        "All levels, retired ones included, by rank.",
+        order=(Level.rank, Level.id),
+        flags=(Flag("in_force", "Only those that are not retired.", on=Level.retired_at.is_(None)),),
         paged=False,
         most=100,
         assumed=10,
@@ -184,6 +196,7 @@ COMMANDS = (
         "Publishes the district's own norms and benchmarks in the next version of the playbook. One replaces the "
         "district's earlier one of the same measure, grade, season and citation; published norms are never replaced.",
         "POST /benchmarks",
+        emits=(PLAYBOOK_PUBLISHED,),
         bulk=benchmarks.MAX_AT_ONCE,
         items="benchmarks",
         body=Body("NewBenchmarks", "Up to 500 norms and benchmarks of one version."),
@@ -195,6 +208,7 @@ COMMANDS = (
         None,
         "Publishes the next version of the playbook without this norm or benchmark. Earlier versions keep it.",
         "DELETE /benchmarks/{benchmark}",
+        emits=(PLAYBOOK_PUBLISHED,),
         status=204,
     ),
 )

@@ -10,12 +10,25 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
-from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, REMINDERS, RULES, SEMS, published_benchmarks
+from app.events.catalogue import PLAYBOOK_PUBLISHED, NewEvent
+from app.events.outbox import record
+from app.playbook.defaults import (
+    AREAS,
+    COUNTS,
+    HYPOTHESIS_KINDS,
+    LEVELS,
+    MEASURES,
+    REMINDERS,
+    RULES,
+    SEMS,
+    published_benchmarks,
+)
 from app.playbook.lookup import published
 from app.playbook.measures.noise import NewSemRange, ranges_as_stored
-from app.playbook.models import Area, Benchmark, Level, Measure, PlaybookVersion
+from app.playbook.models import Area, Benchmark, HypothesisKind, Level, Measure, PlaybookVersion
 
 MAX_REMINDER_DAYS = 365
 
@@ -57,7 +70,11 @@ async def open_playbook(work: Work) -> None:
             )
         )
     await work.db.flush()
-    await _add_published_benchmarks(work, (await _publish(work, RULES)).number)
+    number = (await _publish(work, RULES)).number
+    of_version = {"district_id": work.district_id, "from_version": number}
+    for code, name in HYPOTHESIS_KINDS:
+        work.db.add(HypothesisKind(**of_version, id=new_id(), code=code, name=name))
+    await _add_published_benchmarks(work, number)
 
 
 async def _add_published_benchmarks(work: Work, number: int) -> None:
@@ -111,7 +128,18 @@ async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVers
     return await _publish(work, last.rules, last.reminders | dict(days))
 
 
+@needs(Can.PUBLISH_PLAYBOOK)
+async def lock_playbook(work: Work) -> None:
+    """Makes other transactions that change this district's playbook wait until this transaction ends."""
+    await _lock(work)
+
+
+async def _lock(work: Work) -> None:
+    await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.PLAYBOOK})
+
+
 async def _publish(work: Work, rules: dict[str, Any], reminders: dict[str, Any] | None = None) -> PlaybookVersion:
+    await _lock(work)
     last = await work.db.scalar(
         select(PlaybookVersion)
         .where(PlaybookVersion.district_id == work.district_id)
@@ -130,6 +158,8 @@ async def _publish(work: Work, rules: dict[str, Any], reminders: dict[str, Any] 
     )
     work.db.add(version)
     await work.db.flush()
+    if last is not None:
+        record(work, NewEvent(PLAYBOOK_PUBLISHED, version.id, version.number, {"playbook": version.id}))
     return version
 
 

@@ -27,6 +27,10 @@ ASK_SCOPE = "Ask the district for a client with the scope that `detail` names."
 PROBLEM_TYPES = {
     "act_for.role": ProblemType(403, "This role opens nothing", "Act for a person whose role has access."),
     "answer.too_large": ProblemType(400, "The answer is too large", "Select fewer fields or rows in one operation."),
+    "area.has_parts": ProblemType(409, "Areas below it are in force", "Retire the areas below it first."),
+    "area.retired": ProblemType(409, "The area is retired", READ_AGAIN),
+    "area.taken": ProblemType(409, "The code is taken", "Choose another code, or bring the retired area back."),
+    "area.too_many": ProblemType(409, "Too many areas", "Rename a retired area, and bring it back."),
     "area.secured": ProblemType(403, "This area is secured", "Ask the district for the scope area:<code>."),
     "benchmark.retired": ProblemType(409, "The benchmark is not in force", READ_AGAIN),
     "body.media_type": ProblemType(415, "Unsupported media type", "Send the Content-Type that `detail` names."),
@@ -65,6 +69,7 @@ PROBLEM_TYPES = {
     ),
     "gone": ProblemType(410, "Kept no longer", "Read what you need from the lists."),
     "group.ended": ProblemType(409, "The group has ended", "Form a new group."),
+    "group.structure_retired": ProblemType(409, "The group takes no new members", "Form another group."),
     "headers.too_large": ProblemType(431, "The headers are too large", "Send fewer or shorter headers."),
     "http": ProblemType(400, "The request failed", "See the status and `detail`."),
     "http.malformed": ProblemType(400, "This is not an HTTP request", "Send HTTP/1.1 through an ordinary client."),
@@ -73,11 +78,17 @@ PROBLEM_TYPES = {
     "idempotency.out_of_reach": ProblemType(
         410, "The first answer cannot be shown", "Read the rows that you may see; the request was carried out."
     ),
+    "hypothesis.closed": ProblemType(409, "The hypothesis is closed", "Propose another one."),
+    "hypothesis_kind.retired": ProblemType(409, "The kind of hypothesis is not in force", READ_AGAIN),
     "idempotency.answer_not_kept": ProblemType(
         410, "The first answer was not kept", "Read the rows; the request was carried out."
     ),
     "internal": ProblemType(500, "An internal fault", f"Nothing was changed. {ASK_OPERATOR}"),
+    "intervention.state": ProblemType(409, "The version is in another state", READ_AGAIN),
     "invalid": ProblemType(422, "Invalid values", CORRECT),
+    "level.only_one": ProblemType(409, "The only level in force", "Add another level first."),
+    "level.retired": ProblemType(409, "The level is retired", READ_AGAIN),
+    "level.too_many": ProblemType(409, "Too many levels", "Bring a retired level back, and rename it."),
     "malformed": ProblemType(400, "Bad request", CORRECT),
     "measure.taken": ProblemType(409, "The code is taken", "Amend the measure of this code, or choose another code."),
     "method": ProblemType(405, "The path does not support the method", "Use one of the methods in Allow."),
@@ -112,6 +123,7 @@ PROBLEM_TYPES = {
     "run.superseded": ProblemType(409, "The run was given to another worker", "Read the newest run of the source."),
     "run.taken_up": ProblemType(409, "The run was given to another worker", "Read the newest run of the source."),
     "run.undone": ProblemType(409, "The run is undone already", READ_AGAIN),
+    "server.stopping": ProblemType(503, "The server is stopping", WAIT),
     "shape": ProblemType(422, "Unexpected shape", f"{CORRECT} For parameters and headers the status is 400."),
     "screening.cancelled": ProblemType(409, "The window was cancelled", "Schedule another window."),
     "screening.closed": ProblemType(409, "The window is closed", "Its results are kept as they were."),

@@ -9,8 +9,12 @@ from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.evidence.screening.resource import ScreeningExpectationResource, ScreeningWindowResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
+from app.hypothesis.resource import HypothesisResource
+from app.intervention.resource import InterventionResource
 from app.note.resource import NoteChangeResource, NoteResource
+from app.playbook.hypotheses.resource import HypothesisKindResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
+from app.playbook.structure.resource import PlaybookVersionResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
 from app.rest.derived.answer import Reader
@@ -53,6 +57,7 @@ SERVED: tuple[ResourceType, ...] = (
     ScreeningExpectationResource,
     SignalRuleResource,
     SignalResource,
+    PlaybookVersionResource,
     ConcernResource,
     SupportResource,
     PhaseResource,
@@ -67,6 +72,9 @@ SERVED: tuple[ResourceType, ...] = (
     VerdictResource,
     CalibrationResource,
     DecisionResource,
+    InterventionResource,
+    HypothesisKindResource,
+    HypothesisResource,
     NoteResource,
     NoteChangeResource,
     PlannedChangeResource,
@@ -95,12 +103,16 @@ LISTS = (
     ("screening_windows", "list_screening_windows", "screening"),
     ("signal_rules", "list_signal_rules", "signals"),
     ("signals", "list_signals", "signals"),
+    ("playbook_versions", "list_playbook_versions", "playbook"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
     ("groups", "list_groups", "supports"),
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
+    ("interventions", "list_interventions", "playbook"),
+    ("hypothesis_kinds", "list_hypothesis_kinds", "playbook"),
+    ("hypotheses", "list_hypotheses", "hypotheses"),
     ("notes", "list_notes", "notes"),
     ("webhook_endpoints", "list_endpoints", "webhooks"),
     ("sis_sources", "list_sources", "sync"),
@@ -113,6 +125,9 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (StaffResource, "staff/{person}", "get_staff", "roster"),
     (SchoolResource, "schools/{school}", "get_school", "roster"),
     (ClassResource, "classes/{class_}", "get_class", "roster"),
+    (AreaResource, "areas/{area}", "get_area", "playbook"),
+    (LevelResource, "levels/{level}", "get_level", "playbook"),
+    (PlaybookVersionResource, "playbook-versions/{playbook}", "get_playbook_version", "playbook"),
     (BenchmarkResource, "benchmarks/{benchmark}", "get_benchmark", "playbook"),
     (TeamResource, "teams/{team}", "get_team", "teams"),
     (
@@ -129,6 +144,8 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
+    (InterventionResource, "interventions/{intervention}", "get_intervention", "playbook"),
+    (HypothesisResource, "hypotheses/{hypothesis}", "get_hypothesis", "hypotheses"),
     (NoteResource, "notes/{note}", "get_note", "notes"),
     (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
     (SourceResource, "sis-sources/{source}", "get_source", "sync"),
@@ -160,12 +177,17 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
 """The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
 
 TAGS = {
+    "areas": "playbook",
     "benchmarks": "playbook",
     "breaks": "roster",
     "concerns": "concerns",
     "decisions": "decisions",
     "groups": "supports",
+    "levels": "playbook",
     "measures": "playbook",
+    "interventions": "playbook",
+    "hypotheses": "hypotheses",
+    "hypothesis-kinds": "playbook",
     "notes": "notes",
     "scores": "scores",
     "screening-windows": "screening",

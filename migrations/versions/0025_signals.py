@@ -3,7 +3,7 @@
 from migrations.tenant import student_table, tenant_table
 
 revision = "0025"
-down_revision = "0021"
+down_revision = "0024"
 
 
 def upgrade() -> None:

@@ -29,8 +29,16 @@ from app.evidence.service import NewScore
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
+from app.hypothesis.service import NewHypothesis, propose_hypothesis
+from app.intervention.inputs import NewIntervention
+from app.intervention.service import draft_interventions, publish_intervention
 from app.note.service import NewNote, write_note
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
+from app.playbook.hypotheses.lookup import locate_kind
+from app.playbook.models import HypothesisKind
+from app.playbook.service import publish_next_version
+from app.playbook.structure.areas import NewArea, add_area, retire_area
+from app.playbook.structure.levels import NewLevel, add_level, retire_level
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
@@ -96,7 +104,9 @@ async def fill_district(town: Town) -> FullDistrict:
         district.note("benchmark", "benchmark", saved.benchmark.id)
     await _windows(district)
     await _signals(district)
+    await _structure(district)
     await grade(town)
+    await _library(district)
     await _breaks(district)
     await _endpoint(district)
     await _consumer(district)
@@ -112,6 +122,7 @@ async def fill_district(town: Town) -> FullDistrict:
         district.note(name, "concern", (await _concern(district, student, state)).id)
     district.note("secured concern", "concern", (await _concern(district, "amy", "raised", "sel")).id)
     await _notes(district)
+    await _hypotheses(district)
     await _teams(district)
     await _supports(district)
     await _sessions(district)
@@ -123,6 +134,22 @@ async def fill_district(town: Town) -> FullDistrict:
         page = await deliveries(work, endpoint_id, keyset(town.district_id, "deliveries", {}, None, None))
     district.note("delivery", "delivery", page.rows[0].delivery.id)
     return district
+
+
+async def _structure(district: FullDistrict) -> None:
+    """Adds areas and levels of the district's own, of which some are retired."""
+    town = district.town
+    for name in ("to order", "to retire", "to restore"):
+        async with town.unit() as work:
+            area = await add_area(work, NewArea(name.replace(" ", "-"), f"Area {town.canary}"))
+            district.note(f"area {name}", "area", area.id)
+            if name != "to order":
+                level = await add_level(work, NewLevel(f"Level {town.canary}"))
+                district.note(f"level {name}", "level", level.id)
+                if name == "to restore":
+                    await retire_area(work, area.id)
+                    await retire_level(work, level.id)
+            district.note("playbook", "playbook", (await publish_next_version(work)).id)
 
 
 async def rows_of(db: asyncpg.Connection, district_id: UUID) -> dict[str, tuple[int, str]]:
@@ -226,11 +253,43 @@ async def _concern(district: FullDistrict, student: str, state: str, area: str =
     return concern
 
 
+async def _library(district: FullDistrict) -> None:
+    """Adds entries to the intervention library: two published ones and a draft, without checklists."""
+    town = district.town
+    names = ("library entry", "entry to retire", "draft")
+    new = [
+        NewIntervention(code=name.replace(" ", "-"), name=f"Entry {town.canary}", areas=("ela.fluency",), levels=(2,))
+        for name in names
+    ]
+    async with town.unit() as work:
+        for name, saved in zip(names, await draft_interventions(work, new), strict=True):
+            assert saved.entry is not None
+            district.note(name, "intervention", saved.entry.id)
+            if name != "draft":
+                await publish_intervention(work, saved.entry.id)
+    district.shown["intervention"] = district.shown["library entry"]
+
+
 async def _notes(district: FullDistrict) -> None:
     town = district.town
     async with town.unit() as work:
         new = NewNote(district.shown["concern"], f"Note {town.canary}")
         district.note("note", "note", (await write_note(work, new)).id)
+
+
+async def _hypotheses(district: FullDistrict) -> None:
+    town = district.town
+    async with town.unit() as work:
+        district.note("hypothesis kind", "hypothesis_kind", (await _kind(work, "health")).id)
+        for name in ("hypothesis", "hypothesis to close"):
+            texts = (f"Statement {town.canary}", f"Refuted {town.canary}")
+            new = NewHypothesis(district.shown["concern"], "skill", *texts)
+            district.note(name, "hypothesis", (await propose_hypothesis(work, new)).id)
+
+
+@needs(Can.READ_PLAYBOOK)
+async def _kind(work: Work, code: str) -> HypothesisKind:
+    return await locate_kind(work, code, "/kind")
 
 
 async def _support(district: FullDistrict, student: str, *, start: bool, concerns: tuple[str, ...] = ()) -> Support:

@@ -16,15 +16,15 @@ from app.roster.models import Person
 from app.settings import Settings
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.house.full_district import FullDistrict, fill_district
-from tests.house.test_stranger_graphql import reads
 from tests.house.walk import Operation, operations, own_request
+from tests.house.walk_graphql import reads
 from tests.town import found_town
 
 ABOUT = re.compile(r"(?:stu|con|sup|pha|ses|sco|ver|dec)_[0-9a-hjkmnp-tv-z]{26}")
 NO_STUDENTS = {
     **dict.fromkeys(("list_staff", "list_schools", "list_classes"), "staff and places are seen by all of the district"),
     **dict.fromkeys(("list_areas", "list_levels", "list_measures"), "the playbook is the district's"),
-    "list_benchmarks": "as the playbook",
+    **dict.fromkeys(("list_benchmarks", "list_playbook_versions"), "as the playbook"),
     "list_line_items": "what a class works on is no student's",
     "list_event_types": "a catalogue",
     "list_teams": "a team and its members are no students",

@@ -48,6 +48,8 @@ PATHS = {
     "signal": "signal",
     "concern": "concern",
     "note": "note",
+    "hypothesis": "hypothesis",
+    "hypothesis_kind": "hypothesis kind",
     "group": "group",
     "support": "support",
     "session": "session",
@@ -61,11 +63,16 @@ PATHS = {
     "name": "consumer",
     "measure": "measure",
     "benchmark": "benchmark",
+    "area": "area ela.fluency",
+    "level": "level",
+    "playbook": "playbook",
+    "intervention": "intervention",
 }
 """The name of a row of the district for each path parameter."""
 NAMES_ITS_OWN = {"keep_consumer"}
 """Operations whose path names a row of the caller's own, so that another district's row is not addressed."""
 OWN_ROW = {
+    "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
     "retire_signal_rule": "signal rule to retire",
@@ -73,6 +80,8 @@ OWN_ROW = {
     "merge_signal": "signal to merge",
     "move_screening_window": "window to move",
     "cancel_screening_window": "window to cancel",
+    "publish_intervention": "draft",
+    "retire_intervention": "entry to retire",
     "end_group": "group to end",
     "join_group": "group to join",
     "leave_group": "group to leave",
@@ -92,6 +101,10 @@ OWN_ROW = {
     "archive_team": "team to archive",
     "end_team_membership": "membership to end",
     "end_team_scope": "scope to end",
+    "retire_area": "area to retire",
+    "restore_area": "area to restore",
+    "retire_level": "level to retire",
+    "restore_level": "level to restore",
 }
 """The row whose state allows the operation, if it is not the first of its kind."""
 REFERENCES = {
@@ -99,6 +112,8 @@ REFERENCES = {
     **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
     "cursor": "cursor of consumer",
     "about": "concern",
+    "library_entry": "library entry",
+    "concern": "concern",
     **{"member": "person", "person": "person", "school_class": "class", "team": "team", "group": "group"},
     "score_id": "score to change",
     "break_id": "break to remove",
@@ -111,7 +126,7 @@ REFERENCES = {
     "taker": "other person",
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
-LISTED = {"concerns": "concern to serve", "schools": "org"}
+LISTED = {"concerns": "concern to serve", "schools": "org", "areas": "area to order", "levels": "level"}
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
@@ -223,6 +238,8 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     **{("change_source", name): value for name, value in _SOURCE.items()},
     ("register_source", "name"): "walked",
     ("register_source", "kind"): "oneroster-1.1",
+    ("propose_hypothesis", "kind"): "skill",
+    ("propose_hypotheses", "kind"): "skill",
     ("form_team", "purpose"): "grade",
     ("schedule_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=60)),
     ("schedule_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=62)),
@@ -239,6 +256,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("rekey_sync_run", "new"): "new-s1",
     ("publish_benchmarks", "benchmark_goal"): 73.0,
     ("publish_benchmarks", "citation"): "Walked norms",
+    **dict.fromkeys((("rename_area", "name"), ("rename_level", "name")), "Renamed"),
 }
 """For a field of one operation's body that refers to no row, an accepted value."""
 CONTENT = {
@@ -255,6 +273,10 @@ LEFT_OUT = {
     **dict.fromkeys((("leave_group", "on"), ("end_group", "on")), "today, by the district's own day"),
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",
+    **dict.fromkeys(
+        ((name, "done_parts") for name in ("record_sessions", "amend_session", "record_group_sessions")),
+        "the support follows no checklist",
+    ),
     ("start_support", "on"): "as planned",
     ("amend_session", "held_on"): "the day of another",
     ("amend_score", "taken_on"): "as above",

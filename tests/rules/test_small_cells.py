@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from itertools import product
+from random import Random
 
 import numpy as np
 from hypothesis import given, settings
@@ -82,7 +83,7 @@ def test_no_small_cell_follows_from_the_published_ones(atoms: dict[Atom, int]) -
 
 @given(districts(), st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_all_windows_of_a_year_together_show_no_small_cell(atoms: dict[Atom, int], random: "object") -> None:
+def test_all_windows_of_a_year_together_show_no_small_cell(atoms: dict[Atom, int], random: Random) -> None:
     """Protects the fall's small cell from the winter's report: the same children, at other levels, in three windows."""
     seed = random.randint(0, 2**31)
     levels = sorted({atom[2] for atom in atoms})

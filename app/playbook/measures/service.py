@@ -26,7 +26,7 @@ from app.core.ids import new_id
 from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
 from app.core.violations import KnownValues, Unread, Violations, known_values, without_unread
-from app.playbook.lookup import locate_area, locate_measure
+from app.playbook.lookup import locate_area_in_force, locate_measure
 from app.playbook.measures.instrument import (
     CODE,
     FIXED_IN_USE,
@@ -173,7 +173,7 @@ async def _lock_measure(work: Work, name: str) -> Measure:
 async def _resolve_area(work: Work, name: str) -> Any:
     """Returns the id of the area with this code or id; raises `Invalid`."""
     try:
-        return (await locate_area(work, name, "/area")).id
+        return (await locate_area_in_force(work, name, "/area")).id
     except Invalid:
         raise
     except AimlineError as error:

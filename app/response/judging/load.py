@@ -2,59 +2,41 @@
 
 It reads with the reach of the whole district, because a cohort includes classmates who are not on the caller's
 caseload. The number of statements does not depend on the number of series.
-
-This file exceeds 250 lines so that all statements of one judgement stay together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
-from functools import cache
-from typing import Any, NamedTuple
+from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Date,
-    Select,
-    Text,
-    Uuid,
-    any_,
-    bindparam,
-    cast,
-    func,
-    literal,
-    or_,
-    select,
-    true,
-)
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy import ColumnElement, Select, Uuid, any_, cast, func, literal, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
-from app.core.db import lateral_lookup
-from app.playbook.models import Measure
-from app.playbook.queries import Rulebook
-from app.response.judging.points import ScoreColumns, combine_by_day
-from app.response.judging.score_queries import load_scores
+from app.playbook.in_process import measures_in_process, rulebook_in_force
+from app.response.judging.cohort import Calibrated, Key
+from app.response.judging.points import combine_by_day
 from app.response.judging.series import Cohort, MonitoredSeries, Scores, ScoreSeries, WeeklyDelivery
-from app.roster.calendar import Weeks, counted, weeks_between, weeks_of_schools
+from app.response.judging.statement import (
+    ACTIVE,
+    BY_IDS,
+    BY_PAIRS,
+    PhaseRole,
+    PhaseRow,
+    StoredVerdict,
+    series_statement,
+)
+from app.response.rules.monitor.calibration import Calibration
+from app.roster.calendar import Weeks, counted, weeks_between
 from app.roster.lookup import IdList
-from app.roster.models import Person
 from app.roster.student_lock import lock_students
-from app.support.lookup import DosageWindow, dosages_of
+from app.support.dosage import DeliveredSessions
+from app.support.lookup import DosageWindow, compute_dosages
 from app.support.models import Phase, Support
-
-NO_SCORES: ScoreColumns = ((), (), (), ())
-
-DISTRICT, DAY = bindparam("district", type_=Uuid()), bindparam("day", type_=Date())
-GRADES = bindparam("grades", type_=ARRAY(Text))
-RUNNING, ENDED, BEGUN = Phase.ends_on.is_(None), Phase.ends_on > DAY, Phase.begins_on >= DAY
-"""Conditions on phases: the phase is running; it ended after the day `DAY`; it began on the day `DAY` or later."""
 
 Calendars = dict[UUID, list[tuple[date, bool]]]
 """The weeks of each school, in order and keyed by school. A week is its Monday and whether there was instruction."""
@@ -85,18 +67,40 @@ class SeriesSelection:
 
 
 @dataclass(frozen=True, slots=True)
+class CurrentVerdict:
+    """The verdict and the state that a support has before it is judged again, with the week of its active alert."""
+
+    verdict: StoredVerdict
+    since: datetime
+    since_on: date
+    memory: dict[str, Any]
+    alert_id: UUID | None
+    alert_week: int | None
+    settled_on: date | None
+
+    def alerting(self, phase_id: UUID) -> bool:
+        """Returns whether an alert of this phase is active."""
+        return self.alert_id is not None and self.memory.get("phase") == str(phase_id)
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedSeries:
     """The requested series, keyed by support, and the other series of their cohorts.
 
     * `classmates` are running series of the same cohorts.
     * `ended` are phases of the same cohorts that have ended.
+    * `current` has the current verdict of each requested series that was judged before.
+    * `calibrated` has the newest calibrations. A district with too little data has none; the published defaults then
+      apply.
 
-    The scores of both show how difficult the forms were.
+    The scores of classmates and of ended phases show how difficult the forms were.
     """
 
     requested: dict[UUID, MonitoredSeries] = field(default_factory=dict)
     classmates: dict[UUID, ScoreSeries] = field(default_factory=dict)
     ended: list[ScoreSeries] = field(default_factory=list)
+    current: dict[UUID, CurrentVerdict] = field(default_factory=dict)
+    calibrated: dict[Key, Calibrated] = field(default_factory=dict)
 
     @property
     def running(self) -> list[ScoreSeries]:
@@ -108,65 +112,68 @@ class LoadedSeries:
         return [*(series for series in self.running if series.support_id not in support_ids), *self.ended]
 
 
-class PlannedSupport(NamedTuple):
-    """A support with one of its phases. It is a row of the query that `_select_phases` builds."""
+@needs(Can.JUDGE)
+async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
+    """Loads the selected active supports with their running phases, scores, weeks, dosage and current verdicts.
 
-    support_id: UUID
-    student_id: UUID
-    measure_id: UUID
-    school_ids: list[UUID]
-    phase_id: UUID
-    number: int
-    begins_on: date
-    baseline: float
-    goal: float
-    goal_on: date
-    grades: list[str]
-    ends_on: date | None
-
-    @property
-    def cohort(self) -> Cohort:
-        """Returns the support's cohort: its measure, with the first of its schools and of the student's grade levels.
-
-        Without a school, the support is a cohort of its own.
-        """
-        school = self.school_ids[0] if self.school_ids else self.support_id
-        return self.measure_id, school, self.grades[0] if self.grades else None
+    Executes one statement for any number of series. Another one locks the students who are not locked yet.
+    """
+    if selection.lock:
+        await _lock_students(work, selection)
+    statement, values = _statement_of(work, selection)
+    rows = [PhaseRow(*row) for row in await work.run(statement, (work.district_id, *values))]
+    if not rows:
+        return LoadedSeries()
+    rules = await rulebook_in_force(work, rows[0].playbook_version_id, {row.area_id for row in rows})
+    series, calendars = await _build_series(work, rows)
+    loaded = LoadedSeries(calibrated=_calibrations_of(rows[0]))
+    for row, score_series in zip(rows, series, strict=True):
+        if row.role == PhaseRole.CLASSMATE:
+            loaded.classmates[row.support_id] = score_series
+        elif row.role == PhaseRole.ENDED:
+            loaded.ended.append(score_series)
+        else:
+            support, phase = _models_of(work.district_id, row)
+            chosen = rules.rule_for(score_series.measure.code, row.area_id, row.school_ids)
+            loaded.requested[row.support_id] = MonitoredSeries(score_series, support, phase, chosen)
+            if row.verdict is not None:
+                loaded.current[row.support_id] = _current_verdict(row)
+    _add_dosage(loaded.requested, {row.support_id: row for row in rows if row.role == PhaseRole.REQUESTED}, calendars)
+    return loaded
 
 
 @needs(Can.JUDGE)
-async def load(work: Work, selection: SeriesSelection, rules: Rulebook) -> LoadedSeries:
-    """Loads the selected active supports with their running phases, scores, weeks and dosage. Returns their series.
-
-    Executes eight statements for any number of series. `rules` are the decision rules in force.
+async def load_history(work: Work, since: date) -> list[ScoreSeries]:
+    """Returns the series of every phase that began on the day `since` or later, running or ended. Used for
+    calibration.
     """
-    query = _restrict(selection, _select_phases(RUNNING, entities=True).where(Support.state == "active"))
-    if selection.lock:
-        await _lock_students(work, selection)
-        # A student who arrived after the lock is judged by the sync that brought them.
-        query = query.where(_is_any_of(Support.student_id, work.locked_students))
-    query = query.execution_options(populate_existing=True)
-    all_rows = await work.db.execute(query, {"district": work.district_id})
-    pairs = None if selection.pairs is None else frozenset(selection.pairs)
-    rows = [row for row in all_rows if pairs is None or row[1:3] in pairs]
-    if not rows:
-        return LoadedSeries()
-    is_partial = selection.pairs is not None or selection.support_ids is not None
-    plans = [PlannedSupport(*row[:-2]) for row in rows]
-    classmates = await _load_classmates(work, plans) if is_partial else []
-    running = [*plans, *classmates]
-    series, calendars = await _build_series(work, [*running, *await _load_ended(work, running)], requested=len(rows))
-    loaded = LoadedSeries(
-        {},
-        {score_series.support_id: score_series for score_series in series[len(rows) : len(running)]},
-        series[len(running) :],
-    )
-    for score_series, row in zip(series, rows, strict=False):
-        support, phase = row[-2:]
-        chosen = rules.rule_for(score_series.measure.code, support.area_id, support.school_ids)
-        loaded.requested[score_series.support_id] = MonitoredSeries(score_series, support, phase, chosen)
-    await _add_dosage(work, loaded.requested, calendars)
-    return loaded
+    started = "s.district_id = $1 AND s.measure_id IS NOT NULL AND s.state <> 'planned'"
+    statement = series_statement("support AS s", started, phases="p.begins_on >= $2", cohorts=False)
+    rows = [PhaseRow(*row) for row in await work.run(statement, (work.district_id, since))]
+    return (await _build_series(work, rows))[0] if rows else []
+
+
+def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any]]:
+    """Returns the statement that reads the selected series, with its parameters after the district.
+
+    A student who arrived after the students were locked is judged by the sync that brought them.
+    """
+    if selection.pairs is not None:
+        pairs = sorted(pair for pair in set(selection.pairs) if not selection.lock or pair[0] in work.locked_students)
+        values: list[Any] = [[student for student, _ in pairs], [measure for _, measure in pairs]]
+        return series_statement(BY_PAIRS, "true"), values
+    supports, conditions, values = "support AS s", [ACTIVE], []
+    if selection.support_ids is not None:
+        supports, values = BY_IDS, [sorted(set(selection.support_ids))]
+    for condition, value in (
+        ("s.measure_id = ${}::uuid", selection.measure_id),
+        (f"coalesce(s.school_ids[1], '{NOWHERE}'::uuid) = ${{}}::uuid", selection.school_id),
+        ("s.student_id = ANY (${}::uuid[])", list(work.locked_students) if selection.lock else None),
+    ):
+        if value is not None:
+            values.append(value)
+            conditions.append(condition.format(len(values) + 1))
+    return series_statement(supports, " AND ".join(conditions)), values
 
 
 async def _lock_students(work: Work, selection: SeriesSelection) -> None:
@@ -180,61 +187,54 @@ async def _lock_students(work: Work, selection: SeriesSelection) -> None:
     await lock_students(work, students - work.locked_students)
 
 
-@needs(Can.JUDGE)
-async def load_history(work: Work, since: date) -> list[ScoreSeries]:
-    """Returns the series of every phase that began on the day `since` or later, running or ended. Used for
-    calibration.
-    """
-    series, _ = await _build_series(
-        work, await _load_plans(work, _select_phases(BEGUN).where(Support.state != "planned"), day=since)
-    )
-    return series
+def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
+    if selection.support_ids is not None:
+        query = query.where(Support.id == any_(cast(list(set(selection.support_ids)), IdList)))
+    if selection.measure_id is not None:
+        query = query.where(Support.measure_id == selection.measure_id)
+    if selection.school_id is not None:
+        query = query.where(first_school() == selection.school_id)
+    return query
 
 
-async def _build_series(
-    work: Work, plans: Sequence[PlannedSupport], *, requested: int = 0
-) -> tuple[list[ScoreSeries], Calendars]:
+async def _build_series(work: Work, rows: Sequence[PhaseRow]) -> tuple[list[ScoreSeries], Calendars]:
     """Returns the series of these phases, and the weeks of their schools over the whole period.
 
-    Only the first `requested` of the series have points of a baseline, and only they end with their goal's date: later
-    scores of classmates still show how difficult a form was.
+    Only requested series end with their goal's date: later scores of classmates still show how difficult a form was.
     """
-    if not plans:
-        return [], {}
-    measures = await _load_measures(work, {plan.measure_id for plan in plans})
-    scores, baselines = await load_scores(work, plans, requested)
-    calendars = await _load_calendars(work, plans, scores)
+    measures = await measures_in_process(work, rows[0].measures or ())
+    calendars = _calendars_of(rows[0])
     built = []
     counted_weeks: dict[tuple[UUID, date], Weeks] = {}
     numbers_by_calendar: dict[tuple[int, date], dict[date, int]] = {}
     cohorts: dict[Cohort, Cohort] = {}
-    for position, plan in enumerate(plans):
-        weeks = _weeks_of(plan, calendars, counted_weeks)
-        ids, days, values, forms, same_day = combine_by_day(scores.get(plan.phase_id, NO_SCORES))
+    for row in rows:
+        weeks = _weeks_of(row, calendars, counted_weeks)
+        ids, days, values, forms, same_day = combine_by_day(row.scores)
         # Week numbers that were counted for the same calendar and first day are reused.
-        numbers = numbers_by_calendar.setdefault((id(weeks), plan.begins_on), {})
-        for day in {plan.goal_on, *days}.difference(numbers):
-            numbers[day] = weeks_between(weeks, plan.begins_on, day)
+        numbers = numbers_by_calendar.setdefault((id(weeks), row.begins_on), {})
+        for day in {row.goal_on, *days}.difference(numbers):
+            numbers[day] = weeks_between(weeks, row.begins_on, day)
         taken = Scores(ids, days, tuple(numbers[day] for day in days), values, forms, same_day)
         series = ScoreSeries(
-            support_id=plan.support_id,
-            number=plan.number,
-            begins_on=plan.begins_on,
-            baseline=plan.baseline,
-            goal=plan.goal,
-            goal_week=max(numbers[plan.goal_on], 1),
-            measure=measures[plan.measure_id],
-            cohort=cohorts.setdefault(cohort := plan.cohort, cohort),
-            scores=taken.until(plan.goal_on) if position < requested else taken,
+            support_id=row.support_id,
+            number=row.number,
+            begins_on=row.begins_on,
+            baseline=row.baseline,
+            goal=row.goal,
+            goal_week=max(numbers[row.goal_on], 1),
+            measure=measures[row.measure_id],
+            cohort=cohorts.setdefault(cohort := row.cohort, cohort),
+            scores=taken.until(row.goal_on) if row.role == PhaseRole.REQUESTED else taken,
             weeks=weeks,
-            before=baselines.get(plan.phase_id, ()),
-            goal_on=plan.goal_on,
+            before=combine_by_day(row.baseline_scores).values,
+            goal_on=row.goal_on,
         )
         built.append(series)
     return built, calendars
 
 
-async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calendars: Calendars) -> None:
+def _add_dosage(requested: dict[UUID, MonitoredSeries], rows: Mapping[UUID, PhaseRow], calendars: Calendars) -> None:
     """Adds to each requested series the dosage up to its last score."""
     scored = [
         (monitored, last_on)
@@ -245,8 +245,11 @@ async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calend
         DosageWindow(monitored.support, monitored.phase, monitored.phase.begins_on, last_on)
         for monitored, last_on in scored
     ]
+    delivered = [
+        [DeliveredSessions(*sums) for sums in rows[monitored.support.id].delivered or ()] for monitored, _ in scored
+    ]
     numbers: dict[tuple[int, date], dict[date, int]] = {}
-    for (monitored, _), dosage in zip(scored, await dosages_of(work, windows, calendars), strict=True):
+    for (monitored, _), dosage in zip(scored, compute_dosages(windows, delivered, calendars), strict=True):
         score_series = monitored.score_series
         week_numbers = numbers.setdefault((id(score_series.weeks), score_series.begins_on), {})
         for week in dosage.weeks:
@@ -256,111 +259,64 @@ async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calend
         requested[score_series.support_id] = replace(monitored, dosage=WeeklyDelivery((), (), True, dosage, by_number))
 
 
-@cache
-def _select_phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_grades: bool = False) -> Select[Any]:
-    """Returns a SELECT of supports, each with those of its phases for which the condition `of_phase` is true.
-
-    The rows are read as `PlannedSupport`. With `entities`, the SELECT also has the mapped support and phase. With
-    `of_grades`, it is restricted to students of the grades in GRADES or of no grade. The SELECT is cached, because
-    building it takes longer than running it.
-    """
-    phases = select(Phase).where(Phase.district_id == DISTRICT, Phase.support_id == Support.id, of_phase)
-    students = select(Person.grades).where(Person.district_id == DISTRICT, Person.id == Support.student_id)
-    if of_grades:
-        students = students.where(or_(Person.grades.overlap(GRADES), Person.grades == []))
-    phase, student = aliased(Phase, lateral_lookup(phases, "phase")), lateral_lookup(students, "student")
-    columns: list[Any] = [
-        *(Support.id, Support.student_id, Support.measure_id, Support.school_ids),
-        *(phase.id, phase.number, phase.begins_on, phase.baseline, phase.goal, phase.goal_on),
-        *(student.c.grades, phase.ends_on),
-    ]
-    return (
-        select(*columns, *([Support, phase] if entities else []))
-        .select_from(Support)
-        .join(phase, true())
-        .join(student, true())
-        .where(Support.district_id == DISTRICT, Support.measure_id.is_not(None))
-        .order_by(Support.id)
+def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
+    """Returns the support and the phase of a row, with the columns that judging needs. They belong to no session."""
+    about = {"district_id": district_id, "student_id": row.student_id, "school_ids": row.school_ids}
+    about |= {"secured_area": row.secured_area}
+    support = Support(
+        **about,
+        id=row.support_id,
+        area_id=row.area_id,
+        measure_id=row.measure_id,
+        version=row.version,
+        suspended_on=row.suspended_on,
+        resumed_on=row.resumed_on,
     )
-
-
-async def _load_plans(work: Work, query: Select[Any], **parameters: Any) -> list[PlannedSupport]:
-    return [PlannedSupport(*row) for row in await work.db.execute(query, {"district": work.district_id, **parameters})]
-
-
-def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
-    if selection.pairs is not None:
-        # For a student with several measures this selects more than the requested pairs; `load` drops the others.
-        students, measures = zip(*selection.pairs, strict=True) if selection.pairs else ((), ())
-        query = query.where(_is_any_of(Support.student_id, students), _is_any_of(Support.measure_id, measures))
-    if selection.support_ids is not None:
-        query = query.where(_is_any_of(Support.id, selection.support_ids))
-    if selection.measure_id is not None:
-        query = query.where(Support.measure_id == selection.measure_id)
-    if selection.school_id is not None:
-        query = query.where(first_school() == selection.school_id)
-    return query
-
-
-def _is_any_of(column: InstrumentedAttribute[UUID], ids: Iterable[UUID]) -> ColumnElement[bool]:
-    return column == any_(cast(list(set(ids)), IdList))
-
-
-async def _load_classmates(work: Work, plans: Sequence[PlannedSupport]) -> list[PlannedSupport]:
-    """Returns the supports of classmates: supports of the same measure with a common school and grade."""
-    ids = {plan.support_id for plan in plans}
-    schools = {school for plan in plans for school in plan.school_ids[:1]}
-    grades = {grade for plan in plans for grade in plan.grades[:1]}
-    query = _select_phases(RUNNING, of_grades=True).where(
-        Support.state == "active",
-        _is_any_of(Support.measure_id, [plan.measure_id for plan in plans]),
-        Support.school_ids.overlap(list(schools)),
+    phase = Phase(
+        **about,
+        id=row.phase_id,
+        support_id=row.support_id,
+        number=row.number,
+        begins_on=row.begins_on,
+        ends_on=row.ends_on,
+        goal_on=row.goal_on,
+        minutes_per_session=row.minutes_per_session,
+        sessions_per_week=row.sessions_per_week,
     )
-    return [plan for plan in await _load_plans(work, query, grades=list(grades)) if plan.support_id not in ids]
+    return support, phase
 
 
-async def _load_ended(work: Work, running: Sequence[PlannedSupport]) -> list[PlannedSupport]:
-    """Returns the ended phases of the same cohorts that overlap with these running phases.
-
-    A phase overlaps if it ended after the first of the cohort's running phases had begun.
-    """
-    first: dict[Cohort, date] = {}
-    for plan in running:
-        first[plan.cohort] = min(plan.begins_on, first.get(plan.cohort, plan.begins_on))
-    query = _select_phases(ENDED).where(
-        _is_any_of(Support.measure_id, [plan.measure_id for plan in running]),
-        Support.school_ids.overlap(list({school for plan in running for school in plan.school_ids[:1]})),
-    )
-    plans = await _load_plans(work, query, day=min(first.values()))
-    return [plan for plan in plans if plan.ends_on and plan.cohort in first and plan.ends_on > first[plan.cohort]]
+def _current_verdict(row: PhaseRow) -> CurrentVerdict:
+    verdict = StoredVerdict(*row.verdict or ())
+    return CurrentVerdict(verdict, row.since, row.since_on, row.memory, row.alert_id, row.alert_week, row.settled_on)
 
 
-async def _load_measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
-    rows = await work.db.scalars(
-        select(Measure).where(Measure.district_id == work.district_id, _is_any_of(Measure.id, ids))
-    )
-    return {row.id: row for row in rows}
+def _calibrations_of(row: PhaseRow) -> dict[Key, Calibrated]:
+    """Returns the newest calibrations, keyed by measure and grade."""
+    return {
+        (measure_id, grade): Calibrated(calibration_id, Calibration.from_json(estimates))
+        for measure_id, grade, calibration_id, estimates in row.calibrations or ()
+    }
 
 
-async def _load_calendars(
-    work: Work, plans: Sequence[PlannedSupport], scores: Mapping[UUID, ScoreColumns]
-) -> Calendars:
-    schools = {school for plan in plans for school in plan.school_ids}
-    begins = min(plan.begins_on for plan in plans)
-    until = max(plan.goal_on for plan in plans)
-    until = max([until, *(days[-1] for _, days, _, _ in scores.values())])
-    return await weeks_of_schools(work, schools, begins, until)
+def _calendars_of(row: PhaseRow) -> Calendars:
+    calendars: Calendars = {}
+    for school_id, monday, instructional in zip(
+        row.week_schools or (), row.week_mondays or (), row.week_instructional or (), strict=True
+    ):
+        calendars.setdefault(school_id, []).append((monday, instructional))
+    return calendars
 
 
-def _weeks_of(plan: PlannedSupport, calendars: Calendars, counted_weeks: dict[tuple[UUID, date], Weeks]) -> Weeks:
+def _weeks_of(row: PhaseRow, calendars: Calendars, counted_weeks: dict[tuple[UUID, date], Weeks]) -> Weeks:
     """Returns the numbers of a phase's weeks, counted from its start.
 
     The calendar is that of the first of the phase's schools that has one.
     """
-    school = next((school_id for school_id in plan.school_ids if school_id in calendars), None)
+    school = next((school_id for school_id in row.school_ids if school_id in calendars), None)
     if school is None:
         return {}
-    monday = monday_of(plan.begins_on)
+    monday = monday_of(row.begins_on)
     if (school, monday) not in counted_weeks:
         counted_weeks[school, monday] = counted([week for week in calendars[school] if week[0] >= monday])
     return counted_weeks[school, monday]

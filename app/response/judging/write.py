@@ -5,21 +5,16 @@ Judges nothing. A verdict is added if it differs from the current one, and a sta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from typing import Any
 from uuid import UUID
-
-from sqlalchemy import Select, Uuid, any_, bindparam, cast, insert, select, true
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.orm import aliased
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.db import lateral_lookup
+from app.core.db import json_text
 from app.core.ids import new_id
 from app.events.catalogue import (
     PROBE_REQUESTED,
@@ -34,12 +29,11 @@ from app.events.catalogue import (
 from app.events.outbox import record
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
-from app.response.models import ResponseState, VerdictRow
+from app.response.judging.load import CurrentVerdict
 from app.response.rules.verdict import ALARMS, NonresponseKind
 from app.response.rules.wording import label
-from app.roster.latest import set_last_verdicts
-from app.roster.lookup import IdList, today_of
-from app.support.phase import set_last_verdicts_of_supports, student_columns, support_event
+from app.roster.lookup import today_of
+from app.support.phase import student_columns, support_event
 
 CONTENT = (
     *("phase_id", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low", "rate_high"),
@@ -48,6 +42,8 @@ CONTENT = (
 )
 """The columns that make up the content of a verdict. Two verdicts are equal if they agree in all of these columns."""
 
+WRITE_VERDICTS = "SELECT app.write_verdicts($1, $2, $3, $4, $5, $6)"
+
 EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.ALERT: RESPONSE_OFF_TRACK,
     AlertSignal.RECOVERED: RESPONSE_RECOVERED,
@@ -55,33 +51,6 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.UNDER_DELIVERED: RESPONSE_UNDER_DELIVERED,
     AlertSignal.PROBE: PROBE_REQUESTED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentVerdict:
-    """The verdict and the state that a support has before it is judged again, with the week of its active alert."""
-
-    verdict: VerdictRow
-    since: Any
-    since_on: date
-    memory: dict[str, Any]
-    alert_id: UUID | None
-    alert_week: int | None
-    settled_on: date | None
-
-    def by_other_rules(self, judgement: Judgement) -> bool:
-        """Returns whether this verdict was made for the same phase but by another rule, or with other parameters,
-        estimates or SEM.
-        """
-        current, verdict = self.verdict, judgement.verdict
-        earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)
-        sem = judgement.monitored.score_series.sem
-        new_rules = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judgement.calibration_id, sem)
-        return current.phase_id == judgement.monitored.phase.id and earlier_rules != new_rules
-
-    def alerting(self, phase_id: UUID) -> bool:
-        """Returns whether an alert of this phase is active."""
-        return self.alert_id is not None and self.memory.get("phase") == str(phase_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,56 +71,34 @@ class VerdictStep:
 
 
 @needs(Can.JUDGE)
-async def current_verdicts(work: Work, support_ids: Collection[UUID]) -> dict[UUID, CurrentVerdict]:
-    """Returns the current verdict and state of each support, keyed by support.
-
-    A support that was never judged is not in the result.
-    """
-    rows = await work.db.execute(_select_current(), {"district": work.district_id, "supports": list(support_ids)})
-    return {row[0].support_id: CurrentVerdict(*row) for row in rows}
-
-
-@cache
-def _select_current() -> Select[Any]:
-    district = bindparam("district", type_=Uuid())
-    verdicts = select(VerdictRow).where(VerdictRow.district_id == district)
-    verdict = aliased(VerdictRow, lateral_lookup(verdicts.where(VerdictRow.id == ResponseState.verdict_id), "verdict"))
-    alert = lateral_lookup(verdicts.where(VerdictRow.id == ResponseState.alert_id), "alert")
-    state = ResponseState
-    return (
-        select(verdict, state.since, state.since_on, state.memory, state.alert_id, alert.c.last_week, state.settled_on)
-        .select_from(state)
-        .join(verdict, true())
-        .outerjoin(alert, true())
-        .where(state.district_id == district, state.support_id == any_(cast(bindparam("supports"), IdList)))
-    )
-
-
-@needs(Can.JUDGE)
-async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
+async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID, date] | None = None) -> int:
     """Writes the verdicts and states that differ from the current ones. Returns the number of new verdicts.
 
-    Verdicts and states are written with one statement each. The times by which lists of supports and students are
-    sorted are written too.
+    One statement writes all of them, and the days and times by which lists of supports and students are sorted.
+    `written`, if given, has the day of the last score that was written now, by student. This is then the last statement
+    of a block of `Work.as_district`.
     """
     today = await today_of(work)
     rows = [_to_rows(work, step, today) for step in steps]
     verdicts = [verdict for verdict, _ in rows if verdict is not None]
     states = [state for _, state in rows if state is not None]
-    # With nulls rendered, all rows go into one statement; otherwise the mapper makes one for each pattern of nulls.
-    options = {"render_nulls": True}
-    if verdicts:
-        await work.db.execute(insert(VerdictRow), verdicts, execution_options=options)
-        await set_last_verdicts_of_supports(work, {row["support_id"]: row["judged_at"] for row in verdicts})
-        unsecured = (row for row in verdicts if row["secured_area"] is None)
-        await set_last_verdicts(work, {row["student_id"]: row["judged_at"] for row in unsecured})
-    if states:
-        insertion = upsert(ResponseState)
-        columns = ("verdict_id", "state", "kind", "since", "since_on", "alert_id", "memory", "settled_on")
-        changed = {name: insertion.excluded[name] for name in columns}
-        keys = [ResponseState.district_id, ResponseState.support_id]
-        upsert_all = insertion.on_conflict_do_update(index_elements=keys, set_=changed)
-        await work.db.execute(upsert_all, states, execution_options=options)
+    supports = {row["support_id"]: row["judged_at"] for row in verdicts}
+    students: dict[UUID, dict[str, Any]] = {
+        student_id: {"last_score_on": day} for student_id, day in (written or {}).items()
+    }
+    for row in verdicts:
+        # The order of a list must not reveal records that its reader may not see.
+        if row["secured_area"] is None:
+            students.setdefault(row["student_id"], {})["last_verdict_at"] = row["judged_at"]
+    if verdicts or states or students:
+        parts = (
+            verdicts,
+            states,
+            [{"id": support_id, "last_verdict_at": at} for support_id, at in supports.items()],
+            [{"id": student_id, **last} for student_id, last in students.items()],
+        )
+        principal = None if written is None else work.end_district_step()
+        await work.run(WRITE_VERDICTS, (work.district_id, *(json_text(part) for part in parts), principal))
     return len(verdicts)
 
 

@@ -27,6 +27,7 @@ TAGS = {
     "scores": "The scores that follow a student's response.",
     "verdicts": "Whether a student responds to a support, and the picture of it.",
     "decisions": "What a team decided, and a student's whole story.",
+    "hypotheses": "Why a team thinks that a concern is there, and what became of that.",
     "notes": "What was noted about concerns and supports, with earlier texts.",
     "events": "The change feed and its consumers.",
     "webhooks": "Endpoints that receive events, and the deliveries to them.",

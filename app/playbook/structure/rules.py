@@ -1,0 +1,75 @@
+"""Validates new areas and levels, and the lists that put them in order. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from app.core.errors import Violation
+from app.core.violations import Violations, broken_rules
+
+MAX_NAME_LENGTH: Final = 200
+MAX_CODE_LENGTH: Final = 63
+MAX_AREAS: Final = 2000
+MAX_LEVELS: Final = 50
+_CODE = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)*")
+"""Matches the code of an area. The characters `:`, `/`, `*` and `_` are not allowed, because they have a meaning in
+the keys of rules, in scopes and in ids.
+"""
+
+
+def parent_code(code: str) -> str | None:
+    """Returns the code of the area above the one with this code, or None for an area at the top: `ela.fluency` lies
+    below `ela`.
+    """
+    return code.rpartition(".")[0] or None
+
+
+def violations_of_area(values: Mapping[str, Any]) -> Violations:
+    """Returns the violations in the code and the name of a new area.
+
+    A rule about a value that is `Unread` is left out.
+    """
+    return broken_rules((_violations_of_code, _violations_of_name), values)
+
+
+def violations_of_name(name: str) -> list[Violation]:
+    """Returns the violations of the name of an area or a level."""
+    if name.strip() and "\x00" not in name:
+        return []
+    return [Violation("/name", "structure.name", "Give a name that is not blank.")]
+
+
+def _violations_of_name(values: Mapping[str, Any]) -> list[Violation]:
+    return violations_of_name(values["name"])
+
+
+def _violations_of_code(values: Mapping[str, Any]) -> list[Violation]:
+    code = values["code"]
+    if _CODE.fullmatch(code) and len(code) <= MAX_CODE_LENGTH:
+        return []
+    detail = (
+        "A code has lower-case letters, digits and hyphens, and a dot between it and the code of the area above, "
+        f"{MAX_CODE_LENGTH} characters at most."
+    )
+    return [Violation("/code", "area.code", detail)]
+
+
+def violations_of_rank(rank: int, highest: int) -> list[Violation]:
+    """Returns the violations of the rank of a new level; `highest` is the highest rank in force."""
+    if 1 <= rank <= highest + 1:
+        return []
+    return [Violation("/rank", "level.rank", f"A new level has a rank from 1 to {highest + 1}.")]
+
+
+def repeated(ids: Sequence[object], pointer: str, code: str) -> list[Violation]:
+    """Returns a violation for each item of a list that occurs in it before."""
+    return [
+        Violation(f"{pointer}/{place}", code, "This is listed twice.")
+        for place, each in enumerate(ids)
+        if each in ids[:place]
+    ]
+
+
+def renumbered(ordered: Sequence[Any], attribute: str) -> dict[Any, int]:
+    """Returns the rows whose number differs from their place in the order, which counts from 1, with this place."""
+    return {row: place for place, row in enumerate(ordered, 1) if getattr(row, attribute) != place}
