@@ -1,8 +1,8 @@
 """Measures the report of an open screening window, and the computation of signals, in a district of 100,000 students.
 
 `python3 dev.py python -m bench.teams [--students 100000]`. The district has schools of 1,000 students in six grades. Of
-the students, 19 in 20 have a screening score, all have five results in a class, and one in ten has a support. Limits: the
-report under 2 s, signals from nothing under 60 s, and signals after a change of one class's scores under 3 s.
+the students, 19 in 20 have a screening score, all have five results in a class, and one in ten has a support. Limits:
+the report under 2 s, signals from nothing under 60 s, and signals after a change of one class's scores under 3 s.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ class Bench:
 
 
 async def _run(settings: Settings, students: int) -> bool:
-    worker, api = (open_engine(settings.url_of(role), name="bench") for role in ("worker", "api"))
+    worker = open_engine(settings.url_of("worker"), name="bench jobs", timeouts=settings.sync_timeouts)
+    api = open_engine(settings.url_of("api"), name="bench")
     district = await open_district(worker, settings.keyring, "bench", "bench", "UTC")
     bench = Bench(settings, worker, api, district)
     async with bench.unit(worker, bench.house) as work:

@@ -4,15 +4,22 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI
+from sqlalchemy import text
 
+from app.access.permission import Can
+from app.access.work import Work, needs
 from app.core.clock import today_in
-from app.signal.compute import compute_signals
+from app.core.ids import new_id
+from app.gradebook.models import LineItem, Result
+from app.response.service import plan_support
+from app.signal.compute import compute_signals, mark_due
+from app.support.service import NewSupport
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import Caller, caller
 from tests.rooms.team_town import named
 from tests.rooms.test_screening_report import screened
 from tests.rooms.test_screening_windows import scheduled, window
-from tests.town import Town
+from tests.town import YEAR_BEGINS, Town
 
 TODAY = today_in("America/Chicago")
 NOW = (str(TODAY - timedelta(days=5)), str(TODAY + timedelta(days=20)))
@@ -71,8 +78,6 @@ async def test_a_dismissed_digest_never_returns(app: FastAPI, north: Town) -> No
     assert (await published(asks, days=90))["number"] == 2
     await published(asks, "another", measure="orf")
     assert await computed(asks, north) == {}
-    tomorrow = (await asks.get(f"/v1/students/{signal['student']}")).json()
-    assert tomorrow["id"] == signal["student"]
     await screened(asks, north, str(TODAY - timedelta(days=1)), amy=40.0)
     assert await computed(asks, north) == {}
 
@@ -107,3 +112,85 @@ async def test_every_fault_of_a_rule_is_named_at_once(app: FastAPI, north: Town)
         ("/measure", "measure.unknown"),
         ("/area", "signal_rule.area"),
     }
+
+
+@needs(Can.SYNC_ROSTER)
+async def graded(work: Work, town: Town, student: str, scores: dict[int, float | None]) -> None:
+    """Adds results of a student in the first class, by days before today; None is missing work."""
+    for days, score in scores.items():
+        about = {"district_id": work.district_id, "id": new_id()}
+        line_item = LineItem(**about, title="Work", class_id=town.classes[0], result_value_max=20.0)
+        result = Result(
+            **about | {"id": new_id()},
+            line_item_id=line_item.id,
+            class_id=town.classes[0],
+            student_id=town.students[student],
+            school_ids=[town.schools[0]],
+            score=score,
+            missing=score is None,
+            score_date=TODAY - timedelta(days=days),
+            source_id=town.source_id,
+            sourced_id=str(line_item.id),
+        )
+        for row in (line_item, result):
+            work.db.add(row)
+            await work.db.flush()
+
+
+@needs(Can.SYNC_ROSTER)
+async def age_people(work: Work) -> None:
+    """Has everybody look unchanged for an hour."""
+    sql = "UPDATE person SET updated_at = now() - interval '1 hour' WHERE district_id = :district"
+    await work.db.execute(text(sql), {"district": work.district_id})
+
+
+async def test_grades_are_read_by_class_and_only_for_changed_students(app: FastAPI, north: Town) -> None:
+    """Protects a student who fails, drops or hands in nothing from waiting for a screening, and the job from reading
+    everybody: a changed gradebook marks its students.
+    """
+    asks = caller(app, north)
+    for kind in ("failing", "grade_drop", "missing_work"):
+        body = {"code": kind, "kind": kind, "area": "math", "least": 3}
+        assert (await asks.post("/v1/signal-rules", body)).status_code == 201
+    async with north.house() as work:
+        await graded(work, north, "amy", {1: 8.0, 2: 9.0, 3: 10.0})
+        await graded(work, north, "ben", {1: 13.0, 2: 13.0, 3: 13.0, 40: 19.0, 41: 19.0, 42: 19.0})
+    assert {name: one["kind"] for name, one in (await computed(asks, north)).items()} == {
+        "amy": "failing",
+        "ben": "grade_drop",
+    }
+    amy = (await computed(asks, north))["amy"]
+    assert (amy["school_class"], len(amy["results"])) == (named("class", north.classes[0]), 3)
+    async with north.house() as work:
+        await graded(work, north, "cy", {1: None, 2: None, 3: None})
+        await age_people(work)
+    assert "cy" not in await computed(asks, north)
+    async with north.house() as work:
+        await mark_due(work, {north.students["cy"]})
+    assert (await computed(asks, north))["cy"]["kind"] == "missing_work"
+
+
+async def test_a_goal_that_was_not_met_in_time_is_suggested(app: FastAPI, north: Town) -> None:
+    """Protects a support whose goal's day is past from going on unnoticed."""
+    asks = caller(app, north)
+    async with north.unit() as work:
+        await plan_support(
+            work,
+            NewSupport(
+                student=named("student", north.students["amy"]),
+                intervention="Repeated reading",
+                level=2,
+                measure="orf",
+                starts_on=YEAR_BEGINS,
+                goal=60.0,
+                goal_on=TODAY - timedelta(days=10),
+                minutes_per_session=30,
+                sessions_per_week=3,
+                baseline=55.0,
+                confirm_rate=True,
+            ),
+        )
+    assert (await asks.post("/v1/signal-rules", {"code": "goal", "kind": "unmet_goal"})).status_code == 201
+    signal = (await computed(asks, north))["amy"]
+    assert (signal["kind"], signal["area"]) == ("unmet_goal", named("area", north.areas["ela.fluency"]))
+    assert signal["support"].startswith("sup_")
