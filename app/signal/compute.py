@@ -14,10 +14,7 @@ from sqlalchemy import (
     Text,
     TextClause,
     Uuid,
-    any_,
     bindparam,
-    cast,
-    delete,
     select,
     text,
 )
@@ -37,14 +34,13 @@ from app.evidence.screening.rules import WindowState
 from app.playbook.lookup import published
 from app.playbook.models import Area
 from app.roster.lookup import IdList, today_of
-from app.signal.models import SignalDue, SignalProgress, SignalRule
+from app.signal.models import SignalProgress, SignalRule
 from app.signal.rules import SignalKind, SignalState
-from app.signal.statements import CHANGED, COUNT, GRADED_AND_SERVED, LAPSE_BEYOND, SCREENED, WRITE
+from app.signal.statements import CHANGED, COUNT, GRADED_AND_SERVED, LAPSE_BEYOND, MARK, SCREENED, WRITE
 
 OVERLAP: Final = timedelta(minutes=10)
 """How far before its beginning the last computation is taken to have read: a transaction may have ended after it."""
 GRADES_SINCE: Final = timedelta(days=400)
-MARKED_AT_ONCE: Final = 5000
 OWN: Final[tuple[BindParameter[Any], ...]] = (
     *(bindparam(name, type_=Text) for name in ("rules", "areas", "salt", "stamp")),
     *(bindparam(name, type_=Date) for name in ("today", "since")),
@@ -223,10 +219,7 @@ async def _digest(work: Work, rules: Sequence[SignalRule], windows: Sequence[Scr
 async def _changed(work: Work, progress: SignalProgress) -> list[UUID]:
     parameters = (bindparam("district", type_=Uuid), bindparam("since", type_=DateTime(timezone=True)))
     values = {"district": work.district_id, "since": progress.until}
-    changed = list(await work.db.scalars(text(CHANGED).bindparams(*parameters), values))
-    marks = (SignalDue.district_id == work.district_id, SignalDue.student_id == any_(cast(changed, IdList)))
-    await work.db.execute(delete(SignalDue).where(*marks))
-    return changed
+    return list(await work.db.scalars(text(CHANGED).bindparams(*parameters), values))
 
 
 def _statement(
@@ -244,6 +237,6 @@ def _statement(
 async def mark_due(work: Work, student_ids: Collection[UUID]) -> None:
     """Has the next computation look at these students, whose results have changed."""
     if student_ids:
-        rows = [{"district_id": work.district_id, "student_id": student_id} for student_id in sorted(student_ids)]
-        for first in range(0, len(rows), MARKED_AT_ONCE):
-            await work.db.execute(insert(SignalDue).on_conflict_do_nothing(), rows[first : first + MARKED_AT_ONCE])
+        values = {"district": work.district_id, "now": now(), "students": sorted(student_ids)}
+        statement, used = _statement(MARK, (), values)
+        await work.db.execute(statement, used)

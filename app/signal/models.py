@@ -73,9 +73,10 @@ class SignalProgress(Tenant, Base):
     digest: Mapped[str]
 
 
-class SignalDue(Tenant, Base):
+class SignalDue(AboutStudent, Base):
     """A student whose signals must be computed again, because the gradebook changed, which has no times of changes."""
 
     __tablename__ = "signal_due"
 
     student_id: Mapped[UUID] = mapped_column(primary_key=True)
+    marked_at: Mapped[datetime]

@@ -159,5 +159,11 @@ WHERE s.district_id = :district AND s.updated_at >= :since
 UNION SELECT u.student_id FROM support AS u WHERE u.district_id = :district AND u.updated_at >= :since
 UNION SELECT u.student_id FROM support AS u WHERE u.district_id = :district AND u.last_verdict_at >= :since
 UNION SELECT p.id FROM person AS p WHERE p.district_id = :district AND p.is_student AND p.updated_at >= :since
-UNION SELECT d.student_id FROM signal_due AS d WHERE d.district_id = :district"""
+UNION SELECT d.student_id FROM signal_due AS d WHERE d.district_id = :district AND d.marked_at >= :since"""
 """The students whose data have changed since an instant."""
+MARK: Final = """
+INSERT INTO signal_due (district_id, student_id, school_ids, marked_at)
+SELECT :district, p.id, p.school_ids, CAST(:now AS timestamptz) FROM person AS p
+WHERE p.district_id = :district AND p.id = ANY (:students)
+ON CONFLICT (district_id, student_id) DO UPDATE SET marked_at = excluded.marked_at"""
+"""Has the next computation look at some students."""

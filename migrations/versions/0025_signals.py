@@ -73,11 +73,6 @@ def upgrade() -> None:
         key=(),
         api="",
     )
-    tenant_table(
-        "signal_due",
-        "student_id uuid NOT NULL",
-        key=("student_id",),
-        refs={"student_id": "person"},
-        api="",
-        worker="SELECT, INSERT, DELETE",
+    student_table(
+        "signal_due", "marked_at timestamptz NOT NULL", key=("student_id",), indexes=(("marked_at",),), api=""
     )

@@ -57,6 +57,9 @@ WITHIN = {
     "app.hypothesis.lookup": "finds the records that a hypothesis names for the commands of its room",
     "app.support.changes.services": "states which concerns are served, for the commands that change supports",
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
+    "app.evidence.screening.cuts": "finds the cuts of a window for the reads and commands of the rooms above",
+    "app.insight.counts": "counts the students of a window for the reads of its room",
+    "app.signal.compute": "finds the candidates of rules for its own marked functions and the previews of its room",
     "app.support.phase": "writes a phase for the commands of its room",
 }
 """Modules whose functions use the caller's unit of work without a mark, with the reason."""
