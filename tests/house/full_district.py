@@ -46,6 +46,8 @@ from app.response.queries import verdicts_now
 from app.response.service import amend_score, plan_support, record_scores
 from app.roster.breaks import NewBreak
 from app.roster.models import AcademicSession, ExternalId
+from app.signal.compute import compute_signals
+from app.signal.rulebook import NewSignalRule, publish_signal_rule
 from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisQuarantine, SisRun
 from app.sis.sources.service import register_source
 from app.sis.sources.settings import SourceSettings as SourceSettings
@@ -102,6 +104,7 @@ async def fill_district(town: Town) -> FullDistrict:
         assert saved.benchmark is not None
         district.note("benchmark", "benchmark", saved.benchmark.id)
     await _windows(district)
+    await _signals(district)
     await _structure(district)
     await grade(town)
     await _library(district)
@@ -460,6 +463,34 @@ async def _teams(district: FullDistrict) -> None:
     district.shown["membership"] = district.shown["membership of team"]
     district.shown["membership to end"] = district.shown["membership of team to leave"]
     district.shown["scope to end"] = district.shown["scope of team to leave"]
+
+
+async def _signals(district: FullDistrict) -> None:
+    """Rules about screening, and the signals that they suggest about amy's scores in two windows."""
+    town = district.town
+    for name in ("signal rule", "signal rule to retire"):
+        async with town.unit() as work:
+            rule = await publish_signal_rule(
+                work, NewSignalRule(name.replace(" ", "-"), "screening_under_cut", days=365)
+            )
+        district.note(name, "signal_rule", rule.id)
+    async with town.unit() as work:
+        taken = [
+            NewScore(district.shown["student"], "orf", BEGINS + timedelta(weeks=weeks), 5.0, purpose="screening")
+            for weeks in (0, 3, 6)
+        ]
+        await record_scores(work, taken)
+    async with town.house() as work:
+        await compute_signals(work)
+
+    @needs(Can.READ_SIGNALS)
+    async def found(work: Work) -> list[UUID]:
+        query = sql("SELECT id FROM signal WHERE district_id = :district ORDER BY id")
+        return list(await work.db.scalars(query, {"district": town.district_id}))
+
+    async with town.unit() as work:
+        for name, row_id in zip(("signal", "signal to dismiss", "signal to merge"), await found(work), strict=True):
+            district.note(name, "signal", row_id)
 
 
 async def _windows(district: FullDistrict) -> None:
