@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
@@ -14,7 +15,7 @@ from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import Calibrated, Judgement, Key, judge_series
 from app.response.judging.load import LoadedSeries, SeriesSelection, load
 from app.response.judging.series import MonitoredSeries
-from app.response.judging.write import CurrentVerdict, VerdictStep, current_verdicts, write
+from app.response.judging.write import CurrentState, CurrentVerdict, VerdictStep, current_states, write
 from app.response.rules.verdict import ALARMS
 from app.roster.lookup import today_of
 
@@ -66,13 +67,14 @@ async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMo
         return JudgingOutcome(loaded, 0, 0)
     calibrated = await calibrations(work, {monitored.score_series.measure.id for monitored in requested})
     judgements = judge_series(
-        requested, loaded.others({monitored.score_series.support_id for monitored in requested}), calibrated
+        requested, loaded.others({monitored.score_series.series_id for monitored in requested}), calibrated
     )
-    current, today = await current_verdicts(work, list(judgements)), await today_of(work)
+    states = await current_states(work, {monitored.support.id for monitored in requested})
+    current, today = _verdicts_in_force(judgements, states), await today_of(work)
     judgements = {
-        support_id: judgement
-        for support_id, judgement in judgements.items()
-        if not _has_last_verdict(judgement, current.get(support_id), mode, today)
+        series_id: judgement
+        for series_id, judgement in judgements.items()
+        if not _has_last_verdict(judgement, current.get(series_id), mode, today)
     }
     retractable = _find_retractable(loaded, judgements, current, calibrated, mode)
     earlier = {} if mode.raise_alerts else _judge_earlier_by_new_rules(loaded, judgements, current, calibrated)
@@ -80,18 +82,32 @@ async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMo
     steps = [
         VerdictStep(
             judgement=judgement,
-            current=current.get(support_id),
+            current=current.get(series_id),
+            state=states.get(judgement.monitored.support.id),
             settled_on=monday if (monday := _last_monday(judgement.monitored)) in mode.finalizes else None,
             quiet=mode.quiet
             or _is_history(judgement.monitored, history_until)
             or _last_monday(judgement.monitored) in mode.backfilled,
-            retractable=support_id in retractable,
+            retractable=series_id in retractable,
             raise_alerts=mode.raise_alerts,
-            earlier=earlier.get(support_id),
+            earlier=earlier.get(series_id),
         )
-        for support_id, judgement in judgements.items()
+        for series_id, judgement in judgements.items()
     ]
     return JudgingOutcome(loaded, len(judgements), await write(work, steps))
+
+
+def _verdicts_in_force(
+    judgements: Mapping[UUID, Judgement], states: Mapping[UUID, CurrentState]
+) -> dict[UUID, CurrentVerdict]:
+    """Returns the verdict in force on each series that has one, keyed by series."""
+    current = {}
+    for series_id, judgement in judgements.items():
+        state = states.get(judgement.monitored.support.id)
+        verdict = None if state is None else state.verdict_on(judgement.monitored.score_series.measure.id)
+        if state is not None and verdict is not None:
+            current[series_id] = CurrentVerdict(verdict, state)
+    return current
 
 
 def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
@@ -108,8 +124,13 @@ def _has_last_verdict(judgement: Judgement, current: CurrentVerdict | None, mode
 
     After the goal's date only other scores up to that date lead to another verdict, and no change of rules does.
     """
-    goal_on = judgement.monitored.phase.goal_on
-    if current is None or goal_on >= today or current.verdict.phase_id != judgement.monitored.phase.id:
+    goal_on = judgement.monitored.score_series.goal_on
+    if (
+        current is None
+        or goal_on is None
+        or goal_on >= today
+        or current.verdict.phase_id != judgement.monitored.phase.id
+    ):
         return False
     if mode.by_rules:
         return True
@@ -123,22 +144,25 @@ def _find_retractable(
     calibrated: dict[Key, Calibrated],
     mode: JudgingMode,
 ) -> set[UUID]:
-    """Returns the supports whose active alert would no longer be raised.
+    """Returns the series whose active alert would no longer be raised, by their ids.
 
     To find them, the week in which the alert was raised is judged again with today's scores.
     """
     as_of: dict[UUID, int] = {}
-    for support_id, judgement in judgements.items():
-        alerted = current.get(support_id)
+    for series_id, judgement in judgements.items():
+        verdict = current.get(series_id)
+        alerted = None if verdict is None else verdict.state
         if alerted is None or alerted.alert_week is None or not alerted.alerting(judgement.monitored.phase.id):
+            continue
+        if alerted.alert_measure_id != judgement.monitored.score_series.measure.id:
             continue
         if judgement.verdict.state in ALARMS:
             continue
         # More scores in the alert's own week do not retract it before that week is complete.
         if mode.amended or mode.finalizes or judgement.week > alerted.alert_week:
-            as_of[support_id] = alerted.alert_week
+            as_of[series_id] = alerted.alert_week
     judgements_then = _judge_as_of(loaded, as_of, calibrated)
-    return {support_id for support_id, judgement in judgements_then.items() if judgement.verdict.state not in ALARMS}
+    return {series_id for series_id, judgement in judgements_then.items() if judgement.verdict.state not in ALARMS}
 
 
 def _judge_earlier_by_new_rules(
@@ -147,14 +171,14 @@ def _judge_earlier_by_new_rules(
     current: dict[UUID, CurrentVerdict],
     calibrated: dict[Key, Calibrated],
 ) -> dict[UUID, Judgement]:
-    """Returns judgements by the new rules, as of the week of the current verdict, keyed by support.
+    """Returns judgements by the new rules, as of the week of the current verdict, keyed by series.
 
-    Only supports whose rule has changed are judged.
+    Only series whose rule has changed are judged.
     """
     as_of = {
-        support_id: previous.verdict.last_week
-        for support_id, judgement in judgements.items()
-        if (previous := current.get(support_id)) is not None
+        series_id: previous.verdict.last_week
+        for series_id, judgement in judgements.items()
+        if (previous := current.get(series_id)) is not None
         and previous.verdict.last_week is not None
         and previous.by_other_rules(judgement)
     }
@@ -166,7 +190,7 @@ def _judge_as_of(
 ) -> dict[UUID, Judgement]:
     if not as_of:
         return {}
-    requested = [monitored for support_id, monitored in loaded.requested.items() if support_id in as_of]
+    requested = [monitored for series_id, monitored in loaded.requested.items() if series_id in as_of]
     return judge_series(requested, loaded.others(as_of.keys()), calibrated, as_of)
 
 

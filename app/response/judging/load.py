@@ -8,53 +8,46 @@ This file exceeds 250 lines so that all statements of one judgement stay togethe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
-    Date,
     Select,
-    Text,
     Uuid,
-    any_,
-    bindparam,
-    cast,
     func,
     literal,
-    or_,
     select,
-    true,
 )
-from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
-from app.core.db import lateral_lookup
 from app.playbook.models import Measure
 from app.playbook.queries import Rulebook
+from app.response.judging.plans import (
+    BEGUN,
+    ENDED,
+    RUNNING,
+    PlannedSupport,
+    has_measure,
+    is_any_of,
+    load_plans,
+    select_phases,
+    with_further_measures,
+)
 from app.response.judging.points import ScoreColumns, combine_by_day
 from app.response.judging.score_queries import load_scores
 from app.response.judging.series import Cohort, MonitoredSeries, Scores, ScoreSeries, WeeklyDelivery
 from app.roster.calendar import Weeks, counted, weeks_between, weeks_of_schools
-from app.roster.lookup import IdList
-from app.roster.models import Person
 from app.roster.student_lock import lock_students
 from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Phase, Support
 
 NO_SCORES: ScoreColumns = ((), (), (), ())
-
-DISTRICT, DAY = bindparam("district", type_=Uuid()), bindparam("day", type_=Date())
-GRADES = bindparam("grades", type_=ARRAY(Text))
-RUNNING, ENDED, BEGUN = Phase.ends_on.is_(None), Phase.ends_on > DAY, Phase.begins_on >= DAY
-"""Conditions on phases: the phase is running; it ended after the day `DAY`; it began on the day `DAY` or later."""
 
 Calendars = dict[UUID, list[tuple[date, bool]]]
 """The weeks of each school, in order and keyed by school. A week is its Monday and whether there was instruction."""
@@ -86,7 +79,7 @@ class SeriesSelection:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSeries:
-    """The requested series, keyed by support, and the other series of their cohorts.
+    """The requested series, keyed by their ids (`ScoreSeries.series_id`), and the other series of their cohorts.
 
     * `classmates` are running series of the same cohorts.
     * `ended` are phases of the same cohorts that have ended.
@@ -103,35 +96,9 @@ class LoadedSeries:
         """Returns all running series: the requested ones, and those of their classmates."""
         return [*(monitored.score_series for monitored in self.requested.values()), *self.classmates.values()]
 
-    def others(self, support_ids: Collection[UUID]) -> list[ScoreSeries]:
-        """Returns all loaded series except the running series of these supports."""
-        return [*(series for series in self.running if series.support_id not in support_ids), *self.ended]
-
-
-class PlannedSupport(NamedTuple):
-    """A support with one of its phases. It is a row of the query that `_select_phases` builds."""
-
-    support_id: UUID
-    student_id: UUID
-    measure_id: UUID
-    school_ids: list[UUID]
-    phase_id: UUID
-    number: int
-    begins_on: date
-    baseline: float
-    goal: float
-    goal_on: date
-    grades: list[str]
-    ends_on: date | None
-
-    @property
-    def cohort(self) -> Cohort:
-        """Returns the support's cohort: its measure, with the first of its schools and of the student's grade levels.
-
-        Without a school, the support is a cohort of its own.
-        """
-        school = self.school_ids[0] if self.school_ids else self.support_id
-        return self.measure_id, school, self.grades[0] if self.grades else None
+    def others(self, series_ids: Collection[UUID]) -> list[ScoreSeries]:
+        """Returns all loaded series except the running series with these ids."""
+        return [*(series for series in self.running if series.series_id not in series_ids), *self.ended]
 
 
 @needs(Can.JUDGE)
@@ -140,31 +107,46 @@ async def load(work: Work, selection: SeriesSelection, rules: Rulebook) -> Loade
 
     Executes eight statements for any number of series. `rules` are the decision rules in force.
     """
-    query = _restrict(selection, _select_phases(RUNNING, entities=True).where(Support.state == "active"))
+    query = _restrict(selection, select_phases(RUNNING, entities=True).where(Support.state == "active"))
     if selection.lock:
         await _lock_students(work, selection)
         # A student who arrived after the lock is judged by the sync that brought them.
-        query = query.where(_is_any_of(Support.student_id, work.locked_students))
+        query = query.where(is_any_of(Support.student_id, work.locked_students))
     query = query.execution_options(populate_existing=True)
     all_rows = await work.db.execute(query, {"district": work.district_id})
+    supports: list[tuple[PlannedSupport, Support, Phase]] = [(PlannedSupport(*row[:-2]), *row[-2:]) for row in all_rows]
     pairs = None if selection.pairs is None else frozenset(selection.pairs)
-    rows = [row for row in all_rows if pairs is None or row[1:3] in pairs]
-    if not rows:
+    # A selected support may have other measures than the selected one.
+    plans = [
+        (plan, *row[1:])
+        for row, plans_of_row in zip(
+            supports, await with_further_measures(work, [row[0] for row in supports]), strict=True
+        )
+        for plan in plans_of_row
+        if (pairs is None or (plan.student_id, plan.measure_id) in pairs)
+        and selection.measure_id in (None, plan.measure_id)
+    ]
+    if not plans:
         return LoadedSeries()
     is_partial = selection.pairs is not None or selection.support_ids is not None
-    plans = [PlannedSupport(*row[:-2]) for row in rows]
-    classmates = await _load_classmates(work, plans) if is_partial else []
-    running = [*plans, *classmates]
-    series, calendars = await _build_series(work, [*running, *await _load_ended(work, running)], requested=len(rows))
+    requested = [plan for plan, _, _ in plans]
+    classmates = await _load_classmates(work, requested) if is_partial else []
+    running = [*requested, *classmates]
+    series, calendars = await _build_series(work, [*running, *await _load_ended(work, running)], requested=len(plans))
     loaded = LoadedSeries(
         {},
-        {score_series.support_id: score_series for score_series in series[len(rows) : len(running)]},
+        {score_series.series_id: score_series for score_series in series[len(plans) : len(running)]},
         series[len(running) :],
     )
-    for score_series, row in zip(series, rows, strict=False):
-        support, phase = row[-2:]
-        chosen = rules.rule_for(score_series.measure.code, support.area_id, support.school_ids)
-        loaded.requested[score_series.support_id] = MonitoredSeries(score_series, support, phase, chosen)
+    for score_series, (plan, support, phase) in zip(series, plans, strict=False):
+        loaded.requested[score_series.series_id] = MonitoredSeries(
+            score_series,
+            support,
+            phase,
+            rules.rule_for(score_series.measure.code, support.area_id, support.school_ids),
+            measures=1 + len(plan.more_measures),
+            offset=_weeks_into_phase(plan, phase, calendars),
+        )
     await _add_dosage(work, loaded.requested, calendars)
     return loaded
 
@@ -186,7 +168,7 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
     calibration.
     """
     series, _ = await _build_series(
-        work, await _load_plans(work, _select_phases(BEGUN).where(Support.state != "planned"), day=since)
+        work, await load_plans(work, select_phases(BEGUN).where(Support.state != "planned"), {"day": since})
     )
     return series
 
@@ -217,7 +199,7 @@ async def _build_series(
             numbers[day] = weeks_between(weeks, plan.begins_on, day)
         taken = Scores(ids, days, tuple(numbers[day] for day in days), values, forms, same_day)
         series = ScoreSeries(
-            support_id=plan.support_id,
+            series_id=plan.series_id,
             number=plan.number,
             begins_on=plan.begins_on,
             baseline=plan.baseline,
@@ -242,7 +224,7 @@ async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calend
         if (last_on := monitored.score_series.last_on) is not None
     ]
     windows = [
-        DosageWindow(monitored.support, monitored.phase, monitored.phase.begins_on, last_on)
+        DosageWindow(monitored.support, monitored.phase, monitored.score_series.begins_on, last_on)
         for monitored, last_on in scored
     ]
     numbers: dict[tuple[int, date], dict[date, int]] = {}
@@ -253,70 +235,45 @@ async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calend
             if week.monday not in week_numbers:
                 week_numbers[week.monday] = score_series.week_of(week.monday)
         by_number = tuple((week_numbers[week.monday], week) for week in dosage.weeks)
-        requested[score_series.support_id] = replace(monitored, dosage=WeeklyDelivery((), (), True, dosage, by_number))
+        requested[score_series.series_id] = replace(monitored, dosage=WeeklyDelivery((), (), True, dosage, by_number))
 
 
-@cache
-def _select_phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_grades: bool = False) -> Select[Any]:
-    """Returns a SELECT of supports, each with those of its phases for which the condition `of_phase` is true.
-
-    The rows are read as `PlannedSupport`. With `entities`, the SELECT also has the mapped support and phase. With
-    `of_grades`, it is restricted to students of the grades in GRADES or of no grade. The SELECT is cached, because
-    building it takes longer than running it.
-    """
-    phases = select(Phase).where(Phase.district_id == DISTRICT, Phase.support_id == Support.id, of_phase)
-    students = select(Person.grades).where(Person.district_id == DISTRICT, Person.id == Support.student_id)
-    if of_grades:
-        students = students.where(or_(Person.grades.overlap(GRADES), Person.grades == []))
-    phase, student = aliased(Phase, lateral_lookup(phases, "phase")), lateral_lookup(students, "student")
-    columns: list[Any] = [
-        *(Support.id, Support.student_id, Support.measure_id, Support.school_ids),
-        *(phase.id, phase.number, phase.begins_on, phase.baseline, phase.goal, phase.goal_on),
-        *(student.c.grades, phase.ends_on),
-    ]
-    return (
-        select(*columns, *([Support, phase] if entities else []))
-        .select_from(Support)
-        .join(phase, true())
-        .join(student, true())
-        .where(Support.district_id == DISTRICT, Support.measure_id.is_not(None))
-        .order_by(Support.id)
+def _weeks_into_phase(plan: PlannedSupport, phase: Phase, calendars: Calendars) -> int:
+    """Returns the number of instructional weeks from the beginning of a phase to that of one of its series."""
+    if plan.begins_on == phase.begins_on:
+        return 0
+    return weeks_between(
+        _weeks_of(plan._replace(begins_on=phase.begins_on), calendars, {}), phase.begins_on, plan.begins_on
     )
-
-
-async def _load_plans(work: Work, query: Select[Any], **parameters: Any) -> list[PlannedSupport]:
-    return [PlannedSupport(*row) for row in await work.db.execute(query, {"district": work.district_id, **parameters})]
 
 
 def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
     if selection.pairs is not None:
         # For a student with several measures this selects more than the requested pairs; `load` drops the others.
         students, measures = zip(*selection.pairs, strict=True) if selection.pairs else ((), ())
-        query = query.where(_is_any_of(Support.student_id, students), _is_any_of(Support.measure_id, measures))
+        query = query.where(is_any_of(Support.student_id, students), has_measure(measures))
     if selection.support_ids is not None:
-        query = query.where(_is_any_of(Support.id, selection.support_ids))
+        query = query.where(is_any_of(Support.id, selection.support_ids))
     if selection.measure_id is not None:
-        query = query.where(Support.measure_id == selection.measure_id)
+        query = query.where(has_measure([selection.measure_id]))
     if selection.school_id is not None:
         query = query.where(first_school() == selection.school_id)
     return query
 
 
-def _is_any_of(column: InstrumentedAttribute[UUID], ids: Iterable[UUID]) -> ColumnElement[bool]:
-    return column == any_(cast(list(set(ids)), IdList))
-
-
 async def _load_classmates(work: Work, plans: Sequence[PlannedSupport]) -> list[PlannedSupport]:
-    """Returns the supports of classmates: supports of the same measure with a common school and grade."""
-    ids = {plan.support_id for plan in plans}
+    """Returns the series of classmates: supports of the same measure with a common school and grade."""
+    ids = {plan.series_id for plan in plans}
+    measure_ids = {plan.measure_id for plan in plans}
     schools = {school for plan in plans for school in plan.school_ids[:1]}
     grades = {grade for plan in plans for grade in plan.grades[:1]}
-    query = _select_phases(RUNNING, of_grades=True).where(
+    query = select_phases(RUNNING, of_grades=True).where(
         Support.state == "active",
-        _is_any_of(Support.measure_id, [plan.measure_id for plan in plans]),
+        has_measure(measure_ids),
         Support.school_ids.overlap(list(schools)),
     )
-    return [plan for plan in await _load_plans(work, query, grades=list(grades)) if plan.support_id not in ids]
+    classmates = await load_plans(work, query, {"grades": list(grades)}, measure_ids)
+    return [plan for plan in classmates if plan.series_id not in ids]
 
 
 async def _load_ended(work: Work, running: Sequence[PlannedSupport]) -> list[PlannedSupport]:
@@ -327,17 +284,18 @@ async def _load_ended(work: Work, running: Sequence[PlannedSupport]) -> list[Pla
     first: dict[Cohort, date] = {}
     for plan in running:
         first[plan.cohort] = min(plan.begins_on, first.get(plan.cohort, plan.begins_on))
-    query = _select_phases(ENDED).where(
-        _is_any_of(Support.measure_id, [plan.measure_id for plan in running]),
+    measure_ids = {plan.measure_id for plan in running}
+    query = select_phases(ENDED).where(
+        has_measure(measure_ids),
         Support.school_ids.overlap(list({school for plan in running for school in plan.school_ids[:1]})),
     )
-    plans = await _load_plans(work, query, day=min(first.values()))
+    plans = await load_plans(work, query, {"day": min(first.values())}, measure_ids)
     return [plan for plan in plans if plan.ends_on and plan.cohort in first and plan.ends_on > first[plan.cohort]]
 
 
 async def _load_measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
     rows = await work.db.scalars(
-        select(Measure).where(Measure.district_id == work.district_id, _is_any_of(Measure.id, ids))
+        select(Measure).where(Measure.district_id == work.district_id, is_any_of(Measure.id, ids))
     )
     return {row.id: row for row in rows}
 
@@ -346,7 +304,7 @@ async def _load_calendars(
     work: Work, plans: Sequence[PlannedSupport], scores: Mapping[UUID, ScoreColumns]
 ) -> Calendars:
     schools = {school for plan in plans for school in plan.school_ids}
-    begins = min(plan.begins_on for plan in plans)
+    begins = min(plan.phase_begins_on or plan.begins_on for plan in plans)
     until = max(plan.goal_on for plan in plans)
     until = max([until, *(days[-1] for _, days, _, _ in scores.values())])
     return await weeks_of_schools(work, schools, begins, until)
