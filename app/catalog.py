@@ -3,10 +3,14 @@
 from app.concern import resource as concern
 from app.decision import resource as decision
 from app.evidence import resource as evidence
+from app.evidence.screening import resource as screening
 from app.gradebook import resource as gradebook
 from app.group import resource as group
+from app.hypothesis import resource as hypothesis
+from app.intervention import resource as intervention
 from app.note import resource as note
 from app.playbook import resource as playbook
+from app.playbook.hypotheses import resource as hypothesis_kinds
 from app.playbook.structure import resource as structure
 from app.resources.catalog import Catalog
 from app.response import commands as judging
@@ -25,8 +29,9 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, team, gradebook, playbook, structure, evidence, concern, delivery, support, response),
-        *(judging, administration, decision, group, note),
+        *(schools, roster, team, gradebook, playbook, structure, hypothesis_kinds, intervention),
+        *(evidence, screening, concern, delivery, support, response, judging),
+        *(administration, decision, group, note, hypothesis),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

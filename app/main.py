@@ -4,6 +4,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -35,6 +36,7 @@ from app.rest import (
     quarantine,
     rekey,
     resources,
+    screening,
     session,
     sis,
     story,
@@ -67,6 +69,7 @@ V1 = (
     resources,
     playbook,
     session,
+    screening,
     chart,
     group_chart,
     evidence,
@@ -88,12 +91,17 @@ def build(settings: Settings) -> FastAPI:
     engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size, timeouts=limits)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await check_server(settings.url_of("api"), "api")
         async with tokens.revocations.kept_current(engine):
-            # The HTTP protocol class reads this value, because it has no access to the settings.
-            yield {"base_url": settings.base_url}
+            # The HTTP protocol class reads these, because it has access to neither the settings nor the app.
+            yield {"base_url": settings.base_url, "stop": stop}
         await engine.dispose()
+
+    def stop() -> None:
+        services: Services = app.state.services
+        services.hub.stop()
+        services.admission.gate.stop()
 
     app = FastAPI(
         title="Aimline",

@@ -2,9 +2,9 @@
 
 Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
 
-To keep the suite short: `north` takes some 20 ms, and tests that only read can share one town by a fixture of their
-module (`full_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for a
-process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
+To keep the suite short: `north` is copied in some 12 ms, and tests that only read can share one town by a fixture of
+their module (`full_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for
+a process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
 processes is marked `long`, and runs in the second step of `.ci/run`.
 """
 
@@ -26,11 +26,14 @@ from app.cli.migrate import migrate
 from app.core.crypto import generate_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
+from app.resources import run
+from app.resources.compile.plan import Plans
 from app.settings import Settings
 from tests.databases import drop_database, run_statement
 from tests.faces.admission_app import built  # noqa: F401  # apps over other limits, a fixture
 from tests.faces.rest_town import app  # noqa: F401  # the product's app, a fixture
 from tests.faces.served_app import serving  # noqa: F401  # the same on its own port, a fixture
+from tests.functions import load_functions
 from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_event_is_as_its_schema_says,
     every_statement_names_its_district,
@@ -62,6 +65,7 @@ due jobs, and then the files that take longest.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
 
+run.PLANS = Plans(100_000)  # the walks ask for more plans than any client, each walk for the same ones
 gc.set_threshold(50_000, 20, 20)  # the suite keeps much and drops little: by default a third of its time is collection
 
 hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -119,6 +123,7 @@ def settings(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     except ValidationError as error:
         raise RuntimeError("The settings of the tests do not hold.") from error
     migrate(own)
+    asyncio.run(load_functions(url))
     yield own
     claims = shared_folder(tmp_path_factory) / "statements"
     unsuitable = asyncio.run(unsuitable_statements(own.url_of("owner"), claims))

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.bound import BoundConnection
+from tests.functions import inner_statements
 
 Watcher = Callable[[BoundConnection, str], None]
 
@@ -26,17 +27,25 @@ BoundConnection.run = _watched_run  # type: ignore[method-assign, assignment]  #
 
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Calls a function with every statement of the block, in any database, and with the connection that sends it."""
+    """Calls a function with every statement of the block, in any database, and with the connection that sends it.
+
+    The statements within functions of the database follow the statement that calls them.
+    """
+
+    def watch(connection: BoundConnection, statement: str) -> None:
+        watcher(connection, statement)
+        for inner in inner_statements(statement):
+            watcher(connection, inner)
 
     def look(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        watcher(connection.connection.driver_connection, statement)
+        watch(connection.connection.driver_connection, statement)
 
     event.listen(Engine, "before_cursor_execute", look)
-    _watchers.append(watcher)
+    _watchers.append(watch)
     try:
         yield
     finally:
-        _watchers.remove(watcher)
+        _watchers.remove(watch)
         event.remove(Engine, "before_cursor_execute", look)
 
 

@@ -4,9 +4,9 @@ Every name in it contains a canary, so that a test can look for one district's b
 """
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -35,6 +35,7 @@ from app.roster.models import (
 )
 from app.settings import Settings
 from app.sis.scheduler.retention import KEPT
+from tests.copied import Original, insert_copy, read_original
 
 YEAR_BEGINS = monday_of(datetime.now(UTC).date()) - timedelta(weeks=14)
 """Long enough ago for a phase of twelve weeks: no score may lie in the future."""
@@ -124,40 +125,95 @@ async def _codes(work: Work, town: Town) -> None:
         of_kind[kind][rank or code] = row_id
 
 
+_originals: dict[str, tuple[Town, Original]] = {}
+"""The first district of each database, by the database's URL."""
+
+
 async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
-    """Makes the district, its playbook, and a roster of two schools."""
-    slug = f"{name}-{secrets.token_hex(4)}"
+    """Makes a district with its playbook and a roster; after the first in a database, each is a copy of it."""
+    known = _originals.get(settings.database_url)
+    if known is None:
+        town = await make_town(name, engine, worker_engine, settings)
+        async with town.house() as work:
+            original = await read_original(work, f"{name} district", [town.slug, town.canary, town.canary.lower()])
+        unchanged = {id_: id_ for id_ in original.ids}
+        _originals[settings.database_url] = _with_ids(town, unchanged), original
+        return town
+    first, original = known
+    ids = original.new_ids()
+    town = replace(_with_ids(first, ids), engine=engine, worker_engine=worker_engine, settings=settings)
+    town.slug, town.canary, town.client_id = _names_of(name)
+    names = {first.slug: town.slug, original.full_name: f"{name} district"}
+    names |= {first.canary: town.canary, first.canary.lower(): town.canary.lower()}
+    async with town.house() as work:
+        await insert_copy(work, original, ids, names)
+    return town
+
+
+async def make_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
+    """Makes a district by the product's own command, and a roster of two schools."""
+    slug, canary, client_id = _names_of(name)
     district_id = await open_district(worker_engine, settings.keyring, slug, f"{name} district", "America/Chicago")
-    town = Town(slug, district_id, f"Canary{secrets.token_hex(6)}", engine, worker_engine, settings, new_id())
+    town = Town(slug, district_id, canary, engine, worker_engine, settings, new_id(), client_id)
     async with town.house() as work:
         await _codes(work, town)
-        rows: list[Base] = [
-            Source(district_id=district_id, id=town.source_id, name="sis", kind="oneroster-csv", created_at=now())
-        ]
-        for number in (1, 2):
-            rows += _school(town, number)
-        for student, school in (("amy", 0), ("ben", 0), ("cy", 1)):
-            town.students[student] = new_id()
-            rows += person_rows(town, student, "student", town.students[student], town.schools[school])
-        for staff, role, school in (
-            ("teacher", "teacher", 0),
-            ("other_teacher", "teacher", 1),
-            ("aide", "aide", 0),
-            ("administrator", "administrator", 0),
-            ("parent", "parent", 0),
-        ):
-            town.staff[staff] = new_id()
-            rows += person_rows(town, staff, role, town.staff[staff], town.schools[school])
-        # The teacher teaches amy and not ben; the other teacher teaches cy.
-        rows += [
-            _enroll(town, town.classes[0], town.staff["teacher"], "teacher", 0),
-            _enroll(town, town.classes[0], town.students["amy"], "student", 0),
-            _enroll(town, town.classes[1], town.staff["other_teacher"], "teacher", 1),
-            _enroll(town, town.classes[1], town.students["cy"], "student", 1),
-        ]
-        await lay(work, *rows)
+        await lay(work, *_roster_rows(town))
         await _weeks(work, town)
     return town
+
+
+def _names_of(name: str) -> tuple[str, str, UUID]:
+    """Returns the short name, the canary and the client's id of a new town."""
+    return f"{name}-{secrets.token_hex(4)}", f"Canary{secrets.token_hex(6)}", new_id()
+
+
+def _with_ids(town: Town, ids: Mapping[UUID, UUID]) -> Town:
+    """Returns the town with other ids for its rows."""
+
+    def named(rows: dict[Any, UUID]) -> dict[Any, UUID]:
+        return {key: ids[row] for key, row in rows.items()}
+
+    return replace(
+        town,
+        district_id=ids[town.district_id],
+        source_id=ids[town.source_id],
+        schools=[ids[school] for school in town.schools],
+        students=named(town.students),
+        staff=named(town.staff),
+        classes=[ids[class_id] for class_id in town.classes],
+        areas=named(town.areas),
+        measures=named(town.measures),
+        levels=named(town.levels),
+    )
+
+
+def _roster_rows(town: Town) -> list[Base]:
+    """The rows of the source, the schools and the people; their ids are added to the town."""
+    rows: list[Base] = [
+        Source(district_id=town.district_id, id=town.source_id, name="sis", kind="oneroster-csv", created_at=now())
+    ]
+    for number in (1, 2):
+        rows += _school(town, number)
+    for student, school in (("amy", 0), ("ben", 0), ("cy", 1)):
+        town.students[student] = new_id()
+        rows += person_rows(town, student, "student", town.students[student], town.schools[school])
+    for staff, role, school in (
+        ("teacher", "teacher", 0),
+        ("other_teacher", "teacher", 1),
+        ("aide", "aide", 0),
+        ("administrator", "administrator", 0),
+        ("parent", "parent", 0),
+    ):
+        town.staff[staff] = new_id()
+        rows += person_rows(town, staff, role, town.staff[staff], town.schools[school])
+    # The teacher teaches amy and not ben; the other teacher teaches cy.
+    rows += [
+        _enroll(town, town.classes[0], town.staff["teacher"], "teacher", 0),
+        _enroll(town, town.classes[0], town.students["amy"], "student", 0),
+        _enroll(town, town.classes[1], town.staff["other_teacher"], "teacher", 1),
+        _enroll(town, town.classes[1], town.students["cy"], "student", 1),
+    ]
+    return rows
 
 
 @needs(Can.SYNC_ROSTER)

@@ -17,6 +17,7 @@ class Can(StrEnum):
     FORM_TEAMS = "team:form"
     READ_PLAYBOOK = "playbook:read"
     PUBLISH_PLAYBOOK = "playbook:publish"
+    SCHEDULE_SCREENING = "screening:schedule"
     READ_CONCERNS = "concern:read"
     RAISE_CONCERN = "concern:raise"
     SETTLE_CONCERN = "concern:settle"
@@ -30,6 +31,8 @@ class Can(StrEnum):
     DECIDE = "decision:make"
     READ_NOTES = "note:read"
     WRITE_NOTES = "note:write"
+    READ_HYPOTHESES = "hypothesis:read"
+    WEIGH_HYPOTHESES = "hypothesis:weigh"
     READ_EVENTS = "event:read"
     READ_SYNC = "sync:read"
     APPROVE_SYNC = "sync:approve"
@@ -56,6 +59,7 @@ MEANING: dict[Can, str] = {
     Can.READ_TEAMS: "Read teams, their members and whom they serve.",
     Can.FORM_TEAMS: "Form teams, and state who is a member and whom they serve: members then see these students.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
+    Can.SCHEDULE_SCREENING: "Schedule, move and cancel the windows in which students are screened.",
     Can.PUBLISH_PLAYBOOK: "Publish rules for judging series, change areas, levels, measures and breaks of the year.",
     Can.READ_CONCERNS: "Read concerns.",
     Can.RAISE_CONCERN: "Raise a concern about a student.",
@@ -70,6 +74,8 @@ MEANING: dict[Can, str] = {
     Can.DECIDE: "Record a team's decision.",
     Can.READ_NOTES: "Read notes on concerns and supports, which have a permission of their own.",
     Can.WRITE_NOTES: "Write notes on concerns and supports, and amend the own ones.",
+    Can.READ_HYPOTHESES: "Read hypotheses about the causes of concerns, and what became of them.",
+    Can.WEIGH_HYPOTHESES: "Propose hypotheses, have supports test them, and close them with an outcome.",
     Can.READ_EVENTS: "Read the change feed.",
     Can.READ_SYNC: "Read what each sync did.",
     Can.APPROVE_SYNC: "Approve, discard or re-key a sync that is held, undo one that was applied.",
@@ -95,7 +101,8 @@ _READS = frozenset(
 )
 _TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
 _LEADS = _TEACHES | {Can.SETTLE_CONCERN, Can.PLAN_SUPPORT, Can.DECIDE, Can.READ_NOTES, Can.WRITE_NOTES}
-_ADMINISTERS = _LEADS | {Can.FORM_TEAMS}
+_LEADS |= {Can.READ_HYPOTHESES, Can.WEIGH_HYPOTHESES}
+_ADMINISTERS = _LEADS | {Can.FORM_TEAMS, Can.SCHEDULE_SCREENING}
 
 ROLE_OPENS: dict[str, frozenset[Can]] = {
     "teacher": _LEADS,

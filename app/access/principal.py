@@ -72,14 +72,17 @@ class Principal:
 
     def binding(self) -> str:
         """Returns the SQL statement that binds a transaction to this principal; it is sent together with BEGIN."""
+        arguments = ", ".join(f"'{argument}'" for argument in self.binding_arguments())
+        return f"SELECT app.enter({arguments});"
+
+    def binding_arguments(self) -> tuple[str, ...]:
+        """Returns the arguments of `app.enter` for this principal. None of them contains a quotation mark."""
         schools = ",".join(str(school) for school in self.schools)
         students = "|".join(parts_of(self.students)) if self.names_students else ""
         opens = ",".join(sorted(code for code in self.opens if _is_code(code)))
         teams = ",".join(str(team) for team in self.teams)
-        return (
-            f"SELECT app.enter('{self.district_id}', '{self.reach.value}', "
-            f"'{{{schools}}}', '{students}', '{{{opens}}}', '{{{teams}}}');"
-        )
+        lists = (f"{{{schools}}}", students, f"{{{opens}}}", f"{{{teams}}}")
+        return (str(self.district_id), self.reach.value, *lists)
 
 
 def parts_of(student_ids: Iterable[UUID]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import text
+from asyncpg import PostgresError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
@@ -32,6 +32,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Callback = Callable[["Work"], Awaitable[None]]
 
+ENTER = "SELECT app.enter($1::uuid, $2, $3, $4, $5, $6)"
 _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
 
 
@@ -60,6 +61,8 @@ class Work:
         self.disclosed = DisclosedRecords()
         self.pending_events: list[Any] = []
         self.pending_weeks: list[Any] = []
+        self.week_rows: list[Any] = []
+        self._suspended: Principal | None = None
         self.locked_students: set[UUID] = set()
         self.named_subjects: frozenset[str] = frozenset()
         self.named_measures: frozenset[str] = frozenset()
@@ -91,6 +94,10 @@ class Work:
         if _open_for.get() is not self:
             raise Misuse("The database was reached outside a function marked @needs.")
         await self._flush()
+        return await self._send(statement, parameters)
+
+    async def _send(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        """Sends a finished statement and returns its rows."""
         try:
             if not self._driver.is_in_transaction():
                 await self._driver.begin_bound()
@@ -140,21 +147,33 @@ class Work:
     async def as_district(self, name: str) -> AsyncIterator[None]:
         """Runs a block as the district's system principal within this transaction.
 
-        Judging needs this, because it reads students outside the caller's caseload.
+        Judging needs this, because it reads students outside the caller's caseload. A statement at the end of the block
+        may bind the previous principal again; see `end_district_step`.
         """
         original = self.principal
-        await self._session.flush()
+        await self._flush()
         self.principal = system_principal(original.district_id, name)
-        await self._session.execute(text(self.principal.binding()))
+        await self._send(ENTER, self.principal.binding_arguments())
+        self._suspended = original
         try:
             yield
-            await self._session.flush()
+            await self._flush()
         finally:
             self.principal = original
-            # In a transaction that PostgreSQL has aborted, the previous principal cannot be bound again and need not
-            # be.
-            with suppress(DBAPIError):
-                await self._session.execute(text(original.binding()))
+            if self._suspended is not None:
+                self._suspended = None
+                # In a transaction that PostgreSQL has aborted, the previous principal cannot be bound again and need
+                # not be.
+                with suppress(DBAPIError, PostgresError):
+                    await self._send(ENTER, original.binding_arguments())
+
+    def end_district_step(self) -> tuple[str, ...] | None:
+        """Lets the next statement bind the previous principal again at its end. It must be the last one of the block.
+
+        Returns the arguments with which the statement calls `app.enter`, or None outside of such a block.
+        """
+        suspended, self._suspended = self._suspended, None
+        return None if suspended is None else suspended.binding_arguments()
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from app.cli.output import printable
 from app.core.ids import format_id
+from app.core.plural import pluralize
 from app.sis.engine.report import Counts, Report
 from app.sis.rules import RunState
 from app.sis.scheduler.report_text import render_guard_result, render_rekeys
@@ -44,7 +45,9 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
         if unapproved := report.total("left_out"):
             console.print(f"Left out of the plan that was approved: {unapproved:,} changes.", markup=False)
         if ignored := report.total("ignored"):
-            console.print(f"Ignored, because marked as deleted and not known: {ignored:,} rows.", markup=False)
+            console.print(
+                f"Ignored, because marked as deleted and not known: {pluralize(ignored, 'row', 'rows')}.", markup=False
+            )
     for result in report.weighed if weighed else ():
         console.print(f"{'HELD ' if result['held'] else 'within '}{render_guard_result(result)}", markup=False)
     if report.refusals:

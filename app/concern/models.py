@@ -1,27 +1,22 @@
 """Defines the table of concerns."""
 
 from datetime import date, datetime
-from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Computed
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
 from app.core.db import Base, HasChangeTime
 from app.roster.models import AboutStudent
 
-SERVED: Final = date(9999, 1, 1)
-"""Stands for "not unserved" in the column by which lists are sorted. A null would not work, because no page can begin
-after it.
-"""
-
 
 class Concern(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """A dated concern about one student in one area: raised, then accepted or dismissed, then resolved.
 
     * `repeats_id` is the dismissed concern that it raises again.
-    * `unserved_since` is the day since which an accepted concern has had no active support; otherwise `SERVED`.
+    * `unserved_since` is the day since which an accepted concern has had no active support, or None.
+    * `unserved_order` is this day too, or a far one. PostgreSQL generates it, because lists are sorted by no null.
     """
 
     __tablename__ = "concern"
@@ -37,6 +32,9 @@ class Concern(ListedBySchool, HasChangeTime, AboutStudent, Base):
     settled_at: Mapped[datetime | None]
     settled_because: Mapped[str | None]
     repeats_id: Mapped[UUID | None]
-    unserved_since: Mapped[date] = mapped_column(server_default=text("DATE '9999-01-01'"))
+    unserved_since: Mapped[date | None]
+    unserved_order: Mapped[date] = mapped_column(
+        Computed("COALESCE(unserved_since, '9999-01-01'::date)", persisted=True), deferred=True
+    )
     created_at: Mapped[datetime]
     version: Mapped[int]

@@ -35,7 +35,7 @@ async def remind_unserved_concerns(work: Work, days: int, today: date) -> int:
 
     A concern that is served and then unserved again gets another one. Concerns about students who left get none.
     """
-    since = Concern.unserved_since
+    since = Concern.unserved_order
     return await _remind(work, CONCERN_UNSERVED, cast(since, Text), IS_UNSERVED, since, days, today)
 
 

@@ -6,7 +6,7 @@ from app.access.permission import Can
 from app.concern import service
 from app.concern.models import Concern
 from app.concern.rules import ConcernState
-from app.concern.unserved import UNSERVED_SINCE, count_unserved_days
+from app.concern.unserved import count_unserved_days
 from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_DISMISSED, CONCERN_RAISED, CONCERN_RESOLVED
 from app.playbook.filters import by_area
 from app.playbook.resource import AreaResource
@@ -58,12 +58,14 @@ class ConcernResource(
         rest="repeats",
     )
     unserved_since: date | None = field(
-        UNSERVED_SINCE, "The day since which the accepted concern has had no active support; null for any other."
+        Concern.unserved_since,
+        "The day since which the accepted concern has had no active support; null for any other.",
     )
     unserved_days: int | None = computed(
         count_unserved_days,
         (Concern.id, Concern.unserved_since),
         "The days of instruction since then.",
+        rest=None,
     )
     version: int = field(Concern.version, "The number of changes; the ETag.", 1)
 
@@ -99,7 +101,7 @@ LISTINGS = (
         sorts=(
             Sort(
                 "unserved",
-                (Concern.unserved_since, Concern.id),
+                (Concern.unserved_order, Concern.id),
                 "By the day since which there is no active support, longest first; other concerns come last.",
             ),
         ),

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.concern.models import SERVED, Concern
+from app.concern.models import Concern
 from app.concern.rules import ConcernState, next_state
 from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
@@ -166,7 +166,7 @@ async def _transition(work: Work, concern_id: UUID, verb: str, because: str | No
     concern.settled_at = now()
     concern.settled_because = because
     # A concern that is accepted just now has no support, because supports answer accepted concerns only.
-    concern.unserved_since = await today_of(work) if concern.state == ConcernState.ACCEPTED else SERVED
+    concern.unserved_since = await today_of(work) if concern.state == ConcernState.ACCEPTED else None
     concern.version += 1
     await work.db.flush()
     _emit(work, type_, concern)

@@ -83,6 +83,12 @@ def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
     return query.offset(literal_column("0")).lateral(name)
 
 
+def json_text(value: Any) -> str:
+    """Returns a value as JSON, in the form in which a parameter of the type `jsonb` is sent."""
+    # The driver's class of UUIDs is unknown to the encoder.
+    return orjson.dumps(value, default=str).decode()
+
+
 def sqlalchemy_url(url: str) -> URL:
     """Converts a postgresql:// URL into the form that SQLAlchemy's asyncpg dialect expects."""
     return make_url(url).set(drivername="postgresql+asyncpg")
@@ -112,7 +118,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
         pool_use_lifo=True,
         # A parameter may be a child's name: it must not reach a log through an exception.
         hide_parameters=True,
-        json_serializer=lambda value: orjson.dumps(value, default=str).decode(),
+        json_serializer=json_text,
         json_deserializer=orjson.loads,
         connect_args={
             "async_creator_fn": _open_connection,

@@ -19,6 +19,7 @@ class DistrictLock(StrEnum):
     WRITE_SYNC = "write_sync"
     SCHOOL_BREAK = "school_break"
     TEAM_STUDENTS = "team_students"
+    SCREENING = "screening"
     PLAYBOOK = "playbook"
 
 

@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
+from app.core.errors import Violation
 from app.core.text import Text
 
 T = TypeVar("T")
@@ -56,6 +57,14 @@ class Between:
 
     min: int
     max: int
+
+    def violations(self, number: int, pointer: str) -> list[Violation]:
+        """Returns the violation of the bounds by this number, if there is one."""
+        if number < self.min:
+            return [Violation(pointer, "shape.greater_than_equal", f"At least {self.min}.")]
+        if number > self.max:
+            return [Violation(pointer, "shape.less_than_equal", f"At most {self.max}.")]
+        return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,27 @@ DECISION_OVERDUE = _type(
 PLAYBOOK_PUBLISHED = _type(
     "playbook.published", "playbook", "A version of the playbook was published: read areas, levels and rules again."
 )
+INTERVENTION_PUBLISHED = _type(
+    "intervention.published", "intervention", "A version of an entry of the intervention library was published."
+)
+INTERVENTION_RETIRED = _type(
+    "intervention.retired", "intervention", "A version of an entry of the intervention library was retired."
+)
+HYPOTHESIS_PROPOSED = _type(
+    "hypothesis.proposed", "hypothesis", "A team suspects a cause of a concern.", "student", "concern"
+)
+HYPOTHESIS_CHANGED = _type(
+    "hypothesis.changed", "hypothesis", "There is more evidence for or against a hypothesis.", "student", "concern"
+)
+HYPOTHESIS_TESTED = _type("hypothesis.tested", "hypothesis", "A support tests a hypothesis.", "student", "concern")
+HYPOTHESIS_DUE = _type(
+    "hypothesis.due",
+    "hypothesis",
+    "The support that tests a hypothesis has ended, or its verdict has turned: a team decides what follows.",
+    "student",
+    "concern",
+)
+HYPOTHESIS_CLOSED = _type("hypothesis.closed", "hypothesis", "A hypothesis has an outcome.", "student", "concern")
 NOTE_WRITTEN = _type("note.written", "note", "Somebody wrote a note about a record of a student.", "student")
 NOTE_AMENDED = _type("note.amended", "note", "The author of a note has amended it.", "student")
 STUDENT_ENTERED = _type("student.entered", "student", "A student entered a school.", "school")
@@ -161,6 +182,11 @@ TEAM_MEMBERS_CHANGED = _type(
 TEAM_STUDENTS_CHANGED = _type(
     "team.students_changed", "team", "A team serves other students, by a command or because the roster changed."
 )
+SCREENING_SCHEDULED = _type("screening.scheduled", "screening_window", "A screening window was scheduled.")
+SCREENING_MOVED = _type("screening.moved", "screening_window", "A screening window was moved to other days.")
+SCREENING_OPENED = _type("screening.opened", "screening_window", "The first day of a screening window has come.")
+SCREENING_CLOSED = _type("screening.closed", "screening_window", "A screening window closed: its results are kept.")
+SCREENING_CANCELLED = _type("screening.cancelled", "screening_window", "A screening window was cancelled.")
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.", counts=True)
 SYNC_HELD = _type("sync.held", "run", "A sync was held: everything is as it was.", counts=True)
 SYNC_FAILED = _type("sync.failed", "run", "A sync failed: everything is as it was.", counts=True)
@@ -212,6 +238,13 @@ CATALOGUE: dict[str, EventType] = {
         DECISION_MADE,
         DECISION_OVERDUE,
         PLAYBOOK_PUBLISHED,
+        INTERVENTION_PUBLISHED,
+        INTERVENTION_RETIRED,
+        HYPOTHESIS_PROPOSED,
+        HYPOTHESIS_CHANGED,
+        HYPOTHESIS_TESTED,
+        HYPOTHESIS_DUE,
+        HYPOTHESIS_CLOSED,
         NOTE_WRITTEN,
         NOTE_AMENDED,
         STUDENT_ENTERED,
@@ -221,6 +254,11 @@ CATALOGUE: dict[str, EventType] = {
         TEAM_ARCHIVED,
         TEAM_MEMBERS_CHANGED,
         TEAM_STUDENTS_CHANGED,
+        SCREENING_SCHEDULED,
+        SCREENING_MOVED,
+        SCREENING_OPENED,
+        SCREENING_CLOSED,
+        SCREENING_CANCELLED,
         SYNC_APPLIED,
         SYNC_HELD,
         SYNC_FAILED,

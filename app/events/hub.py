@@ -31,12 +31,16 @@ A new event wakes all streams of its district at once.
 log = structlog.get_logger()
 
 
+class Stopping(Exception):
+    """Raised in a stream when the process ends; the client connects again, to another process."""
+
+
 class Subscription:
     """The registration of one stream with the hub, through which the stream waits for new events."""
 
     def __init__(self, client_id: UUID | None = None) -> None:
         self.client_id = client_id
-        self.has_waited = False
+        self.has_waited = self.is_stopping = False
         self._moved = asyncio.Event()
 
     def wake(self) -> None:
@@ -46,7 +50,7 @@ class Subscription:
     async def moved(self, seconds: float) -> bool:
         """Waits for at most this many seconds until the feed has events that are new since the last call.
 
-        Returns whether there are any.
+        Returns whether there are any. Raises `Stopping` when the process ends.
         """
         self.has_waited = True
         try:
@@ -54,6 +58,8 @@ class Subscription:
                 await self._moved.wait()
         except TimeoutError:
             return False
+        if self.is_stopping:
+            raise Stopping
         self._moved.clear()
         return True
 
@@ -79,6 +85,13 @@ class FeedHub:
         return sum(
             subscription.has_waited for of_district in self._subscriptions.values() for subscription in of_district
         )
+
+    def stop(self) -> None:
+        """Ends every stream, because the process ends."""
+        for of_district in self._subscriptions.values():
+            for subscription in of_district:
+                subscription.is_stopping = True
+                subscription.wake()
 
     @contextmanager
     def subscribe(self, district_id: UUID, client_id: UUID | None = None) -> Iterator[Subscription]:

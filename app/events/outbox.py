@@ -1,18 +1,19 @@
 """Writes events in the transaction of the change that they report, and assigns their numbers last. Sends nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text, update
+from sqlalchemy import text
 
 from app.access.work import Work
 from app.core.clock import now
+from app.core.db import json_text
 from app.core.errors import Misuse
 from app.core.ids import new_id
 from app.events.catalogue import EventType, NewEvent
-from app.events.models import Event, EventCounter
 
 
 @dataclass
@@ -26,6 +27,7 @@ class _StudentEvents:
     schools: list[UUID] = field(default_factory=list)
 
 
+WRITE_LAST = "SELECT app.write_last($1, $2, $3, $4)"
 # One statement writes any number of events. Their numbers begin after `:seq`.
 INSERT_STUDENT_EVENTS = text(
     """INSERT INTO event (district_id, seq, id, type, version, at, subject_kind, subject_id, subject_version,
@@ -47,7 +49,7 @@ def record(work: Work, event: NewEvent) -> UUID:
         raise Misuse(f"The event {event.type.name} must carry the ids {sorted(event.type.required_ids)}.")
     event_id = new_id()
     work.pending_events.append((event_id, now(), event))
-    work.before_commit("events", _number_and_write, last=True)
+    work.before_commit("events", write_last, last=True)
     return event_id
 
 
@@ -64,52 +66,52 @@ def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, 
             events.students.append(student)
             events.schools.append(school)
         work.pending_events.append(events)
-        work.before_commit("events", _number_and_write, last=True)
+        work.before_commit("events", write_last, last=True)
 
 
-async def _number_and_write(work: Work) -> None:
-    """Takes numbers for the pending events from the district's counter row, and writes the events.
+async def write_last(work: Work) -> None:
+    """Writes what a transaction writes last: the weeks to be finalized, then the events with their numbers.
 
-    The counter row stays locked until the commit. Thus the order of numbers is the order of commits, and a reader of
-    the feed skips no event.
+    The numbers are taken from the district's counter row, which stays locked until the commit. Thus the order of
+    numbers is the order of commits, and a reader of the feed skips no event.
     """
-    if not work.pending_events:
-        return
-    count = sum(len(pending.ids) if isinstance(pending, _StudentEvents) else 1 for pending in work.pending_events)
-    result = await work.db.execute(
-        update(EventCounter)
-        .where(EventCounter.district_id == work.district_id)
-        .values(last=EventCounter.last + count)
-        .returning(EventCounter.last)
-    )
-    seq = result.scalar_one() - count
+    rows: list[Mapping[str, Any]] = []
+    of_students: list[tuple[_StudentEvents, int]] = []
+    count = 0
     for pending in work.pending_events:
         if isinstance(pending, _StudentEvents):
-            await _write_student_events(work, pending, seq)
-            seq += len(pending.ids)
-            continue
-        event_id, at, event = pending
-        seq += 1
-        ids = {event.type.subject: event.subject_id, **event.ids}
-        work.db.add(
-            Event(
-                district_id=work.district_id,
-                seq=seq,
-                id=event_id,
-                type=event.type.name,
-                version=event.type.version,
-                at=at,
-                subject_kind=event.type.subject,
-                subject_id=event.subject_id,
-                subject_version=event.subject_version,
-                student_id=event.student_id,
-                school_ids=list(event.school_ids),
-                secured_area=event.secured_area,
-                ids={kind: str(value) for kind, value in ids.items()},
-                counts={kind: dict(done) for kind, done in event.counts.items()} or None,
-            )
-        )
+            of_students.append((pending, count))
+            count += len(pending.ids)
+        else:
+            count += 1
+            rows.append({"place": count, **_row_of(*pending)})
+    weeks, work.week_rows = work.week_rows, []
     work.pending_events.clear()
+    if not count and not weeks:
+        return
+    parameters = (work.district_id, json_text(weeks), json_text(rows), count)
+    ((before_first,),) = await work.run(WRITE_LAST, parameters)
+    for events, place in of_students:
+        await _write_student_events(work, events, before_first + place)
+
+
+def _row_of(event_id: UUID, at: datetime, event: NewEvent) -> dict[str, Any]:
+    """Returns the columns of an event, without its district and number."""
+    ids = {event.type.subject: event.subject_id, **event.ids}
+    return {
+        "id": event_id,
+        "type": event.type.name,
+        "version": event.type.version,
+        "at": at,
+        "subject_kind": event.type.subject,
+        "subject_id": event.subject_id,
+        "subject_version": event.subject_version,
+        "student_id": event.student_id,
+        "school_ids": list(event.school_ids),
+        "secured_area": event.secured_area,
+        "ids": {kind: str(value) for kind, value in ids.items()},
+        "counts": {kind: dict(done) for kind, done in event.counts.items()} or None,
+    }
 
 
 async def _write_student_events(work: Work, events: _StudentEvents, seq: int) -> None:

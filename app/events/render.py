@@ -16,11 +16,14 @@ _PATHS = {
     "concern": "concerns",
     "support": "supports",
     "decision": "decisions",
+    "intervention": "interventions",
+    "hypothesis": "hypotheses",
     "note": "notes",
     "run": "sync-runs",
     "source": "sis-sources",
     "endpoint": "webhook-endpoints",
     "group": "groups",
+    "screening_window": "screening-windows",
     "playbook": "playbook-versions",
 }
 

@@ -16,13 +16,13 @@ from app.roster.lookup import IdList
 from app.roster.models import NEVER_ON
 
 
-async def add_to_last_scores(work: Work, scores: Iterable[Score]) -> None:
-    """Updates the day of each student's last score from scores that were just recorded; an earlier day is ignored."""
+def last_days(scores: Iterable[Score]) -> dict[UUID, date]:
+    """Returns the day of the last of these scores of each student, keyed by student."""
     days: dict[UUID, date] = {}
     for score in scores:
         if score.secured_area is None:
             days[score.student_id] = max(score.taken_on, days.get(score.student_id, NEVER_ON))
-    await set_last_scores(work, days)
+    return days
 
 
 async def find_last_scores(work: Work, student_ids: Collection[UUID]) -> None:

@@ -9,11 +9,11 @@
 This file exceeds 250 lines because each input states its description and an example.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from sqlalchemy import any_, cast, select
@@ -27,14 +27,15 @@ from app.core.inputs import About, Choices
 from app.core.text import Text
 from app.core.violations import Unread, Violations, input_violations, known_values, readable
 from app.evidence.amend import change_of
-from app.evidence.latest import add_to_last_scores, find_last_scores
+from app.evidence.latest import find_last_scores, last_days
 from app.evidence.models import Score
 from app.evidence.rules import MAX_BATCH, ScorePurpose, find_contradictions, violations_of
-from app.playbook.lookup import area_by_id, locate_measure, secured_code
+from app.evidence.terms import ScoreTerms, insert_new, load_terms
 from app.playbook.models import Measure
-from app.roster.lookup import IdList, locate_staff_by_name, today_of
-from app.roster.models import Person
-from app.roster.student_lock import lock_students_by_name
+from app.roster.latest import set_last_scores
+from app.roster.lookup import IdList
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,92 +81,121 @@ class RecordedScore:
 
 
 class _ScoreBatch:
-    """The rows that are needed to record a batch of scores, loaded once: people, measures and existing scores."""
+    """The rows that are needed to record a batch of scores: the terms, the stored scores, and the scores to insert."""
 
-    def __init__(self, today: date, sender: UUID | None) -> None:
-        self.today = today
+    def __init__(self, terms: ScoreTerms, sender: UUID | None, stored: Iterable[Score] = ()) -> None:
+        self.terms = terms
         self.sender = sender
-        self.students: dict[str, Person] = {}
-        self.staff: dict[str, Person] = {}
-        self.measures: dict[str, tuple[Measure, str | None] | AimlineError] = {}
+        self.added: list[Score] = []
         self.by_key: dict[tuple[UUID, UUID, date, int], Score] = {}
         self.by_external_id: dict[str, Score] = {}
+        for score in stored:
+            self.add(score)
 
     def remove(self, score: Score) -> None:
         self.by_key.pop((score.student_id, score.measure_id, score.taken_on, score.attempt), None)
 
     def add(self, score: Score) -> None:
         self.by_key[score.student_id, score.measure_id, score.taken_on, score.attempt] = score
-        if score.external_id is not None:
+        # An external id belongs to its sender; another sender's equal id does not identify this score.
+        if score.external_id is not None and score.sender == self.sender:
             self.by_external_id[score.external_id] = score
 
 
 @needs(Can.RECORD_SCORES)
 async def record_scores(
-    work: Work, new: Sequence[NewScore], *, at: str = "/scores", positions: Sequence[int] | None = None
+    work: Work,
+    new: Sequence[NewScore],
+    *,
+    at: str = "/scores",
+    positions: Sequence[int] | None = None,
+    saves_days: bool = True,
 ) -> list[RecordedScore]:
     """Records up to 500 scores; returns one result per score, in order.
 
-    `positions` has the places of the scores in the request, if other items of the request are left out.
+    `positions` has the places of the scores in the request, if other items of the request are left out. Without
+    `saves_days`, the caller saves the day of each student's last recorded score.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MAX_BATCH} scores at once.")])
-    batch = await _load_batch(work, new)
-    contradictions = find_contradictions([_identity(score, batch) for score in new])
+    given_by = [name for name in readable(new, "given_by") if name is not None]
+    measures = set(readable(new, "measure"))
+    terms = await load_terms(work, readable(new, "student"), given_by, measures)
     places = range(len(new)) if positions is None else positions
-    results = []
-    for position, score in enumerate(new):
-        pointer = f"{at}/{places[position]}" if at else ""
-        other = f"{at}/{places[contradictions[position]]}" if position in contradictions else None
-        try:
-            results.append(_record(work, score, batch, pointer, other))
-        except Invalid as error:
-            results.append(RecordedScore("refused", violations=error.violations))
-        except Unread:
-            results.append(RecordedScore("refused"))
-        except AimlineError as error:
-            results.append(RecordedScore("refused", violations=(Violation(pointer, error.code, error.detail),)))
-    await work.db.flush()
-    await add_to_last_scores(
-        work, (result.score for result in results if result.outcome == "recorded" and result.score)
-    )
+    pointers = [f"{at}/{place}" if at else "" for place in places]
+    # Nearly always all scores are new. They are then inserted at once, unless one of them matches a stored score.
+    batch = _ScoreBatch(terms, work.principal.client_id)
+    results = _record_all(work, new, batch, pointers)
+    inserted = set[UUID]()
+    if all(result.outcome != "refused" and _can_be_inserted(result.score) for result in results):
+        inserted = await insert_new(work, batch.added)
+    if len(inserted) < len(batch.added) or not batch.added:
+        batch = _ScoreBatch(terms, work.principal.client_id, await _load_stored(work, new, terms))
+        results = [_as_recorded(result, inserted) for result in _record_all(work, new, batch, pointers)]
+        work.db.add_all(batch.added)
+        await work.db.flush()
+    if saves_days:
+        await set_last_scores(work, days_of_recorded(results))
     amended = {result.score.student_id for result in results if result.outcome == "amended" and result.score}
     await find_last_scores(work, amended)
     return results
 
 
-async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
-    batch = _ScoreBatch(await today_of(work), work.principal.client_id)
-    batch.students = await lock_students_by_name(work, readable(new, "student"))
-    given_by = [name for name in readable(new, "given_by") if name is not None]
-    batch.staff = await locate_staff_by_name(work, given_by) if given_by else {}
-    for name in set(readable(new, "measure")):
+def days_of_recorded(results: Sequence[RecordedScore]) -> dict[UUID, date]:
+    """Returns the day of the last newly recorded score of each student, keyed by student."""
+    return last_days(result.score for result in results if result.outcome == "recorded" and result.score)
+
+
+def _record_all(
+    work: Work, new: Sequence[NewScore], batch: _ScoreBatch, pointers: Sequence[str]
+) -> list[RecordedScore]:
+    """Returns the result of each score. Those that the batch adds are still to be inserted."""
+    contradictions = find_contradictions([_identity(score, batch) for score in new])
+    results = []
+    for position, score in enumerate(new):
+        other = pointers[contradictions[position]] if position in contradictions else None
         try:
-            measure = await locate_measure(work, name, "/measure")
-            batch.measures[name] = (measure, await secured_code(work, await area_by_id(work, measure.area_id)))
+            results.append(_record(work, score, batch, pointers[position], other))
+        except Invalid as error:
+            results.append(RecordedScore("refused", violations=error.violations))
+        except Unread:
+            results.append(RecordedScore("refused"))
         except AimlineError as error:
-            batch.measures[name] = error
-    students = [person.id for person in batch.students.values()]
+            violation = Violation(pointers[position], error.code, error.detail)
+            results.append(RecordedScore("refused", violations=(violation,)))
+    return results
+
+
+def _can_be_inserted(score: Score | None) -> bool:
+    """Returns whether the row of a score can be sent; a number beyond PostgreSQL's type raises the mapper's error."""
+    return score is not None and score.attempt < 2**31
+
+
+def _as_recorded(result: RecordedScore, inserted: set[UUID]) -> RecordedScore:
+    """Returns the result, which for a score that this batch itself has inserted is `recorded`."""
+    is_new = result.score is not None and result.score.id in inserted
+    return replace(result, outcome="recorded") if is_new and result.outcome == "unchanged" else result
+
+
+async def _load_stored(work: Work, new: Sequence[NewScore], terms: ScoreTerms) -> list[Score]:
+    """Returns the stored scores that the sent ones may match.
+
+    The students are locked, so no other transaction writes these scores. Another student's score with the same external
+    id only leads to a refusal, so that student needs no lock.
+    """
+    students = [student.id for student in terms.students.values()]
     in_district = select(Score).where(Score.district_id == work.district_id)
     on_same_days = in_district.where(
         Score.student_id == any_(cast(students, IdList)), Score.taken_on.in_(set(readable(new, "taken_on")))
     )
-    # The students are locked, so no other transaction writes these scores. Another student's score with the same
-    # external id only leads to a refusal, so that student needs no lock.
-    for score in await work.db.scalars(on_same_days.execution_options(populate_existing=True)):
-        batch.add(score)
+    stored = list(await work.db.scalars(on_same_days.execution_options(populate_existing=True)))
     external_ids = set(readable(new, "external_id")) - {None}
     if external_ids:
         with_same_external_ids = in_district.where(
             Score.sender == work.principal.client_id, Score.external_id.in_(external_ids)
         )
-        for score in await work.db.scalars(with_same_external_ids.execution_options(populate_existing=True)):
-            batch.add(score)
-    # An external id belongs to its sender; another sender's equal id does not identify this score.
-    batch.by_external_id = {
-        name: score for name, score in batch.by_external_id.items() if score.sender == work.principal.client_id
-    }
-    return batch
+        stored += await work.db.scalars(with_same_external_ids.execution_options(populate_existing=True))
+    return stored
 
 
 def _identity(new: NewScore, batch: _ScoreBatch) -> tuple[Hashable, Hashable, Hashable] | None:
@@ -173,23 +203,23 @@ def _identity(new: NewScore, batch: _ScoreBatch) -> tuple[Hashable, Hashable, Ha
     with suppress(Unread):
         identified = _student_and_measure(new, batch)
         if identified is not None:
-            given_by = batch.staff.get(new.given_by) if new.given_by is not None else None
-            content = (float(new.value), new.purpose, new.form, None if given_by is None else given_by.id)
+            given_by = batch.terms.staff.get(new.given_by) if new.given_by is not None else None
+            content = (float(new.value), new.purpose, new.form, given_by)
             return (*identified, new.taken_on, new.attempt), new.external_id, content
     return None
 
 
 def _record(work: Work, new: NewScore, batch: _ScoreBatch, at: str, contradicted: str | None) -> RecordedScore:
-    violations, values = Violations(input_violations(new, at)), known_values(new) | {"today": batch.today}
+    violations, values = Violations(input_violations(new, at)), known_values(new) | {"today": batch.terms.today}
     with violations:
-        student = _found(batch.students, new.student, "student", f"{at}/student")
+        student = _found(batch.terms.students, new.student, "student", f"{at}/student")
         if student.removed_at is not None:
             detail = "This student has left: the supports are suspended, and scores are taken when the student is back."
             raise Invalid([Violation(f"{at}/student", "student.departed", detail)])
     with violations:
         given_by = None
         if new.given_by is not None:
-            given_by = _found(batch.staff, new.given_by, "person", f"{at}/given_by").id
+            given_by = _found(batch.terms.staff, new.given_by, "person", f"{at}/given_by")
     with violations:
         measure, secured_area = _measure_of(batch, new.measure, f"{at}/measure")
         values |= {name: getattr(measure, name) for name in ("lowest", "highest", "forms")}
@@ -203,7 +233,7 @@ def _record(work: Work, new: NewScore, batch: _ScoreBatch, at: str, contradicted
     violations.refuse()
     if existing is not None:
         batch.remove(existing)
-        result = _amend(work, existing, new, given_by)
+        result = _amend(work, existing, new, given_by, is_stored=existing not in batch.added)
         batch.add(existing)
         return result
     score = Score(
@@ -224,12 +254,12 @@ def _record(work: Work, new: NewScore, batch: _ScoreBatch, at: str, contradicted
         recorded_at=now(),
         version=1,
     )
-    work.db.add(score)
+    batch.added.append(score)
     batch.add(score)
     return RecordedScore("recorded", score)
 
 
-def _found(people: Mapping[str, Person], name: str, noun: str, pointer: str) -> Person:
+def _found(people: Mapping[str, Found], name: str, noun: str, pointer: str) -> Found:
     if name not in people:
         detail = f"There is no such {noun} within this caller's reach."
         raise Invalid([Violation(pointer, f"{noun}.unknown", detail)])
@@ -237,7 +267,7 @@ def _found(people: Mapping[str, Person], name: str, noun: str, pointer: str) -> 
 
 
 def _measure_of(batch: _ScoreBatch, name: str, pointer: str) -> tuple[Measure, str | None]:
-    entry = batch.measures[name]
+    entry = batch.terms.measures[name]
     if isinstance(entry, Invalid):
         raise Invalid([replace(entry.violations[0], pointer=pointer)])
     if isinstance(entry, AimlineError):
@@ -246,7 +276,7 @@ def _measure_of(batch: _ScoreBatch, name: str, pointer: str) -> tuple[Measure, s
 
 
 def _student_and_measure(new: NewScore, batch: _ScoreBatch) -> tuple[UUID, UUID] | None:
-    student, entry = batch.students.get(new.student), batch.measures[new.measure]
+    student, entry = batch.terms.students.get(new.student), batch.terms.measures[new.measure]
     return None if student is None or isinstance(entry, AimlineError) else (student.id, entry[0].id)
 
 
@@ -276,7 +306,7 @@ def _has_other_external_id(score: Score, new: NewScore, batch: _ScoreBatch) -> b
     return None not in external_ids and external_ids[0] != external_ids[1] and score.sender == batch.sender
 
 
-def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> RecordedScore:
+def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None, *, is_stored: bool) -> RecordedScore:
     values = {
         "taken_on": new.taken_on,
         "attempt": new.attempt,
@@ -294,7 +324,7 @@ def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> Re
         return RecordedScore("unchanged", score)
     was_on = score.taken_on
     # A score that this batch itself added has no row yet, so there are no earlier values to keep.
-    if score not in work.db.new:
+    if is_stored:
         action = "restored" if score.removed_at is not None else "amended"
         work.db.add(change_of(work, score, action, None, given_by))
     for name, value in changed.items():

@@ -10,6 +10,7 @@ from strawberry.types import ExecutionResult
 
 from app.core.errors import (
     AimlineError,
+    Busy,
     Conflict,
     Forbidden,
     Gone,
@@ -32,6 +33,7 @@ STATUS: tuple[tuple[type[AimlineError], int], ...] = (
     (Conflict, 409),
     (Gone, 410),
     (Overloaded, 503),
+    (Busy, 429),
     (Throttled, 429),
     (Unavailable, 503),
     (OutcomeUnknown, 503),

@@ -22,12 +22,15 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset(
     {
-        *("team", "team_member", "team_scope", "group", "concern", "support", "session", "score", "note"),
-        *("endpoint", "source", "measure", "area", "level"),
+        *("team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
+        *("note", "hypothesis", "intervention"),
+        *("endpoint", "source", "measure", "screening_window", "area", "level"),
     }
 )
 """The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""
 OTHER_SUBJECTS: Final = {
+    "add_evidence": "hypothesis",
+    "test_with_support": "hypothesis",
     "add_team_member": "team",
     "add_team_scope": "team",
     "change_team_role": "team_member",

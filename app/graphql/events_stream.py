@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
+from app.events.hub import Stopping
 from app.graphql.door import ACT_FOR, Installation, client_of
 from app.graphql.json_text import dump
 from app.graphql.prepare import STREAM, Preparation
@@ -42,6 +43,8 @@ async def _messages(results: AsyncIterator[Any], trace_id: str) -> AsyncIterator
     try:
         async for result in results:
             yield ALIVE if result is None else _next(payload_of(result, trace_id))
+    except Stopping:
+        return  # without `complete`, after which the client would not connect again
     except Exception as error:
         yield _next({"errors": errors_of(error, trace_id)})
     yield COMPLETE

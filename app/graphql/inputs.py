@@ -154,6 +154,8 @@ def _item(declared: InputField, sent: Any, at: str, violations: list[Violation])
     type_ = declared.type
     if isinstance(sent, str) and declared.text is not None:
         violations += declared.text.violations(sent, at)
+    if isinstance(sent, int) and declared.between is not None:
+        violations += declared.between.violations(sent, at)
     if declared.choices is not None:
         return _choice(declared.choices, sent, at, violations)
     if _choices(declared):

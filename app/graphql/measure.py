@@ -1,16 +1,13 @@
 """Defines the mutations that create and amend measures."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
-
 import strawberry
 
+from app.core.inputs import input_fields
 from app.graphql.door import Info, guarded_field
-from app.graphql.problems import Problem, run_command
+from app.graphql.inputs import convert, input_from
+from app.graphql.problems import Problem, find_problems, run_command
 from app.graphql.written import row_of
 from app.playbook import models
-from app.playbook.measures.noise import NewSemRange
 from app.playbook.measures.service import NewMeasure, make_measure
 from app.playbook.resource import MeasureResource
 from app.response.administration.measures import amend_measure
@@ -87,7 +84,13 @@ class MeasureMutations:
 
     @guarded_field("Creates a measure.", make_measure)
     async def make_measure(self, info: Info, input: MakeMeasureInput) -> MeasurePayload | None:
-        row, problems = await run_command(info.context, make_measure, _new_measure(input))
+        fields = input_fields(NewMeasure)
+        converted = convert(fields, input)
+        new = input_from(NewMeasure, converted.values, fields)
+        if converted.violations:
+            problems = await find_problems(info.context, converted.violations, make_measure, new)
+            return MeasurePayload(measure=None, problems=problems)
+        row, problems = await run_command(info.context, make_measure, new)
         return MeasurePayload(measure=row, problems=problems)
 
     @guarded_field(
@@ -95,14 +98,12 @@ class MeasureMutations:
         amend_measure,
     )
     async def amend_measure(self, info: Info, input: AmendMeasureInput) -> MeasurePayload | None:
-        row, problems = await run_command(info.context, amend_measure, input.measure, _changes(vars(input)))
+        fields = {name: each for name, each in input_fields(NewMeasure).items() if name != "code"}
+        converted = convert(fields, input, changes=True)
+        if converted.violations:
+            problems = await find_problems(
+                info.context, converted.violations, amend_measure, input.measure, converted.values
+            )
+            return MeasurePayload(measure=None, problems=problems)
+        row, problems = await run_command(info.context, amend_measure, input.measure, converted.values)
         return MeasurePayload(measure=row, problems=problems)
-
-
-def _new_measure(input: MakeMeasureInput) -> NewMeasure:
-    return NewMeasure(**asdict(input) | {"sems": [NewSemRange(**asdict(each)) for each in input.sems]})
-
-
-def _changes(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields that the caller sent, including those that were sent as null."""
-    return {name: value.value for name, value in fields.items() if name != "measure" and value is not None}

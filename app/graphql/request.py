@@ -14,6 +14,10 @@ from app.core.json_limits import NotText, check_json
 MODERN = "application/graphql-response+json"
 LEGACY = "application/json"
 EVENTS = "text/event-stream"
+MAX_RANGES = 32
+"""The number of media types of an Accept header that are read; the caller is not known yet."""
+MAX_PARAMETERS = 20
+"""The largest number of `&` in the query string of a GET request; the protocol has four parameters."""
 _NUL = re.compile(r"\x00|\\u(?:0000|\{0+\})")
 _NUL_IN_BYTES = re.compile(_NUL.pattern.encode())
 
@@ -77,6 +81,8 @@ def operation_from(parameters: Mapping[str, Any]) -> Operation:
 
 
 def _from_query(request: Request) -> dict[str, Any]:
+    if request.scope["query_string"].count(b"&") > MAX_PARAMETERS:
+        raise BadRequest("query.malformed", f"A request has at most {MAX_PARAMETERS} parameters in its address.")
     values: dict[str, Any] = dict(request.query_params)
     for name in ("variables", "extensions"):
         if values.get(name):
@@ -120,7 +126,7 @@ def _refuse_nul(nul: object) -> None:
 
 def _ranges(accepts: str) -> list[tuple[str, float]]:
     values = []
-    for part in accepts.split(","):
+    for part in accepts.split(",", MAX_RANGES)[:MAX_RANGES]:
         name, *parameters = (item.strip().lower() for item in part.split(";"))
         weight = next((item[2:] for item in parameters if item.startswith("q=")), "1")
         try:

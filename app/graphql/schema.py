@@ -30,13 +30,14 @@ from app.graphql.playbook import PlaybookMutations, PlaybookQueries
 from app.graphql.prepare import Preparation, Prepared
 from app.graphql.request import Operation
 from app.graphql.roots import query_fields
+from app.graphql.screening import ScreeningQueries
 from app.graphql.subscription import Subscription
 from app.graphql.types import derived_names, type_of
 from app.graphql.written import install
 
 
 @strawberry.type(description="Reads. A row that the caller may not see is null, the same as one that does not exist.")
-class Query(MeQueries, PlaybookQueries, EventQueries, ConsumerQueries):
+class Query(MeQueries, PlaybookQueries, ScreeningQueries, EventQueries, ConsumerQueries):
     """The root type of all queries that are written by hand."""
 
 

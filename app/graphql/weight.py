@@ -42,6 +42,8 @@ class Weight:
     """The measurements of a selection set, including the fragments that it spreads, for one parent object."""
 
     cost: float = 0
+    counting: float = 0
+    """The cost of a list's total, which is counted once for a page, not once for each of its rows."""
     size: int = 0
     aliases: int = 0
     depth: int = 0
@@ -52,6 +54,7 @@ class Weight:
     def add(self, other: "Weight") -> None:
         """Adds the measurements of another part of the same selection set."""
         self.cost = min(self.cost + other.cost, CEILING)
+        self.counting = min(self.counting + other.counting, CEILING)
         self.size = min(self.size + other.size, CEILING)
         self.aliases = min(self.aliases + other.aliases, CEILING)
         self.introspection = min(self.introspection + other.introspection, CEILING)
@@ -113,7 +116,7 @@ class Scale:
                 if node.selection_set or node.arguments:
                     total.add(self._field(node, place))
                 else:
-                    total.cost += self._rows.of_leaf(place.type, node.name.value)
+                    total.counting += self._rows.of_leaf(place.type, node.name.value)
                     total.aliases += node.alias is not None
                     total.introspection += place.introspects
             elif isinstance(node, InlineFragmentNode):
@@ -141,8 +144,8 @@ class Scale:
             items = items_of(node, self._variables) if parent is self._schema.mutation_type else None
             inner = self._inner(node, _Place(get_named_type(field.type), items=items))
             rows = self._rows.of(parent, node, field, self._variables, place.items)
-            cost = min(rows.times * (rows.own + inner.cost), CEILING)
-            weight = replace(inner, cost=cost, depth=inner.depth + opens)
+            cost = min(rows.times * (rows.own + inner.cost) + inner.counting, CEILING)
+            weight = replace(inner, cost=cost, counting=0, depth=inner.depth + opens)
         weight.size += sum(1 + self._value(argument.value) for argument in node.arguments or ())
         weight.aliases += node.alias is not None
         weight.nesting += 1

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
+from app.intervention.adherence import DoneParts
+from app.support.changes.inputs import LIBRARY_ENTRY
 from app.support.rules import LostBecause, Starts
 
 MAX_MEMBERS = 40
@@ -39,14 +41,17 @@ class NewGroup:
 
     school: Annotated[str, About("The school: an id, or `sis:<source>:<sourcedId>`.", "org_01jq4n6d9zf3vbs0x5k2m7e8tc")]
     name: Annotated[str, Text(min=1, max=100), About("The group's name, without names of students.", "Blue table")]
-    intervention: Annotated[
-        str, Text(min=1, max=400), About("The intervention, such as repeated reading.", "Repeated reading")
-    ]
     level: Annotated[int, About("The rank of a level: 2 is targeted by default.", 2)]
     starts_on: Annotated[date, About("The first day.", date(2026, 9, 21))]
     minutes_per_session: Annotated[int, About("The planned minutes of a session.", 30)]
     sessions_per_week: Annotated[int, About("The planned sessions of a week.", 4)]
     members: Annotated[tuple[NewMember, ...], AtMost(MAX_MEMBERS, least=1), About("The students.")]
+    intervention: Annotated[
+        str | None,
+        Text(min=1, max=400),
+        About("The intervention in free words; by default, the name of the library's entry.", "Repeated reading"),
+    ] = None
+    library_entry: Annotated[str | None, LIBRARY_ENTRY] = None
     measure: Annotated[str | None, About("The measure that follows the response: a code or an id.", "orf")] = None
     goal_on: Annotated[date | None, About("The day of the members' goals.", date(2027, 2, 12))] = None
     review_on: Annotated[date | None, About("The day of review, without a measure.", date(2026, 12, 1))] = None
@@ -90,6 +95,7 @@ class NewGroupSession:
     lost_because: Annotated[
         str | None, Choices(LostBecause), About("Why minutes were lost for everybody.", "schedule")
     ] = None
+    done_parts: DoneParts = None
     attendance: Annotated[
         tuple[Attendance, ...], AtMost(MAX_MEMBERS), About("The members who were absent or got other minutes.")
     ] = ()

@@ -20,6 +20,7 @@ class Group(HasChangeTime, TenantRow, Base):
     school_id: Mapped[UUID]
     name: Mapped[str]
     intervention: Mapped[str]
+    intervention_id: Mapped[UUID | None]
     area_id: Mapped[UUID]
     level_id: Mapped[UUID]
     measure_id: Mapped[UUID | None]

@@ -10,6 +10,7 @@ from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED, SUPPO
 from app.group import service, sessions
 from app.group.models import Group, GroupMember, GroupSession
 from app.group.rules import GroupState
+from app.intervention.resource import InterventionResource
 from app.playbook.filters import by_area, by_level
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
 from app.resources.command import Body, Command
@@ -33,6 +34,9 @@ class GroupResource(Resource[Group], kind="group", requires=Can.READ_SUPPORTS, n
     school: One[SchoolResource] = one(Group.school_id, SchoolResource, "The school.")
     name: str = field(Group.name, "The group's name, without names of students.", "Blue table")
     intervention: str = field(Group.intervention, "The intervention.", "Repeated reading")
+    library_entry: One[InterventionResource] | None = one(
+        Group.intervention_id, InterventionResource, "The version of the library's entry that it follows."
+    )
     area: One[AreaResource] = one(Group.area_id, AreaResource, "The area.")
     level: One[LevelResource] = one(Group.level_id, LevelResource, "The level of support.")
     measure: One[MeasureResource] | None = one(

@@ -70,7 +70,8 @@ async def form_group(work: Work, new: NewGroup) -> Group:
         id=new_id(),
         school_id=school.id,
         name=new.name,
-        intervention=new.intervention,
+        intervention=first.intervention,
+        intervention_id=first.intervention_id,
         area_id=first.area_id,
         level_id=first.level_id,
         measure_id=first.measure_id,
@@ -232,6 +233,7 @@ def _support_of(group: Group, member: NewMember, level: int, days: dict[str, dat
         stated["goal_on"] = group.goal_on
     of_group: dict[str, Any] = {
         "intervention": group.intervention,
+        "library_entry": public("intervention", group.intervention_id),
         "level": level,
         "measure": public("measure", group.measure_id),
         "area": public("area", group.area_id),

@@ -23,6 +23,8 @@ from app.group.inputs import Attendance, NewGroupSession
 from app.group.lookup import lock_group
 from app.group.models import Group, GroupMember, GroupSession
 from app.group.rules import Presence, delivered_to, lesson_of
+from app.intervention.adherence import marks_of
+from app.intervention.lookup import checklist_sizes
 from app.response import service as response
 from app.roster.lookup import IdList, people_by_name, today_of
 from app.roster.models import Person
@@ -55,6 +57,7 @@ class _Batch:
     students: Mapping[str, Person]
     lessons: list[GroupSession]
     sessions: dict[tuple[UUID, date, int], Session]
+    checklist_sizes: Mapping[UUID, int]
     changed: set[UUID] = field(default_factory=set)
 
 
@@ -126,6 +129,7 @@ async def _load_batch(work: Work, group_id: UUID, new: Sequence[NewGroupSession]
         await people_by_name(work, names, students=True) if names else {},
         stored,
         {(row.support_id, row.held_on, row.number): row for row in sessions},
+        await checklist_sizes(work, {entry for _, row in members if (entry := row.intervention_id) is not None}),
     )
 
 
@@ -147,6 +151,9 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
             delivered = delivered_to(lesson, Presence() if one is None else _presence(one))
             values["delivered_minutes"], values["attended"] = delivered.delivered_minutes, delivered.attended
             values["lost_because"] = delivered.lost_because
+            if new.done_parts is not None and delivered.attended:
+                size = batch.checklist_sizes.get(support.intervention_id, 0) if support.intervention_id else 0
+                values |= marks_of(new.done_parts, size, at)
         of_support = {
             "begins_on": support.starts_on,
             "ends_on": support.ends_on,

@@ -13,6 +13,7 @@ class TaskKind(StrEnum):
     """The kinds of recurring tasks that a worker runs in every district."""
 
     STARTS = "starts"
+    SCREENING = "screening"
     REMINDERS = "reminders"
     EXPIRY = "expiry"
     SYNC_HISTORY = "sync_history"

@@ -27,6 +27,8 @@ from app.core.ids import new_id
 from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, save_outcomes
 from app.core.log import job_context
 from app.decision.overdue import send_overdue_reminders
+from app.hypothesis.due import ask_about_hypotheses
+from app.insight.snapshot import update_windows
 from app.maintenance.models import Task, TaskKind
 from app.requests.retention import expire_answers
 from app.response.upkeep.starts import start_due_supports
@@ -141,9 +143,13 @@ async def run_task(
             await delete_left_rows(work)
         return expired
 
+    async def remind(work: Work) -> int:
+        return await send_overdue_reminders(work) + await ask_about_hypotheses(work)
+
     batches: dict[TaskKind, tuple[str, Callable[[Work], Awaitable[int]]]] = {
-        TaskKind.REMINDERS: ("worker", send_overdue_reminders),
+        TaskKind.REMINDERS: ("worker", remind),
         TaskKind.STARTS: ("worker", start_due_supports),
+        TaskKind.SCREENING: ("screening", update_windows),
         TaskKind.EXPIRY: ("worker", expire),
         TaskKind.SYNC_HISTORY: ("sync", expire_history),
         TaskKind.ANSWERS: ("worker", expire_answers),

@@ -48,6 +48,17 @@ The fields are the SEM, the grade, the lowest baseline of the range and the base
 COUNTS = frozenset({"referrals"})
 """The codes of the default measures that count incidents. The values of all other measures should grow along a line."""
 
+HYPOTHESIS_KINDS: tuple[tuple[str, str], ...] = (
+    ("skill", "A missing skill"),
+    ("task", "The task does not fit"),
+    ("environment", "The environment"),
+    ("motivation", "Motivation"),
+    ("attendance", "Attendance"),
+    ("language", "The language of instruction"),
+    ("health", "Health"),
+)
+"""The default kinds of hypotheses, each as code and name."""
+
 REMINDERS: dict[str, int] = {
     "concern_unanswered": 10,
     "concern_unserved": 10,

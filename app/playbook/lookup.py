@@ -40,7 +40,7 @@ async def locate_measure(work: Work, name: str, pointer: str) -> Measure:
 async def locate_level(work: Work, rank: int, pointer: str) -> Level:
     """Returns the level in force that has this rank; raises `Invalid` at `pointer`."""
     if not 0 <= rank < 2**31:  # PostgreSQL refuses a number beyond its type `integer`.
-        raise _unknown_name("level", pointer)
+        raise unknown_name("level", pointer)
     return await _load_one(work, Level, "level", (Level.rank == rank) & Level.retired_at.is_(None), pointer)
 
 
@@ -51,7 +51,7 @@ async def locate_level_or_retired(work: Work, rank: int, pointer: str) -> Level:
     if 0 <= rank < 2**31:
         level = await work.db.scalar(query.order_by(Level.retired_at.desc().nulls_first(), Level.id).limit(1))
     if level is None:
-        raise _unknown_name("level", pointer)
+        raise unknown_name("level", pointer)
     return level
 
 
@@ -99,12 +99,15 @@ async def secured_code(work: Work, area: Area) -> str | None:
     secured_area: Area | None = area
     while secured_area is not None and not secured_area.secured:
         secured_area = await area_by_id(work, secured_area.parent_id) if secured_area.parent_id else None
-    if secured_area is None:
-        return None
-    if not work.principal.opens_area(secured_area.code):
-        detail = f"The area {secured_area.code} is secured: it needs the scope area:{secured_area.code}."
+    return None if secured_area is None else opened_code(work, secured_area.code)
+
+
+def opened_code(work: Work, code: str) -> str:
+    """Returns the code of a secured area; raises `Forbidden` if the caller lacks the scope of that area."""
+    if not work.principal.opens_area(code):
+        detail = f"The area {code} is secured: it needs the scope area:{code}."
         raise Forbidden(detail, code="area.secured")
-    return secured_area.code
+    return code
 
 
 async def _by_code_or_id(
@@ -113,16 +116,17 @@ async def _by_code_or_id(
     if name.startswith(f"{ids.PREFIXES[kind]}_"):
         return await _load_one(work, model, kind, model.id == ids.parse_id(kind, name, pointer), pointer)
     if "\x00" in name:  # PostgreSQL cannot store this text and would raise an error.
-        raise _unknown_name(kind, pointer)
+        raise unknown_name(kind, pointer)
     return await _load_one(work, model, kind, by_code, pointer)
 
 
 async def _load_one(work: Work, model: type[Row], kind: str, condition: ColumnElement[bool], pointer: str) -> Row:
     row = await work.db.scalar(select(model).where(model.district_id == work.district_id, condition))
     if row is None:
-        raise _unknown_name(kind, pointer)
+        raise unknown_name(kind, pointer)
     return row
 
 
-def _unknown_name(kind: str, pointer: str) -> Invalid:
+def unknown_name(kind: str, pointer: str) -> Invalid:
+    """Returns the error about a name of a row that the playbook does not have."""
     return Invalid([Violation(pointer, f"{kind}.unknown", f"The playbook has no such {kind}.")])

@@ -84,6 +84,17 @@ class PlaybookVersion(TenantRow, Base):
     levels: Mapped[list[Any]] = mapped_column(JSONB, default=list)
 
 
+class HypothesisKind(HasChangeTime, TenantRow, Base):
+    """A kind of cause that teams suspect. `from_version` and `until_version` are as in `Benchmark`."""
+
+    __tablename__ = "hypothesis_kind"
+
+    code: Mapped[str]
+    name: Mapped[str]
+    from_version: Mapped[int]
+    until_version: Mapped[int | None]
+
+
 class Benchmark(HasChangeTime, TenantRow, Base):
     """The norms and benchmarks of a measure for a grade, from one source, which `citation` names.
 

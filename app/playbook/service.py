@@ -15,10 +15,20 @@ from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
 from app.events.catalogue import PLAYBOOK_PUBLISHED, NewEvent
 from app.events.outbox import record
-from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, REMINDERS, RULES, SEMS, published_benchmarks
+from app.playbook.defaults import (
+    AREAS,
+    COUNTS,
+    HYPOTHESIS_KINDS,
+    LEVELS,
+    MEASURES,
+    REMINDERS,
+    RULES,
+    SEMS,
+    published_benchmarks,
+)
 from app.playbook.lookup import published
 from app.playbook.measures.noise import NewSemRange, ranges_as_stored
-from app.playbook.models import Area, Benchmark, Level, Measure, PlaybookVersion
+from app.playbook.models import Area, Benchmark, HypothesisKind, Level, Measure, PlaybookVersion
 
 MAX_REMINDER_DAYS = 365
 
@@ -60,7 +70,11 @@ async def open_playbook(work: Work) -> None:
             )
         )
     await work.db.flush()
-    await _add_published_benchmarks(work, (await _publish(work, RULES)).number)
+    number = (await _publish(work, RULES)).number
+    of_version = {"district_id": work.district_id, "from_version": number}
+    for code, name in HYPOTHESIS_KINDS:
+        work.db.add(HypothesisKind(**of_version, id=new_id(), code=code, name=name))
+    await _add_published_benchmarks(work, number)
 
 
 async def _add_published_benchmarks(work: Work, number: int) -> None:

@@ -15,8 +15,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import update
 
 from app.access.principal import Principal, Reach
 from app.access.work import Work
@@ -38,6 +37,12 @@ LOCK_PAUSES: Final = (0.02, 0.08, 0.2)
 
 The database session of its first attempt may still be ending.
 """
+
+
+CLAIM_KEY: Final = "SELECT is_free, sealed FROM app.claim_key($1, $2, $3, $4)"
+"""Takes the lock and reads the stored answer as it is once the lock is taken."""
+INSERT: Final = """INSERT INTO idempotent_request (district_id, digest, client_id, operation, at, answer)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING 1"""
 
 
 class InFlight(Conflict):
@@ -173,27 +178,21 @@ async def save_answer(work: Work, request: KeyedRequest, answer: Answer) -> None
 
 async def _lock_and_read(work: Work, request: KeyedRequest, pauses: Sequence[float]) -> str | None:
     for pause in (*pauses, None):
-        if await work.db.scalar(select(func.pg_try_advisory_xact_lock(request.lock))):
-            break
+        key = (work.district_id, request.digest, request.lock, now() - RETENTION)
+        ((is_free, sealed),) = await work.run(CLAIM_KEY, key)
+        if is_free:
+            answer: str | None = sealed
+            return answer
         if pause is None:
-            raise InFlight
+            break
         await asyncio.sleep(pause)
-    # This is a separate statement, because the one that takes the lock may see the table as it was before.
-    return await work.db.scalar(
-        select(IdempotentRequest.answer).where(
-            IdempotentRequest.district_id == work.district_id,
-            IdempotentRequest.digest == request.digest,
-            IdempotentRequest.at > now() - RETENTION,
-        )
-    )
+    raise InFlight
 
 
 async def _write(work: Work, request: KeyedRequest, sealed: str) -> None:
     at = now()
     row = {"client_id": work.principal.client_id, "operation": request.operation, "at": at, "answer": sealed}
-    key = {"district_id": work.district_id, "digest": request.digest}
-    statement = insert(IdempotentRequest).values(**key, **row).on_conflict_do_nothing()
-    if await work.db.scalar(statement.returning(IdempotentRequest.digest)) is not None:
+    if await work.run(INSERT, (work.district_id, request.digest, *row.values())):
         return
     expired = update(IdempotentRequest).where(
         IdempotentRequest.district_id == work.district_id,

@@ -53,7 +53,7 @@ async def record_scores(
 
     The scores of a backfill are judged, but raise no alerts.
     """
-    results = await evidence.record_scores(work, new, at=at, positions=positions)
+    results = await evidence.record_scores(work, new, at=at, positions=positions, saves_days=False)
     days = {
         (result.score.student_id, result.score.measure_id, day)
         for result in results
@@ -63,7 +63,7 @@ async def record_scores(
     amended = any(result.outcome == "amended" for result in results)
     if days:
         async with work.as_district("judging"):
-            await judge_days(work, days, quiet=backfill, amended=amended)
+            await judge_days(work, days, quiet=backfill, amended=amended, written=evidence.days_of_recorded(results))
     return results
 
 
@@ -214,11 +214,21 @@ async def remove_session(work: Work, session_id: UUID) -> Session:
 
 @needs(Can.JUDGE)
 async def judge_days(
-    work: Work, days: Collection[Day], *, quiet: bool = False, amended: bool = False
+    work: Work,
+    days: Collection[Day],
+    *,
+    quiet: bool = False,
+    amended: bool = False,
+    written: Mapping[UUID, date] | None = None,
 ) -> JudgingOutcome:
-    """Judges every active support that has scores on these days, and schedules the finalization of their weeks."""
+    """Judges every active support that has scores on these days, and schedules the finalization of their weeks.
+
+    `written` has the day of the last newly recorded score of each student, which is saved with the verdicts. Judging is
+    then the last thing that is done as the district.
+    """
     pairs = {(student_id, measure_id) for student_id, measure_id, _ in days}
-    outcome = await judge_selected(work, SeriesSelection(pairs=pairs), JudgingMode(quiet=quiet, amended=amended))
+    mode = JudgingMode(quiet=quiet, amended=amended)
+    outcome = await judge_selected(work, SeriesSelection(pairs=pairs), mode, written)
     await finalize.schedule(work, outcome.loaded, days, quiet=quiet)
     return outcome
 

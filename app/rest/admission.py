@@ -17,14 +17,12 @@ from app.core.errors import Throttled
 from app.core.fairness.gate import Gate, Turn
 from app.core.fairness.pace import pace_tasks, paced
 from app.core.fairness.quota import QuotaState
-from app.rest.edge import UPLOADS
+from app.rest.edge import CLIENT_GONE, UPLOADS
 from app.rest.problem import from_error
 
 TOKENS = "/oauth/token"
 HEALTH_PATHS = "/health/"
 """The beginning of the paths that are always admitted, because a busy process must still answer health checks."""
-CLIENT_GONE = 499
-"""The status that is logged for a request whose client disconnected before its turn; no client receives it."""
 NOT_MODIFIED = 304
 """The status of a response that the client already has; such a response counts against no quota."""
 Refusal = Callable[[Request, Throttled], Response]

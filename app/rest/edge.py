@@ -3,6 +3,7 @@
 Faults are handled here, because the server's own log could contain submitted values.
 """
 
+import asyncio
 import re
 import time
 from uuid import uuid4
@@ -29,6 +30,12 @@ DEFAULT_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", 
 
 They forbid caches, because most responses are about a person.
 """
+CLIENT_GONE = 499
+"""The status that is logged for a request whose client disconnected before it was answered; no client receives it."""
+STOPPED = (
+    "The server stopped before the request was complete. If it was to change something, it is not known whether it "
+    "did; send it again with the same Idempotency-Key, or read first what it would have changed."
+)
 log = structlog.get_logger()
 
 
@@ -62,6 +69,10 @@ class Edge:
                 exchange.too_large = True
             else:
                 await self.app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            # The server ends and cancels what still runs; its own answer would be a bare 500.
+            if exchange.status is None and not exchange.too_large:
+                await problem(request, 503, "outcome.unknown", STOPPED)(scope, receive, exchange.send)
         except Exception as error:
             answer = fault(request, error)
             if exchange.status is None and not exchange.too_large:
@@ -74,7 +85,7 @@ class Edge:
         route = getattr(scope.get("route"), "path", "unknown")
         # The duration of a stream is the time to its first message, because the client decides how long it lasts.
         ended = exchange.began if scope["state"].get("is_stream") and exchange.began else time.perf_counter()
-        status, seconds = exchange.status or 500, ended - began
+        status, seconds = exchange.status or (CLIENT_GONE if exchange.is_gone else 500), ended - began
         count_request(route, scope["method"], status, seconds, _district(scope))
         took = round(seconds * 1000, 1)
         log.info("request", method=scope["method"], route=route, status=status, ms=took)
@@ -88,10 +99,11 @@ class _Exchange:
         self._read = 0
         self.status: int | None = None
         self.began: float | None = None
-        self.too_large = False
+        self.too_large = self.is_gone = False
 
     async def receive(self) -> Message:
         message = await self._receive()
+        self.is_gone = self.is_gone or message["type"] == "http.disconnect"
         self._read += len(message.get("body", b""))
         if self._read > self._largest:
             self.too_large = True

@@ -78,10 +78,13 @@ PROBLEM_TYPES = {
     "idempotency.out_of_reach": ProblemType(
         410, "The first answer cannot be shown", "Read the rows that you may see; the request was carried out."
     ),
+    "hypothesis.closed": ProblemType(409, "The hypothesis is closed", "Propose another one."),
+    "hypothesis_kind.retired": ProblemType(409, "The kind of hypothesis is not in force", READ_AGAIN),
     "idempotency.answer_not_kept": ProblemType(
         410, "The first answer was not kept", "Read the rows; the request was carried out."
     ),
     "internal": ProblemType(500, "An internal fault", f"Nothing was changed. {ASK_OPERATOR}"),
+    "intervention.state": ProblemType(409, "The version is in another state", READ_AGAIN),
     "invalid": ProblemType(422, "Invalid values", CORRECT),
     "level.only_one": ProblemType(409, "The only level in force", "Add another level first."),
     "level.retired": ProblemType(409, "The level is retired", READ_AGAIN),
@@ -120,7 +123,13 @@ PROBLEM_TYPES = {
     "run.superseded": ProblemType(409, "The run was given to another worker", "Read the newest run of the source."),
     "run.taken_up": ProblemType(409, "The run was given to another worker", "Read the newest run of the source."),
     "run.undone": ProblemType(409, "The run is undone already", READ_AGAIN),
+    "server.stopping": ProblemType(503, "The server is stopping", WAIT),
     "shape": ProblemType(422, "Unexpected shape", f"{CORRECT} For parameters and headers the status is 400."),
+    "screening.cancelled": ProblemType(409, "The window was cancelled", "Schedule another window."),
+    "screening.closed": ProblemType(409, "The window is closed", "Its results are kept as they were."),
+    "screening.out_of_reach": ProblemType(
+        403, "The window is out of reach", "Use a client with the reach of the window's schools."
+    ),
     "sis.already_running": ProblemType(409, "A run of the source is pending", "Wait until it has ended."),
     "sis.nothing_new": ProblemType(409, "The source has nothing new", "Nothing needs to be done."),
     "sis.source_inconsistent": ProblemType(409, "The source contradicts itself", "See the run; correct it in the SIS."),

@@ -6,9 +6,13 @@ from app.catalog import CATALOG
 from app.concern.resource import ConcernResource
 from app.decision.resource import DecisionResource
 from app.evidence.resource import ScoreChangeResource, ScoreResource
+from app.evidence.screening.resource import ScreeningExpectationResource, ScreeningWindowResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
+from app.hypothesis.resource import HypothesisResource
+from app.intervention.resource import InterventionResource
 from app.note.resource import NoteChangeResource, NoteResource
+from app.playbook.hypotheses.resource import HypothesisKindResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
 from app.playbook.structure.resource import PlaybookVersionResource
 from app.resources.select import ResourceType
@@ -54,6 +58,8 @@ SERVED: tuple[ResourceType, ...] = (
     LevelResource,
     MeasureResource,
     BenchmarkResource,
+    ScreeningWindowResource,
+    ScreeningExpectationResource,
     PlaybookVersionResource,
     ConcernResource,
     SupportResource,
@@ -71,6 +77,9 @@ SERVED: tuple[ResourceType, ...] = (
     VerdictResource,
     CalibrationResource,
     DecisionResource,
+    InterventionResource,
+    HypothesisKindResource,
+    HypothesisResource,
     NoteResource,
     NoteChangeResource,
     PlannedChangeResource,
@@ -96,6 +105,7 @@ LISTS = (
     ("levels", "list_levels", "playbook"),
     ("measures", "list_measures", "playbook"),
     ("benchmarks", "list_benchmarks", "playbook"),
+    ("screening_windows", "list_screening_windows", "screening"),
     ("playbook_versions", "list_playbook_versions", "playbook"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
@@ -103,6 +113,9 @@ LISTS = (
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
+    ("interventions", "list_interventions", "playbook"),
+    ("hypothesis_kinds", "list_hypothesis_kinds", "playbook"),
+    ("hypotheses", "list_hypotheses", "hypotheses"),
     ("notes", "list_notes", "notes"),
     ("webhook_endpoints", "list_endpoints", "webhooks"),
     ("sis_sources", "list_sources", "sync"),
@@ -120,12 +133,20 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (PlaybookVersionResource, "playbook-versions/{playbook}", "get_playbook_version", "playbook"),
     (BenchmarkResource, "benchmarks/{benchmark}", "get_benchmark", "playbook"),
     (TeamResource, "teams/{team}", "get_team", "teams"),
+    (
+        ScreeningWindowResource,
+        "screening-windows/{screening_window}",
+        "get_screening_window",
+        "screening",
+    ),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
     (SupportResource, "supports/{support}", "get_support", "supports"),
     (GroupResource, "groups/{group}", "get_group", "supports"),
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
+    (InterventionResource, "interventions/{intervention}", "get_intervention", "playbook"),
+    (HypothesisResource, "hypotheses/{hypothesis}", "get_hypothesis", "hypotheses"),
     (NoteResource, "notes/{note}", "get_note", "notes"),
     (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
     (SourceResource, "sis-sources/{source}", "get_source", "sync"),
@@ -165,8 +186,12 @@ TAGS = {
     "groups": "supports",
     "levels": "playbook",
     "measures": "playbook",
+    "interventions": "playbook",
+    "hypotheses": "hypotheses",
+    "hypothesis-kinds": "playbook",
     "notes": "notes",
     "scores": "scores",
+    "screening-windows": "screening",
     "sessions": "sessions",
     "sis-sources": "sync",
     "supports": "supports",

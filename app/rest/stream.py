@@ -14,6 +14,7 @@ from app.access.principal import Principal
 from app.core.errors import AimlineError, Busy
 from app.core.fault_report import describe_fault
 from app.events import feed
+from app.events.hub import Stopping
 from app.events.render import body
 from app.events.stream import HEARTBEAT, Batch, FeedReader
 from app.rest.door import After, Services, principal_of, requires
@@ -76,6 +77,8 @@ class EventStream(StreamingResponse):
                 if batch.is_idle:
                     # An id without data moves the client's position without delivering an event.
                     yield f":\nid: {batch.cursor}\n\n"
+        except Stopping:
+            yield ": stopping\n\n"
         except AimlineError as error:
             # The token or the cursor is no longer valid; the client learns which when it connects again.
             yield f": {error.code}\n\n"

@@ -92,7 +92,23 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
 
     Executes two statements for any number of names. Only the module `student_lock` may set `lock`.
     """
-    kind = "student" if students else "person"
+    ids_by_name = await ids_of_names(work, "student" if students else "person", names)
+    query = select(Person).where(
+        Person.district_id == work.district_id,
+        Person.id == any_(cast(list(ids_by_name.values()), IdList)),
+        Person.is_student.is_(students),
+    )
+    people = {person.id: person for person in await work.db.scalars(_locked(query.order_by(Person.id), lock=lock))}
+    if students:
+        work.disclose("student", people)
+    return {name: people[row_id] for name, row_id in ids_by_name.items() if row_id in people}
+
+
+async def ids_of_names(work: Work, kind: str, names: Iterable[str]) -> dict[str, UUID]:
+    """Returns the ids that these ids or external ids of rows of this kind refer to, keyed by the given text.
+
+    Whether a row has such an id is only known for external ids, for which it executes a statement.
+    """
     references: dict[str, Reference] = {}
     for name in set(names):
         with suppress(NotFound):
@@ -102,15 +118,7 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
         name: reference.id or row_ids.get((reference.source, reference.sourced_id))
         for name, reference in references.items()
     }
-    query = select(Person).where(
-        Person.district_id == work.district_id,
-        Person.id == any_(cast([row_id for row_id in ids_by_name.values() if row_id is not None], IdList)),
-        Person.is_student.is_(students),
-    )
-    people = {person.id: person for person in await work.db.scalars(_locked(query.order_by(Person.id), lock=lock))}
-    if students:
-        work.disclose("student", people)
-    return {name: people[row_id] for name, row_id in ids_by_name.items() if row_id in people}
+    return {name: row_id for name, row_id in ids_by_name.items() if row_id is not None}
 
 
 async def zone_of(work: Work) -> str:
@@ -129,6 +137,11 @@ async def moved_day_of(work: Work) -> date | None:
     """Returns the day to which a sandbox's test clock was moved, or None for a district that keeps the real day."""
     _, moved_to = await _clock_of(work)
     return moved_to
+
+
+def keep_clock(work: Work, zone: str, moved_to: date | None) -> None:
+    """Keeps the district's time zone and moved day, which another statement has read, for this unit of work."""
+    work.db.info["clock"] = zone, moved_to
 
 
 def forget_clock(work: Work) -> None:

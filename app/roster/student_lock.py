@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, any_, cast, select
@@ -51,6 +52,29 @@ async def lock_students_by_name(work: Work, names: Iterable[str]) -> dict[str, P
     students = await people_by_name(work, names, students=True, lock=True)
     work.locked_students |= {student.id for student in students.values()}
     return students
+
+
+LOCKED_STUDENTS = """locked AS MATERIALIZED (
+    SELECT person.id, person.school_ids, person.removed_at FROM person
+    WHERE person.district_id = $1 AND person.id = ANY ($2::uuid[]) AND person.is_student
+    ORDER BY person.id FOR NO KEY UPDATE)"""
+"""The part of a statement, after WITH, that locks students as `lock_students_by_name` does."""
+
+
+class LockedStudent(NamedTuple):
+    """A row of `LOCKED_STUDENTS`."""
+
+    id: UUID
+    school_ids: list[UUID]
+    removed_at: datetime | None
+
+
+def note_locked(work: Work, students: Iterable[Sequence[Any]]) -> dict[UUID, LockedStudent]:
+    """Returns the students whom a statement with `LOCKED_STUDENTS` has locked, keyed by id, and notes the locks."""
+    locked = {student[0]: LockedStudent(*student) for student in students}
+    work.locked_students |= locked.keys()
+    work.disclose("student", locked)
+    return locked
 
 
 async def lock_students(

@@ -5,8 +5,10 @@ per connection checks once a second whether the connection makes progress, so th
 """
 
 import asyncio
+from collections import deque
 from typing import Any, Final
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import orjson
 from uvicorn.config import Config
@@ -20,6 +22,15 @@ from app.serving.joined import JoinedWrites
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """The largest number of bytes of a request's head, and of a body's trailers."""
+MAX_HEADERS: Final = 128
+"""The largest number of headers of a request."""
+MAX_NEGOTIATION_BYTES: Final = 2048
+"""The largest number of bytes of all headers that hold lists of choices, such as Accept and Sec-WebSocket-Protocol.
+
+Each item of such a list takes a microsecond to read, before the caller is known.
+"""
+NEGOTIATION: Final = (b"accept", b"connection", b"upgrade", b"sec-websocket-", b"te", b"prefer", b"expect")
+"""The beginnings of the names of these headers."""
 MAX_BODY_MARKS: Final = 16 * 1024
 """The largest number of bytes of a body's chunk markers and trailers, beyond a quarter of the body itself."""
 SLICE: Final = 16 * 1024
@@ -42,6 +53,8 @@ MAX_LINGERING: Final = 100
 CLOSING_LIMIT: Final = 10.0
 """The seconds after which a closing WebSocket whose caller does not read is ended."""
 _lingering: set["BoundedProtocol"] = set()
+_upgrades: WeakKeyDictionary[ServerState, deque["BoundedProtocol"]] = WeakKeyDictionary()
+"""The connections that wait to be handed over to the WebSocket protocol, for each server."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -61,6 +74,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_began: float | None = self.loop.time()  # None between two requests
         self._head_raw = 0  # bytes received since the head began, parsed or not
         self._head_parsed = 0  # bytes of the header fields that were parsed, trailers included
+        self._headers = 0
+        self._negotiation = 0  # bytes of the headers that hold lists of choices
         self._body_raw = 0
         self._body_parsed = 0
         self._unwanted = 0
@@ -101,22 +116,42 @@ class BoundedProtocol(HttpToolsProtocol):
         CONNECTIONS.set(len(self.connections))
 
     def handle_websocket_upgrade(self) -> None:
-        """Hands the connection over to the WebSocket protocol. From then on, only the limit on unread bytes applies
-        here.
+        """Has the connection handed over to the WebSocket protocol. From then on, only the limit on unread bytes
+        applies here.
 
-        Half of the connections are kept for requests: beyond the other half, a WebSocket is refused. So is an upgrade
-        before earlier requests of the connection are answered, because their responses would come amid its frames.
+        One connection is handed over in each turn of the event loop, because many handshakes in one turn would delay
+        every other request. Half of the connections are kept for requests: beyond the other half, a WebSocket is
+        refused. So is an upgrade before earlier requests of the connection are answered, because their responses would
+        come amid its frames.
         """
+        if self._is_refused:
+            return
         if not self._is_answered or self.pipeline:
             self._refuse(400, "http.malformed", "Await the responses to earlier requests before an upgrade.")
             return
-        sockets = sum(isinstance(other, WebSocketsSansIOProtocol) for other in self.connections)
+        upgrades = _upgrades.setdefault(self.server_state, deque())
+        sockets = len(upgrades) + sum(isinstance(other, WebSocketsSansIOProtocol) for other in self.connections)
         if self._most_connections is not None and sockets >= self._most_connections // 2:
             detail = "This server has reached its number of WebSocket connections. Try again in a moment."
             self._refuse(503, "connections.exhausted", detail)
             return
         self._is_upgraded, self._head_began = True, None
-        super().handle_websocket_upgrade()
+        self.transport.pause_reading()
+        upgrades.append(self)
+        if len(upgrades) == 1:
+            self.loop.call_soon(_hand_over_next, self.loop, upgrades)
+
+    def hand_over(self) -> None:
+        """Hands the connection over to the WebSocket protocol, unless it was closed meanwhile."""
+        if not self.transport.is_closing():
+            super().handle_websocket_upgrade()
+            self.transport.resume_reading()
+
+    def shutdown(self) -> None:
+        """Tells the app once that the server ends, and closes the connection or lets its response be the last."""
+        if (stop := self.app_state.get("stop")) is not None:
+            stop()
+        super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         for begin in range(0, len(data), SLICE):
@@ -143,7 +178,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         super().on_message_begin()
-        self._head_parsed = 0
+        self._head_parsed = self._headers = self._negotiation = 0
         if self._head_began is None:
             self._head_began = self.loop.time()
 
@@ -152,14 +187,21 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers += 1
+        if name.lower().startswith(NEGOTIATION):
+            self._negotiation += len(value) + 2
         if self._fits(len(name) + len(value) + 4):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self._is_refused:
             return
-        if self._head_parsed > MAX_HEAD_BYTES:
+        if self._head_parsed > MAX_HEAD_BYTES or self._headers > MAX_HEADERS:
             self._refuse_head()
+            return
+        if self._negotiation > MAX_NEGOTIATION_BYTES:
+            detail = f"Accept, Connection, Upgrade and the like have at most {MAX_NEGOTIATION_BYTES} bytes together."
+            self._refuse(431, "headers.too_large", detail)
             return
         if len(self.pipeline) >= MAX_PIPELINED:
             self._is_refused = True  # waiting requests are answered, and the last response closes the connection
@@ -196,10 +238,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_parsed += size
         if self._head_parsed > MAX_HEAD_BYTES and self._in_body:
             self._refuse_head()  # trailers
-        return not self._is_refused and self._head_parsed <= MAX_HEAD_BYTES
+        return not self._is_refused and self._head_parsed <= MAX_HEAD_BYTES and self._headers <= MAX_HEADERS
 
     def _refuse_head(self) -> None:
-        detail = f"A request line with its headers has at most {MAX_HEAD_BYTES} bytes."
+        detail = f"A request line with its headers has at most {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers."
         self._refuse(431, "headers.too_large", detail)
 
     def _check_progress(self) -> None:
@@ -274,6 +316,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         _lingering.add(self)
         self.loop.call_later(LINGER, self.transport.close)
+
+
+def _hand_over_next(loop: asyncio.AbstractEventLoop, upgrades: deque[BoundedProtocol]) -> None:
+    """Hands one waiting connection over, and the next one in the next turn of the event loop."""
+    protocol = upgrades.popleft()
+    if upgrades:
+        loop.call_soon(_hand_over_next, loop, upgrades)
+    protocol.hand_over()
 
 
 def answer(status: int, code: str, detail: str, headers: list[tuple[bytes, bytes]], base_url: str = "") -> bytes:

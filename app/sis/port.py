@@ -30,6 +30,10 @@ class CollectionRefused(SourceRefused):
     """Raised if one collection cannot be read although the source as a whole answers."""
 
 
+class CollectionBusy(CollectionRefused):
+    """Raised if the source asks to be left alone for longer than a run can wait (429)."""
+
+
 class SourceInconsistent(AimlineError):
     """Raised if the applied changes differ from the plan, because the source or the roster changed meanwhile."""
 

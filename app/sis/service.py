@@ -40,7 +40,12 @@ from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.plan import keep_plan
 from app.sis.engine.report import Report
 from app.sis.engine.review.changes import list_changes
-from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
+from app.sis.engine.review.contradictions import (
+    find_likely_rekeys,
+    keep_contradicted,
+    keep_out_second_rows,
+    set_aside,
+)
 from app.sis.engine.review.planning import name_all_quarantined, plan_kinds
 from app.sis.engine.review.scope import SourceScope, scope_of
 from app.sis.engine.run import (
@@ -60,6 +65,7 @@ from app.sis.engine.stage import Stage
 from app.sis.guard import GuardLimits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, SCORE
+from app.sis.models import SisRun
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.oneroster_csv.scores import open_scores
 from app.sis.port import (
@@ -201,6 +207,45 @@ async def sync(
     return report
 
 
+class _RehearsalEnds(Exception):
+    """Raised to roll back the transaction of a rehearsal."""
+
+
+async def rehearse(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, source_id: UUID, source: OpenedSource
+) -> Report:
+    """Returns the report that a dry run of an open source would have. Rolls back all that it stages and plans.
+
+    It takes no lease, so that it neither waits for a run nor keeps one from beginning. Raises `SourceRefused`.
+    """
+    report = Report(new_id(), began_at=now())
+    with suppress(_RehearsalEnds):
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rehearsal") as work:
+            await _rehearse(work, report, source_id, source)
+            raise _RehearsalEnds
+    return report
+
+
+@needs(Can.SYNC_ROSTER)
+async def _rehearse(work: Work, report: Report, source_id: UUID, source: OpenedSource) -> None:
+    # The rows in quarantine refer to a run; this one is rolled back with them.
+    run = SisRun(
+        district_id=work.district_id,
+        id=report.run_id,
+        source_id=source_id,
+        state=RunState.DRY,
+        dry=True,
+        began_at=report.began_at,
+        counts={},
+        warnings=[],
+        sentence="",
+    )
+    work.db.add(run)
+    await work.db.flush()
+    limits, scope = await limits_in_force(work, source_id), await scope_of(work, source_id)
+    await _stage_and_apply(work, report, source_id, source, True, lambda _step, _done, _of: None, limits, (), scope)
+
+
 def _storage_error(error: BaseException) -> StorageFull | None:
     """Returns the error to report if a run failed because of a full disk, otherwise None."""
     if is_database_full(error):
@@ -269,6 +314,7 @@ async def _stage_and_apply(
     report.not_taken += source.not_taken
     left_out = await kinds_left_out(work, source_id, leave_out)
     report.failed = sorted(getattr(source, "failed", ()))
+    report.partial = list(getattr(source, "partial", ()))
     deliveries = {name: delivery for name, delivery in source.deliveries.items() if name not in left_out}
     is_full = bool(source.deliveries) and all(delivery.complete for delivery in source.deliveries.values())
     report.mode = getattr(source, "mode", None) or report.mode or ("full" if is_full else "delta")
@@ -281,14 +327,17 @@ async def _stage_and_apply(
         return
     await plan_kinds(stage, deliveries, report, progress, scope)
     report.warnings += stage.notes
+    forbidden, absent = (frozenset(getattr(source, name, ())) - left_out for name in ("forbidden", "absent"))
+    reporting.keep_unread(report, forbidden, absent)
     progress("weighing the plan", 0, 0)
     await name_all_quarantined(stage, deliveries, report)
+    rekeys = await find_likely_rekeys(stage, deliveries)
     contradicted = await keep_contradicted(stage, report.kinds, deliveries)
+    rekeys = await keep_out_second_rows(stage, rekeys)
     silent = left_out | set(report.failed)
     planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, silent) for kind in KINDS]
     people = report.kinds["person"].known
     shrunk = await reporting.find_shrunk_groups(stage, report.kinds)
-    rekeys = await find_likely_rekeys(stage, deliveries)
     rekeyed = len({pair.old for pair in rekeys})
     results = weigh_plan(planned_kinds, shrunk, rekeyed, people, limits, contradicted)
     report.weighed = [asdict(result) for result in results]
@@ -298,7 +347,7 @@ async def _stage_and_apply(
     if any(pair.set_aside for pair in rekeys):
         await set_aside(stage, rekeys, report.kinds, deliveries)
         await name_all_quarantined(stage, deliveries, report)
-    report.rekeys = [asdict(pair) for pair in rekeys]
+    report.rekeys = [pair.as_json() for pair in rekeys]
     report.refusals += await reporting.first_refusals(stage)
     if not dry and not report.held_because:
         report.repaired = await apply_all(stage, deliveries, progress)

@@ -29,6 +29,7 @@ class DosageSums(Value):
     planned_minutes: int = item("The minutes that were planned.", 450)
     known_minutes: int = item("The planned minutes of sessions that have a record.", 420)
     delivered_minutes: int = item("The minutes that were given.", 350)
+    checked_sessions: int = item("The delivered sessions with marks on the checklist of the library's entry.", 6)
 
 
 class DosageWeekValue(DosageSums):
@@ -51,6 +52,9 @@ class DosageValue(DosageSums):
     share: float | None = item("The lesser of the two shares.", 0.83)
     session_share: float | None = item("Delivered sessions over planned sessions with a record.", 0.86)
     minute_share: float | None = item("Delivered minutes over planned minutes with a record.", 0.83)
+    adherence: float | None = item(
+        "The share of the checklist's parts that was done in the checked sessions; null if none was checked.", 0.85
+    )
     lost: list[LostValue] = item(
         "The lost minutes, by reason.",
         rest=None,
@@ -87,6 +91,12 @@ class SessionResource(
     planned_minutes: int = field(Session.planned_minutes, "The planned minutes.", 30)
     delivered_minutes: int = field(Session.delivered_minutes, "The minutes that were given.", 30)
     lost_because: LostBecause | None = choice(Session.lost_because, "The reason for lost minutes.")
+    done_parts: list[int] | None = field(
+        Session.done_parts, "The numbers of the checklist's parts that were done; null if nobody checked.", [1, 2, 4]
+    )
+    checklist_size: int | None = field(
+        Session.checklist_size, "The number of parts of the checklist; null if nobody checked.", 5
+    )
     recorded_by: One[StaffResource] | None = one(
         Session.recorded_by, StaffResource, "The person who recorded it, if a person did."
     )

@@ -45,13 +45,17 @@ class DeliveredSessions:
     delivered_minutes: int
     lost_minutes: int = 0
     lost_because: str | None = None
+    checked_sessions: int = 0
+    done_parts: int = 0
+    checklist_parts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DosageWeek:
     """The planned and the delivered sessions and minutes of one week.
 
-    `known_minutes` are the planned minutes of those sessions that have a record.
+    `known_minutes` are the planned minutes of those sessions that have a record. `checked_sessions` are the delivered
+    sessions with marks on a checklist, which had `checklist_parts`, of which `done_parts` were done.
     """
 
     monday: date
@@ -61,6 +65,9 @@ class DosageWeek:
     planned_minutes: int
     known_minutes: int
     delivered_minutes: int
+    checked_sessions: int = 0
+    done_parts: int = 0
+    checklist_parts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,16 @@ class Dosage:
     def minute_share(self) -> float | None:
         """Returns delivered minutes divided by planned minutes with a record, or None while the dosage is unknown."""
         return self.delivered_minutes / self.known_minutes if self.is_known else None
+
+    @property
+    def checked_sessions(self) -> int:
+        return sum(week.checked_sessions for week in self.weeks)
+
+    @property
+    def adherence(self) -> float | None:
+        """Returns the share of the checklists' parts that was done, or None if no session was checked."""
+        parts = sum(week.checklist_parts for week in self.weeks)
+        return sum(week.done_parts for week in self.weeks) / parts if parts else None
 
     @property
     def share(self) -> float | None:
@@ -221,6 +238,9 @@ def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes
         planned_minutes=known_minutes + unknown_sessions * minutes_per_session,
         known_minutes=known_minutes,
         delivered_minutes=sum(part.delivered_minutes for part in sums),
+        checked_sessions=sum(part.checked_sessions for part in sums),
+        done_parts=sum(part.done_parts for part in sums),
+        checklist_parts=sum(part.checklist_parts for part in sums),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
-from sqlalchemy import ARRAY, TIMESTAMP, Date, cast, func, literal_column, select, true
+from sqlalchemy import ARRAY, TIMESTAMP, Date, and_, cast, func, literal_column, select, true
 
 from app.access.work import Work
 from app.core.db import lateral_lookup
@@ -79,22 +79,29 @@ Calendar = Sequence[tuple[date, bool]]
 """The weeks of a school in order. Each is a pair: its Monday, and whether there was instruction."""
 
 
-async def dosages_of(
-    work: Work, windows: Sequence[DosageWindow], calendars: Mapping[UUID, Calendar] | None = None
-) -> list[Dosage]:
+async def dosages_of(work: Work, windows: Sequence[DosageWindow]) -> list[Dosage]:
     """Returns the dosage of each window, in the order of `windows`.
 
-    Executes two statements, however many windows there are: one for the sessions and one for the calendar. The second
-    is not needed if the caller passes `calendars`: the weeks of each school over all windows. Each dosage depends only
-    on the weeks of its own window. Nothing is written to the disclosure log.
+    Executes two statements, however many windows there are: one for the sessions and one for the calendar. Nothing is
+    written to the disclosure log.
     """
     if not windows:
         return []
     delivered = await _load_delivered(work, windows)
-    if calendars is None:
-        schools = {school for window in windows for school in window.support.school_ids}
-        first, last = min(window.first for window in windows), max(window.last for window in windows)
-        calendars = await weeks_of_schools(work, schools, first, last)
+    schools = {school for window in windows for school in window.support.school_ids}
+    first, last = min(window.first for window in windows), max(window.last for window in windows)
+    return compute_dosages(windows, delivered, await weeks_of_schools(work, schools, first, last))
+
+
+def compute_dosages(
+    windows: Sequence[DosageWindow],
+    delivered: Sequence[Sequence[DeliveredSessions]],
+    calendars: Mapping[UUID, Calendar],
+) -> list[Dosage]:
+    """Returns the dosage of each window, from the sums of its sessions and the weeks of each school.
+
+    Each dosage depends only on the weeks of its own window.
+    """
     off: dict[tuple[UUID, date, date], frozenset[date] | None] = {}
     dosages = []
     for window, sessions_by_week in zip(windows, delivered, strict=True):
@@ -130,7 +137,10 @@ async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[l
         .render_derived()
     )
     recorded = lateral_lookup(
-        select(Session.held_on, Session.planned_minutes, Session.delivered_minutes, Session.lost_because).where(
+        select(
+            *(Session.held_on, Session.planned_minutes, Session.delivered_minutes, Session.lost_because),
+            *(Session.done_parts, Session.checklist_size),
+        ).where(
             Session.district_id == work.district_id,
             Session.support_id == requested.c.support_id,
             Session.held_on >= requested.c.since,
@@ -141,6 +151,8 @@ async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[l
     )
     # The cast to a timestamp without a zone keeps the server's time zone from shifting the start of the week.
     monday = cast(func.date_trunc(literal_column("'week'"), cast(recorded.c.held_on, TIMESTAMP)), Date)
+    # A session that did not take place says nothing about how the intervention is given.
+    is_checked = and_(recorded.c.done_parts.is_not(None), recorded.c.delivered_minutes > literal_column("0"))
     rows = await work.db.execute(
         select(
             requested.c.place,
@@ -151,6 +163,9 @@ async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[l
             func.sum(recorded.c.delivered_minutes),
             func.sum(func.greatest(recorded.c.planned_minutes - recorded.c.delivered_minutes, literal_column("0"))),
             recorded.c.lost_because,
+            func.count().filter(is_checked),
+            func.coalesce(func.sum(func.cardinality(recorded.c.done_parts)).filter(is_checked), literal_column("0")),
+            func.coalesce(func.sum(recorded.c.checklist_size).filter(is_checked), literal_column("0")),
         )
         .join_from(requested, recorded, true())
         .group_by(requested.c.place, monday, recorded.c.lost_because)

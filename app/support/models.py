@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Date, Text, text
+from sqlalchemy import ARRAY, Date, Integer, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
@@ -15,6 +15,7 @@ from app.roster.models import AboutStudent, Ids
 class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """An intervention provided, or planned, for a student: planned, then active, then ended.
 
+    `intervention` is the name of the library's entry `intervention_id`, or else free words.
     A support without a measure has no series and no verdict. It has a review date instead of a goal. `more_measures`
     are the further measures that are followed now; `SupportMeasure` has their days.
     """
@@ -23,6 +24,7 @@ class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     intervention: Mapped[str]
+    intervention_id: Mapped[UUID | None]
     area_id: Mapped[UUID]
     level_id: Mapped[UUID]
     measure_id: Mapped[UUID] = mapped_column(nullable=True)  # whoever reads series selects supports that have one
@@ -81,6 +83,7 @@ class Phase(AboutStudent, Base):
     goal_on: Mapped[date] = mapped_column(nullable=True)
     review_on: Mapped[date | None]
     intervention: Mapped[str]
+    intervention_id: Mapped[UUID | None]
     group_size: Mapped[int | None]
     minutes_per_session: Mapped[int]
     sessions_per_week: Mapped[int]
@@ -158,7 +161,8 @@ class Handover(AboutStudent, Base):
 class Session(AboutStudent, Base):
     """One delivery of a support on a day, whether it took place or was lost.
 
-    `number` distinguishes the deliveries of one day; `external_id` is the sender's own id of the session.
+    `number` distinguishes the deliveries of one day; `external_id` is the sender's own id of the session. `done_parts`
+    has the numbers of the checklist's parts that were done, of `checklist_size`; null if nobody checked.
     """
 
     __tablename__ = "session"
@@ -171,6 +175,8 @@ class Session(AboutStudent, Base):
     delivered_minutes: Mapped[int]
     attended: Mapped[bool]
     lost_because: Mapped[str | None]
+    done_parts: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
+    checklist_size: Mapped[int | None]
     recorded_by: Mapped[UUID | None]
     sender: Mapped[UUID | None]
     external_id: Mapped[str | None]

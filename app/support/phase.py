@@ -4,10 +4,10 @@ Works under the permission that the calling command requires.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, cast, func, select, update
+from sqlalchemy import select
 
 from app.access.work import Work
 from app.core.clock import monday_of
@@ -19,7 +19,7 @@ from app.evidence.rules import baseline_of
 from app.playbook.benchmarks.lookup import growth_norm
 from app.playbook.models import Measure
 from app.roster.calendar import counted, weeks_between, weeks_of_schools
-from app.roster.lookup import IdList, today_of
+from app.roster.lookup import today_of
 from app.roster.models import Person
 from app.support.changes.rates import RequiredRate, check_rate
 from app.support.lookup import current_phase
@@ -147,18 +147,6 @@ def student_columns(support: Support) -> dict[str, object]:
         "school_ids": support.school_ids,
         "secured_area": support.secured_area,
     }
-
-
-async def set_last_verdicts_of_supports(work: Work, instants: Mapping[UUID, datetime]) -> None:
-    """Saves the time of each support's latest verdict in the support's row. Lists of supports are sorted by it."""
-    given = func.unnest(cast(list(instants), IdList), cast(list(instants.values()), ARRAY(DateTime(timezone=True))))
-    rows = given.table_valued("id", "at", name="given").render_derived()
-    await work.db.execute(
-        update(Support)
-        .where(Support.district_id == work.district_id, Support.id == rows.c.id)
-        .values(last_verdict_at=rows.c.at)
-        .execution_options(synchronize_session=False)
-    )
 
 
 def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> NewEvent:

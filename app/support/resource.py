@@ -11,6 +11,7 @@ from app.concern.resource import ConcernResource
 from app.concern.unserved import IS_UNSERVED
 from app.evidence.models import Score
 from app.evidence.resource import BY_DATE, ScoreResource
+from app.intervention.resource import InterventionResource
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
 from app.resources.declare import Link, Resource
 from app.resources.fields import choice, computed, field, one, reference, references
@@ -41,6 +42,11 @@ class SupportResource(
     student: One[StudentResource] = one(Support.student_id, StudentResource, "The student whom it is for.")
     intervention: str = field(
         Support.intervention, "The intervention, such as repeated reading.", "Repeated reading with feedback"
+    )
+    library_entry: One[InterventionResource] | None = one(
+        Support.intervention_id,
+        InterventionResource,
+        "The version of the library's entry that it follows; null for free words.",
     )
     area: One[AreaResource] = one(Support.area_id, AreaResource, "The area of the support.")
     level: One[LevelResource] = one(Support.level_id, LevelResource, "Its present level.")
@@ -119,6 +125,9 @@ class PhaseResource(
     review_on: date | None = field(Phase.review_on, "The review date of a phase without a measure.")
     goal_on: date | None = field(Phase.goal_on, "The day on which the aimline reaches the goal.")
     intervention: str = field(Phase.intervention, "The intervention in this phase.", "Repeated reading with feedback")
+    library_entry: One[InterventionResource] | None = one(
+        Phase.intervention_id, InterventionResource, "The version of the library's entry in this phase."
+    )
     group_size: int | None = field(
         Phase.group_size, "The number of students who are served together, if it is planned.", 4
     )

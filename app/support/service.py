@@ -22,6 +22,8 @@ from app.events.catalogue import (
     SUPPORT_STARTED,
 )
 from app.events.outbox import record
+from app.intervention.lookup import locate_entry
+from app.intervention.models import Intervention
 from app.playbook.lookup import (
     area_by_id,
     level_by_id,
@@ -107,6 +109,13 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
             *(measure.area_id for measure in measured),
         ]
         secured_area = await _secured_area_of(work, set(area_ids))
+    entries: list[Intervention] = []
+    with violations:
+        if new.library_entry is not None:
+            entries.append(await locate_entry(work, new.library_entry, "/library_entry"))
+        elif new.intervention is None:
+            detail = "A support names an entry of the library, or its intervention in words."
+            raise Invalid([Violation("/intervention", "support.intervention_missing", detail)])
     with violations:
         if area_ids:
             require_in_force(await area_by_id(work, area_ids[0]), "/area")
@@ -121,13 +130,16 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
     violations.add(violations_of_review(plan) if is_reviewed else violations_of(plan))
     violations.refuse()
     area = await area_by_id(work, area_ids[0])
+    intervention = new.intervention or entries[0].name
+    intervention_id = entries[0].id if entries else None
     support = Support(
         district_id=work.district_id,
         id=new_id(),
         student_id=student.id,
         school_ids=student.school_ids,
         secured_area=secured_area,
-        intervention=new.intervention,
+        intervention=intervention,
+        intervention_id=intervention_id,
         area_id=area.id,
         level_id=level.id,
         measure_id=measured[0].id if measured else None,
@@ -149,7 +161,8 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
     phase = Phase(
         number=1,
         level_id=level.id,
-        intervention=new.intervention,
+        intervention=intervention,
+        intervention_id=intervention_id,
         group_size=new.group_size,
         because="The support as it was planned.",
         verb=PhaseVerb.PLAN,
@@ -248,12 +261,18 @@ async def change_support(
                 detail = "The new phase's baseline meets the present goal already: give a new goal."
                 raise Invalid([Violation("/goal", "support.goal_met", detail)])
     violations.add(violations_of_review(plan) if measure is None else violations_of(plan))
+    entry = None
+    with violations:
+        if change.library_entry is not None:
+            entry = await locate_entry(work, change.library_entry, "/library_entry")
     violations.refuse()
     last.ends_on = begins_on
     phase = Phase(
         number=last.number + 1,
         level_id=level_id,
-        intervention=change.intervention or last.intervention,
+        intervention=change.intervention or (last.intervention if entry is None else entry.name),
+        # Other words without an entry are another intervention, which no longer follows the library's.
+        intervention_id=entry.id if entry else None if change.intervention else last.intervention_id,
         group_size=_changed_or_last(change.group_size, last.group_size),
         because=change.because,
         verb=verb,
@@ -261,6 +280,7 @@ async def change_support(
     )
     phase.changes = await _changes(work, last, phase, verb)
     support.level_id, support.intervention, support.review_on = level_id, phase.intervention, phase.review_on
+    support.intervention_id = phase.intervention_id
     support.version += 1
     await add_phase(work, support, measure, phase, last=last, confirm_rate=change.confirm_rate)
     await carry_goals_over(work, support, last, phase, confirm_rate=change.confirm_rate)

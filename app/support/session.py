@@ -8,7 +8,7 @@
 This file exceeds 250 lines because each input states its description and an example.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -24,6 +24,8 @@ from app.core.ids import new_id
 from app.core.inputs import About, Choices
 from app.core.text import Text
 from app.core.violations import KnownValues, Unread, Violations, input_violations, known_values, readable
+from app.intervention.adherence import CHECKED, DoneParts, marks_of
+from app.intervention.lookup import checklist_sizes
 from app.roster.lookup import today_of
 from app.support.lookup import lock_support
 from app.support.models import Phase, Session, SessionChange, Support
@@ -31,7 +33,10 @@ from app.support.phase import student_columns
 from app.support.rules import LostBecause, SessionInput, suspensions_of, violations_of_session
 
 MAX_BATCH = 500
-KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
+KEPT_COLUMNS = (
+    *("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at"),
+    *CHECKED,
+)
 """The columns whose values are copied to the log of changes before a session is changed."""
 
 
@@ -61,6 +66,7 @@ class NewSession:
         Choices(LostBecause),
         About("Why minutes were lost; required where fewer were delivered than planned.", "absent"),
     ] = None
+    done_parts: DoneParts = None
     external_id: Annotated[
         str | None,
         Text(min=1, max=200),
@@ -84,6 +90,7 @@ class SessionAmendment:
     lost_because: Annotated[
         str | None, Choices(LostBecause, as_text=True), About("Another reason for lost minutes.", "schedule")
     ] = None
+    done_parts: DoneParts = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +104,16 @@ class RecordedSession:
 
 @dataclass(frozen=True, slots=True)
 class _SessionBatch:
-    """The rows that are needed to record a batch of sessions, loaded once: support, phases and existing sessions."""
+    """The rows that are needed to record a batch of sessions, loaded once: support, phases and existing sessions.
+
+    `checklist_sizes` are the numbers of parts of the phases' checklists, keyed by the library's entry.
+    """
 
     support: Support
     phases: list[Phase]
     today: date
     sessions: list[Session]
+    checklist_sizes: Mapping[UUID, int]
 
 
 @needs(Can.RECORD_SESSIONS)
@@ -146,6 +157,9 @@ async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendmen
             values["delivered_minutes"] = values["planned_minutes"] if amendment.attended else 0
         if amendment.lost_because is None and values["delivered_minutes"] >= values["planned_minutes"]:
             values["lost_because"] = None
+    with violations:
+        if amendment.done_parts is not None:
+            values |= _marks(amendment.done_parts, batch, values["held_on"], "")
     violations.add(_violations_of(values, batch, ""))
     with violations:
         if any(
@@ -186,7 +200,7 @@ async def _load_batch(work: Work, support_id: UUID, new: Sequence[NewSession]) -
         detail = "This support has not begun: start it, then record its sessions."
         raise Conflict(detail, code="support.state")
     of_support = (Phase.district_id == work.district_id, Phase.support_id == support_id)
-    phases = await work.db.scalars(select(Phase).where(*of_support).order_by(Phase.number))
+    phases = list(await work.db.scalars(select(Phase).where(*of_support).order_by(Phase.number)))
     external_ids = [external_id for external_id in readable(new, "external_id") if external_id is not None]
     has_external_id = and_(Session.sender == work.principal.client_id, Session.external_id.in_(external_ids))
     sessions = await work.db.scalars(
@@ -194,7 +208,9 @@ async def _load_batch(work: Work, support_id: UUID, new: Sequence[NewSession]) -
         .where(Session.district_id == work.district_id, or_(Session.support_id == support_id, has_external_id))
         .execution_options(populate_existing=True)
     )
-    return _SessionBatch(support, list(phases), await today_of(work), list(sessions))
+    entries = {phase.intervention_id for phase in phases if phase.intervention_id is not None}
+    sizes = await checklist_sizes(work, entries)
+    return _SessionBatch(support, phases, await today_of(work), list(sessions), sizes)
 
 
 async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> RecordedSession:
@@ -205,6 +221,9 @@ async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) ->
     with violations:
         if new.delivered_minutes is None:
             values["delivered_minutes"] = values["planned_minutes"] if new.attended else 0
+    with violations:
+        if new.done_parts is not None:
+            values |= _marks(new.done_parts, batch, new.held_on, at)
     violations.add(_violations_of(values, batch, at))
     with violations:
         existing = _match(work, new, batch, at)
@@ -309,10 +328,20 @@ async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool
     return True
 
 
+def _marks(done_parts: Sequence[int], batch: _SessionBatch, day: date, at: str) -> dict[str, Any]:
+    """Returns the marks on the checklist of the phase of a day as columns."""
+    entry_id = _phase_on(batch.phases, day).intervention_id
+    return marks_of(done_parts, 0 if entry_id is None else batch.checklist_sizes.get(entry_id, 0), at)
+
+
 def _planned_minutes(phases: Sequence[Phase], day: date) -> int:
     """Returns the planned minutes of one session on a day, by the phase of that day.
 
     For a day before the first phase, the plan of the first phase applies.
     """
+    return _phase_on(phases, day).minutes_per_session
+
+
+def _phase_on(phases: Sequence[Phase], day: date) -> Phase:
     begun_phases = [phase for phase in phases if phase.begins_on <= day]
-    return (begun_phases[-1] if begun_phases else phases[0]).minutes_per_session
+    return begun_phases[-1] if begun_phases else phases[0]

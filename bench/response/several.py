@@ -70,9 +70,7 @@ def main() -> None:
     ask.add_argument("--seed", type=int, default=1_101)
     options = ask.parse_args()
     world = World()
-    print(
-        "| measures | they are | ever flagged, each at the whole rate | each at a part | N12 | responders |"
-    )
+    print("| measures | they are | ever flagged, each at the whole rate | each at a part | N12 | responders |")
     print("|---|---|---|---|---|---|")
     for measures in (1, 2, 3):
         for kind in (INDEPENDENT,) if measures == 1 else (INDEPENDENT, GROWTH, ERRORS):

@@ -62,7 +62,9 @@ def upgrade() -> None:
         indexes=(("support_measure_id",), ("support_id",)),
     )
     op.execute("ALTER TABLE support ADD COLUMN more_measures uuid[] NOT NULL DEFAULT '{}'")
-    create_index("support_more_measures_idx ON support (district_id, id) WHERE more_measures <> '{}'")
+    create_index(
+        "support_more_measures_idx ON support (district_id, school_id, id) WHERE cardinality(more_measures) > 0"
+    )
     op.execute("ALTER TABLE verdict ADD COLUMN measure_id uuid, ADD COLUMN measures integer NOT NULL DEFAULT 1")
     op.execute("ALTER TABLE response_state ADD COLUMN verdict_ids uuid[] NOT NULL DEFAULT '{}'")
     op.execute(BACKFILLED)

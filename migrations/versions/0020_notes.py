@@ -20,7 +20,7 @@ END $$
 """
 """States for the accepted concerns without an active support since when they were accepted."""
 
-ONLY_UNSERVED = "WHERE unserved_since < DATE '9999-01-01'"
+ONLY_UNSERVED = "WHERE unserved_since IS NOT NULL"
 
 
 def upgrade() -> None:
@@ -56,9 +56,16 @@ def upgrade() -> None:
         uniques=(("note_id", "version"),),
         api="SELECT, INSERT",
     )
-    op.execute("ALTER TABLE concern ADD COLUMN unserved_since date NOT NULL DEFAULT '9999-01-01'")
-    create_index("concern_unserved_idx ON concern (district_id, unserved_since, id)")
+    op.execute("ALTER TABLE concern ADD COLUMN unserved_since date")
+    # A generated column rewrites the table once, in this transaction.
+    op.execute(
+        "-- squawk-ignore adding-field-with-default\n"
+        "ALTER TABLE concern ADD COLUMN unserved_order date NOT NULL "
+        "GENERATED ALWAYS AS (COALESCE(unserved_since, DATE '9999-01-01')) STORED"
+    )
+    create_index("concern_unserved_order_idx ON concern (district_id, unserved_order, id)")
+    create_index(f"concern_unserved_idx ON concern (district_id, unserved_order, id) {ONLY_UNSERVED}")
     for column in ("school_id", "second_school_id", "third_school_id"):
         name = f"concern_unserved_{column.removesuffix('_id')}_idx"
-        create_index(f"{name} ON concern (district_id, {column}, unserved_since, id) {ONLY_UNSERVED}")
+        create_index(f"{name} ON concern (district_id, {column}, unserved_order, id) {ONLY_UNSERVED}")
     op.execute(UNSERVED)

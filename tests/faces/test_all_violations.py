@@ -1,12 +1,13 @@
 """Tests that independent violations are found at once: of the shape, of references, of lengths and of dates.
 
-The faults are generated from the inputs that the catalogue declares, and sent in pairs over both APIs.
+The faults are generated from the inputs that the catalogue declares, and sent together, so that every pair of them is
+in a request.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from fastapi import FastAPI
@@ -33,6 +34,14 @@ async def rows(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settin
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
+class Wrong(NamedTuple):
+    """A wrong value of an input."""
+
+    input: str
+    kind: str
+    value: Any
+
+
 def faults_of(declared: InputField) -> Iterator[tuple[str, Any]]:
     """Yields wrong values of an input, each with the kind of its fault."""
     yield "shape", {"planted": 1}
@@ -47,23 +56,54 @@ def faults_of(declared: InputField) -> Iterator[tuple[str, Any]]:
         yield "reference", "no-such-code"
 
 
-def pairs(command: Command) -> Iterator[tuple[tuple[str, str, Any], tuple[str, str, Any]]]:
-    """Yields two faults in two inputs of a command, where at most one is of the shape."""
+def declared_faults(command: Command) -> list[Wrong]:
+    """Returns the faults of every input of a command's body."""
     inputs = command.inputs
     declared = dict(input_fields(inputs.type)) if inputs.items is not None else dict(inputs.fields)
-    faults = [
-        (name, kind, value)
+    return [
+        Wrong(name, kind, value)
         for name, each in declared.items()
         if name not in command.path
         for kind, value in faults_of(each)
     ]
-    for one, other in combinations(faults, 2):
-        kinds = {one[1], other[1]}
-        if one[0] != other[0] and kinds != {"shape"}:
-            yield one, other
 
 
-def body_with(operation: Operation, rows: FullDistrict, *faults: tuple[str, str, Any]) -> tuple[Any, str]:
+def pairs(faults: Sequence[Wrong]) -> set[tuple[int, int]]:
+    """Returns the pairs of faults in two inputs, where at most one is of the shape; each fault by its place."""
+    return {
+        (one, other)
+        for one, other in combinations(range(len(faults)), 2)
+        if faults[one].input != faults[other].input and {faults[one].kind, faults[other].kind} != {"shape"}
+    }
+
+
+def covering(faults: Sequence[Wrong]) -> Iterator[list[Wrong]]:
+    """Yields few sets of faults in which every two are a pair, so that every pair is in one of them.
+
+    Each set begins with a pair that was in none, and gets from every other input the fault that adds most pairs.
+    """
+    all_pairs = pairs(faults)
+    missing = set(all_pairs)
+    by_input: dict[str, list[int]] = {}
+    for place, fault in enumerate(faults):
+        by_input.setdefault(fault.input, []).append(place)
+    while missing:
+        chosen = list(min(missing))
+        for name, places in by_input.items():
+            if name not in {faults[place].input for place in chosen}:
+                fitting = [place for place in places if all(_ordered(place, other) in all_pairs for other in chosen)]
+                new = {place: sum(_ordered(place, other) in missing for other in chosen) for place in fitting}
+                best = max(fitting, key=lambda place: new[place], default=None)
+                chosen += [best] if best is not None and new[best] else []
+        missing -= set(combinations(sorted(chosen), 2))
+        yield [faults[place] for place in chosen]
+
+
+def _ordered(one: int, other: int) -> tuple[int, int]:
+    return min(one, other), max(one, other)
+
+
+def body_with(operation: Operation, rows: FullDistrict, faults: Sequence[Wrong]) -> tuple[Any, str]:
     """Returns a body with these faults, and the pointer of the object that has them."""
     body = own_request(operation, rows).json
     items = (
@@ -75,8 +115,8 @@ def body_with(operation: Operation, rows: FullDistrict, *faults: tuple[str, str,
         else None
     )
     within = body if items is None else body[items][0]
-    for name, _, value in faults:
-        within[name] = value
+    for fault in faults:
+        within[fault.input] = fault.value
     return body, "" if items is None else f"/{items}/0"
 
 
@@ -85,14 +125,15 @@ async def test_two_faults_are_found_at_once(app: FastAPI, rows: FullDistrict) ->
     north, by_name = caller(app, rows.town), {one.name: one for one in operations(app)}
     missing, pairs_sent = [], 0
     for command in CATALOG.commands.values():
+        faults = declared_faults(command)
         names = [command.name] if command.inputs.items is None else [command.single.name] if command.single else []
         names += [command.bulk_name] if command.bulk is not None else []
         for name in names:
             operation = by_name[name]
             if operation.body is None or name in HAND_WRITTEN:
                 continue
-            for pair in pairs(command):
-                body, at = body_with(operation, rows, *pair)
+            for wrong in covering(faults):
+                body, at = body_with(operation, rows, wrong)
                 headers = {"If-Match": "*"} if operation.method == "PATCH" else {}
                 path = own_request(operation, rows).path
                 answer = await north.ask(operation.method, path, json=body, headers=headers)
@@ -101,9 +142,17 @@ async def test_two_faults_are_found_at_once(app: FastAPI, rows: FullDistrict) ->
                     each for result in problem.get("results", []) for each in result["violations"]
                 ]
                 pointers = {each["pointer"] for each in violations}
-                expected_pointers = {f"{at}/{fault[0]}" for fault in pair}
-                pairs_sent += 1
-                if not all(any(p == w or p.startswith(f"{w}/") for p in pointers) for w in expected_pointers):
-                    missing.append((name, [(f[0], f[1]) for f in pair], answer.status_code, sorted(pointers)))
+                expected = {f"{at}/{fault.input}" for fault in wrong}
+                if not all(any(p == w or p.startswith(f"{w}/") for p in pointers) for w in expected):
+                    missing.append((name, [fault[:2] for fault in wrong], answer.status_code, sorted(pointers)))
+            pairs_sent += len(pairs(faults))
     assert missing == []
     assert pairs_sent > 200
+
+
+def test_every_pair_of_faults_is_sent() -> None:
+    """The sets of faults that the requests have contain every pair, and nothing but pairs."""
+    for command in CATALOG.commands.values():
+        faults = declared_faults(command)
+        sets = [sorted(faults.index(fault) for fault in wrong) for wrong in covering(faults)]
+        assert {pair for places in sets for pair in combinations(places, 2)} == pairs(faults)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.access.admission import NOBODY
-from app.rest.admission import CLIENT_GONE
+from app.rest.edge import CLIENT_GONE
 from tests.faces.admission_app import AREAS, Built, gate_of, graphql, until
 from tests.faces.rest_town import Caller, caller, plain
 from tests.town import Town

@@ -188,3 +188,16 @@ async def test_a_bad_request_is_refused_before_the_stream(
     assert answer.status_code == status
     answer = await caller(app, north, frozenset({"concern:read"})).get("/v1/events/stream")
     assert answer.status_code == 403
+
+
+async def test_a_stream_ends_with_its_process(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
+    """When the process is asked to end, a stream ends at once, so that its client connects to another process."""
+    client = caller(app, north)
+    async with streaming(app, client.token) as stream:
+        assert stream.status == 200
+        while not hub.waiting:  # noqa: ASYNC110  # what is awaited has no event
+            await asyncio.sleep(0.01)
+        hub.stop()
+        async with asyncio.timeout(60):
+            await stream.ended.wait()
+        assert b": stopping" in stream.body

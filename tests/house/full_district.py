@@ -24,12 +24,18 @@ from app.core.page import keyset
 from app.decision.service import NewDecision, decide
 from app.events.consumers import NewConsumer, save_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
+from app.evidence.screening.service import ExpectedMeasure, NewWindow, schedule_screening_window
 from app.evidence.service import NewScore
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
+from app.hypothesis.service import NewHypothesis, propose_hypothesis
+from app.intervention.inputs import NewIntervention
+from app.intervention.service import draft_interventions, publish_intervention
 from app.note.service import NewNote, write_note
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
+from app.playbook.hypotheses.lookup import locate_kind
+from app.playbook.models import HypothesisKind
 from app.playbook.service import publish_next_version
 from app.playbook.structure.areas import NewArea, add_area, retire_area
 from app.playbook.structure.levels import NewLevel, add_level, retire_level
@@ -95,8 +101,10 @@ async def fill_district(town: Town) -> FullDistrict:
         (saved,) = await publish_benchmarks(work, [norm])
         assert saved.benchmark is not None
         district.note("benchmark", "benchmark", saved.benchmark.id)
+    await _windows(district)
     await _structure(district)
     await grade(town)
+    await _library(district)
     await _breaks(district)
     await _endpoint(district)
     await _consumer(district)
@@ -112,6 +120,7 @@ async def fill_district(town: Town) -> FullDistrict:
         district.note(name, "concern", (await _concern(district, student, state)).id)
     district.note("secured concern", "concern", (await _concern(district, "amy", "raised", "sel")).id)
     await _notes(district)
+    await _hypotheses(district)
     await _teams(district)
     await _supports(district)
     await _sessions(district)
@@ -241,11 +250,43 @@ async def _concern(district: FullDistrict, student: str, state: str, area: str =
     return concern
 
 
+async def _library(district: FullDistrict) -> None:
+    """Adds entries to the intervention library: two published ones and a draft, without checklists."""
+    town = district.town
+    names = ("library entry", "entry to retire", "draft")
+    new = [
+        NewIntervention(code=name.replace(" ", "-"), name=f"Entry {town.canary}", areas=("ela.fluency",), levels=(2,))
+        for name in names
+    ]
+    async with town.unit() as work:
+        for name, saved in zip(names, await draft_interventions(work, new), strict=True):
+            assert saved.entry is not None
+            district.note(name, "intervention", saved.entry.id)
+            if name != "draft":
+                await publish_intervention(work, saved.entry.id)
+    district.shown["intervention"] = district.shown["library entry"]
+
+
 async def _notes(district: FullDistrict) -> None:
     town = district.town
     async with town.unit() as work:
         new = NewNote(district.shown["concern"], f"Note {town.canary}")
         district.note("note", "note", (await write_note(work, new)).id)
+
+
+async def _hypotheses(district: FullDistrict) -> None:
+    town = district.town
+    async with town.unit() as work:
+        district.note("hypothesis kind", "hypothesis_kind", (await _kind(work, "health")).id)
+        for name in ("hypothesis", "hypothesis to close"):
+            texts = (f"Statement {town.canary}", f"Refuted {town.canary}")
+            new = NewHypothesis(district.shown["concern"], "skill", *texts)
+            district.note(name, "hypothesis", (await propose_hypothesis(work, new)).id)
+
+
+@needs(Can.READ_PLAYBOOK)
+async def _kind(work: Work, code: str) -> HypothesisKind:
+    return await locate_kind(work, code, "/kind")
 
 
 async def _support(district: FullDistrict, student: str, *, start: bool, concerns: tuple[str, ...] = ()) -> Support:
@@ -438,6 +479,22 @@ async def _teams(district: FullDistrict) -> None:
     district.shown["membership"] = district.shown["membership of team"]
     district.shown["membership to end"] = district.shown["membership of team to leave"]
     district.shown["scope to end"] = district.shown["scope of team to leave"]
+
+
+async def _windows(district: FullDistrict) -> None:
+    """Screening windows of the school, one of which has kept its results."""
+    for place, name in enumerate(("window", "window to move", "window to cancel")):
+        opens = BEGINS + timedelta(weeks=3 * place)
+        new = NewWindow(
+            season="fall",
+            opens_on=opens,
+            closes_on=opens + timedelta(weeks=2),
+            expected=(ExpectedMeasure("orf", ("03",)),),
+            school=district.shown["org"],
+        )
+        async with district.town.unit() as work:
+            window = await schedule_screening_window(work, new)
+        district.note(name, "screening_window", window.id)
 
 
 async def _breaks(district: FullDistrict) -> None:

@@ -174,6 +174,20 @@ INSERT INTO team (district_id, id, name, purpose, school_id, state, formed_on, c
 SELECT $1, gen_random_uuid(), '', CASE n % 10 WHEN 0 THEN 'grade' ELSE 'course' END, o.id,
        CASE n % 10 WHEN 1 THEN 'active' ELSE 'archived' END, current_date, now(), 1
 FROM org o, generate_series(1, 10) n WHERE o.district_id = $1;
+INSERT INTO note (district_id, id, student_id, school_ids, about_kind, about_id, text, written_on, created_at, version)
+SELECT $1, gen_random_uuid(), student_id, school_ids, 'concern', id, '', current_date, now(), 1
+FROM concern WHERE district_id = $1;
+INSERT INTO hypothesis (district_id, id, student_id, school_ids, concern_id, kind_id, statement, refuted_if,
+                        evidence_for, evidence_against, state, support_id, proposed_on, created_at, version)
+SELECT $1, gen_random_uuid(), c.student_id, c.school_ids, c.id, k.id, '', '', '{{}}', '{{}}',
+       CASE c.n % 10 WHEN 0 THEN 'open' ELSE 'refuted' END, c.id, current_date, now(), 1
+FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) AS c
+CROSS JOIN (SELECT id FROM hypothesis_kind WHERE district_id = $1 LIMIT 1) AS k;
+INSERT INTO intervention (district_id, id, code, number, state, name, area_ids, levels, steps, checklist, languages,
+                          created_at, version)
+SELECT $1, gen_random_uuid(), md5(n::text), 1, CASE n % 10 WHEN 0 THEN 'published' ELSE 'retired' END, '', '{{}}',
+       '{{}}', '{{}}', '{{}}', '{{}}', now(), 1
+FROM generate_series(1, 4000) n;
 INSERT INTO team_member (district_id, id, team_id, team_school_id, person_id, role, from_on, version)
 SELECT $1, gen_random_uuid(), t.id, t.school_id, p.id, 'member', current_date, 1
 FROM (SELECT *, row_number() OVER () AS n FROM team WHERE district_id = $1) AS t
@@ -191,4 +205,4 @@ async def fill(owner: asyncpg.Connection, district: UUID, people: Sequence[UUID]
     tables = (
         "person, org, class, enrollment, school_break, concern, support, support_group, response_state, score, decision"
     )
-    await owner.execute(f"ANALYZE {tables}, team, team_member")
+    await owner.execute(f"ANALYZE {tables}, team, team_member, note, hypothesis, intervention")

@@ -12,8 +12,8 @@ from app.core import ids
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.full_district import FullDistrict, fill_district
-from tests.house.test_stranger_graphql import commands, reads
 from tests.house.walk import operations, own_filters, own_request
+from tests.house.walk_graphql import commands, reads
 from tests.house.walk_knows import OPEN
 from tests.town import found_town
 

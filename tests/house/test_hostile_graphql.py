@@ -21,7 +21,7 @@ from tests.faces.graphql_face import token
 from tests.faces.rest_town import caller
 from tests.faces.served_api import served_api
 from tests.house.full_district import FullDistrict, fill_district
-from tests.house.test_stranger_graphql import commands, reads
+from tests.house.walk_graphql import commands, reads
 from tests.processes import TRUSTS_NOBODY
 from tests.town import Town, found_town, maintain
 

@@ -52,6 +52,10 @@ WITHIN = {
     "app.evidence.latest": "finds the last scores for the commands of its room",
     "app.playbook.lookup": "finds playbook rows for commands of every room",
     "app.playbook.benchmarks.lookup": "finds the norms of a measure for commands of the rooms above",
+    "app.playbook.hypotheses.lookup": "finds kinds of hypotheses for commands of the rooms above",
+    "app.intervention.lookup": "finds entries of the library for commands of the rooms above",
+    "app.hypothesis.lookup": "finds the records that a hypothesis names for the commands of its room",
+    "app.support.changes.services": "states which concerns are served, for the commands that change supports",
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
     "app.support.phase": "writes a phase for the commands of its room",
 }

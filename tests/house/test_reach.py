@@ -16,8 +16,8 @@ from app.roster.models import Person
 from app.settings import Settings
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.house.full_district import FullDistrict, fill_district
-from tests.house.test_stranger_graphql import reads
 from tests.house.walk import Operation, operations, own_request
+from tests.house.walk_graphql import reads
 from tests.town import found_town
 
 ABOUT = re.compile(r"(?:stu|con|sup|pha|ses|sco|ver|dec)_[0-9a-hjkmnp-tv-z]{26}")

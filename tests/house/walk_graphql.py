@@ -28,7 +28,13 @@ ROWS = (
 )
 """The rows for which `node` is called, by their names in the district, with their types."""
 TYPES = {"student": "Student", "person": "Staff", "org": "School", "class": "Class"}
-NAMED_OTHERWISE = {"school": "org", "sisSource": "source", "syncRun": "run", "webhookEndpoint": "endpoint"}
+NAMED_OTHERWISE = {
+    "school": "org",
+    "sisSource": "source",
+    "syncRun": "run",
+    "webhookEndpoint": "endpoint",
+    "screeningWindow": "window",
+}
 """Single-row reads whose row has another name in the district."""
 OF_ITS_CLIENT = {"webhookEndpoint"}
 """Rows that only the client that made them can see."""

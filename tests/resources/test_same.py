@@ -122,6 +122,8 @@ async def filled(north: Town) -> Filled:
         "review_by": [date(2099, 1, 1), BEGINS],
         "playbook_number": [0, 1, 2, 99],
         "grade": ["03", "04"],
+        "code": ["repeated-reading", "nothing"],
+        "about_id": [*(one[kind] for one in made.values() for kind in ("concern", "support")), "con_nonsense"],
         "family_name": [f"Family{north.canary}", "Nobody"],
     }
     for kind in ("concern", "support", "score", "verdict", "decision"):

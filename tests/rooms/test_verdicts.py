@@ -7,7 +7,7 @@ from random import Random
 
 import asyncpg
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -20,7 +20,7 @@ from app.playbook.rules import Entry, stored
 from app.playbook.service import publish_rules
 from app.response.judging.finalize import _claim as claim_settlements
 from app.response.judging.finalize import finalize_district
-from app.response.judging.write import CONTENT
+from app.response.judging.write import CONTENT, WRITE_VERDICTS
 from app.response.models import FinalizationJob, VerdictRow
 from app.response.service import amend_score, judge_many, record_scores, remove_score
 from app.support.models import Support
@@ -36,6 +36,7 @@ from tests.rooms.verdict_town import (
     supported,
     verdicts,
 )
+from tests.sent import statements_sent
 from tests.town import Town, by_four_points
 
 RISES = [42.0, 44.0, 45.0, 47.0, 48.0]
@@ -108,7 +109,7 @@ async def test_judging_again_changes_nothing(north: Town) -> None:
     assert await response_events(north) == events
 
 
-async def test_a_district_is_read_by_key_and_written_by_two_statements(north: Town) -> None:
+async def test_a_district_is_read_by_key_and_written_by_one_statement(north: Town) -> None:
     """Judging a district takes the same few statements, however different its verdicts are.
 
     No table is joined freely: the planner knows hardly anything about a district that was just loaded, and once read
@@ -119,19 +120,14 @@ async def test_a_district_is_read_by_key_and_written_by_two_statements(north: To
         await supported(north, name)
         async with north.unit() as work:
             await take_scores(work, scores(north, name, values[name]))
-    seen: list[str] = []
-
-    def watch(connection: object, cursor: object, statement: str, *rest: object) -> None:
-        seen.append(" ".join(statement.split()))
-
-    event.listen(north.worker_engine.sync_engine, "before_cursor_execute", watch)
-    async with north.house() as work:
-        outcome = await judge_many(work, quiet=True)
-    event.remove(north.worker_engine.sync_engine, "before_cursor_execute", watch)
+    with statements_sent(north.worker_engine) as statements:
+        async with north.house() as work:
+            outcome = await judge_many(work, quiet=True)
+    seen = [" ".join(statement.split()) for statement in statements]
     assert outcome.appended >= 4
-    written = [statement.split()[2] for statement in seen if statement.startswith("INSERT INTO")]
-    assert written == ["verdict", "response_state"]
-    assert sum(" JOIN LATERAL " in statement for statement in seen) >= 4
+    assert [statement for statement in seen if "app.write" in statement] == [WRITE_VERDICTS]
+    assert not [statement for statement in seen if re.match("INSERT|UPDATE", statement)]
+    assert sum(statement.count(" JOIN LATERAL ") for statement in seen) >= 8
     assert not [statement for statement in seen if re.search(r" JOIN (?!LATERAL )", statement)]
 
 

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from app.core.errors import Overloaded, Throttled
+from app.core.fairness import gate as gates
 from app.core.fairness.gate import Gate, Limits, Turn
 
 ROOMY = Limits(slots=2, most_of_one_key=8, most=16, slot_seconds=3600)
@@ -216,3 +217,16 @@ async def test_a_key_is_charged_for_the_time_in_which_its_requests_held_a_slot()
         clock.now += 0.1 if is_cheap else 1.0
         gate.leave(running)
     assert clock.now < 45, "twenty seconds of cheap requests take forty, not the two hundred of the dear ones"
+
+
+async def test_a_process_that_ends_refuses_what_still_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiting request is answered before the server cancels it; a running one goes on."""
+    monkeypatch.setattr(gates, "STOPPING_SECONDS", 0.01)
+    gate = Gate(Limits(slots=1, most_of_one_key=1, most=1, slot_seconds=3600))
+    running, waiting = gate.enqueue("a"), gate.enqueue("a")
+    gate.stop()
+    with pytest.raises(Overloaded) as refused:
+        await gate.wait(waiting)
+    assert (refused.value.code, refused.value.retry_after) == ("server.stopping", 1)
+    await gate.wait(running)
+    assert running.may_run

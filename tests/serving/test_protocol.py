@@ -268,3 +268,24 @@ def test_what_is_not_http_is_refused_as_a_problem(data: bytes) -> None:
         connection.send(data)
         assert connection.answer()[0] == 400
         assert connection.is_closed()
+
+
+@pytest.mark.parametrize("upgrade", [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"])
+@pytest.mark.parametrize("name", [b"Accept", b"accept-encoding", b"Connection", b"Upgrade", b"Sec-WebSocket-Protocol"])
+def test_long_lists_of_choices_are_refused(name: bytes, upgrade: bytes) -> None:
+    """A list of thousands of choices is refused unread, in one header or in several, with and without an upgrade."""
+    with serving() as port:
+        for fields in (name + b": " + b"a," * 2_000 + b"a\r\n", (name + b": " + b",," * 100 + b"a\r\n") * 11):
+            with Connection(port) as connection:
+                connection.send(head(upgrade + fields))
+                status, answer = connection.answer()
+                assert (status, json.loads(answer.partition(b"\r\n\r\n")[2])["code"]) == (431, "headers.too_large")
+
+
+def test_the_number_of_headers_is_bounded() -> None:
+    """128 headers are read; one more is refused."""
+    with serving() as port:
+        for others, expected in ((127, 200), (128, 431)):
+            with Connection(port) as connection:
+                connection.send(head(b"a: b\r\n" * others))
+                assert connection.answer()[0] == expected

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -20,10 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fastapi import FastAPI
 
-from app.cli.serve import check_certificate
+from app.cli.serve import GRACE, check_certificate
 from app.core.errors import AimlineError
 from app.settings import Settings
+from tests.faces.graphql_face import token
 from tests.faces.rest_town import caller
+from tests.faces.served_api import client, served_api
 from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment, free_port
 from tests.town import Town
 
@@ -185,3 +187,21 @@ def test_a_certificate_that_cannot_be_served_is_refused_in_a_sentence(tmp_path: 
         with pytest.raises(AimlineError) as refused:
             check_certificate(*pair)
         assert "\n" not in refused.value.detail
+
+
+def test_an_open_stream_does_not_delay_the_end(settings: Settings, north: Town, tmp_path: Path) -> None:
+    """SIGTERM ends open event streams at once over REST and GraphQL, and nothing of it is logged as a fault."""
+    log = tmp_path / "log"
+    with served_api(settings, log) as (process, address), ExitStack() as opened:
+        headers = {"Authorization": f"Bearer {token(north)}", "Accept": "text/event-stream"}
+        document = {"query": "subscription { events { cursor } }"}
+        for method, path, body in (("GET", "/v1/events/stream", None), ("POST", "/graphql", document)):
+            caller = opened.enter_context(client(address))
+            stream = opened.enter_context(caller.stream(method, path, headers=headers, json=body))
+            assert stream.status_code == 200
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(30) == -signal.SIGTERM
+        assert time.monotonic() - began < GRACE
+    assert "CancelledError" not in log.read_text()
+    assert "Traceback" not in log.read_text()

@@ -1,7 +1,11 @@
 """Tests the limits of WebSocket connections: the rate of frames, the number, and the time that an end may take."""
 
+import asyncio
 import struct
 import time
+from collections import deque
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -123,3 +127,29 @@ def test_a_bad_handshake_is_refused(fields: bytes, caplog: pytest.LogCaptureFixt
         assert connection.answer()[0] in (400, 431)
         assert connection.is_closed()
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_one_connection_is_handed_over_in_a_turn() -> None:
+    """Between two handshakes the event loop serves others, however many handshakes arrive at once."""
+
+    class Waiting:
+        def hand_over(self) -> None:
+            done.append("handshake")
+
+    done: list[str] = []
+    upgrades: Any = deque([Waiting(), Waiting(), Waiting()])
+    loop = asyncio.get_running_loop()
+    loop.call_soon(protocol._hand_over_next, loop, upgrades)
+    for _ in range(3):
+        await asyncio.sleep(0)
+        done.append("other")
+    assert done == ["handshake", "other"] * 3
+
+
+def test_many_handshakes_at_once_are_all_answered() -> None:
+    """Connections that wait for their handshake become WebSockets or, beyond their share, are refused."""
+    with serving(most_connections=80) as port, ExitStack() as opened:
+        callers = [opened.enter_context(Connection(port)) for _ in range(60)]
+        for caller in callers:
+            caller.send(handshake())
+        assert sorted(caller.answer()[0] for caller in callers) == [101] * 40 + [503] * 20

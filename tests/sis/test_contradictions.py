@@ -56,6 +56,20 @@ async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_p
     assert (rule["count"], rule["held"]) == (2, False)
 
 
+async def test_a_student_under_two_ids_of_one_delivery_is_not_in_the_roster_twice(north: Town, tmp_path: Path) -> None:
+    """If users have a new id of a student while enrollments name the former, the pair is set aside and named."""
+    await _sync(north, CaseZip(), tmp_path)
+    case = CaseZip().change("users", "U002,,", "u002,,").change("users", "U003,,", "3,,")
+    report = await _sync(north, case, tmp_path)
+    assert (report.state, report.exit_code, report.total("changes")) == ("applied", 3, 0), report.sentence
+    assert await _present(north) == {f"U{n:03}" for n in range(1, STUDENTS + 1)}
+    pairs = {(one["old"], one["new"], one["by"], one["set_aside"]) for one in report.rekeys}
+    assert pairs == {("U002", "u002", "identifier", True), ("U003", "3", "identifier", True)}
+    assert {("sourcedId.rekeyed", "u002"), ("reference.removed", "E002")} <= {
+        (one.code, one.sourced_id) for one in report.refusals
+    }
+
+
 async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: Town) -> None:
     """A student whom enrollments name is not removed by a delivery over REST either."""
     rows = RowsServer()

@@ -1,12 +1,17 @@
 """Protects that the doctor reads a source as a run would, and exits as a run would."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from app.sis.oneroster_rest.explore import explore
+from app.sis.port import OpenedSource
+from app.sis.service import rehearse
 from tests.sis.plain_server import Reply, SisRequest
-from tests.sis.rows_server import RowsServer
+from tests.sis.roster_zip import ROSTER, ask, fingerprint
+from tests.sis.rows_server import RowsServer, sync_rows
+from tests.town import Town
 
 FAILURES: dict[str, Any] = {
     "500": Reply(500),
@@ -56,3 +61,51 @@ async def test_a_later_page_that_fails_fails_the_doctor() -> None:
     ready, exit_code, sentences = await _exit_of(rows)
     assert (ready, exit_code) == (False, 5), sentences
     assert "A sync cannot read this source" in sentences
+
+
+async def test_a_required_collection_that_fails_at_once_is_named_with_the_reason() -> None:
+    """The doctor says why users cannot be read, as the run does, and not that its filter is refused."""
+    rows = RowsServer()
+    rows.answer = lambda request: Reply(body="<html>") if request.name == "users" else None
+    ready, exit_code, sentences = await _exit_of(rows)
+    assert (ready, exit_code) == (False, 5), sentences
+    assert "The source answers for users with a web page" in sentences
+    assert "filter" not in sentences
+
+
+Change = Callable[[RowsServer], object]
+CHANGES: dict[str, tuple[Change, int, str]] = {
+    "nothing": (lambda rows: rows.users, 0, "would make 0 changes"),
+    "a renamed child": (lambda rows: rows.row("users", "s3").update(givenName="Anna"), 0, "would make 1 change."),
+    "an unknown role": (lambda rows: rows.set_role("s3", "pupil"), 3, "s3, role: role.unknown"),
+    "no enrollments": (lambda rows: rows.rows["enrollments"].clear(), 4, "No enrollments came"),
+    "demographics that are forbidden": (
+        lambda rows: setattr(rows, "answer", lambda request: Reply(403) if request.name == "demographics" else None),
+        3,
+        "--leave-out demographics",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_the_doctor_exits_as_the_run_and_writes_nothing(north: Town, name: str) -> None:
+    """What a run would do with the rows decides the exit code, the reason is named, and no row of any table stays."""
+    change, code, words = CHANGES[name]
+    rows = RowsServer()
+    await sync_rows(north, rows)
+    change(rows)
+    (source,) = await ask(north, "SELECT id FROM source WHERE district_id = :district AND name = 'csv'")
+    tables = [*ROSTER, "sis_run", "sis_quarantine", "sis_planned_change", "sis_lease"]
+    before = await fingerprint(north, tables)
+    engine, keyring = north.worker_engine, north.settings.keyring
+
+    async def judge(opened: OpenedSource) -> tuple[int, list[str]]:
+        report = await rehearse(engine, keyring, north.district_id, source[0], opened)
+        return report.exit_code, report.planned_sentences()
+
+    with rows.running() as connection:
+        findings = await explore(connection, judge)
+    assert (findings.ready, findings.exit_code) == (True, code), findings.sentences
+    assert words in " ".join(findings.sentences)
+    assert await fingerprint(north, tables) == before
+    assert (await sync_rows(north, rows)).exit_code == code

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.sis.oneroster_rest.wire import MAX_PAGE_BYTES
 from tests.sis.plain_server import Reply, SisRequest
 from tests.sis.roster_zip import STUDENTS, ask, fingerprint
 from tests.sis.rows_server import RowsServer, sync_rows
@@ -16,6 +17,14 @@ FAILURES: dict[str, Any] = {
     "data in place of the collection": Reply(body={"data": []}),
     "HTML": Reply(body="<html>"),
     "a redirect": Reply(302),
+    "429": Reply(429, headers={"Retry-After": "7200"}),
+    "a broken connection": Reply(body="[", headers={"Content-Encoding": "gzip"}),
+    "a page that is too large": Reply(body=" " * (MAX_PAGE_BYTES + 1)),
+}
+LOST: dict[str, tuple[str, Any]] = {
+    "403": ("demographics", Reply(403)),
+    "401": ("demographics", Reply(401)),
+    "404 of grades": ("categories", Reply(404)),
 }
 
 
@@ -44,7 +53,55 @@ async def test_a_collection_that_a_roster_needs_fails_the_run(north: Town, name:
     assert (report.state, report.exit_code) == ("failed", 5)
 
 
-@pytest.mark.parametrize("response", [Reply(500), Reply(400), Reply(body="<html>")], ids=["500", "400", "HTML"])
+@pytest.mark.parametrize("name", LOST)
+async def test_an_optional_collection_that_is_no_longer_there_keeps_what_is_known(north: Town, name: str) -> None:
+    """A collection that had rows and is now missing or forbidden has failed: its rows stay, and the exit code is 3."""
+    collection, response = LOST[name]
+    rows = RowsServer()
+    rows.rows["categories"] = [{"sourcedId": "quiz", "status": "active", "title": "Quizzes"}]
+    assert (await sync_rows(north, rows)).exit_code == 0
+    before = await fingerprint(north, ["demographics", "category"])
+    rows.answer = lambda request: response if request.name == collection else None
+    rows.row("users", "s3")["givenName"] = "Renamed"
+    report = await sync_rows(north, rows)
+    assert (report.state, report.exit_code, report.kinds["person"].updated) == ("applied", 3, 1), report.sentence
+    assert any(f"--leave-out {collection}" in warning for warning in report.warnings), report.warnings
+    assert await fingerprint(north, ["demographics", "category"]) == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence", "total"),
+    [
+        (lambda offset: Reply(403) if offset >= 4 else None, "are refused from row 5 on (403)", True),
+        (lambda offset: Reply(403) if offset >= 4 else None, "are refused from row 5 on (403)", False),
+        (
+            lambda offset: Reply(body={"users": []}) if offset == 4 else None,
+            "are empty at row 5, although rows follow",
+            False,
+        ),
+    ],
+    ids=["refused before the total", "refused", "empty"],
+)
+async def test_pages_that_break_off_are_named_and_end_with_exit_3(
+    north: Town, answer: Any, sentence: str, total: bool
+) -> None:
+    """If pages in the middle are refused or empty, nobody is removed, and the run does not end as if all was read."""
+    rows = RowsServer()
+    assert (await sync_rows(north, rows)).state == "applied"
+    before = await fingerprint(north, ["person", "enrollment"])
+    rows.cap, rows.total = 2, total
+    rows.answer = lambda request: answer(int(request.query["offset"])) if request.name == "users" else None
+    report = await sync_rows(north, rows)
+    assert (report.kinds["person"].absent, report.partial) == (0, ["users"]), report.sentence
+    assert any(sentence in warning for warning in report.warnings), report.warnings
+    assert report.exit_code in (3, 4)
+    assert await fingerprint(north, ["person", "enrollment"]) == before
+
+
+REFUSALS = {"500": Reply(500), "400": Reply(400), "HTML": Reply(body="<html>"), "404": Reply(404), "403": Reply(403)}
+
+
+@pytest.mark.parametrize("response", REFUSALS.values(), ids=REFUSALS)
 async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, response: Reply) -> None:
     """If the filter is refused, the run is a full one, says so, and removes people who are gone."""
     rows = RowsServer()
@@ -56,6 +113,32 @@ async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, r
     report = await sync_rows(north, rows, since=SINCE)
     assert (report.state, report.mode, report.kinds["person"].absent) == ("applied", "full", 1), report.sentence
     assert "cannot send only the changes" in report.warnings[0]
+
+
+async def test_a_filter_that_fails_on_a_later_page_falls_back_to_a_full_pull(north: Town) -> None:
+    """A filter that fails in the middle of its pages is no reason to fail: the source is read in full."""
+    rows = RowsServer()
+    assert (await sync_rows(north, rows)).state == "applied"
+    rows.cap = 2
+
+    def answer(request: SisRequest) -> Reply | None:
+        is_late = "filter" in request.query and int(request.query["offset"]) >= 4
+        return Reply(500) if request.name == "users" and is_late else None
+
+    rows.answer = answer
+    rows.row("users", "s3")["givenName"] = "Renamed"
+    report = await sync_rows(north, rows, since=SINCE)
+    assert (report.state, report.mode, report.kinds["person"].updated) == ("applied", "full", 1), report.sentence
+
+
+async def test_a_delta_of_a_source_without_an_optional_collection_stays_a_delta(north: Town) -> None:
+    """A collection that the source does not have, with or without a filter, does not make a delta a full run."""
+    rows = RowsServer()
+    rows.answer = lambda request: Reply(404) if request.name == "demographics" else None
+    assert (await sync_rows(north, rows)).exit_code == 0
+    report = await sync_rows(north, rows, since=SINCE)
+    assert (report.state, report.exit_code) == ("applied", 0)
+    assert not any("read in full" in warning for warning in report.warnings)
 
 
 async def test_a_role_that_a_delta_no_longer_lists_is_removed(north: Town) -> None:

@@ -124,7 +124,7 @@ async def test_an_error_behind_full_pages_proves_no_absence(count: int, total: b
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         if offset > 20 or offset >= count:
-            return page([], refused=True)
+            return page([], refused=400)
         return page(rows[offset : offset + limit], total=count if total else None)
 
     ids, walk = await walked(fetch)

@@ -25,6 +25,8 @@ BUSY_SHARE = 0.5
 """The share of processor time above which this thread is the bottleneck and admitting more requests would not help."""
 LONG_STEP = 0.002
 """The duration in seconds of a long step. After one, the event loop handles new arrivals before other requests."""
+STOPPING_SECONDS = 8.0
+"""The seconds that waiting requests have to begin once the process was asked to end."""
 FULL_QUEUE_RETRY = 1
 """The `Retry-After` in seconds for a caller whose queue is full."""
 
@@ -100,6 +102,7 @@ class Gate:
         self._turns: dict[Ticket, Turn] = {}
         self._slot_holders: dict[Hashable, set[Turn]] = {}
         self._slots_held = 0
+        self._is_stopping = False
         self._paused: asyncio.Future[None] | None = None
         self._arrivals_handled: asyncio.Future[None] | None = None
 
@@ -127,9 +130,22 @@ class Gate:
         self._admit()
         return turn
 
+    def stop(self) -> None:
+        """Refuses the requests that still wait `STOPPING_SECONDS` from now, because the process ends."""
+        if not self._is_stopping:
+            asyncio.get_running_loop().call_later(STOPPING_SECONDS, self._refuse_waiting)
+
+    def _refuse_waiting(self) -> None:
+        self._is_stopping = True
+        for turn in self._turns.values():
+            if not turn.may_run and not turn.admitted.done():
+                turn.admitted.cancel()
+
     async def wait(self, turn: Turn) -> None:
-        """Waits until the turn is admitted; raises `Overloaded` if that takes too long."""
+        """Waits until the turn is admitted; raises `Overloaded` if that takes too long or the process ends."""
         done, _ = await asyncio.wait({turn.admitted}, timeout=self.limits.longest_wait)
+        if self._is_stopping and not turn.may_run:
+            raise Overloaded("The server is stopping. Nothing was changed.", 1, code="server.stopping")
         if not done:
             retry_after = max(1, math.ceil(self.limits.longest_wait / 6))
             raise Overloaded("The service is overloaded. Try again later.", retry_after, code="queue.timeout")

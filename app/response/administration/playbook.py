@@ -22,7 +22,6 @@ from app.playbook.models import PlaybookVersion
 from app.playbook.queries import rulebook
 from app.playbook.rules import REST, Entry, entry_of, stored
 from app.response.judging import finalize
-from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import Judgement, judge_series
 from app.response.judging.load import SeriesSelection, load
 from app.response.judging.series import MonitoredSeries
@@ -151,9 +150,8 @@ async def _compare(
     work: Work, stored_rules: dict[str, Any], visible: set[UUID]
 ) -> tuple[list[StateChange], dict[str, int], dict[str, int]]:
     new_rulebook = await rulebook(work, stored_rules)
-    loaded = await load(work, SeriesSelection(lock=False), await rulebook(work))
-    series = list(loaded.requested.values())
-    calibrated = await calibrations(work, {monitored.score_series.measure.id for monitored in series})
+    loaded = await load(work, SeriesSelection(lock=False))
+    series, calibrated = list(loaded.requested.values()), loaded.calibrated
     visible_series = [monitored for monitored in series if monitored.support.id in visible]
     others = loaded.others({monitored.score_series.series_id for monitored in visible_series})
     current = judge_series(visible_series, others, calibrated)

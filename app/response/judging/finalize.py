@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Table, and_, any_, cast, or_, select, true, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Table, any_, cast, select, true, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
@@ -26,10 +24,10 @@ from app.core.crypto import Keyring
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.ids import new_id
 from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, save_outcomes
+from app.events.outbox import write_last
 from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
-from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
-from app.response.judging.plans import has_measure
+from app.response.judging.load import LoadedSeries, SeriesSelection, first_school, has_measure
 from app.response.judging.series import Cohort, ScoreSeries
 from app.response.models import FinalizationJob, FinalizationState
 from app.roster.lookup import IdList, moved_day_of
@@ -140,23 +138,25 @@ def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: b
     """
     if weeks:
         work.pending_weeks += [(kind, week, due, quiet) for week, due in weeks.items()]
-        work.before_commit("weeks", _write_weeks)
+        work.before_commit("weeks", _merge_weeks)
+        work.before_commit("events", write_last, last=True)
 
 
-async def _write_weeks(work: Work) -> None:
-    """Writes the jobs that the commands of the transaction scheduled, in the order in which all transactions lock
-    them.
+async def _merge_weeks(work: Work) -> None:
+    """Prepares the rows of the jobs that the commands of the transaction scheduled, in the order in which all
+    transactions lock them.
+
+    They are written with the events. A worker that judges one of these weeks now loses its claim, so that the new
+    scores are judged after it. A backfill never makes a week quiet in which other scores were recorded; rules that
+    raise alerts keep doing so until they were judged.
     """
-    if not work.pending_weeks:
-        return
     pending, work.pending_weeks = work.pending_weeks, []
     merged: dict[tuple[Week, str], tuple[datetime, bool]] = {}
     for kind, week, due, quiet in pending:
         _, others_quiet = merged.get((week, kind), (due, True))
         merged[week, kind] = due, quiet and others_quiet
-    rows = [
+    work.week_rows += [
         {
-            "district_id": work.district_id,
             "id": new_id(),
             "kind": kind,
             "measure_id": measure_id,
@@ -165,26 +165,9 @@ async def _write_weeks(work: Work) -> None:
             "quiet": quiet,
             "state": FinalizationState.PENDING.value,
             "due": due,
-            "claim_number": 0,
-            "attempts": 0,
-            "leased_until": None,
-            "ended_at": None,
-            "fault": None,
-            "fault_place": None,
         }
         for ((measure_id, school_id, monday), kind), (due, quiet) in sorted(merged.items())
     ]
-    insertion = upsert(FinalizationJob)
-    replaced = ("state", "due", "attempts", "leased_until", "ended_at", "fault", "fault_place")
-    changed: dict[str, Any] = {name: insertion.excluded[name] for name in replaced}
-    # The worker that judges this week now loses its claim, so that the new scores are judged after it.
-    changed["claim_number"] = FinalizationJob.claim_number + 1
-    # A backfill never makes a week quiet in which other scores were recorded; rules that raise alerts keep doing so
-    # until they were judged.
-    has_alerts = or_(FinalizationJob.kind == WEEK, FinalizationJob.state == FinalizationState.PENDING.value)
-    changed["quiet"] = and_(insertion.excluded.quiet, or_(FinalizationJob.quiet, ~has_alerts))
-    keys = [getattr(FinalizationJob, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
-    await work.db.execute(insertion.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
 def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:

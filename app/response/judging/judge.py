@@ -10,12 +10,10 @@ from uuid import UUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
-from app.playbook.queries import rulebook
-from app.response.judging.calibrated import calibrations
-from app.response.judging.cohort import Calibrated, Judgement, Key, judge_series
-from app.response.judging.load import LoadedSeries, SeriesSelection, load
+from app.response.judging.cohort import Judgement, judge_series
+from app.response.judging.load import CurrentVerdict, LoadedSeries, SeriesSelection, load
 from app.response.judging.series import MonitoredSeries
-from app.response.judging.write import CurrentState, CurrentVerdict, VerdictStep, current_states, write
+from app.response.judging.write import VerdictStep, write
 from app.response.rules.verdict import ALARMS
 from app.roster.lookup import today_of
 
@@ -57,33 +55,36 @@ class JudgingOutcome:
 
 
 @needs(Can.JUDGE)
-async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMode = DEFAULT_MODE) -> JudgingOutcome:
+async def judge_selected(
+    work: Work,
+    selection: SeriesSelection,
+    mode: JudgingMode = DEFAULT_MODE,
+    written: Mapping[UUID, date] | None = None,
+) -> JudgingOutcome:
     """Judges the selected series with the scores recorded so far. Writes the verdicts that differ from the current
-    ones.
+    ones, and the days `written` as `write` describes.
     """
-    loaded = await load(work, selection, await rulebook(work))
+    loaded = await load(work, selection)
     requested = [monitored for monitored in loaded.requested.values() if _is_concerned(monitored, mode)]
     if not requested:
-        return JudgingOutcome(loaded, 0, 0)
-    calibrated = await calibrations(work, {monitored.score_series.measure.id for monitored in requested})
+        return JudgingOutcome(loaded, 0, await write(work, [], written))
     judgements = judge_series(
-        requested, loaded.others({monitored.score_series.series_id for monitored in requested}), calibrated
+        requested, loaded.others({monitored.score_series.series_id for monitored in requested}), loaded.calibrated
     )
-    states = await current_states(work, {monitored.support.id for monitored in requested})
-    current, today = _verdicts_in_force(judgements, states), await today_of(work)
+    current, today = loaded.current, await today_of(work)
     judgements = {
         series_id: judgement
         for series_id, judgement in judgements.items()
         if not _has_last_verdict(judgement, current.get(series_id), mode, today)
     }
-    retractable = _find_retractable(loaded, judgements, current, calibrated, mode)
-    earlier = {} if mode.raise_alerts else _judge_earlier_by_new_rules(loaded, judgements, current, calibrated)
+    retractable = _find_retractable(loaded, judgements, mode)
+    earlier = {} if mode.raise_alerts else _judge_earlier_by_new_rules(loaded, judgements)
     history_until = today - HISTORY
     steps = [
         VerdictStep(
             judgement=judgement,
             current=current.get(series_id),
-            state=states.get(judgement.monitored.support.id),
+            state=loaded.states.get(judgement.monitored.support.id),
             settled_on=monday if (monday := _last_monday(judgement.monitored)) in mode.finalizes else None,
             quiet=mode.quiet
             or _is_history(judgement.monitored, history_until)
@@ -94,20 +95,7 @@ async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMo
         )
         for series_id, judgement in judgements.items()
     ]
-    return JudgingOutcome(loaded, len(judgements), await write(work, steps))
-
-
-def _verdicts_in_force(
-    judgements: Mapping[UUID, Judgement], states: Mapping[UUID, CurrentState]
-) -> dict[UUID, CurrentVerdict]:
-    """Returns the verdict in force on each series that has one, keyed by series."""
-    current = {}
-    for series_id, judgement in judgements.items():
-        state = states.get(judgement.monitored.support.id)
-        verdict = None if state is None else state.verdict_on(judgement.monitored.score_series.measure.id)
-        if state is not None and verdict is not None:
-            current[series_id] = CurrentVerdict(verdict, state)
-    return current
+    return JudgingOutcome(loaded, len(judgements), await write(work, steps, written))
 
 
 def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
@@ -125,52 +113,37 @@ def _has_last_verdict(judgement: Judgement, current: CurrentVerdict | None, mode
     After the goal's date only other scores up to that date lead to another verdict, and no change of rules does.
     """
     goal_on = judgement.monitored.score_series.goal_on
-    if (
-        current is None
-        or goal_on is None
-        or goal_on >= today
-        or current.verdict.phase_id != judgement.monitored.phase.id
-    ):
+    if current is None or goal_on is None or goal_on >= today:
+        return False
+    if current.verdict.phase_id != judgement.monitored.phase.id:
         return False
     if mode.by_rules:
         return True
     return not mode.amended and current.verdict.score_ids == list(judgement.verdict.scores)
 
 
-def _find_retractable(
-    loaded: LoadedSeries,
-    judgements: dict[UUID, Judgement],
-    current: dict[UUID, CurrentVerdict],
-    calibrated: dict[Key, Calibrated],
-    mode: JudgingMode,
-) -> set[UUID]:
-    """Returns the series whose active alert would no longer be raised, by their ids.
+def _find_retractable(loaded: LoadedSeries, judgements: dict[UUID, Judgement], mode: JudgingMode) -> set[UUID]:
+    """Returns the ids of the series whose active alert would no longer be raised.
 
     To find them, the week in which the alert was raised is judged again with today's scores.
     """
     as_of: dict[UUID, int] = {}
     for series_id, judgement in judgements.items():
-        verdict = current.get(series_id)
-        alerted = None if verdict is None else verdict.state
+        alerted = loaded.states.get(judgement.monitored.support.id)
         if alerted is None or alerted.alert_week is None or not alerted.alerting(judgement.monitored.phase.id):
             continue
-        if alerted.alert_measure_id != judgement.monitored.score_series.measure.id:
-            continue
         if judgement.verdict.state in ALARMS:
+            continue
+        if alerted.alert_measure_id != judgement.monitored.score_series.measure.id:
             continue
         # More scores in the alert's own week do not retract it before that week is complete.
         if mode.amended or mode.finalizes or judgement.week > alerted.alert_week:
             as_of[series_id] = alerted.alert_week
-    judgements_then = _judge_as_of(loaded, as_of, calibrated)
+    judgements_then = _judge_as_of(loaded, as_of)
     return {series_id for series_id, judgement in judgements_then.items() if judgement.verdict.state not in ALARMS}
 
 
-def _judge_earlier_by_new_rules(
-    loaded: LoadedSeries,
-    judgements: dict[UUID, Judgement],
-    current: dict[UUID, CurrentVerdict],
-    calibrated: dict[Key, Calibrated],
-) -> dict[UUID, Judgement]:
+def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:
     """Returns judgements by the new rules, as of the week of the current verdict, keyed by series.
 
     Only series whose rule has changed are judged.
@@ -178,20 +151,30 @@ def _judge_earlier_by_new_rules(
     as_of = {
         series_id: previous.verdict.last_week
         for series_id, judgement in judgements.items()
-        if (previous := current.get(series_id)) is not None
+        if (previous := loaded.current.get(series_id)) is not None
         and previous.verdict.last_week is not None
-        and previous.by_other_rules(judgement)
+        and _is_by_other_rules(previous, judgement)
     }
-    return _judge_as_of(loaded, as_of, calibrated)
+    return _judge_as_of(loaded, as_of)
 
 
-def _judge_as_of(
-    loaded: LoadedSeries, as_of: dict[UUID, int], calibrated: dict[Key, Calibrated]
-) -> dict[UUID, Judgement]:
+def _is_by_other_rules(previous: CurrentVerdict, judgement: Judgement) -> bool:
+    """Returns whether the verdict was made for the same phase but by another rule, or with other parameters, estimates
+    or SEM, or with another number of measures that share the false-alarm rate.
+    """
+    current, verdict = previous.verdict, judgement.verdict
+    earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)
+    sem = judgement.monitored.score_series.sem
+    new_rules = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judgement.calibration_id, sem)
+    is_same = earlier_rules == new_rules and current.measures == judgement.monitored.measures
+    return current.phase_id == judgement.monitored.phase.id and not is_same
+
+
+def _judge_as_of(loaded: LoadedSeries, as_of: dict[UUID, int]) -> dict[UUID, Judgement]:
     if not as_of:
         return {}
     requested = [monitored for series_id, monitored in loaded.requested.items() if series_id in as_of]
-    return judge_series(requested, loaded.others(as_of.keys()), calibrated, as_of)
+    return judge_series(requested, loaded.others(as_of.keys()), loaded.calibrated, as_of)
 
 
 def _last_monday(monitored: MonitoredSeries) -> date | None:

@@ -2,52 +2,45 @@
 
 It reads with the reach of the whole district, because a cohort includes classmates who are not on the caller's
 caseload. The number of statements does not depend on the number of series.
-
-This file exceeds 250 lines so that all statements of one judgement stay together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Select,
-    Uuid,
-    func,
-    literal,
-    select,
-)
+from sqlalchemy import ColumnElement, Select, Uuid, and_, any_, cast, func, literal, literal_column, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
-from app.playbook.models import Measure
-from app.playbook.queries import Rulebook
-from app.response.judging.plans import (
-    BEGUN,
-    ENDED,
-    RUNNING,
-    PlannedSupport,
-    has_measure,
-    is_any_of,
-    load_plans,
-    select_phases,
-    with_further_measures,
-)
-from app.response.judging.points import ScoreColumns, combine_by_day
-from app.response.judging.score_queries import load_scores
+from app.playbook.in_process import measures_in_process, rulebook_in_force
+from app.response.judging.cohort import Calibrated, Key
+from app.response.judging.points import combine_by_day
 from app.response.judging.series import Cohort, MonitoredSeries, Scores, ScoreSeries, WeeklyDelivery
-from app.roster.calendar import Weeks, counted, weeks_between, weeks_of_schools
+from app.response.judging.statement import (
+    ACTIVE,
+    BY_IDS,
+    BY_PAIRS,
+    FOLLOWED,
+    FURTHER,
+    FURTHER_BY_PAIRS,
+    OF_PAIR,
+    PhaseRole,
+    PhaseRow,
+    StoredVerdict,
+    series_statement,
+)
+from app.response.rules.monitor.calibration import Calibration
+from app.roster.calendar import Weeks, counted, weeks_between
+from app.roster.lookup import IdList
 from app.roster.student_lock import lock_students
-from app.support.lookup import DosageWindow, dosages_of
+from app.support.dosage import DeliveredSessions
+from app.support.lookup import DosageWindow, compute_dosages
 from app.support.models import Phase, Support
-
-NO_SCORES: ScoreColumns = ((), (), (), ())
 
 Calendars = dict[UUID, list[tuple[date, bool]]]
 """The weeks of each school, in order and keyed by school. A week is its Monday and whether there was instruction."""
@@ -60,6 +53,13 @@ NOWHERE = UUID(int=0)
 def first_school() -> ColumnElement[UUID]:
     """Returns SQL for the first school of a support's student. The support belongs to a cohort of this school."""
     return func.coalesce(Support.school_ids[1], literal(NOWHERE, Uuid))
+
+
+def has_measure(measure_ids: Collection[UUID]) -> ColumnElement[bool]:
+    """Returns the condition that a support is followed by one of these measures, as its first or a further one."""
+    ids = cast(list(set(measure_ids)), IdList)
+    is_further = and_(func.cardinality(Support.more_measures) > literal_column("0"), Support.more_measures.overlap(ids))
+    return or_(Support.measure_id == any_(ids), is_further)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +77,71 @@ class SeriesSelection:
     lock: bool = True
 
 
+class CurrentOnMeasure(NamedTuple):
+    """A current verdict on one of the measures of a support."""
+
+    id: UUID
+    measure_id: UUID
+    phase_id: UUID
+    state: str
+    kind: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentState:
+    """The state that a support has before it is judged again.
+
+    * `verdicts` has the current verdict on each measure. `verdict_id` is the most serious of them.
+    * `last_number` is the number of the last verdict on the support.
+    * `alert_week` and `alert_measure_id` are the week and the measure of the verdict that opened the active alert.
+    """
+
+    verdict_id: UUID
+    state: str
+    kind: str | None
+    last_number: int
+    verdicts: tuple[CurrentOnMeasure, ...]
+    since: datetime
+    since_on: date
+    memory: dict[str, Any]
+    alert_id: UUID | None
+    alert_week: int | None
+    alert_measure_id: UUID | None
+    settled_on: date | None
+
+    def alerting(self, phase_id: UUID) -> bool:
+        """Returns whether an alert of this phase is active."""
+        return self.alert_id is not None and self.memory.get("phase") == str(phase_id)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentVerdict:
+    """The verdict that a series has before it is judged again, and the state of its support."""
+
+    verdict: StoredVerdict
+    state: CurrentState
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedSeries:
     """The requested series, keyed by their ids (`ScoreSeries.series_id`), and the other series of their cohorts.
 
     * `classmates` are running series of the same cohorts.
     * `ended` are phases of the same cohorts that have ended.
+    * `current` has the current verdict of each requested series that was judged before, keyed by series. `states` has
+      the state of each support that was judged before, keyed by support.
+    * `calibrated` has the newest calibrations. A district with too little data has none; the published defaults then
+      apply.
 
-    The scores of both show how difficult the forms were.
+    The scores of classmates and of ended phases show how difficult the forms were.
     """
 
     requested: dict[UUID, MonitoredSeries] = field(default_factory=dict)
     classmates: dict[UUID, ScoreSeries] = field(default_factory=dict)
     ended: list[ScoreSeries] = field(default_factory=list)
+    current: dict[UUID, CurrentVerdict] = field(default_factory=dict)
+    states: dict[UUID, CurrentState] = field(default_factory=dict)
+    calibrated: dict[Key, Calibrated] = field(default_factory=dict)
 
     @property
     def running(self) -> list[ScoreSeries]:
@@ -102,53 +154,88 @@ class LoadedSeries:
 
 
 @needs(Can.JUDGE)
-async def load(work: Work, selection: SeriesSelection, rules: Rulebook) -> LoadedSeries:
-    """Loads the selected active supports with their running phases, scores, weeks and dosage. Returns their series.
+async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
+    """Loads the selected active supports with their running phases, scores, weeks, dosage and current verdicts.
 
-    Executes eight statements for any number of series. `rules` are the decision rules in force.
+    Executes one statement for any number of series. Another one locks the students who are not locked yet.
     """
-    query = _restrict(selection, select_phases(RUNNING, entities=True).where(Support.state == "active"))
     if selection.lock:
         await _lock_students(work, selection)
-        # A student who arrived after the lock is judged by the sync that brought them.
-        query = query.where(is_any_of(Support.student_id, work.locked_students))
-    query = query.execution_options(populate_existing=True)
-    all_rows = await work.db.execute(query, {"district": work.district_id})
-    supports: list[tuple[PlannedSupport, Support, Phase]] = [(PlannedSupport(*row[:-2]), *row[-2:]) for row in all_rows]
-    pairs = None if selection.pairs is None else frozenset(selection.pairs)
-    # A selected support may have other measures than the selected one.
-    plans = [
-        (plan, *row[1:])
-        for row, plans_of_row in zip(
-            supports, await with_further_measures(work, [row[0] for row in supports]), strict=True
-        )
-        for plan in plans_of_row
-        if (pairs is None or (plan.student_id, plan.measure_id) in pairs)
-        and selection.measure_id in (None, plan.measure_id)
-    ]
-    if not plans:
+    statement, values = _statement_of(work, selection)
+    rows = [PhaseRow(*row) for row in await work.run(statement, (work.district_id, *values))]
+    if not rows:
         return LoadedSeries()
-    is_partial = selection.pairs is not None or selection.support_ids is not None
-    requested = [plan for plan, _, _ in plans]
-    classmates = await _load_classmates(work, requested) if is_partial else []
-    running = [*requested, *classmates]
-    series, calendars = await _build_series(work, [*running, *await _load_ended(work, running)], requested=len(plans))
-    loaded = LoadedSeries(
-        {},
-        {score_series.series_id: score_series for score_series in series[len(plans) : len(running)]},
-        series[len(running) :],
-    )
-    for score_series, (plan, support, phase) in zip(series, plans, strict=False):
-        loaded.requested[score_series.series_id] = MonitoredSeries(
-            score_series,
-            support,
-            phase,
-            rules.rule_for(score_series.measure.code, support.area_id, support.school_ids),
-            measures=1 + len(plan.more_measures),
-            offset=_weeks_into_phase(plan, phase, calendars),
-        )
-    await _add_dosage(work, loaded.requested, calendars)
+    rules = await rulebook_in_force(work, rows[0].playbook_version_id, {row.area_id for row in rows})
+    series, calendars = await _build_series(work, rows)
+    loaded = LoadedSeries(calibrated=_calibrations_of(rows[0]))
+    for row, score_series in zip(rows, series, strict=True):
+        if row.role == PhaseRole.CLASSMATE:
+            loaded.classmates[row.series_id] = score_series
+        elif row.role == PhaseRole.ENDED:
+            loaded.ended.append(score_series)
+        else:
+            support, phase = _models_of(work.district_id, row)
+            chosen = rules.rule_for(score_series.measure.code, row.area_id, row.school_ids)
+            loaded.requested[row.series_id] = MonitoredSeries(
+                score_series,
+                support,
+                phase,
+                chosen,
+                measures=1 + len(row.more_measures),
+                offset=_weeks_into_phase(row, calendars),
+            )
+            if row.verdict_id is not None:
+                state = loaded.states.setdefault(row.support_id, _current_state(row, row.verdict_id))
+                if row.verdict is not None:
+                    loaded.current[row.series_id] = CurrentVerdict(StoredVerdict(*row.verdict), state)
+    _add_dosage(loaded.requested, {row.series_id: row for row in rows if row.role == PhaseRole.REQUESTED}, calendars)
     return loaded
+
+
+@needs(Can.JUDGE)
+async def load_history(work: Work, since: date) -> list[ScoreSeries]:
+    """Returns the series of every phase that began on the day `since` or later, running or ended. Used for
+    calibration.
+    """
+    started = "s.district_id = $1 AND s.measure_id IS NOT NULL AND s.state <> 'planned'"
+    statement = series_statement("support AS s", started, phases="p.begins_on >= $2", cohorts=False)
+    rows = [PhaseRow(*row) for row in await work.run(statement, (work.district_id, since))]
+    return (await _build_series(work, rows))[0] if rows else []
+
+
+def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any]]:
+    """Returns the statement that reads the selected series, with its parameters after the district.
+
+    A student who arrived after the students were locked is judged by the sync that brought them.
+    """
+    if selection.pairs is not None:
+        pairs = sorted(pair for pair in set(selection.pairs) if not selection.lock or pair[0] in work.locked_students)
+        values: list[Any] = [[student for student, _ in pairs], [measure for _, measure in pairs]]
+        statement = series_statement(
+            BY_PAIRS, "true", further_supports=FURTHER_BY_PAIRS, further_condition="true", goals=OF_PAIR
+        )
+        return statement, values
+    supports, conditions, values = "support AS s", [ACTIVE], []
+    further, goals = [ACTIVE, FURTHER], FOLLOWED
+    if selection.support_ids is not None:
+        supports, values = BY_IDS, [sorted(set(selection.support_ids))]
+    for condition, value in (
+        ("s.measure_id = ${}::uuid", selection.measure_id),
+        (f"coalesce(s.school_ids[1], '{NOWHERE}'::uuid) = ${{}}::uuid", selection.school_id),
+        ("s.student_id = ANY (${}::uuid[])", list(work.locked_students) if selection.lock else None),
+    ):
+        if value is not None:
+            values.append(value)
+            conditions.append(condition.format(len(values) + 1))
+            if value is selection.measure_id:
+                goals = f"g.measure_id = ${len(values) + 1}::uuid"
+                further.append(f"${len(values) + 1}::uuid = ANY (s.more_measures)")
+            else:
+                further.append(conditions[-1])
+    further_condition = " AND ".join(further)
+    return series_statement(
+        supports, " AND ".join(conditions), further_condition=further_condition, goals=goals
+    ), values
 
 
 async def _lock_students(work: Work, selection: SeriesSelection) -> None:
@@ -162,61 +249,54 @@ async def _lock_students(work: Work, selection: SeriesSelection) -> None:
     await lock_students(work, students - work.locked_students)
 
 
-@needs(Can.JUDGE)
-async def load_history(work: Work, since: date) -> list[ScoreSeries]:
-    """Returns the series of every phase that began on the day `since` or later, running or ended. Used for
-    calibration.
-    """
-    series, _ = await _build_series(
-        work, await load_plans(work, select_phases(BEGUN).where(Support.state != "planned"), {"day": since})
-    )
-    return series
+def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
+    if selection.support_ids is not None:
+        query = query.where(Support.id == any_(cast(list(set(selection.support_ids)), IdList)))
+    if selection.measure_id is not None:
+        query = query.where(has_measure([selection.measure_id]))
+    if selection.school_id is not None:
+        query = query.where(first_school() == selection.school_id)
+    return query
 
 
-async def _build_series(
-    work: Work, plans: Sequence[PlannedSupport], *, requested: int = 0
-) -> tuple[list[ScoreSeries], Calendars]:
+async def _build_series(work: Work, rows: Sequence[PhaseRow]) -> tuple[list[ScoreSeries], Calendars]:
     """Returns the series of these phases, and the weeks of their schools over the whole period.
 
-    Only the first `requested` of the series have points of a baseline, and only they end with their goal's date: later
-    scores of classmates still show how difficult a form was.
+    Only requested series end with their goal's date: later scores of classmates still show how difficult a form was.
     """
-    if not plans:
-        return [], {}
-    measures = await _load_measures(work, {plan.measure_id for plan in plans})
-    scores, baselines = await load_scores(work, plans, requested)
-    calendars = await _load_calendars(work, plans, scores)
+    measures = await measures_in_process(work, rows[0].measures or ())
+    calendars = _calendars_of(rows[0])
     built = []
     counted_weeks: dict[tuple[UUID, date], Weeks] = {}
     numbers_by_calendar: dict[tuple[int, date], dict[date, int]] = {}
     cohorts: dict[Cohort, Cohort] = {}
-    for position, plan in enumerate(plans):
-        weeks = _weeks_of(plan, calendars, counted_weeks)
-        ids, days, values, forms, same_day = combine_by_day(scores.get(plan.phase_id, NO_SCORES))
+    for row in rows:
+        weeks = _weeks_of(row, calendars, counted_weeks)
+        ids, days, values, forms, same_day = combine_by_day(row.scores)
         # Week numbers that were counted for the same calendar and first day are reused.
-        numbers = numbers_by_calendar.setdefault((id(weeks), plan.begins_on), {})
-        for day in {plan.goal_on, *days}.difference(numbers):
-            numbers[day] = weeks_between(weeks, plan.begins_on, day)
+        numbers = numbers_by_calendar.setdefault((id(weeks), row.begins_on), {})
+        for day in {row.goal_on, *days}.difference(numbers):
+            numbers[day] = weeks_between(weeks, row.begins_on, day)
         taken = Scores(ids, days, tuple(numbers[day] for day in days), values, forms, same_day)
         series = ScoreSeries(
-            series_id=plan.series_id,
-            number=plan.number,
-            begins_on=plan.begins_on,
-            baseline=plan.baseline,
-            goal=plan.goal,
-            goal_week=max(numbers[plan.goal_on], 1),
-            measure=measures[plan.measure_id],
-            cohort=cohorts.setdefault(cohort := plan.cohort, cohort),
-            scores=taken.until(plan.goal_on) if position < requested else taken,
+            series_id=row.series_id,
+            number=row.number,
+            begins_on=row.begins_on,
+            baseline=row.baseline,
+            goal=row.goal,
+            goal_week=max(numbers[row.goal_on], 1),
+            measure=measures[row.measure_id],
+            cohort=cohorts.setdefault(cohort := row.cohort, cohort),
+            scores=taken.until(row.goal_on) if row.role == PhaseRole.REQUESTED else taken,
             weeks=weeks,
-            before=baselines.get(plan.phase_id, ()),
-            goal_on=plan.goal_on,
+            before=combine_by_day(row.baseline_scores).values,
+            goal_on=row.goal_on,
         )
         built.append(series)
     return built, calendars
 
 
-async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calendars: Calendars) -> None:
+def _add_dosage(requested: dict[UUID, MonitoredSeries], rows: Mapping[UUID, PhaseRow], calendars: Calendars) -> None:
     """Adds to each requested series the dosage up to its last score."""
     scored = [
         (monitored, last_on)
@@ -227,8 +307,12 @@ async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calend
         DosageWindow(monitored.support, monitored.phase, monitored.score_series.begins_on, last_on)
         for monitored, last_on in scored
     ]
+    delivered = [
+        [DeliveredSessions(*sums) for sums in rows[monitored.score_series.series_id].delivered or ()]
+        for monitored, _ in scored
+    ]
     numbers: dict[tuple[int, date], dict[date, int]] = {}
-    for (monitored, _), dosage in zip(scored, await dosages_of(work, windows, calendars), strict=True):
+    for (monitored, _), dosage in zip(scored, compute_dosages(windows, delivered, calendars), strict=True):
         score_series = monitored.score_series
         week_numbers = numbers.setdefault((id(score_series.weeks), score_series.begins_on), {})
         for week in dosage.weeks:
@@ -238,87 +322,86 @@ async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calend
         requested[score_series.series_id] = replace(monitored, dosage=WeeklyDelivery((), (), True, dosage, by_number))
 
 
-def _weeks_into_phase(plan: PlannedSupport, phase: Phase, calendars: Calendars) -> int:
+def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
+    """Returns the support and the phase of a row, with the columns that judging needs. They belong to no session."""
+    about = {"district_id": district_id, "student_id": row.student_id, "school_ids": row.school_ids}
+    about |= {"secured_area": row.secured_area}
+    support = Support(
+        **about,
+        id=row.support_id,
+        area_id=row.area_id,
+        measure_id=row.first_measure_id,
+        more_measures=row.more_measures,
+        version=row.version,
+        suspended_on=row.suspended_on,
+        resumed_on=row.resumed_on,
+    )
+    phase = Phase(
+        **about,
+        id=row.phase_id,
+        support_id=row.support_id,
+        number=row.number,
+        begins_on=row.phase_begins_on,
+        ends_on=row.ends_on,
+        goal_on=row.goal_on,
+        minutes_per_session=row.minutes_per_session,
+        sessions_per_week=row.sessions_per_week,
+    )
+    return support, phase
+
+
+def _current_state(row: PhaseRow, verdict_id: UUID) -> CurrentState:
+    return CurrentState(
+        verdict_id=verdict_id,
+        state=row.state,
+        kind=row.state_kind,
+        last_number=row.last_number,
+        verdicts=tuple([CurrentOnMeasure(*verdict) for verdict in row.verdicts or ()]),
+        since=row.since,
+        since_on=row.since_on,
+        memory=row.memory,
+        alert_id=row.alert_id,
+        alert_week=row.alert_week,
+        alert_measure_id=row.alert_measure_id,
+        settled_on=row.settled_on,
+    )
+
+
+def _weeks_into_phase(row: PhaseRow, calendars: Calendars) -> int:
     """Returns the number of instructional weeks from the beginning of a phase to that of one of its series."""
-    if plan.begins_on == phase.begins_on:
+    if row.begins_on == row.phase_begins_on:
         return 0
     return weeks_between(
-        _weeks_of(plan._replace(begins_on=phase.begins_on), calendars, {}), phase.begins_on, plan.begins_on
+        _weeks_of(row._replace(begins_on=row.phase_begins_on), calendars, {}), row.phase_begins_on, row.begins_on
     )
 
 
-def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
-    if selection.pairs is not None:
-        # For a student with several measures this selects more than the requested pairs; `load` drops the others.
-        students, measures = zip(*selection.pairs, strict=True) if selection.pairs else ((), ())
-        query = query.where(is_any_of(Support.student_id, students), has_measure(measures))
-    if selection.support_ids is not None:
-        query = query.where(is_any_of(Support.id, selection.support_ids))
-    if selection.measure_id is not None:
-        query = query.where(has_measure([selection.measure_id]))
-    if selection.school_id is not None:
-        query = query.where(first_school() == selection.school_id)
-    return query
+def _calibrations_of(row: PhaseRow) -> dict[Key, Calibrated]:
+    """Returns the newest calibrations, keyed by measure and grade."""
+    return {
+        (measure_id, grade): Calibrated(calibration_id, Calibration.from_json(estimates))
+        for measure_id, grade, calibration_id, estimates in row.calibrations or ()
+    }
 
 
-async def _load_classmates(work: Work, plans: Sequence[PlannedSupport]) -> list[PlannedSupport]:
-    """Returns the series of classmates: supports of the same measure with a common school and grade."""
-    ids = {plan.series_id for plan in plans}
-    measure_ids = {plan.measure_id for plan in plans}
-    schools = {school for plan in plans for school in plan.school_ids[:1]}
-    grades = {grade for plan in plans for grade in plan.grades[:1]}
-    query = select_phases(RUNNING, of_grades=True).where(
-        Support.state == "active",
-        has_measure(measure_ids),
-        Support.school_ids.overlap(list(schools)),
-    )
-    classmates = await load_plans(work, query, {"grades": list(grades)}, measure_ids)
-    return [plan for plan in classmates if plan.series_id not in ids]
+def _calendars_of(row: PhaseRow) -> Calendars:
+    calendars: Calendars = {}
+    for school_id, monday, instructional in zip(
+        row.week_schools or (), row.week_mondays or (), row.week_instructional or (), strict=True
+    ):
+        calendars.setdefault(school_id, []).append((monday, instructional))
+    return calendars
 
 
-async def _load_ended(work: Work, running: Sequence[PlannedSupport]) -> list[PlannedSupport]:
-    """Returns the ended phases of the same cohorts that overlap with these running phases.
-
-    A phase overlaps if it ended after the first of the cohort's running phases had begun.
-    """
-    first: dict[Cohort, date] = {}
-    for plan in running:
-        first[plan.cohort] = min(plan.begins_on, first.get(plan.cohort, plan.begins_on))
-    measure_ids = {plan.measure_id for plan in running}
-    query = select_phases(ENDED).where(
-        has_measure(measure_ids),
-        Support.school_ids.overlap(list({school for plan in running for school in plan.school_ids[:1]})),
-    )
-    plans = await load_plans(work, query, {"day": min(first.values())}, measure_ids)
-    return [plan for plan in plans if plan.ends_on and plan.cohort in first and plan.ends_on > first[plan.cohort]]
-
-
-async def _load_measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
-    rows = await work.db.scalars(
-        select(Measure).where(Measure.district_id == work.district_id, is_any_of(Measure.id, ids))
-    )
-    return {row.id: row for row in rows}
-
-
-async def _load_calendars(
-    work: Work, plans: Sequence[PlannedSupport], scores: Mapping[UUID, ScoreColumns]
-) -> Calendars:
-    schools = {school for plan in plans for school in plan.school_ids}
-    begins = min(plan.phase_begins_on or plan.begins_on for plan in plans)
-    until = max(plan.goal_on for plan in plans)
-    until = max([until, *(days[-1] for _, days, _, _ in scores.values())])
-    return await weeks_of_schools(work, schools, begins, until)
-
-
-def _weeks_of(plan: PlannedSupport, calendars: Calendars, counted_weeks: dict[tuple[UUID, date], Weeks]) -> Weeks:
+def _weeks_of(row: PhaseRow, calendars: Calendars, counted_weeks: dict[tuple[UUID, date], Weeks]) -> Weeks:
     """Returns the numbers of a phase's weeks, counted from its start.
 
     The calendar is that of the first of the phase's schools that has one.
     """
-    school = next((school_id for school_id in plan.school_ids if school_id in calendars), None)
+    school = next((school_id for school_id in row.school_ids if school_id in calendars), None)
     if school is None:
         return {}
-    monday = monday_of(plan.begins_on)
+    monday = monday_of(row.begins_on)
     if (school, monday) not in counted_weeks:
         counted_weeks[school, monday] = counted([week for week in calendars[school] if week[0] >= monday])
     return counted_weeks[school, monday]

@@ -177,6 +177,13 @@ class WeeklyDelivery(series.DeliveredMinutes):
         weeks = tuple(week for number, week in self.by_number if first <= number <= upto)
         return Dosage(self.whole.since, self.whole.until, weeks).share
 
+    def adherence(self) -> tuple[float, int] | None:
+        """Returns the share of the checklists' parts that was done up to the last score, and the number of checked
+        sessions; None if no session was checked.
+        """
+        share = None if self.whole is None else self.whole.adherence
+        return None if self.whole is None or share is None else (share, self.whole.checked_sessions)
+
     def weekly_shares(self, upto: int) -> tuple[float, ...]:
         """Returns the share that was delivered of each week's planned dose, from week 1 to the week `upto`.
 

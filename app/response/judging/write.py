@@ -5,22 +5,17 @@ Judges nothing. A verdict is added if it differs from the current one, and a sta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, any_, bindparam, cast, func, insert, select, true
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.orm import aliased
-
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.db import lateral_lookup
+from app.core.db import json_text
 from app.core.ids import new_id
 from app.events.catalogue import (
     PROBE_REQUESTED,
@@ -35,33 +30,22 @@ from app.events.catalogue import (
 from app.events.outbox import record
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, Memory, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
-from app.response.models import ResponseState, VerdictRow
+from app.response.judging.load import CurrentState, CurrentVerdict
 from app.response.rules.combine import VerdictInForce, most_serious, state_for_alert
 from app.response.rules.verdict import ALARMS, NonresponseKind, State
 from app.response.rules.wording import label
-from app.roster.latest import set_last_verdicts
-from app.roster.lookup import IdList, today_of
+from app.roster.lookup import today_of
 from app.support.models import Support
-from app.support.phase import set_last_verdicts_of_supports, student_columns, support_event
+from app.support.phase import student_columns, support_event
 
 CONTENT = (
-    *(
-        "phase_id",
-        "measures",
-        "state",
-        "kind",
-        "because",
-        "sentence",
-        "statistic",
-        "threshold",
-        "rate",
-        "rate_low",
-        "rate_high",
-    ),
-    *("odds", "slow", "short", "on_pace", "label", "stated_far", "required_rate", "change_week"),
+    *("phase_id", "measures", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low"),
+    *("rate_high", "odds", "slow", "short", "on_pace", "label", "stated_far", "required_rate", "change_week"),
     *("rule", "rule_version", "parameters", "score_ids", "playbook_version_id", "calibration_id", "sem"),
 )
 """The columns that make up the content of a verdict. Two verdicts are equal if they agree in all of these columns."""
+
+WRITE_VERDICTS = "SELECT app.write_verdicts($1, $2, $3, $4, $5, $6)"
 
 EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.ALERT: RESPONSE_OFF_TRACK,
@@ -70,56 +54,6 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.UNDER_DELIVERED: RESPONSE_UNDER_DELIVERED,
     AlertSignal.PROBE: PROBE_REQUESTED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentState:
-    """The state that a support has before it is judged again.
-
-    * `verdicts` has the current verdict on each measure. `verdict_id` is the most serious of them.
-    * `last_number` is the number of the last verdict on the support.
-    * `alert_week` and `alert_measure_id` are the week and the measure of the verdict that opened the active alert.
-    """
-
-    verdict_id: UUID
-    state: str
-    kind: str | None
-    since: Any
-    since_on: date
-    memory: dict[str, Any]
-    last_number: int
-    alert_id: UUID | None
-    alert_week: int | None
-    alert_measure_id: UUID | None
-    settled_on: date | None
-    verdicts: tuple[VerdictRow, ...] = ()
-
-    def verdict_on(self, measure_id: UUID) -> VerdictRow | None:
-        """Returns the current verdict on a measure, or None if there is none."""
-        return next((verdict for verdict in self.verdicts if verdict.measure_id == measure_id), None)
-
-    def alerting(self, phase_id: UUID) -> bool:
-        """Returns whether an alert of this phase is active."""
-        return self.alert_id is not None and self.memory.get("phase") == str(phase_id)
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentVerdict:
-    """The verdict that a series has before it is judged again, and the state of its support."""
-
-    verdict: VerdictRow
-    state: CurrentState
-
-    def by_other_rules(self, judgement: Judgement) -> bool:
-        """Returns whether this verdict was made for the same phase but by another rule, or with other parameters,
-        estimates or SEM, or with another number of measures that share the false-alarm rate.
-        """
-        current, verdict = self.verdict, judgement.verdict
-        earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)
-        sem = judgement.monitored.score_series.sem
-        new_rules = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judgement.calibration_id, sem)
-        is_same = earlier_rules == new_rules and current.measures == judgement.monitored.measures
-        return current.phase_id == judgement.monitored.phase.id and not is_same
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,51 +75,12 @@ class VerdictStep:
 
 
 @needs(Can.JUDGE)
-async def current_states(work: Work, support_ids: Collection[UUID]) -> dict[UUID, CurrentState]:
-    """Returns the current state of each support with the verdicts on its measures, keyed by support.
-
-    A support that was never judged is not in the result.
-    """
-    rows = await work.db.execute(_select_current(), {"district": work.district_id, "supports": list(support_ids)})
-    states: dict[UUID, CurrentState] = {}
-    for row in rows:
-        verdict = row[0]
-        before = states.get(verdict.support_id)
-        verdicts = (verdict,) if before is None else (*before.verdicts, verdict)
-        states[verdict.support_id] = replace(CurrentState(*row[1:]), verdicts=verdicts)
-    return states
-
-
-@cache
-def _select_current() -> Select[Any]:
-    district = bindparam("district", type_=Uuid())
-    verdicts, state = select(VerdictRow).where(VerdictRow.district_id == district), ResponseState
-    of_measures = verdicts.where(VerdictRow.id == any_(state.verdict_ids))
-    verdict = aliased(VerdictRow, lateral_lookup(of_measures, "verdict"))
-    alert = lateral_lookup(verdicts.where(VerdictRow.id == state.alert_id), "alert")
-    numbers = select(func.max(VerdictRow.number)).where(
-        VerdictRow.district_id == district, VerdictRow.support_id == state.support_id
-    )
-    last_number = numbers.correlate(state).scalar_subquery()
-    return (
-        select(
-            *(verdict, state.verdict_id, state.state, state.kind, state.since, state.since_on, state.memory),
-            *(last_number, state.alert_id, alert.c.last_week, alert.c.measure_id, state.settled_on),
-        )
-        .select_from(state)
-        .join(verdict, true())
-        .outerjoin(alert, true())
-        .where(state.district_id == district, state.support_id == any_(cast(bindparam("supports"), IdList)))
-        .order_by(verdict.number)
-    )
-
-
-@needs(Can.JUDGE)
-async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
+async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID, date] | None = None) -> int:
     """Writes the verdicts and states that differ from the current ones. Returns the number of new verdicts.
 
-    Verdicts and states are written with one statement each. The times by which lists of supports and students are
-    sorted are written too.
+    One statement writes all of them, and the days and times by which lists of supports and students are sorted.
+    `written`, if given, has the day of the last score that was written now, by student. This is then the last statement
+    of a block of `Work.as_district`.
     """
     today = await today_of(work)
     steps_by_support: dict[UUID, list[VerdictStep]] = {}
@@ -194,30 +89,23 @@ async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
     rows = [_rows_of_support(work, of_support, today) for of_support in steps_by_support.values()]
     verdicts = [verdict for new_verdicts, _ in rows for verdict in new_verdicts]
     states = [state for _, state in rows if state is not None]
-    # With nulls rendered, all rows go into one statement; otherwise the mapper makes one for each pattern of nulls.
-    options = {"render_nulls": True}
-    if verdicts:
-        await work.db.execute(insert(VerdictRow), verdicts, execution_options=options)
-        await set_last_verdicts_of_supports(work, {row["support_id"]: row["judged_at"] for row in verdicts})
-        unsecured = (row for row in verdicts if row["secured_area"] is None)
-        await set_last_verdicts(work, {row["student_id"]: row["judged_at"] for row in unsecured})
-    if states:
-        insertion = upsert(ResponseState)
-        columns = (
-            "verdict_id",
-            "verdict_ids",
-            "state",
-            "kind",
-            "since",
-            "since_on",
-            "alert_id",
-            "memory",
-            "settled_on",
+    supports = {row["support_id"]: row["judged_at"] for row in verdicts}
+    students: dict[UUID, dict[str, Any]] = {
+        student_id: {"last_score_on": day} for student_id, day in (written or {}).items()
+    }
+    for row in verdicts:
+        # The order of a list must not reveal records that its reader may not see.
+        if row["secured_area"] is None:
+            students.setdefault(row["student_id"], {})["last_verdict_at"] = row["judged_at"]
+    if verdicts or states or students:
+        parts = (
+            verdicts,
+            states,
+            [{"id": support_id, "last_verdict_at": at} for support_id, at in supports.items()],
+            [{"id": student_id, **last} for student_id, last in students.items()],
         )
-        changed = {name: insertion.excluded[name] for name in columns}
-        keys = [ResponseState.district_id, ResponseState.support_id]
-        upsert_all = insertion.on_conflict_do_update(index_elements=keys, set_=changed)
-        await work.db.execute(upsert_all, states, execution_options=options)
+        principal = None if written is None else work.end_district_step()
+        await work.run(WRITE_VERDICTS, (work.district_id, *(json_text(part) for part in parts), principal))
     return len(verdicts)
 
 

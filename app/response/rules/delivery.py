@@ -10,6 +10,11 @@ from app.response.rules.series import Series
 from app.response.rules.verdict import ALARMS, Finding, Reason, State
 from app.response.rules.wording import UNDER_DELIVERED
 
+AS_DESIGNED = 0.8
+"""The share of the parts of checklists from which on a support counts as delivered as designed."""
+CHECKED_SESSIONS = 3
+"""The number of checked sessions from which on their share is a reason."""
+
 
 def allow_for_delivery(series: Series, finding: Finding, judge: Callable[[Series], Finding], by_rate: bool) -> Finding:
     """Returns the finding of a rule. An alarm becomes `under_delivered` if what was not delivered explains it.
@@ -31,6 +36,20 @@ def allow_for_delivery(series: Series, finding: Finding, judge: Callable[[Series
         because=(*finding.because, reason),
         sentence=f"{finding.sentence.rstrip('.')}; {UNDER_DELIVERED}.",
     )
+
+
+def note_adherence(series: Series, finding: Finding) -> Finding:
+    """Returns the finding with a reason if the support was not delivered as designed, by the checklists of sessions.
+
+    The state stays as it is: the marks say how the intervention was given, and not how much growth that has cost.
+    """
+    checked = None if series.dosage is None else series.dosage.adherence()
+    if checked is None or checked[1] < CHECKED_SESSIONS or checked[0] >= AS_DESIGNED:
+        return finding
+    share, sessions = round(checked[0], 2), checked[1]
+    reason = Reason("not_as_designed", {"share": share, "sessions": sessions})
+    words = f"by its checklist, {share:.0%} of it was delivered as designed".replace("%", " %")
+    return replace(finding, because=(*finding.because, reason), sentence=f"{finding.sentence.rstrip('.')}; {words}.")
 
 
 def credit_undelivered(series: Series, shares: Sequence[float], *, by_rate: bool) -> Series:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from app.response.rules.baseline import note_trend
-from app.response.rules.delivery import allow_for_delivery
+from app.response.rules.delivery import allow_for_delivery, note_adherence
 from app.response.rules.field import trend
 from app.response.rules.monitor import rule as monitor
 from app.response.rules.monitor.rates import GRID, between
@@ -152,7 +152,7 @@ class DecisionRule:
             finding = allow_for_delivery(
                 series, finding, lambda credited: self.finding(credited, resolved), self.judges_growth
             )
-        finding = note_trend(series, _unless_goal_met(series, finding))
+        finding = note_adherence(series, note_trend(series, _unless_goal_met(series, finding)))
         if self.judges_growth:
             finding = remove_unjustified_name(finding, shares)
         has_slope = self.judges_growth and len(series.observations) >= LEVEL_SCORES

@@ -54,6 +54,10 @@ class DeliveredMinutes:
         planned = sum(pair[0] for pair in recorded)
         return sum(pair[1] for pair in recorded) / planned if planned > 0 else None
 
+    def adherence(self) -> tuple[float, int] | None:
+        """Returns the share of the checklists' parts that was done, and the number of checked sessions, if known."""
+        return None
+
     def weekly_shares(self, upto: int) -> tuple[float, ...]:
         """Returns the share that was delivered of the minutes planned in each week, from week 1 to the week `upto`.
 

@@ -23,12 +23,20 @@ BODIES: dict[str, dict[str, Any]] = {
     "dismiss_concern": {"because": "Screening does not confirm it."},
     "keep_consumer": {"begin": "beginning"},
     "make_measure": {"code": "orf-spanish", "name": "Oral reading fluency, Spanish"},
-    "plan_support": {"measure": "orf", "baseline": 42.0, "goal": 70.0, "goal_on": "2027-06-11", "confirm_rate": True},
+    "plan_support": {
+        "intervention": "Repeated reading with feedback",
+        "measure": "orf",
+        "baseline": 42.0,
+        "goal": 70.0,
+        "goal_on": "2027-06-11",
+        "confirm_rate": True,
+    },
     "preview_playbook": {"rules": [{"rule": "four-point", "measure": "orf"}]},
     "publish_benchmarks": {
         "benchmarks": [{"measure": "orf", "grade": "03", "citation": "Our norms of 2026", "benchmark_goal": 73.0}]
     },
     "publish_playbook": {"rules": [{"rule": "four-point", "measure": "orf"}]},
+    "draft_interventions": {"interventions": [{"code": "repeated-reading", "name": "Repeated reading"}]},
     "register_source": {"name": "uploads", "kind": "oneroster-csv", "url": "upload:"},
     "rekey_sync_run": {"match": "identifier"},
     "resolve_concern": {"because": "The goal is met."},
@@ -49,6 +57,9 @@ SOURCES: dict[str, str] = {
     "group": "/v1/groups",
     "measure": "/v1/measures",
     "name": "/v1/events/consumers",
+    "intervention": "/v1/interventions",
+    "hypothesis": "/v1/hypotheses",
+    "hypothesis_kind": "/v1/hypothesis-kinds",
     "note": "/v1/notes",
     "person": "/v1/staff",
     "run": "/v1/sync-runs",
@@ -62,7 +73,9 @@ SOURCES: dict[str, str] = {
     "verdict": "/v1/supports/{support}/verdicts",
 }
 """The list from which to take a value of an example, by the name of the parameter or of the field."""
-IN_BODIES = SOURCES.keys() - {"measure", "name", "benchmark", "group", "note", "team"}
+IN_BODIES = SOURCES.keys() - (
+    {"measure", "name", "benchmark", "group", "team"} | {"intervention", "hypothesis_kind", "note"}
+)
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
 OWN_NAME = {"keep_consumer": "nightly"}
 """The name in the path that a client chooses itself."""

@@ -164,6 +164,8 @@ WORDS = {
     "include_departed": "Whether students who have left are listed as well.",
 }
 PARAMETERS = {
+    "hypothesis": "A hypothesis's id.",
+    "hypothesis_kind": "The id of a kind of hypothesis.",
     "note": "A note's id.",
     "benchmark": "A benchmark's id.",
     "person": "A member of staff: an id, or sis:<source>:<sourcedId>.",

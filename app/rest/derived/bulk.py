@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from typing import Any, Literal, Optional, cast
+from uuid import UUID
 
+import orjson
 from fastapi import Response
 from pydantic import Field
 
@@ -12,8 +14,11 @@ from app.core.inputs import input_fields
 from app.requests.bulk import ItemOutcome, ItemResult, Malformed
 from app.resources.command import Command, run_items
 from app.resources.declare import declaration
+from app.resources.run import read
+from app.resources.select import REST_STYLE, ResourceType, WrittenRoot
 from app.rest.derived.answer import JSON
 from app.rest.derived.inputs import BULK_OPTIONS, values_of
+from app.rest.derived.selection import picks_of
 from app.rest.derived.shapes import Shapes, make_model
 from app.rest.pages import Input, Shape
 from app.rest.problem import ViolationShape
@@ -49,19 +54,36 @@ class BulkShapes:
         facts = declaration(command.result)
         return facts.kind or facts.name.lower()
 
-    def answer(self, command: Command, results: Sequence[ItemResult]) -> Response:
+    async def answer(self, work: Work, command: Command, results: Sequence[ItemResult]) -> Response:
         """Returns the response with these results."""
+        rows_by_id = await self._rows(work, command.result, results)
         item, name = self._item(command), self.row_name(command)
         rows = []
         for result in results:
             values: dict[str, Any] = {
                 "outcome": result.outcome,
-                name: None if result.row is None else self.shapes.render(command.result, result.row),
+                name: None if result.row is None else rows_by_id[result.row.id],
                 "violations": [ViolationShape.of(each) for each in result.violations],
             }
             rows.append(item.model_construct(**values))
         text = self.of(command).model_construct(results=rows).model_dump_json()
         return Response(text, media_type=JSON)
+
+    async def _rows(self, work: Work, resource: ResourceType, results: Sequence[ItemResult]) -> dict[UUID, Shape]:
+        """Returns the rows of the results in their response model, keyed by id.
+
+        Rows with members from other tables are read with one statement.
+        """
+        rows = {result.row.id: result.row for result in results if result.row is not None}
+        if self.shapes.is_stored(resource) or not rows:
+            return {row_id: self.shapes.render(resource, row) for row_id, row in rows.items()}
+        root = WrittenRoot("", resource, tuple(rows), picks_of(self.shapes, resource, {}))
+        (answer,) = await read(work, self.shapes.catalog, (root,), REST_STYLE)
+        for error in answer.errors:
+            raise error.error
+        model = self.shapes.of(resource)
+        shown = {UUID(each["id"]): each["row"] for each in orjson.loads(answer.text)}
+        return {row_id: model.model_validate_json(orjson.dumps(row)) for row_id, row in shown.items()}
 
     def _item(self, command: Command) -> type[Shape]:
         name, row_name = declaration(command.result).name, self.row_name(command)

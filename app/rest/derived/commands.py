@@ -113,7 +113,7 @@ class Commands:
             if isinstance(body := given[BODY], MalformedBody):
                 raise Misshapen(body.violations)
             results = await run_body(work, command, _arguments(command, given), body)
-            return self.bulk.answer(command, results)
+            return await self.bulk.answer(work, command, results)
 
         self._add_route(router, many, answer, self.bodies.bulk_of(command), tag, self.bulk.of(command))
 

@@ -30,7 +30,7 @@ def stored_value(member: Member, row: Any) -> Any:
     value = getattr(row, expression.key)
     kind = None
     if isinstance(member, ReferenceMember):
-        kind = member.kind
+        kind = getattr(row, member.kind_expression.key) if member.kinds else member.kind
     elif isinstance(member, OneMember):
         kind = declaration(member.target).kind
     if kind is None or value is None:

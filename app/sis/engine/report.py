@@ -19,7 +19,7 @@ from app.core.plural import pluralize
 from app.sis.engine.plan import known_rows_sql
 from app.sis.engine.stage import Stage, key_filter_sql
 from app.sis.guard import PlannedKind, ShrunkGroup
-from app.sis.kinds import BY_NAME, Kind
+from app.sis.kinds import BY_NAME, MAY_BE_LEFT_OUT, Kind
 from app.sis.port import Delivery
 from app.sis.rules import RunState
 
@@ -97,6 +97,7 @@ class Report:
     * `pulled_at`: the time of the source's data.
     * `repaired`: by table, the number of rows whose schools were corrected to those of their student.
     * `failed`: the kinds whose optional collections could not be read.
+    * `partial`: the collections of which rows may be missing.
     * `rekeys`: the people who likely came back with another sourcedId. Each has the old and the new sourcedId, the
       field in which both agree, and whether the plan leaves both unchanged.
     * `listed`: the number of planned changes that can be listed one by one.
@@ -120,6 +121,7 @@ class Report:
     pulled_at: datetime | None = None
     repaired: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    partial: list[str] = field(default_factory=list)
     rekeys: list[dict[str, Any]] = field(default_factory=list)
     listed: int = 0
 
@@ -137,6 +139,18 @@ class Report:
     def total(self, name: str) -> int:
         """Returns the sum of one count over all kinds."""
         return sum(int(getattr(counts, name)) for counts in self.kinds.values())
+
+    def planned_sentences(self) -> list[str]:
+        """Returns sentences about what a run would do, for the inspection of a source."""
+        lines = [
+            f"Likely the same person: {rekey['old']} is now {rekey['new']}, by {rekey['by']}." for rekey in self.rekeys
+        ]
+        lines += [
+            f"To be quarantined: {each.file} row {each.row:,}, {each.sourced_id or 'no id'}, {each.field}: {each.code}."
+            for each in self.refusals
+            if not each.acknowledged
+        ]
+        return [*lines, *self.warnings, self.sentence]
 
     def as_json(self) -> dict[str, Any]:
         """Returns the report as plain values, with public ids."""
@@ -294,6 +308,22 @@ def planned_kind(
         may_be_silent=may_be_silent,
         expired=counts.expired,
     )
+
+
+def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[str]) -> None:
+    """Counts collections that the source no longer lets us read, or no longer has, as failed if rows of them are known.
+
+    These rows stay. A kind that every full delivery must have is not in question here if it is absent: the guard holds
+    the run.
+    """
+    for name in sorted({*forbidden, *(name for name in absent if BY_NAME[name].optional)}):
+        if known := report.kinds[name].known:
+            collection = next(title for title, kind in MAY_BE_LEFT_OUT.items() if kind == name)
+            report.failed.append(name)
+            report.warnings.append(
+                f"{known:,} {BY_NAME[name].plural} are known, and stay as they are. To go on without them: aimline sis "
+                f"set NAME --district DISTRICT --leave-out {collection}"
+            )
 
 
 async def count_expired(stage: Stage, kind: Kind) -> int:

@@ -26,7 +26,7 @@ from app.sis.engine.report import Report
 from app.sis.engine.state import change_states
 from app.sis.engine.student_events import count_events
 from app.sis.guard import GuardLimits
-from app.sis.kinds import MAY_BE_LEFT_OUT
+from app.sis.kinds import BY_NAME, MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.rules import OPEN, WAITING, RunState
@@ -189,7 +189,9 @@ def conclude(report: Report, dry: bool) -> None:
         moved = pluralize(repaired, "record was", "records were")
         left += f" {moved} in another school than their student, and {'is' if repaired == 1 else 'are'} put right."
     report.ended_at = now()
-    report.exit_code = EXITS["quarantined" if refused or report.failed else "done"]
+    if unread := [BY_NAME[name].plural for name in report.failed] + report.partial:
+        left += f" Not everything could be read ({', '.join(unread)}): see the notes."
+    report.exit_code = EXITS["quarantined" if refused or unread else "done"]
     if report.held_because:
         report.state = RunState.DRY if dry else RunState.HELD
         report.exit_code = EXITS["held"]
@@ -265,8 +267,11 @@ async def end(
         # The next run must plan again what was left out, and a delta would not have it.
         await update_watermarks(work, source_id, False, report.mode, None, undone=True)
     elif report.state in EVENTS and report.mode != "rekey":
-        # A delta with quarantined rows does not move the watermark, so that the next delta requests those rows again.
-        is_incomplete = report.mode == "delta" and report.total("quarantined") > 0
+        # A delta with quarantined or missing rows does not move the watermark, so that the next delta requests those
+        # rows again. Neither does a run that could not read an optional collection.
+        is_incomplete = bool(report.failed) or (
+            report.mode == "delta" and (report.total("quarantined") > 0 or bool(report.partial))
+        )
         await update_watermarks(
             work, source_id, report.state == RunState.APPLIED and not is_incomplete, report.mode, report.pulled_at
         )

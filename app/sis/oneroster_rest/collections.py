@@ -1,11 +1,14 @@
-"""Defines the collections of OneRoster, their order, and the result of reading one. Sends no request."""
+"""Defines the collections of OneRoster, their order, and the result of reading one or all. Sends no request."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
-from app.sis.kinds import MAY_BE_LEFT_OUT
+from app.sis.kinds import KINDS, MAY_BE_LEFT_OUT
 from app.sis.oneroster_rest.spool import Spool
 from app.sis.oneroster_rest.walk import Walk
+from app.sis.port import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ A collection whose rows refer to another collection is read before it. The row t
 too, even if both rows are added during the pull.
 """
 
+FORBIDDEN: Final = (401, 403)
 IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessmentResults"})
 
 
@@ -69,8 +73,78 @@ class PulledCollection:
                 spool.close()
 
 
+@dataclass(slots=True)
+class RestSource:
+    """The result of a pull as an `OpenedSource`.
+
+    * `mode`: full even if a delta was requested, if the source could only be read in full.
+    * `failed`: the kinds of the optional collections that could not be read.
+    * `absent`: the kinds of the collections that the source does not have, and those that it does not let us read
+      (`forbidden`).
+    * `partial`: the names of the collections of which rows may be missing.
+    """
+
+    deliveries: Mapping[str, Delivery]
+    warnings: tuple[str, ...]
+    not_taken: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    mode: str | None = None
+    failed: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
+    forbidden: frozenset[str] = frozenset()
+    partial: tuple[str, ...] = ()
+
+
+def to_source(
+    collections: Sequence[Collection], pulled_by_name: Mapping[str, PulledCollection], notes: list[str], is_delta: bool
+) -> RestSource:
+    """Returns the pulled collections as a source, with `notes` and with a sentence about everything that is missing."""
+    deliveries: dict[str, Delivery] = {}
+    failed: set[str] = set()
+    partial: list[str] = []
+    absent: dict[int | None, list[Collection]] = {}
+    sentences = list(notes)
+    for collection in collections:
+        pulled = pulled_by_name[collection.name]
+        if pulled.failed is not None:
+            failed.add(collection.kind)
+            sentences.append(failed_sentence(collection.name, pulled.failed))
+            continue
+        if pulled.spool is None:
+            absent.setdefault(pulled.absent, []).append(collection)
+            continue
+        if not pulled.whole:
+            partial.append(collection.name)
+            why = reason_of_gap(pulled)
+            sentences.append(f"The source's pages of {collection.name} {why}: missing rows are not removed.")
+        if pulled.instead:
+            sentences.append(
+                f"The source has no {collection.name}: they are read from {' and '.join(collection.instead)}."
+            )
+        complete = not is_delta and pulled.whole
+        deliveries[collection.kind] = pulled.spool.delivery(complete=complete)
+        if pulled.roles is not None:
+            deliveries["role"] = pulled.roles.delivery(complete=complete, within="person")
+    for status, missing in absent.items():
+        why = "does not let us read" if status in FORBIDDEN else "has no"
+        names = ", ".join(collection.name for collection in missing)
+        sentences.append(f"The source {why} {names} ({status}): left out.")
+    return RestSource(
+        {kind.name: deliveries[kind.name] for kind in KINDS if kind.name in deliveries},
+        tuple(sentences),
+        failed=frozenset(failed),
+        absent=_kinds(missing for status, missing in absent.items() if status not in FORBIDDEN),
+        forbidden=_kinds(missing for status, missing in absent.items() if status in FORBIDDEN),
+        partial=tuple(partial),
+    )
+
+
+def _kinds(groups: Iterable[Sequence[Collection]]) -> frozenset[str]:
+    return frozenset(collection.kind for group in groups for collection in group)
+
+
 def missing_sentence(collection: Collection, status: int) -> str:
-    if status in (401, 403):
+    if status in FORBIDDEN:
         return (
             f"The source does not let us read {collection.name} ({status}), without which there is no roster: ask its "
             "vendor to grant it, or check the source's scopes."
@@ -79,6 +153,20 @@ def missing_sentence(collection: Collection, status: int) -> str:
         f"The source has no {collection.name} ({status}), without which there is no roster: check its url. "
         "`aimline sis doctor` looks for the right one."
     )
+
+
+def reason_of_gap(pulled: PulledCollection) -> str:
+    """Returns why rows of a collection may be missing, as the end of a sentence about its pages."""
+    if pulled.disordered:
+        return "have no fixed order"
+    for walk in pulled.walks:
+        if walk.refused is not None:
+            return f"are refused from row {walk.offset + 1:,} on ({walk.refused})"
+        if walk.has_gap:
+            return f"are empty at row {walk.offset + 1:,}, although rows follow"
+        if walk.promised and (walk.total is None or walk.offset >= walk.total):
+            return "end, although the last one announces another"
+    return "end before the reported total"
 
 
 def failed_sentence(name: str, detail: str) -> str:

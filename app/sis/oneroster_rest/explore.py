@@ -5,20 +5,20 @@ there are many checks.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from app.sis.oneroster_rest.collections import COLLECTIONS, IN_12_ONLY
+from app.sis.oneroster_rest.collections import COLLECTIONS, IN_12_ONLY, Collection, missing_sentence
 from app.sis.oneroster_rest.connection import GRADEBOOK, GRADES, ROSTERING, Connection, RetryPolicy
 from app.sis.oneroster_rest.pull import open_rest
 from app.sis.oneroster_rest.reader import BadQuery, CollectionAbsent, Reader
 from app.sis.oneroster_rest.signin import BearerToken
 from app.sis.oneroster_rest.walk import WalkPage
 from app.sis.oneroster_rest.wire import Wire
-from app.sis.port import SourceInconsistent, SourceRefused
+from app.sis.port import OpenedSource, SourceInconsistent, SourceRefused
 
 SHORT: Final = RetryPolicy(tries=3, first=0.3, longest=5.0, total=15.0, answer=30.0, whole=60.0)
 MAX_SECONDS: Final = 900.0  # Seconds that a whole inspection may take.
@@ -38,6 +38,7 @@ CANNOT_READ: Final = "A sync cannot read this source as it is set."
 CAN_READ: Final = {
     0: "A sync can read this source.",
     3: "A sync can read this source, but not all of it: it would end with exit code 3.",
+    4: "A sync can read this source, but would be held: it would end with exit code 4.",
     6: "A sync can read this source, but not while it changes: it would end with exit code 6.",
 }
 
@@ -59,8 +60,19 @@ class Findings:
         self.facts.update(facts)
 
 
-async def explore(connection: Connection) -> Findings:
-    """Inspects a source and returns the findings. Writes nothing, and does not raise for faults of the source."""
+Judge = Callable[[OpenedSource], Awaitable[tuple[int, list[str]]]]
+"""A function that plans what a run would do with a source that was read.
+
+It returns the exit code of the run, and sentences about it.
+"""
+
+
+async def explore(connection: Connection, judge: Judge | None = None) -> Findings:
+    """Inspects a source and returns the findings. Writes nothing, and does not raise for faults of the source.
+
+    `judge` is called with everything that was read, and decides with which exit code a run would end. Without it, only
+    the reading decides.
+    """
     findings = Findings()
     try:
         async with asyncio.timeout(MAX_SECONDS):
@@ -69,17 +81,21 @@ async def explore(connection: Connection) -> Findings:
         findings.ready = False
         findings.add(f"The source is so slow that the inspection was stopped after {MAX_SECONDS / 60:.0f} minutes.")
     if findings.ready:
-        await _read_all(replace(connection, patience=SHORT), findings)
+        await _read_all(replace(connection, patience=SHORT), findings, judge)
     findings.add(CAN_READ[findings.exit_code] if findings.ready else CANNOT_READ)
     return findings
 
 
-async def _read_all(connection: Connection, findings: Findings) -> None:
+async def _read_all(connection: Connection, findings: Findings, judge: Judge | None) -> None:
     """Reads every collection to its end, as a run would. Adds the result and the warnings to the findings."""
     try:
         async with open_rest(connection, since=None, progress=lambda _step, _done, _of: None) as source:
-            findings.sentences += source.warnings
-            findings.exit_code = 3 if getattr(source, "failed", None) else 0
+            findings.exit_code = 3 if getattr(source, "failed", None) or getattr(source, "partial", None) else 0
+            if judge is None:
+                findings.sentences += source.warnings
+            else:
+                findings.exit_code, sentences = await judge(source)
+                findings.sentences += sentences
     except SourceInconsistent as error:
         findings.exit_code = 6
         findings.add(error.detail)
@@ -252,6 +268,9 @@ async def _collections(connection: Connection, findings: Findings) -> None:
         findings.add(f"There are {', '.join(readable)}.")
         if unreadable := [name for name in results if name not in pages]:
             findings.add(f"Not readable: {', '.join(unreadable)}.")
+        for collection in COLLECTIONS:
+            if not collection.optional and collection.name in unreadable:
+                findings.add(_reason(collection, results[collection.name]))
         findings.facts["settings"]["leave_out"] = [
             name for name in unreadable if name in GRADES or name == "demographics"
         ]
@@ -259,6 +278,11 @@ async def _collections(connection: Connection, findings: Findings) -> None:
         _headers(list(pages.values()), findings)
         with suppress(SourceRefused, CollectionAbsent, BadQuery):
             await _cap(reader, connection, pages, findings)
+
+
+def _reason(collection: Collection, result: dict[str, Any]) -> str:
+    """Returns why a collection that a roster needs cannot be read."""
+    return str(result["error"]) if "error" in result else missing_sentence(collection, result["status"])
 
 
 def _headers(pages: list[WalkPage], findings: Findings) -> None:
@@ -295,6 +319,8 @@ async def _deltas(connection: Connection, findings: Findings) -> None:
             except (CollectionAbsent, BadQuery, SourceRefused):
                 return None
 
+        if not findings.ready:  # what a filter does shows only where users can be read without it
+            return
         past, future = [await filtered("users", f"dateLastModified>'{when}'") for when in (PAST, FUTURE)]
         works = bool(past and past.rows and future is not None and not future.rows)
         findings.facts["delta"] = works

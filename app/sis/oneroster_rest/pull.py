@@ -9,19 +9,20 @@ one place.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from app.sis.kinds import BY_NAME, KINDS
+from app.sis.kinds import BY_NAME
 from app.sis.oneroster_rest.collections import (
     COLLECTIONS,
     IN_12_ONLY,
     Collection,
     PulledCollection,
-    failed_sentence,
+    RestSource,
     missing_sentence,
+    to_source,
 )
 from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.reader import BadQuery, CollectionAbsent, Reader
@@ -30,7 +31,14 @@ from app.sis.oneroster_rest.translate import ROLE, Translator, roles_of
 from app.sis.oneroster_rest.turns import PageBudget, TurnQueue
 from app.sis.oneroster_rest.walk import CollectionChanged, Walk, WalkPage
 from app.sis.oneroster_rest.wire import Wire
-from app.sis.port import CollectionRefused, Delivery, OpenedSource, Progress, SourceInconsistent, SourceRefused
+from app.sis.port import (
+    CollectionBusy,
+    CollectionRefused,
+    OpenedSource,
+    Progress,
+    SourceInconsistent,
+    SourceRefused,
+)
 
 RESTARTS: Final = 3
 AHEAD: Final = 2  # pages requested ahead for each concurrent request, so that a slow page does not stop the others
@@ -38,22 +46,6 @@ PAGES_REFUSED: Final = (
     "The source does not accept limit and offset for {name}: ask its vendor how its pages are requested."
 )
 SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and last pages overlap
-
-
-@dataclass(slots=True)
-class RestSource:
-    """The result of a pull as an `OpenedSource`.
-
-    `mode` is full even if a delta was requested, if the source could only be read in full. `failed` has the kinds of
-    the optional collections that could not be read.
-    """
-
-    deliveries: Mapping[str, Delivery]
-    warnings: tuple[str, ...]
-    not_taken: tuple[str, ...] = ()
-    as_of: datetime | None = None
-    mode: str | None = None
-    failed: frozenset[str] = frozenset()
 
 
 class DeltaRefused(Exception):
@@ -136,7 +128,10 @@ class RestPull:
             await self._pull(reader, todo)
             todo = self._find_outdated(selected)
             if not todo:
-                return self._result(selected, reader.warnings)
+                notes = [*([self.fell_back] if self.fell_back else []), *reader.warnings]
+                source = to_source(selected, self.done, notes, is_delta=self.since is not None)
+                source.mode = "full" if self.fell_back else None
+                return source
         names = ", ".join(collection.name for collection in todo)
         raise SourceInconsistent(
             f"The source changed while it was read, {1 + RESTARTS} times in a row ({names}): sync it at an hour at "
@@ -210,6 +205,7 @@ class RestPull:
             return await self._spooled(reader, collection, (collection.name,))
         except CollectionAbsent as absent:
             status = absent.status
+            await self._require_no_filter(reader, collection.name)
         if collection.instead and status not in (401, 403):
             try:
                 pulled = await self._spooled(reader, collection, collection.instead)
@@ -222,6 +218,13 @@ class RestPull:
         if not collection.optional:
             raise SourceRefused(missing_sentence(collection, status))
         return PulledCollection(absent=status)
+
+    async def _require_no_filter(self, reader: Reader, name: str) -> None:
+        """Raises `DeltaRefused` if the collection exists, and only the request for its changes is refused."""
+        if self.since is not None:
+            with suppress(CollectionAbsent, BadQuery, CollectionRefused):
+                await reader.page(name, 1, 0, {}, None)
+                raise DeltaRefused(name)
 
     async def _spooled(self, reader: Reader, collection: Collection, names: tuple[str, ...]) -> PulledCollection | None:
         translator = Translator(BY_NAME[collection.kind])
@@ -267,6 +270,12 @@ class RestPull:
                 return walk
             except RecursionError:
                 raise CollectionRefused(f"A row of {name} has lists in lists, deeper than can be read.") from None
+            except CollectionBusy:
+                raise
+            except CollectionRefused:
+                if self.since is not None:  # the filter may be the reason: without it, the source may answer
+                    raise DeltaRefused(name) from None
+                raise
             except BadQuery:
                 if "sort" not in query:
                     if self.since is not None:
@@ -342,38 +351,6 @@ class RestPull:
         if pulled.roles is not None and (repeated := pulled.roles.repeats().repeated):
             pulled.roles.remove(repeated)
         return True
-
-    def _result(self, selected: list[Collection], warnings: list[str]) -> RestSource:
-        deliveries: dict[str, Delivery] = {}
-        failed: set[str] = set()
-        sentences: list[str] = [*([self.fell_back] if self.fell_back else []), *warnings]
-        absent: dict[int | None, list[str]] = {}
-        for collection in selected:
-            pulled = self.done[collection.name]
-            if pulled.failed is not None:
-                failed.add(collection.kind)
-                sentences.append(failed_sentence(collection.name, pulled.failed))
-                continue
-            if pulled.spool is None:
-                absent.setdefault(pulled.absent, []).append(collection.name)
-                continue
-            if not pulled.whole:
-                why = "have no fixed order" if pulled.disordered else "end before the reported total"
-                sentences.append(f"The source's pages of {collection.name} {why}: missing rows are not removed.")
-            if pulled.instead:
-                sentences.append(
-                    f"The source has no {collection.name}: they are read from {' and '.join(collection.instead)}."
-                )
-            complete = self.since is None and pulled.whole
-            deliveries[collection.kind] = pulled.spool.delivery(complete=complete)
-            if pulled.roles is not None:
-                deliveries["role"] = pulled.roles.delivery(complete=complete, within="person")
-        for status, names in absent.items():
-            why = "does not let us read" if status in (401, 403) else "has no"
-            sentences.append(f"The source {why} {', '.join(names)} ({status}): left out.")
-        ordered = {kind.name: deliveries[kind.name] for kind in KINDS if kind.name in deliveries}
-        mode = "full" if self.fell_back else None
-        return RestSource(ordered, tuple(sentences), mode=mode, failed=frozenset(failed))
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -21,7 +21,7 @@ from app.sis.oneroster_rest.connection import GRADES, Connection
 from app.sis.oneroster_rest.signin import credentials
 from app.sis.oneroster_rest.walk import WalkPage
 from app.sis.oneroster_rest.wire import Answer, Wire
-from app.sis.port import CollectionRefused
+from app.sis.port import CollectionBusy, CollectionRefused
 
 ENVELOPES: Final = {
     "schools": "orgs",
@@ -82,6 +82,8 @@ class Reader:
         url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
         try:
             return await self._page(name, url, offset)
+        except CollectionBusy:
+            raise
         except CollectionRefused:
             if offset or "filter" not in query:
                 raise
@@ -93,7 +95,7 @@ class Reader:
             answer = await self.get(url)
             if answer.status in ABSENT or answer.status in (400, 401, 422):
                 if offset and answer.status != 401:
-                    return WalkPage([], [], refused=True)
+                    return WalkPage([], [], refused=answer.status)
                 if answer.status in (400, 422):
                     raise BadQuery
                 raise CollectionAbsent(answer.status)
@@ -104,10 +106,7 @@ class Reader:
             except (ValueError, RecursionError):  # RecursionError is raised for lists that are nested too deeply
                 garbled += 1
                 if garbled >= GARBLED:
-                    raise CollectionRefused(
-                        f"The source answers for {name} with something that is not JSON: check the source's url; "
-                        "`aimline sis doctor` looks for the right one."
-                    ) from None
+                    raise CollectionRefused(_garbled_sentence(name, offset, answer.body)) from None
                 await asyncio.sleep(self.connection.patience.first * garbled)
 
     async def get(self, url: str) -> Answer:
@@ -250,6 +249,21 @@ def _codes(content: Any) -> str:
     )
     words = sorted({code for code in codes if _WORDS.fullmatch(code)})
     return f" ({', '.join(words)})" if words else ""
+
+
+def _garbled_sentence(name: str, offset: int, body: bytes) -> str:
+    """Returns a sentence about a page of a collection that is not JSON, without any of its text."""
+    start = body[:200].lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    what = {b"": "nothing", b"<": "a web page"}.get(start, "JSON that breaks off or is malformed")
+    if offset:
+        return (
+            f"The source answers for {name} with {what} from row {offset + 1:,} on: try again later, set a lower "
+            "--page-size of the source, or ask its vendor."
+        )
+    return (
+        f"The source answers for {name} with {what}: check the source's --url, which `aimline sis doctor` looks for, "
+        "or ask its vendor."
+    )
 
 
 def _following(header: str) -> str | None:

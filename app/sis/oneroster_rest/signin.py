@@ -22,7 +22,7 @@ from authlib.oauth1.rfc5849.util import escape
 
 from app.sis.oneroster_rest.connection import PURL, Connection, normalize_url
 from app.sis.oneroster_rest.wire import Answer, Wire
-from app.sis.port import SourceRefused
+from app.sis.port import CollectionRefused, SourceRefused
 
 HOPS: Final = 3  # The maximum number of redirects of the token endpoint that are followed.
 MAX_REFUSALS: Final = 3  # The number of refused tokens or signatures in a row after which no other is tried.
@@ -220,7 +220,10 @@ class BearerToken:
 
         url = self._url
         for _ in range(HOPS):
-            answer = await self._wire.send("POST", url, get_headers, urlencode(form).encode())
+            try:
+                answer = await self._wire.send("POST", url, get_headers, urlencode(form).encode())
+            except CollectionRefused as error:  # without a token no collection can be read
+                raise SourceRefused(error.detail) from None
             if not 300 <= answer.status < 400:
                 return answer
             location = urljoin(url, answer.headers.get("location", ""))

@@ -56,9 +56,13 @@ def text(value: Any) -> str:
 
 
 def word(value: Any) -> str:
-    """Returns a value as a word of a OneRoster vocabulary. Removes the prefix `ext:` if a standard word follows it."""
+    """Returns a value as a word of a OneRoster vocabulary, in the standard's spelling if the standard has it.
+
+    Removes the prefix `ext:` if a standard word follows it.
+    """
     raw = text(value)
-    return _KNOWN_WORDS.get(raw[4:].lower(), raw) if raw[:4] == "ext:" else raw
+    plain = raw.strip().lower()
+    return _KNOWN_WORDS.get(plain.removeprefix("ext:"), raw)
 
 
 def day(value: Any) -> str:
@@ -246,7 +250,7 @@ class Translator:
         if not roles and not primary:
             return cells
         changed = list(cells)
-        held = [role for role in roles if isinstance(role, dict)] if isinstance(roles, list) else []
+        held = _roles_in(row)
         changed[self._role_at] = _one_role(held) or cells[self._role_at]
         changed[self._orgs_at] = refs(
             [*(_any_case(role, "org") for role in held), primary, *cells[self._orgs_at].split(",")]
@@ -288,6 +292,13 @@ def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
     return list(map(read, values))
 
 
+def _roles_in(row: Row) -> list[dict[str, Any]]:
+    """Returns the roles in a 1.2 user, also if the user has a single role without a list."""
+    roles = _any_case(row, "roles")
+    many = roles if isinstance(roles, list) else [roles]
+    return [role for role in many if isinstance(role, dict)]
+
+
 ROLE: Final = Translator(BY_NAME["role"])
 
 
@@ -296,13 +307,13 @@ def roles_of(row: Any) -> list[Cells]:
 
     Over REST a role has no id, so one is built from the values of the role.
     """
-    roles = _any_case(row, "roles") if isinstance(row, dict) else None
-    if not isinstance(roles, list):
+    roles = _roles_in(row) if isinstance(row, dict) else []
+    if not roles:
         return []
     user, result = text(_any_case(row, "sourcedId")), []
     common = {name: _any_case(row, name) for name in ("dateLastModified", "status")}
     for role in roles:
-        if isinstance(role, dict) and user:
+        if user:
             org, begins = ref(_any_case(role, "org")), day(_any_case(role, "beginDate"))
             named = "/".join(filter(None, (user, word(_any_case(role, "role")), org, begins)))
             if len(named.encode("utf-8", "replace")) > 255:

@@ -27,8 +27,8 @@ class WalkPage:
 
     * `more`: whether there is a `next` link; None if the source sends no links.
     * `beyond`: a `next` link without an offset.
-    * `refused`: whether the source sent an error in place of a page. Some sources do this after the last page, and some
-      at any offset that is too high for them.
+    * `refused`: the status of the error that the source sent in place of a page. Some sources do this after the last
+      page, and some at any offset that is too high for them.
     """
 
     rows: list[Any]
@@ -37,7 +37,7 @@ class WalkPage:
     more: bool | None = None
     revision: str | None = None
     beyond: str | None = None
-    refused: bool = False
+    refused: int | None = None
 
 
 CIRCLE: Final = (
@@ -64,6 +64,8 @@ class Walk:
     * `disordered`: whether rows came again in a way that overlapping pages do not explain. The pages may then have no
       fixed order, and some row may be missing.
     * `promised`: whether the source announced more rows than it sent.
+    * `has_gap`: whether rows follow an empty page. The rows after it are not read.
+    * `refused`: the status of the error with which the pages ended.
     * `start`: the place of the page that was yielded last.
     * `largest`: the number of rows of the largest page.
     """
@@ -74,7 +76,8 @@ class Walk:
         self.revision: str | None = None
         self.whole = True
         self.offset = self.pages = self.start = self.largest = 0
-        self.disordered = self.promised = False
+        self.disordered = self.promised = self.has_gap = False
+        self.refused: int | None = None
         self._received = self._repeated = 0
         self._before: list[Any] = []
         self._overlaps: bool | None = None
@@ -103,6 +106,9 @@ class Walk:
             page = await self._fetch(self._limit, self.offset, link)
             if self._is_suspicious(page):
                 page = await self._fetch(self._limit, self.offset, None)
+                if not page.rows:
+                    beyond = await self._fetch(self._limit, self.offset + self.largest, None)
+                    self.has_gap = bool(beyond.rows)
             if not await self._accept(page):
                 if self._has_repeats(page):
                     yield page
@@ -119,7 +125,8 @@ class Walk:
     def _is_suspicious(self, page: WalkPage) -> bool:
         """Returns whether an empty page may be an error: it follows a full page, and nothing else marks the end.
 
-        Such a page is requested once more, because the rows after it would otherwise count as removed.
+        Such a page is requested once more, and so is the page after it, because rows that follow would otherwise count
+        as removed.
         """
         last, first = self._last, self._first
         if page.rows or page.refused or last is None or first is None:
@@ -221,7 +228,9 @@ class Walk:
             last is not None and self._first is not None and len(last.rows) >= min(len(self._first.rows), self._limit)
         )
         only = self.pages == 1 and last is not None and len(last.rows) < self._limit  # a single short page
-        self.promised = bool(last and last.more) or bool(new) or (page.refused and full and not only)
+        if full and not only:
+            self.refused = page.refused
+        self.promised = bool(last and last.more) or bool(new) or self.refused is not None or self.has_gap
         self.whole = not self.promised and (self.total is None or self.offset >= self.total)
         if last and self.pages == 1 and page.ids == last.ids and len(last.ids) > 1 and self.total != len(last.ids):
             await self._probe(last)
@@ -277,4 +286,5 @@ class Walk:
         if self._first and self._first.beyond:
             self.whole = self.total is None or self.offset >= self.total
             return True
-        return self._agreed > 1 and self.total is not None and self.offset >= self.total and not self._last.more
+        # A source that has sent more rows than its total has a wrong total, and may have still more.
+        return self._agreed > 1 and self.total is not None and self.offset == self.total and not self._last.more

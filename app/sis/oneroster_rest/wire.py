@@ -21,7 +21,7 @@ from app.core.clock import now
 from app.core.errors import Misuse
 from app.core.outbound import AddressRefused, checked_session
 from app.sis.oneroster_rest.connection import SETTING, Connection
-from app.sis.port import CollectionRefused, SourceRefused
+from app.sis.port import CollectionBusy, CollectionRefused, SourceRefused
 
 AGENT: Final = "Aimline-OneRoster/1"
 # The maximum number of bytes of one unpacked response; ten may be in memory, and each grows when parsed.
@@ -34,7 +34,9 @@ BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
 NO_SUCH_HOST = "has a host name that is not known"
 CHECK_HOST = "Check its addresses: `aimline sis show` lists them."
-ASK_LATER = "Try again later; if that does not help, lower the source's page size or concurrency, or ask its vendor."
+ASK_LATER = (
+    "Try again later; if that does not help, set a lower --page-size or --concurrency of the source, or ask its vendor."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,11 @@ class Wire:
         """Sends a request and returns the response, whatever its status.
 
         Retries while the source is busy or the network fails. Calls `headers` again for each try. Raises
-        `SourceRefused` when the limits of the retry policy are reached.
+        `CollectionRefused` when the limits of the retry policy are reached: other collections may still answer, and if
+        the whole source is down, those that a roster needs fail too.
         """
         policy, tries, waited = self._policy, 0, 0.0
+        kind: type[CollectionRefused] = CollectionRefused
         while True:
             tried_headers, tries, retry_after = await headers(), tries + 1, None
             await self._enter()
@@ -84,12 +88,12 @@ class Wire:
                 answer = await self._once(method, url, tried_headers, body)
                 if answer.status not in WAITS:
                     return answer
-                failed = answer.status >= 500
+                kind = CollectionBusy if answer.status == 429 else CollectionRefused
                 why, retry_after = f"answers {answer.status}", parse_retry_after(answer.headers.get("retry-after"))
                 if answer.status == 429:
                     self._slow_down(retry_after)
             except BROKEN as error:
-                why, failed = _failure(error), False
+                why, kind = _failure(error), CollectionRefused
             finally:
                 self._leave()
             waited += time.monotonic() - began
@@ -100,7 +104,6 @@ class Wire:
                 delay = f" and asks for a delay of {retry_after:,.0f} s" if retry_after else ""
                 often = "once" if tries == 1 else f"{tries} times"
                 advice = CHECK_HOST if why == NO_SUCH_HOST else ASK_LATER
-                kind = CollectionRefused if failed else SourceRefused
                 raise kind(f"The source {why} at {_place(url)}{delay}; it was asked {often}. {advice}")
             waited += wait
             await asyncio.sleep(wait)
@@ -126,7 +129,7 @@ class Wire:
                 read.append(part)
                 size += len(part)
                 if size > MAX_PAGE_BYTES:
-                    raise SourceRefused(
+                    raise CollectionRefused(
                         f"The source answers with over {MAX_PAGE_BYTES >> 20} MB in one page at {_place(url)}: set a "
                         f"lower page-size ({self.connection.page_size:,} now), or ask its vendor why it does not page."
                     )

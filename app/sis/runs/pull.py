@@ -5,7 +5,6 @@ A request to an API creates a row, and the worker executes it. The command line 
 This file exceeds 250 lines so that the requests and the inputs of a run are in one place.
 """
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +26,6 @@ from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.plural import pluralize
 from app.roster.lookup import zone_of
-from app.sis.engine.intake.screen import Screen
 from app.sis.engine.lease import is_syncing
 from app.sis.engine.report import Report
 from app.sis.engine.run import RunRequest
@@ -35,15 +33,15 @@ from app.sis.guard import GuardLimits
 from app.sis.models import SisRun, SisSource
 from app.sis.oneroster_csv.fetch import open_path, open_url
 from app.sis.oneroster_rest.connection import Connection
-from app.sis.oneroster_rest.explore import explore
+from app.sis.oneroster_rest.explore import CAN_READ, CANNOT_READ, explore
 from app.sis.oneroster_rest.pull import open_rest
-from app.sis.port import AlreadyRunning, Delivery, NothingNew, OpenedSource, Progress, SourceRefused
+from app.sis.port import AlreadyRunning, NothingNew, OpenedSource, Progress, SourceRefused
 from app.sis.rules import RunState
 from app.sis.runs import rekey
 from app.sis.runs.queries import run as find_run
 from app.sis.runs.undo import require_undoable
 from app.sis.runs.upload import form_of, has_upload, open_missing_upload, open_upload
-from app.sis.service import sync
+from app.sis.service import rehearse, sync
 from app.sis.sources.address import is_local, path_of
 from app.sis.sources.schedule import is_full_due
 from app.sis.sources.service import ConfiguredSource, load_source, open_secret, settings_of
@@ -232,7 +230,7 @@ def _check_mode(configured: ConfiguredSource, mode: Mode | None) -> Mode | None:
     if mode == "delta" and configured.source.kind in FILE_KINDS:
         raise Conflict("The manifest of a CSV zip says whether it is a delta: request no mode.", code="run.mode")
     if mode == "delta" and (configured.settings.full_at is None or configured.settings.pulled_until is None):
-        raise Conflict("A delta follows a full run, and none was applied yet: run it with --full.", code="run.mode")
+        raise Conflict("A delta follows a full run that read everything, and there was none yet: run it with --full.", code="run.mode")
     return mode
 
 
@@ -288,40 +286,26 @@ async def inspect_source(
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync settings") as work:
         inputs = await _load_inputs(work, source_id, None)
     settings = settings_of(inputs.configured)
+
+    async def judge(source: OpenedSource) -> tuple[int, list[str]]:
+        report = await rehearse(engine, keyring, district_id, source_id, source)
+        return report.exit_code, report.planned_sentences()
+
     if settings.kind not in FILE_KINDS:
-        return asdict(await explore(connection_of(settings, inputs.secret, allowed)))
+        return asdict(await explore(connection_of(settings, inputs.secret, allowed), judge))
     ready, exit_code, sentences, facts = False, 5, [], {}
     try:
         async with _open_adapter(inputs, allowed, lambda _step, _done, _of: None, reimport=True) as source:
             files = {each.file: "bulk" if each.complete else "delta" for each in source.deliveries.values()}
             facts = {"files": files, "not_taken": list(source.not_taken), "taken": source.taken}
-            sentences += [*source.warnings, f"{len(files)} files can be imported: {', '.join(sorted(files))}."]
-            faulty = await asyncio.to_thread(_read_rows, list(source.deliveries.values()))
-            ready, exit_code = True, 3 if faulty else 0
-            sentences += [
-                f"{file}: {pluralize(rows, 'row does', 'rows do')} not match the header."
-                for file, rows in faulty.items()
-            ]
+            sentences.append(f"{pluralize(len(files), 'file', 'files')} can be imported: {', '.join(sorted(files))}.")
+            exit_code, planned = await judge(source)
+            ready = True
+            sentences += planned
     except (SourceRefused, NothingNew) as error:
         sentences.append(error.detail)
-    sentences.append(f"A sync can{'' if ready else 'not'} read this source{'' if ready else ' as it is set'}.")
+    sentences.append(CAN_READ[exit_code] if ready else CANNOT_READ)
     return {"ready": ready, "exit_code": exit_code, "sentences": sentences, "facts": facts}
-
-
-def _read_rows(deliveries: Sequence[Delivery]) -> dict[str, int]:
-    """Reads every file to its end, as a run would. Returns the number of malformed rows of each file that has any.
-
-    Raises `SourceRefused`.
-    """
-    faulty = {}
-    for file in [each for delivery in deliveries for each in (delivery, *delivery.supplements)]:
-        own = file.header[: len(file.header) - len(file.composed)]
-        screen = Screen(replace(file, header=own))
-        for _ in screen.read():
-            pass
-        if rows := sum(map(len, screen.faults.values())):
-            faulty[file.file] = rows
-    return faulty
 
 
 @needs(Can.SYNC_ROSTER)

@@ -43,7 +43,7 @@ def render_rekeys(report: Report) -> list[str]:
     """
     lines = [
         f"Likely the same person: {rekey['old']} is now {rekey['new']}, by {rekey['by']}"
-        f"{'; set aside, because there are records' if rekey['set_aside'] else ''}"
+        f"{'; set aside: the former stays, the new one waits' if rekey['set_aside'] else ''}"
         for rekey in report.rekeys
     ]
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"

@@ -11,28 +11,38 @@ from app.support.rules import Starts
 BECAUSE = Text(min=1, max=4000)
 """The length limits of the reason for which a support ends."""
 
+LIBRARY_ENTRY = About(
+    "The entry of the intervention library that it follows: a code, for the version in force, or an id.",
+    "repeated-reading",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSupport:
     """The input of `plan_support`. `level` is a rank. If `baseline` is None, the median of the last three scores is
     used.
 
-    With `measure`, `goal` and `goal_on` are required; without it, `review_on` is, and `area` unless there are concerns.
+    `library_entry` or `intervention` is required. With `measure`, `goal` and `goal_on` are required; without it,
+    `review_on` is, and `area` unless there are concerns.
     """
 
     student: Annotated[
         str,
         About("The student: an id, or an external id `sis:<source>:<sourcedId>`.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
     ]
-    intervention: Annotated[
-        str,
-        Text(min=1, max=400),
-        About("The intervention, such as repeated reading.", "Repeated reading with feedback"),
-    ]
     level: Annotated[int, About("The rank of a level: 2 is targeted by default.", 2)]
     starts_on: Annotated[date, About("The first day.", date(2026, 9, 21))]
     minutes_per_session: Annotated[int, About("The planned minutes of a session.", 30)]
     sessions_per_week: Annotated[int, About("The planned sessions of a week.", 4)]
+    intervention: Annotated[
+        str | None,
+        Text(min=1, max=400),
+        About(
+            "The intervention in free words; by default, the name of the library's entry.",
+            "Repeated reading with feedback",
+        ),
+    ] = None
+    library_entry: Annotated[str | None, LIBRARY_ENTRY] = None
     measure: Annotated[
         str | None,
         About("The measure that follows the response: a code or an id. Mentoring or counselling may have none.", "orf"),
@@ -115,6 +125,7 @@ class SupportChange:
         Text(min=1, max=400),
         About("Another intervention, such as a stronger programme at the same level.", "Phonics, one to one"),
     ] = None
+    library_entry: Annotated[str | None, LIBRARY_ENTRY] = None
     review_on: Annotated[
         date | None, About("The next day of review, of a support without a measure.", date(2027, 1, 15))
     ] = None

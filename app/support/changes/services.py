@@ -7,12 +7,12 @@ from collections.abc import Collection
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, any_, case, exists, literal, select, update
+from sqlalchemy import CursorResult, any_, case, exists, literal, null, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.types import Date
 
 from app.access.work import Work
-from app.concern.models import SERVED, Concern
+from app.concern.models import Concern
 from app.concern.rules import ConcernState
 from app.roster.lookup import IdList, today_of
 from app.support.models import Support, SupportConcern
@@ -39,7 +39,7 @@ async def follow_services(work: Work, support_ids: Collection[UUID]) -> int:
         SupportConcern.district_id == work.district_id,
         SupportConcern.support_id == any_(sql_cast(sorted(support_ids), IdList)),
     )
-    today, served = sql_cast(literal(await today_of(work)), Date), sql_cast(literal(SERVED), Date)
+    today = sql_cast(literal(await today_of(work)), Date)
     await work.db.flush()
     result = await work.db.execute(
         update(Concern)
@@ -47,9 +47,9 @@ async def follow_services(work: Work, support_ids: Collection[UUID]) -> int:
             Concern.district_id == work.district_id,
             Concern.id.in_(of_supports),
             Concern.state == ConcernState.ACCEPTED,
-            (Concern.unserved_since == served) != is_served,
+            Concern.unserved_since.is_(None) != is_served,
         )
-        .values(unserved_since=case((is_served, served), else_=today))
+        .values(unserved_since=case((is_served, null()), else_=today))
         .execution_options(synchronize_session=False)
     )
     return cast(CursorResult[Any], result).rowcount

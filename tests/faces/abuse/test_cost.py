@@ -41,6 +41,8 @@ def cost_of(query: str, variables: dict[str, Any] | None = None, name: str | Non
         ("{ students(first: null) { edges { cursor } } }", 50),
         ("{ students(first: 20) { pageInfo { hasNextPage } } }", 20),
         ("{ students(first: 20) { edges { node { id } } pageInfo { hasNextPage } } }", 20),
+        ("{ students(first: 20) { totalCount edges { node { id } } } }", 20 + 250),
+        ("{ students(first: 20) { ...T edges { cursor } } } fragment T on StudentConnection { totalCount }", 20 + 250),
         ("{ students(first: 20) { edges { node { concerns { id } } } } }", 20 * (1 + 5)),
         ("{ students(first: 20) { edges { node { concerns { student { id } } } } } }", 20 * (1 + 5 * 2)),
         ("{ students(first: 99999999999999) { edges { cursor } } }", 200),

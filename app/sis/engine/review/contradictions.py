@@ -11,8 +11,8 @@ because siblings may have the same e-mail.
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 from uuid import UUID
 
 from app.sis.engine.report import WENT, Counts
@@ -32,13 +32,19 @@ class LikelyRekey:
     """Two people who are likely the same person: the plan would remove one and create the other.
 
     `by` names the field in which both agree. `set_aside` is true if the plan leaves both unchanged, because the person
-    to be removed has records.
+    to be removed has records, or stays because the delivery names both sourcedIds.
     """
 
     old: str
     new: str
     by: str
     set_aside: bool
+    person: UUID
+    """The row of the person to be removed."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the pair as plain values for the report, without the id of the row."""
+        return {"old": self.old, "new": self.new, "by": self.by, "set_aside": self.set_aside}
 
 
 async def keep_contradicted(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> int:
@@ -101,10 +107,23 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
         for table in RECORDS
     )
     rows = await stage.rows(
-        f"""SELECT m.old, m.new, min(m.by) AS by, bool_or({records}) AS has_records
-            FROM ({" UNION ALL ".join(queries)}) AS m GROUP BY m.old, m.new ORDER BY m.old, m.new"""
+        f"""SELECT m.old, m.new, m.id, min(m.by) AS by, bool_or({records}) AS has_records
+            FROM ({" UNION ALL ".join(queries)}) AS m GROUP BY m.old, m.new, m.id ORDER BY m.old, m.new"""
     )
-    return [LikelyRekey(row["old"], row["new"], FIELDS[row["by"]], row["has_records"]) for row in rows]
+    return [LikelyRekey(row["old"], row["new"], FIELDS[row["by"]], row["has_records"], row["id"]) for row in rows]
+
+
+async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:
+    """Returns the pairs, with those set aside whose old person is kept because enrollments of the delivery name it.
+
+    Otherwise the same child would be in the roster twice.
+    """
+    if not pairs:
+        return pairs
+    plan = stage.of_run("plan", "person")
+    rows = await stage.rows(f"SELECT p.sourced_id FROM {plan} AS p WHERE p.action IN {WENT}")
+    going = {row["sourced_id"] for row in rows}
+    return [pair if pair.old in going else replace(pair, set_aside=True) for pair in pairs]
 
 
 def _pairs_sql(plan: str, name: str, condition: str) -> str:
@@ -117,7 +136,7 @@ def _pairs_sql(plan: str, name: str, condition: str) -> str:
 async def set_aside(
     stage: Stage, pairs: list[LikelyRekey], kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]
 ) -> None:
-    """Takes those pairs out of the plans whose old person (the one to be removed) has records.
+    """Takes the pairs that are set aside out of the plans.
 
     The old person and all rows about the old person stay unchanged, and the new person is not created. These rows go
     into quarantine: rows about the new person, and rows that would move a row of the old person to the new person.
@@ -127,7 +146,7 @@ async def set_aside(
         return
     names = {name for pair in chosen for name in (pair.old, pair.new)}
     rows = await stage.rows(f"SELECT p.id, p.sourced_id FROM {stage.of_run('plan', 'person')} AS p")
-    people = [row["id"] for row in rows if row["sourced_id"] in names]
+    people = {row["id"] for row in rows if row["sourced_id"] in names} | {pair.person for pair in chosen}
     for kind in KINDS:
         delivery = deliveries.get(kind.name)
         column = "id" if kind.name in ("person", "demographics") else _column_of_person(kind)

@@ -21,7 +21,7 @@ from app.evidence.intake import COLUMNS, record_batch, students_of_intake
 from app.evidence.models import Score
 from app.evidence.rules import is_unknown_form
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
-from app.response.judging.plans import has_measure
+from app.response.judging.load import has_measure
 from app.response.service import judge_written
 from app.roster.student_lock import lock_students
 from app.sis.engine.moves import lock_with_retries

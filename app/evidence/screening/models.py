@@ -1,0 +1,43 @@
+"""Defines the tables of screening windows, and of the measures that are expected in them."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, HasChangeTime, TenantRow
+from app.roster.models import Texts
+
+
+class ScreeningWindow(HasChangeTime, TenantRow, Base):
+    """The days on which students are screened, in one school or in all. The day `closes_on` does not belong to it.
+
+    `school_year` is the calendar year in which the school year ends. `group_by` is the demographic group by which the
+    reports of the window count, or None. `closed_at` is the instant at which the results were kept, and
+    `playbook_number` the version of the playbook by which they were classified.
+    """
+
+    __tablename__ = "screening_window"
+
+    season: Mapped[str]
+    school_year: Mapped[int]
+    school_id: Mapped[UUID | None]
+    opens_on: Mapped[date]
+    closes_on: Mapped[date]
+    group_by: Mapped[str | None]
+    state: Mapped[str]
+    scheduled_by: Mapped[UUID | None]
+    created_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    playbook_number: Mapped[int | None]
+    version: Mapped[int]
+
+
+class ScreeningExpectation(TenantRow, Base):
+    """A measure by which the students of some grades are to be screened in a window."""
+
+    __tablename__ = "screening_expectation"
+
+    window_id: Mapped[UUID]
+    measure_id: Mapped[UUID]
+    grades: Mapped[list[str]] = mapped_column(Texts)

@@ -1,0 +1,149 @@
+"""Defines the query that returns the report of a screening window."""
+
+from enum import Enum
+
+import strawberry
+
+from app.core import ids
+from app.core.errors import NotFound
+from app.core.page import keyset
+from app.graphql.door import Info, guarded_field
+from app.graphql.node import parse_id
+from app.insight.counts import ReportedCount
+from app.insight.rules import Dimension
+from app.insight.window import ReportedResult, ReportQuery, Show, window_report
+
+strawberry.enum(Dimension, name="ReportDimension", description="A dimension by which a report counts.")
+strawberry.enum(Show, name="ReportShow", description="The results that a report lists.")
+
+
+@strawberry.enum(description="How the suggested level differs from that of the last closed window.")
+class Movement(Enum):
+    """The movement of a student between two windows."""
+
+    IMPROVED = "improved"
+    DECLINED = "declined"
+    SAME = "same"
+
+
+@strawberry.type(description="A count of students by the dimensions that were named; the others are null.")
+class WindowCount:
+    """A published count."""
+
+    measure_id: strawberry.ID
+    school_id: strawberry.ID | None
+    grade: str | None
+    level: str | None = strawberry.field(
+        description="The rank of the suggested level, `not_screened`, or `no_cut` for a grade without a cut."
+    )
+    group: str | None = strawberry.field(description="The value of the group by which the window counts.")
+    students: int
+    share: float = strawberry.field(
+        description="The share of the students with the same first dimension, or of all students."
+    )
+
+    @classmethod
+    def of(cls, one: ReportedCount) -> "WindowCount":
+        """Returns a count with public ids."""
+        return cls(
+            measure_id=strawberry.ID(ids.format_id("measure", one.measure_id)),
+            school_id=None if one.school_id is None else strawberry.ID(ids.format_id("org", one.school_id)),
+            grade=one.grade,
+            level=one.level,
+            group=one.group,
+            students=one.students,
+            share=one.share,
+        )
+
+
+@strawberry.type(description="The result of one student by one measure; null values for one who was not screened.")
+class WindowResult:
+    """The result of a student."""
+
+    student_id: strawberry.ID
+    school_id: strawberry.ID | None
+    grade: str
+    measure_id: strawberry.ID
+    score_id: strawberry.ID | None
+    value: float | None
+    level: int | None = strawberry.field(description="The rank of the level that the score suggests.")
+    percentile: float | None = strawberry.field(
+        description="By the norm for grade and season. The lowest and highest known percentile stand for all beyond."
+    )
+    level_before: int | None = strawberry.field(description="The rank that the last closed window suggested.")
+    movement: Movement | None
+    under_cut: bool
+    served: bool = strawberry.field(description="Whether a support in the area of the measure is planned or given.")
+
+    @classmethod
+    def of(cls, one: ReportedResult) -> "WindowResult":
+        """Returns a result with public ids."""
+        return cls(
+            student_id=strawberry.ID(ids.format_id("student", one.student_id)),
+            school_id=None if one.school_id is None else strawberry.ID(ids.format_id("org", one.school_id)),
+            grade=one.grade,
+            measure_id=strawberry.ID(ids.format_id("measure", one.measure_id)),
+            score_id=None if one.score_id is None else strawberry.ID(ids.format_id("score", one.score_id)),
+            value=one.value,
+            level=one.level,
+            percentile=one.percentile,
+            level_before=one.level_before,
+            movement=None if one.movement is None else Movement(one.movement),
+            under_cut=one.under_cut,
+            served=one.served,
+        )
+
+
+@strawberry.type(
+    description=(
+        "The report of a screening window. Counts under 10 are withheld, and others that would reveal them. While the "
+        "window is open, the counts are of the students within the caller's reach; once it is closed, of all."
+    )
+)
+class WindowReport:
+    """The report of a window."""
+
+    counts: list[WindowCount]
+    withheld: bool = strawberry.field(description="Whether counts are withheld.")
+    hidden_measures: int = strawberry.field(
+        description="How many measures lie in secured areas that the caller may not see."
+    )
+    results: list[WindowResult]
+    end_cursor: str | None = strawberry.field(description="The cursor of the next page of results.")
+
+
+@strawberry.type
+class ScreeningQueries:
+    """The query for the report of a window."""
+
+    @guarded_field(
+        "Who was screened in a window, with percentile, suggested level and movement, and the published counts by at "
+        "most two dimensions. Counts by `GROUP` require `demographics:read` as well.",
+        window_report,
+    )
+    async def screening_report(
+        self,
+        info: Info,
+        window_id: strawberry.ID,
+        count_by: list[Dimension] | None = None,
+        show: Show = Show.ATTENTION,
+        school_id: strawberry.ID | None = None,
+        class_id: strawberry.ID | None = None,
+        first: int | None = None,
+        after: str | None = None,
+    ) -> WindowReport | None:
+        row_id = parse_id("screening_window", window_id)
+        if row_id is None:
+            raise NotFound("screening_window")
+        query = ReportQuery(tuple(one.value for one in count_by or ()), show.value, school_id, class_id)
+        filters = {"window": window_id, "show": show.value, "school": school_id, "class": class_id}
+        work = info.context.work
+        page = keyset(work.district_id, "screening_report", filters, after, first, work.keyring)
+        report = await info.context.read(window_report, row_id, query, page)
+        return WindowReport(
+            counts=[WindowCount.of(one) for one in report.counts],
+            withheld=report.withheld,
+            hidden_measures=report.hidden_measures,
+            results=[WindowResult.of(one) for one in report.results],
+            end_cursor=report.next,
+        )

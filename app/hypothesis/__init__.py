@@ -1,0 +1,1 @@
+"""Hypotheses about why a concern is there, and the supports that test them."""

@@ -1,0 +1,122 @@
+"""Looks up the records that a hypothesis names, under the permission that the calling command requires."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import any_, cast, select
+
+from app.access.work import Work
+from app.concern.models import Concern
+from app.core import ids
+from app.core.errors import Invalid, Violation
+from app.core.violations import Violations
+from app.decision.models import Decision
+from app.evidence.models import Score
+from app.gradebook.models import Result
+from app.hypothesis.models import Hypothesis
+from app.hypothesis.rules import EVIDENCE_KINDS
+from app.note.models import Note
+from app.response.models import ResponseState, VerdictRow
+from app.roster.lookup import IdList, today_of
+from app.support.dosage import Dosage, combine_dosages
+from app.support.lookup import DosageWindow, dosages_of
+from app.support.models import Phase, Session, Support
+
+EVIDENCE: Final[Mapping[str, Any]] = {
+    "score": Score,
+    "verdict": VerdictRow,
+    "session": Session,
+    "decision": Decision,
+    "concern": Concern,
+    "support": Support,
+    "note": Note,
+    "result": Result,
+}
+"""The model of each kind of record that can be evidence."""
+
+
+async def check_evidence(work: Work, student_id: UUID, names: Sequence[str], pointer: str) -> None:
+    """Raises `Invalid` with every name that is not the id of a record about the student within the caller's reach.
+
+    Executes one statement for each kind of record.
+    """
+    violations = Violations()
+    places: dict[str, dict[UUID, int]] = {}
+    for place, name in enumerate(names):
+        at = f"{pointer}/{place}"
+        with violations:
+            kind, row_id = ids.parse_any_id(name, at)
+            if kind not in EVIDENCE_KINDS:
+                detail = f"Evidence is one of these: {', '.join(EVIDENCE_KINDS)}."
+                raise Invalid([Violation(at, "hypothesis.evidence", detail)])
+            places.setdefault(kind, {})[row_id] = place
+    for kind, places_by_id in places.items():
+        model = EVIDENCE[kind]
+        rows = await work.db.scalars(
+            select(model.id).where(
+                model.district_id == work.district_id,
+                model.student_id == student_id,
+                model.id == any_(cast(list(places_by_id), IdList)),
+            )
+        )
+        detail = f"There is no such {kind} about this student."
+        violations.add(
+            Violation(f"{pointer}/{places_by_id[row_id]}", f"{kind}.unknown", detail)
+            for row_id in places_by_id.keys() - set(rows)
+        )
+    violations.refuse()
+
+
+async def locate_support(work: Work, name: str, hypothesis: Hypothesis) -> Support:
+    """Returns the support with this id, if it can test the hypothesis; raises `Invalid`.
+
+    It must be the student's, not have ended, and be in no secured area that the hypothesis is not in: whoever reads the
+    hypothesis then reads what became of the support.
+    """
+    query = select(Support).where(
+        Support.district_id == work.district_id,
+        Support.id == ids.parse_id("support", name, "/support"),
+        Support.student_id == hypothesis.student_id,
+    )
+    support: Support | None = await work.db.scalar(query)
+    if support is None:
+        detail = "There is no such support of this student."
+        raise Invalid([Violation("/support", "support.unknown", detail)])
+    if support.state == "ended":
+        detail = "This support has ended: only one that goes on can test a hypothesis."
+        raise Invalid([Violation("/support", "hypothesis.support_ended", detail)])
+    if support.secured_area not in (None, hypothesis.secured_area):
+        detail = "The support is in a secured area, and the concern is not."
+        raise Invalid([Violation("/support", "hypothesis.secured_area", detail)])
+    return support
+
+
+async def verdict_now(work: Work, support_id: UUID) -> ResponseState | None:
+    """Returns the present state of a support, with its verdict, or None if it has no verdict."""
+    query = select(ResponseState).where(
+        ResponseState.district_id == work.district_id, ResponseState.support_id == support_id
+    )
+    state: ResponseState | None = await work.db.scalar(query)
+    return state
+
+
+async def dosage_since(work: Work, support_id: UUID, since: date) -> Dosage | None:
+    """Returns the dosage of a support from a day until today, or None if the support had not begun."""
+    support = await work.db.scalar(
+        select(Support).where(Support.district_id == work.district_id, Support.id == support_id)
+    )
+    phases = await work.db.scalars(
+        select(Phase)
+        .where(Phase.district_id == work.district_id, Phase.support_id == support_id)
+        .order_by(Phase.number)
+    )
+    if support is None:
+        return None
+    today = await today_of(work)
+    windows = [DosageWindow(support, phase, since, today) for phase in phases]
+    windows = [window for window in windows if window.first <= window.last]
+    if not windows:
+        return None
+    return combine_dosages(since, today, await dosages_of(work, windows))

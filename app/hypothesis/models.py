@@ -1,0 +1,54 @@
+"""Defines the table of hypotheses."""
+
+from datetime import date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.access.listing import ListedBySchool
+from app.core.db import Base, HasChangeTime
+from app.roster.models import AboutStudent
+
+NOT_DUE: Final = date(9999, 1, 1)
+"""Stands for "not due" in the column by which lists are sorted. A null would not work, because no page can begin after
+it; `date.max` would be stored as infinity.
+"""
+
+
+class Hypothesis(ListedBySchool, HasChangeTime, AboutStudent, Base):
+    """A suspected cause of a concern, which a support can test: open, then testing, then closed with an outcome.
+
+    * `evidence_for` and `evidence_against` are public ids of records about the student.
+    * `support_id` is the support that tests it, and `verdict_state` its verdict when that was last considered.
+    * `due_since` is the day since which the team is asked about it; `NOT_DUE` if it is not.
+    * `verdict_id` and `dosage` are those of the support on the day on which the hypothesis was closed.
+    """
+
+    __tablename__ = "hypothesis"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    concern_id: Mapped[UUID]
+    kind_id: Mapped[UUID]
+    statement: Mapped[str]
+    refuted_if: Mapped[str]
+    evidence_for: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    evidence_against: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    state: Mapped[str]
+    support_id: Mapped[UUID | None]
+    testing_since: Mapped[date | None]
+    verdict_state: Mapped[str | None]
+    due_since: Mapped[date] = mapped_column(server_default=text("DATE '9999-01-01'"))
+    due_because: Mapped[str | None]
+    proposed_by: Mapped[UUID | None]
+    proposed_by_client: Mapped[UUID | None]
+    proposed_on: Mapped[date]
+    closed_by: Mapped[UUID | None]
+    closed_on: Mapped[date | None]
+    closed_because: Mapped[str | None]
+    verdict_id: Mapped[UUID | None]
+    dosage: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    created_at: Mapped[datetime]
+    version: Mapped[int]

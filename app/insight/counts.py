@@ -1,0 +1,131 @@
+"""Counts the students of a screening window by at most two dimensions, and withholds what would show a few of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.access.principal import Reach
+from app.access.work import Work
+from app.evidence.screening.cuts import ExpectedInWindow, SuggestedLevels
+from app.evidence.screening.models import ScreeningWindow
+from app.evidence.screening.rules import WindowGroup
+from app.insight.models import ScreeningCount
+from app.insight.results import ResultsQuery, results_of
+from app.insight.rules import DIMENSIONS, Atom, Cell, Dimension, find_published
+from app.insight.statements import ATOMS
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedCount:
+    """A published count, with its share of the students in its row; a dimension that is not asked for is None."""
+
+    measure_id: UUID
+    school_id: UUID | None
+    grade: str | None
+    level: str | None
+    group: str | None
+    students: int
+    share: float
+
+
+async def open_counts(
+    work: Work,
+    window: ScreeningWindow,
+    expected: Sequence[ExpectedInWindow],
+    levels: SuggestedLevels,
+    dimensions: Sequence[Dimension],
+) -> tuple[list[ReportedCount], bool]:
+    """Returns the counts of the students within the caller's reach, and whether some are withheld."""
+    results = results_of(work, window, expected, levels)
+    counts, withheld = [], False
+    for measure_id, atoms in (await count_atoms(work, window, results)).items():
+        published = find_published(atoms)
+        total = sum(atoms.values())
+        listed = counts_of(measure_id, published, dimensions)
+        withheld |= sum(one.students for one in listed) < total
+        counts += listed
+    return counts, withheld
+
+
+async def kept_counts(
+    work: Work, window: ScreeningWindow, dimensions: Sequence[Dimension]
+) -> tuple[list[ReportedCount], bool]:
+    """Returns the counts that were published when the window closed, and whether some were withheld.
+
+    Those of schools out of the caller's reach are left out.
+    """
+    counts, withheld = [], False
+    for measure_id, published in (await published_cells(work, window)).items():
+        listed = counts_of(measure_id, published, dimensions)
+        withheld |= sum(one.students for one in listed) < published.get(((), ()), 0)
+        counts += [one for one in listed if _sees_school(work, one.school_id)]
+    return counts, withheld
+
+
+async def count_atoms(work: Work, window: ScreeningWindow, results: ResultsQuery) -> dict[UUID, dict[Atom, int]]:
+    """Returns the counts of students by measure and by all dimensions, of which `find_published` chooses."""
+    group, join = "''", ""
+    if window.group_by is not None:
+        column = WindowGroup(window.group_by).value
+        group = f"coalesce(CAST(d.{column} AS text), '')"
+        join = (
+            " LEFT JOIN demographics AS d ON d.district_id = :district AND d.person_id = r.student_id"
+            " AND d.removed_at IS NULL"
+        )
+    statement, values = results.statement(ATOMS, group=group, join=join)
+    atoms: dict[UUID, dict[Atom, int]] = {}
+    for row in await work.db.execute(statement, values):
+        atom = (row.school, row.grade or "", row.level, row.group_value)
+        atoms.setdefault(row.measure_id, {})[atom] = row.students
+    return atoms
+
+
+def counts_of(measure_id: UUID, published: Mapping[Cell, int], dimensions: Sequence[Dimension]) -> list[ReportedCount]:
+    """Returns the published counts of one table, each with its share of its row: of the first dimension's value."""
+    place = tuple(sorted(DIMENSIONS.index(dimension) for dimension in dimensions))
+    counts = []
+    for (cell_place, values), students in published.items():
+        if cell_place != place:
+            continue
+        named = dict(zip((DIMENSIONS[position] for position in place), values, strict=True))
+        row: Cell = ((), ())
+        if len(dimensions) > 1:
+            row = ((DIMENSIONS.index(dimensions[0]),), (named[dimensions[0]],))
+        school = named.get(Dimension.SCHOOL)
+        counts.append(
+            ReportedCount(
+                measure_id,
+                UUID(school) if school else None,
+                named.get(Dimension.GRADE),
+                named.get(Dimension.LEVEL),
+                named.get(Dimension.GROUP),
+                students,
+                students / published[row],
+            )
+        )
+    return counts
+
+
+def _sees_school(work: Work, school_id: UUID | None) -> bool:
+    principal = work.principal
+    if school_id is None or principal.reach is Reach.DISTRICT:
+        return True
+    return principal.reach is Reach.SCHOOLS and school_id in principal.schools
+
+
+async def published_cells(work: Work, window: ScreeningWindow) -> dict[UUID, dict[Cell, int]]:
+    """Returns the cells that were published when a window closed, with their counts, by measure."""
+    rows = await work.db.scalars(
+        select(ScreeningCount)
+        .where(ScreeningCount.district_id == work.district_id, ScreeningCount.window_id == window.id)
+        .order_by(ScreeningCount.id)
+    )
+    cells: dict[UUID, dict[Cell, int]] = {}
+    for row in rows:
+        place = tuple(DIMENSIONS.index(Dimension(name)) for name in row.dimensions)
+        school = "" if row.school_id is None else str(row.school_id)
+        values = (school, row.grade or "", row.level or "", row.group_value or "")
+        cells.setdefault(row.measure_id, {})[place, tuple(values[position] for position in place)] = row.students
+    return cells

@@ -1,0 +1,64 @@
+"""Prepares the statements over the results of a screening window, open or closed."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import BindParameter, Text, TextClause, Uuid, bindparam, text
+
+from app.access.work import Work
+from app.evidence.screening.classified import PARAMETERS, values_of, within_caseload
+from app.evidence.screening.cuts import ExpectedInWindow, SuggestedLevels
+from app.evidence.screening.models import ScreeningWindow
+from app.evidence.screening.rules import WindowState
+from app.insight.statements import KEPT_RESULTS, OPEN_RESULTS
+
+NAMES: Final = re.compile(r"(?<!:):(\w+)")
+"""A parameter in a statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsQuery:
+    """The SQL of the results of a window, with the parameters and values of the statements over them."""
+
+    sql: str
+    parameters: tuple[BindParameter[Any], ...]
+    values: Mapping[str, Any]
+
+    def having(self, parameters: Sequence[BindParameter[Any]], values: Mapping[str, Any]) -> "ResultsQuery":
+        """Returns the query with further parameters and values."""
+        return replace(self, parameters=(*self.parameters, *parameters), values={**self.values, **values})
+
+    def statement(self, template: str, **parts: str) -> tuple[TextClause, dict[str, Any]]:
+        """Returns a statement over these results, with the values of its parameters."""
+        sql = template.format(results=self.sql, **parts)
+        used = set(NAMES.findall(sql))
+        statement = text(sql).bindparams(*(one for one in self.parameters if one.key in used))
+        return statement, {name: value for name, value in self.values.items() if name in used}
+
+
+def results_of(
+    work: Work,
+    window: ScreeningWindow,
+    expected: Sequence[ExpectedInWindow],
+    levels: SuggestedLevels,
+    condition: str = "",
+) -> ResultsQuery:
+    """Returns the SQL of the results of a window within the caller's reach; `condition` is one on the students `p`."""
+    where, more_parameters, more_values = within_caseload(work)
+    kept = window.state == WindowState.CLOSED
+    school = "" if window.school_id is None or kept else " AND :window_school = ANY (p.school_ids)"
+    template = KEPT_RESULTS if kept else OPEN_RESULTS
+    areas = [{"measure_id": str(one.measure.id), "area_id": str(area)} for one in expected for area in one.area_ids]
+    values = values_of(work, window, expected, levels) | more_values
+    values |= {"window": window.id, "window_school": window.school_id, "areas": orjson.dumps(areas).decode()}
+    parameters = (
+        *PARAMETERS,
+        *more_parameters,
+        bindparam("areas", type_=Text),
+        bindparam("window", type_=Uuid),
+        bindparam("window_school", type_=Uuid),
+    )
+    return ResultsQuery(template.format(students=f"{where}{school}{condition}"), parameters, values)

@@ -1,0 +1,206 @@
+"""Decides which counts of a window are published, so that nobody can find a count under 10 from those that are. Pure.
+
+A count is withheld if it is under 10. Others of its row and column are withheld with it, until another set of students
+exists that has the same published counts and another value in the place of the withheld one. So the withheld count
+cannot be computed from the published ones. `find_published` states how.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import combinations
+from typing import Final
+
+SMALLEST: Final = 10
+"""The smallest count that is published."""
+
+
+class Dimension(StrEnum):
+    """A dimension by which students are counted."""
+
+    SCHOOL = "school"
+    GRADE = "grade"
+    LEVEL = "level"
+    GROUP = "group"
+
+
+DIMENSIONS: Final = tuple(Dimension)
+Atom = tuple[str, str, str, str]
+"""The values of one student in each dimension, in the order of `DIMENSIONS`."""
+Place = tuple[int, ...]
+"""One or two positions in `DIMENSIONS`, in order: the dimensions of a table."""
+Cell = tuple[Place, tuple[str, ...]]
+"""A cell: the dimensions of its table, and its value in each of them. The cell of all students has neither."""
+PLACES: Final[tuple[Place, ...]] = tuple(
+    place for size in (1, 2) for place in combinations(range(len(DIMENSIONS)), size)
+)
+
+
+def cell_of(place: Place, atom: Atom) -> Cell:
+    """Returns the cell of a table to which a student belongs."""
+    return place, tuple(atom[dimension] for dimension in place)
+
+
+def count_cells(atoms: Mapping[Atom, int]) -> Counter[Cell]:
+    """Returns the count of every cell of every table, and of all students. Empty cells have none."""
+    counts: Counter[Cell] = Counter({((), ()): sum(atoms.values())})
+    for place in PLACES:
+        for atom, students in atoms.items():
+            counts[cell_of(place, atom)] += students
+    return counts
+
+
+def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] = ()) -> dict[Cell, int]:
+    """Returns the cells that are published, with their counts.
+
+    `withheld_before` has cells that an earlier report of the school year withheld. They stay withheld, so that a later
+    report of the same students does not show them.
+
+    In a table of one dimension, the withheld values together have at least 10 students and are at least two. Every row
+    and column of theirs is withheld in the tables of two dimensions. In these, each row and column with a withheld
+    count follows the same rule, and each small count is part of a rectangle of withheld cells whose students could
+    change places without a trace in any table. A table in which that cannot be had is withheld as a whole.
+    """
+    counts = count_cells(atoms)
+    if counts[(), ()] < SMALLEST:
+        return {}
+    kept = frozenset(withheld_before)
+    values = [sorted({atom[dimension] for atom in atoms}) for dimension in range(len(DIMENSIONS))]
+    withheld = [_withheld_of_line(counts, (one,), values[one], kept) for one in range(len(DIMENSIONS))]
+    published: dict[Cell, int] = {((), ()): counts[(), ()]}
+    for place in PLACES:
+        if len(place) == 1:
+            shown = [value for value in values[place[0]] if value not in withheld[place[0]]]
+            published |= {(place, (value,)): counts[place, (value,)] for value in shown}
+        else:
+            first, second = place
+            table = _Table(place, values[first], values[second], counts, atoms)
+            table.withhold(withheld[first], withheld[second], kept)
+            published |= table.published()
+    return published
+
+
+def _withheld_of_line(counts: Counter[Cell], place: Place, values: Sequence[str], kept: Collection[Cell]) -> set[str]:
+    """Returns the values of one dimension whose counts are withheld."""
+    withheld = {value for value in values if counts[place, (value,)] < SMALLEST or (place, (value,)) in kept}
+    others = sorted((value for value in values if value not in withheld), key=lambda value: counts[place, (value,)])
+    while withheld and others and not _is_enough(counts[place, (value,)] for value in withheld):
+        withheld.add(others.pop(0))
+    return withheld
+
+
+def _is_enough(counts: Iterator[int] | Sequence[int]) -> bool:
+    """Returns whether withheld counts hide each other: at least two, and together no small count themselves."""
+    listed = list(counts)
+    return len(listed) > 1 and sum(listed) >= SMALLEST
+
+
+@dataclass
+class _Table:
+    """A table of two dimensions, in which cells are withheld until none that is small can be found."""
+
+    place: Place
+    rows: Sequence[str]
+    columns: Sequence[str]
+    counts: Counter[Cell]
+    atoms: Mapping[Atom, int]
+    hidden: set[tuple[str, str]] = field(default_factory=set)
+    others: Mapping[tuple[str, str], set[tuple[str, ...]]] = field(default_factory=dict)
+    """The values of the students of a cell in the two other dimensions."""
+
+    def count(self, row: str, column: str) -> int:
+        """Returns the count of a cell."""
+        return self.counts[self.place, (row, column)]
+
+    def published(self) -> dict[Cell, int]:
+        """Returns the published cells with their counts. An empty cell is not told from a withheld one."""
+        return {
+            (self.place, (row, column)): self.count(row, column)
+            for row in self.rows
+            for column in self.columns
+            if (row, column) not in self.hidden
+        }
+
+    def withhold(self, rows: Collection[str], columns: Collection[str], kept: Collection[Cell]) -> None:
+        """Withholds small cells, those of withheld rows and columns and those withheld before, and what they need."""
+        others: dict[tuple[str, str], set[tuple[str, ...]]] = defaultdict(set)
+        first, second = self.place
+        for atom, students in self.atoms.items():
+            if students:
+                rest = tuple(value for place, value in enumerate(atom) if place not in self.place)
+                others[atom[first], atom[second]].add(rest)
+        self.others = others
+        self.hidden = {
+            (row, column)
+            for row in self.rows
+            for column in self.columns
+            if row in rows
+            or column in columns
+            or self.count(row, column) < SMALLEST
+            or (self.place, (row, column)) in kept
+        }
+        inner_rows = [row for row in self.rows if row not in rows]
+        inner_columns = [column for column in self.columns if column not in columns]
+        size = -1
+        while size != len(self.hidden):
+            size = len(self.hidden)
+            self._complete_lines(inner_rows, inner_columns)
+            for row in inner_rows:
+                for column in inner_columns:
+                    if 0 < self.count(row, column) < SMALLEST and not self._hide_rectangle(row, column):
+                        self.hidden = {(row, column) for row in self.rows for column in self.columns}
+                        return
+
+    def _complete_lines(self, rows: Sequence[str], columns: Sequence[str]) -> None:
+        """Withholds the smallest cells of each row and column whose withheld counts do not hide each other."""
+        lines = [[(row, column) for column in self.columns] for row in rows]
+        lines += [[(row, column) for row in self.rows] for column in columns]
+        for line in lines:
+            hidden = [cell for cell in line if cell in self.hidden]
+            shown = sorted((cell for cell in line if cell not in self.hidden), key=lambda cell: self.count(*cell))
+            while (
+                any(self.count(*cell) for cell in hidden)
+                and shown
+                and not _is_enough([self.count(*cell) for cell in hidden])
+            ):
+                hidden.append(shown.pop(0))
+                self.hidden.add(hidden[-1])
+
+    def _hide_rectangle(self, row: str, column: str) -> bool:
+        """Withholds a rectangle with this cell whose students can change places; returns whether there is one.
+
+        Of the possible rectangles, that with the fewest students in cells that were shown is chosen.
+        """
+        best: tuple[int, list[tuple[str, str]]] | None = None
+        for other_row in self.rows:
+            for other_column in self.columns:
+                if (
+                    other_row == row
+                    or other_column == column
+                    or not self._can_change(row, column, other_row, other_column)
+                ):
+                    continue
+                corners = [(row, other_column), (other_row, column), (other_row, other_column)]
+                shown = [cell for cell in corners if cell not in self.hidden]
+                if not shown:
+                    return True
+                cost = sum(self.count(*cell) for cell in shown)
+                if best is None or cost < best[0]:
+                    best = cost, shown
+        if best is None:
+            return False
+        self.hidden.update(best[1])
+        return True
+
+    def _can_change(self, row: str, column: str, other_row: str, other_column: str) -> bool:
+        """Returns whether two students at opposite corners of a rectangle are alike in the two other dimensions.
+
+        If they change places, no other table shows it.
+        """
+        others = self.others
+        empty: set[tuple[str, ...]] = set()
+        return bool(
+            others.get((row, other_column), empty) & others.get((other_row, column), empty)
+            or others.get((row, column), empty) & others.get((other_row, other_column), empty)
+        )

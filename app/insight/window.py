@@ -1,0 +1,165 @@
+"""Reports on a screening window: who is expected, screened, under the cut and served, and the published counts.
+
+While a window is open, its report is computed from the scores within the caller's reach. Once it is closed, the kept
+results and the counts of the whole district are read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Integer, Uuid, bindparam, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.errors import Forbidden, Malformed, NotFound, Violation
+from app.core.page import Keyset
+from app.evidence.screening.cuts import ExpectedInWindow, SuggestedLevels, expected_in, suggested_levels
+from app.evidence.screening.models import ScreeningWindow
+from app.evidence.screening.rules import WindowState
+from app.insight.counts import ReportedCount, kept_counts, open_counts
+from app.insight.results import results_of
+from app.insight.rules import Dimension
+from app.insight.statements import PAGE, SHOWN
+from app.roster.queries import find_class, find_school
+
+MAX_DIMENSIONS: Final = 2
+IN_CLASS: Final = """ AND EXISTS (
+    SELECT FROM enrollment AS n WHERE n.district_id = :district AND n.class_id = :class AND n.person_id = p.id
+      AND n.is_student AND n.removed_at IS NULL)"""
+AT_SCHOOL: Final = " AND :school = ANY (p.school_ids)"
+
+
+class Show(StrEnum):
+    """The results that a report lists."""
+
+    ALL = "all"
+    ATTENTION = "attention"
+    NOT_SCREENED = "not_screened"
+    UNDER_CUT = "under_cut"
+    UNSERVED = "unserved"
+    IMPROVED = "improved"
+    DECLINED = "declined"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportQuery:
+    """What a caller asks of the report of a window.
+
+    `count_by` has the dimensions of the counts, at most two; without one, the counts are of all students. `school` and
+    `school_class` restrict the listed results, and never the counts.
+    """
+
+    count_by: tuple[str, ...] = ()
+    show: str = Show.ATTENTION
+    school: str | None = None
+    school_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedResult:
+    """The result of one student by one measure. `movement` is `improved`, `declined`, `same`, or None."""
+
+    student_id: UUID
+    school_id: UUID | None
+    grade: str
+    measure_id: UUID
+    score_id: UUID | None
+    value: float | None
+    level: int | None
+    percentile: float | None
+    level_before: int | None
+    movement: str | None
+    under_cut: bool
+    served: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WindowReport:
+    """The report of a window.
+
+    `hidden_measures` counts the measures of secured areas that the caller may not see. `withheld` states whether counts
+    are withheld.
+    """
+
+    window: ScreeningWindow
+    counts: list[ReportedCount]
+    withheld: bool
+    hidden_measures: int
+    results: list[ReportedResult]
+    next: str | None
+
+
+@needs(Can.READ_SCORES, Can.READ_SUPPORTS, Can.READ_ROSTER, Can.READ_PLAYBOOK)
+async def window_report(work: Work, window_id: UUID, query: ReportQuery, keyset: Keyset) -> WindowReport:
+    """Returns the report of a window: counts by at most two dimensions, and a page of results of students in reach."""
+    window = await work.db.scalar(
+        select(ScreeningWindow).where(ScreeningWindow.district_id == work.district_id, ScreeningWindow.id == window_id)
+    )
+    if window is None:
+        raise NotFound("screening_window")
+    dimensions = _dimensions(work, window, query.count_by)
+    expected, hidden = await expected_in(work, window)
+    levels = await suggested_levels(work)
+    if window.state == WindowState.CLOSED:
+        counts, withheld = await kept_counts(work, window, dimensions)
+    else:
+        counts, withheld = await open_counts(work, window, expected, levels, dimensions)
+    results, following = await _page(work, window, expected, levels, query, keyset)
+    return WindowReport(window, counts, withheld, hidden, results, following)
+
+
+def _dimensions(work: Work, window: ScreeningWindow, by: Sequence[str]) -> tuple[Dimension, ...]:
+    """Returns the dimensions in the order in which they were named."""
+    if len(set(by)) != len(by) or len(by) > MAX_DIMENSIONS:
+        detail = f"Name at most {MAX_DIMENSIONS} different dimensions."
+        raise Malformed([Violation("/count_by", "report.dimensions", detail)])
+    if Dimension.GROUP in by:
+        if window.group_by is None:
+            raise Malformed([Violation("/count_by", "report.no_group", "This window counts by no group.")])
+        if not work.principal.may(Can.READ_DEMOGRAPHICS):
+            detail = f"Counts by group require the permission {Can.READ_DEMOGRAPHICS.value}."
+            raise Forbidden(detail, code="permission.missing")
+    return tuple(Dimension(name) for name in by)
+
+
+async def _page(
+    work: Work,
+    window: ScreeningWindow,
+    expected: Sequence[ExpectedInWindow],
+    levels: SuggestedLevels,
+    query: ReportQuery,
+    keyset: Keyset,
+) -> tuple[list[ReportedResult], str | None]:
+    condition = ""
+    more: dict[str, Any] = {}
+    parameters: list[Any] = [bindparam("limit", type_=Integer)]
+    if query.school is not None:
+        more["school"] = (await find_school(work, query.school, "/school")).id
+        condition, parameters = AT_SCHOOL, [*parameters, bindparam("school", type_=Uuid)]
+    if query.school_class is not None:
+        more["class"] = (await find_class(work, query.school_class, "/class")).id
+        condition, parameters = condition + IN_CLASS, [*parameters, bindparam("class", type_=Uuid)]
+    after = ""
+    if keyset.after is not None:
+        more |= {"student": keyset.after_id(), "measure": keyset.after_id(1)}
+        after = " AND (r.student_id, r.measure_id) > (:student, :measure)"
+        parameters += [bindparam("student", type_=Uuid), bindparam("measure", type_=Uuid)]
+    more["limit"] = keyset.limit + 1
+    results = results_of(work, window, expected, levels, condition).having(parameters, more)
+    statement, values = results.statement(PAGE, shown=SHOWN[Show(query.show)], after=after)
+    rows = (await work.db.execute(statement, values)).all()
+    page = keyset.cut([_result(row, levels) for row in rows], lambda row: (str(row.student_id), str(row.measure_id)))
+    work.disclose("score", (row.student_id for row in page.rows))
+    return list(page.rows), page.next
+
+
+def _result(row: Any, levels: SuggestedLevels) -> ReportedResult:
+    movement = None
+    if row.level is not None and row.level_before is not None:
+        movement = "same" if row.level == row.level_before else "improved"
+        movement = "declined" if row.level > row.level_before else movement
+    under_cut = row.level is not None and row.level > levels.core
+    return ReportedResult(**row._asdict(), movement=movement, under_cut=under_cut)

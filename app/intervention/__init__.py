@@ -1,0 +1,1 @@
+"""The intervention library: what is done for students, for which areas and levels, and how it is checked."""

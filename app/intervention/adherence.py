@@ -1,0 +1,41 @@
+"""Validates the marks of a session on the checklist of its intervention. Pure."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from app.core.errors import Invalid, Violation
+from app.core.inputs import About, AtMost
+from app.intervention.rules import MAX_PARTS
+
+DoneParts = Annotated[
+    tuple[int, ...] | None,
+    AtMost(MAX_PARTS),
+    About(
+        "The numbers, from 1, of the parts that were done of the checklist of the library's entry; null if nobody "
+        "checked. An empty list says that none was done.",
+        None,
+    ),
+]
+"""The type of the input by which a session states what of its checklist was done."""
+CHECKED: Final = ("done_parts", "checklist_size")
+"""The columns of a session that have its marks."""
+
+
+def marks_of(done_parts: Sequence[int], checklist_size: int, at: str) -> dict[str, Any]:
+    """Returns the marks of a session as columns; raises `Invalid` with every violation.
+
+    `checklist_size` is 0 where the support follows no entry of the library, or one without a checklist. `at` is the
+    JSON Pointer of the session.
+    """
+    if not checklist_size:
+        detail = "The support followed no entry of the library with a checklist on this day."
+        raise Invalid([Violation(f"{at}/done_parts", "session.no_checklist", detail)])
+    detail = f"Parts of this checklist have the numbers from 1 to {checklist_size}, each once."
+    violations = [
+        Violation(f"{at}/done_parts/{place}", "session.checklist_part", detail)
+        for place, part in enumerate(done_parts)
+        if not 1 <= part <= checklist_size or part in done_parts[:place]
+    ]
+    if violations:
+        raise Invalid(violations)
+    return {"done_parts": sorted(done_parts), "checklist_size": checklist_size}

@@ -1,0 +1,1 @@
+"""The kinds of hypotheses that a district's teams use."""

@@ -1,0 +1,91 @@
+"""Keeps the measures and rulebooks that the process has read, because a version of them never changes.
+
+They are found by district and version, and the version in force is read by the caller in each transaction. Works under
+the permission that the calling command requires.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Hashable, Iterable
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import any_, cast, select
+
+from app.access.work import Work
+from app.core.errors import NotFound
+from app.playbook.models import Measure
+from app.playbook.queries import Rulebook, rulebook
+from app.playbook.rules import AREA
+from app.roster.lookup import IdList
+
+MOST_MEASURES: Final = 4096
+MOST_RULEBOOKS: Final = 512
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Kept(Generic[Key, Value]):
+    """A dictionary with a largest size. If it is full, the entry that was used least recently is dropped."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+
+    def get(self, key: Key) -> Value | None:
+        """Returns the value of a key, or None."""
+        if key in self._values:
+            self._values.move_to_end(key)
+        return self._values.get(key)
+
+    def put(self, key: Key, value: Value) -> None:
+        """Keeps a value."""
+        self._values[key] = value
+        self._values.move_to_end(key)
+        if len(self._values) > self._most:
+            self._values.popitem(last=False)
+
+
+MeasureVersion = tuple[UUID, int, datetime]
+"""The id of a measure, its version, and when it was changed. The last tells apart a version that was rolled back."""
+
+_measures: Kept[tuple[UUID, MeasureVersion], Measure] = Kept(MOST_MEASURES)
+_rulebooks: Kept[tuple[UUID, UUID], Rulebook] = Kept(MOST_RULEBOOKS)
+
+
+async def measures_in_process(work: Work, versions: Iterable[MeasureVersion]) -> dict[UUID, Measure]:
+    """Returns the measures of these versions, keyed by id. They belong to no session, and never change."""
+    measures: dict[UUID, Measure] = {}
+    unread: dict[UUID, MeasureVersion] = {}
+    for version in versions:
+        measure_id, number, changed_at = version
+        measure = _measures.get((work.district_id, (measure_id, number, changed_at)))
+        if measure is None:
+            unread[measure_id] = (measure_id, number, changed_at)
+        else:
+            measures[measure_id] = measure
+    if unread:
+        columns = [column.key for column in Measure.__mapper__.column_attrs if column.key != "updated_at"]
+        query = select(*(getattr(Measure, name) for name in columns))
+        rows = await work.db.execute(
+            query.where(Measure.district_id == work.district_id, Measure.id == any_(cast(list(unread), IdList)))
+        )
+        for row in rows:
+            measure = Measure(**dict(zip(columns, row, strict=True)))
+            _measures.put((work.district_id, unread[measure.id]), measure)
+            measures[measure.id] = measure
+    return measures
+
+
+async def rulebook_in_force(work: Work, version_id: UUID | None, area_ids: Collection[UUID]) -> Rulebook:
+    """Returns the rulebook of the version in force, which `version_id` names, for series in these areas.
+
+    An area that was added since the rulebook was read makes it read again.
+    """
+    if version_id is None:
+        raise NotFound("playbook")
+    rules = _rulebooks.get((work.district_id, version_id))
+    if rules is None or (any(AREA in key for key in rules.rules) and not rules.above.keys() >= set(area_ids)):
+        rules = await rulebook(work)
+        _rulebooks.put((work.district_id, rules.playbook_version_id), rules)
+    return rules

@@ -1,0 +1,91 @@
+"""Copies the rows of a new district for another one, in a fifth of the processor time of making it.
+
+A copy differs from its original in every id, in the names that the caller gives and in its times, which are now.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.ids import new_id
+
+TABLES = (
+    "district",
+    "event_counter",
+    "area",
+    "level",
+    "measure",
+    "playbook_version",
+    "benchmark",
+    "source",
+    "org",
+    "external_id",
+    "class",
+    "person",
+    "demographics",
+    "enrollment",
+    "school_week",
+)
+"""The tables in which a new district of the tests has rows; a test compares a copy with its original."""
+
+COLUMNS = """
+SELECT c.relname AS table, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY ($1) AND a.attgenerated = '' GROUP BY c.relname
+"""
+ID = r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
+TIME = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d\b"
+
+
+@dataclass(frozen=True)
+class Original:
+    """The rows of a district as JSON, cut at every text that differs in a copy, and the statement that inserts them."""
+
+    full_name: str
+    insertion: str
+    rows: list[list[str]]
+    ids: list[UUID]
+
+    def new_ids(self) -> dict[UUID, UUID]:
+        """Returns a new id for every id of the original, in the same order."""
+        return {id_: new_id() for id_ in self.ids}
+
+
+@needs(Can.OPERATE)
+async def read_original(work: Work, full_name: str, names: Sequence[str]) -> Original:
+    """Reads the district of this unit of work; the full name and `names` are the texts that differ in a copy."""
+    columns = {row["table"]: row["columns"] for row in await work.run(COLUMNS, [TABLES])}
+    cut = re.compile("(" + "|".join([ID, TIME, *map(re.escape, [full_name, *names])]) + ")")
+    rows, parts = [], []
+    for number, table in enumerate(TABLES, 1):
+        query = f"SELECT json_agg(t ORDER BY t.ctid)::text AS rows FROM {table} AS t WHERE t.district_id = $1"
+        [row] = await work.run(query, [work.district_id])
+        rows.append(cut.split(row["rows"]))
+        parts.append(
+            f"INSERT INTO {table} ({columns[table]}) "
+            f"SELECT {columns[table]} FROM json_populate_recordset(NULL::{table}, CAST(${number} AS text)::json)"
+        )
+    *first, last = parts
+    common = ", ".join(f"copied_{number} AS ({part})" for number, part in enumerate(first, 1))
+    ids = {piece for pieces in rows for piece in pieces if re.fullmatch(ID, piece)}
+    return Original(full_name, f"WITH {common} {last}", rows, [UUID(id_) for id_ in sorted(ids)])
+
+
+@needs(Can.OPERATE)
+async def insert_copy(work: Work, original: Original, ids: Mapping[UUID, UUID], names: Mapping[str, str]) -> None:
+    """Inserts a copy into the district of this unit of work, with these ids, and a new text for each name."""
+    texts = {str(old): str(new) for old, new in ids.items()}
+    texts |= {old: json.dumps(new)[1:-1] for old, new in names.items()}
+    time = now().isoformat()
+
+    def rendered(place: int, piece: str) -> str:
+        # `re.split` puts the texts between which it cut at the odd places.
+        return texts.get(piece, time) if place % 2 else piece
+
+    rows = ["".join(rendered(place, piece) for place, piece in enumerate(pieces)) for pieces in original.rows]
+    await work.run(original.insertion, rows)

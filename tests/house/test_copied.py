@@ -1,0 +1,57 @@
+"""The districts of the tests: a copied one is like one that the product has made."""
+
+import re
+from collections.abc import Mapping
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.settings import Settings
+from tests.copied import ID, TABLES, TIME
+from tests.house.watch import tenant_tables
+from tests.town import Town, found_town, make_town
+
+
+async def test_a_copied_district_has_the_rows_of_one_that_was_made(
+    engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, owner: asyncpg.Connection
+) -> None:
+    """Protects every test from a copied district that lacks rows, or whose ids refer to other rows than they should."""
+    made = await make_town("north", engine, worker_engine, settings)
+    await found_town("east", engine, worker_engine, settings)  # the original, if it is the first of this database
+    copied, second = [await found_town("north", engine, worker_engine, settings) for _ in range(2)]
+    texts_of_made, texts_of_copied, texts_of_second = [await _texts(owner, town) for town in (made, copied, second)]
+    assert set(texts_of_made) == set(TABLES)
+    assert _comparable(texts_of_copied, copied) == _comparable(texts_of_made, made)
+    assert not _ids(texts_of_copied) & (_ids(texts_of_made) | _ids(texts_of_second))
+
+
+async def test_a_copied_town_names_its_own_rows(north: Town, south: Town, owner: asyncpg.Connection) -> None:
+    """Protects every test from a town that names rows of another district."""
+    rows = [*north.schools, *north.students.values(), *north.staff.values(), *north.classes, north.source_id]
+    playbook = [*north.areas.values(), *north.measures.values(), *north.levels.values()]
+    assert {str(row) for row in [north.district_id, *rows, *playbook]} <= _ids(await _texts(owner, north))
+    assert north.client_id != south.client_id
+    assert north.students.keys() == south.students.keys() == {"amy", "ben", "cy"}
+
+
+async def _texts(owner: asyncpg.Connection, town: Town) -> dict[str, str]:
+    """Returns the rows of every table in which the town has some, as JSON."""
+    tables = sorted(table for table in tenant_tables() if "." not in table)
+    texts = {}
+    for table in tables:
+        query = f"SELECT json_agg(t ORDER BY t.ctid)::text FROM public.{table} AS t WHERE t.district_id = $1"
+        if text := await owner.fetchval(query, town.district_id):
+            texts[table] = text
+    return texts
+
+
+def _comparable(texts: Mapping[str, str], town: Town) -> dict[str, str]:
+    """Returns the rows with the place in order for each id, and without the names and times of this town."""
+    places = {id_: str(place) for place, id_ in enumerate(sorted(_ids(texts)))}
+    named = {town.slug: "slug", town.canary: "Canary", town.canary.lower(): "canary", **places}
+    cut = re.compile("|".join([ID, town.slug, town.canary, town.canary.lower()]))
+    return {table: re.sub(TIME, "time", cut.sub(lambda match: named[match[0]], text)) for table, text in texts.items()}
+
+
+def _ids(texts: Mapping[str, str]) -> set[str]:
+    return {id_ for text in texts.values() for id_ in re.findall(ID, text)}

@@ -1,0 +1,164 @@
+"""Tests that the intervention library is versioned, that supports cite it, and that adherence is shown."""
+
+from datetime import timedelta
+from typing import Any
+
+from fastapi import FastAPI
+
+from tests.faces.graphql_face import query_data
+from tests.faces.rest_town import Caller, caller
+from tests.rooms.test_concerns_unserved import TODAY, accepted, planned
+from tests.rooms.test_hypotheses import scored
+from tests.town import Town
+
+ENTRY: dict[str, Any] = {
+    "code": "repeated-reading",
+    "name": "Repeated reading with feedback",
+    "areas": ["ela.fluency"],
+    "levels": [2, 3],
+    "minutes_per_session": 20,
+    "sessions_per_week": 4,
+    "group_from": 1,
+    "group_to": 4,
+    "materials": "Passages of 100 to 150 words.",
+    "steps": ["Read the passage aloud.", "Read it again."],
+    "checklist": ["Read twice.", "Errors were corrected.", "The words were counted.", "The chart was filled in."],
+    "entry_criteria": "Accurate and slow readers.",
+    "exit_criteria": "At the benchmark of two windows.",
+    "evidence_note": "A meta-analysis.",
+    "languages": ["en", "es-MX"],
+}
+
+
+async def drafted(asks: Caller, *entries: dict[str, Any]) -> list[dict[str, Any]]:
+    """Sends entries, and returns the results."""
+    answer = await asks.post("/v1/interventions", {"interventions": list(entries)})
+    assert answer.status_code == 200, answer.text
+    results: list[dict[str, Any]] = answer.json()["results"]
+    return results
+
+
+async def published(asks: Caller, **changes: Any) -> dict[str, Any]:
+    """Drafts and publishes an entry, and returns it."""
+    (result,) = await drafted(asks, ENTRY | changes)
+    answer = await asks.post(f"/v1/interventions/{result['intervention']['id']}/publish", {})
+    assert answer.status_code == 200, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+async def test_a_published_version_never_changes(app: FastAPI, north: Town) -> None:
+    """Protects what supports cite: a change is a draft, then the next version, and the earlier one is retired."""
+    asks = caller(app, north)
+    first = await published(asks)
+    (again,) = await drafted(asks, ENTRY)
+    assert (again["outcome"], again["intervention"]["id"]) == ("unchanged", first["id"])
+    (draft,) = await drafted(asks, ENTRY | {"minutes_per_session": 30})
+    assert (draft["outcome"], draft["intervention"]["number"]) == ("recorded", 2)
+    (amended,) = await drafted(asks, ENTRY | {"minutes_per_session": 25})
+    assert (amended["outcome"], amended["intervention"]["id"]) == ("amended", draft["intervention"]["id"])
+    assert (await asks.get(f"/v1/interventions/{first['id']}")).json() == first
+    second = await published(asks, minutes_per_session=25)
+    versions = await asks.items("/v1/interventions", code="repeated-reading")
+    assert [(one["number"], one["state"]) for one in versions] == [(1, "retired"), (2, "published")]
+    assert second["minutes_per_session"] == 25
+    refused = await asks.post(f"/v1/interventions/{first['id']}/publish", {})
+    assert (refused.status_code, refused.json()["code"]) == (409, "intervention.state")
+    events = (await asks.get("/v1/events", type="intervention.published")).json()["items"]
+    assert [event["data"]["subject"] for event in events] == [first["id"], second["id"]]
+
+
+async def test_an_import_reports_every_violation_at_once(app: FastAPI, north: Town) -> None:
+    """Somebody who imports 200 entries corrects the file once."""
+    asks = caller(app, north)
+    bad = {
+        **{"code": "Bad Code", "areas": ["ela", "nowhere"], "levels": [2, 9], "minutes_per_session": 0},
+        **{"group_from": 5, "group_to": 4, "languages": ["english!"], "steps": ["Read.", "Read."]},
+    }
+    one, other = await drafted(asks, ENTRY | bad, ENTRY)
+    assert other["outcome"] == "recorded"
+    at = "/interventions/0"
+    assert {(each["pointer"], each["code"]) for each in one["violations"]} == {
+        (f"{at}/code", "intervention.code"),
+        (f"{at}/areas/1", "area.unknown"),
+        (f"{at}/levels/1", "level.unknown"),
+        (f"{at}/minutes_per_session", "intervention.range"),
+        (f"{at}/group_to", "intervention.group_size"),
+        (f"{at}/languages/0", "intervention.language"),
+        (f"{at}/steps/1", "intervention.doubled"),
+    }
+
+
+async def test_a_support_cites_a_version_or_has_free_words(app: FastAPI, north: Town) -> None:
+    """What was done can be read years later, although the library has moved on."""
+    asks = caller(app, north)
+    entry, concern = await published(asks), await accepted(asks, north)
+    support = await planned(asks, concern, intervention=None, library_entry="repeated-reading")
+    await published(asks, minutes_per_session=30)
+    document = (
+        f'{{ support(id: "{support}") {{ intervention libraryEntry {{ id number }} phases {{ intervention }} }} }}'
+    )
+    shown = (await query_data(north, document))["support"]
+    assert shown["libraryEntry"] == {"id": entry["id"], "number": 1}
+    assert shown["intervention"] == shown["phases"][0]["intervention"] == ENTRY["name"]
+    for body, code in (
+        ({"intervention": None}, "support.intervention_missing"),
+        ({"library_entry": entry["id"]}, "intervention.unknown"),
+        ({"library_entry": "nothing"}, "intervention.unknown"),
+    ):
+        plan = {"student": concern["student"], "intervention": "Reading", "level": 2, "measure": "orf", "goal": 70.0}
+        more = {"starts_on": str(TODAY), "goal_on": str(TODAY + timedelta(weeks=20)), "baseline": 40.0}
+        refused = await asks.post(
+            "/v1/supports",
+            plan | more | {"minutes_per_session": 30, "sessions_per_week": 3, "confirm_rate": True} | body,
+        )
+        assert refused.status_code == 422, refused.text
+        assert [each["code"] for each in refused.json()["violations"]] == [code]
+
+
+async def test_adherence_is_shown_beside_dosage(app: FastAPI, north: Town) -> None:
+    """A support that took place and was not given as designed is not mistaken for one that does not help."""
+    asks = caller(app, north)
+    await published(asks)
+    concern = await accepted(asks, north)
+    begins = TODAY - timedelta(weeks=6)
+    support = await planned(asks, concern, intervention=None, library_entry="repeated-reading", starts_on=str(begins))
+    sessions = [
+        {"held_on": str(begins + timedelta(days=7 * week)), "attended": True, "done_parts": parts}
+        for week, parts in enumerate(([1, 2, 3, 4], [1], [], [2, 1]))
+    ]
+    unchecked = {"held_on": str(begins + timedelta(days=1)), "attended": True}
+    lost = {"held_on": str(begins + timedelta(days=2)), "attended": False, "lost_because": "absent", "done_parts": []}
+    answer = await asks.post(f"/v1/supports/{support}/sessions", {"sessions": [*sessions, unchecked, lost]})
+    assert answer.is_success, answer.text
+    assert {one["outcome"] for one in answer.json()["results"]} == {"recorded"}, answer.text
+    again = await asks.post(f"/v1/supports/{support}/sessions", {"sessions": [{**sessions[0], "done_parts": None}]})
+    assert again.json()["results"][0]["session"]["done_parts"] == [1, 2, 3, 4]
+    shown = await query_data(north, f'{{ support(id: "{support}") {{ dosage {{ checkedSessions adherence }} }} }}')
+    assert shown["support"]["dosage"] == {"checkedSessions": 4, "adherence": 7 / 16}
+    await scored(asks, concern["student"], 40.0, 41.0, 42.0, 43.0)
+    verdict = (await asks.get(f"/v1/supports/{support}/verdict")).json()
+    reasons = {reason["code"]: reason["values"] for reason in verdict["because"]}
+    assert reasons["not_as_designed"] == {"sessions": 4, "share": 0.44}
+    assert "44 % of it was delivered as designed" in verdict["sentence"]
+
+
+async def test_marks_on_a_checklist_that_is_not_there_are_refused(app: FastAPI, north: Town) -> None:
+    """A mark on another checklist would be a false record of what was done."""
+    asks = caller(app, north)
+    await published(asks)
+    free = await planned(asks, await accepted(asks, north))
+    cited = await planned(asks, await accepted(asks, north, "ben"), intervention=None, library_entry="repeated-reading")
+    for support, expected in (
+        (free, [("/sessions/0/done_parts", "session.no_checklist")]),
+        (
+            cited,
+            [
+                ("/sessions/0/done_parts/1", "session.checklist_part"),
+                ("/sessions/0/done_parts/2", "session.checklist_part"),
+            ],
+        ),
+    ):
+        session = {"held_on": str(TODAY), "attended": True, "done_parts": [1, 5, 1]}
+        (result,) = (await asks.post(f"/v1/supports/{support}/sessions", {"sessions": [session]})).json()["results"]
+        assert [(each["pointer"], each["code"]) for each in result["violations"]] == expected

@@ -1,0 +1,153 @@
+"""Tests of the report of a screening window: what is computed while it is open, and what is kept when it closes."""
+
+from datetime import timedelta
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.ids import new_id
+from tests.faces.graphql_face import query_data
+from tests.faces.rest_town import Caller, caller
+from tests.rooms.team_town import named
+from tests.rooms.test_screening_windows import scheduled, window
+from tests.town import YEAR_BEGINS, Town, lay, maintain, person_rows
+
+FALL = (str(YEAR_BEGINS), str(YEAR_BEGINS + timedelta(days=10)))
+OPEN = (str(YEAR_BEGINS + timedelta(weeks=10)), str(YEAR_BEGINS + timedelta(weeks=20)))
+REPORT = """{ screeningReport(windowId: "%s", countBy: [LEVEL], show: ALL) {
+    withheld results { studentId level percentile movement underCut served } counts { level students share } } }"""
+
+
+async def screened(asks: Caller, town: Town, on: str, **values: float) -> None:
+    """Records a screening score of reading aloud for each named student."""
+    scores = [
+        {
+            "student": named("student", town.students[name]),
+            "measure": "orf",
+            "taken_on": on,
+            "value": value,
+            "purpose": "screening",
+        }
+        for name, value in values.items()
+    ]
+    answer = await asks.post("/v1/scores/bulk", {"scores": scores})
+    assert {one["outcome"] for one in answer.json()["results"]} <= {"recorded", "amended"}, answer.text
+
+
+async def report(asks: Caller, window_id: str, **params: Any) -> dict[str, Any]:
+    """Returns the report of a window."""
+    answer = await asks.get(f"/v1/screening-windows/{window_id}/report", **params)
+    assert answer.status_code == 200, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+def by_name(town: Town, shown: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the results of a report by the names of the students."""
+    names = {named("student", row_id): name for name, row_id in town.students.items()}
+    return {names[one["student"]]: one for one in shown["results"] if one["student"] in names}
+
+
+async def test_an_open_window_shows_levels_percentiles_and_who_is_missing(app: FastAPI, north: Town) -> None:
+    """Protects the team's question of the week: who is under the cut without a support, and who was not screened."""
+    asks = caller(app, north)
+    first = await scheduled(asks, window(*FALL))
+    await screened(asks, north, FALL[0], amy=50.0, ben=94.0)
+    await screened(asks, north, FALL[0], cy=200.0)
+    results = by_name(north, await report(asks, first["id"], show="all"))
+    assert {name: one["level"] for name, one in results.items()} == {"amy": 3, "ben": 1, "cy": 1}
+    assert results["amy"]["percentile"] == 10 + 15 * (50 - 40) / (59 - 40)
+    assert results["ben"]["percentile"] == 50 + 25 * (94 - 83) / (104 - 83)
+    assert results["cy"]["percentile"] == 90
+    assert by_name(north, await report(asks, first["id"])).keys() == {"amy"}
+    await maintain(north)
+    winter = await scheduled(asks, window(*OPEN, season="winter"))
+    await screened(asks, north, OPEN[0], amy=120.0, ben=90.0)
+    shown = await report(asks, winter["id"])
+    results = by_name(north, shown)
+    assert {name: one["movement"] for name, one in results.items()} == {
+        "amy": "improved",
+        "ben": "declined",
+        "cy": None,
+    }
+    assert (results["ben"]["under_cut"], results["ben"]["served"], results["cy"]["score"]) == (True, False, None)
+    assert by_name(north, await report(asks, winter["id"], show="not_screened")).keys() == {"cy"}
+    assert by_name(north, await report(asks, winter["id"], show="unserved")).keys() == {"ben"}
+    pages, after = [], None
+    while True:
+        page = await report(asks, winter["id"], show="all", limit=1, **({"after": after} if after else {}))
+        pages += page["results"]
+        after = page["next"]
+        if after is None:
+            break
+    assert len({one["student"] for one in pages}) == len(pages) == 3
+    answered = (await query_data(north, REPORT % winter["id"]))["screeningReport"]
+    assert {one["level"] for one in answered["results"]} == {1, 2, None}
+
+
+async def test_a_report_shows_only_students_within_reach(app: FastAPI, north: Town) -> None:
+    """Protects children whom a teacher does not teach, and the scores of a secured measure, from the report."""
+    asks = caller(app, north)
+    expected = [{"measure": "orf", "grades": ["3"]}, {"measure": "sel-screener", "grades": ["03"]}]
+    shown = await scheduled(asks, window(*FALL, expected=expected))
+    await screened(asks, north, FALL[0], amy=50.0, ben=50.0, cy=50.0)
+    teacher = caller(app, north, act_for="sis:sis:teacher-1")
+    seen = await report(teacher, shown["id"], show="all")
+    assert by_name(north, seen).keys() == {"amy"}
+    assert {one["measure"] for one in seen["results"]} == {named("measure", north.measures["orf"])}
+    assert (seen["hidden_measures"], seen["counts"]) == (1, [])
+    await maintain(north)
+    kept = await report(teacher, shown["id"], show="all")
+    assert by_name(north, kept).keys() == {"amy"}
+    assert (kept["state"], kept["hidden_measures"]) == ("closed", 1)
+    class_id = named("class", north.classes[1])
+    assert by_name(north, await report(asks, shown["id"], show="all", **{"class": class_id})).keys() == {"cy"}
+
+
+async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(app: FastAPI, north: Town) -> None:
+    """Protects a snapshot from later scores and cuts, and the few children of a cell from everybody."""
+    asks = caller(app, north)
+
+    @needs(Can.SYNC_ROSTER)
+    async def enroll(work: Work) -> None:
+        for number in range(30):
+            student = new_id()
+            north.students[f"child{number}"] = student
+            school = north.schools[0 if number < 26 else 1]
+            await lay(work, *person_rows(north, f"child{number}", "student", student, school))
+
+    async with north.house() as work:
+        await enroll(work)
+    shown = await scheduled(asks, window(*FALL))
+    values = {f"child{number}": 60.0 if number % 2 else 120.0 for number in range(30)}
+    await screened(asks, north, FALL[0], **values)
+    before = await report(asks, shown["id"], show="all", count_by=["school", "level"], limit=200)
+    await maintain(north)
+    await screened(asks, north, FALL[0], amy=10.0)
+    after = await report(asks, shown["id"], show="all", count_by=["school", "level"], limit=200)
+    assert (after["state"], after["results"]) == ("closed", before["results"])
+    assert after["counts"] == before["counts"]
+    for by in (["school"], ["school", "level"], ["grade", "level"], ["level"], []):
+        counts = (await report(asks, shown["id"], count_by=by))["counts"]
+        assert all(one["students"] >= 10 for one in counts), counts
+    everybody = (await report(asks, shown["id"]))["counts"]
+    assert [(one["students"], one["share"]) for one in everybody] == [(33, 1.0)]
+    levels = await report(asks, shown["id"], count_by=["level"])
+    # The three who were not screened are fewer than 10, so that one other level is withheld with them.
+    assert (len(levels["counts"]), levels["withheld"]) == (1, True)
+    assert (await report(asks, shown["id"], count_by=["school"]))["counts"] == []
+
+
+async def test_dimensions_that_a_report_cannot_count_are_refused(app: FastAPI, north: Town) -> None:
+    """Protects a window from a third dimension, and demographics from a caller without their permission."""
+    asks = caller(app, north)
+    path = f"/v1/screening-windows/{(await scheduled(asks, window(*FALL)))['id']}/report"
+    assert (await asks.get(path, count_by=["group"])).status_code == 400
+    assert (await asks.get(path, count_by=["level", "level"])).status_code == 400
+    assert (await asks.get(path, count_by=["school", "grade", "level"])).status_code in (400, 422)
+    other = await scheduled(asks, window(*OPEN, group_by="sex"))
+    teacher = caller(app, north, frozenset({"score:read", "support:read", "roster:read", "playbook:read"}))
+    answer = await teacher.get(f"/v1/screening-windows/{other['id']}/report", count_by=["group"])
+    assert (answer.status_code, answer.json()["code"]) == (403, "permission.missing")

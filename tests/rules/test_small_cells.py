@@ -1,0 +1,150 @@
+"""Tests that nobody can compute a count under 10 from the published counts of a window, or of all windows of a year."""
+
+from collections.abc import Collection, Mapping
+from itertools import product
+from random import Random
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.insight.rules import DIMENSIONS, PLACES, SMALLEST, Atom, Cell, cell_of, count_cells, find_published
+
+TOLERANCE = 1e-7
+
+
+@st.composite
+def districts(draw: st.DrawFn) -> dict[Atom, int]:
+    """Draws a district: counts of students by school, grade, level and group, many of them small or empty."""
+    sizes = [draw(st.integers(1, most)) for most in (4, 3, 3, 2)]
+    domains = [
+        [f"{dimension[0]}{number}" for number in range(size)] for dimension, size in zip(DIMENSIONS, sizes, strict=True)
+    ]
+    students = st.one_of(st.integers(0, 3), st.integers(0, 12), st.integers(0, 60))
+    return {(a, b, c, d): count for a, b, c, d in product(*domains) if (count := draw(students))}
+
+
+def members(cell: Cell, atoms: Collection[Atom]) -> list[int]:
+    """Returns the positions of the atoms that a cell counts."""
+    return [position for position, atom in enumerate(atoms) if cell_of(cell[0], atom) == cell]
+
+
+def everything(atoms: Mapping[Atom, int]) -> list[Atom]:
+    """Returns every combination of values that occur: what an attacker knows to be possible."""
+    values = [sorted({atom[place] for atom in atoms}) for place in range(len(DIMENSIONS))]
+    return [(a, b, c, d) for a, b, c, d in product(*values)]
+
+
+def secrets(atoms: Mapping[Atom, int]) -> list[Cell]:
+    """Returns the cells with 1 to 9 students."""
+    return [cell for cell, students in count_cells(atoms).items() if 0 < students < SMALLEST]
+
+
+def solved(published: Mapping[Cell, int], possible: list[Atom], wanted: list[Cell]) -> list[Cell]:
+    """Returns the cells that follow from the published ones by adding and subtracting, and by that no count is
+    negative.
+    """
+    rows = list(published)
+    matrix = np.zeros((len(rows), len(possible)))
+    for line, cell in enumerate(rows):
+        matrix[line, members(cell, possible)] = 1
+    low, high = np.zeros(len(possible)), np.full(len(possible), float(sum(published.values()) + 1))
+    for _ in range(30):
+        before = low.copy(), high.copy()
+        for line, cell in enumerate(rows):
+            inside = matrix[line] == 1
+            total = published[cell]
+            high[inside] = np.minimum(high[inside], total - (low[inside].sum() - low[inside]))
+            low[inside] = np.maximum(low[inside], total - (high[inside].sum() - high[inside]))
+        if (before[0] == low).all() and (before[1] == high).all():
+            break
+    _, values, directions = np.linalg.svd(matrix, full_matrices=True)
+    free = directions[int((values > TOLERANCE).sum()) :]
+    found = []
+    for cell in wanted:
+        inside = members(cell, possible)
+        is_linear = np.abs(free[:, inside].sum(axis=1)).max(initial=0) < TOLERANCE
+        if is_linear or low[inside].sum() >= high[inside].sum():
+            found.append(cell)
+    return found
+
+
+@given(districts())
+@settings(max_examples=150, deadline=None)
+def test_no_small_cell_follows_from_the_published_ones(atoms: dict[Atom, int]) -> None:
+    """Protects a few children in a cell: it is neither published nor the difference of what is, whatever the
+    district.
+    """
+    published = find_published(atoms)
+    assert all(students >= SMALLEST and count_cells(atoms)[cell] == students for cell, students in published.items())
+    if published:
+        assert solved(published, everything(atoms), secrets(atoms)) == []
+
+
+@given(districts(), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_all_windows_of_a_year_together_show_no_small_cell(atoms: dict[Atom, int], random: Random) -> None:
+    """Protects the fall's small cell from the winter's report: the same children, at other levels, in three windows."""
+    seed = random.randint(0, 2**31)
+    levels = sorted({atom[2] for atom in atoms})
+    generator = np.random.default_rng(seed)
+    withheld: set[Cell] = set()
+    together: dict[Cell, int] = {}
+    for _ in range(3):
+        moved: dict[Atom, int] = {}
+        for (school, grade, _, group), students in atoms.items():
+            for level, share in zip(
+                levels, generator.multinomial(students, [1 / len(levels)] * len(levels)), strict=True
+            ):
+                if share:
+                    key = (school, grade, level, group)
+                    moved[key] = moved.get(key, 0) + int(share)
+        published = find_published(moved, withheld)
+        withheld |= count_cells(moved).keys() - published.keys()
+        together |= {cell: students for cell, students in published.items() if 2 not in cell[0]}
+    lasting: dict[Atom, int] = {}
+    for (school, grade, _, group), students in atoms.items():
+        key = (school, grade, "l0", group)
+        lasting[key] = lasting.get(key, 0) + students
+    wanted = [cell for cell in secrets(lasting) if 2 not in cell[0]]
+    if together:
+        assert solved(together, everything(lasting), wanted) == []
+
+
+def test_a_large_district_publishes_most_of_its_cells() -> None:
+    """Protects the use of the report: withholding must not empty the tables of a district without small cells."""
+    atoms = {
+        (f"s{school}", f"g{grade}", level, group): 40 + 3 * school + grade
+        for school in range(8)
+        for grade in range(5)
+        for level in ("1", "2", "3")
+        for group in ("a", "b")
+    }
+    atoms["s0", "g0", "3", "a"] = 2
+    atoms["s0", "g0", "3", "b"] = 3
+    for grade in range(1, 5):
+        for group in ("a", "b"):
+            atoms["s0", f"g{grade}", "3", group] = 0
+    counts = count_cells(atoms)
+    published = find_published(atoms)
+    withheld = [cell for cell in counts if counts[cell] and cell not in published]
+    assert ((0, 2), ("s0", "3")) in withheld
+    assert len(withheld) <= 12, withheld
+    assert {place for place, _ in published} == {(), *PLACES}
+
+
+def test_a_small_cell_between_two_blocks_of_withheld_cells_is_hidden() -> None:
+    """Protects a cell whose row and column have other withheld cells, and which still follows from the sums of a
+    block.
+    """
+    block = {("s0", "l0"), ("s0", "l1"), ("s1", "l0"), ("s1", "l1"), ("s2", "l2"), ("s2", "l3"), ("s3", "l2")}
+    block |= {("s3", "l3")}
+    atoms = {
+        (f"s{school}", "g0", f"l{level}", "a"): 5 if (f"s{school}", f"l{level}") in block else 50
+        for school in range(4)
+        for level in range(4)
+    }
+    bridge = ((0, 2), ("s1", "l2"))
+    atoms["s1", "g0", "l2", "a"] = 7
+    assert bridge in secrets(atoms)
+    assert solved(find_published(atoms), everything(atoms), secrets(atoms)) == []
