@@ -8,8 +8,10 @@ from uuid import UUID
 from sqlalchemy import ARRAY, TIMESTAMP, Date, and_, cast, func, literal_column, select, true
 
 from app.access.work import Work
+from app.concern.models import Concern
+from app.core import ids
 from app.core.db import lateral_lookup
-from app.core.errors import NotFound
+from app.core.errors import Invalid, NotFound, Violation
 from app.playbook.lookup import level_by_id
 from app.roster.calendar import off_between, weeks_of_schools
 from app.roster.lookup import IdList
@@ -17,6 +19,23 @@ from app.roster.student_lock import lock_student_of
 from app.support.dosage import DeliveredSessions, Dosage, dosage
 from app.support.models import Phase, Session, Support
 from app.support.rules import suspensions_of
+
+
+async def locate_accepted_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
+    """Returns the accepted concern about a student with this id, at this place of a list; raises `Invalid`."""
+    pointer = f"/concerns/{place}"
+    concern = await work.db.scalar(
+        select(Concern).where(
+            Concern.district_id == work.district_id,
+            Concern.id == ids.parse_id("concern", name, pointer),
+            Concern.student_id == student_id,
+        )
+    )
+    if concern is None:
+        raise Invalid([Violation(pointer, "concern.unknown", "There is no such concern about this student.")])
+    if concern.state != "accepted":
+        raise Invalid([Violation(pointer, "concern.state", "A support answers concerns that are accepted.")])
+    return concern
 
 
 async def lock_support(work: Work, support_id: UUID) -> Support:

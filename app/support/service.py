@@ -9,7 +9,6 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
-from app.core import ids
 from app.core.clock import now
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
@@ -45,7 +44,7 @@ from app.support.changes.inputs import SupportChange as SupportChange
 from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between
 from app.support.changes.rates import RateCheck
 from app.support.changes.services import follow_services
-from app.support.lookup import current_phase, lock_support
+from app.support.lookup import current_phase, locate_accepted_concern, lock_support
 from app.support.measures import carry_goals_over, set_rates_anew
 from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, set_rates, student_columns, support_event
@@ -97,7 +96,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         student = await lock_student(work, new.student, "/student")
         for place, name in enumerate(new.concerns):
             with violations:
-                concerns.append(await _load_concern(work, name, student.id, place))
+                concerns.append(await locate_accepted_concern(work, name, student.id, place))
         with violations:
             if new.measure is not None and (measured or new.baseline is not None):
                 measure_ids = [each.id for each in measured]
@@ -386,19 +385,3 @@ async def _changes(work: Work, last: Phase, phase: Phase, verb: PhaseVerb) -> li
 
 def _changed_or_last(changed: Number, last: Number) -> Number:
     return last if changed is None else changed
-
-
-async def _load_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
-    pointer = f"/concerns/{place}"
-    concern = await work.db.scalar(
-        select(Concern).where(
-            Concern.district_id == work.district_id,
-            Concern.id == ids.parse_id("concern", name, pointer),
-            Concern.student_id == student_id,
-        )
-    )
-    if concern is None:
-        raise Invalid([Violation(pointer, "concern.unknown", "There is no such concern about this student.")])
-    if concern.state != "accepted":
-        raise Invalid([Violation(pointer, "concern.state", "A support answers concerns that are accepted.")])
-    return concern

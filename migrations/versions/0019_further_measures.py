@@ -61,6 +61,7 @@ def upgrade() -> None:
         uniques=(("phase_id", "measure_id"),),
         indexes=(("support_measure_id",), ("support_id",)),
     )
+    create_index("level_order_idx ON level (district_id, rank, id)")
     op.execute("ALTER TABLE support ADD COLUMN more_measures uuid[] NOT NULL DEFAULT '{}'")
     create_index(
         "support_more_measures_idx ON support (district_id, school_id, id) WHERE cardinality(more_measures) > 0"

@@ -11,8 +11,9 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
 from app.response.judging.cohort import Judgement, judge_series
-from app.response.judging.load import CurrentVerdict, LoadedSeries, SeriesSelection, load
+from app.response.judging.load import LoadedSeries, SeriesSelection, load
 from app.response.judging.series import MonitoredSeries
+from app.response.judging.state import CurrentVerdict
 from app.response.judging.write import VerdictStep, write
 from app.response.rules.verdict import ALARMS
 from app.roster.lookup import today_of

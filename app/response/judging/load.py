@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
-from typing import Any, NamedTuple
+from datetime import date
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, Uuid, and_, any_, cast, func, literal, literal_column, or_, select
@@ -17,10 +17,11 @@ from sqlalchemy import ColumnElement, Select, Uuid, and_, any_, cast, func, lite
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
-from app.playbook.in_process import measures_in_process, rulebook_in_force
+from app.playbook.measures.in_process import measures_in_process, rulebook_in_force
 from app.response.judging.cohort import Calibrated, Key
 from app.response.judging.points import combine_by_day
 from app.response.judging.series import Cohort, MonitoredSeries, Scores, ScoreSeries, WeeklyDelivery
+from app.response.judging.state import CurrentState, CurrentVerdict, current_state
 from app.response.judging.statement import (
     ACTIVE,
     BY_IDS,
@@ -75,51 +76,6 @@ class SeriesSelection:
     measure_id: UUID | None = None
     school_id: UUID | None = None
     lock: bool = True
-
-
-class CurrentOnMeasure(NamedTuple):
-    """A current verdict on one of the measures of a support."""
-
-    id: UUID
-    measure_id: UUID
-    phase_id: UUID
-    state: str
-    kind: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentState:
-    """The state that a support has before it is judged again.
-
-    * `verdicts` has the current verdict on each measure. `verdict_id` is the most serious of them.
-    * `last_number` is the number of the last verdict on the support.
-    * `alert_week` and `alert_measure_id` are the week and the measure of the verdict that opened the active alert.
-    """
-
-    verdict_id: UUID
-    state: str
-    kind: str | None
-    last_number: int
-    verdicts: tuple[CurrentOnMeasure, ...]
-    since: datetime
-    since_on: date
-    memory: dict[str, Any]
-    alert_id: UUID | None
-    alert_week: int | None
-    alert_measure_id: UUID | None
-    settled_on: date | None
-
-    def alerting(self, phase_id: UUID) -> bool:
-        """Returns whether an alert of this phase is active."""
-        return self.alert_id is not None and self.memory.get("phase") == str(phase_id)
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentVerdict:
-    """The verdict that a series has before it is judged again, and the state of its support."""
-
-    verdict: StoredVerdict
-    state: CurrentState
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +141,7 @@ async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
                 offset=_weeks_into_phase(row, calendars),
             )
             if row.verdict_id is not None:
-                state = loaded.states.setdefault(row.support_id, _current_state(row, row.verdict_id))
+                state = loaded.states.setdefault(row.support_id, current_state(row, row.verdict_id))
                 if row.verdict is not None:
                     loaded.current[row.series_id] = CurrentVerdict(StoredVerdict(*row.verdict), state)
     _add_dosage(loaded.requested, {row.series_id: row for row in rows if row.role == PhaseRole.REQUESTED}, calendars)
@@ -348,23 +304,6 @@ def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
         sessions_per_week=row.sessions_per_week,
     )
     return support, phase
-
-
-def _current_state(row: PhaseRow, verdict_id: UUID) -> CurrentState:
-    return CurrentState(
-        verdict_id=verdict_id,
-        state=row.state,
-        kind=row.state_kind,
-        last_number=row.last_number,
-        verdicts=tuple([CurrentOnMeasure(*verdict) for verdict in row.verdicts or ()]),
-        since=row.since,
-        since_on=row.since_on,
-        memory=row.memory,
-        alert_id=row.alert_id,
-        alert_week=row.alert_week,
-        alert_measure_id=row.alert_measure_id,
-        settled_on=row.settled_on,
-    )
 
 
 def _weeks_into_phase(row: PhaseRow, calendars: Calendars) -> int:

@@ -30,7 +30,7 @@ from app.events.catalogue import (
 from app.events.outbox import record
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, Memory, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
-from app.response.judging.load import CurrentState, CurrentVerdict
+from app.response.judging.state import CurrentState, CurrentVerdict
 from app.response.rules.combine import VerdictInForce, most_serious, state_for_alert
 from app.response.rules.verdict import ALARMS, NonresponseKind, State
 from app.response.rules.wording import label
