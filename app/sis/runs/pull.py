@@ -230,7 +230,10 @@ def _check_mode(configured: ConfiguredSource, mode: Mode | None) -> Mode | None:
     if mode == "delta" and configured.source.kind in FILE_KINDS:
         raise Conflict("The manifest of a CSV zip says whether it is a delta: request no mode.", code="run.mode")
     if mode == "delta" and (configured.settings.full_at is None or configured.settings.pulled_until is None):
-        raise Conflict("A delta follows a full run that read everything, and there was none yet: run it with --full.", code="run.mode")
+        raise Conflict(
+            "A delta follows a full run that read everything, and there was none yet: run it with --full.",
+            code="run.mode",
+        )
     return mode
 
 
