@@ -22,6 +22,7 @@ TABLES = (
     "measure",
     "playbook_version",
     "benchmark",
+    "hypothesis_kind",
     "source",
     "org",
     "external_id",
