@@ -17,6 +17,7 @@ from app.core.ids import new_id
 TABLES = (
     "district",
     "event_counter",
+    "district_lock",
     "area",
     "level",
     "measure",
