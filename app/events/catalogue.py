@@ -187,6 +187,10 @@ SCREENING_MOVED = _type("screening.moved", "screening_window", "A screening wind
 SCREENING_OPENED = _type("screening.opened", "screening_window", "The first day of a screening window has come.")
 SCREENING_CLOSED = _type("screening.closed", "screening_window", "A screening window closed: its results are kept.")
 SCREENING_CANCELLED = _type("screening.cancelled", "screening_window", "A screening window was cancelled.")
+SIGNAL_SUGGESTED = _type("signal.suggested", "signal", "A rule suggested a signal about a student.", "student")
+SIGNAL_ACCEPTED = _type("signal.accepted", "signal", "A team accepted a signal.", "student")
+SIGNAL_DISMISSED = _type("signal.dismissed", "signal", "A team dismissed a signal.", "student")
+SIGNAL_MERGED = _type("signal.merged", "signal", "A team merged a signal into another one.", "student")
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.", counts=True)
 SYNC_HELD = _type("sync.held", "run", "A sync was held: everything is as it was.", counts=True)
 SYNC_FAILED = _type("sync.failed", "run", "A sync failed: everything is as it was.", counts=True)
@@ -259,6 +263,10 @@ CATALOGUE: dict[str, EventType] = {
         SCREENING_OPENED,
         SCREENING_CLOSED,
         SCREENING_CANCELLED,
+        SIGNAL_SUGGESTED,
+        SIGNAL_ACCEPTED,
+        SIGNAL_DISMISSED,
+        SIGNAL_MERGED,
         SYNC_APPLIED,
         SYNC_HELD,
         SYNC_FAILED,

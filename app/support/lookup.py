@@ -21,23 +21,6 @@ from app.support.models import Phase, Session, Support
 from app.support.rules import suspensions_of
 
 
-async def locate_accepted_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
-    """Returns the accepted concern about a student with this id, at this place of a list; raises `Invalid`."""
-    pointer = f"/concerns/{place}"
-    concern = await work.db.scalar(
-        select(Concern).where(
-            Concern.district_id == work.district_id,
-            Concern.id == ids.parse_id("concern", name, pointer),
-            Concern.student_id == student_id,
-        )
-    )
-    if concern is None:
-        raise Invalid([Violation(pointer, "concern.unknown", "There is no such concern about this student.")])
-    if concern.state != "accepted":
-        raise Invalid([Violation(pointer, "concern.state", "A support answers concerns that are accepted.")])
-    return concern
-
-
 async def lock_support(work: Work, support_id: UUID) -> Support:
     """Locks the student of a support until the end of the transaction, and returns the support; raises `NotFound`."""
     support = await lock_student_of(work, Support, Support.id, support_id)
@@ -193,3 +176,20 @@ async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[l
     for place, *columns in rows:
         sums[place - 1].append(DeliveredSessions(*columns))
     return sums
+
+
+async def locate_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
+    """Returns the accepted concern about this student with this id; raises `Invalid` at `/concerns/<place>`."""
+    pointer = f"/concerns/{place}"
+    concern = await work.db.scalar(
+        select(Concern).where(
+            Concern.district_id == work.district_id,
+            Concern.id == ids.parse_id("concern", name, pointer),
+            Concern.student_id == student_id,
+        )
+    )
+    if concern is None:
+        raise Invalid([Violation(pointer, "concern.unknown", "There is no such concern about this student.")])
+    if concern.state != "accepted":
+        raise Invalid([Violation(pointer, "concern.state", "A support answers concerns that are accepted.")])
+    return concern

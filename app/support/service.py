@@ -44,7 +44,7 @@ from app.support.changes.inputs import SupportChange as SupportChange
 from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between
 from app.support.changes.rates import RateCheck
 from app.support.changes.services import follow_services
-from app.support.lookup import current_phase, locate_accepted_concern, lock_support
+from app.support.lookup import current_phase, locate_concern, lock_support
 from app.support.measures import carry_goals_over, set_rates_anew
 from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, set_rates, student_columns, support_event
@@ -96,7 +96,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         student = await lock_student(work, new.student, "/student")
         for place, name in enumerate(new.concerns):
             with violations:
-                concerns.append(await locate_accepted_concern(work, name, student.id, place))
+                concerns.append(await locate_concern(work, name, student.id, place))
         with violations:
             if new.measure is not None and (measured or new.baseline is not None):
                 measure_ids = [each.id for each in measured]

@@ -54,10 +54,14 @@ WITHIN = {
     "app.playbook.benchmarks.lookup": "finds the norms of a measure for commands of the rooms above",
     "app.playbook.hypotheses.lookup": "finds kinds of hypotheses for commands of the rooms above",
     "app.intervention.lookup": "finds entries of the library for commands of the rooms above",
-    "app.hypothesis.lookup": "finds the records that a hypothesis names for the commands of its room",
     "app.support.changes.services": "states which concerns are served, for the commands that change supports",
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
+    "app.evidence.screening.cuts": "finds the cuts of a window for the reads and commands of the rooms above",
+    "app.insight.counts": "counts the students of a window for the reads of its room",
+    "app.signal.compute": "finds the candidates of rules for its own marked functions and the previews of its room",
     "app.support.phase": "writes a phase for the commands of its room",
+    "app.evidence.terms": "locks, checks and inserts scores for the command of its room",
+    "app.playbook.measures.in_process": "keeps what the commands that ask for it may read",
 }
 """Modules whose functions use the caller's unit of work without a mark, with the reason."""
 ENDS = {"commit", "rollback", "begin", "begin_nested", "close"}
@@ -205,6 +209,8 @@ FIT = {
     "Reference": Reference("student", id=UUID(int=1)),
     "list[Reference]": [Reference("student", id=UUID(int=1))],
     "Iterable[UUID]": [UUID(int=1)],
+    "Iterable[MeasureVersion]": [(UUID(int=1), 1, WHEN)],
+    "Sequence[Score]": [Score()],
     "Collection[UUID]": [UUID(int=1)],
     "Sequence[Reminder]": [
         Reminder(NewEvent(CONCERN_RAISED, UUID(int=1), 1, {"student": UUID(int=1)}, student_id=UUID(int=1)), "mark")

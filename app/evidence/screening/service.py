@@ -91,10 +91,11 @@ async def schedule_screening_window(work: Work, new: NewWindow) -> ScreeningWind
     violations = Violations(input_violations(new))
     with violations:
         violations.add(violations_of_days(new.opens_on, new.closes_on))
-    with violations:
-        school_id = await _school_of(work, new.school)
+    measures: list[UUID] = []
     with violations:
         measures = await _measures_of(work, new.expected)
+    with violations:
+        school_id = await _school_of(work, new.school)
         await _refuse_overlap(work, measures, school_id, new.opens_on, new.closes_on)
     violations.refuse()
     window = ScreeningWindow(

@@ -107,7 +107,7 @@ class PhaseRow(NamedTuple):
     baseline_ids: list[UUID] | None
     baseline_days: list[date] | None
     baseline_numbers: list[float] | None
-    delivered: list[tuple[date, int, int, int, int, int, str | None]] | None
+    delivered: list[tuple[date, int, int, int, int, int, str | None, int, int, int]] | None
     verdict: tuple[Any, ...] | None
     verdict_id: UUID | None
     state: str
@@ -256,14 +256,17 @@ LEFT JOIN LATERAL (
       AND c.taken_on <= t.begins_on AND (c.taken_on < t.begins_on OR c.purpose = 'baseline')
       AND c.purpose <> 'screening' OFFSET 0) AS b ON true
 LEFT JOIN LATERAL (
-    SELECT array_agg(ROW (z.monday, z.planned, z.delivered, z.planned_minutes, z.delivered_minutes, z.lost, z.because))
-           AS delivered
+    SELECT array_agg(ROW (z.monday, z.planned, z.delivered, z.planned_minutes, z.delivered_minutes, z.lost, z.because,
+                          z.checked, z.done, z.parts)) AS delivered
     FROM (
         SELECT date_trunc('week', e.held_on::timestamp)::date AS monday, e.lost_because AS because,
                count(*) FILTER (WHERE e.planned_minutes > 0) AS planned,
                count(*) FILTER (WHERE e.delivered_minutes > 0) AS delivered,
                sum(e.planned_minutes) AS planned_minutes, sum(e.delivered_minutes) AS delivered_minutes,
-               sum(greatest(e.planned_minutes - e.delivered_minutes, 0)) AS lost
+               sum(greatest(e.planned_minutes - e.delivered_minutes, 0)) AS lost,
+               count(*) FILTER (WHERE e.done_parts IS NOT NULL AND e.delivered_minutes > 0) AS checked,
+               coalesce(sum(cardinality(e.done_parts)) FILTER (WHERE e.delivered_minutes > 0), 0) AS done,
+               coalesce(sum(e.checklist_size) FILTER (WHERE e.delivered_minutes > 0), 0) AS parts
         FROM session AS e
         WHERE t.role = 0 AND e.district_id = $1 AND e.support_id = t.id AND e.held_on >= t.begins_on
           AND e.held_on <= (SELECT max(a.day) FROM unnest(t.days) AS a (day) WHERE a.day <= t.goal_on)

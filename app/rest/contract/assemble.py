@@ -10,6 +10,7 @@ from app.rest.contract.descriptions import describe_properties
 from app.rest.contract.examples import give_examples
 from app.rest.contract.headers import describe_headers
 from app.rest.contract.names import name_schemas, remove_unused_schemas
+from app.rest.contract.patterns import state_patterns
 from app.rest.contract.sharing import share_responses
 from app.rest.contract.statuses import describe_statuses
 
@@ -20,6 +21,7 @@ TAGS = {
     "teams": "Who meets about which students, and therefore sees them.",
     "playbook": "How the district works: areas, levels of support, measures and the rules of judgement.",
     "screening": "The windows in which students are screened, and the reports about them.",
+    "signals": "What rules see in a student's data, suggested to a team.",
     "concerns": "Dated concerns about one student in one area.",
     "supports": "What is done for a student: plans, phases and goals.",
     "sessions": "The deliveries of a support, and its dosage.",
@@ -64,5 +66,6 @@ def complete(document: dict[str, Any]) -> None:
     state_defaults(document)
     open_choices(document)
     describe_headers(document)
+    state_patterns(document)
     share_responses(document)
     give_examples(document)
