@@ -97,6 +97,12 @@ SUPPORT_PLANNED = _type("support.planned", "support", "A support was planned.", 
 SUPPORT_STARTED = _type("support.started", "support", "A support began.", "student")
 SUPPORT_CHANGED = _type("support.changed", "support", "A support was changed: a phase line.", "student", "phase")
 SUPPORT_ENDED = _type("support.ended", "support", "A support ended.", "student")
+SUPPORT_MEASURE_ADDED = _type(
+    "support.measure_added", "support", "A support is followed by a further measure.", "student", "measure"
+)
+SUPPORT_MEASURE_STOPPED = _type(
+    "support.measure_stopped", "support", "A further measure of a support is no longer followed.", "student", "measure"
+)
 SUPPORT_HANDED_OVER = _type("support.handed_over", "support", "Somebody else leads or provides a support.", "student")
 SUPPORT_SUSPENDED = _type("support.suspended", "support", "A support was suspended: its student has left.", "student")
 SUPPORT_RESUMED = _type("support.resumed", "support", "A suspended support goes on: its student is back.", "student")
@@ -211,6 +217,8 @@ CATALOGUE: dict[str, EventType] = {
         SUPPORT_STARTED,
         SUPPORT_CHANGED,
         SUPPORT_ENDED,
+        SUPPORT_MEASURE_ADDED,
+        SUPPORT_MEASURE_STOPPED,
         SUPPORT_HANDED_OVER,
         SUPPORT_SUSPENDED,
         SUPPORT_RESUMED,

@@ -28,7 +28,13 @@ from app.signal.resource import SignalResource, SignalRuleResource
 from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource
-from app.support.resource import HandoverResource, PhaseResource, SupportResource
+from app.support.resource import (
+    HandoverResource,
+    PhaseGoalResource,
+    PhaseResource,
+    SupportMeasureResource,
+    SupportResource,
+)
 from app.team.resource import TeamMemberResource, TeamResource, TeamScopeResource, TeamStudentResource
 from app.webhooks.resource import AttemptResource, DeliveryResource, EndpointResource
 
@@ -61,6 +67,8 @@ SERVED: tuple[ResourceType, ...] = (
     ConcernResource,
     SupportResource,
     PhaseResource,
+    SupportMeasureResource,
+    PhaseGoalResource,
     SessionResource,
     SessionChangeResource,
     HandoverResource,

@@ -38,13 +38,14 @@ from app.playbook.models import Area, Measure
 from app.roster.lookup import locate_staff, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
+from app.support.changes.inputs import BECAUSE as BECAUSE
+from app.support.changes.inputs import NewSupport as NewSupport
+from app.support.changes.inputs import SupportChange as SupportChange
 from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between
 from app.support.changes.rates import RateCheck
 from app.support.changes.services import follow_services
-from app.support.inputs import BECAUSE as BECAUSE
-from app.support.inputs import NewSupport as NewSupport
-from app.support.inputs import SupportChange as SupportChange
 from app.support.lookup import current_phase, locate_concern, lock_support
+from app.support.measures import carry_goals_over, set_rates_anew
 from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, set_rates, student_columns, support_event
 from app.support.rules import (
@@ -141,6 +142,9 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         area_id=area.id,
         level_id=level.id,
         measure_id=measured[0].id if measured else None,
+        more_measures=[],
+        suspended_on=[],
+        resumed_on=[],
         review_on=new.review_on,
         state="active" if is_due else "planned",
         lead_id=staff["lead"].id if "lead" in staff else None,
@@ -209,6 +213,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None, co
         if support.measure_id is not None:
             measure = await measure_by_id(work, support.measure_id)
             await set_rates(work, support, measure, phase, last=None, confirm_rate=is_confirmed)
+            await set_rates_anew(work, support, phase)
     support.starts_on = begins_on
     support.version += 1
     await follow_services(work, [support.id])
@@ -277,6 +282,7 @@ async def change_support(
     support.intervention_id = phase.intervention_id
     support.version += 1
     await add_phase(work, support, measure, phase, last=last, confirm_rate=change.confirm_rate)
+    await carry_goals_over(work, support, last, phase, confirm_rate=change.confirm_rate)
     record(work, support_event(SUPPORT_CHANGED, support, {"phase": phase.id}))
     return phase
 

@@ -43,7 +43,7 @@ from app.playbook.structure.levels import NewLevel, add_level, retire_level
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
-from app.response.service import amend_score, plan_support, record_scores
+from app.response.service import amend_score, follow_measure, plan_support, record_scores
 from app.roster.breaks import NewBreak
 from app.roster.models import AcademicSession, ExternalId
 from app.signal.compute import compute_signals
@@ -51,6 +51,7 @@ from app.signal.rulebook import NewSignalRule, publish_signal_rule
 from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisQuarantine, SisRun
 from app.sis.sources.service import register_source
 from app.sis.sources.settings import SourceSettings as SourceSettings
+from app.support.measures import NewSupportMeasure
 from app.support.models import Support
 from app.support.queries import phases_of
 from app.support.service import NewSupport
@@ -144,12 +145,11 @@ async def _structure(district: FullDistrict) -> None:
         async with town.unit() as work:
             area = await add_area(work, NewArea(name.replace(" ", "-"), f"Area {town.canary}"))
             district.note(f"area {name}", "area", area.id)
-            if name != "to order":
-                level = await add_level(work, NewLevel(f"Level {town.canary}"))
-                district.note(f"level {name}", "level", level.id)
-                if name == "to restore":
-                    await retire_area(work, area.id)
-                    await retire_level(work, level.id)
+            level = await add_level(work, NewLevel(f"Level {town.canary}"))
+            district.note(f"level {name}", "level", level.id)
+            if name == "to restore":
+                await retire_area(work, area.id)
+                await retire_level(work, level.id)
             district.note("playbook", "playbook", (await publish_next_version(work)).id)
 
 
@@ -355,6 +355,7 @@ async def _supports(district: FullDistrict) -> None:
     district.note("support to end", "support", (await _support(district, "ben", start=True)).id)
     district.note("support to start", "support", (await _support(district, "ben", start=False)).id)
     await _followed(district)
+    await _further_measures(district)
     async with town.unit() as work:
         await test_with_support(
             work, ids.parse_id("hypothesis", district.shown["hypothesis"]), district.shown["support"]
@@ -386,6 +387,30 @@ async def _supports(district: FullDistrict) -> None:
         district.note("decision", "decision", (await decide(work, new)).id)
         for name in ("ben", "cy"):
             await decide(work, NewDecision("refer", student=district.shown[name], decided_on=on))
+
+
+async def _further_measures(district: FullDistrict) -> None:
+    """Adds two supports that are followed by the maze, of which one is followed by a further measure too."""
+    town = district.town
+    for name in ("support to follow", "support to stop"):
+        plan = NewSupport(
+            student=ids.format_id("student", town.students["ben"]),
+            intervention=f"Reading {town.canary}",
+            level=2,
+            measure="maze",
+            starts_on=BEGINS,
+            goal=25.0,
+            goal_on=BEGINS + timedelta(weeks=20),
+            minutes_per_session=30,
+            sessions_per_week=3,
+            baseline=10.0,
+        )
+        async with town.unit() as work:
+            support = await plan_support(work, plan)
+            district.note(name, "support", support.id)
+            if name == "support to stop":
+                further = NewSupportMeasure(measure="orf", goal=60.0, baseline=40.0, confirm_rate=True)
+                await follow_measure(work, support.id, further)
 
 
 async def _groups(district: FullDistrict) -> None:

@@ -153,12 +153,13 @@ INSERT INTO phase (district_id, id, student_id, school_ids, support_id, number, 
                    goal_on, minutes_per_session, sessions_per_week, because)
 SELECT $1, id, student_id, school_ids, id, 1, level_id, current_date, 1, 2, current_date, 30, 3, ''
 FROM support WHERE district_id = $1;
-INSERT INTO verdict (district_id, id, student_id, school_ids, support_id, phase_id, number, state, because, sentence,
-                     required_rate, rule, rule_version, parameters, score_ids, playbook_version_id, judged_at)
-SELECT $1, id, student_id, school_ids, id, id, 1, 'responding', '[]', '', 1, 'r', 1, '{{}}', '{{}}',
+INSERT INTO verdict (district_id, id, student_id, school_ids, support_id, phase_id, measure_id, number, state, because,
+                     sentence, required_rate, rule, rule_version, parameters, score_ids, playbook_version_id, judged_at)
+SELECT $1, id, student_id, school_ids, id, id, measure_id, 1, 'responding', '[]', '', 1, 'r', 1, '{{}}', '{{}}',
        playbook_version_id, now() FROM support WHERE district_id = $1;
-INSERT INTO response_state (district_id, student_id, school_ids, support_id, verdict_id, state, since, since_on)
-SELECT $1, student_id, school_ids, support_id, id,
+INSERT INTO response_state (district_id, student_id, school_ids, support_id, verdict_id, verdict_ids, state, since,
+                            since_on)
+SELECT $1, student_id, school_ids, support_id, id, ARRAY[id],
        CASE row_number() OVER () % 10 WHEN 0 THEN 'not_responding' ELSE 'responding' END, now(), current_date
 FROM verdict WHERE district_id = $1;
 INSERT INTO score (district_id, id, student_id, school_ids, measure_id, purpose, taken_on, attempt, value, recorded_at,

@@ -61,7 +61,7 @@ WITHIN = {
     "app.signal.compute": "finds the candidates of rules for its own marked functions and the previews of its room",
     "app.support.phase": "writes a phase for the commands of its room",
     "app.evidence.terms": "locks, checks and inserts scores for the command of its room",
-    "app.playbook.in_process": "keeps what the commands that ask for it may read",
+    "app.playbook.measures.in_process": "keeps what the commands that ask for it may read",
 }
 """Modules whose functions use the caller's unit of work without a mark, with the reason."""
 ENDS = {"commit", "rollback", "begin", "begin_nested", "close"}

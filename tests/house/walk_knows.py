@@ -89,6 +89,8 @@ OWN_ROW = {
     "leave_group": "group to leave",
     "start_support": "support to start",
     "end_support": "support to end",
+    "follow_measure": "support to follow",
+    "stop_measure": "support to stop",
     "amend_session": "session to amend",
     "remove_session": "session to remove",
     "amend_score": "score to change",
