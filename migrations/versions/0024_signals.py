@@ -2,8 +2,8 @@
 
 from migrations.tenant import student_table, tenant_table
 
-revision = "0025"
-down_revision = "0024"
+revision = "0024"
+down_revision = "0023"
 
 
 def upgrade() -> None:
