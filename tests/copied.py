@@ -14,30 +14,17 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.ids import new_id
 
-TABLES = (
-    "district",
-    "event_counter",
-    "area",
-    "level",
-    "measure",
-    "playbook_version",
-    "benchmark",
-    "source",
-    "org",
-    "external_id",
-    "class",
-    "person",
-    "demographics",
-    "enrollment",
-    "school_week",
-)
-"""The tables in which a new district of the tests has rows; a test compares a copy with its original."""
-
 COLUMNS = """
-SELECT c.relname AS table, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns
+SELECT c.relname AS table,
+       string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '') AS columns
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY ($1) AND a.attgenerated = '' GROUP BY c.relname
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+GROUP BY c.oid, c.relname
+HAVING bool_or(a.attname = 'district_id')
+ORDER BY c.relname
 """
+"""The tables that may have rows of a district, each with the columns that an insertion gives."""
 ID = r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
 TIME = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d\b"
 
@@ -59,17 +46,17 @@ class Original:
 @needs(Can.OPERATE)
 async def read_original(work: Work, full_name: str, names: Sequence[str]) -> Original:
     """Reads the district of this unit of work; the full name and `names` are the texts that differ in a copy."""
-    columns = {row["table"]: row["columns"] for row in await work.run(COLUMNS, [TABLES])}
     cut = re.compile("(" + "|".join([ID, TIME, *map(re.escape, [full_name, *names])]) + ")")
     rows, parts = [], []
-    for number, table in enumerate(TABLES, 1):
+    for table, columns in await work.run(COLUMNS, []):
         query = f"SELECT json_agg(t ORDER BY t.ctid)::text AS rows FROM {table} AS t WHERE t.district_id = $1"
         [row] = await work.run(query, [work.district_id])
-        rows.append(cut.split(row["rows"]))
-        parts.append(
-            f"INSERT INTO {table} ({columns[table]}) "
-            f"SELECT {columns[table]} FROM json_populate_recordset(NULL::{table}, CAST(${number} AS text)::json)"
-        )
+        if row["rows"] is not None:
+            rows.append(cut.split(row["rows"]))
+            parts.append(
+                f"INSERT INTO {table} ({columns}) "
+                f"SELECT {columns} FROM json_populate_recordset(NULL::{table}, CAST(${len(rows)} AS text)::json)"
+            )
     *first, last = parts
     common = ", ".join(f"copied_{number} AS ({part})" for number, part in enumerate(first, 1))
     ids = {piece for pieces in rows for piece in pieces if re.fullmatch(ID, piece)}

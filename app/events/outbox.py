@@ -49,8 +49,13 @@ def record(work: Work, event: NewEvent) -> UUID:
         raise Misuse(f"The event {event.type.name} must carry the ids {sorted(event.type.required_ids)}.")
     event_id = new_id()
     work.pending_events.append((event_id, now(), event))
-    work.before_commit("events", write_last, last=True)
+    work.before_commit("events", _write_last, last=True)
     return event_id
+
+
+def write_weeks_last(work: Work) -> None:
+    """Lets `Work.week_rows` be written at the end of the transaction, just before the events get their numbers."""
+    work.before_commit("events", _write_last, last=True)
 
 
 def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, UUID]]) -> None:
@@ -66,10 +71,10 @@ def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, 
             events.students.append(student)
             events.schools.append(school)
         work.pending_events.append(events)
-        work.before_commit("events", write_last, last=True)
+        work.before_commit("events", _write_last, last=True)
 
 
-async def write_last(work: Work) -> None:
+async def _write_last(work: Work) -> None:
     """Writes what a transaction writes last: the weeks to be finalized, then the events with their numbers.
 
     The numbers are taken from the district's counter row, which stays locked until the commit. Thus the order of

@@ -5,7 +5,7 @@ Each is one statement for any number of scores. Works under the permission that 
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -68,13 +68,11 @@ class ScoreTerms:
     measures: Mapping[str, tuple[Measure, str | None] | AimlineError]
 
 
-async def load_terms(
-    work: Work, students: Iterable[str], staff: Iterable[str], measures: Collection[str]
-) -> ScoreTerms:
+async def load_terms(work: Work, students: Iterable[str], staff: Iterable[str], measures: Iterable[str]) -> ScoreTerms:
     """Locks these students until the end of the transaction, and reads the terms. The names may be external ids."""
     await lock_named_subjects(work)
-    student_ids = await ids_of_names(work, "student", students)
-    staff_ids = await ids_of_names(work, "person", staff)
+    student_ids = await ids_of_names(work, students, students=True)
+    staff_ids = await ids_of_names(work, staff, students=False)
     keys, errors = _measure_keys(measures)
     codes = [key for key in keys.values() if isinstance(key, str)]
     measure_ids = [key for key in keys.values() if isinstance(key, UUID)]
@@ -100,7 +98,7 @@ async def load_terms(
         staff={name: one for name, one in staff_ids.items() if one in set(found_staff)},
         measures={
             name: errors.get(name) or found_measures.get(keys[name]) or unknown_name("measure", "/measure")
-            for name in measures
+            for name in (*keys, *errors)
         },
     )
 

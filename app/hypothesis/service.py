@@ -78,11 +78,11 @@ async def propose_hypothesis(work: Work, new: NewHypothesis) -> Hypothesis:
     violations = Violations(input_violations(new))
     with violations:
         concern = await _lock_concern(work, new.concern)
+        for name in ("evidence_for", "evidence_against"):
+            with violations:
+                await check_evidence(work, concern.student_id, getattr(new, name), f"/{name}")
     with violations:
         violations.add(violations_of_evidence(new.evidence_for, new.evidence_against))
-    for name in ("evidence_for", "evidence_against"):
-        with violations:
-            await check_evidence(work, concern.student_id, getattr(new, name), f"/{name}")
     with violations:
         kind = await locate_kind(work, new.kind, "/kind")
     with violations:

@@ -13,7 +13,6 @@ from uuid import UUID
 from sqlalchemy import any_, cast, select
 
 from app.access.work import Work
-from app.core.errors import NotFound
 from app.playbook.models import Measure
 from app.playbook.queries import Rulebook, rulebook
 from app.playbook.rules import AREA
@@ -77,13 +76,11 @@ async def measures_in_process(work: Work, versions: Iterable[MeasureVersion]) ->
     return measures
 
 
-async def rulebook_in_force(work: Work, version_id: UUID | None, area_ids: Collection[UUID]) -> Rulebook:
+async def rulebook_in_force(work: Work, version_id: UUID, area_ids: Collection[UUID]) -> Rulebook:
     """Returns the rulebook of the version in force, which `version_id` names, for series in these areas.
 
     An area that was added since the rulebook was read makes it read again.
     """
-    if version_id is None:
-        raise NotFound("playbook")
     rules = _rulebooks.get((work.district_id, version_id))
     if rules is None or (any(AREA in key for key in rules.rules) and not rules.above.keys() >= set(area_ids)):
         rules = await rulebook(work)

@@ -37,7 +37,8 @@ SVG_DOCUMENT = {
     "description": "An SVG document.",
     "content": {SVG: {"schema": {"type": "string"}}, DOWNLOAD: {"schema": {"type": "string", "format": "binary"}}},
 }
-CONTRACT = requires(picture_of)
+NO_CHART = "Without a measure there is no chart (support.no_measure)."
+CONTRACT = requires(picture_of, conflict=NO_CHART)
 CONTRACT["responses"][200] = SVG_DOCUMENT
 
 
@@ -149,7 +150,7 @@ class Chart(Shape):
     fitted: FittedRate | None
 
 
-@router.get("/supports/{support}/chart", operation_id="get_chart", **requires(picture_of))
+@router.get("/supports/{support}/chart", operation_id="get_chart", **requires(picture_of, conflict=NO_CHART))
 async def get_chart(work: OpenWork, support: str) -> Chart:
     """Returns the chart of a support as data, for clients that draw it themselves."""
     picture = await picture_of(work, row_id("support", support))

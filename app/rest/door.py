@@ -112,6 +112,7 @@ Limit = Annotated[int | None, Query(description="Rows in a page: 1 to 200, by de
 def requires(
     *functions: Callable[..., Any],
     gone: str | None = None,
+    conflict: str | None = None,
     answers: dict[int, Any] | None = None,
     has_version: bool = False,
     scopes: Iterable[Can] = (),
@@ -120,12 +121,14 @@ def requires(
     """Returns a route's entry in the contract, with the scopes that `functions` require and the additional `scopes`.
 
     * `gone` is the description of the response 410, if the route has one.
+    * `conflict` is the description of the response 409 of a read; every write has one.
     * `answers` has the successful responses in addition to the usual one.
     * `has_version` makes the route take `If-Match`, although its response does not show the row whose version is
       checked.
 
     The problem responses are added by `app.rest.contract`.
     """
+    refusals = {409: conflict, 410: gone}
     required = {can for function in functions for can in required_permissions(function)} | set(scopes)
     return {
         # A tuple replaces what FastAPI has written; a list would be added to it, as an alternative way to
@@ -134,7 +137,7 @@ def requires(
             "security": ({"oauth2": sorted(can.value for can in required)},),
             **({"parameters": [writes(is_required=False)]} if has_version else {}),
         },
-        "responses": (answers or {}) | ({410: refusal(gone)} if gone else {}),
+        "responses": (answers or {}) | {status: refusal(words) for status, words in refusals.items() if words},
         **more,
     }
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.core import ids
 from app.group.chart import GroupLine, GroupPicture, group_picture
-from app.rest.chart import SVG_DOCUMENT, svg_response
+from app.rest.chart import NO_CHART, SVG_DOCUMENT, svg_response
 from app.rest.chart_style import add_attributes, style_sheet
 from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Shape
@@ -17,7 +17,7 @@ from app.rest.plot import LARGE, TEXT, Plot, escape_xml, format_day, format_numb
 from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["verdicts"], route_class=Route)
-CONTRACT = requires(group_picture)
+CONTRACT = requires(group_picture, conflict=NO_CHART)
 CONTRACT["responses"][200] = SVG_DOCUMENT
 CLASSES = ("aim", "fit", "level", "phase")
 """The presentations of the lines in turn, so that neighbours differ."""
@@ -53,7 +53,7 @@ class GroupChart(Shape):
     others: int
 
 
-@router.get("/groups/{group}/chart", operation_id="get_group_chart", **requires(group_picture))
+@router.get("/groups/{group}/chart", operation_id="get_group_chart", **requires(group_picture, conflict=NO_CHART))
 async def get_group_chart(work: OpenWork, group: str) -> GroupChart:
     """Returns the chart of a group as data, for clients that draw it themselves."""
     picture = await group_picture(work, row_id("group", group))

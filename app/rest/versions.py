@@ -30,7 +30,7 @@ READS: dict[str, Any] = {
     "in": "header",
     "required": False,
     "description": "The ETag of an earlier answer: 304 without a body while it is the same. No quota counts a 304.",
-    "schema": {"type": "string", "maxLength": 4000},
+    "schema": {"type": "string"},
 }
 
 
@@ -43,7 +43,7 @@ def writes(*, is_required: bool) -> dict[str, Any]:
         "in": "header",
         "required": is_required,
         "description": words + more,
-        "schema": {"type": "string", "maxLength": 4000},
+        "schema": {"type": "string"},
     }
 
 

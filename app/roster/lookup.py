@@ -92,7 +92,7 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
 
     Executes two statements for any number of names. Only the module `student_lock` may set `lock`.
     """
-    ids_by_name = await ids_of_names(work, "student" if students else "person", names)
+    ids_by_name = await ids_of_names(work, names, students=students)
     query = select(Person).where(
         Person.district_id == work.district_id,
         Person.id == any_(cast(list(ids_by_name.values()), IdList)),
@@ -104,11 +104,12 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
     return {name: people[row_id] for name, row_id in ids_by_name.items() if row_id in people}
 
 
-async def ids_of_names(work: Work, kind: str, names: Iterable[str]) -> dict[str, UUID]:
-    """Returns the ids that these ids or external ids of rows of this kind refer to, keyed by the given text.
+async def ids_of_names(work: Work, names: Iterable[str], *, students: bool) -> dict[str, UUID]:
+    """Returns the ids to which these ids or external ids of students, or of staff, refer, keyed by the given text.
 
-    Whether a row has such an id is only known for external ids, for which it executes a statement.
+    Whether a person has such an id is only known for external ids, for which it executes a statement.
     """
+    kind = "student" if students else "person"
     references: dict[str, Reference] = {}
     for name in set(names):
         with suppress(NotFound):
@@ -240,9 +241,10 @@ async def ids_by_alias(work: Work, references: list[Reference]) -> dict[tuple[st
     """Returns the row ids of these external ids, keyed by source and `sourcedId`. All references must be of one
     kind.
     """
+    db = work.db
     if not references:
         return {}
-    rows = await work.db.execute(
+    rows = await db.execute(
         select(Source.name, ExternalId.sourced_id, ExternalId.row_id)
         .join(Source, (Source.district_id == ExternalId.district_id) & (Source.id == ExternalId.source_id))
         .where(

@@ -22,6 +22,7 @@ from app.sandbox.outsiders import Receiver, Vendor, aimline
 from app.sandbox.saved_district import SavedDistrict, file_of
 from app.sandbox.story import run_story
 from app.sandbox.story_printer import Printer, StepFailed
+from app.sandbox.teams_and_groups import record_teams_and_groups
 
 SLUG = "demo"
 
@@ -77,6 +78,9 @@ def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) ->
     if roster is None:
         printer.chapter("A caseload to look at")
         saved.caseload = record_caseload(printer, vendor, monday, today, student)
+        printer.step = "a team and a group are formed"
+        taken = {student, *(entry["student"] for entry in saved.caseload)}
+        printer.print_line(record_teams_and_groups(vendor, today, taken))
         _print_verdicts(printer, vendor)
     printer.chapter("Every step held. Now you: paste these")
     return vendor, saved

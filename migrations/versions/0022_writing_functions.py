@@ -16,7 +16,7 @@ down_revision = "0021"
 CLAIM_KEY = """
 CREATE FUNCTION app.claim_key(in_district uuid, in_digest bytea, in_lock bigint, in_since timestamptz,
                               OUT is_free boolean, OUT sealed text)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     is_free := pg_try_advisory_xact_lock(in_lock);
     IF is_free THEN
@@ -55,7 +55,7 @@ def _insert(table: str, columns: tuple[str, ...], rows: str) -> str:
 WRITE_VERDICTS = f"""
 CREATE FUNCTION app.write_verdicts(in_district uuid, in_verdicts jsonb, in_states jsonb, in_supports jsonb,
                                    in_students jsonb, in_principal text[])
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF jsonb_array_length(in_verdicts) > 0 THEN
     {_insert("verdict", VERDICT, "in_verdicts")}
@@ -87,7 +87,7 @@ END $$
 WEEK = ("id", "kind", "measure_id", "school_id", "monday", "quiet", "state", "due")
 WRITE_LAST = f"""
 CREATE FUNCTION app.write_last(in_district uuid, in_weeks jsonb, in_events jsonb, in_count bigint)
-RETURNS bigint LANGUAGE plpgsql AS $$
+RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     before_first bigint;
 BEGIN

@@ -6,9 +6,10 @@ from typing import Any
 
 import httpx
 
-NAMED = re.compile(r"`(\w+)` from `GET ([^`]+)`")
-CREATES = ("register_", "declare_", "keep_", "make_", "record_")
-REMOVES = ("remove_", "end_", "pause_")
+NAMED = re.compile(r"`(\w+)` from (?:`\w+` in )?`GET ([^`]+)`")
+WITHIN = re.compile(r"`(\w+)` from `(\w+)` in `GET")
+CREATES = ("register_", "declare_", "keep_", "make_", "record_", "form_")
+REMOVES = ("remove_", "end_", "pause_", "archive_")
 UNDOES = ("undo_",)
 
 
@@ -19,6 +20,7 @@ class Examples:
     contract: dict[str, Any]
     client: httpx.Client
     lists: dict[str, str] = field(default_factory=dict)
+    within: dict[str, str] = field(default_factory=dict)
 
     def operations(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Returns the operations in an order in which each finds its rows: what creates first, what removes last."""
@@ -29,11 +31,13 @@ class Examples:
         ]
         for _, _, operation in every:
             self.lists |= dict(NAMED.findall(operation["description"]))
+            self.within |= dict(WITHIN.findall(operation["description"]))
         return sorted(every, key=lambda each: _rank(each[2]["operationId"]))
 
     def send(self, method: str, path: str, operation: dict[str, Any]) -> httpx.Response | None:
         """Sends an operation's example and returns the answer, or None if the playground has no row that it needs."""
-        lists = self.lists | dict(NAMED.findall(operation["description"]))
+        own = dict(NAMED.findall(operation["description"]))
+        lists = self.lists | own
         parameters = operation.get("parameters", ())
         values = {one["name"]: one["example"] for one in parameters if one["in"] == "path" and "example" in one}
         values |= {name: self._value(name, lists) for name in re.findall(r"{(\w+)}", path) if name not in values}
@@ -43,7 +47,7 @@ class Examples:
         request: dict[str, Any] = {"headers": {"If-Match": "*"} if has_version else {}}
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
             if media_type == "application/json":
-                request["json"] = self._with_ids(content["example"], lists)
+                request["json"] = self._with_ids(content["example"], own)
         return self.client.request(method, path.format(**values), **request)
 
     def _with_ids(self, example: Any, lists: dict[str, str]) -> Any:
@@ -69,7 +73,10 @@ class Examples:
         page = self.client.get(address).raise_for_status().json()
         if name == "cursor":
             return str(page["next"])
-        return str(page["items"][0]["name" if name == "name" else "id"]) if page["items"] else None
+        rows = page["items"]
+        if name in self.within:
+            rows = [inner for row in rows for inner in row[self.within[name]]]
+        return str(rows[0]["name" if name == "name" else "id"]) if rows else None
 
 
 def success_of(operation: dict[str, Any]) -> set[int]:

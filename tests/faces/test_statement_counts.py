@@ -1,14 +1,23 @@
-"""Pins the statements of the reads that the benchmarks measure, and the way that they take through the process."""
+"""Pins the statements of the reads that the benchmarks measure and of one recorded score, and the way of reads.
 
+The way is the one that a request takes through the process.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
+from app.access.principal import Reach
 from app.core import ids
+from app.response.service import record_scores
 from app.rest import retry
 from bench.graphql.__main__ import OURS
 from tests.faces.rest_town import caller
+from tests.rooms.verdict_town import BEGINS, classmates, reader, response_events, scores, supported
 from tests.sent import statements_sent
 from tests.town import Town
 
@@ -56,3 +65,66 @@ async def test_graphql_does_not_pass_the_routing_of_rest(
     client = caller(app, north)
     assert (await client.ask("POST", "/graphql", json={"query": "{ __typename }"})).status_code == 200
     assert (await client.get("/v1/students")).status_code == 500
+
+
+RECORD = """mutation($input: RecordScoresInput!, $key: String!) { recordScores(input: $input, idempotencyKey: $key) {
+    results { outcome score { id value student { id } } } problems { code } } }"""
+MOST = 10
+"""The largest number of statements that record one score, without BEGIN with the principal, SAVEPOINT and COMMIT."""
+BOUND = "SELECT current_setting('app.reach'), current_setting('app.opens')"
+
+
+async def _plan(north: Town) -> None:
+    """Plans a support for amy in a class of six."""
+    for name in await classmates(north, 5):
+        await supported(north, name)
+        async with north.unit() as work:
+            await record_scores(work, scores(north, name, reader(1, 9)))
+    await supported(north, "amy")
+
+
+async def test_a_score_takes_at_most_ten_statements_over_rest(app: FastAPI, north: Town) -> None:
+    """One score with its verdict, alert, events, disclosure and idempotency key takes at most ten statements. Where the
+    database is on another machine, each of them is a step over the network.
+    """
+    await _plan(north)
+    client, counts = caller(app, north), []
+    for week in range(1, 10):
+        day = BEGINS + timedelta(weeks=week)
+        body = {"student": ids.format_id("student", north.students["amy"]), "measure": "orf", "value": 40.0}
+        with statements_sent(app.state.services.engine) as statements:
+            answer = await client.ask(
+                "POST", "/v1/scores", json=body | {"taken_on": str(day)}, headers={"Idempotency-Key": f"one-{week}"}
+            )
+        assert answer.status_code == 201, answer.text
+        counts.append(len(statements))
+    assert "response.off_track" in await response_events(north)
+    # The first request of a process reads the playbook, which is kept.
+    assert max(counts[1:]) <= MOST
+
+
+async def test_a_score_takes_at_most_ten_statements_over_graphql(app: FastAPI, north: Town) -> None:
+    """As over REST, with the statement that reads the members that the mutation selects."""
+    await _plan(north)
+    client, counts = caller(app, north), []
+    for week in range(1, 10):
+        score = {"student": ids.format_id("student", north.students["amy"]), "measure": "orf", "value": 40.0}
+        score["takenOn"] = str(BEGINS + timedelta(weeks=week))
+        variables = {"input": {"scores": [score]}, "key": f"one-{week}"}
+        with statements_sent(app.state.services.engine) as statements:
+            answer = await client.ask("POST", "/graphql", json={"query": RECORD, "variables": variables})
+        assert answer.json()["data"]["recordScores"]["results"][0]["outcome"] == "RECORDED", answer.text
+        counts.append(len(statements))
+    assert "response.off_track" in await response_events(north)
+    assert max(counts[1:]) <= MOST
+
+
+async def test_the_callers_reach_is_bound_again_after_judging(north: Town) -> None:
+    """The statement that writes the verdicts ends the step as the district: what follows has the caller's reach."""
+    await supported(north, "amy")
+    principal = replace(north.client(), reach=Reach.CASELOAD, students=(north.students["amy"],))
+    for week in (1, 2):
+        async with north.unit(principal) as work:
+            await record_scores(work, scores(north, "amy", [40.0], since=week))
+            rows = await work.run_step(partial(work.run, BOUND, ()))
+        assert tuple(rows[0]) == ("caseload", principal.binding_arguments()[4])

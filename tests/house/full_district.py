@@ -549,11 +549,9 @@ async def _sync(district: FullDistrict) -> None:
     async def ran(work: Work) -> None:
         of = {"district_id": town.district_id}
         report = {"counts": {}, "warnings": [], "sentence": f"Done {town.canary}."}
-        work.db.add(
-            SisRun(**of, id=run_id, source_id=town.source_id, state="applied", dry=False, began_at=now(), **report)
-        )
-        await work.db.flush()
         of_run = {"state": "applied", "dry": False, "began_at": now(), "ended_at": now()}
+        work.db.add(SisRun(**of, id=run_id, source_id=town.source_id, **of_run, **report))
+        await work.db.flush()
         work.db.add(SisRun(**of, id=undone_id, source_id=town.source_id, **of_run, **report))
         for name, held_id in held.items():
             rekeyed = name == "held run to rekey"

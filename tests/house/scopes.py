@@ -1,4 +1,4 @@
-"""Computes the permissions that a command requires from the functions that it calls, by their source."""
+"""Computes what a command requires, and which conflicts it can raise, from the source of the functions it calls."""
 
 import ast
 import inspect
@@ -10,6 +10,7 @@ from typing import Any
 
 from app.access.permission import Can
 from app.access.work import required_permissions
+from app.core.errors import Conflict
 
 
 @cache
@@ -18,30 +19,57 @@ def permissions_through(function: Callable[..., Any]) -> frozenset[Can]:
 
     What runs as the district's own principal (`Work.as_district`) requires nothing of the caller.
     """
-    return frozenset(_collect(function, set()))
+    return frozenset(can for each in _reached(function, set()) for can in required_permissions(each))
 
 
-def _collect(function: Callable[..., Any], visited: set[Any]) -> Iterator[Can]:
-    yield from required_permissions(function)
+@cache
+def conflicts_through(function: Callable[..., Any]) -> frozenset[str]:
+    """Returns the codes of the conflicts (409) that a call of a function can raise, itself or in what it calls."""
+    return frozenset(
+        code
+        for each in _reached(function, set(), every=True)
+        for node in ast.walk(_tree_of(each))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
+        for code in _conflicts_of(node.exc, inspect.unwrap(each).__globals__)
+    )
+
+
+def _conflicts_of(made: ast.Call, names: dict[str, Any]) -> Iterator[str]:
+    """Yields the code of a conflict that is made here, or by a function that returns one."""
+    maker = _resolved(made.func, names)
+    if inspect.isclass(maker) and issubclass(maker, Conflict):
+        yield next((ast.literal_eval(word.value) for word in made.keywords if word.arg == "code"), maker.code)
+    elif inspect.isfunction(maker):
+        for node in ast.walk(_tree_of(maker)):
+            if isinstance(node, ast.Return) and isinstance(node.value, ast.Call):
+                yield from _conflicts_of(node.value, maker.__globals__)
+
+
+def _reached(function: Callable[..., Any], visited: set[Any], *, every: bool = False) -> Iterator[Callable[..., Any]]:
+    """Yields a function and those of the product that it calls; with `every`, also what runs as the district."""
     plain = inspect.unwrap(function)
     if plain in visited:
         return
     visited.add(plain)
-    tree = ast.parse(textwrap.dedent(inspect.getsource(plain)))
-    for call in _calls(tree):
+    yield function
+    for call in _calls(_tree_of(function), every=every):
         called = _resolved(call.func, plain.__globals__)
         if inspect.isfunction(called) and called.__module__.startswith("app."):
-            yield from _collect(called, visited)
+            yield from _reached(called, visited, every=every)
 
 
-def _calls(node: ast.AST) -> Iterator[ast.Call]:
-    """Yields the calls in a function that run as the caller."""
-    if isinstance(node, ast.AsyncWith) and any("as_district" in ast.unparse(item) for item in node.items):
+def _tree_of(function: Callable[..., Any]) -> ast.Module:
+    return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+
+
+def _calls(node: ast.AST, *, every: bool) -> Iterator[ast.Call]:
+    """Yields the calls in a function that run as the caller, or every call."""
+    if not every and isinstance(node, ast.AsyncWith) and any("as_district" in ast.unparse(item) for item in node.items):
         return
     if isinstance(node, ast.Call):
         yield node
     for child in ast.iter_child_nodes(node):
-        yield from _calls(child)
+        yield from _calls(child, every=every)
 
 
 def _resolved(name: ast.expr, names: dict[str, Any]) -> Any:

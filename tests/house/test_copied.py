@@ -7,7 +7,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
-from tests.copied import ID, TABLES, TIME
+from tests.copied import ID, TIME
 from tests.house.watch import tenant_tables
 from tests.town import Town, found_town, make_town
 
@@ -20,7 +20,7 @@ async def test_a_copied_district_has_the_rows_of_one_that_was_made(
     await found_town("east", engine, worker_engine, settings)  # the original, if it is the first of this database
     copied, second = [await found_town("north", engine, worker_engine, settings) for _ in range(2)]
     texts_of_made, texts_of_copied, texts_of_second = [await _texts(owner, town) for town in (made, copied, second)]
-    assert set(texts_of_made) == set(TABLES)
+    assert texts_of_made.keys() >= {"district", "measure", "person", "school_week"}
     assert _comparable(texts_of_copied, copied) == _comparable(texts_of_made, made)
     assert not _ids(texts_of_copied) & (_ids(texts_of_made) | _ids(texts_of_second))
 

@@ -61,6 +61,8 @@ WITHIN = {
     "app.insight.counts": "counts the students of a window for the reads of its room",
     "app.signal.compute": "finds the candidates of rules for its own marked functions and the previews of its room",
     "app.support.phase": "writes a phase for the commands of its room",
+    "app.evidence.terms": "locks, checks and inserts scores for the command of its room",
+    "app.playbook.in_process": "keeps what the commands that ask for it may read",
 }
 """Modules whose functions use the caller's unit of work without a mark, with the reason."""
 ENDS = {"commit", "rollback", "begin", "begin_nested", "close"}
@@ -208,6 +210,8 @@ FIT = {
     "Reference": Reference("student", id=UUID(int=1)),
     "list[Reference]": [Reference("student", id=UUID(int=1))],
     "Iterable[UUID]": [UUID(int=1)],
+    "Iterable[MeasureVersion]": [(UUID(int=1), 1, WHEN)],
+    "Sequence[Score]": [Score()],
     "Collection[UUID]": [UUID(int=1)],
     "Sequence[Reminder]": [
         Reminder(NewEvent(CONCERN_RAISED, UUID(int=1), 1, {"student": UUID(int=1)}, student_id=UUID(int=1)), "mark")

@@ -34,6 +34,8 @@ OPEN = {"live", "ready", "token", "jwks", "authorization_server"}
 WITHOUT_SCOPE = {"get_me"}
 """Operations that need no scope, because they return only what the caller's token contains."""
 
+CHARTS = {"get_chart", "get_chart_svg", "get_group_chart", "get_group_chart_svg"}
+"""The reads that conflict with a state: what has no measure has no chart."""
 PATHS = {
     "student": "student",
     "person": "person",

@@ -190,6 +190,7 @@ async def test_a_failed_and_a_missing_run_are_told(north: Town, tmp_path: Path) 
         f"Aimline, {north.slug}: the sync of csv has failed",
         f"Aimline, {north.slug}: the sync of late has not run for 26 hours",
     ]
+    assert any("roster.zip" in message.replace("=\r\n", "") for message in box.messages), box.messages
     assert {(kind, state) for kind, channel, state, _ in await _states(north) if channel == "chat"} == {
         ("failed", "skipped"),
         ("overdue", "skipped"),

@@ -70,6 +70,26 @@ async def test_a_student_under_two_ids_of_one_delivery_is_not_in_the_roster_twic
     }
 
 
+@pytest.mark.parametrize("has_records", [False, True])
+async def test_zeros_that_a_spreadsheet_removed_are_a_new_id(north: Town, tmp_path: Path, has_records: bool) -> None:
+    """Ids that lose their leading zeros are named as likely the same people; a student with records keeps the row."""
+    before, after = CaseZip(), CaseZip()
+    for number in (1, 2, 3):
+        for case, sourced_id in ((before, f"{number:05}"), (after, str(number))):
+            for file in ("users", "enrollments"):
+                case.change(file, f"U{number:03},", f"{sourced_id},")
+    await _sync(north, before, tmp_path)
+    if has_records:
+        await _give_score(north, "00001")
+    report = await _sync(north, after, tmp_path)
+    pairs = [(one["old"], one["new"], one["by"], one["set_aside"]) for one in report.rekeys]
+    assert pairs == [(f"{n:05}", str(n), "identifier", has_records and n == 1) for n in (1, 2, 3)]
+    assert (report.state, report.exit_code) == ("applied", 3 if has_records else 0)
+    assert "00001" in await _present(north) if has_records else "1" in await _present(north)
+    assert len(await _present(north)) == STUDENTS
+    assert "--match likely" in render_rekeys(report)[-1]
+
+
 async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: Town) -> None:
     """A student whom enrollments name is not removed by a delivery over REST either."""
     rows = RowsServer()

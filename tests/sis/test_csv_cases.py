@@ -38,6 +38,16 @@ READ: dict[str, tuple[Change, str]] = {
         ).change("enrollments", "U001,student,false,2026-08-20,", "U001,student,NULL,2026-08-20,NULL"),
         "",
     ),
+    "null as a status": (
+        lambda zip_: zip_.change("users", "U001,,,", "U001,NULL,NULL,").change("users", "U002,,,", r"U002,\N,\N,"),
+        "",
+    ),
+    "backslash N": (
+        lambda zip_: zip_.change(
+            "users", "Family1,,1001,u1@example.org,,,,03,", r"Family1,\N,1001,u1@example.org,\N,\N,\N,03,\N"
+        ),
+        "",
+    ),
     "manifest with an empty value": (lambda zip_: zip_.manifest.update({"file.demographics": ""}), ""),
     "manifest in another case": (
         lambda zip_: zip_.manifest.update({"file.users": "Bulk", "file.results": "ABSENT"}),
@@ -86,6 +96,7 @@ async def test_a_row_in_another_form_is_the_same_row(north: Town, tmp_path: Path
 
 TEXTS: dict[str, tuple[str, str, str]] = {
     "a stray quote": ('Al "Bo" X', 'Al "Bo" X', "1 row has stray or backslash-escaped quotes"),
+    "a stray quote alone": ('12" Al', '12" Al', "1 row has stray or backslash-escaped quotes"),
     "an escaped quote": (r'"Al \"Bo\" X"', 'Al "Bo" X', "the first is row 2"),
     "a NUL": ("Nul\0l", "Nul\ufffdl", "1 NUL character is replaced"),
     "a name that is Null": ("Null", "Null", ""),
@@ -168,6 +179,14 @@ async def test_demographics_without_a_birth_date_are_taken(north: Town, tmp_path
     case = CaseZip().add("demographics", "sourcedId,status,dateLastModified,sex", "U001,,,male")
     report = await _sync(north, case, tmp_path)
     assert (report.state, report.exit_code, report.kinds["demographics"].created) == ("applied", 0, 1)
+
+
+async def test_a_birth_date_in_the_future_waits(north: Town, tmp_path: Path) -> None:
+    """A child cannot be born tomorrow: the row is quarantined, and the others are imported."""
+    rows = ("sourcedId,status,dateLastModified,birthDate", "U001,,,2999-01-01", "U002,,,2018-02-02")
+    report = await _sync(north, CaseZip().add("demographics", *rows), tmp_path)
+    assert (report.exit_code, report.kinds["demographics"].created) == (3, 1)
+    assert [(one.sourced_id, one.code) for one in report.refusals] == [("U001", "date.in_the_future")]
 
 
 async def test_a_file_that_is_left_out_is_not_read(north: Town, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         *(("familyName", word) for word in ("Null", "")),
         *(("middleName", word) for word in ("NULL", "null", "Null")),
         *(("orgSourcedIds", word) for word in ("nowhere", "north,nowhere", " south ")),
-        *(("status", word) for word in ("tobedeleted", "inactive", "ACTIVE", "asleep")),
+        *(("status", word) for word in ("tobedeleted", "inactive", "ACTIVE", "asleep", "NULL", r"\N")),
         *(("grades", word) for word in ("3", "03", "NULL", "kg", "")),
         *(("email", word) for word in (" x@example.org ", "NULL")),
     ),
@@ -33,7 +33,7 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         *(("userSourcedId", word) for word in ("nobody", "")),
     ),
     "demographics": (
-        *(("birthDate", word) for word in ("2018-03-04T00:00:00", "3/4/2018", "NULL", "")),
+        *(("birthDate", word) for word in ("2018-03-04T00:00:00", "3/4/2018", "NULL", "", "2999-01-01")),
         *(("sex", word) for word in ("Female", "NULL", "x")),
         *(("asian", word) for word in ("yes", "maybe", "NULL")),
     ),
@@ -71,3 +71,14 @@ async def test_the_same_rows_have_the_same_outcome(north: Town, tmp_path: Path, 
     assert await fingerprint(north) == before
     assert _judged(second) == _judged(first)
     assert _refused(second) == _refused(first)
+
+
+async def test_a_nul_is_replaced_and_reported_alike(north: Town, tmp_path: Path) -> None:
+    """A NUL in a name is replaced and noted over REST as in CSV, and the row is the same."""
+    export = Export()
+    export.row("users", "s3")["givenName"] = "Nul\0l"
+    first = await sync(north, export, tmp_path)
+    second = await sync_rows(north, RowsServer(export=export))
+    assert (second.state, second.exit_code, second.total("changes")) == ("applied", 0, 0), second.sentence
+    for report in (first, second):
+        assert any("1 NUL character is replaced" in warning for warning in report.warnings), report.warnings

@@ -24,7 +24,7 @@ from app.core.crypto import Keyring
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.ids import new_id
 from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, save_outcomes
-from app.events.outbox import write_last
+from app.events.outbox import write_weeks_last
 from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
 from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
@@ -134,7 +134,7 @@ def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: b
     if weeks:
         work.pending_weeks += [(kind, week, due, quiet) for week, due in weeks.items()]
         work.before_commit("weeks", _merge_weeks)
-        work.before_commit("events", write_last, last=True)
+        write_weeks_last(work)
 
 
 async def _merge_weeks(work: Work) -> None:

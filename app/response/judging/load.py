@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, Uuid, any_, cast, func, literal, s
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
+from app.core.errors import NotFound
 from app.playbook.in_process import measures_in_process, rulebook_in_force
 from app.response.judging.cohort import Calibrated, Key
 from app.response.judging.points import combine_by_day
@@ -124,7 +125,10 @@ async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
     rows = [PhaseRow(*row) for row in await work.run(statement, (work.district_id, *values))]
     if not rows:
         return LoadedSeries()
-    rules = await rulebook_in_force(work, rows[0].playbook_version_id, {row.area_id for row in rows})
+    version_id = rows[0].playbook_version_id
+    if version_id is None:
+        raise NotFound("playbook")
+    rules = await rulebook_in_force(work, version_id, {row.area_id for row in rows})
     series, calendars = await _build_series(work, rows)
     loaded = LoadedSeries(calibrated=_calibrations_of(rows[0]))
     for row, score_series in zip(rows, series, strict=True):

@@ -10,6 +10,7 @@ from app.rest.contract.descriptions import describe_properties
 from app.rest.contract.examples import give_examples
 from app.rest.contract.headers import describe_headers
 from app.rest.contract.names import name_schemas, remove_unused_schemas
+from app.rest.contract.patterns import state_patterns
 from app.rest.contract.sharing import share_responses
 from app.rest.contract.statuses import describe_statuses
 
@@ -65,5 +66,6 @@ def complete(document: dict[str, Any]) -> None:
     state_defaults(document)
     open_choices(document)
     describe_headers(document)
+    state_patterns(document)
     share_responses(document)
     give_examples(document)

@@ -11,6 +11,7 @@ from app.rest.contract.statuses import operations
 PREFIX = "#/components/schemas/"
 JSON = "application/json"
 BODIES: dict[str, dict[str, Any]] = {
+    "add_team_scopes": {"team_scopes": [{"student": "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"}]},
     "accept_concern": {"because": "Screening confirms it."},
     "amend_measure": {"name": "Oral reading fluency"},
     "amend_score": {"because": "Scored again", "value": 47.0},
@@ -19,8 +20,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "change_source": {"overlap_hours": 48},
     "change_support": {"because": "Four scores below the aimline.", "sessions_per_week": 5, "confirm_rate": True},
     "commit_consumer": {"cursor": "…"},
+    "add_team_scope": {"student": "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"},
     "decide": {"kind": "continue", "support": "sup_01jq4n6d9zf3vbs0x5k2m7e8tf"},
     "dismiss_concern": {"because": "Screening does not confirm it."},
+    "form_group": {"area": "ela.fluency", "intervention": "Repeated reading", "review_on": "2027-02-12"},
+    "hand_over_support": {"lead": "per_01jq4n6d9zf3vbs0x5k2m7e8td"},
+    "join_group": {"baseline": 42.0, "goal": 70.0, "confirm_rate": True},
     "keep_consumer": {"begin": "beginning"},
     "make_measure": {"code": "orf-spanish", "name": "Oral reading fluency, Spanish"},
     "plan_support": {
@@ -55,6 +60,7 @@ SOURCES: dict[str, str] = {
     "delivery": "/v1/webhook-endpoints/{endpoint}/deliveries",
     "endpoint": "/v1/webhook-endpoints",
     "group": "/v1/groups",
+    "lead": "/v1/staff",
     "measure": "/v1/measures",
     "name": "/v1/events/consumers",
     "intervention": "/v1/interventions",
@@ -70,6 +76,8 @@ SOURCES: dict[str, str] = {
     "student": "/v1/students",
     "support": "/v1/supports?state=active&verdict=not_responding",
     "team": "/v1/teams",
+    "team_member": "/v1/teams?expand=members",
+    "team_scope": "/v1/teams?expand=scopes",
     "verdict": "/v1/supports/{support}/verdicts",
 }
 """The list from which to take a value of an example, by the name of the parameter or of the field."""
@@ -77,6 +85,8 @@ IN_BODIES = SOURCES.keys() - (
     {"measure", "name", "benchmark", "group", "team"} | {"intervention", "hypothesis_kind", "note"}
 )
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
+WITHIN = {"team_member": "members", "team_scope": "scopes"}
+"""The linked rows from which to take a value, where it is of a row within the listed one."""
 OWN_NAME = {"keep_consumer": "nightly"}
 """The name in the path that a client chooses itself."""
 OF_OPERATION: dict[tuple[str, str], str] = {
@@ -107,8 +117,12 @@ def give_examples(document: dict[str, Any]) -> None:
                 lists.pop(parameter["name"], None)
         lists = {each: address for each, address in lists.items() if address.partition("?")[0] != path}
         if lists:
-            words = "; ".join(f"`{each}` from `GET {address}`" for each, address in lists.items())
+            words = "; ".join(f"`{each}` from {_place(each)}`GET {address}`" for each, address in lists.items())
             operation["description"] = f"{operation['description']}\n\nTo try it, take {words}."
+
+
+def _place(name: str) -> str:
+    return f"`{WITHIN[name]}` in " if name in WITHIN else ""
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:

@@ -195,8 +195,8 @@ class Spool:
         return tempfile.TemporaryFile()  # the file never has a name, and has the mode 0600
 
     def _write(self, rows: Sequence[Cells]) -> None:
-        # PostgreSQL cannot store NUL, and UTF-8 cannot encode a lone surrogate.
-        written = _lines(rows).replace("\0", "\ufffd").encode("utf-8", "replace")
+        # UTF-8 cannot encode a lone surrogate. A NUL is replaced and reported by the sync, as in a CSV file.
+        written = _lines(rows).encode("utf-8", "replace")
         self._take(len(written))
         self._size += self._csv.write(written)
 

@@ -163,9 +163,9 @@ async def _claim_notices(work: Work, settings: AlertSettings) -> list[_Notice]:
         for row in await work.db.execute(select(Source.id, Source.name).where(Source.district_id == work.district_id))
     }
     runs = {
-        row.id: list(row.held_because)
+        row.id: list(row.held_because) if row.held_because else [row.sentence]
         for row in await work.db.execute(
-            select(SisRun.id, SisRun.held_because).where(
+            select(SisRun.id, SisRun.held_because, SisRun.sentence).where(
                 SisRun.district_id == work.district_id, SisRun.id.in_([job.row["run_id"] for job in jobs])
             )
         )
@@ -180,11 +180,13 @@ def _render(
     runs: Mapping[UUID, list[str]],
     recipients: Recipients,
 ) -> _Notice:
-    """Returns the notice with its text. Of a run it has only the guard's sentences, which are numbers."""
+    """Returns the notice with its text. Of a run it has only the guard's sentences, which are numbers, or the sentence
+    about its fault, which has no value of a row.
+    """
     source, run_id, kind = names[job.row["source_id"]], job.row["run_id"], job.row["kind"]
     subject = f"Aimline, {slug}: the sync of {source} {SENTENCES[kind].partition(':')[0].rstrip('.')}"
     lines = [f"District {slug}: the sync of {source} {SENTENCES[kind]}"]
-    if kind == RunState.HELD:
+    if run_id is not None:
         lines += runs.get(run_id, [])
     if run_id is None:
         lines.append(f"Look at it: aimline sync status --district {slug}")

@@ -59,9 +59,9 @@ ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
 MAX_ROWS = 10_000_000
 MAX_FREEZES = 100
 MAX_SCHOOLS, MAX_EXCLUDED = 1000, 20_000  # sourcedIds
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ID = re.compile(r"[\x21-\x7e]{1,500}")
-_RANGES: Final = {
+RANGES: Final = {
     "page_size": (1, 100_000),
     "concurrency": (1, 20),
     "jitter_minutes": (0, 720),
@@ -176,7 +176,7 @@ def validate_settings(
     """
     violations = Violations()
     with violations:
-        if name is not UNREAD and not _NAME.fullmatch(name):
+        if name is not UNREAD and not NAME.fullmatch(name):
             raise Invalid([Violation("/name", "name.malformed", "1 to 63 letters, digits, dots, hyphens or _.")])
     if "kind" in (known := known_values(new)) and known["kind"] not in KINDS:
         violations.add([Violation("/kind", "kind.unknown", f"The kind is one of {', '.join(KINDS)}.")])
@@ -263,7 +263,7 @@ def _credentials(new: SourceSettings) -> Iterator[Violation]:
 
 
 def _numbers(new: SourceSettings) -> Iterator[Violation]:
-    for name, (least, most) in _RANGES.items():
+    for name, (least, most) in RANGES.items():
         value = getattr(new, name)
         if value is None and name == "page_size":
             continue

@@ -22,7 +22,7 @@ from app.sis.port import Delivery
 
 MAX_ID_BYTES = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
 MAX_NAME_LENGTH = 300  # two names and an id of four bytes a character must fit into an index entry
-GONE_SQL = """CASE WHEN {x} IS NULL THEN false WHEN lower(btrim({x})) IN ('', 'active') THEN false
+GONE_SQL = """CASE WHEN {x} IS NULL THEN false WHEN lower(btrim({x})) IN ('', 'active', 'null', '\\n') THEN false
     WHEN lower(btrim({x})) IN ('tobedeleted', 'inactive') THEN true END"""
 _LIST = """CASE WHEN coalesce(btrim({x}), '') = '' THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
     ELSE (SELECT coalesce(array_agg({many} ORDER BY n) FILTER (WHERE btrim(i) <> ''), '{{}}')
@@ -115,8 +115,8 @@ def typed_sql(field: Field, x: str) -> str:
 
 
 def no_null_sql(x: str) -> str:
-    """Returns SQL that treats the text NULL as an empty value, because databases export missing values as this text."""
-    return f"nullif(nullif({x}, 'NULL'), 'null')"
+    """Returns SQL that treats the texts NULL and \\N as an empty value, because databases export missing values so."""
+    return f"CASE WHEN {x} NOT IN ('NULL', 'null', '\\N') THEN {x} END"
 
 
 def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
@@ -131,12 +131,14 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
     ]
     for field in fields:
         if field.type in MALFORMED:
-            is_malformed = f"q.{field.column} IS NULL AND btrim(q.x_{field.column}) NOT IN ('', 'NULL', 'null')"
+            is_malformed = f"q.{field.column} IS NULL AND btrim(q.x_{field.column}) NOT IN ('', 'NULL', 'null', '\\N')"
             faults.append((is_malformed, f"'{field.header} {MALFORMED[field.type]}'"))
         if field.required:
             faults.append((f"q.{field.column} IS NULL", f"'{field.header} value.missing'"))
         if field.column in ("given_name", "family_name"):
             faults.append((f"length(q.{field.column}) > {MAX_NAME_LENGTH}", f"'{field.header} value.too_long'"))
+        if field.column == "birth_date":
+            faults.append((f"q.{field.column} > :today", f"'{field.header} date.in_the_future'"))
     if {"starts_on", "ends_on"} <= {field.column for field in fields}:
         faults.append(("q.ends_on < q.starts_on", "'endDate dates.reversed'"))
     if {"given_name", "family_name"} <= {field.column for field in fields}:
@@ -172,7 +174,9 @@ def _converted_sql(
     gone = GONE_SQL.format(x=at["status"]) if "status" in at else "false"
     converted = [f"{typed_sql(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
     converted += [f"{no_null_sql(at[r.header])} AS ref_{r.column}" for r in refs]
-    converted += [f"nullif(btrim({at[column]}), '') AS required_{column}" for column in delivery.required_columns]
+    converted += [
+        f"nullif(btrim({no_null_sql(at[column])}), '') AS required_{column}" for column in delivery.required_columns
+    ]
     converted += [f"r.{column}" for column, _ in roster_columns]
     columns = ["place", "row_number", "sourced_id", "gone", "fault", *(f.column for f in fields)]
     columns += [*(f"ref_{r.column}" for r in refs), *(column for column, _ in roster_columns)]

@@ -192,7 +192,7 @@ class Screen:
                     raise self._refused(f"has a row of over {MAX_ROW_BYTES >> 20} MB: export it again.")
                 break
             after = len(data) if end < 0 else end + 1
-            if data.count(b'"', at, after) % 2:
+            if data.count(b'"', at, after) % 2 and not self._has_stray_quotes_only(data[at:after]):
                 whole = self._quoted_row_end(data, at, after, last=last)
                 if whole is None:
                     break
@@ -239,6 +239,9 @@ class Screen:
         if not body:
             self._note(self.blank)
             return self._empty(b"")
+        if self._has_stray_quotes_only(body):
+            self.quotes.append(self._number)
+            return b",".join(map(_quoted, body.split(b","))) + self._end
         outside = body.split(b'"')[::2]
         if sum(part.count(b",") for part in outside) != self._width - 1:
             cells = _cells(body)
@@ -257,6 +260,12 @@ class Screen:
         if not is_record:
             self.quotes.append(self._number)
         return b",".join(_quoted(cell.encode()) for cell in cells) + self._end
+
+    def _has_stray_quotes_only(self, row: bytes) -> bool:
+        """Returns whether a row has quotes, none of which begins a cell, so that each is a character like any other."""
+        if b'"' not in row or row.startswith(b'"') or b',"' in row:
+            return False
+        return row.count(b",") == self._width - 1
 
     def _malformed(self, row: bytes) -> bytes:
         """Records a malformed row, and returns the empty row that replaces it.

@@ -1,0 +1,89 @@
+"""Records a team and a group in the playground's district over public HTTP: a grade's team, and a table that reads."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from random import Random
+from typing import Any
+
+from app.sandbox.outsiders import Vendor
+from app.sandbox.story_printer import StepFailed
+
+WEEKS = 10
+GOAL_WEEKS = 26
+MEMBERS = 3
+BASELINES = (44.0, 41.0, 47.0)
+GROWTH = (1.6, 1.4, 0.3)
+"""The weekly growth of each member; the last one falls behind the aimline."""
+SESSION_DAYS = (0, 2, 3)
+
+
+def record_teams_and_groups(vendor: Vendor, today: date, taken: set[str]) -> str:
+    """Forms a team that serves a class, and a group of three of its students, and returns a sentence about them.
+
+    `taken` are the students who have supports already.
+    """
+    class_, teacher, students = _class_with_students(vendor, taken)
+    team = vendor.post("/v1/teams", {"name": "Grade team", "purpose": "grade", "school": class_["school"]})["id"]
+    vendor.post(f"/v1/teams/{team}/members", {"person": teacher, "role": "facilitator"})
+    vendor.post(f"/v1/teams/{team}/scopes", {"school_class": class_["id"]})
+    begins_on = today - timedelta(days=today.weekday(), weeks=WEEKS)
+    group = {
+        "school": class_["school"],
+        "name": "Blue table",
+        "intervention": "Repeated reading at a table of three",
+        "level": 2,
+        "measure": "orf",
+        "starts_on": begins_on.isoformat(),
+        "goal_on": (begins_on + timedelta(weeks=GOAL_WEEKS)).isoformat(),
+        "minutes_per_session": 20,
+        "sessions_per_week": len(SESSION_DAYS),
+        "lead": teacher,
+        "members": [
+            {"student": student, "baseline": baseline, "goal": baseline + 1.5 * GOAL_WEEKS, "confirm_rate": True}
+            for student, baseline in zip(students, BASELINES, strict=False)
+        ],
+    }
+    group_id = vendor.post("/v1/groups", group)["id"]
+    vendor.post("/v1/scores/bulk", {"scores": list(_scores(students, begins_on, today)), "backfill": True})
+    vendor.post(f"/v1/groups/{group_id}/sessions", {"lessons": list(_sessions(students, begins_on, today))})
+    return f"A team of a grade, and a group of {len(students)} students with a chart of its own."
+
+
+def _class_with_students(vendor: Vendor, taken: set[str]) -> tuple[dict[str, Any], str, list[str]]:
+    """Returns a class with a teacher and the students of it who have no support, as many as a group needs.
+
+    In a small roster, where no class has enough, it is the last class with a teacher.
+    """
+    best: tuple[dict[str, Any], str, list[str]] | None = None
+    for class_ in vendor.all("/v1/classes"):
+        of_class = {"class": class_["id"], "limit": 50}
+        staff = vendor.get("/v1/staff", **of_class)["items"]
+        teacher = next((person["id"] for person in staff if person["role"] == "teacher"), None)
+        people = [person["id"] for person in vendor.get("/v1/students", **of_class)["items"]]
+        free = [person for person in people if person not in taken][-MEMBERS:]
+        if teacher is not None and (best is None or len(free) > len(best[2])):
+            best = class_, teacher, free
+        if best is not None and len(best[2]) == MEMBERS:
+            break
+    if best is None or not best[2]:
+        raise StepFailed("the roster has no class with a teacher and students without a support")
+    return best
+
+
+def _scores(students: list[str], begins_on: date, today: date) -> Iterator[dict[str, Any]]:
+    for student, baseline, growth in zip(students, BASELINES, GROWTH, strict=False):
+        random = Random(student)  # invented scores
+        for week in range(WEEKS):
+            taken_on = begins_on + timedelta(weeks=week, days=4)
+            if taken_on <= today:
+                value = round(baseline + growth * (week + 1) + random.gauss(0, 1.5))
+                yield {"student": student, "measure": "orf", "taken_on": taken_on.isoformat(), "value": value}
+
+
+def _sessions(students: list[str], begins_on: date, today: date) -> Iterator[dict[str, Any]]:
+    for week in range(WEEKS):
+        for day in SESSION_DAYS:
+            held_on = begins_on + timedelta(weeks=week, days=day)
+            if held_on <= today:
+                absent = [{"student": students[0], "attended": False}] if (week, day) == (4, 2) else []
+                yield {"held_on": held_on.isoformat(), "attendance": absent}

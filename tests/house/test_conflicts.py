@@ -1,0 +1,100 @@
+"""Walks the states of rows: each command that can conflict with a state does so, and no other gives a 409.
+
+Which commands can conflict is read from the source of the functions that they call. Every command is sent to
+every row of its kind, in the order of the contract and then in reverse, so that it meets rows in other states. That an
+answer's status is documented is checked for every request of the tests (`tests/faces/documented.py`).
+"""
+
+from collections import defaultdict
+from datetime import timedelta
+
+import pytest
+from fastapi import FastAPI
+
+from app.catalog import CATALOG
+from app.resources.command import Command
+from tests.faces.rest_town import caller
+from tests.house.full_district import BEGINS, FullDistrict
+from tests.house.scopes import conflicts_through
+from tests.house.walk import Operation, operations, own_request
+from tests.house.walk_knows import CHARTS, PATHS
+
+OF_A_MEASURE = {"measure", "goal_on", "goal", "baseline", "confirm_rate", "alert_after", "form", "concerns"}
+"""Inputs that a plan without a measure does not have."""
+ELSEWHERE = {
+    **dict.fromkeys(
+        ("amend_session", "remove_session"), "a planned support has no session; tests/rooms/test_sessions.py"
+    ),
+    "move_test_clock": "the walk's district has a test clock; tests/rooms/test_test_clock.py",
+    "send_test": "the endpoint has been resumed by then; tests/rooms/test_webhooks_care.py",
+    "resend": "as send_test",
+}
+"""Commands whose conflicts need more than a row in another state, with the reason and the tests that have them."""
+
+
+def rows_of_kind(operation: Operation, district: FullDistrict) -> list[dict[str, str]]:
+    """Returns the values of an operation's path for each row of the kind that its last parameter names."""
+    names = operation.names("path")
+    if not names:
+        return [{}]
+    own = {name: district.shown[PATHS[name]] for name in names}
+    prefix, separator, _ = own[names[-1]].partition("_")
+    alike = [shown for shown in district.shown.values() if separator and shown.startswith(f"{prefix}_")]
+    return [own | {names[-1]: shown} for shown in alike or [own[names[-1]]]]
+
+
+def functions_of(app: FastAPI) -> dict[str, Command]:
+    """Returns the commands by the names of the operations that run them with one item."""
+    named = {operation.name for operation in operations(app)}
+    return {name: command for name, command in CATALOG.commands.items() if name in named and command.bulk_name != name}
+
+
+@pytest.fixture(scope="module")
+async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
+    """The codes of all conflicts that the walk has met, by operation."""
+    client, seen = caller(app, full_north.town), defaultdict(set)
+    commands = functions_of(app)
+    for operation in [*operations(app), *reversed(operations(app))]:
+        if operation.name not in commands:
+            continue
+        request = own_request(operation, full_north)
+        for values in rows_of_kind(operation, full_north):
+            answer = await client.ask(operation.method, operation.path.format(**values), **request.body)
+            assert answer.status_code < 500, (operation.name, answer.text)
+            if answer.status_code == 409:
+                seen[operation.name].add(answer.json()["code"])
+    return dict(seen)
+
+
+def test_each_command_that_can_conflict_does_so(app: FastAPI, codes: dict[str, set[str]]) -> None:
+    """A state that a command refuses can be reached, and is refused as a conflict."""
+    able = {name: conflicts_through(command.function) for name, command in functions_of(app).items()}
+    never = {name: sorted(each) for name, each in able.items() if each and name not in codes}
+    assert never.keys() == ELSEWHERE.keys(), never
+    assert len(codes) > 15
+
+
+def test_no_other_command_conflicts(app: FastAPI, codes: dict[str, set[str]]) -> None:
+    """A conflict that no function of the command raises would be one that its contract does not explain."""
+    able = {name: conflicts_through(command.function) for name, command in functions_of(app).items()}
+    assert {name: each - able[name] for name, each in codes.items() if each - able[name]} == {}
+
+
+async def test_a_read_conflicts_only_where_that_is_documented(app: FastAPI, full_north: FullDistrict) -> None:
+    """What has no measure has no chart. Every other read of every row, in whatever state, is answered."""
+    client, by_name = caller(app, full_north.town), {each.name: each for each in operations(app)}
+    for name, kind in (("form_group", "group"), ("plan_support", "support")):
+        body = own_request(by_name[name], full_north).json
+        body = {name: value for name, value in body.items() if name not in OF_A_MEASURE}
+        body |= {"area": "ela.fluency", "review_on": str(BEGINS + timedelta(weeks=30))}
+        body |= {"members": [{"student": full_north.shown["cy"]}]} if kind == "group" else {}
+        made = await client.post(f"/v1/{kind}s", body)
+        assert made.status_code == 201, made.text
+        full_north.shown[f"{kind} without measure"] = made.json()["id"]
+    conflicting = set()
+    for operation in by_name.values():
+        for values in rows_of_kind(operation, full_north) if operation.reads and operation.names("path") else ():
+            status = (await client.get(operation.path.format(**values))).status_code
+            conflicting |= {operation.name} if status == 409 else set()
+            assert status in (200, 404, 409), operation.name
+    assert conflicting == CHARTS
