@@ -18,6 +18,7 @@ from app.response import resource as response
 from app.response.administration import commands as administration
 from app.roster import resource as roster
 from app.roster import schools
+from app.signal import resource as signal
 from app.sis.runs import commands as syncing
 from app.sis.runs import resource as sis
 from app.sis.runs.plans import resource as plans
@@ -31,7 +32,7 @@ CATALOG = Catalog(
     (
         *(schools, roster, team, gradebook, playbook, structure, hypothesis_kinds, intervention),
         *(evidence, screening, concern, delivery, support, response, judging),
-        *(administration, decision, group, note, hypothesis),
+        *(administration, decision, group, note, hypothesis, signal),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.cli.migrate import migrate
+from app.core import db
 from app.core.crypto import generate_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
@@ -39,6 +40,7 @@ from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_statement_names_its_district,
 )
 from tests.house.writes import unsuitable_statements
+from tests.kept_plans import open_keeping, share_plans_of_runs
 from tests.town import Town, found_town
 
 FIRST = (
@@ -65,6 +67,7 @@ due jobs, and then the files that take longest.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
 
+share_plans_of_runs()
 run.PLANS = Plans(100_000)  # the walks ask for more plans than any client, each walk for the same ones
 gc.set_threshold(50_000, 20, 20)  # the suite keeps much and drops little: by default a third of its time is collection
 
@@ -141,8 +144,10 @@ async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture(scope="session")
 async def worker_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """The engine as role `worker`."""
-    engine = open_engine(settings.url_of("worker"), name="tests worker")
+    """The engine as role `worker`; the statements of syncs stay prepared on its connections."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db, "_open_connection", open_keeping)
+        engine = open_engine(settings.url_of("worker"), name="tests worker")
     yield engine
     await engine.dispose()
 

@@ -21,6 +21,8 @@ class Can(StrEnum):
     READ_CONCERNS = "concern:read"
     RAISE_CONCERN = "concern:raise"
     SETTLE_CONCERN = "concern:settle"
+    READ_SIGNALS = "signal:read"
+    SETTLE_SIGNALS = "signal:settle"
     READ_SUPPORTS = "support:read"
     PLAN_SUPPORT = "support:plan"
     RECORD_SESSIONS = "session:record"
@@ -64,6 +66,8 @@ MEANING: dict[Can, str] = {
     Can.READ_CONCERNS: "Read concerns.",
     Can.RAISE_CONCERN: "Raise a concern about a student.",
     Can.SETTLE_CONCERN: "Accept, dismiss and resolve concerns.",
+    Can.READ_SIGNALS: "Read signals: what the rules of the district see in a student's data.",
+    Can.SETTLE_SIGNALS: "Accept, dismiss and merge signals.",
     Can.READ_SUPPORTS: "Read supports, their sessions and their dosage.",
     Can.PLAN_SUPPORT: "Plan, start, change and end supports.",
     Can.RECORD_SESSIONS: "Record, amend and remove the sessions of a support.",
@@ -93,6 +97,7 @@ _READS = frozenset(
         Can.READ_TEAMS,
         Can.READ_PLAYBOOK,
         Can.READ_CONCERNS,
+        Can.READ_SIGNALS,
         Can.READ_SUPPORTS,
         Can.READ_SCORES,
         Can.READ_VERDICTS,
@@ -100,8 +105,11 @@ _READS = frozenset(
     }
 )
 _TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
-_LEADS = _TEACHES | {Can.SETTLE_CONCERN, Can.PLAN_SUPPORT, Can.DECIDE, Can.READ_NOTES, Can.WRITE_NOTES}
-_LEADS |= {Can.READ_HYPOTHESES, Can.WEIGH_HYPOTHESES}
+_LEADS = (
+    _TEACHES
+    | {Can.SETTLE_CONCERN, Can.SETTLE_SIGNALS, Can.PLAN_SUPPORT, Can.DECIDE}
+    | {Can.READ_NOTES, Can.WRITE_NOTES, Can.READ_HYPOTHESES, Can.WEIGH_HYPOTHESES}
+)
 _ADMINISTERS = _LEADS | {Can.FORM_TEAMS, Can.SCHEDULE_SCREENING}
 
 ROLE_OPENS: dict[str, frozenset[Can]] = {

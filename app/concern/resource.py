@@ -15,9 +15,16 @@ from app.resources.declare import Link, Resource
 from app.resources.fields import choice, computed, field, one, reference
 from app.resources.listing import Filter, Listing, Sort
 from app.resources.members import Id, One
+from app.resources.values import Value, item
 from app.roster.filters import by_school, by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
+
+
+class UnservedValue(Value):
+    """How long an accepted concern has had no active support."""
+
+    days: int = item("The days of instruction since then.", 12)
 
 
 class ConcernResource(
@@ -61,10 +68,10 @@ class ConcernResource(
         Concern.unserved_since,
         "The day since which the accepted concern has had no active support; null for any other.",
     )
-    unserved_days: int | None = computed(
+    unserved: UnservedValue | None = computed(
         count_unserved_days,
         (Concern.id, Concern.unserved_since),
-        "The days of instruction since then.",
+        "How long it has had no active support; null for any other concern.",
         rest=None,
     )
     version: int = field(Concern.version, "The number of changes; the ETag.", 1)

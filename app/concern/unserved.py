@@ -1,11 +1,13 @@
 """States which accepted concerns have no active support, and counts the days. Never changes a concern."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, any_, cast, func, select
 
+from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.roster.calendar import days_of_instruction
@@ -15,12 +17,18 @@ IS_UNSERVED: Final[ColumnElement[bool]] = Concern.unserved_since.is_not(None)
 """SQL that is true for an accepted concern without an active support."""
 
 
-@needs()
-async def count_unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[int | None]:
-    """Returns for how many days of instruction each concern has been unserved, or None for one that is not.
+@dataclass(frozen=True, slots=True)
+class UnservedTime:
+    """How long a concern has been unserved, in days of instruction."""
 
-    `keys` has each concern's id and `unserved_since`. No statement is executed if none is unserved. The concerns are
-    within the caller's reach already, so no further permission is needed.
+    days: int
+
+
+@needs(Can.READ_CONCERNS)
+async def count_unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[UnservedTime | None]:
+    """Returns how long each concern has been unserved, or None for one that is not.
+
+    `keys` has each concern's id and `unserved_since`. No statement is executed if none is unserved.
     """
     concern_ids = [concern_id for concern_id, since in keys if since is not None]
     if not concern_ids:
@@ -31,5 +39,5 @@ async def count_unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]
             Concern.district_id == work.district_id, Concern.id == any_(cast(concern_ids, IdList)), IS_UNSERVED
         )
     )
-    days_by_concern: dict[UUID, int] = {concern_id: int(number) for concern_id, number in rows}
-    return [days_by_concern.get(concern_id) for concern_id, _ in keys]
+    times = {concern_id: UnservedTime(int(number)) for concern_id, number in rows}
+    return [times.get(concern_id) for concern_id, _ in keys]

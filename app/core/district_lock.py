@@ -20,6 +20,7 @@ class DistrictLock(StrEnum):
     SCHOOL_BREAK = "school_break"
     TEAM_STUDENTS = "team_students"
     SCREENING = "screening"
+    SIGNALS = "signals"
     PLAYBOOK = "playbook"
 
 

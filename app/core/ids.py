@@ -42,6 +42,8 @@ PREFIXES = {
     "benchmark": "bmk",
     "playbook": "pla",
     "screening_window": "scw",
+    "signal_rule": "sru",
+    "signal": "sig",
     "concern": "con",
     "support": "sup",
     "phase": "pha",

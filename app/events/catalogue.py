@@ -97,6 +97,12 @@ SUPPORT_PLANNED = _type("support.planned", "support", "A support was planned.", 
 SUPPORT_STARTED = _type("support.started", "support", "A support began.", "student")
 SUPPORT_CHANGED = _type("support.changed", "support", "A support was changed: a phase line.", "student", "phase")
 SUPPORT_ENDED = _type("support.ended", "support", "A support ended.", "student")
+SUPPORT_MEASURE_ADDED = _type(
+    "support.measure_added", "support", "A support is followed by a further measure.", "student", "measure"
+)
+SUPPORT_MEASURE_STOPPED = _type(
+    "support.measure_stopped", "support", "A further measure of a support is no longer followed.", "student", "measure"
+)
 SUPPORT_HANDED_OVER = _type("support.handed_over", "support", "Somebody else leads or provides a support.", "student")
 SUPPORT_SUSPENDED = _type("support.suspended", "support", "A support was suspended: its student has left.", "student")
 SUPPORT_RESUMED = _type("support.resumed", "support", "A suspended support goes on: its student is back.", "student")
@@ -181,6 +187,10 @@ SCREENING_MOVED = _type("screening.moved", "screening_window", "A screening wind
 SCREENING_OPENED = _type("screening.opened", "screening_window", "The first day of a screening window has come.")
 SCREENING_CLOSED = _type("screening.closed", "screening_window", "A screening window closed: its results are kept.")
 SCREENING_CANCELLED = _type("screening.cancelled", "screening_window", "A screening window was cancelled.")
+SIGNAL_SUGGESTED = _type("signal.suggested", "signal", "A rule suggested a signal about a student.", "student")
+SIGNAL_ACCEPTED = _type("signal.accepted", "signal", "A team accepted a signal.", "student")
+SIGNAL_DISMISSED = _type("signal.dismissed", "signal", "A team dismissed a signal.", "student")
+SIGNAL_MERGED = _type("signal.merged", "signal", "A team merged a signal into another one.", "student")
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.", counts=True)
 SYNC_HELD = _type("sync.held", "run", "A sync was held: everything is as it was.", counts=True)
 SYNC_FAILED = _type("sync.failed", "run", "A sync failed: everything is as it was.", counts=True)
@@ -207,6 +217,8 @@ CATALOGUE: dict[str, EventType] = {
         SUPPORT_STARTED,
         SUPPORT_CHANGED,
         SUPPORT_ENDED,
+        SUPPORT_MEASURE_ADDED,
+        SUPPORT_MEASURE_STOPPED,
         SUPPORT_HANDED_OVER,
         SUPPORT_SUSPENDED,
         SUPPORT_RESUMED,
@@ -251,6 +263,10 @@ CATALOGUE: dict[str, EventType] = {
         SCREENING_OPENED,
         SCREENING_CLOSED,
         SCREENING_CANCELLED,
+        SIGNAL_SUGGESTED,
+        SIGNAL_ACCEPTED,
+        SIGNAL_DISMISSED,
+        SIGNAL_MERGED,
         SYNC_APPLIED,
         SYNC_HELD,
         SYNC_FAILED,

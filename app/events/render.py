@@ -24,6 +24,7 @@ _PATHS = {
     "endpoint": "webhook-endpoints",
     "group": "groups",
     "screening_window": "screening-windows",
+    "signal": "signals",
     "playbook": "playbook-versions",
 }
 

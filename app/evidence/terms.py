@@ -17,8 +17,8 @@ from app.core.clock import today_in
 from app.core.db import json_text
 from app.core.errors import AimlineError, NotFound
 from app.evidence.models import Score
-from app.playbook.in_process import MeasureVersion, measures_in_process
 from app.playbook.lookup import opened_code, unknown_name
+from app.playbook.measures.in_process import MeasureVersion, measures_in_process
 from app.playbook.models import Measure
 from app.roster.lookup import ids_of_names, keep_clock
 from app.roster.student_lock import LOCKED_STUDENTS, LockedStudent, lock_named_subjects, note_locked

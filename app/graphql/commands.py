@@ -24,7 +24,7 @@ VERSIONED: Final = frozenset(
     {
         *("team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
         *("note", "hypothesis", "intervention"),
-        *("endpoint", "source", "measure", "screening_window", "area", "level"),
+        *("endpoint", "source", "measure", "screening_window", "area", "level", "signal"),
     }
 )
 """The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""

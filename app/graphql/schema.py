@@ -22,6 +22,7 @@ from app.graphql.door import OperationContext
 from app.graphql.events import EventQueries
 from app.graphql.evidence import EvidenceMutations
 from app.graphql.execute import execute_query
+from app.graphql.library import LibraryQueries
 from app.graphql.limits import Limits
 from app.graphql.me import MeQueries
 from app.graphql.measure import MeasureMutations
@@ -37,7 +38,7 @@ from app.graphql.written import install
 
 
 @strawberry.type(description="Reads. A row that the caller may not see is null, the same as one that does not exist.")
-class Query(MeQueries, PlaybookQueries, ScreeningQueries, EventQueries, ConsumerQueries):
+class Query(MeQueries, PlaybookQueries, LibraryQueries, ScreeningQueries, EventQueries, ConsumerQueries):
     """The root type of all queries that are written by hand."""
 
 

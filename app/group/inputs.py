@@ -7,7 +7,7 @@ from typing import Annotated
 from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
 from app.intervention.adherence import DoneParts
-from app.support.inputs import LIBRARY_ENTRY
+from app.support.changes.inputs import LIBRARY_ENTRY
 from app.support.rules import LostBecause, Starts
 
 MAX_MEMBERS = 40

@@ -1,4 +1,4 @@
-"""Looks up the records that a hypothesis names, under the permission that the calling command requires."""
+"""Looks up the records that a hypothesis names."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -7,7 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import any_, cast, select
 
-from app.access.work import Work
+from app.access.permission import Can
+from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core import ids
 from app.core.errors import Invalid, Violation
@@ -37,6 +38,7 @@ EVIDENCE: Final[Mapping[str, Any]] = {
 """The model of each kind of record that can be evidence."""
 
 
+@needs(Can.WEIGH_HYPOTHESES)
 async def check_evidence(work: Work, student_id: UUID, names: Sequence[str], pointer: str) -> None:
     """Raises `Invalid` with every name that is not the id of a record about the student within the caller's reach.
 
@@ -69,6 +71,7 @@ async def check_evidence(work: Work, student_id: UUID, names: Sequence[str], poi
     violations.refuse()
 
 
+@needs(Can.WEIGH_HYPOTHESES)
 async def locate_support(work: Work, name: str, hypothesis: Hypothesis) -> Support:
     """Returns the support with this id, if it can test the hypothesis; raises `Invalid`.
 
@@ -93,6 +96,7 @@ async def locate_support(work: Work, name: str, hypothesis: Hypothesis) -> Suppo
     return support
 
 
+@needs(Can.WEIGH_HYPOTHESES)
 async def verdict_now(work: Work, support_id: UUID) -> ResponseState | None:
     """Returns the present state of a support, with its verdict, or None if it has no verdict."""
     query = select(ResponseState).where(
@@ -102,6 +106,7 @@ async def verdict_now(work: Work, support_id: UUID) -> ResponseState | None:
     return state
 
 
+@needs(Can.WEIGH_HYPOTHESES)
 async def dosage_since(work: Work, support_id: UUID, since: date) -> Dosage | None:
     """Returns the dosage of a support from a day until today, or None if the support had not begun."""
     support = await work.db.scalar(

@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from app.access.permission import Can
 from app.events.catalogue import INTERVENTION_PUBLISHED, INTERVENTION_RETIRED
-from app.intervention import service
+from app.intervention import service, transfer
 from app.intervention.models import Intervention
 from app.intervention.rules import InterventionState
 from app.playbook.resource import AreaResource
@@ -14,6 +14,7 @@ from app.resources.declare import Resource
 from app.resources.fields import choice, field, many_by_ids, references
 from app.resources.listing import Filter, Listing
 from app.resources.members import Id, Many
+from app.resources.values import Value, item
 
 
 class InterventionResource(
@@ -58,6 +59,13 @@ class InterventionResource(
     version: int = field(Intervention.version, "The number of changes of this row; the ETag.", 1)
 
 
+class ImportedInterventionsValue(Value):
+    """The number of entries that an import has written."""
+
+    drafted: int = item("The entries that were written as drafts.", 12)
+    unchanged: int = item("The entries that equal the newest version of their code.", 30)
+
+
 LISTINGS = (
     Listing(
         "interventions",
@@ -91,6 +99,16 @@ COMMANDS = (
         items="interventions",
         body=Body("NewInterventions", "Up to 500 entries of the intervention library."),
         row=attrgetter("entry"),
+    ),
+    Command(
+        "import_interventions",
+        transfer.import_interventions,
+        None,
+        "Writes the entries of a CSV file as drafts, all or none. A cell with a list has one part a line.",
+        "POST /interventions/import",
+        value=ImportedInterventionsValue,
+        answer="ImportedInterventions",
+        body=Body("InterventionsCsv", "The intervention library as CSV."),
     ),
     Command(
         "publish_intervention",

@@ -14,6 +14,7 @@ class TaskKind(StrEnum):
 
     STARTS = "starts"
     SCREENING = "screening"
+    SIGNALS = "signals"
     REMINDERS = "reminders"
     EXPIRY = "expiry"
     SYNC_HISTORY = "sync_history"

@@ -32,6 +32,7 @@ from app.insight.snapshot import update_windows
 from app.maintenance.models import Task, TaskKind
 from app.requests.retention import expire_answers
 from app.response.upkeep.starts import start_due_supports
+from app.signal.compute import compute_signals
 from app.sis.scheduler.retention import KEPT, delete_left_rows, expire_changes, expire_lists
 from app.webhooks.deliveries.retention import expire
 
@@ -40,6 +41,8 @@ INTERVAL: Final = timedelta(hours=1)
 
 It is an hour because reminders depend on the date, and the days of districts begin at different hours.
 """
+INTERVAL_OF: Final = {TaskKind.SIGNALS: timedelta(minutes=5)}
+"""The interval of tasks that follow the data soon, if it is not an hour. A run that finds no change costs little."""
 RETRIES: Final = RetryPolicy(attempts=5, first=timedelta(minutes=1), longest=timedelta(minutes=15))
 """How often a failed task is attempted. After the last attempt it waits for its next hourly run, which counts from
 zero.
@@ -129,7 +132,8 @@ async def _attempt(
         return JobOutcome(job, PENDING, wait or INTERVAL, summarize_fault(error), starts_over=wait is None)
     if rows:
         log.info("tasks.ended", **where, rows=rows)
-    return JobOutcome(job, PENDING, INTERVAL if is_finished else timedelta(0), starts_over=True)
+    interval = INTERVAL_OF.get(kind, INTERVAL)
+    return JobOutcome(job, PENDING, interval if is_finished else timedelta(0), starts_over=True)
 
 
 async def run_task(
@@ -150,6 +154,7 @@ async def run_task(
         TaskKind.REMINDERS: ("worker", remind),
         TaskKind.STARTS: ("worker", start_due_supports),
         TaskKind.SCREENING: ("screening", update_windows),
+        TaskKind.SIGNALS: ("signals", compute_signals),
         TaskKind.EXPIRY: ("worker", expire),
         TaskKind.SYNC_HISTORY: ("sync", expire_history),
         TaskKind.ANSWERS: ("worker", expire_answers),

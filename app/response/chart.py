@@ -17,20 +17,21 @@ from uuid import UUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
-from app.core.errors import Conflict
+from app.core.errors import Conflict, Invalid, Violation
 from app.evidence.models import Score
 from app.evidence.queries import scores_of
 from app.evidence.rules import BASELINE_SCORES
 from app.playbook.lookup import measure_by_id
 from app.playbook.models import Measure
+from app.playbook.queries import measure_named
 from app.response.axis import Axis, Break
 from app.response.models import VerdictRow
-from app.response.queries import verdicts_now
+from app.response.queries import verdicts_on_measures
 from app.roster.calendar import weeks_off
 from app.roster.lookup import today_of
 from app.support.dosage import DosageWeek
 from app.support.models import Phase, Support
-from app.support.queries import dosage_between, phases_of
+from app.support.queries import dosage_between, goals_of_measure, phases_of
 from app.support.queries import support as find_support
 
 BASELINE_SHOWN = timedelta(weeks=6)
@@ -131,16 +132,24 @@ class Picture:
 
 
 @needs(Can.READ_SUPPORTS, Can.READ_SCORES, Can.READ_VERDICTS)
-async def picture_of(work: Work, support_id: UUID) -> Picture:
-    """Returns the chart data of a support; raises `NotFound`."""
+async def picture_of(work: Work, support_id: UUID, measure_name: str | None = None) -> Picture:
+    """Returns the chart data of a support for its first measure, or for a further one; raises `NotFound`.
+
+    `measure_name` is the code or the id of the measure. Raises `Invalid` if the support has never been followed by it.
+    """
     support = await find_support(work, support_id)
     if support.measure_id is None:
         raise Conflict("This support has no measure, and so no chart.", code="support.no_measure")
     phases = (await phases_of(work, [support.id]))[support.id]
+    measure_id = support.measure_id
+    if measure_name is not None:
+        measure_id = (await measure_named(work, measure_name, "/measure")).id
+    if measure_id != support.measure_id:
+        phases = await _phases_of_further_measure(work, phases, measure_id)
     scores = [
         score
         for score in (await scores_of(work, [support.student_id]))[support.student_id]
-        if score.measure_id == support.measure_id
+        if score.measure_id == measure_id
     ]
     today = await today_of(work)
     first = phases[0].begins_on - BASELINE_SHOWN
@@ -149,14 +158,35 @@ async def picture_of(work: Work, support_id: UUID) -> Picture:
     dosage = await dosage_between(work, support.id, phases[0].begins_on, None)
     return picture(
         support,
-        await measure_by_id(work, support.measure_id),
+        await measure_by_id(work, measure_id),
         phases,
         scores,
-        (await verdicts_now(work, [support.id])).get(support.id),
+        (await verdicts_on_measures(work, support.id)).get(measure_id),
         off=next((off[school] for school in support.school_ids if school in off), frozenset()),
         sessions=dosage.weeks,
         today=today,
     )
+
+
+async def _phases_of_further_measure(work: Work, phases: Sequence[Phase], measure_id: UUID) -> list[Phase]:
+    """Returns those phases in which a further measure has a goal, with this goal; they are not saved."""
+    goals = await goals_of_measure(work, [phase.id for phase in phases], measure_id)
+    if not goals:
+        detail = "The support has never been followed by this measure."
+        raise Invalid([Violation("/measure", "support.measure_not_followed", detail)])
+    return [
+        Phase(
+            id=phase.id,
+            number=phase.number,
+            begins_on=goals[phase.id].begins_on,
+            ends_on=phase.ends_on,
+            baseline=goals[phase.id].baseline,
+            goal=goals[phase.id].goal,
+            goal_on=goals[phase.id].goal_on,
+        )
+        for phase in phases
+        if phase.id in goals
+    ]
 
 
 def picture(

@@ -15,6 +15,8 @@ from app.events.catalogue import (
     SUPPORT_CHANGED,
     SUPPORT_ENDED,
     SUPPORT_HANDED_OVER,
+    SUPPORT_MEASURE_ADDED,
+    SUPPORT_MEASURE_STOPPED,
     SUPPORT_PLANNED,
     SUPPORT_STARTED,
 )
@@ -86,6 +88,28 @@ COMMANDS = (
         value=HandedOverValue,
         answer="HandedOver",
         body=Body("NewHandovers", "The person whose supports are handed over, the person who takes them, and why."),
+    ),
+    Command(
+        "follow_measure",
+        service.follow_measure,
+        SupportResource,
+        "Follows a support by a further measure with a goal of its own, beside its first one.",
+        "POST /supports/{support}/measures",
+        emits=(SUPPORT_MEASURE_ADDED, *JUDGED),
+        status=201,
+        more="The verdict on the support is the most serious of those on its measures. The measures share the stated "
+        "false-alarm rate. In a later phase the goal stays, with a new baseline, unless it is met already; the measure "
+        "then waits for a new goal, which this operation gives it.",
+    ),
+    Command(
+        "stop_measure",
+        service.stop_measure,
+        SupportResource,
+        "Stops following a support by a further measure. Its scores and verdicts are kept.",
+        "POST /supports/{support}/measures/stop",
+        emits=(SUPPORT_MEASURE_STOPPED, RESPONSE_SUPERSEDED, *JUDGED),
+        body=Body("StoppedMeasure", "A further measure by which a support is no longer followed."),
+        more="An open alert that this measure opened is closed.",
     ),
     Command(
         "end_support",

@@ -18,6 +18,8 @@ from app.roster.models import AboutStudent, Ids
 class VerdictRow(AboutStudent, Base):
     """A stored verdict: the conclusion of a rule about the series of a phase, with everything on which it depends.
 
+    * `measure_id`: the measure of the series. `measures`: among how many measures of the support the false-alarm rate
+      is shared.
     * `last_on`, `last_week`: the day and the week of the last score that was taken into account.
     * `change_on`: the Monday of the change week.
     * `slow`, `short`, `on_pace`: the shares of growth.
@@ -32,6 +34,8 @@ class VerdictRow(AboutStudent, Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     support_id: Mapped[UUID]
     phase_id: Mapped[UUID]
+    measure_id: Mapped[UUID]
+    measures: Mapped[int]
     number: Mapped[int]
     state: Mapped[str]
     kind: Mapped[str | None]
@@ -68,6 +72,7 @@ class ResponseState(AboutStudent, Base):
     """The present state of a support: its current verdict, and the time and the district's day since which it has this
     state.
 
+    * `verdict_id`: the most serious of the current verdicts on its measures. `verdict_ids`: all of these.
     * `alert_id`: the verdict whose alert is active.
     * `memory`: the alert state, in the form of `alerts.Memory`.
     * `settled_on`: the Monday of the last week that was finalized (judged with a complete cohort).
@@ -82,6 +87,7 @@ class ResponseState(AboutStudent, Base):
     since: Mapped[datetime]
     since_on: Mapped[date]
     alert_id: Mapped[UUID | None]
+    verdict_ids: Mapped[list[UUID]] = mapped_column(Ids)
     memory: Mapped[dict[str, Any]]
     settled_on: Mapped[date | None]
 

@@ -84,6 +84,26 @@ async def verdicts_now(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, Ve
 
 
 @needs(Can.READ_VERDICTS)
+async def verdicts_on_measures(work: Work, support_id: UUID) -> dict[UUID, VerdictRow]:
+    """Returns the current verdicts on a support's measures, keyed by measure."""
+    rows = await work.db.scalars(
+        select(VerdictRow)
+        .join(
+            ResponseState,
+            (ResponseState.district_id == VerdictRow.district_id) & (VerdictRow.id == any_(ResponseState.verdict_ids)),
+        )
+        .where(
+            VerdictRow.district_id == work.district_id,
+            ResponseState.district_id == work.district_id,
+            ResponseState.support_id == support_id,
+        )
+    )
+    rows_by_measure = {row.measure_id: row for row in rows}
+    work.disclose("verdict", (row.student_id for row in rows_by_measure.values()))
+    return rows_by_measure
+
+
+@needs(Can.READ_VERDICTS)
 async def verdicts(work: Work, keyset: Keyset, support_id: UUID) -> Page[VerdictRow]:
     """Returns a page of a support's verdicts, oldest first."""
     query = select(VerdictRow).where(VerdictRow.district_id == work.district_id, VerdictRow.support_id == support_id)

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from enum import StrEnum
 
-from sqlalchemy import and_, exists
+from sqlalchemy import and_, any_, exists
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -43,6 +43,10 @@ class VerdictResource(
 
     support_id: Id = reference(VerdictRow.support_id, "support", "The support.", rest="support")
     phase_id: Id = reference(VerdictRow.phase_id, "phase", "The phase.", rest="phase")
+    measure: One[MeasureResource] = one(VerdictRow.measure_id, MeasureResource, "The measure of the judged scores.")
+    measures: int = field(
+        VerdictRow.measures, "Among how many measures of the support the stated false-alarm rate is shared.", 1
+    )
     number: int = field(VerdictRow.number, "Its number among the verdicts on the support.", 3)
     state: State = choice(
         VerdictRow.state,
@@ -89,7 +93,8 @@ class VerdictResource(
     last_on: date | None = field(VerdictRow.last_on, "The date of the last score that the verdict took into account.")
     stated_far: float | None = field(
         VerdictRow.stated_far,
-        "The rule's stated false-alarm rate: the share of simulated responders that it ever flags in 26 weeks.",
+        "The rule's stated false-alarm rate: the share of simulated responders that it ever flags in 26 weeks. It "
+        "holds for all measures of the support together; null where this was not measured.",
         0.08,
     )
     calibration_id: Id | None = reference(
@@ -163,9 +168,19 @@ LINKS = (
         "verdict",
         VerdictResource,
         (ResponseState.support_id == Support.id) & (VerdictRow.id == ResponseState.verdict_id),
-        "The verdict in force; null before the support is judged.",
+        "The verdict in force: the most serious of those on its measures. Null before the support is judged.",
         through=ResponseState,
         inline=True,
+    ),
+    Link(
+        SupportResource,
+        "measure_verdicts",
+        VerdictResource,
+        (ResponseState.support_id == Support.id) & (VerdictRow.id == any_(ResponseState.verdict_ids)),
+        "The verdict in force on each of its measures.",
+        through=ResponseState,
+        order=(VerdictRow.id,),
+        assumed=2,
     ),
     Link(
         SupportResource,

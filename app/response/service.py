@@ -24,9 +24,11 @@ from app.response.judging.close import close_alerts
 from app.response.judging.judge import JudgingMode, JudgingOutcome, judge_selected
 from app.response.judging.load import SeriesSelection
 from app.roster.lookup import moved_day_of
+from app.support import measures
 from app.support import service as supports
 from app.support import session as sessions
 from app.support.changes.intensity import PhaseVerb
+from app.support.measures import NewSupportMeasure
 from app.support.models import Phase, Session, Support
 from app.support.service import BECAUSE, NewSupport, SupportChange
 from app.support.session import NewSession, RecordedSession
@@ -129,6 +131,31 @@ async def begin_phase(work: Work, support_id: UUID, change: SupportChange, verb:
     await _close_as_district(work, support_id, RESPONSE_SUPERSEDED)
     await _judge_as_district(work, support_id)
     return phase
+
+
+@needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
+async def follow_measure(
+    work: Work, support_id: UUID, new: Annotated[NewSupportMeasure, About("The measure, with its goal.")]
+) -> Support:
+    """Follows a support by a further measure, and judges its measures, which now share the false-alarm rate."""
+    support = await measures.follow_measure(work, support_id, new)
+    await _judge_as_district(work, support_id, amended=True)
+    return support
+
+
+@needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
+async def stop_measure(
+    work: Work, support_id: UUID, measure: Annotated[str, About("The measure: a code or an id.", "maze")]
+) -> Support:
+    """Stops following a support by a further measure, and judges the others, which share the false-alarm rate.
+
+    An open alert that this measure opened is closed.
+    """
+    support = await measures.stop_measure(work, support_id, measure)
+    async with work.as_district("judging"):
+        await close_alerts(work, [support_id], RESPONSE_SUPERSEDED, of_measures_outside=support.measure_ids)
+    await _judge_as_district(work, support_id, amended=True)
+    return support
 
 
 @needs(Can.PLAN_SUPPORT)

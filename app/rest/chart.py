@@ -25,6 +25,10 @@ VerdictState = Literal[
     "not_responding",
     "under_delivered",
 ]
+MeasureName = Annotated[
+    str | None,
+    Query(description="One of its measures: a code or an id; by default, its first.", max_length=200),
+]
 SVG = "image/svg+xml"
 DOWNLOAD = "application/octet-stream"
 PICTURE_HEADERS = {
@@ -151,9 +155,9 @@ class Chart(Shape):
 
 
 @router.get("/supports/{support}/chart", operation_id="get_chart", **requires(picture_of, conflict=NO_CHART))
-async def get_chart(work: OpenWork, support: str) -> Chart:
+async def get_chart(work: OpenWork, support: str, measure: MeasureName = None) -> Chart:
     """Returns the chart of a support as data, for clients that draw it themselves."""
-    picture = await picture_of(work, row_id("support", support))
+    picture = await picture_of(work, row_id("support", support), measure)
     return Chart.model_construct(
         support=ids.format_id("support", picture.support.id),
         measure=ids.format_id("measure", picture.measure.id),
@@ -196,6 +200,7 @@ async def get_chart_svg(
     work: OpenWork,
     request: Request,
     support: str,
+    measure: MeasureName = None,
     theme: Annotated[
         Literal["light", "dark"] | None,
         Query(description="Light or dark; without it, the preference of the reader's device."),
@@ -203,7 +208,7 @@ async def get_chart_svg(
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
 ) -> Response:
     """Returns the chart of a support as SVG: scores, aimline, goal, phase lines, missed weeks, breaks and verdict."""
-    picture = svg(await picture_of(work, row_id("support", support)), width, theme)
+    picture = svg(await picture_of(work, row_id("support", support), measure), width, theme)
     return svg_response(request, picture)
 
 

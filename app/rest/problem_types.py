@@ -130,6 +130,9 @@ PROBLEM_TYPES = {
     "screening.out_of_reach": ProblemType(
         403, "The window is out of reach", "Use a client with the reach of the window's schools."
     ),
+    "signal.lapsed": ProblemType(409, "The data no longer bear the signal out", "Nothing needs to be done."),
+    "signal.settled": ProblemType(409, "The signal is settled", READ_AGAIN),
+    "signal_rule.retired": ProblemType(409, "The rule is retired", READ_AGAIN),
     "sis.already_running": ProblemType(409, "A run of the source is pending", "Wait until it has ended."),
     "sis.nothing_new": ProblemType(409, "The source has nothing new", "Nothing needs to be done."),
     "sis.source_inconsistent": ProblemType(409, "The source contradicts itself", "See the run; correct it in the SIS."),

@@ -24,10 +24,17 @@ from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
 from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource, TermResource
+from app.signal.resource import SignalResource, SignalRuleResource
 from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource
-from app.support.resource import HandoverResource, PhaseResource, SupportResource
+from app.support.resource import (
+    HandoverResource,
+    PhaseGoalResource,
+    PhaseResource,
+    SupportMeasureResource,
+    SupportResource,
+)
 from app.team.resource import TeamMemberResource, TeamResource, TeamScopeResource, TeamStudentResource
 from app.webhooks.resource import AttemptResource, DeliveryResource, EndpointResource
 
@@ -54,10 +61,14 @@ SERVED: tuple[ResourceType, ...] = (
     BenchmarkResource,
     ScreeningWindowResource,
     ScreeningExpectationResource,
+    SignalRuleResource,
+    SignalResource,
     PlaybookVersionResource,
     ConcernResource,
     SupportResource,
     PhaseResource,
+    SupportMeasureResource,
+    PhaseGoalResource,
     SessionResource,
     SessionChangeResource,
     HandoverResource,
@@ -98,6 +109,8 @@ LISTS = (
     ("measures", "list_measures", "playbook"),
     ("benchmarks", "list_benchmarks", "playbook"),
     ("screening_windows", "list_screening_windows", "screening"),
+    ("signal_rules", "list_signal_rules", "signals"),
+    ("signals", "list_signals", "signals"),
     ("playbook_versions", "list_playbook_versions", "playbook"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
@@ -131,6 +144,8 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
         "get_screening_window",
         "screening",
     ),
+    (SignalRuleResource, "signal-rules/{signal_rule}", "get_signal_rule", "signals"),
+    (SignalResource, "signals/{signal}", "get_signal", "signals"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
     (SupportResource, "supports/{support}", "get_support", "supports"),
     (GroupResource, "groups/{group}", "get_group", "supports"),
@@ -185,6 +200,8 @@ TAGS = {
     "scores": "scores",
     "screening-windows": "screening",
     "sessions": "sessions",
+    "signal-rules": "signals",
+    "signals": "signals",
     "sis-sources": "sync",
     "supports": "supports",
     "team-members": "teams",

@@ -33,8 +33,9 @@ from app.group.movers import leave_groups_of_movers
 from app.response.upkeep.roster_changes import follow_roster as follow_roster_with_supports
 from app.roster.lookup import today_of
 from app.roster.models import Source as RosterSource
+from app.signal.compute import mark_due
 from app.sis.engine import report as reporting
-from app.sis.engine.apply import apply_all
+from app.sis.engine.apply import apply_all, students_of_results
 from app.sis.engine.intake.load import drop_raw
 from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.plan import keep_plan
@@ -352,6 +353,7 @@ async def _stage_and_apply(
     if not dry and not report.held_because:
         report.repaired = await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
+        await mark_due(work, await students_of_results(stage))
     conclude(report, dry)
     if report.state in (RunState.HELD, RunState.DRY):
         report.listed, notes = await list_changes(stage, deliveries, rekeys)

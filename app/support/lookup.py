@@ -8,8 +8,10 @@ from uuid import UUID
 from sqlalchemy import ARRAY, TIMESTAMP, Date, and_, cast, func, literal_column, select, true
 
 from app.access.work import Work
+from app.concern.models import Concern
+from app.core import ids
 from app.core.db import lateral_lookup
-from app.core.errors import NotFound
+from app.core.errors import Invalid, NotFound, Violation
 from app.playbook.lookup import level_by_id
 from app.roster.calendar import off_between, weeks_of_schools
 from app.roster.lookup import IdList
@@ -174,3 +176,20 @@ async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[l
     for place, *columns in rows:
         sums[place - 1].append(DeliveredSessions(*columns))
     return sums
+
+
+async def locate_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
+    """Returns the accepted concern about this student with this id; raises `Invalid` at `/concerns/<place>`."""
+    pointer = f"/concerns/{place}"
+    concern = await work.db.scalar(
+        select(Concern).where(
+            Concern.district_id == work.district_id,
+            Concern.id == ids.parse_id("concern", name, pointer),
+            Concern.student_id == student_id,
+        )
+    )
+    if concern is None:
+        raise Invalid([Violation(pointer, "concern.unknown", "There is no such concern about this student.")])
+    if concern.state != "accepted":
+        raise Invalid([Violation(pointer, "concern.state", "A support answers concerns that are accepted.")])
+    return concern

@@ -9,14 +9,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
 from app.core.db import Base, HasChangeTime
-from app.roster.models import AboutStudent
+from app.roster.models import AboutStudent, Ids
 
 
 class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """An intervention provided, or planned, for a student: planned, then active, then ended.
 
     `intervention` is the name of the library's entry `intervention_id`, or else free words.
-    A support without a measure has no series and no verdict. It has a review date instead of a goal.
+    A support without a measure has no series and no verdict. It has a review date instead of a goal. `more_measures`
+    are the further measures that are followed now; `SupportMeasure` has their days.
     """
 
     __tablename__ = "support"
@@ -27,6 +28,7 @@ class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
     area_id: Mapped[UUID]
     level_id: Mapped[UUID]
     measure_id: Mapped[UUID] = mapped_column(nullable=True)  # whoever reads series selects supports that have one
+    more_measures: Mapped[list[UUID]] = mapped_column(Ids, server_default=text("'{}'"))
     review_on: Mapped[date | None]
     state: Mapped[str]
     lead_id: Mapped[UUID | None]
@@ -43,6 +45,11 @@ class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
     created_at: Mapped[datetime]
     last_verdict_at: Mapped[datetime] = mapped_column(server_default=text("TIMESTAMPTZ '1900-01-01Z'"), deferred=True)
     version: Mapped[int]
+
+    @property
+    def measure_ids(self) -> list[UUID]:
+        """Returns the ids of the measures by which the support is followed, the first one first."""
+        return [] if self.measure_id is None else [self.measure_id, *self.more_measures]
 
 
 class SupportConcern(AboutStudent, Base):
@@ -83,6 +90,46 @@ class Phase(AboutStudent, Base):
     because: Mapped[str]
     verb: Mapped[str]
     changes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    required_rate: Mapped[float | None]
+    required_rate_before: Mapped[float | None]
+    realistic_rate: Mapped[float | None]
+    rate_check: Mapped[str | None]
+    benchmark_id: Mapped[UUID | None]
+
+
+class SupportMeasure(AboutStudent, Base):
+    """A further measure of a support, beside its first one. It is followed up to the day `followed_until`, which is not
+    included.
+    """
+
+    __tablename__ = "support_measure"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    support_id: Mapped[UUID]
+    measure_id: Mapped[UUID]
+    followed_from: Mapped[date]
+    followed_until: Mapped[date | None]
+    created_at: Mapped[datetime]
+    version: Mapped[int]
+
+
+class PhaseGoal(AboutStudent, Base):
+    """The goal of a further measure in a phase, with its own aimline, which begins with the phase or later.
+
+    Its other columns are those of the phase's own goal.
+    """
+
+    __tablename__ = "phase_goal"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    support_id: Mapped[UUID]
+    support_measure_id: Mapped[UUID]
+    phase_id: Mapped[UUID]
+    measure_id: Mapped[UUID]
+    begins_on: Mapped[date]
+    baseline: Mapped[float]
+    goal: Mapped[float]
+    goal_on: Mapped[date]
     required_rate: Mapped[float | None]
     required_rate_before: Mapped[float | None]
     realistic_rate: Mapped[float | None]

@@ -23,8 +23,11 @@ from app.roster.lookup import today_of
 from app.roster.models import Person
 from app.support.changes.rates import RequiredRate, check_rate
 from app.support.lookup import current_phase
-from app.support.models import Phase, Support
+from app.support.models import Phase, PhaseGoal, Support
 from app.support.rules import unexpected_review, violations_of_review
+
+GoalRow = Phase | PhaseGoal
+"""A row that has a goal with an aimline: a phase, or the goal of a further measure in a phase."""
 
 
 async def baseline_from(
@@ -91,9 +94,9 @@ async def set_review(work: Work, support: Support, review_on: date) -> None:
 
 
 async def set_rates(
-    work: Work, support: Support, measure: Measure, phase: Phase, *, last: Phase | None, confirm_rate: bool
+    work: Work, support: Support, measure: Measure, phase: GoalRow, *, last: GoalRow | None, confirm_rate: bool
 ) -> None:
-    """Sets the rate that the phase's goal requires, the rate before, and what the norms call realistic.
+    """Sets the rate that the goal of a phase requires, the rate before, and what the norms call realistic.
 
     Raises `Invalid` if the rate is above the norms and not confirmed.
     """
@@ -121,7 +124,7 @@ async def set_rates(
         phase.required_rate_before = (last.goal - last.baseline) / weeks[1]
 
 
-async def _weeks_of_phases(work: Work, support: Support, phases: Sequence[Phase]) -> list[int]:
+async def _weeks_of_phases(work: Work, support: Support, phases: Sequence[GoalRow]) -> list[int]:
     """Returns the number of weeks of instruction from the beginning of each phase to its goal's date, at least one.
 
     They are counted as judging counts them.

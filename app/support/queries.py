@@ -17,7 +17,7 @@ from app.roster.lookup import IdList, page_by_id, rows_of_students, today_of
 from app.roster.models import Person
 from app.support.dosage import Dosage, combine_dosages
 from app.support.lookup import DosageWindow, dosages_of
-from app.support.models import Phase, Session, SessionChange, Support, SupportConcern
+from app.support.models import Phase, PhaseGoal, Session, SessionChange, Support, SupportConcern
 
 
 @needs(Can.READ_CONCERNS, Can.READ_SUPPORTS)
@@ -75,6 +75,21 @@ async def phases_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[
         phases_by_support[phase.support_id].append(phase)
     work.disclose("support", (phase.student_id for phases in phases_by_support.values() for phase in phases))
     return phases_by_support
+
+
+@needs(Can.READ_SUPPORTS)
+async def goals_of_measure(work: Work, phase_ids: Sequence[UUID], measure_id: UUID) -> dict[UUID, PhaseGoal]:
+    """Returns the goals of a further measure in these phases, keyed by phase."""
+    rows = await work.db.scalars(
+        select(PhaseGoal).where(
+            PhaseGoal.district_id == work.district_id,
+            PhaseGoal.phase_id == any_(cast(list(phase_ids), IdList)),
+            PhaseGoal.measure_id == measure_id,
+        )
+    )
+    goals = {row.phase_id: row for row in rows}
+    work.disclose("support", (row.student_id for row in goals.values()))
+    return goals
 
 
 @needs(Can.READ_SUPPORTS)

@@ -24,7 +24,7 @@ from app.roster.resource import StaffResource, StudentResource
 from app.support.changes.intensity import PhaseChange, PhaseVerb
 from app.support.changes.rates import RateCheck
 from app.support.delivery import SINCE, UNTIL, DosageValue, SessionResource
-from app.support.models import Handover, Phase, Session, Support, SupportConcern
+from app.support.models import Handover, Phase, PhaseGoal, Session, Support, SupportConcern, SupportMeasure
 from app.support.queries import dosages_between
 from app.support.rules import Starts, SupportState
 
@@ -51,7 +51,9 @@ class SupportResource(
     area: One[AreaResource] = one(Support.area_id, AreaResource, "The area of the support.")
     level: One[LevelResource] = one(Support.level_id, LevelResource, "Its present level.")
     measure: One[MeasureResource] | None = one(
-        Support.measure_id, MeasureResource, "The measure that follows it; null for a support that is only reviewed."
+        Support.measure_id,
+        MeasureResource,
+        "Its first measure; null for a support that is only reviewed.",
     )
     review_on: date | None = field(
         Support.review_on, "The next review of a support without a measure, in place of a goal."
@@ -163,6 +165,47 @@ class PhaseResource(
     )
 
 
+class SupportMeasureResource(
+    Resource[SupportMeasure],
+    requires=Can.READ_SUPPORTS,
+    about=SupportMeasure.student_id,
+    discloses="support",
+    name="SupportMeasure",
+):
+    """A further measure of a support, beside its first one. It has a goal in each phase."""
+
+    measure: One[MeasureResource] = one(SupportMeasure.measure_id, MeasureResource, "The measure.")
+    followed_from: date = field(SupportMeasure.followed_from, "The first day on which it was followed.")
+    followed_until: date | None = field(
+        SupportMeasure.followed_until, "The day from which on it was not followed any more; null while it is followed."
+    )
+
+
+class PhaseGoalResource(
+    Resource[PhaseGoal],
+    requires=Can.READ_SUPPORTS,
+    about=PhaseGoal.student_id,
+    discloses="support",
+    name="PhaseGoal",
+):
+    """The goal of a further measure in a phase. Its aimline is a straight line from the baseline to the goal."""
+
+    phase_id: Id = reference(PhaseGoal.phase_id, "phase", "The phase.", rest="phase")
+    begins_on: date = field(PhaseGoal.begins_on, "The first day of its aimline: that of the phase, or a later one.")
+    baseline: float = field(PhaseGoal.baseline, "Where the aimline begins, in the measure's unit.", 9.0)
+    goal: float = field(PhaseGoal.goal, "The value at which the aimline ends, in the measure's unit.", 18.0)
+    goal_on: date = field(PhaseGoal.goal_on, "The day on which the aimline reaches the goal.")
+    required_rate: float | None = field(
+        PhaseGoal.required_rate, "The growth that the goal required when it was set, a week of instruction.", 0.5
+    )
+    realistic_rate: float | None = field(
+        PhaseGoal.realistic_rate, "The most growth that the norms called realistic; null where no norm was known.", 0.6
+    )
+    rate_check: RateCheck | None = choice(
+        PhaseGoal.rate_check, "Whether the required rate was realistic, was confirmed, or could not be compared."
+    )
+
+
 class HandedOverValue(Value):
     """The number of supports that were handed over."""
 
@@ -234,6 +277,26 @@ LINKS = (
     ),
     Link(
         SupportResource,
+        "measures",
+        SupportMeasureResource,
+        SupportMeasure.support_id == Support.id,
+        "Its further measures, present and former, beside its first one.",
+        order=(SupportMeasure.id,),
+        inline=True,
+        assumed=2,
+    ),
+    Link(
+        SupportMeasureResource,
+        "goals",
+        PhaseGoalResource,
+        PhaseGoal.support_measure_id == SupportMeasure.id,
+        "Its goals, one for each phase in which it had one, oldest first.",
+        order=(PhaseGoal.id,),
+        inline=True,
+        assumed=3,
+    ),
+    Link(
+        SupportResource,
         "handovers",
         HandoverResource,
         Handover.support_id == Support.id,
@@ -245,7 +308,7 @@ LINKS = (
         "scores",
         ScoreResource,
         (Score.student_id == Support.student_id) & (Score.measure_id == Support.measure_id),
-        "The student's scores in its measure, by date.",
+        "The student's scores in its first measure, by date.",
         order=BY_DATE,
         most=10_000,
         assumed=50,

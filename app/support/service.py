@@ -9,7 +9,6 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
-from app.core import ids
 from app.core.clock import now
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
@@ -39,13 +38,14 @@ from app.playbook.models import Area, Measure
 from app.roster.lookup import locate_staff, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
+from app.support.changes.inputs import BECAUSE as BECAUSE
+from app.support.changes.inputs import NewSupport as NewSupport
+from app.support.changes.inputs import SupportChange as SupportChange
 from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between
 from app.support.changes.rates import RateCheck
 from app.support.changes.services import follow_services
-from app.support.inputs import BECAUSE as BECAUSE
-from app.support.inputs import NewSupport as NewSupport
-from app.support.inputs import SupportChange as SupportChange
-from app.support.lookup import current_phase, lock_support
+from app.support.lookup import current_phase, locate_concern, lock_support
+from app.support.measures import carry_goals_over, set_rates_anew
 from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, set_rates, student_columns, support_event
 from app.support.rules import (
@@ -96,7 +96,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         student = await lock_student(work, new.student, "/student")
         for place, name in enumerate(new.concerns):
             with violations:
-                concerns.append(await _load_concern(work, name, student.id, place))
+                concerns.append(await locate_concern(work, name, student.id, place))
         with violations:
             if new.measure is not None and (measured or new.baseline is not None):
                 measure_ids = [each.id for each in measured]
@@ -142,6 +142,9 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         area_id=area.id,
         level_id=level.id,
         measure_id=measured[0].id if measured else None,
+        more_measures=[],
+        suspended_on=[],
+        resumed_on=[],
         review_on=new.review_on,
         state="active" if is_due else "planned",
         lead_id=staff["lead"].id if "lead" in staff else None,
@@ -210,6 +213,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None, co
         if support.measure_id is not None:
             measure = await measure_by_id(work, support.measure_id)
             await set_rates(work, support, measure, phase, last=None, confirm_rate=is_confirmed)
+            await set_rates_anew(work, support, phase)
     support.starts_on = begins_on
     support.version += 1
     await follow_services(work, [support.id])
@@ -278,6 +282,7 @@ async def change_support(
     support.intervention_id = phase.intervention_id
     support.version += 1
     await add_phase(work, support, measure, phase, last=last, confirm_rate=change.confirm_rate)
+    await carry_goals_over(work, support, last, phase, confirm_rate=change.confirm_rate)
     record(work, support_event(SUPPORT_CHANGED, support, {"phase": phase.id}))
     return phase
 
@@ -380,19 +385,3 @@ async def _changes(work: Work, last: Phase, phase: Phase, verb: PhaseVerb) -> li
 
 def _changed_or_last(changed: Number, last: Number) -> Number:
     return last if changed is None else changed
-
-
-async def _load_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
-    pointer = f"/concerns/{place}"
-    concern = await work.db.scalar(
-        select(Concern).where(
-            Concern.district_id == work.district_id,
-            Concern.id == ids.parse_id("concern", name, pointer),
-            Concern.student_id == student_id,
-        )
-    )
-    if concern is None:
-        raise Invalid([Violation(pointer, "concern.unknown", "There is no such concern about this student.")])
-    if concern.state != "accepted":
-        raise Invalid([Violation(pointer, "concern.state", "A support answers concerns that are accepted.")])
-    return concern

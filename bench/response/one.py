@@ -47,7 +47,7 @@ def make_series(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]
             forms=tuple(f"F{week}" for week in weeks_with_score),
         )
         line = ScoreSeries(UUID(int=10_000 + row), 1, BEGINS, base, goal, 26, MEASURE, COHORT, scores, {})
-        series.append(MonitoredSeries(line, Support(id=line.support_id), Phase(id=UUID(int=20_000 + row)), RULE))
+        series.append(MonitoredSeries(line, Support(id=line.series_id), Phase(id=UUID(int=20_000 + row)), RULE))
     return series
 
 

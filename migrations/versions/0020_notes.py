@@ -5,7 +5,7 @@ from alembic import op
 from migrations.tenant import create_index, student_table
 
 revision = "0020"
-down_revision = "0018"
+down_revision = "0019"
 
 UNSERVED = """
 DO $$ DECLARE d uuid; BEGIN

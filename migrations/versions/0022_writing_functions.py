@@ -27,14 +27,15 @@ END $$
 """
 
 VERDICT = (
-    *("id", "student_id", "school_ids", "secured_area", "support_id", "phase_id", "number", "state", "kind", "because"),
+    *("id", "student_id", "school_ids", "secured_area", "support_id", "phase_id", "measure_id", "measures", "number"),
+    *("state", "kind", "because"),
     *("sentence", "statistic", "threshold", "rate", "rate_low", "rate_high", "odds", "slow", "short", "on_pace"),
     *("label", "stated_far", "required_rate", "change_week", "change_on", "last_on", "last_week", "rule"),
     *("rule_version", "parameters", "score_ids", "playbook_version_id", "calibration_id", "sem", "retracts"),
     "judged_at",
 )
 STATE_KEYS = ("student_id", "school_ids", "secured_area", "support_id")
-STATE = ("verdict_id", "state", "kind", "since", "since_on", "alert_id", "memory", "settled_on")
+STATE = ("verdict_id", "verdict_ids", "state", "kind", "since", "since_on", "alert_id", "memory", "settled_on")
 EVENT = (
     *("id", "type", "version", "at", "subject_kind", "subject_id", "subject_version", "student_id", "school_ids"),
     *("secured_area", "ids", "counts"),

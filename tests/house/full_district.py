@@ -29,7 +29,8 @@ from app.evidence.service import NewScore
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
-from app.hypothesis.service import NewHypothesis, propose_hypothesis
+from app.hypothesis.due import ask_about_hypotheses
+from app.hypothesis.service import NewHypothesis, propose_hypothesis, test_with_support
 from app.intervention.inputs import NewIntervention
 from app.intervention.service import draft_interventions, publish_intervention
 from app.note.service import NewNote, write_note
@@ -42,12 +43,15 @@ from app.playbook.structure.levels import NewLevel, add_level, retire_level
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
-from app.response.service import amend_score, plan_support, record_scores
+from app.response.service import amend_score, follow_measure, plan_support, record_scores
 from app.roster.breaks import NewBreak
 from app.roster.models import AcademicSession, ExternalId
+from app.signal.compute import compute_signals
+from app.signal.rulebook import NewSignalRule, publish_signal_rule
 from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisQuarantine, SisRun
 from app.sis.sources.service import register_source
 from app.sis.sources.settings import SourceSettings as SourceSettings
+from app.support.measures import NewSupportMeasure
 from app.support.models import Support
 from app.support.queries import phases_of
 from app.support.service import NewSupport
@@ -101,6 +105,7 @@ async def fill_district(town: Town) -> FullDistrict:
         assert saved.benchmark is not None
         district.note("benchmark", "benchmark", saved.benchmark.id)
     await _windows(district)
+    await _signals(district)
     await _structure(district)
     await grade(town)
     await _library(district)
@@ -140,12 +145,11 @@ async def _structure(district: FullDistrict) -> None:
         async with town.unit() as work:
             area = await add_area(work, NewArea(name.replace(" ", "-"), f"Area {town.canary}"))
             district.note(f"area {name}", "area", area.id)
-            if name != "to order":
-                level = await add_level(work, NewLevel(f"Level {town.canary}"))
-                district.note(f"level {name}", "level", level.id)
-                if name == "to restore":
-                    await retire_area(work, area.id)
-                    await retire_level(work, level.id)
+            level = await add_level(work, NewLevel(f"Level {town.canary}"))
+            district.note(f"level {name}", "level", level.id)
+            if name == "to restore":
+                await retire_area(work, area.id)
+                await retire_level(work, level.id)
             district.note("playbook", "playbook", (await publish_next_version(work)).id)
 
 
@@ -253,13 +257,13 @@ async def _concern(district: FullDistrict, student: str, state: str, area: str =
 async def _library(district: FullDistrict) -> None:
     """Adds entries to the intervention library: two published ones and a draft, without checklists."""
     town = district.town
-    names = ("library entry", "entry to retire", "draft")
+    codes = {"library entry": "repeated-reading", "entry to retire": "phonics", "draft": "spelling"}
     new = [
-        NewIntervention(code=name.replace(" ", "-"), name=f"Entry {town.canary}", areas=("ela.fluency",), levels=(2,))
-        for name in names
+        NewIntervention(code=code, name=f"Entry {town.canary}", areas=("ela.fluency",), levels=(2,))
+        for code in codes.values()
     ]
     async with town.unit() as work:
-        for name, saved in zip(names, await draft_interventions(work, new), strict=True):
+        for name, saved in zip(codes, await draft_interventions(work, new), strict=True):
             assert saved.entry is not None
             district.note(name, "intervention", saved.entry.id)
             if name != "draft":
@@ -351,6 +355,11 @@ async def _supports(district: FullDistrict) -> None:
     district.note("support to end", "support", (await _support(district, "ben", start=True)).id)
     district.note("support to start", "support", (await _support(district, "ben", start=False)).id)
     await _followed(district)
+    await _further_measures(district)
+    async with town.unit() as work:
+        await test_with_support(
+            work, ids.parse_id("hypothesis", district.shown["hypothesis"]), district.shown["support"]
+        )
     scores = [
         NewScore(district.shown["student"], "orf", BEGINS + timedelta(weeks=week), value, form=f"Form {town.canary}")
         for week, value in enumerate(RISES_THEN_STALLS, start=1)
@@ -369,6 +378,7 @@ async def _supports(district: FullDistrict) -> None:
         await amend_score(work, ids.parse_id("score", district.shown["score"]), amendment)
     async with town.house() as work:
         await calibrate_district(work)
+        assert await ask_about_hypotheses(work) == 1
     async with town.unit() as work:
         district.note("verdict", "verdict", (await verdicts_now(work, [support.id]))[support.id].id)
         district.note("phase", "phase", (await phases_of(work, [support.id]))[support.id][0].id)
@@ -377,6 +387,30 @@ async def _supports(district: FullDistrict) -> None:
         district.note("decision", "decision", (await decide(work, new)).id)
         for name in ("ben", "cy"):
             await decide(work, NewDecision("refer", student=district.shown[name], decided_on=on))
+
+
+async def _further_measures(district: FullDistrict) -> None:
+    """Adds two supports that are followed by the maze, of which one is followed by a further measure too."""
+    town = district.town
+    for name in ("support to follow", "support to stop"):
+        plan = NewSupport(
+            student=ids.format_id("student", town.students["ben"]),
+            intervention=f"Reading {town.canary}",
+            level=2,
+            measure="maze",
+            starts_on=BEGINS,
+            goal=25.0,
+            goal_on=BEGINS + timedelta(weeks=20),
+            minutes_per_session=30,
+            sessions_per_week=3,
+            baseline=10.0,
+        )
+        async with town.unit() as work:
+            support = await plan_support(work, plan)
+            district.note(name, "support", support.id)
+            if name == "support to stop":
+                further = NewSupportMeasure(measure="orf", goal=60.0, baseline=40.0, confirm_rate=True)
+                await follow_measure(work, support.id, further)
 
 
 async def _groups(district: FullDistrict) -> None:
@@ -454,6 +488,34 @@ async def _teams(district: FullDistrict) -> None:
     district.shown["membership"] = district.shown["membership of team"]
     district.shown["membership to end"] = district.shown["membership of team to leave"]
     district.shown["scope to end"] = district.shown["scope of team to leave"]
+
+
+async def _signals(district: FullDistrict) -> None:
+    """Rules about screening, and the signals that they suggest about amy's scores in two windows."""
+    town = district.town
+    for name in ("signal rule", "signal rule to retire"):
+        async with town.unit() as work:
+            rule = await publish_signal_rule(
+                work, NewSignalRule(name.replace(" ", "-"), "screening_under_cut", days=365)
+            )
+        district.note(name, "signal_rule", rule.id)
+    async with town.unit() as work:
+        taken = [
+            NewScore(district.shown["student"], "orf", BEGINS + timedelta(weeks=weeks), 5.0, purpose="screening")
+            for weeks in (0, 3, 6)
+        ]
+        await record_scores(work, taken)
+    async with town.house() as work:
+        await compute_signals(work)
+
+    @needs(Can.READ_SIGNALS)
+    async def found(work: Work) -> list[UUID]:
+        query = sql("SELECT id FROM signal WHERE district_id = :district ORDER BY id")
+        return list(await work.db.scalars(query, {"district": town.district_id}))
+
+    async with town.unit() as work:
+        for name, row_id in zip(("signal", "signal to dismiss", "signal to merge"), await found(work), strict=True):
+            district.note(name, "signal", row_id)
 
 
 async def _windows(district: FullDistrict) -> None:

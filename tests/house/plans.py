@@ -153,12 +153,13 @@ INSERT INTO phase (district_id, id, student_id, school_ids, support_id, number, 
                    goal_on, minutes_per_session, sessions_per_week, because)
 SELECT $1, id, student_id, school_ids, id, 1, level_id, current_date, 1, 2, current_date, 30, 3, ''
 FROM support WHERE district_id = $1;
-INSERT INTO verdict (district_id, id, student_id, school_ids, support_id, phase_id, number, state, because, sentence,
-                     required_rate, rule, rule_version, parameters, score_ids, playbook_version_id, judged_at)
-SELECT $1, id, student_id, school_ids, id, id, 1, 'responding', '[]', '', 1, 'r', 1, '{{}}', '{{}}',
+INSERT INTO verdict (district_id, id, student_id, school_ids, support_id, phase_id, measure_id, number, state, because,
+                     sentence, required_rate, rule, rule_version, parameters, score_ids, playbook_version_id, judged_at)
+SELECT $1, id, student_id, school_ids, id, id, measure_id, 1, 'responding', '[]', '', 1, 'r', 1, '{{}}', '{{}}',
        playbook_version_id, now() FROM support WHERE district_id = $1;
-INSERT INTO response_state (district_id, student_id, school_ids, support_id, verdict_id, state, since, since_on)
-SELECT $1, student_id, school_ids, support_id, id,
+INSERT INTO response_state (district_id, student_id, school_ids, support_id, verdict_id, verdict_ids, state, since,
+                            since_on)
+SELECT $1, student_id, school_ids, support_id, id, ARRAY[id],
        CASE row_number() OVER () % 10 WHEN 0 THEN 'not_responding' ELSE 'responding' END, now(), current_date
 FROM verdict WHERE district_id = $1;
 INSERT INTO score (district_id, id, student_id, school_ids, measure_id, purpose, taken_on, attempt, value, recorded_at,
@@ -183,6 +184,14 @@ SELECT $1, gen_random_uuid(), c.student_id, c.school_ids, c.id, k.id, '', '', '{
        CASE c.n % 10 WHEN 0 THEN 'open' ELSE 'refuted' END, c.id, current_date, now(), 1
 FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) AS c
 CROSS JOIN (SELECT id FROM hypothesis_kind WHERE district_id = $1 LIMIT 1) AS k;
+INSERT INTO signal_rule (district_id, id, code, number, kind, parameters, published_at)
+VALUES ($1, md5('rule' || $1::uuid::text)::uuid, 'rule', 1, 'failing', '{{}}', now());
+INSERT INTO signal (district_id, id, student_id, school_ids, rule_id, kind, area_id, state, digest, seen_on, result_ids,
+                    created_at, version)
+SELECT $1, gen_random_uuid(), student_id, school_ids, md5('rule' || $1::uuid::text)::uuid,
+       (ARRAY['failing', 'grade_drop', 'missing_work', 'unmet_goal'])[1 + n % 4], area_id,
+       (ARRAY['suggested', 'accepted', 'dismissed', 'lapsed'])[1 + n % 4], n::text, current_date, '{{}}', now(), 1
+FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) AS c;
 INSERT INTO intervention (district_id, id, code, number, state, name, area_ids, levels, steps, checklist, languages,
                           created_at, version)
 SELECT $1, gen_random_uuid(), md5(n::text), 1, CASE n % 10 WHEN 0 THEN 'published' ELSE 'retired' END, '', '{{}}',
@@ -205,4 +214,4 @@ async def fill(owner: asyncpg.Connection, district: UUID, people: Sequence[UUID]
     tables = (
         "person, org, class, enrollment, school_break, concern, support, support_group, response_state, score, decision"
     )
-    await owner.execute(f"ANALYZE {tables}, team, team_member, note, hypothesis, intervention")
+    await owner.execute(f"ANALYZE {tables}, team, team_member, note, hypothesis, intervention, signal")

@@ -49,7 +49,8 @@ async def unserved_orders(db: asyncpg.Connection, listings: list[Listing]) -> li
     missing = []
     for listing in listings:
         table = declaration(listing.resource).model.__tablename__
-        definitions = [row["indexdef"] for row in await db.fetch(INDEXES, table)]
+        # PostgreSQL quotes the names of columns that are words of its own, such as "position".
+        definitions = [row["indexdef"].replace('"', "") for row in await db.fetch(INDEXES, table)]
         for name, columns in orders(listing):
             led = f"({', '.join(('district_id', *columns))}"
             if not any(f"{led})" in definition or f"{led}," in definition for definition in definitions):

@@ -54,12 +54,14 @@ WITHIN = {
     "app.playbook.benchmarks.lookup": "finds the norms of a measure for commands of the rooms above",
     "app.playbook.hypotheses.lookup": "finds kinds of hypotheses for commands of the rooms above",
     "app.intervention.lookup": "finds entries of the library for commands of the rooms above",
-    "app.hypothesis.lookup": "finds the records that a hypothesis names for the commands of its room",
     "app.support.changes.services": "states which concerns are served, for the commands that change supports",
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
+    "app.evidence.screening.cuts": "finds the cuts of a window for the reads and commands of the rooms above",
+    "app.insight.counts": "counts the students of a window for the reads of its room",
+    "app.signal.compute": "finds the candidates of rules for its own marked functions and the previews of its room",
     "app.support.phase": "writes a phase for the commands of its room",
     "app.evidence.terms": "locks, checks and inserts scores for the command of its room",
-    "app.playbook.in_process": "keeps what the commands that ask for it may read",
+    "app.playbook.measures.in_process": "keeps what the commands that ask for it may read",
 }
 """Modules whose functions use the caller's unit of work without a mark, with the reason."""
 ENDS = {"commit", "rollback", "begin", "begin_nested", "close"}

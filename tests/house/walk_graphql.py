@@ -34,6 +34,7 @@ NAMED_OTHERWISE = {
     "syncRun": "run",
     "webhookEndpoint": "endpoint",
     "screeningWindow": "window",
+    "signalRule": "signal rule",
 }
 """Single-row reads whose row has another name in the district."""
 OF_ITS_CLIENT = {"webhookEndpoint"}

@@ -46,6 +46,8 @@ PATHS = {
     "team_member": "membership",
     "team_scope": "scope of team",
     "screening_window": "window",
+    "signal_rule": "signal rule",
+    "signal": "signal",
     "concern": "concern",
     "note": "note",
     "hypothesis": "hypothesis",
@@ -75,6 +77,9 @@ OWN_ROW = {
     "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
+    "retire_signal_rule": "signal rule to retire",
+    "dismiss_signal": "signal to dismiss",
+    "merge_signal": "signal to merge",
     "move_screening_window": "window to move",
     "cancel_screening_window": "window to cancel",
     "publish_intervention": "draft",
@@ -84,6 +89,8 @@ OWN_ROW = {
     "leave_group": "group to leave",
     "start_support": "support to start",
     "end_support": "support to end",
+    "follow_measure": "support to follow",
+    "stop_measure": "support to stop",
     "amend_session": "session to amend",
     "remove_session": "session to remove",
     "amend_score": "score to change",
@@ -115,13 +122,24 @@ REFERENCES = {
     "score_id": "score to change",
     "break_id": "break to remove",
     "benchmark_id": "benchmark",
+    "into": "signal to dismiss",
+    "window_id": "window",
     "source": "source",
     "delivery": "delivery",
-    **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider", "giver"), "person"),
+    **dict.fromkeys(
+        ("by", "raised_by", "given_by", "decided_by", "proposed_by", "lead", "provider", "giver"), "person"
+    ),
     "taker": "other person",
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
-LISTED = {"concerns": "concern to serve", "schools": "org", "areas": "area to order", "levels": "level"}
+LISTED = {
+    "concerns": "concern to serve",
+    "evidence_for": "concern to serve",
+    "evidence_against": "concern to resolve",
+    "schools": "org",
+    "areas": "area to order",
+    "levels": "level",
+}
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
@@ -233,6 +251,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     **{("change_source", name): value for name, value in _SOURCE.items()},
     ("register_source", "name"): "walked",
     ("register_source", "kind"): "oneroster-1.1",
+    ("draft_interventions", "levels"): [2, 3],
     ("propose_hypothesis", "kind"): "skill",
     ("propose_hypotheses", "kind"): "skill",
     ("form_team", "purpose"): "grade",

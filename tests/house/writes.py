@@ -71,7 +71,7 @@ def watch_the_sync() -> None:
 
 
 async def _keep_staged(stage: Stage, sql: str) -> None:
-    statement = OF_A_RUN.sub("_run", stage._bound(sql)[0]).removesuffix(" /* run_run */")
+    statement = OF_A_RUN.sub("_run", stage._bound(sql)[0].partition(" /* ")[0])
     _staged.add(statement)
     if statement in _kept or not (STATEMENT.match(statement) and LOOKED_AT.search(statement)):
         return

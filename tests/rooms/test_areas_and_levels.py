@@ -212,3 +212,18 @@ async def test_only_who_may_publish_the_playbook_changes_areas(app: FastAPI, nor
     assert (await reads.post("/v1/areas", {"code": "art", "name": "Art"})).status_code == 403
     assert (await reads.post(f"/v1/levels/{lev(north, 2)}/retire", {})).status_code == 403
     assert (await reads.get("/v1/playbook-versions")).status_code == 200
+
+
+async def test_a_support_has_an_area_of_its_own(app: FastAPI, north: Town) -> None:
+    """Protects the area of a support: the one that is named, or else its first concern's, or else its measure's."""
+    asks = caller(app, north)
+    concern = (await raised(asks, north, "ela.comprehension")).json()
+    await asks.post(f"/v1/concerns/{concern['id']}/accept", {"because": "Screening."})
+    answers = [
+        await asks.post("/v1/supports", plan(north)),
+        await asks.post("/v1/supports", plan(north, concerns=[concern["id"]])),
+        await asks.post("/v1/supports", plan(north, concerns=[concern["id"]], area="behaviour")),
+    ]
+    areas = [answer.json()["area"] for answer in answers]
+    assert areas == [are(north, code) for code in ("ela.fluency", "ela.comprehension", "behaviour")]
+    assert [each["id"] for each in await asks.items("/v1/supports", area="behaviour")] == [answers[2].json()["id"]]

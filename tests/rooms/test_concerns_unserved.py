@@ -129,11 +129,11 @@ async def test_the_list_has_the_days_longest_first_in_both_apis(app: FastAPI, no
     await _age(north, second["id"], 12)
     await _age(north, first["id"], 3)
     assert await unserved(asks) == [second["id"], first["id"]]
-    document = '{ concerns(first: 5, unserved: true, sort: "unserved") { edges { node { id unservedDays } } } }'
+    document = '{ concerns(first: 5, unserved: true, sort: "unserved") { edges { node { id unserved { days } } } } }'
     edges = (await query_data(north, document))["concerns"]["edges"]
     assert [edge["node"] for edge in edges] == [
-        {"id": second["id"], "unservedDays": 12},
-        {"id": first["id"], "unservedDays": 3},
+        {"id": second["id"], "unserved": {"days": 12}},
+        {"id": first["id"], "unserved": {"days": 3}},
     ]
     of_school = caller(app, north, schools=(north.schools[0],))
     assert await unserved(of_school) == [second["id"], first["id"]]

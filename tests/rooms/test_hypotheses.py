@@ -22,7 +22,7 @@ async def proposed(asks: Caller, concern: dict[str, Any], **more: Any) -> dict[s
     return shown
 
 
-async def tell(asks: Caller, hypothesis: dict[str, Any], verb: str, **body: Any) -> dict[str, Any]:
+async def carry_out(asks: Caller, hypothesis: dict[str, Any], verb: str, **body: Any) -> dict[str, Any]:
     """Carries out a command on a hypothesis, and returns the hypothesis."""
     answer = await asks.post(f"/v1/hypotheses/{hypothesis['id']}/{verb}", body)
     assert answer.status_code == 200, answer.text
@@ -61,11 +61,11 @@ async def test_a_hypothesis_goes_from_proposal_to_outcome(app: FastAPI, north: T
     hypothesis = await proposed(asks, concern, evidence_for=[score])
     assert (hypothesis["state"], hypothesis["evidence_for"]) == ("open", [score])
     support = await planned(asks, concern, starts_on=str(TODAY - timedelta(weeks=3)))
-    tested = await tell(asks, hypothesis, "test", support=support)
+    tested = await carry_out(asks, hypothesis, "test", support=support)
     assert (tested["state"], tested["support"], tested["testing_since"]) == ("testing", support, str(TODAY))
-    weighed = await tell(asks, hypothesis, "evidence", evidence_against=[concern["id"]])
+    weighed = await carry_out(asks, hypothesis, "evidence", evidence_against=[concern["id"]])
     assert weighed["evidence_against"] == [concern["id"]]
-    closed = await tell(asks, hypothesis, "close", outcome="supported", because="She decodes now.")
+    closed = await carry_out(asks, hypothesis, "close", outcome="supported", because="She decodes now.")
     assert (closed["state"], closed["closed_on"]) == ("supported", str(TODAY))
     assert closed["dosage"]["since"] == closed["dosage"]["until"] == str(TODAY)
     document = "{ concern(id: %s) { hypotheses { state kind { code } support { id } } } }"
@@ -85,8 +85,8 @@ async def test_the_verdict_of_the_day_is_kept(app: FastAPI, north: Town) -> None
     await scored(asks, concern["student"], 41.0, 43.0, 45.0)
     verdict = (await asks.get(f"/v1/supports/{support}/verdict")).json()["id"]
     hypothesis = await proposed(asks, concern)
-    await tell(asks, hypothesis, "test", support=support)
-    closed = await tell(asks, hypothesis, "close", outcome="unclear", because="Too early.")
+    await carry_out(asks, hypothesis, "test", support=support)
+    closed = await carry_out(asks, hypothesis, "close", outcome="unclear", because="Too early.")
     assert closed["verdict"] == verdict
 
 
@@ -95,14 +95,14 @@ async def test_the_team_is_asked_once_when_the_support_ends(app: FastAPI, north:
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support, hypothesis = await planned(asks, concern), await proposed(asks, concern)
-    await tell(asks, hypothesis, "test", support=support)
+    await carry_out(asks, hypothesis, "test", support=support)
     assert await due(asks, north) == []
     assert (await asks.post(f"/v1/supports/{support}/end", {"because": "It moved."})).is_success
     for _ in range(2):
         assert await due(asks, north) == ["support_ended"]
     events = (await asks.get("/v1/events", type="hypothesis.due")).json()["items"]
     assert [event["data"]["subject"] for event in events] == [hypothesis["id"]]
-    await tell(asks, hypothesis, "close", outcome="refuted", because="She decoded all along.")
+    await carry_out(asks, hypothesis, "close", outcome="refuted", because="She decoded all along.")
     assert await due(asks, north) == []
 
 
@@ -112,11 +112,11 @@ async def test_the_team_is_asked_when_the_verdict_turns(app: FastAPI, north: Tow
     concern = await accepted(asks, north)
     support = await planned(asks, concern, starts_on=str(TODAY - timedelta(weeks=12)))
     hypothesis = await proposed(asks, concern)
-    await tell(asks, hypothesis, "test", support=support)
+    await carry_out(asks, hypothesis, "test", support=support)
     await scored(asks, concern["student"], *(40.0 for _ in range(11)))
     assert (await asks.get(f"/v1/supports/{support}/verdict")).json()["state"] not in ("insufficient_data", "uncertain")
     assert await due(asks, north) == ["verdict_turned"]
-    await tell(asks, hypothesis, "test", support=support)
+    await carry_out(asks, hypothesis, "test", support=support)
     assert await due(asks, north) == []
 
 
@@ -125,7 +125,7 @@ async def test_the_hourly_task_asks(app: FastAPI, north: Town) -> None:
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support, hypothesis = await planned(asks, concern), await proposed(asks, concern)
-    await tell(asks, hypothesis, "test", support=support)
+    await carry_out(asks, hypothesis, "test", support=support)
     assert (await asks.post(f"/v1/supports/{support}/end", {"because": "It moved."})).is_success
     await maintain(north)
     assert [row["id"] for row in await asks.items("/v1/hypotheses", due="true")] == [hypothesis["id"]]
@@ -162,7 +162,7 @@ async def test_a_support_of_a_secured_area_tests_no_hypothesis_outside_of_it(app
     inside, outside = await proposed(asks, secured), await proposed(asks, plain)
     refused = await asks.post(f"/v1/hypotheses/{outside['id']}/test", {"support": support})
     assert (refused.status_code, refused.json()["violations"][0]["code"]) == (422, "hypothesis.secured_area")
-    await tell(asks, inside, "test", support=support)
+    await carry_out(asks, inside, "test", support=support)
     without_area = caller(app, north, CLIENT_SCOPES - {"area:sel"})
     assert [row["id"] for row in await without_area.items("/v1/hypotheses")] == [outside["id"]]
 

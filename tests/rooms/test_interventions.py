@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.core.ids import format_id
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import Caller, caller
 from tests.rooms.test_concerns_unserved import TODAY, accepted, planned
@@ -162,3 +163,78 @@ async def test_marks_on_a_checklist_that_is_not_there_are_refused(app: FastAPI, 
         session = {"held_on": str(TODAY), "attended": True, "done_parts": [1, 5, 1]}
         (result,) = (await asks.post(f"/v1/supports/{support}/sessions", {"sessions": [session]})).json()["results"]
         assert [(each["pointer"], each["code"]) for each in result["violations"]] == expected
+
+
+async def test_the_library_goes_out_and_in_as_csv(app: FastAPI, north: Town, south: Town) -> None:
+    """A district gives its library to another one, and a part that a spreadsheet would run stays a text."""
+    asks, other = caller(app, north), caller(app, south)
+    await published(asks, materials="=1+1", steps=["'Tis read aloud.", "- Then again, slowly."])
+    await published(asks, code="phonics", name='Phonics, "one to one"', areas=[], levels=[], checklist=[])
+    answer = await asks.get("/v1/interventions.csv")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    assert '"=1+1' not in answer.text.replace("'=1+1", "")
+    assert (await query_data(north, "{ interventionsCsv }"))["interventionsCsv"] == answer.text
+    sent = await other.post("/v1/interventions/import", {"csv": answer.text})
+    assert (sent.status_code, sent.json()) == (200, {"drafted": 2, "unchanged": 0})
+    own = {"id", "areas", "state", "published_at", "version"}
+    mine, theirs = [
+        [
+            {name: value for name, value in row.items() if name not in own}
+            for row in await each.items("/v1/interventions")
+        ]
+        for each in (asks, other)
+    ]
+    assert {row["code"]: row for row in mine} == {row["code"]: row for row in theirs}
+    again = await asks.post("/v1/interventions/import", {"csv": answer.text})
+    assert again.json() == {"drafted": 0, "unchanged": 2}
+
+
+async def test_a_csv_import_writes_nothing_and_reports_everything_if_a_row_is_wrong(app: FastAPI, north: Town) -> None:
+    """Each violation names the row and the column, so that somebody corrects the sheet once."""
+    asks = caller(app, north)
+    rows = ["code,name,levels,group_from,areas", "good,Good,2,1,ela", "Bad Code,,x,40x,nowhere", "short,Short"]
+    answer = await asks.post("/v1/interventions/import", {"csv": "\n".join(rows)})
+    assert answer.status_code == 422, answer.text
+    assert {(each["pointer"], each["code"]) for each in answer.json()["violations"]} == {
+        ("/csv/2/code", "intervention.code"),
+        ("/csv/2/name", "shape.string_too_short"),
+        ("/csv/2/levels", "csv.number"),
+        ("/csv/2/group_from", "csv.number"),
+        ("/csv/2/areas/0", "area.unknown"),
+        ("/csv/3", "csv.cells"),
+    }
+    assert await asks.items("/v1/interventions") == []
+    for text, code in (('code,name\n"open', "csv.malformed"), ("code,colour\na,b", "csv.column_unknown")):
+        refused = await asks.post("/v1/interventions/import", {"csv": text})
+        assert code in {each["code"] for each in refused.json()["violations"]}
+
+
+async def test_a_group_follows_an_entry_and_marks_its_checklist_once(app: FastAPI, north: Town) -> None:
+    """One record of a lesson gives each member who was there the marks, and nobody who was absent."""
+    asks = caller(app, north)
+    entry = await published(asks)
+    amy, ben = (format_id("student", north.students[name]) for name in ("amy", "ben"))
+    member = {"goal": 70.0, "baseline": 40.0, "confirm_rate": True}
+    group = {
+        **{"school": format_id("org", north.schools[0]), "name": "Blue table", "library_entry": "repeated-reading"},
+        **{"level": 2, "measure": "orf", "starts_on": str(TODAY), "goal_on": str(TODAY + timedelta(weeks=20))},
+        **{"minutes_per_session": 20, "sessions_per_week": 4},
+        "members": [{"student": student, **member} for student in (amy, ben)],
+    }
+    formed = await asks.post("/v1/groups", group)
+    assert formed.status_code == 201, formed.text
+    assert (formed.json()["library_entry"], formed.json()["intervention"]) == (entry["id"], ENTRY["name"])
+    absent = {"student": ben, "attended": False}
+    lesson = {"held_on": str(TODAY), "done_parts": [4, 1], "attendance": [absent]}
+    answer = await asks.post(f"/v1/groups/{formed.json()['id']}/sessions", {"lessons": [lesson]})
+    assert answer.json()["results"][0]["outcome"] == "recorded", answer.text
+    marks = {}
+    for support in await asks.items("/v1/supports", state="active"):
+        assert support["library_entry"] == entry["id"]
+        (session,) = await asks.items(f"/v1/supports/{support['id']}/sessions")
+        marks[session["student"]] = (session["done_parts"], session["checklist_size"])
+    assert marks == {amy: ([1, 4], 4), ben: (None, None)}
+    wrong = {"held_on": str(TODAY), "number": 2, "done_parts": [9]}
+    refused = await asks.post(f"/v1/groups/{formed.json()['id']}/sessions", {"lessons": [wrong]})
+    found = [(each["pointer"], each["code"]) for each in refused.json()["results"][0]["violations"]]
+    assert found == [("/lessons/0/done_parts/0", "session.checklist_part")]

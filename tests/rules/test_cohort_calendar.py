@@ -42,8 +42,8 @@ def line(number: int, begins: date, rate: float) -> ScoreSeries:
 def verdict(mine: ScoreSeries, others: list[ScoreSeries]) -> bytes:
     """Returns the bytes of the monitor's verdict on one of these series."""
     chosen = ChosenRule("monitor", {"far_percent": 10}, UUID(int=3))
-    one = MonitoredSeries(mine, Support(id=mine.support_id), Phase(), chosen)
-    return canonical_bytes(judge_series([one], others)[mine.support_id].verdict)
+    one = MonitoredSeries(mine, Support(id=mine.series_id), Phase(), chosen)
+    return canonical_bytes(judge_series([one], others)[mine.series_id].verdict)
 
 
 def test_a_break_over_the_whole_series_is_no_verdict() -> None:

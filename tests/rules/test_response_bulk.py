@@ -130,7 +130,7 @@ def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
             own = [tuple(f"{n}.{at}" for at in range(len(one.score_series.scores))) for n, one in enumerate(whole)]
             whole = [of_forms(one, forms) for one, forms in zip(whole, own, strict=True)]
         judgement = judge_series(whole[:1], [one.score_series for one in whole[1:]])[
-            whole[0].score_series.support_id
+            whole[0].score_series.series_id
         ].verdict.sentence
         assert ("allowing for how hard each passage was" in judgement) == shared
 

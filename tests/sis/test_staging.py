@@ -10,6 +10,7 @@ from app.access.work import Work, needs
 from app.core.ids import new_id
 from app.sis.engine.stage import Stage
 from app.sis.service import open_stage
+from tests.kept_plans import bound_for_run
 from tests.sis.roster_zip import STUDENTS, Export, ask, staged_rows, sync
 from tests.town import Town
 
@@ -42,6 +43,16 @@ async def test_a_run_takes_no_lock_that_another_could_wait_for(
     export.row("users", "s3")["givenName"] = "New"
     assert (await sync(north, export, tmp_path)).state == "applied"
     assert set(modes) == {"AccessShareLock", "RowExclusiveLock"}
+
+
+async def test_a_statement_is_prepared_again_for_each_run(north: Town) -> None:
+    """No run gets the plan of a run of another size; only the tests let runs of about one size share plans."""
+    async with north.house() as work:
+        stages = [await open_stage(work, new_id(), new_id(), 0) for _ in range(3)]
+    stages[2].raw_rows["person"] = 10_000
+    assert len({bound_for_run(stage, "SELECT :run")[0] for stage in stages}) == 3
+    assert len({stage._bound("SELECT :run")[0] for stage in stages[:2]}) == 1
+    assert len({stage._bound("SELECT :run")[0] for stage in stages}) == 2
 
 
 async def test_a_run_goes_on_beside_that_of_another_district(north: Town, south: Town, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from operator import attrgetter
 
 from app.access.permission import Can
+from app.events.catalogue import PLAYBOOK_PUBLISHED
 from app.playbook.hypotheses import service
 from app.playbook.models import HypothesisKind
 from app.resources.command import Command
@@ -43,6 +44,7 @@ COMMANDS = (
         HypothesisKindResource,
         "Publishes a kind of hypothesis in the next version of the playbook. It replaces one of the same code.",
         "POST /hypothesis-kinds",
+        emits=(PLAYBOOK_PUBLISHED,),
         status=201,
         row=attrgetter("row"),
         created=attrgetter("is_new"),
@@ -54,6 +56,7 @@ COMMANDS = (
         None,
         "Publishes the next version of the playbook without this kind. Hypotheses of this kind keep it.",
         "DELETE /hypothesis-kinds/{hypothesis_kind}",
+        emits=(PLAYBOOK_PUBLISHED,),
         status=204,
     ),
 )

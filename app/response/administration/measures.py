@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from sqlalchemy import and_, exists, false, func, select
+from sqlalchemy import and_, exists, false, func, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -19,7 +19,7 @@ from app.playbook.measures import service as measures
 from app.playbook.measures.instrument import MeasureUse
 from app.playbook.models import Measure
 from app.response.judging import finalize
-from app.support.models import Support
+from app.support.models import Support, SupportMeasure
 
 AFFECTS_VERDICTS = frozenset({"sem", "sems"})
 """The columns on which verdicts depend, among those that may change while the measure has scores."""
@@ -51,7 +51,10 @@ async def _load_use(work: Work, measure: Measure, forms: Sequence[str] | None) -
     """Returns how a measure is used. A removed score counts as a use, because it can be restored."""
     is_kept = Score.removed_at.is_(None)
     unlisted = and_(Score.form.is_not(None), Score.form.not_in(forms)) if forms else false()
-    has_supports = exists().where(Support.district_id == work.district_id, Support.measure_id == measure.id)
+    has_supports = or_(
+        exists().where(Support.district_id == work.district_id, Support.measure_id == measure.id),
+        exists().where(SupportMeasure.district_id == work.district_id, SupportMeasure.measure_id == measure.id),
+    )
     row = (
         await work.db.execute(
             select(

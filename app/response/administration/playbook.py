@@ -22,11 +22,12 @@ from app.playbook.models import PlaybookVersion
 from app.playbook.queries import rulebook
 from app.playbook.rules import REST, Entry, entry_of, stored
 from app.response.judging import finalize
-from app.response.judging.cohort import judge_series
+from app.response.judging.cohort import Judgement, judge_series
 from app.response.judging.load import SeriesSelection, load
+from app.response.judging.series import MonitoredSeries
 from app.response.rules.choose import RULES, explain_misfit
 from app.response.rules.rule import UnusableRule
-from app.response.rules.verdict import ALARMS, State
+from app.response.rules.verdict import ALARMS, MOST_SERIOUS_FIRST, State
 from app.roster.lookup import find_row as find_row
 from app.roster.lookup import within_reach
 from app.roster.models import Org
@@ -152,7 +153,7 @@ async def _compare(
     loaded = await load(work, SeriesSelection(lock=False))
     series, calibrated = list(loaded.requested.values()), loaded.calibrated
     visible_series = [monitored for monitored in series if monitored.support.id in visible]
-    others = loaded.others(visible)
+    others = loaded.others({monitored.score_series.series_id for monitored in visible_series})
     current = judge_series(visible_series, others, calibrated)
     with_new_rules = [
         replace(
@@ -166,16 +167,24 @@ async def _compare(
     previewed = judge_series(with_new_rules, others, calibrated)
     before, after = dict.fromkeys(map(str, State), 0), dict.fromkeys(map(str, State), 0)
     changes = []
-    for monitored in visible_series:
-        state_before, state_after = (
-            current[monitored.support.id].verdict.state.value,
-            previewed[monitored.support.id].verdict.state.value,
-        )
+    states = _states_of_supports(visible_series, current), _states_of_supports(visible_series, previewed)
+    for support in {monitored.support.id: monitored.support for monitored in visible_series}.values():
+        state_before, state_after = (each[support.id].value for each in states)
         before[state_before] += 1
         after[state_after] += 1
         if state_before != state_after:
-            changes.append(StateChange(monitored.support.id, monitored.support.student_id, state_before, state_after))
+            changes.append(StateChange(support.id, support.student_id, state_before, state_after))
     return changes, before, after
+
+
+def _states_of_supports(series: Sequence[MonitoredSeries], judgements: Mapping[UUID, Judgement]) -> dict[UUID, State]:
+    """Returns the most serious state of each support's measures, keyed by support."""
+    states: dict[UUID, State] = {}
+    for monitored in series:
+        state = judgements[monitored.score_series.series_id].verdict.state
+        others = [states[monitored.support.id]] if monitored.support.id in states else []
+        states[monitored.support.id] = min([*others, state], key=MOST_SERIOUS_FIRST.index)
+    return states
 
 
 async def _validate(work: Work, rules: Sequence[NewRule]) -> dict[str, Any]:

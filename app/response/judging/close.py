@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, any_, cast, func, literal, select, update
+from sqlalchemy import all_, and_, any_, cast, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import Text
 
@@ -15,7 +15,7 @@ from app.access.work import Work, needs
 from app.events.catalogue import EventType
 from app.events.outbox import record
 from app.response.judging.alerts import AlertRecord, from_json, record_as_json
-from app.response.models import ResponseState
+from app.response.models import ResponseState, VerdictRow
 from app.roster.lookup import IdList
 from app.support.models import Support
 from app.support.phase import support_event
@@ -25,16 +25,32 @@ LAST_WEEK: Final = 1_000_000
 
 
 @needs(Can.JUDGE)
-async def close_alerts(work: Work, support_ids: Collection[UUID], event: EventType) -> int:
+async def close_alerts(
+    work: Work,
+    support_ids: Collection[UUID],
+    event: EventType,
+    *,
+    of_measures_outside: Collection[UUID] | None = None,
+) -> int:
     """Closes the open alerts of these supports with the event `event`, and returns their number.
 
-    For an alert that was raised quietly, no event is emitted.
+    For an alert that was raised quietly, no event is emitted. The phase opens no other alert, unless only alerts are
+    closed that were opened by verdicts on measures outside of `of_measures_outside`.
     """
     is_open = and_(
         ResponseState.district_id == work.district_id,
         ResponseState.support_id == any_(cast(list(support_ids), IdList)),
         ResponseState.alert_id.is_not(None),
     )
+    last_week = LAST_WEEK
+    if of_measures_outside is not None:
+        last_week = -1
+        opened_by = exists().where(
+            VerdictRow.district_id == work.district_id,
+            VerdictRow.id == ResponseState.alert_id,
+            VerdictRow.measure_id != all_(cast(list(of_measures_outside), IdList)),
+        )
+        is_open = and_(is_open, opened_by)
     query = (
         select(Support, ResponseState.verdict_id, ResponseState.alert_id, ResponseState.memory)
         .join(Support, and_(Support.district_id == work.district_id, Support.id == ResponseState.support_id))
@@ -47,7 +63,7 @@ async def close_alerts(work: Work, support_ids: Collection[UUID], event: EventTy
     for support, verdict_id, alert_id, memory in rows:
         if not from_json(memory, memory["phase"]).alert.quiet:
             record(work, support_event(event, support, {"verdict": verdict_id, "alert": alert_id}))
-    closed = cast(literal(record_as_json(AlertRecord(week=LAST_WEEK)), JSONB), JSONB)
+    closed = cast(literal(record_as_json(AlertRecord(week=last_week)), JSONB), JSONB)
     await work.db.execute(
         update(ResponseState)
         .where(is_open)

@@ -81,12 +81,12 @@ def judge_series(
     calibrated: Mapping[Key, Calibrated] | None = None,
     as_of: Mapping[UUID, int] | None = None,
 ) -> dict[UUID, Judgement]:
-    """Returns the verdict on each requested series by the rule chosen for it, keyed by support.
+    """Returns the verdict on each requested series by the rule chosen for it, keyed by series.
 
     * `others` are series of the same cohorts that need no verdict: those of other classmates, and phases that have
       ended. Together with the requested series, their scores show how difficult the forms were.
     * `calibrated` has the district's calibrations.
-    * `as_of` has the week as of which to judge, keyed by support. Without it, a series is judged as of its last week.
+    * `as_of` has the week as of which to judge, keyed by series. Without it, a series is judged as of its last week.
     """
     calibrations, weeks = calibrated or {}, as_of or {}
     judgements: dict[UUID, Judgement] = {}
@@ -94,18 +94,18 @@ def judge_series(
     cohorts: dict[Cohort, list[ScoreSeries]] = {}
     for monitored in requested:
         score_series, rule = monitored.score_series, monitored.chosen.rule
-        week = weeks.get(score_series.support_id, score_series.last_week)
+        week = weeks.get(score_series.series_id, score_series.last_week)
         series = series_of(monitored, week)
         misfit = explain_misfit(rule, score_series.measure.kind) if rule in RULES else None
         if misfit is not None:
-            judgements[score_series.support_id] = Judgement(
+            judgements[score_series.series_id] = Judgement(
                 monitored, _refused(monitored, series, "rule_misfit", misfit), None, week
             )
         elif _has_shares(monitored, series):
-            monitor_requests[score_series.support_id] = JudgingRequest(monitored, series, week)
+            monitor_requests[score_series.series_id] = JudgingRequest(monitored, series, week)
             cohorts[score_series.cohort] = []
         else:
-            judgements[score_series.support_id] = Judgement(monitored, _by_rule(monitored, series), None, week)
+            judgements[score_series.series_id] = Judgement(monitored, _by_rule(monitored, series), None, week)
     for cohort, lines in groupby(
         chain((monitored.score_series for monitored in requested), others), attrgetter("cohort")
     ):
@@ -160,6 +160,9 @@ def _by_rule(monitored: MonitoredSeries, series: Series, shares: Shares | None =
         verdict = rule_named(monitored.chosen.rule).judge(series, monitored.chosen.parameters, shares)
     except (UnjudgeableSeries, UnusableRule) as error:
         return _refused(monitored, series, error.code, error.sentence)
+    if monitored.measures > 1 and monitored.chosen.rule != MONITOR:
+        # How often such a rule flags one of several measures was not measured.
+        verdict = replace(verdict, stated_far=None)
     if verdict.state is not State.INSUFFICIENT_DATA and series.weeks and series.weeks[-1] == 0:
         sentence = "Every score so far is from the week in which the phase began, or from a break after it."
         return _refused(monitored, series, "no_instructional_week", sentence)
@@ -188,7 +191,7 @@ def _refused(monitored: MonitoredSeries, series: Series, code: str, sentence: st
 def _by_monitor(
     members: Sequence[ScoreSeries], requests: Mapping[UUID, JudgingRequest], calibrations: Mapping[Key, Calibrated]
 ) -> dict[UUID, Judgement]:
-    """Returns the judgements of one cohort, keyed by support, each as of the requested week.
+    """Returns the judgements of one cohort, keyed by series, each as of the requested week.
 
     A judgement uses only what was known at the end of its week. In a cohort that is too small to estimate the
     difficulty of forms, each series is judged alone.
@@ -197,7 +200,7 @@ def _by_monitor(
     placed = on_one_calendar(members)
     requests_by_week: dict[int, dict[int, JudgingRequest]] = {}
     for position, (score_series, began) in enumerate(placed):
-        request = requests.get(score_series.support_id)
+        request = requests.get(score_series.series_id)
         if request is not None and request.monitored.score_series is score_series:
             requests_by_week.setdefault(began + request.week, {})[position] = request
     judgements: dict[UUID, Judgement] = {}
@@ -218,8 +221,8 @@ def _by_monitor(
         # No form was shared by enough series, so no form's difficulty was estimated.
         adjusted = adjust and int((batch.values == batch.values).sum(axis=0).max()) >= MIN_COHORT
         for row, request in enumerate(requests_of_week.values()):
-            support_id = request.monitored.score_series.support_id
-            judgements[support_id] = _conclude(request, result, row, calibrated, adjusted=adjusted)
+            series_id = request.monitored.score_series.series_id
+            judgements[series_id] = _conclude(request, result, row, calibrated, adjusted=adjusted)
     return judgements
 
 
@@ -243,7 +246,7 @@ def _delivered(judged: Sequence[int], requests: Mapping[int, JudgingRequest]) ->
 
 def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
     """Returns the series of a cohort, ordered by id and placed on the calendar of the series that began first."""
-    ordered = sorted(members, key=lambda score_series: (score_series.support_id.int, score_series.number))
+    ordered = sorted(members, key=lambda score_series: (score_series.series_id.int, score_series.number))
     first = min(ordered, key=attrgetter("begins_on"))
     weeks = {first.begins_on: 0}
     for score_series in ordered:
@@ -351,7 +354,8 @@ def _conclude(
         return Judgement(monitored, verdict, calibrated.id, week)
     parameters = rule.resolve_parameters(monitored.chosen.parameters)
     facts = Facts(series.goal_rate, series.direction, week, len(series.observations), monitored.dosage, adjusted)
-    finding = conclude(result, row, facts, parameters["far_percent"] / 100, calibrated.calibration)
+    far = parameters["far_percent"] / 100
+    finding = conclude(result, row, facts, far, calibrated.calibration, measures=monitored.measures)
     return Judgement(monitored, rule.verdict(series, parameters, finding, finding.shares), calibrated.id, week)
 
 

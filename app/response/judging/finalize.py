@@ -27,7 +27,7 @@ from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, 
 from app.events.outbox import write_weeks_last
 from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
-from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
+from app.response.judging.load import LoadedSeries, SeriesSelection, first_school, has_measure
 from app.response.judging.series import Cohort, ScoreSeries
 from app.response.models import FinalizationJob, FinalizationState
 from app.roster.lookup import IdList, moved_day_of
@@ -82,11 +82,11 @@ def weeks_to_finalize(
     weeks: dict[Week, datetime] = {}
     complete_weeks = _complete_weeks(loaded.running)
     for monitored in loaded.requested.values():
-        support = monitored.support
-        for monday in mondays.get((support.student_id, support.measure_id), ()) if support.school_ids else ():
+        support, measure_id = monitored.support, monitored.score_series.measure.id
+        for monday in mondays.get((support.student_id, measure_id), ()) if support.school_ids else ():
             is_complete = monday in complete_weeks[monitored.score_series.cohort]
             due = _due_at(monday, is_complete=is_complete, moved_to=moved_to)
-            weeks[support.measure_id, support.school_ids[0], monday] = due
+            weeks[measure_id, support.school_ids[0], monday] = due
     return weeks
 
 
@@ -111,17 +111,22 @@ async def schedule_rules(
     school = first_school().label("school")
     at_schools = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
     rows = await work.db.execute(
-        select(Support.measure_id, school)
+        select(Support.measure_id, school, Support.more_measures)
         .where(
             Support.district_id == work.district_id,
             Support.state == "active",
             at_schools,
-            Support.measure_id.is_not(None) if measure_id is None else Support.measure_id == measure_id,
+            Support.measure_id.is_not(None) if measure_id is None else has_measure([measure_id]),
         )
         .distinct()
     )
     at, monday = now(), monday_of(now().date())
-    weeks = {(measure_id, school_id, monday): at for measure_id, school_id in rows}
+    weeks = {
+        (measure, school_id, monday): at
+        for first, school_id, more in rows
+        for measure in (first, *more)
+        if measure_id in (None, measure)
+    }
     _schedule(work, RULES, weeks, quiet=quiet)
     return len(weeks)
 

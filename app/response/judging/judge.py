@@ -11,8 +11,9 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
 from app.response.judging.cohort import Judgement, judge_series
-from app.response.judging.load import CurrentVerdict, LoadedSeries, SeriesSelection, load
+from app.response.judging.load import LoadedSeries, SeriesSelection, load
 from app.response.judging.series import MonitoredSeries
+from app.response.judging.state import CurrentVerdict
 from app.response.judging.write import VerdictStep, write
 from app.response.rules.verdict import ALARMS
 from app.roster.lookup import today_of
@@ -69,13 +70,13 @@ async def judge_selected(
     if not requested:
         return JudgingOutcome(loaded, 0, await write(work, [], written))
     judgements = judge_series(
-        requested, loaded.others({monitored.score_series.support_id for monitored in requested}), loaded.calibrated
+        requested, loaded.others({monitored.score_series.series_id for monitored in requested}), loaded.calibrated
     )
     current, today = loaded.current, await today_of(work)
     judgements = {
-        support_id: judgement
-        for support_id, judgement in judgements.items()
-        if not _has_last_verdict(judgement, current.get(support_id), mode, today)
+        series_id: judgement
+        for series_id, judgement in judgements.items()
+        if not _has_last_verdict(judgement, current.get(series_id), mode, today)
     }
     retractable = _find_retractable(loaded, judgements, mode)
     earlier = {} if mode.raise_alerts else _judge_earlier_by_new_rules(loaded, judgements)
@@ -83,16 +84,17 @@ async def judge_selected(
     steps = [
         VerdictStep(
             judgement=judgement,
-            current=current.get(support_id),
+            current=current.get(series_id),
+            state=loaded.states.get(judgement.monitored.support.id),
             settled_on=monday if (monday := _last_monday(judgement.monitored)) in mode.finalizes else None,
             quiet=mode.quiet
             or _is_history(judgement.monitored, history_until)
             or _last_monday(judgement.monitored) in mode.backfilled,
-            retractable=support_id in retractable,
+            retractable=series_id in retractable,
             raise_alerts=mode.raise_alerts,
-            earlier=earlier.get(support_id),
+            earlier=earlier.get(series_id),
         )
-        for support_id, judgement in judgements.items()
+        for series_id, judgement in judgements.items()
     ]
     return JudgingOutcome(loaded, len(judgements), await write(work, steps, written))
 
@@ -111,8 +113,10 @@ def _has_last_verdict(judgement: Judgement, current: CurrentVerdict | None, mode
 
     After the goal's date only other scores up to that date lead to another verdict, and no change of rules does.
     """
-    goal_on = judgement.monitored.phase.goal_on
-    if current is None or goal_on >= today or current.verdict.phase_id != judgement.monitored.phase.id:
+    goal_on = judgement.monitored.score_series.goal_on
+    if current is None or goal_on is None or goal_on >= today:
+        return False
+    if current.verdict.phase_id != judgement.monitored.phase.id:
         return False
     if mode.by_rules:
         return True
@@ -120,33 +124,35 @@ def _has_last_verdict(judgement: Judgement, current: CurrentVerdict | None, mode
 
 
 def _find_retractable(loaded: LoadedSeries, judgements: dict[UUID, Judgement], mode: JudgingMode) -> set[UUID]:
-    """Returns the supports whose active alert would no longer be raised.
+    """Returns the ids of the series whose active alert would no longer be raised.
 
     To find them, the week in which the alert was raised is judged again with today's scores.
     """
     as_of: dict[UUID, int] = {}
-    for support_id, judgement in judgements.items():
-        alerted = loaded.current.get(support_id)
+    for series_id, judgement in judgements.items():
+        alerted = loaded.states.get(judgement.monitored.support.id)
         if alerted is None or alerted.alert_week is None or not alerted.alerting(judgement.monitored.phase.id):
             continue
         if judgement.verdict.state in ALARMS:
             continue
+        if alerted.alert_measure_id != judgement.monitored.score_series.measure.id:
+            continue
         # More scores in the alert's own week do not retract it before that week is complete.
         if mode.amended or mode.finalizes or judgement.week > alerted.alert_week:
-            as_of[support_id] = alerted.alert_week
+            as_of[series_id] = alerted.alert_week
     judgements_then = _judge_as_of(loaded, as_of)
-    return {support_id for support_id, judgement in judgements_then.items() if judgement.verdict.state not in ALARMS}
+    return {series_id for series_id, judgement in judgements_then.items() if judgement.verdict.state not in ALARMS}
 
 
 def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:
-    """Returns judgements by the new rules, as of the week of the current verdict, keyed by support.
+    """Returns judgements by the new rules, as of the week of the current verdict, keyed by series.
 
-    Only supports whose rule has changed are judged.
+    Only series whose rule has changed are judged.
     """
     as_of = {
-        support_id: previous.verdict.last_week
-        for support_id, judgement in judgements.items()
-        if (previous := loaded.current.get(support_id)) is not None
+        series_id: previous.verdict.last_week
+        for series_id, judgement in judgements.items()
+        if (previous := loaded.current.get(series_id)) is not None
         and previous.verdict.last_week is not None
         and _is_by_other_rules(previous, judgement)
     }
@@ -155,19 +161,20 @@ def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Jud
 
 def _is_by_other_rules(previous: CurrentVerdict, judgement: Judgement) -> bool:
     """Returns whether the verdict was made for the same phase but by another rule, or with other parameters, estimates
-    or SEM.
+    or SEM, or with another number of measures that share the false-alarm rate.
     """
     current, verdict = previous.verdict, judgement.verdict
     earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)
     sem = judgement.monitored.score_series.sem
     new_rules = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judgement.calibration_id, sem)
-    return current.phase_id == judgement.monitored.phase.id and earlier_rules != new_rules
+    is_same = earlier_rules == new_rules and current.measures == judgement.monitored.measures
+    return current.phase_id == judgement.monitored.phase.id and not is_same
 
 
 def _judge_as_of(loaded: LoadedSeries, as_of: dict[UUID, int]) -> dict[UUID, Judgement]:
     if not as_of:
         return {}
-    requested = [monitored for support_id, monitored in loaded.requested.items() if support_id in as_of]
+    requested = [monitored for series_id, monitored in loaded.requested.items() if series_id in as_of]
     return judge_series(requested, loaded.others(as_of.keys()), loaded.calibrated, as_of)
 
 

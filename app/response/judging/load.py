@@ -8,24 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Uuid, any_, cast, func, literal, select
+from sqlalchemy import ColumnElement, Select, Uuid, and_, any_, cast, func, literal, literal_column, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
 from app.core.errors import NotFound
-from app.playbook.in_process import measures_in_process, rulebook_in_force
+from app.playbook.measures.in_process import measures_in_process, rulebook_in_force
 from app.response.judging.cohort import Calibrated, Key
 from app.response.judging.points import combine_by_day
 from app.response.judging.series import Cohort, MonitoredSeries, Scores, ScoreSeries, WeeklyDelivery
+from app.response.judging.state import CurrentState, CurrentVerdict, current_state
 from app.response.judging.statement import (
     ACTIVE,
     BY_IDS,
     BY_PAIRS,
+    FOLLOWED,
+    FURTHER,
+    FURTHER_BY_PAIRS,
+    OF_PAIR,
     PhaseRole,
     PhaseRow,
     StoredVerdict,
@@ -52,6 +57,13 @@ def first_school() -> ColumnElement[UUID]:
     return func.coalesce(Support.school_ids[1], literal(NOWHERE, Uuid))
 
 
+def has_measure(measure_ids: Collection[UUID]) -> ColumnElement[bool]:
+    """Returns the condition that a support is followed by one of these measures, as its first or a further one."""
+    ids = cast(list(set(measure_ids)), IdList)
+    is_further = and_(func.cardinality(Support.more_measures) > literal_column("0"), Support.more_measures.overlap(ids))
+    return or_(Support.measure_id == any_(ids), is_further)
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesSelection:
     """The conditions that select the active supports to load. Without any condition, all of them are loaded.
@@ -68,29 +80,13 @@ class SeriesSelection:
 
 
 @dataclass(frozen=True, slots=True)
-class CurrentVerdict:
-    """The verdict and the state that a support has before it is judged again, with the week of its active alert."""
-
-    verdict: StoredVerdict
-    since: datetime
-    since_on: date
-    memory: dict[str, Any]
-    alert_id: UUID | None
-    alert_week: int | None
-    settled_on: date | None
-
-    def alerting(self, phase_id: UUID) -> bool:
-        """Returns whether an alert of this phase is active."""
-        return self.alert_id is not None and self.memory.get("phase") == str(phase_id)
-
-
-@dataclass(frozen=True, slots=True)
 class LoadedSeries:
-    """The requested series, keyed by support, and the other series of their cohorts.
+    """The requested series, keyed by their ids (`ScoreSeries.series_id`), and the other series of their cohorts.
 
     * `classmates` are running series of the same cohorts.
     * `ended` are phases of the same cohorts that have ended.
-    * `current` has the current verdict of each requested series that was judged before.
+    * `current` has the current verdict of each requested series that was judged before, keyed by series. `states` has
+      the state of each support that was judged before, keyed by support.
     * `calibrated` has the newest calibrations. A district with too little data has none; the published defaults then
       apply.
 
@@ -101,6 +97,7 @@ class LoadedSeries:
     classmates: dict[UUID, ScoreSeries] = field(default_factory=dict)
     ended: list[ScoreSeries] = field(default_factory=list)
     current: dict[UUID, CurrentVerdict] = field(default_factory=dict)
+    states: dict[UUID, CurrentState] = field(default_factory=dict)
     calibrated: dict[Key, Calibrated] = field(default_factory=dict)
 
     @property
@@ -108,9 +105,9 @@ class LoadedSeries:
         """Returns all running series: the requested ones, and those of their classmates."""
         return [*(monitored.score_series for monitored in self.requested.values()), *self.classmates.values()]
 
-    def others(self, support_ids: Collection[UUID]) -> list[ScoreSeries]:
-        """Returns all loaded series except the running series of these supports."""
-        return [*(series for series in self.running if series.support_id not in support_ids), *self.ended]
+    def others(self, series_ids: Collection[UUID]) -> list[ScoreSeries]:
+        """Returns all loaded series except the running series with these ids."""
+        return [*(series for series in self.running if series.series_id not in series_ids), *self.ended]
 
 
 @needs(Can.JUDGE)
@@ -133,16 +130,25 @@ async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
     loaded = LoadedSeries(calibrated=_calibrations_of(rows[0]))
     for row, score_series in zip(rows, series, strict=True):
         if row.role == PhaseRole.CLASSMATE:
-            loaded.classmates[row.support_id] = score_series
+            loaded.classmates[row.series_id] = score_series
         elif row.role == PhaseRole.ENDED:
             loaded.ended.append(score_series)
         else:
             support, phase = _models_of(work.district_id, row)
             chosen = rules.rule_for(score_series.measure.code, row.area_id, row.school_ids)
-            loaded.requested[row.support_id] = MonitoredSeries(score_series, support, phase, chosen)
-            if row.verdict is not None:
-                loaded.current[row.support_id] = _current_verdict(row)
-    _add_dosage(loaded.requested, {row.support_id: row for row in rows if row.role == PhaseRole.REQUESTED}, calendars)
+            loaded.requested[row.series_id] = MonitoredSeries(
+                score_series,
+                support,
+                phase,
+                chosen,
+                measures=1 + len(row.more_measures),
+                offset=_weeks_into_phase(row, calendars),
+            )
+            if row.verdict_id is not None:
+                state = loaded.states.setdefault(row.support_id, current_state(row, row.verdict_id))
+                if row.verdict is not None:
+                    loaded.current[row.series_id] = CurrentVerdict(StoredVerdict(*row.verdict), state)
+    _add_dosage(loaded.requested, {row.series_id: row for row in rows if row.role == PhaseRole.REQUESTED}, calendars)
     return loaded
 
 
@@ -165,8 +171,12 @@ def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any
     if selection.pairs is not None:
         pairs = sorted(pair for pair in set(selection.pairs) if not selection.lock or pair[0] in work.locked_students)
         values: list[Any] = [[student for student, _ in pairs], [measure for _, measure in pairs]]
-        return series_statement(BY_PAIRS, "true"), values
+        statement = series_statement(
+            BY_PAIRS, "true", further_supports=FURTHER_BY_PAIRS, further_condition="true", goals=OF_PAIR
+        )
+        return statement, values
     supports, conditions, values = "support AS s", [ACTIVE], []
+    further, goals = [ACTIVE, FURTHER], FOLLOWED
     if selection.support_ids is not None:
         supports, values = BY_IDS, [sorted(set(selection.support_ids))]
     for condition, value in (
@@ -177,7 +187,15 @@ def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any
         if value is not None:
             values.append(value)
             conditions.append(condition.format(len(values) + 1))
-    return series_statement(supports, " AND ".join(conditions)), values
+            if value is selection.measure_id:
+                goals = f"g.measure_id = ${len(values) + 1}::uuid"
+                further.append(f"${len(values) + 1}::uuid = ANY (s.more_measures)")
+            else:
+                further.append(conditions[-1])
+    further_condition = " AND ".join(further)
+    return series_statement(
+        supports, " AND ".join(conditions), further_condition=further_condition, goals=goals
+    ), values
 
 
 async def _lock_students(work: Work, selection: SeriesSelection) -> None:
@@ -195,7 +213,7 @@ def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
     if selection.support_ids is not None:
         query = query.where(Support.id == any_(cast(list(set(selection.support_ids)), IdList)))
     if selection.measure_id is not None:
-        query = query.where(Support.measure_id == selection.measure_id)
+        query = query.where(has_measure([selection.measure_id]))
     if selection.school_id is not None:
         query = query.where(first_school() == selection.school_id)
     return query
@@ -221,7 +239,7 @@ async def _build_series(work: Work, rows: Sequence[PhaseRow]) -> tuple[list[Scor
             numbers[day] = weeks_between(weeks, row.begins_on, day)
         taken = Scores(ids, days, tuple(numbers[day] for day in days), values, forms, same_day)
         series = ScoreSeries(
-            support_id=row.support_id,
+            series_id=row.series_id,
             number=row.number,
             begins_on=row.begins_on,
             baseline=row.baseline,
@@ -246,11 +264,12 @@ def _add_dosage(requested: dict[UUID, MonitoredSeries], rows: Mapping[UUID, Phas
         if (last_on := monitored.score_series.last_on) is not None
     ]
     windows = [
-        DosageWindow(monitored.support, monitored.phase, monitored.phase.begins_on, last_on)
+        DosageWindow(monitored.support, monitored.phase, monitored.score_series.begins_on, last_on)
         for monitored, last_on in scored
     ]
     delivered = [
-        [DeliveredSessions(*sums) for sums in rows[monitored.support.id].delivered or ()] for monitored, _ in scored
+        [DeliveredSessions(*sums) for sums in rows[monitored.score_series.series_id].delivered or ()]
+        for monitored, _ in scored
     ]
     numbers: dict[tuple[int, date], dict[date, int]] = {}
     for (monitored, _), dosage in zip(scored, compute_dosages(windows, delivered, calendars), strict=True):
@@ -260,7 +279,7 @@ def _add_dosage(requested: dict[UUID, MonitoredSeries], rows: Mapping[UUID, Phas
             if week.monday not in week_numbers:
                 week_numbers[week.monday] = score_series.week_of(week.monday)
         by_number = tuple((week_numbers[week.monday], week) for week in dosage.weeks)
-        requested[score_series.support_id] = replace(monitored, dosage=WeeklyDelivery((), (), True, dosage, by_number))
+        requested[score_series.series_id] = replace(monitored, dosage=WeeklyDelivery((), (), True, dosage, by_number))
 
 
 def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
@@ -271,7 +290,8 @@ def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
         **about,
         id=row.support_id,
         area_id=row.area_id,
-        measure_id=row.measure_id,
+        measure_id=row.first_measure_id,
+        more_measures=row.more_measures,
         version=row.version,
         suspended_on=row.suspended_on,
         resumed_on=row.resumed_on,
@@ -281,7 +301,7 @@ def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
         id=row.phase_id,
         support_id=row.support_id,
         number=row.number,
-        begins_on=row.begins_on,
+        begins_on=row.phase_begins_on,
         ends_on=row.ends_on,
         goal_on=row.goal_on,
         minutes_per_session=row.minutes_per_session,
@@ -290,9 +310,13 @@ def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
     return support, phase
 
 
-def _current_verdict(row: PhaseRow) -> CurrentVerdict:
-    verdict = StoredVerdict(*row.verdict or ())
-    return CurrentVerdict(verdict, row.since, row.since_on, row.memory, row.alert_id, row.alert_week, row.settled_on)
+def _weeks_into_phase(row: PhaseRow, calendars: Calendars) -> int:
+    """Returns the number of instructional weeks from the beginning of a phase to that of one of its series."""
+    if row.begins_on == row.phase_begins_on:
+        return 0
+    return weeks_between(
+        _weeks_of(row._replace(begins_on=row.phase_begins_on), calendars, {}), row.phase_begins_on, row.begins_on
+    )
 
 
 def _calibrations_of(row: PhaseRow) -> dict[Key, Calibrated]:

@@ -84,13 +84,14 @@ class Scores:
 class ScoreSeries:
     """A phase with its aimline and scores.
 
+    * `series_id` is the id of the support, or for a further measure that of its `SupportMeasure`.
     * `scores` of a requested support end with the goal's date `goal_on`. Later ones are not judged by that goal.
     * `before` has the points of the baseline, oldest first. It is filled only for the first phase of a requested
       support.
     * `goal_week` is at least 1, even if the goal date is in the first instructional week.
     """
 
-    support_id: UUID
+    series_id: UUID
     number: int
     begins_on: date
     baseline: float
@@ -139,13 +140,19 @@ class ScoreSeries:
 
 @dataclass(frozen=True, slots=True)
 class MonitoredSeries:
-    """The running phase of a support, with everything that its decision rule needs."""
+    """The running phase of a support, with everything that its decision rule needs, for one of its measures.
+
+    * `measures` is the number of measures of the support among which the stated false-alarm rate is shared.
+    * `offset` is the number of instructional weeks from the beginning of the phase to that of this series.
+    """
 
     score_series: ScoreSeries
     support: Support
     phase: Phase
     chosen: ChosenRule
     dosage: series.DeliveredMinutes | None = None
+    measures: int = 1
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

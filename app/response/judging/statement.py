@@ -38,6 +38,7 @@ class StoredVerdict(NamedTuple):
     id: UUID
     number: int
     phase_id: UUID
+    measures: int
     last_week: int | None
     state: str
     kind: str | None
@@ -68,6 +69,9 @@ class StoredVerdict(NamedTuple):
 class PhaseRow(NamedTuple):
     """A row of the statement.
 
+    A row is about the first measure of a support, or about a further one. `series_id` is then the id of the
+    `SupportMeasure` instead of the support's, and `begins_on` and the goal are those of the `PhaseGoal`.
+
     The members from `week_schools` on are set in the first row only: the weeks of all schools, the newest calibrations,
     the measures with their versions, and the playbook in force.
     """
@@ -92,6 +96,10 @@ class PhaseRow(NamedTuple):
     minutes_per_session: int
     sessions_per_week: int
     grades: list[str]
+    series_id: UUID
+    first_measure_id: UUID
+    more_measures: list[UUID]
+    phase_begins_on: date
     score_ids: list[UUID] | None
     days: list[date] | None
     numbers: list[float] | None
@@ -99,13 +107,19 @@ class PhaseRow(NamedTuple):
     baseline_ids: list[UUID] | None
     baseline_days: list[date] | None
     baseline_numbers: list[float] | None
-    delivered: list[tuple[date, int, int, int, int, int, str | None]] | None
+    delivered: list[tuple[date, int, int, int, int, int, str | None, int, int, int]] | None
     verdict: tuple[Any, ...] | None
+    verdict_id: UUID | None
+    state: str
+    state_kind: str | None
+    last_number: int
+    verdicts: list[tuple[UUID, UUID, UUID, str, str | None]] | None
     since: Any
     since_on: Any
     memory: Any
     alert_id: UUID | None
     alert_week: int | None
+    alert_measure_id: UUID | None
     settled_on: date | None
     week_schools: list[UUID] | None
     week_mondays: list[date] | None
@@ -120,7 +134,7 @@ class PhaseRow(NamedTuple):
 
         Without a school, the support is a cohort of its own.
         """
-        school = self.school_ids[0] if self.school_ids else self.support_id
+        school = self.school_ids[0] if self.school_ids else self.series_id
         return self.measure_id, school, self.grades[0] if self.grades else None
 
     @property
@@ -144,9 +158,15 @@ class PhaseRow(NamedTuple):
         return ids, tuple(self.baseline_days or ()), tuple(self.baseline_numbers or ()), forms
 
 
-_PHASE: Final = """s.id, s.student_id, s.measure_id, s.school_ids, s.secured_area, s.area_id, s.version, s.suspended_on,
-    s.resumed_on, p.id AS phase_id, p.number, p.begins_on, p.ends_on, p.baseline, p.goal, p.goal_on,
-    p.minutes_per_session, p.sessions_per_week, o.grades"""
+_OF_ROW: Final = """s.id, s.student_id, {measure} AS measure_id, s.school_ids, s.secured_area, s.area_id, s.version,
+    s.suspended_on, s.resumed_on, p.id AS phase_id, p.number, {goal}.begins_on, p.ends_on, {goal}.baseline, {goal}.goal,
+    {goal}.goal_on, p.minutes_per_session, p.sessions_per_week, o.grades, {series} AS series_id,
+    s.measure_id AS first_measure_id, s.more_measures, p.begins_on AS phase_begins_on"""
+_PHASE: Final = _OF_ROW.format(measure="s.measure_id", goal="p", series="s.id")
+_FURTHER: Final = _OF_ROW.format(measure="g.measure_id", goal="g", series="g.support_measure_id")
+_GOAL: Final = """JOIN LATERAL (
+        SELECT * FROM phase_goal AS g
+        WHERE g.district_id = $1 AND g.phase_id = p.id AND {goals} OFFSET 0) AS g ON true"""
 _OF_SUPPORT: Final = """JOIN LATERAL (
         SELECT * FROM phase AS p WHERE p.district_id = $1 AND p.support_id = s.id AND {phases} OFFSET 0) AS p ON true
     JOIN LATERAL (
@@ -162,6 +182,16 @@ member AS MATERIALIZED (
         SELECT * FROM support AS s
         WHERE s.district_id = $1 AND s.school_id = c.school_id AND s.measure_id = c.measure_id OFFSET 0) AS s ON true
     {_OF_SUPPORT.format(phases="(p.ends_on IS NOT NULL OR s.state = 'active')")}
+    WHERE o.grades[1] IS NOT DISTINCT FROM c.grade
+    UNION ALL
+    SELECT {_FURTHER}, c.grade
+    FROM cohort AS c
+    JOIN LATERAL (
+        SELECT * FROM support AS s
+        WHERE s.district_id = $1 AND s.school_id = c.school_id AND cardinality(s.more_measures) > 0
+          AND c.measure_id = ANY (s.more_measures) OFFSET 0) AS s ON true
+    {_OF_SUPPORT.format(phases="(p.ends_on IS NOT NULL OR s.state = 'active')")}
+    {_GOAL.format(goals="g.measure_id = c.measure_id")}
     WHERE o.grades[1] IS NOT DISTINCT FROM c.grade),
 first_day AS MATERIALIZED (
     SELECT b.measure_id, b.school_id, b.grade, min(b.begins_on) AS day
@@ -172,7 +202,7 @@ first_day AS MATERIALIZED (
 chosen AS MATERIALIZED (
     SELECT 0 AS role, r.* FROM requested AS r
     UNION ALL SELECT 1, m.* FROM (SELECT {{columns}} FROM member) AS m
-    WHERE m.ends_on IS NULL AND m.id NOT IN (SELECT r.id FROM requested AS r)
+    WHERE m.ends_on IS NULL AND m.series_id NOT IN (SELECT r.series_id FROM requested AS r)
     UNION ALL SELECT 2, m.* FROM (SELECT {{columns}} FROM member) AS m
     WHERE m.ends_on > (SELECT f.day FROM first_day AS f WHERE f.measure_id = m.measure_id
                        AND f.school_id = m.school_ids[1] AND f.grade IS NOT DISTINCT FROM m.grades[1])),
@@ -181,10 +211,15 @@ _STATEMENT: Final = """
 WITH requested AS MATERIALIZED (
     SELECT {phase} FROM {supports}
     {of_support}
-    WHERE {condition}),
+    WHERE {condition}
+    UNION ALL SELECT {further} FROM {further_supports}
+    {of_support}
+    {goal}
+    WHERE {further_condition}),
 {cohorts}
 taken AS MATERIALIZED (
-    SELECT row_number() OVER (ORDER BY c.role, c.id, c.number) AS place, c.*, x.ids, x.days, x.numbers, x.forms
+    SELECT row_number() OVER (ORDER BY c.role, c.id, c.series_id, c.number) AS place, c.*,
+           x.ids, x.days, x.numbers, x.forms
     FROM chosen AS c
     JOIN LATERAL (
         SELECT array_agg(t.id ORDER BY t.taken_on, t.attempt, t.id) AS ids,
@@ -196,7 +231,8 @@ taken AS MATERIALIZED (
           AND t.removed_at IS NULL AND t.taken_on >= c.begins_on AND (c.ends_on IS NULL OR t.taken_on < c.ends_on)
           AND t.purpose = 'progress' OFFSET 0) AS x ON true)
 SELECT t.role, {columns}, t.ids, t.days, t.numbers, t.forms, b.ids, b.days, b.numbers, d.delivered,
-    v.content, v.since, v.since_on, v.memory, v.alert_id, v.alert_week, v.settled_on,
+    v.content, v.verdict_id, v.state, v.kind, v.last_number, v.verdicts, v.since, v.since_on, v.memory, v.alert_id,
+    v.alert_week, v.alert_measure_id, v.settled_on,
     w.schools, w.mondays, w.instructional,
     CASE WHEN t.place = 1 THEN ARRAY (
         SELECT ROW (k.measure_id, k.grade, k.id, k.estimates) FROM (
@@ -220,24 +256,35 @@ LEFT JOIN LATERAL (
       AND c.taken_on <= t.begins_on AND (c.taken_on < t.begins_on OR c.purpose = 'baseline')
       AND c.purpose <> 'screening' OFFSET 0) AS b ON true
 LEFT JOIN LATERAL (
-    SELECT array_agg(ROW (z.monday, z.planned, z.delivered, z.planned_minutes, z.delivered_minutes, z.lost, z.because))
-           AS delivered
+    SELECT array_agg(ROW (z.monday, z.planned, z.delivered, z.planned_minutes, z.delivered_minutes, z.lost, z.because,
+                          z.checked, z.done, z.parts)) AS delivered
     FROM (
         SELECT date_trunc('week', e.held_on::timestamp)::date AS monday, e.lost_because AS because,
                count(*) FILTER (WHERE e.planned_minutes > 0) AS planned,
                count(*) FILTER (WHERE e.delivered_minutes > 0) AS delivered,
                sum(e.planned_minutes) AS planned_minutes, sum(e.delivered_minutes) AS delivered_minutes,
-               sum(greatest(e.planned_minutes - e.delivered_minutes, 0)) AS lost
+               sum(greatest(e.planned_minutes - e.delivered_minutes, 0)) AS lost,
+               count(*) FILTER (WHERE e.done_parts IS NOT NULL AND e.delivered_minutes > 0) AS checked,
+               coalesce(sum(cardinality(e.done_parts)) FILTER (WHERE e.delivered_minutes > 0), 0) AS done,
+               coalesce(sum(e.checklist_size) FILTER (WHERE e.delivered_minutes > 0), 0) AS parts
         FROM session AS e
         WHERE t.role = 0 AND e.district_id = $1 AND e.support_id = t.id AND e.held_on >= t.begins_on
           AND e.held_on <= (SELECT max(a.day) FROM unnest(t.days) AS a (day) WHERE a.day <= t.goal_on)
           AND e.removed_at IS NULL
         GROUP BY 1, 2) AS z OFFSET 0) AS d ON true
 LEFT JOIN LATERAL (
-    SELECT (SELECT ROW ({verdict}) FROM verdict AS q WHERE q.district_id = $1 AND q.id = r.verdict_id) AS content,
-           r.since, r.since_on, r.memory, r.alert_id, r.settled_on,
-           (SELECT q.last_week FROM verdict AS q WHERE q.district_id = $1 AND q.id = r.alert_id) AS alert_week
+    SELECT (SELECT ROW ({verdict}) FROM verdict AS q
+            WHERE q.district_id = $1 AND q.id = ANY (r.verdict_ids) AND q.measure_id = t.measure_id) AS content,
+           r.verdict_id, r.state, r.kind, r.since, r.since_on, r.memory, r.alert_id, r.settled_on, a.last_week
+           AS alert_week, a.measure_id AS alert_measure_id,
+           (SELECT max(q.number) FROM verdict AS q WHERE q.district_id = $1 AND q.support_id = r.support_id)
+           AS last_number,
+           ARRAY (SELECT ROW (q.id, q.measure_id, q.phase_id, q.state, q.kind) FROM verdict AS q
+                  WHERE q.district_id = $1 AND q.id = ANY (r.verdict_ids)) AS verdicts
     FROM response_state AS r
+    LEFT JOIN LATERAL (
+        SELECT q.last_week, q.measure_id FROM verdict AS q WHERE q.district_id = $1 AND q.id = r.alert_id OFFSET 0) AS a
+        ON true
     WHERE t.role = 0 AND r.district_id = $1 AND r.support_id = t.id OFFSET 0) AS v ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(w.school_id ORDER BY w.monday) AS schools, array_agg(w.monday ORDER BY w.monday) AS mondays,
@@ -245,7 +292,7 @@ LEFT JOIN LATERAL (
     FROM school_week AS w
     WHERE t.place = 1 AND w.district_id = $1
       AND w.school_id = ANY (ARRAY (SELECT unnest(n.school_ids) FROM taken AS n))
-      AND w.monday >= (SELECT date_trunc('week', min(n.begins_on)::timestamp)::date FROM taken AS n)
+      AND w.monday >= (SELECT date_trunc('week', min(n.phase_begins_on)::timestamp)::date FROM taken AS n)
       AND w.monday <= (SELECT greatest(max(n.goal_on), max(n.days[cardinality(n.days)])) FROM taken AS n) OFFSET 0) AS w
     ON true
 ORDER BY t.place
@@ -261,23 +308,50 @@ BY_PAIRS: Final = f"""(
     JOIN LATERAL (
         SELECT * FROM support AS s
         WHERE s.student_id = pair.student_id AND s.measure_id = pair.measure_id AND {ACTIVE} OFFSET 0) AS s ON true"""
+FURTHER_BY_PAIRS: Final = f"""(
+        SELECT * FROM unnest($2::uuid[], $3::uuid[]) AS a (student_id, measure_id)
+        LIMIT cardinality($2::uuid[])) AS pair
+    JOIN LATERAL (
+        SELECT * FROM support AS s
+        WHERE s.student_id = pair.student_id AND pair.measure_id = ANY (s.more_measures)
+          AND cardinality(s.more_measures) > 0 AND {ACTIVE} OFFSET 0) AS s ON true"""
 BY_IDS: Final = f"""(SELECT * FROM unnest($2::uuid[]) AS a (id) LIMIT cardinality($2::uuid[])) AS chosen_id
     JOIN LATERAL (
         SELECT * FROM support AS s WHERE s.id = chosen_id.id AND {ACTIVE} OFFSET 0) AS s ON true"""
 
 
+FURTHER: Final = "cardinality(s.more_measures) > 0"
+OF_PAIR, FOLLOWED = "g.measure_id = pair.measure_id", "g.measure_id = ANY (s.more_measures)"
+"""The conditions on the goals `g` of further measures: the measure of a pair, or any that is followed."""
+
+
 @cache
-def series_statement(supports: str, condition: str, *, phases: str = "p.ends_on IS NULL", cohorts: bool = True) -> str:
+def series_statement(
+    supports: str,
+    condition: str,
+    *,
+    further_supports: str | None = None,
+    further_condition: str | None = None,
+    goals: str = FOLLOWED,
+    phases: str = "p.ends_on IS NULL",
+    cohorts: bool = True,
+) -> str:
     """Returns the statement for the supports `s` that `supports` selects, under a condition.
 
     `$1` is the district. `phases` is a condition on the phases `p`; with `cohorts`, those of the cohorts are read too.
+    The further measures are those of the supports that `further_supports` selects, by default the same, under a
+    condition of their own, and with a condition on their goals `g`.
     """
     columns = ", ".join("id" if name == "support_id" else name for name in _NAMES)
     return _STATEMENT.format(
         phase=_PHASE,
+        further=_FURTHER,
         supports=supports,
+        further_supports=further_supports or supports,
         of_support=_OF_SUPPORT.format(phases=phases),
+        goal=_GOAL.format(goals=goals),
         condition=condition,
+        further_condition=f"{condition} AND {FURTHER}" if further_condition is None else further_condition,
         cohorts=_COHORTS.format(columns=columns) if cohorts else _ALONE,
         columns=", ".join(f"t.{name}" for name in columns.split(", ")),
         baseline_days=BASELINE_DAYS,

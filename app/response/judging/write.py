@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -27,17 +28,19 @@ from app.events.catalogue import (
     EventType,
 )
 from app.events.outbox import record
-from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, as_json, from_json
+from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, Memory, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
-from app.response.judging.load import CurrentVerdict
-from app.response.rules.verdict import ALARMS, NonresponseKind
+from app.response.judging.state import CurrentState, CurrentVerdict
+from app.response.rules.combine import VerdictInForce, most_serious, state_for_alert
+from app.response.rules.verdict import ALARMS, NonresponseKind, State
 from app.response.rules.wording import label
 from app.roster.lookup import today_of
+from app.support.models import Support
 from app.support.phase import student_columns, support_event
 
 CONTENT = (
-    *("phase_id", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low", "rate_high"),
-    *("odds", "slow", "short", "on_pace", "label", "stated_far", "required_rate", "change_week"),
+    *("phase_id", "measures", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low"),
+    *("rate_high", "odds", "slow", "short", "on_pace", "label", "stated_far", "required_rate", "change_week"),
     *("rule", "rule_version", "parameters", "score_ids", "playbook_version_id", "calibration_id", "sem"),
 )
 """The columns that make up the content of a verdict. Two verdicts are equal if they agree in all of these columns."""
@@ -55,7 +58,7 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 
 @dataclass(frozen=True, slots=True)
 class VerdictStep:
-    """A judgement to be written, with the facts on which its alerts depend.
+    """A judgement to be written, with the facts on which the alert of its support depends.
 
     `earlier` is set if the rules changed. It is the judgement that the new rules give as of the week of the current
     verdict.
@@ -63,6 +66,7 @@ class VerdictStep:
 
     judgement: Judgement
     current: CurrentVerdict | None
+    state: CurrentState | None
     settled_on: date | None = None
     quiet: bool = False
     retractable: bool = False
@@ -79,8 +83,11 @@ async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID,
     of a block of `Work.as_district`.
     """
     today = await today_of(work)
-    rows = [_to_rows(work, step, today) for step in steps]
-    verdicts = [verdict for verdict, _ in rows if verdict is not None]
+    steps_by_support: dict[UUID, list[VerdictStep]] = {}
+    for step in steps:
+        steps_by_support.setdefault(step.judgement.monitored.support.id, []).append(step)
+    rows = [_rows_of_support(work, of_support, today) for of_support in steps_by_support.values()]
+    verdicts = [verdict for new_verdicts, _ in rows for verdict in new_verdicts]
     states = [state for _, state in rows if state is not None]
     supports = {row["support_id"]: row["judged_at"] for row in verdicts}
     students: dict[UUID, dict[str, Any]] = {
@@ -102,77 +109,140 @@ async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID,
     return len(verdicts)
 
 
-def _to_rows(work: Work, step: VerdictStep, today: date) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    support, phase = step.judgement.monitored.support, step.judgement.monitored.phase
-    verdict, current = step.judgement.verdict, step.current
+def _rows_of_support(
+    work: Work, steps: Sequence[VerdictStep], today: date
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Returns the new verdicts on the measures of one support, and its state if that changes.
+
+    `steps` are the judgements of those of its measures that were judged now. The state, the alert and the events are
+    the support's: they follow the most serious of the verdicts on its measures.
+    """
+    support, phase = steps[0].judgement.monitored.support, steps[0].judgement.monitored.phase
+    current = steps[0].state
     memory = from_json(current.memory if current else None, str(phase.id))
-    end_signals: tuple[AlertSignal, ...] = ()
-    if step.earlier is not None:
-        # New rules may end an alert but raise none; only later scores raise one.
-        memory, end_signals = advance(
-            memory, ConclusionOfWeek(step.earlier.verdict.state, step.earlier.week, quiet=True)
+    in_force = _verdicts_of_others(steps, current)
+    memory, end_signals = _advance_by_new_rules(memory, steps, in_force)
+    rows, number = [], 1 if current is None else current.last_number + 1
+    new_rows: list[dict[str, Any]] = []
+    for step in steps:
+        row = _verdict_row(step.judgement, number + len(new_rows))
+        rows.append(row)
+        verdict = None if step.current is None else step.current.verdict
+        if verdict is None or any(getattr(verdict, name) != row[name] for name in CONTENT):
+            new_rows.append(row)
+        else:
+            row["id"] = verdict.id
+        in_force[row["measure_id"]] = VerdictInForce(
+            row["id"], State(row["state"]), row["kind"], _place(support, row["measure_id"])
         )
+    weeks = [step.judgement.week + step.judgement.monitored.offset for step in steps]
+    retractable = any(step.retractable for step in steps)
+    worst = most_serious(in_force.values())
     conclusion = ConclusionOfWeek(
-        verdict.state,
-        step.judgement.week,
-        finalized=step.settled_on is not None,
-        quiet=step.quiet,
-        retractable=step.retractable,
-        raise_alerts=step.raise_alerts,
+        state_for_alert(in_force.values()),
+        max(weeks) if len(in_force) == 1 else max(memory.week, *weeks),
+        finalized=any(step.settled_on is not None for step in steps),
+        quiet=all(step.quiet for step in steps),
+        retractable=retractable,
+        raise_alerts=any(step.raise_alerts for step in steps),
     )
     memory_after, signals = advance(memory, conclusion)
-    row = _verdict_row(step.judgement, 1 if current is None else current.verdict.number + 1)
-    retracted = (
-        memory.alert.active and not memory_after.alert.active and (step.retractable or not memory.before.alert.on)
-    )
+    retracted = memory.alert.active and not memory_after.alert.active and (retractable or not memory.before.alert.on)
     retracted = retracted or AlertSignal.RETRACTED in end_signals
     if retracted and current is not None and current.alert_id is not None:
+        # The verdict that retracts is a new one, even if it says the same as the one before.
+        place = next((place for place, step in enumerate(steps) if step.retractable or step.earlier is not None), 0)
+        row = rows[place]
+        if row not in new_rows:
+            measure = in_force[row["measure_id"]]
+            row["id"], row["number"] = new_id(), number + len(new_rows)
+            new_rows.append(row)
+            in_force[row["measure_id"]] = measure._replace(id=row["id"])
+            worst = most_serious(in_force.values())
         row["retracts"] = current.alert_id
-    is_same = current is not None and all(getattr(current.verdict, name) == row[name] for name in CONTENT)
-    appended = not is_same or row["retracts"] is not None
-    verdict_id = row["id"] if appended or current is None else current.verdict.id
     alert_id = current.alert_id if current is not None and current.memory.get("phase") == str(phase.id) else None
     if memory_after.alert.active and (not memory.alert.active or alert_id is None or AlertSignal.ALERT in signals):
         # An alert that was raised quietly can be retracted too; if it is raised openly later, the later verdict is the
         # alert.
-        alert_id = verdict_id
+        alert_id = worst.id
     for signal in (*end_signals, *signals):
-        kind = RESPONSE_STOPPED if verdict.kind is NonresponseKind.STOPPED else RESPONSE_NEVER
+        kind = RESPONSE_STOPPED if worst.kind == NonresponseKind.STOPPED else RESPONSE_NEVER
         event = EVENT_BY_SIGNAL.get(signal, kind)
-        ids = {"verdict": verdict_id, "alert": alert_id or verdict_id}
+        ids = {"verdict": worst.id, "alert": alert_id or worst.id}
         record(work, support_event(event, support, {name: ids[name] for name in ids if name in event.required_ids}))
-    finalized_on = current.settled_on if current is not None and step.settled_on is None else step.settled_on
-    since, since_on = row["judged_at"], today
-    if current is not None and not _state_changed(current, row):
+    settled_on = max((step.settled_on for step in steps if step.settled_on is not None), default=None)
+    since, since_on = rows[0]["judged_at"], today
+    if current is not None and not _state_changed(current, worst):
         since, since_on = current.since, current.since_on
     state_row = {
         **student_columns(support),
         "support_id": support.id,
-        "verdict_id": verdict_id,
-        "state": row["state"],
-        "kind": row["kind"],
+        "verdict_id": worst.id,
+        "verdict_ids": [verdict.id for verdict in sorted(in_force.values(), key=attrgetter("place"))],
+        "state": worst.state.value,
+        "kind": worst.kind,
         "since": since,
         "since_on": since_on,
         "alert_id": alert_id if memory_after.alert.active else None,
         "memory": as_json(memory_after),
-        "settled_on": finalized_on,
+        "settled_on": current.settled_on if current is not None and settled_on is None else settled_on,
     }
-    unchanged = current is not None and not appended and _is_unchanged(current, state_row)
-    return row if appended else None, None if unchanged else state_row
+    unchanged = current is not None and not new_rows and _is_unchanged(current, state_row)
+    return new_rows, None if unchanged else state_row
 
 
-def _state_changed(current: CurrentVerdict, row: Mapping[str, Any]) -> bool:
-    """Returns whether the state differs from the current one.
+def _verdicts_of_others(steps: Sequence[VerdictStep], current: CurrentState | None) -> dict[UUID, VerdictInForce]:
+    """Returns the verdicts in force, in the present phase, on those measures of a support that are not judged now."""
+    support, phase = steps[0].judgement.monitored.support, steps[0].judgement.monitored.phase
+    judged = {step.judgement.monitored.score_series.measure.id for step in steps}
+    followed = {support.measure_id, *support.more_measures} - judged
+    return {
+        verdict.measure_id: VerdictInForce(
+            verdict.id, State(verdict.state), verdict.kind, _place(support, verdict.measure_id)
+        )
+        for verdict in (() if current is None else current.verdicts)
+        if verdict.measure_id in followed and verdict.phase_id == phase.id
+    }
+
+
+def _place(support: Support, measure_id: UUID) -> int:
+    """Returns the place of a measure among those of its support; 0 is that of the first measure."""
+    return [support.measure_id, *support.more_measures].index(measure_id)
+
+
+def _advance_by_new_rules(
+    memory: Memory, steps: Sequence[VerdictStep], others: Mapping[UUID, VerdictInForce]
+) -> tuple[Memory, tuple[AlertSignal, ...]]:
+    """Returns the memory after the judgements that new rules give as of the weeks of the current verdicts.
+
+    New rules may end an alert but raise none; only later scores raise one.
+    """
+    earlier = [(step, step.earlier) for step in steps if step.earlier is not None]
+    if not earlier:
+        return memory, ()
+    verdicts = [*others.values()]
+    for step, judgement in earlier:
+        monitored = step.judgement.monitored
+        place = _place(monitored.support, monitored.score_series.measure.id)
+        verdicts.append(VerdictInForce(monitored.support.id, judgement.verdict.state, None, place))
+    weeks = [judgement.week + step.judgement.monitored.offset for step, judgement in earlier]
+    week = max(weeks) if len(verdicts) == 1 else max(memory.week, *weeks)
+    return advance(memory, ConclusionOfWeek(state_for_alert(verdicts), week, quiet=True))
+
+
+def _state_changed(current: CurrentState, worst: VerdictInForce) -> bool:
+    """Returns whether the state of a support differs from the current one.
 
     An alarm that is named, or loses its name, counts as the same state, which began with the alarm.
     """
-    if current.verdict.state in ALARMS and row["state"] in ALARMS:
+    if current.state in ALARMS and worst.state in ALARMS:
         return False
-    return (current.verdict.state, current.verdict.kind) != (row["state"], row["kind"])
+    return (current.state, current.kind) != (worst.state, worst.kind)
 
 
-def _is_unchanged(current: CurrentVerdict, state_row: Mapping[str, Any]) -> bool:
-    return (current.alert_id, current.memory, current.settled_on) == (
+def _is_unchanged(current: CurrentState, state_row: Mapping[str, Any]) -> bool:
+    return (current.verdict_id, current.alert_id, current.memory, current.settled_on) == (
+        state_row["verdict_id"],
         state_row["alert_id"],
         state_row["memory"],
         state_row["settled_on"],
@@ -188,6 +258,8 @@ def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
         "id": new_id(),
         "support_id": monitored.support.id,
         "phase_id": monitored.phase.id,
+        "measure_id": monitored.score_series.measure.id,
+        "measures": monitored.measures,
         "number": number,
         **{name: getattr(verdict, name) for name in CONTENT if hasattr(verdict, name)},
         "state": verdict.state.value,

@@ -43,6 +43,19 @@ ALARMS = frozenset({State.OFF_TRACK, State.NOT_RESPONDING})
 """The states that are an alarm, with or without the name "not responding"."""
 
 
+MOST_SERIOUS_FIRST = (
+    State.NOT_RESPONDING,
+    State.OFF_TRACK,
+    State.UNDER_DELIVERED,
+    State.BELOW_PACE,
+    State.UNCERTAIN,
+    State.INSUFFICIENT_DATA,
+    State.RESPONDING,
+    State.GOAL_MET,
+)
+"""The states in the order in which one of several measures decides what is said of a support."""
+
+
 def rounded(number: float) -> float:
     """Returns the number, rounded to the precision of all verdicts, so that equal input gives equal bytes.
 

@@ -12,6 +12,7 @@ This file exceeds 250 lines so that everything that a run writes to the roster i
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Mapping
+from uuid import UUID
 
 import asyncpg
 
@@ -263,3 +264,13 @@ async def write_school_weeks(stage: Stage) -> None:
             ORDER BY o.id, w.monday, y.starts_on DESC
             ON CONFLICT DO NOTHING"""
     )
+
+
+async def students_of_results(stage: Stage) -> set[UUID]:
+    """Returns the students whose results in the gradebook this run has changed."""
+    rows = await stage.rows(
+        f"""SELECT DISTINCT g.student_id FROM {stage.of_run("plan", "result")} AS p
+            JOIN result AS g ON g.district_id = :district AND g.id = p.id
+            WHERE p.action <> 'rekey'"""
+    )
+    return {row["student_id"] for row in rows}

@@ -6,6 +6,7 @@ with the rules.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -19,10 +20,12 @@ ADAPTIVE = (2.744, 2.17, 1.398, 0.858, 0.551, 0.305, 0.123, -0.044, -0.311, -0.5
 def between(rates: Sequence[float], thresholds: Sequence[float], far: float) -> float:
     """Returns the threshold for the rate `far`, interpolated linearly between the rates of a table.
 
-    For a rate outside of the table, returns the threshold of the nearest rate.
+    Below the lowest rate of the table, thresholds go on as between its lowest two rates, by the logarithm of the rate.
+    Above the highest rate, returns the threshold of that rate.
     """
     if far <= rates[0]:
-        return thresholds[0]
+        step = (thresholds[0] - thresholds[1]) / math.log(rates[1] / rates[0])
+        return round(thresholds[0] + step * math.log(rates[0] / far), 4)
     for (low, at_low), (high, at_high) in pairwise(zip(rates, thresholds, strict=True)):
         if far <= high:
             return round(at_low + (at_high - at_low) * (far - low) / (high - low), 4)

@@ -127,15 +127,17 @@ def conclude(
     calibration: Calibration = PUBLISHED,
     *,
     adaptive: bool = False,
+    measures: int = 1,
 ) -> Finding:
     """Returns the finding for the student with the index `student`: state, reasons and one sentence for a teacher.
 
     `estimate` has the estimates of a panel of students. `far` is the stated false-alarm rate. With `adaptive`, the
-    thresholds for districts that give extra scores are used.
+    thresholds for districts that give extra scores are used. If the student is followed by several `measures`, each has
+    an equal part of the rate, so that the rate at which any of them is flagged is at most `far` (Bonferroni).
     """
     statistic, threshold = (
         round(float(estimate.statistic[student]), 9),
-        calibration.threshold_at(far, adaptive=adaptive),
+        calibration.threshold_at(far / measures, adaptive=adaptive),
     )
     watch = min(threshold, calibration.threshold_at(WATCH))
     rate, low, high = (float(part[student]) * facts.goal_rate for part in (estimate.rate, estimate.low, estimate.high))

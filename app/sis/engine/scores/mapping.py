@@ -21,6 +21,7 @@ from app.evidence.intake import COLUMNS, record_batch, students_of_intake
 from app.evidence.models import Score
 from app.evidence.rules import is_unknown_form
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
+from app.response.judging.load import has_measure
 from app.response.service import judge_written
 from app.roster.student_lock import lock_students
 from app.sis.engine.moves import lock_with_retries
@@ -192,9 +193,9 @@ async def judge_days(work: Work, days: Mapping[tuple[UUID, UUID], Collection[dat
     """
     measures = {measure_id for _, measure_id in days}
     rows = await work.db.execute(
-        select(Support.student_id, Support.measure_id).where(
-            Support.district_id == work.district_id, Support.state == "active", Support.measure_id.in_(measures)
+        select(Support.student_id, Support.measure_id, Support.more_measures).where(
+            Support.district_id == work.district_id, Support.state == "active", has_measure(measures)
         )
     )
-    pairs = {(student_id, measure_id) for student_id, measure_id in rows} & days.keys()
+    pairs = {(student_id, measure) for student_id, first, more in rows for measure in (first, *more)} & days.keys()
     await judge_written(work, {pair: days[pair] for pair in pairs}, quiet=quiet)

@@ -4,7 +4,7 @@ from alembic import op
 
 from migrations.tenant import create_index, student_table, tenant_table
 
-revision = "0024"
+revision = "0023"
 down_revision = "0022"
 
 KINDS = """

@@ -1,0 +1,98 @@
+"""Writes and reads the intervention library as CSV, with one entry a row. Pure.
+
+The columns are the fields of an entry. A cell with a list has one part a line. A cell that begins with `=`, `+`, `-` or
+`@`, which a spreadsheet would run as a formula, is written with an apostrophe before it, and read without.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from app.core.errors import Violation
+from app.intervention.inputs import NewIntervention
+from app.intervention.rules import LISTS
+
+COLUMNS: Final = tuple(field.name for field in fields(NewIntervention))
+"""The columns, in order."""
+REQUIRED: Final = ("code", "name")
+NUMBERS: Final = ("minutes_per_session", "sessions_per_week", "group_from", "group_to")
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_csv(entries: Iterable[Mapping[str, Any]]) -> str:
+    """Returns entries as CSV (RFC 4180) with a header; each entry has its values by column."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for entry in entries:
+        writer.writerow([_written(entry[column]) for column in COLUMNS])
+    return text.getvalue()
+
+
+def read_csv(text: str, at: str) -> tuple[dict[int, dict[str, Any]], list[Violation]]:
+    """Returns the values by column of each row, keyed by its number, and every violation of the form.
+
+    Rows are counted from 1 without the header. Violations name row and column; `at` is the JSON Pointer of the text.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True))
+    except csv.Error:
+        return {}, [Violation(at, "csv.malformed", "This is not CSV: look at the quotation marks.")]
+    header = rows[0] if rows else []
+    violations = [
+        Violation(at, "csv.column_missing", f"The header lacks the column {name}.")
+        for name in REQUIRED
+        if name not in header
+    ]
+    if any(name not in COLUMNS for name in header) or len(set(header)) < len(header):
+        violations.append(Violation(at, "csv.column_unknown", f"The columns are {', '.join(COLUMNS)}, each once."))
+    if violations:
+        return {}, violations
+    entries = {}
+    for place, cells in enumerate((row for row in rows[1:] if any(row)), 1):
+        if len(cells) != len(header):
+            violations.append(Violation(f"{at}/{place}", "csv.cells", "The row has other cells than the header."))
+            continue
+        entries[place] = _values(header, cells, f"{at}/{place}", violations)
+    return entries, violations
+
+
+def _values(header: Sequence[str], cells: Sequence[str], at: str, violations: list[Violation]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, cell in zip(header, cells, strict=True):
+        if name in LISTS:
+            parts = [_read(part.strip()) for part in cell.splitlines() if part.strip()]
+            numbers = [_number(part, f"{at}/{name}", violations) for part in parts] if name == "levels" else []
+            values[name] = (
+                tuple(number for number in numbers if number is not None) if name == "levels" else tuple(parts)
+            )
+        elif name in NUMBERS:
+            values[name] = _number(cell.strip(), f"{at}/{name}", violations) if cell.strip() else None
+        else:
+            values[name] = _read(cell) if cell or name in REQUIRED else None
+    return values
+
+
+def _number(text: str, at: str, violations: list[Violation]) -> int | None:
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return int(text)
+    violations.append(Violation(at, "csv.number", "A whole number."))
+    return None
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return "\n".join(_guarded(str(part)) for part in value)
+    return _guarded(str(value))
+
+
+def _guarded(text: str) -> str:
+    return f"'{text}" if text.startswith((*FORMULA, "'")) else text
+
+
+def _read(text: str) -> str:
+    return text[1:] if text.startswith("'") else text

@@ -1,0 +1,73 @@
+"""Imports and exports the intervention library as CSV. An import writes all of its entries, or none."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated
+
+from sqlalchemy import select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.errors import Violation
+from app.core.inputs import About
+from app.core.text import Text
+from app.core.violations import Violations
+from app.intervention.csv_format import read_csv, write_csv
+from app.intervention.inputs import NewIntervention
+from app.intervention.models import Intervention
+from app.intervention.rules import InterventionState
+from app.intervention.service import MAX_AT_ONCE, NUMBERS, TEXTS, draft_interventions
+from app.playbook.models import Area
+
+CSV = Text(min=1, max=1_000_000)
+_COPIED = ("code", *TEXTS, *NUMBERS, "levels", "steps", "checklist", "languages")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedInterventions:
+    """The number of entries that an import has written as drafts, and of those that were there already."""
+
+    drafted: int
+    unchanged: int
+
+
+@needs(Can.PUBLISH_PLAYBOOK)
+async def import_interventions(
+    work: Work,
+    csv: Annotated[
+        str,
+        CSV,
+        About("The entries: a header with the names of the fields, then a row each.", "code,name\nphonics,Phonics"),
+    ],
+) -> ImportedInterventions:
+    """Writes the entries of a CSV file as drafts; raises `Invalid` with every violation, by row and column.
+
+    A violation at `/csv/3/levels` is about the third entry of the file.
+    """
+    CSV.require(csv, "/csv")
+    rows, form_violations = read_csv(csv, "/csv")
+    violations = Violations(form_violations)
+    if not form_violations and not 1 <= len(rows) <= MAX_AT_ONCE:
+        violations.add([Violation("/csv", "interventions.count", f"Send 1 to {MAX_AT_ONCE} entries at once.")])
+    outcomes: Counter[str] = Counter()
+    if 1 <= len(rows) <= MAX_AT_ONCE:
+        entries = [NewIntervention(**row) for row in rows.values()]
+        for result in await draft_interventions(work, entries, at="/csv", positions=list(rows)):
+            violations.add(result.violations)
+            outcomes[result.outcome] += 1
+    violations.refuse()
+    return ImportedInterventions(outcomes["recorded"] + outcomes["amended"], outcomes["unchanged"])
+
+
+@needs(Can.READ_PLAYBOOK)
+async def export_interventions(work: Work) -> str:
+    """Returns the published entries of the library as CSV, by code, in the form in which they can be imported."""
+    query = select(Intervention).where(
+        Intervention.district_id == work.district_id, Intervention.state == InterventionState.PUBLISHED
+    )
+    areas = dict((await work.db.execute(select(Area.id, Area.code).where(Area.district_id == work.district_id))).all())
+    rows = await work.db.scalars(query.order_by(Intervention.code))
+    return write_csv(
+        {name: getattr(row, name) for name in _COPIED} | {"areas": [areas[area_id] for area_id in row.area_ids]}
+        for row in rows
+    )

@@ -1,0 +1,32 @@
+"""Says which of the verdicts on the measures of one support is the support's. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+from uuid import UUID
+
+from app.response.rules.verdict import MOST_SERIOUS_FIRST, State
+
+
+class VerdictInForce(NamedTuple):
+    """The verdict in force on one measure of a support. `place` is that of the measure; 0 is the first."""
+
+    id: UUID
+    state: State
+    kind: str | None
+    place: int
+
+
+def most_serious(verdicts: Iterable[VerdictInForce]) -> VerdictInForce:
+    """Returns the verdict that says most; of several such verdicts, that on the first of the measures."""
+    return min(verdicts, key=lambda verdict: (MOST_SERIOUS_FIRST.index(verdict.state), verdict.place))
+
+
+def state_for_alert(verdicts: Collection[VerdictInForce]) -> State:
+    """Returns the most serious state, on which the alert depends.
+
+    A measure that has too few scores yet does not keep the alert of another one open.
+    """
+    judged = [verdict for verdict in verdicts if verdict.state is not State.INSUFFICIENT_DATA]
+    return most_serious(judged or verdicts).state

@@ -1,0 +1,242 @@
+"""Computes signals with set-based SQL: of all students once a day and when rules change, otherwise of changed ones."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from sqlalchemy import (
+    BindParameter,
+    Date,
+    DateTime,
+    Text,
+    TextClause,
+    Uuid,
+    bindparam,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
+from app.core.ids import new_id
+from app.events.catalogue import SIGNAL_SUGGESTED, NewEvent
+from app.events.outbox import record
+from app.evidence.screening.classified import PARAMETERS, values_of
+from app.evidence.screening.cuts import expected_in, suggested_levels
+from app.evidence.screening.models import ScreeningWindow
+from app.evidence.screening.rules import WindowState
+from app.playbook.lookup import published
+from app.playbook.models import Area
+from app.roster.lookup import IdList, today_of
+from app.signal.models import SignalProgress, SignalRule
+from app.signal.rules import SignalKind, SignalState
+from app.signal.statements import CHANGED, COUNT, GRADED_AND_SERVED, LAPSE_BEYOND, MARK, SCREENED, WRITE
+
+OVERLAP: Final = timedelta(minutes=10)
+"""How far before its beginning the last computation is taken to have read: a transaction may have ended after it."""
+GRADES_SINCE: Final = timedelta(days=400)
+OWN: Final[tuple[BindParameter[Any], ...]] = (
+    *(bindparam(name, type_=Text) for name in ("rules", "areas", "salt", "stamp")),
+    *(bindparam(name, type_=Date) for name in ("today", "since")),
+    *(bindparam(name, type_=IdList) for name in ("students", "windows")),
+    bindparam("now", type_=DateTime(timezone=True)),
+    bindparam("window", type_=Uuid),
+)
+
+
+@needs(Can.JUDGE)
+async def compute_signals(work: Work) -> int:
+    """Suggests what rules see and have the rest lapse; returns the number of signals that began, returned or lapsed."""
+    await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SIGNALS})
+    today, started = await today_of(work), now()
+    rules = await rules_in_force(work)
+    windows = await _windows(work, rules, today)
+    digest = await _digest(work, rules, windows)
+    progress = await work.db.scalar(select(SignalProgress).where(SignalProgress.district_id == work.district_id))
+    students: list[UUID] | None = None
+    if progress is not None and progress.until is not None and (progress.full_on, progress.digest) == (today, digest):
+        students = await _changed(work, progress)
+    written = 0
+    if students is None or students:
+        written = await _compute(work, rules, windows, today, students)
+    upsert = insert(SignalProgress).values(
+        district_id=work.district_id, full_on=today, until=started - OVERLAP, digest=digest
+    )
+    await work.db.execute(
+        upsert.on_conflict_do_update(
+            index_elements=["district_id"],
+            set_={name: upsert.excluded[name] for name in ("full_on", "until", "digest")},
+        )
+    )
+    return written
+
+
+async def rules_in_force(work: Work) -> list[SignalRule]:
+    """Returns the signal rules that are in force."""
+    query = select(SignalRule).where(SignalRule.district_id == work.district_id, SignalRule.retired_at.is_(None))
+    return list(await work.db.scalars(query.order_by(SignalRule.id)))
+
+
+async def count_candidates(work: Work, rule: SignalRule) -> int:
+    """Returns the number of students within the caller's reach whom a rule would suggest now."""
+    today, counted = await today_of(work), 0
+    for sql, parameters, values in await _candidates(work, await _windows(work, [rule], today), None, [rule]):
+        given = {**values, **await _common(work, [rule], today)}
+        statement, used = _statement(COUNT.format(candidates=sql), parameters, given)
+        counted += int(await work.db.scalar(statement, used) or 0)
+    return counted
+
+
+async def _compute(
+    work: Work,
+    rules: Sequence[SignalRule],
+    windows: Sequence[ScreeningWindow],
+    today: date,
+    students: Collection[UUID] | None,
+) -> int:
+    common = await _common(work, rules, today)
+    chosen = {} if students is None else {"students": list(students)}
+    of_students = "" if students is None else " AND o.student_id = ANY (:students)"
+    written = 0
+    for sql, parameters, values in await _candidates(work, windows, students, rules):
+        scope = f" AND o.kind <> '{SignalKind.SCREENING_UNDER_CUT}'"
+        if "window" in values:
+            scope = f" AND o.kind = '{SignalKind.SCREENING_UNDER_CUT}' AND o.window_id = :window"
+        template = WRITE.format(candidates=sql, scope=f"{scope}{of_students}")
+        statement, used = _statement(template, parameters, {**values, **common, **chosen})
+        rows = (await work.db.execute(statement, used)).all()
+        written += len(rows)
+        for row in rows:
+            if row.state == SignalState.SUGGESTED:
+                _suggested(work, row)
+    beyond = {**common, "windows": [window.id for window in windows]}
+    statement, used = _statement(LAPSE_BEYOND, (), beyond)
+    return written + len((await work.db.execute(statement, used)).all())
+
+
+def _suggested(work: Work, row: Any) -> None:
+    record(
+        work,
+        NewEvent(
+            type=SIGNAL_SUGGESTED,
+            subject_id=row.id,
+            subject_version=row.version,
+            ids={"student": row.student_id},
+            student_id=row.student_id,
+            school_ids=tuple(row.school_ids),
+            secured_area=row.secured_area,
+        ),
+    )
+
+
+async def _candidates(
+    work: Work, windows: Sequence[ScreeningWindow], students: Collection[UUID] | None, rules: Sequence[SignalRule]
+) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
+    """Returns the SQL of the candidates of each window, and of the other kinds, with parameters and values."""
+    only = "" if students is None else " AND p.id = ANY (:students)"
+    queries: list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]] = []
+    levels = await suggested_levels(work)
+    for window in windows:
+        expected, _ = await expected_in(work, window)
+        school = "" if window.school_id is None else " AND :school = ANY (p.school_ids)"
+        areas = [
+            {"measure_id": str(one.measure.id), "area_id": str(one.measure.area_id), "secured": one.secured_area}
+            for one in expected
+        ]
+        values = values_of(work, window, expected, levels)
+        values |= {"window": window.id, "areas": orjson.dumps(areas).decode(), "school": window.school_id}
+        parameters = (*PARAMETERS, bindparam("school", type_=Uuid))
+        queries.append((SCREENED.format(students=f"{school}{only}"), parameters, values))
+    if any(rule.kind != SignalKind.SCREENING_UNDER_CUT for rule in rules) or len(rules) != 1:
+        district = bindparam("district", type_=Uuid)
+        queries.append((GRADED_AND_SERVED.format(students=only), (district,), {"district": work.district_id}))
+    return queries
+
+
+async def _common(work: Work, rules: Sequence[SignalRule], today: date) -> dict[str, Any]:
+    salt = new_id().hex
+    areas = await work.db.scalars(select(Area).where(Area.district_id == work.district_id))
+    by_id = {area.id: area for area in areas}
+    stated = [
+        {
+            "rule_id": str(rule.id),
+            "kind": rule.kind,
+            "area_id": None if rule.area_id is None else str(rule.area_id),
+            "secured": _secured(by_id, rule.area_id),
+            "measure_id": None if rule.measure_id is None else str(rule.measure_id),
+            **rule.parameters,
+        }
+        for rule in rules
+    ]
+    return {
+        "district": work.district_id,
+        "rules": orjson.dumps(stated).decode(),
+        "today": today,
+        "since": today - GRADES_SINCE,
+        "salt": salt,
+        "stamp": f"{salt[:12]}7",
+        "now": now(),
+    }
+
+
+def _secured(areas: Mapping[UUID, Area], area_id: UUID | None) -> str | None:
+    """Returns the code of the secured area that is this area or contains it, or None."""
+    while area_id is not None:
+        if areas[area_id].secured:
+            return areas[area_id].code
+        area_id = areas[area_id].parent_id
+    return None
+
+
+async def _windows(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
+    """Returns the windows whose results a rule about screening still reads."""
+    days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.SCREENING_UNDER_CUT]
+    if not days:
+        return []
+    query = select(ScreeningWindow).where(
+        ScreeningWindow.district_id == work.district_id,
+        ScreeningWindow.state != WindowState.CANCELLED,
+        ScreeningWindow.opens_on <= today,
+        ScreeningWindow.closes_on > today - timedelta(days=max(days)),
+    )
+    return list(await work.db.scalars(query.order_by(ScreeningWindow.id)))
+
+
+async def _digest(work: Work, rules: Sequence[SignalRule], windows: Sequence[ScreeningWindow]) -> str:
+    """Returns a digest of all that bears on every student's signals."""
+    parts = [str(rule.id) for rule in rules]
+    parts += [f"{window.id}{window.version}" for window in windows]
+    parts.append(str((await published(work)).number))
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+async def _changed(work: Work, progress: SignalProgress) -> list[UUID]:
+    parameters = (bindparam("district", type_=Uuid), bindparam("since", type_=DateTime(timezone=True)))
+    values = {"district": work.district_id, "since": progress.until}
+    return list(await work.db.scalars(text(CHANGED).bindparams(*parameters), values))
+
+
+def _statement(
+    sql: str, parameters: Sequence[BindParameter[Any]], values: Mapping[str, Any]
+) -> tuple[TextClause, dict[str, Any]]:
+    """Returns a statement with the types of its parameters, and their values."""
+    statement = text(sql)
+    names = set(statement._bindparams)
+    by_name = {one.key: one for one in (*OWN, bindparam("district", type_=Uuid), *parameters)}
+    typed = statement.bindparams(*(by_name[name] for name in names))
+    return typed, {name: values[name] for name in names}
+
+
+@needs(Can.SYNC_ROSTER)
+async def mark_due(work: Work, student_ids: Collection[UUID]) -> None:
+    """Has the next computation look at these students, whose results have changed."""
+    if student_ids:
+        values = {"district": work.district_id, "now": now(), "students": sorted(student_ids)}
+        statement, used = _statement(MARK, (), values)
+        await work.db.execute(statement, used)

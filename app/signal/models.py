@@ -1,0 +1,82 @@
+"""Defines the tables of signal rules, signals, and the progress of their computation."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.access.listing import ListedBySchool
+from app.core.db import Base, HasChangeTime, Tenant, TenantRow
+from app.roster.models import AboutStudent, Ids
+
+
+class SignalRule(HasChangeTime, TenantRow, Base):
+    """A version of a rule that suggests signals. A published version is never changed, only followed or retired.
+
+    `area_id` is the area of its signals. It is None if the area follows from the data. `measure_id` restricts a rule
+    about screening to one measure.
+    """
+
+    __tablename__ = "signal_rule"
+
+    code: Mapped[str]
+    number: Mapped[int]
+    kind: Mapped[str]
+    parameters: Mapped[dict[str, Any]]
+    area_id: Mapped[UUID | None]
+    measure_id: Mapped[UUID | None]
+    published_by: Mapped[UUID | None]
+    published_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+
+
+class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
+    """What a rule sees in a student's data. It is suggested, then accepted, dismissed or merged, or it lapses.
+
+    * `digest` identifies the evidence. There is one signal for a student, kind and digest, whatever the rule.
+    * The evidence is a score, a support, or results in a class; and for a score, its screening window.
+    * `concern_id` is the concern that an accepted signal became, and `merged_into` the signal that it was merged into.
+    """
+
+    __tablename__ = "signal"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    rule_id: Mapped[UUID]
+    kind: Mapped[str]
+    area_id: Mapped[UUID]
+    state: Mapped[str]
+    digest: Mapped[str]
+    seen_on: Mapped[date]
+    score_id: Mapped[UUID | None]
+    window_id: Mapped[UUID | None]
+    support_id: Mapped[UUID | None]
+    class_id: Mapped[UUID | None]
+    result_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    settled_by: Mapped[UUID | None]
+    settled_at: Mapped[datetime | None]
+    settled_because: Mapped[str | None]
+    concern_id: Mapped[UUID | None]
+    merged_into: Mapped[UUID | None]
+    created_at: Mapped[datetime]
+    version: Mapped[int]
+
+
+class SignalProgress(Tenant, Base):
+    """How far a district's signals are computed: of all students on `full_on`, of changed ones until `until`."""
+
+    __tablename__ = "signal_progress"
+
+    district_id: Mapped[UUID] = mapped_column(primary_key=True)
+    full_on: Mapped[date | None]
+    until: Mapped[datetime | None]
+    digest: Mapped[str]
+
+
+class SignalDue(AboutStudent, Base):
+    """A student whose signals must be computed again, because the gradebook changed, which has no times of changes."""
+
+    __tablename__ = "signal_due"
+
+    student_id: Mapped[UUID] = mapped_column(primary_key=True)
+    marked_at: Mapped[datetime]

@@ -1,0 +1,201 @@
+"""Declares the public shapes of signal rules and signals, with the commands on them."""
+
+from datetime import date, datetime
+
+from app.access.permission import Can
+from app.concern.resource import ConcernResource
+from app.events.catalogue import (
+    CONCERN_ACCEPTED,
+    CONCERN_RAISED,
+    SIGNAL_ACCEPTED,
+    SIGNAL_DISMISSED,
+    SIGNAL_MERGED,
+)
+from app.evidence.resource import ScoreResource
+from app.evidence.screening.resource import ScreeningWindowResource
+from app.playbook.filters import by_area
+from app.playbook.resource import AreaResource, MeasureResource
+from app.resources.command import Body, Command
+from app.resources.declare import Link, Resource
+from app.resources.fields import choice, field, one, reference, references, stored
+from app.resources.listing import Filter, Flag, Listing
+from app.resources.members import Id, One
+from app.resources.values import Value, WholeNumbers, item
+from app.roster.filters import by_school, by_student
+from app.roster.models import Person
+from app.roster.resource import StaffResource, StudentResource
+from app.roster.schools import ClassResource
+from app.signal import rulebook, service
+from app.signal.models import Signal, SignalRule
+from app.signal.rules import SignalKind, SignalState
+from app.support.resource import SupportResource
+
+
+class SignalRuleResource(
+    Resource[SignalRule], kind="signal_rule", requires=Can.READ_PLAYBOOK, name="SignalRule", get="signal_rule"
+):
+    """A version of a rule that suggests signals. A change is the next version of the rule."""
+
+    code: str = field(SignalRule.code, "The code, by which the rule is known.", "under-cut")
+    number: int = field(SignalRule.number, "The number of the version of this rule.", 1)
+    kind: SignalKind = choice(SignalRule.kind, "What the rule looks at.")
+    parameters: WholeNumbers = stored(SignalRule.parameters, "The parameters, by name.")
+    area: One[AreaResource] | None = one(
+        SignalRule.area_id, AreaResource, "The area of its signals; null where it follows from the data."
+    )
+    measure: One[MeasureResource] | None = one(
+        SignalRule.measure_id, MeasureResource, "The only measure that it looks at, of a rule about screening."
+    )
+    published_by: One[StaffResource] | None = one(
+        SignalRule.published_by, StaffResource, "The person who published it, if a person did."
+    )
+    published_at: datetime = field(SignalRule.published_at, "When it was published.")
+    retired_at: datetime | None = field(
+        SignalRule.retired_at, "When it was retired, or followed by the next version; null while it is in force."
+    )
+
+
+class SignalResource(
+    Resource[Signal], kind="signal", requires=Can.READ_SIGNALS, about=Signal.student_id, name="Signal", get="signal"
+):
+    """What a rule sees in a student's data, suggested to a team as a concern or as a success."""
+
+    student: One[StudentResource] = one(Signal.student_id, StudentResource, "The student.")
+    rule: One[SignalRuleResource] = one(
+        Signal.rule_id, SignalRuleResource, "The version of the rule that suggested it."
+    )
+    kind: SignalKind = choice(Signal.kind, "What the rule has seen.")
+    area: One[AreaResource] = one(Signal.area_id, AreaResource, "The area.")
+    state: SignalState = choice(
+        Signal.state, "The state of the signal. `lapsed`: the data no longer bear it out; it may return."
+    )
+    digest: str = field(
+        Signal.digest,
+        "The digest of its evidence. A dismissed digest is never suggested again, by no rule of the kind.",
+        "0cc175b9c0f1b6a831c399e269772661",
+    )
+    seen_on: date = field(Signal.seen_on, "The day on which the rule saw it last anew.")
+    score: One[ScoreResource] | None = one(Signal.score_id, ScoreResource, "The score that is the evidence.")
+    window: One[ScreeningWindowResource] | None = one(
+        Signal.window_id, ScreeningWindowResource, "The screening window of the score."
+    )
+    support: One[SupportResource] | None = one(Signal.support_id, SupportResource, "The support that is the evidence.")
+    school_class: One[ClassResource] | None = one(
+        Signal.class_id, ClassResource, "The class whose results are the evidence."
+    )
+    result_ids: list[Id] = references(Signal.result_ids, "result", "The last 20 of these results.", rest="results")
+    settled_by: One[StaffResource] | None = one(
+        Signal.settled_by, StaffResource, "The person who accepted, dismissed or merged it, if a person did."
+    )
+    settled_at: datetime | None = field(Signal.settled_at, "When it was accepted, dismissed or merged.")
+    settled_because: str | None = field(Signal.settled_because, "Why it was dismissed.", "Ill on that day.")
+    concern: One[ConcernResource] | None = one(Signal.concern_id, ConcernResource, "The concern that it became.")
+    merged_into: Id | None = reference(Signal.merged_into, "signal", "The signal that it was merged into.")
+    version: int = field(Signal.version, "The number of changes; the ETag.", 1)
+
+
+class SignalRulePreviewValue(Value):
+    """The number of students whom a rule would suggest now, of those within the caller's reach."""
+
+    students: int = item("The number of students.", 12)
+
+
+LINKS = (
+    Link(
+        StudentResource,
+        "signals",
+        SignalResource,
+        Signal.student_id == Person.id,
+        "Every signal about the student, oldest first.",
+        order=(Signal.id,),
+    ),
+)
+
+LISTINGS = (
+    Listing(
+        "signal_rules",
+        SignalRuleResource,
+        "Signal rules in the order in which they were published, earlier versions included.",
+        flags=(Flag("in_force", "Only those in force.", on=SignalRule.retired_at.is_(None)),),
+        changed_at=SignalRule.updated_at,
+    ),
+    Listing(
+        "signals",
+        SignalResource,
+        "Signals in the order in which they were suggested first.",
+        filters=(
+            by_student(Signal.student_id),
+            by_school(Signal),
+            by_area(Signal.area_id),
+            Filter(
+                "state",
+                SignalState,
+                lambda state: Signal.state == state,
+                "Only signals in this state.",
+                SignalState.SUGGESTED,
+            ),
+            Filter(
+                "kind",
+                SignalKind,
+                lambda kind: Signal.kind == kind,
+                "Only signals of this kind.",
+                SignalKind.SCREENING_UNDER_CUT,
+            ),
+        ),
+        schools=Signal,
+        changed_at=Signal.updated_at,
+    ),
+)
+
+COMMANDS = (
+    Command(
+        "publish_signal_rule",
+        rulebook.publish_signal_rule,
+        SignalRuleResource,
+        "Publishes a signal rule, or the next version of one. Its signals are computed shortly.",
+        "POST /signal-rules",
+        status=201,
+    ),
+    Command(
+        "preview_signal_rule",
+        rulebook.preview_signal_rule,
+        None,
+        "Counts the students whom a signal rule would suggest now. Names nobody and saves nothing.",
+        "POST /signal-rules/preview",
+        value=SignalRulePreviewValue,
+    ),
+    Command(
+        "retire_signal_rule",
+        rulebook.retire_signal_rule,
+        SignalRuleResource,
+        "Retires a signal rule. The signals that it suggested and nobody settled lapse.",
+        "POST /signal-rules/{signal_rule}/retire",
+    ),
+    Command(
+        "accept_signal",
+        service.accept_signal,
+        SignalResource,
+        "Accepts a signal. One of trouble becomes an accepted concern.",
+        "POST /signals/{signal}/accept",
+        emits=(SIGNAL_ACCEPTED, CONCERN_RAISED, CONCERN_ACCEPTED),
+        body=Body("SignalAcceptance", "The words of the concern that a signal becomes."),
+    ),
+    Command(
+        "dismiss_signal",
+        service.dismiss_signal,
+        SignalResource,
+        "Dismisses a signal, with a reason. The same evidence is never suggested again.",
+        "POST /signals/{signal}/dismiss",
+        emits=(SIGNAL_DISMISSED,),
+        body=Body("SignalDismissal", "The reason for a dismissal."),
+    ),
+    Command(
+        "merge_signal",
+        service.merge_signal,
+        SignalResource,
+        "Merges a signal into another one about the same student.",
+        "POST /signals/{signal}/merge",
+        emits=(SIGNAL_MERGED,),
+        body=Body("SignalMerger", "The signal that stays."),
+    ),
+)

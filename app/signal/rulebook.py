@@ -1,0 +1,126 @@
+"""Publishes, previews and retires signal rules. A published version is never changed, only followed by the next."""
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
+from app.core.errors import Conflict, Invalid, NotFound, Violation
+from app.core.ids import new_id
+from app.core.inputs import About, Choices
+from app.core.text import Text
+from app.core.violations import Violations, input_violations
+from app.playbook.lookup import locate_area, locate_measure
+from app.signal.compute import count_candidates
+from app.signal.models import SignalRule
+from app.signal.rules import GRADED, SignalKind, complete_parameters
+
+
+@dataclass(frozen=True, slots=True)
+class NewSignalRule:
+    """A signal rule. Parameters that are not given have the defaults of the kind; see docs/signals.md."""
+
+    code: Annotated[str, Text(min=1, max=60), About("The code, by which the rule is known.", "under-cut")]
+    kind: Annotated[str, Choices(SignalKind), About("What the rule looks at.", "screening_under_cut")]
+    area: Annotated[
+        str | None,
+        About("The area of the signals: a code or an id; required where the rule reads grades.", "ela.fluency"),
+    ] = None
+    measure: Annotated[str | None, About("Only this measure, of a rule about screening: a code or an id.", "orf")] = (
+        None
+    )
+    days: Annotated[int | None, About("The days that the rule looks back, or waits.", 60)] = None
+    percent: Annotated[int | None, About("The average under which grades are failing.", 60)] = None
+    points: Annotated[int | None, About("The points by which an average drops.", 15)] = None
+    least: Annotated[int | None, About("The least number of results or of missing works.", 5)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class RulePreview:
+    """How many students within the caller's reach a rule would suggest now."""
+
+    students: int
+
+
+@needs(Can.PUBLISH_PLAYBOOK)
+async def publish_signal_rule(work: Work, new: NewSignalRule) -> SignalRule:
+    """Publishes the next version of a rule, or the first of a new one. The version before is retired."""
+    await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SIGNALS})
+    rule = await _rule_of(work, new)
+    last = await work.db.scalar(
+        select(SignalRule)
+        .where(SignalRule.district_id == work.district_id, SignalRule.code == rule.code)
+        .order_by(SignalRule.number.desc())
+        .limit(1)
+    )
+    if last is not None:
+        rule.number = last.number + 1
+        last.retired_at = last.retired_at or now()
+    work.db.add(rule)
+    await work.db.flush()
+    return rule
+
+
+@needs(Can.PUBLISH_PLAYBOOK, Can.READ_SIGNALS)
+async def preview_signal_rule(work: Work, new: NewSignalRule) -> RulePreview:
+    """Returns how many students a rule would suggest. Names nobody and saves nothing."""
+    return RulePreview(await count_candidates(work, await _rule_of(work, new)))
+
+
+@needs(Can.PUBLISH_PLAYBOOK)
+async def retire_signal_rule(work: Work, rule_id: UUID) -> SignalRule:
+    """Retires a rule. The signals that it suggested and nobody settled lapse."""
+    rule = await work.db.scalar(
+        select(SignalRule)
+        .where(SignalRule.district_id == work.district_id, SignalRule.id == rule_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if rule is None:
+        raise NotFound("signal_rule")
+    if rule.retired_at is not None:
+        raise Conflict("This version of the rule is retired already.", code="signal_rule.retired")
+    rule.retired_at = now()
+    await work.db.flush()
+    return rule
+
+
+async def _rule_of(work: Work, new: NewSignalRule) -> SignalRule:
+    """Returns the first version of a rule, which is not added yet; raises `Invalid` with every violation."""
+    violations = Violations(input_violations(new))
+    parameters: dict[str, int] = {}
+    with violations:
+        given = {name: getattr(new, name) for name in ("days", "percent", "points", "least")}
+        parameters, wrong = complete_parameters(SignalKind(new.kind), given)
+        violations.add(wrong)
+    area_id = measure_id = None
+    with violations:
+        if new.area is not None:
+            area_id = (await locate_area(work, new.area, "/area")).id
+        elif new.kind in GRADED:
+            detail = "The gradebook knows no areas: name the area of the signals."
+            raise Invalid([Violation("/area", "signal_rule.area", detail)])
+    with violations:
+        if new.measure is not None:
+            measure_id = (await locate_measure(work, new.measure, "/measure")).id
+            if new.kind != SignalKind.SCREENING_UNDER_CUT:
+                detail = "Only a rule about screening names a measure."
+                raise Invalid([Violation("/measure", "signal_rule.measure", detail)])
+    violations.refuse()
+    return SignalRule(
+        district_id=work.district_id,
+        id=new_id(),
+        code=new.code,
+        number=1,
+        kind=new.kind,
+        parameters=parameters,
+        area_id=area_id,
+        measure_id=measure_id,
+        published_by=work.principal.person_id,
+        published_at=now(),
+    )

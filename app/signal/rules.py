@@ -1,0 +1,101 @@
+"""Defines the kinds of signal rules with their parameters, and the states of a signal. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from app.core.errors import Conflict, Violation
+
+
+class SignalKind(StrEnum):
+    """A kind of signal. The last two are of success."""
+
+    SCREENING_UNDER_CUT = "screening_under_cut"
+    GRADE_DROP = "grade_drop"
+    FAILING = "failing"
+    MISSING_WORK = "missing_work"
+    UNMET_GOAL = "unmet_goal"
+    ARRIVED_WITH_SUPPORT = "arrived_with_support"
+    AHEAD_OF_GOAL = "ahead_of_goal"
+    READY_TO_FADE = "ready_to_fade"
+
+
+class SignalState(StrEnum):
+    """The state of a signal."""
+
+    SUGGESTED = "suggested"
+    ACCEPTED = "accepted"
+    DISMISSED = "dismissed"
+    MERGED = "merged"
+    LAPSED = "lapsed"
+
+
+SUCCESSES: Final = frozenset({SignalKind.AHEAD_OF_GOAL, SignalKind.READY_TO_FADE})
+"""The kinds that say what went well. An accepted signal of these makes no concern."""
+GRADED: Final = frozenset({SignalKind.GRADE_DROP, SignalKind.FAILING, SignalKind.MISSING_WORK})
+"""The kinds that read the gradebook, which knows no areas: a rule of these names the area of its signals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a kind of rule: its default, and the smallest and largest value."""
+
+    default: int
+    least: int
+    most: int
+
+
+PARAMETERS: Final[Mapping[SignalKind, Mapping[str, Parameter]]] = {
+    SignalKind.SCREENING_UNDER_CUT: {"days": Parameter(60, 0, 365)},
+    SignalKind.GRADE_DROP: {
+        "points": Parameter(15, 1, 100),
+        "least": Parameter(4, 1, 50),
+        "days": Parameter(28, 7, 120),
+    },
+    SignalKind.FAILING: {
+        "percent": Parameter(60, 1, 100),
+        "least": Parameter(5, 1, 50),
+        "days": Parameter(60, 7, 365),
+    },
+    SignalKind.MISSING_WORK: {"least": Parameter(5, 1, 100), "days": Parameter(28, 7, 365)},
+    SignalKind.UNMET_GOAL: {"days": Parameter(7, 0, 120)},
+    SignalKind.ARRIVED_WITH_SUPPORT: {"days": Parameter(30, 1, 365)},
+    SignalKind.AHEAD_OF_GOAL: {"days": Parameter(14, 0, 120)},
+    SignalKind.READY_TO_FADE: {"days": Parameter(42, 7, 365)},
+}
+WORDS: Final[Mapping[SignalKind, str]] = {
+    SignalKind.SCREENING_UNDER_CUT: "The screening score is under the cut.",
+    SignalKind.GRADE_DROP: "The grades in a class have dropped.",
+    SignalKind.FAILING: "The grades in a class are failing.",
+    SignalKind.MISSING_WORK: "Work is missing in a class.",
+    SignalKind.UNMET_GOAL: "The goal's day is past, and the goal is not met.",
+    SignalKind.ARRIVED_WITH_SUPPORT: "The student came to the school with a support.",
+    SignalKind.AHEAD_OF_GOAL: "The goal is met before its day.",
+    SignalKind.READY_TO_FADE: "The student has responded for weeks.",
+}
+"""The description of the concern that a signal becomes, unless the team writes its own."""
+
+
+def complete_parameters(kind: SignalKind, given: Mapping[str, int | None]) -> tuple[dict[str, int], list[Violation]]:
+    """Returns all parameters of a rule, with the defaults of those that are not given, and the violations."""
+    known, violations, values = PARAMETERS[kind], [], {}
+    for name, value in given.items():
+        if value is not None and name not in known:
+            detail = f"A rule of the kind {kind} has {', '.join(known)}."
+            violations.append(Violation(f"/{name}", "signal_rule.parameter", detail))
+    for name, parameter in known.items():
+        value = given.get(name)
+        values[name] = parameter.default if value is None else value
+        if not parameter.least <= values[name] <= parameter.most:
+            detail = f"This is from {parameter.least} to {parameter.most}."
+            violations.append(Violation(f"/{name}", "signal_rule.value", detail))
+    return values, violations
+
+
+def require_open(state: str) -> None:
+    """Raises `Conflict` for a signal that is settled or has lapsed."""
+    if state == SignalState.LAPSED:
+        raise Conflict("The data no longer bear this signal out.", code="signal.lapsed")
+    if state != SignalState.SUGGESTED:
+        raise Conflict(f"This signal is {state} already.", code="signal.settled")

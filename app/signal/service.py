@@ -1,0 +1,102 @@
+"""Accepts, dismisses and merges signals. An accepted signal of trouble becomes an accepted concern."""
+
+from typing import Annotated
+from uuid import UUID
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.service import NewConcern, accept_concern, raise_concern
+from app.core import ids
+from app.core.clock import now
+from app.core.errors import Conflict, Invalid, NotFound, Violation
+from app.core.inputs import About
+from app.core.text import Text
+from app.events.catalogue import SIGNAL_ACCEPTED, SIGNAL_DISMISSED, SIGNAL_MERGED, EventType, NewEvent
+from app.events.outbox import record
+from app.roster.student_lock import lock_student_of
+from app.signal.models import Signal
+from app.signal.rules import SUCCESSES, WORDS, SignalKind, SignalState, require_open
+
+DESCRIPTION = Text(min=1, max=4000)
+BECAUSE = Text(min=1, max=4000)
+
+
+@needs(Can.SETTLE_SIGNALS, Can.RAISE_CONCERN, Can.SETTLE_CONCERN)
+async def accept_signal(
+    work: Work,
+    signal_id: UUID,
+    description: Annotated[
+        str | None,
+        DESCRIPTION,
+        About("The description of the concern; by default, what the rule has seen.", "Reads far below the class."),
+    ] = None,
+) -> Signal:
+    """Accepts a signal. One of trouble becomes an accepted concern about the student in the area of the signal."""
+    if description is not None:
+        DESCRIPTION.require(description, "/description")
+    signal = await _lock_signal(work, signal_id)
+    if signal.kind not in SUCCESSES:
+        words = description or WORDS[SignalKind(signal.kind)]
+        student, area = ids.format_id("student", signal.student_id), ids.format_id("area", signal.area_id)
+        concern = await raise_concern(work, NewConcern(student, area, words))
+        await accept_concern(work, concern.id)
+        signal.concern_id = concern.id
+    return await _settle(work, signal, SignalState.ACCEPTED, None, SIGNAL_ACCEPTED)
+
+
+@needs(Can.SETTLE_SIGNALS)
+async def dismiss_signal(
+    work: Work, signal_id: UUID, because: Annotated[str, BECAUSE, About("Why it is dismissed.", "Ill on that day.")]
+) -> Signal:
+    """Dismisses a signal, with a reason. The same evidence is never suggested again, by no rule of the kind."""
+    BECAUSE.require(because, "/because")
+    signal = await _lock_signal(work, signal_id)
+    return await _settle(work, signal, SignalState.DISMISSED, because, SIGNAL_DISMISSED)
+
+
+@needs(Can.SETTLE_SIGNALS)
+async def merge_signal(
+    work: Work,
+    signal_id: UUID,
+    into: Annotated[str, About("The signal about the same student that stays.", "sig_01jq4n6d9zf3vbs0x5k2m7e8tf")],
+) -> Signal:
+    """Merges a signal into another one about the same student, which stays as it is."""
+    target_id = ids.parse_id("signal", into, "/into")
+    signal = await _lock_signal(work, signal_id)
+    target = await lock_student_of(work, Signal, Signal.id, target_id)
+    if target is None or target.id == signal.id or target.student_id != signal.student_id:
+        detail = "Name another signal about the same student."
+        raise Invalid([Violation("/into", "signal.unknown", detail)])
+    if target.state not in (SignalState.SUGGESTED, SignalState.ACCEPTED):
+        raise Conflict(f"The signal that stays is {target.state}.", code="signal.settled")
+    signal.merged_into = target.id
+    return await _settle(work, signal, SignalState.MERGED, None, SIGNAL_MERGED)
+
+
+async def _lock_signal(work: Work, signal_id: UUID) -> Signal:
+    signal = await lock_student_of(work, Signal, Signal.id, signal_id)
+    if signal is None:
+        raise NotFound("signal")
+    work.disclose("signal", [signal.student_id])
+    require_open(signal.state)
+    return signal
+
+
+async def _settle(work: Work, signal: Signal, state: SignalState, because: str | None, type_: EventType) -> Signal:
+    signal.state, signal.settled_because = state, because
+    signal.settled_by, signal.settled_at = work.principal.person_id, now()
+    signal.version += 1
+    await work.db.flush()
+    record(
+        work,
+        NewEvent(
+            type=type_,
+            subject_id=signal.id,
+            subject_version=signal.version,
+            ids={"student": signal.student_id},
+            student_id=signal.student_id,
+            school_ids=tuple(signal.school_ids),
+            secured_area=signal.secured_area,
+        ),
+    )
+    return signal

@@ -1,0 +1,169 @@
+"""Holds the SQL that computes signals: the candidates of each kind of rule, and the writing of what has changed.
+
+A candidate is what a rule sees in a student's data now. Its `basis` names the evidence; the digest is made of it and of
+the kind. A suggested signal without a candidate lapses, and a lapsed one with a candidate is suggested again.
+"""
+
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
+
+from typing import Final
+
+from app.evidence.screening.classified import CLASSIFIED
+from app.signal.rules import SignalKind, SignalState
+
+RULES: Final = """
+rule_in_force AS MATERIALIZED (
+    SELECT u.* FROM jsonb_to_recordset(CAST(:rules AS jsonb)) AS u (
+        rule_id uuid, kind text, area_id uuid, secured text, measure_id uuid, percent integer, points integer,
+        least integer, days integer))"""
+SCREENED: Final = f"""
+{CLASSIFIED},
+measured AS MATERIALIZED (
+    SELECT m.* FROM jsonb_to_recordset(CAST(:areas AS jsonb)) AS m (measure_id uuid, area_id uuid, secured text)),
+candidate AS MATERIALIZED (
+    SELECT u.rule_id, u.kind, c.student_id, m.area_id, m.secured, c.score_id,
+           CAST(:window AS uuid) AS window_id, CAST(NULL AS uuid) AS support_id, CAST(NULL AS uuid) AS class_id,
+           CAST('{{{{}}}}' AS uuid[]) AS result_ids, CAST(c.score_id AS text) AS basis
+    FROM classified AS c
+    JOIN measured AS m ON m.measure_id = c.measure_id
+    JOIN rule_in_force AS u ON u.kind = '{SignalKind.SCREENING_UNDER_CUT}'
+     AND (u.measure_id IS NULL OR u.measure_id = c.measure_id)
+    WHERE c.level > :core)"""
+"""The candidates of one screening window: students whose score suggests more than the first level."""
+GRADED_AND_SERVED: Final = f"""
+graded AS MATERIALIZED (
+    SELECT g.id, g.student_id, coalesce(g.class_id, l.class_id) AS class_id,
+           coalesce(CAST(l.grading_period_id AS text), '') AS period, g.score_date,
+           coalesce(g.missing, false) AS missing,
+           100.0 * g.score / nullif(l.result_value_max, 0) AS percent
+    FROM result AS g
+    JOIN line_item AS l ON l.district_id = :district AND l.id = g.line_item_id AND l.removed_at IS NULL
+    JOIN person AS p ON p.district_id = :district AND p.id = g.student_id AND p.removed_at IS NULL
+    WHERE g.district_id = :district AND g.removed_at IS NULL AND g.score_date >= CAST(:since AS date)
+      AND g.score_date <= CAST(:today AS date){{students}}),
+average AS MATERIALIZED (
+    SELECT u.rule_id, u.kind, u.area_id, u.secured, u.percent, u.points, u.least, g.student_id, g.class_id, g.period,
+           avg(g.percent) FILTER (WHERE g.score_date > CAST(:today AS date) - u.days) AS recent,
+           count(g.percent) FILTER (WHERE g.score_date > CAST(:today AS date) - u.days) AS recent_results,
+           avg(g.percent) FILTER (WHERE g.score_date <= CAST(:today AS date) - u.days) AS earlier,
+           count(g.percent) FILTER (WHERE g.score_date <= CAST(:today AS date) - u.days) AS earlier_results,
+           count(*) FILTER (WHERE g.missing AND g.score_date > CAST(:today AS date) - u.days) AS missing,
+           array_agg(g.id ORDER BY g.score_date DESC, g.id) FILTER (
+               WHERE g.score_date > CAST(:today AS date) - u.days
+                 AND (g.missing OR u.kind <> '{SignalKind.MISSING_WORK}')) AS result_ids
+    FROM graded AS g
+    JOIN rule_in_force AS u
+      ON u.kind IN ('{SignalKind.FAILING}', '{SignalKind.GRADE_DROP}', '{SignalKind.MISSING_WORK}')
+    WHERE g.class_id IS NOT NULL
+    GROUP BY u.rule_id, u.kind, u.area_id, u.secured, u.percent, u.points, u.least, g.student_id, g.class_id, g.period),
+served AS MATERIALIZED (
+    SELECT s.id, s.student_id, s.area_id, s.secured_area, s.state, s.moved_on, h.goal_on, v.state AS verdict,
+           v.since_on
+    FROM support AS s
+    JOIN person AS p ON p.district_id = :district AND p.id = s.student_id AND p.removed_at IS NULL
+    LEFT JOIN phase AS h ON h.district_id = :district AND h.support_id = s.id AND h.ends_on IS NULL
+    LEFT JOIN response_state AS v ON v.district_id = :district AND v.support_id = s.id
+    WHERE s.district_id = :district AND s.state IN ('planned', 'active'){{students}}),
+candidate AS MATERIALIZED (
+    SELECT a.rule_id, a.kind, a.student_id, a.area_id, a.secured, CAST(NULL AS uuid) AS score_id,
+           CAST(NULL AS uuid) AS window_id, CAST(NULL AS uuid) AS support_id, a.class_id,
+           a.result_ids[1:20] AS result_ids, a.class_id || a.period AS basis
+    FROM average AS a
+    WHERE (a.kind = '{SignalKind.FAILING}' AND a.recent_results >= a.least AND a.recent < a.percent)
+       OR (a.kind = '{SignalKind.GRADE_DROP}' AND a.recent_results >= a.least AND a.earlier_results >= a.least
+           AND a.earlier - a.recent >= a.points)
+       OR (a.kind = '{SignalKind.MISSING_WORK}' AND a.missing >= a.least)
+    UNION ALL
+    SELECT u.rule_id, u.kind, s.student_id, coalesce(u.area_id, s.area_id), s.secured_area, NULL, NULL, s.id, NULL,
+           CAST('{{{{}}}}' AS uuid[]),
+           s.id || CASE u.kind WHEN '{SignalKind.UNMET_GOAL}' THEN CAST(s.goal_on AS text)
+                               WHEN '{SignalKind.ARRIVED_WITH_SUPPORT}' THEN CAST(s.moved_on AS text)
+                               ELSE CAST(s.since_on AS text) END
+    FROM served AS s
+    JOIN rule_in_force AS u ON
+        (u.kind = '{SignalKind.UNMET_GOAL}' AND s.state = 'active' AND s.goal_on + u.days <= CAST(:today AS date)
+         AND s.verdict IS DISTINCT FROM 'goal_met')
+     OR (u.kind = '{SignalKind.ARRIVED_WITH_SUPPORT}' AND s.moved_on + u.days > CAST(:today AS date))
+     OR (u.kind = '{SignalKind.AHEAD_OF_GOAL}' AND s.state = 'active' AND s.verdict = 'goal_met'
+         AND s.since_on + u.days <= CAST(:today AS date) AND s.goal_on > CAST(:today AS date))
+     OR (u.kind = '{SignalKind.READY_TO_FADE}' AND s.state = 'active' AND s.verdict IN ('responding', 'goal_met')
+         AND s.since_on + u.days <= CAST(:today AS date)))"""
+"""The candidates of the kinds that read the gradebook, supports and verdicts.
+
+A dismissed signal about a class returns in the next grading period, and one about a goal with the next goal.
+"""
+WRITE: Final = f"""
+WITH {RULES},
+{{candidates}},
+seen AS MATERIALIZED (
+    SELECT DISTINCT ON (c.student_id, c.kind, c.basis) c.*, md5(c.kind || ' ' || c.basis) AS digest
+    FROM candidate AS c ORDER BY c.student_id, c.kind, c.basis, c.rule_id),
+compared AS MATERIALIZED (
+    SELECT s.id, s.state, coalesce(e.student_id, s.student_id) AS student_id, e.rule_id, e.kind, e.area_id, e.secured,
+           e.score_id, e.window_id, e.support_id, e.class_id, e.result_ids, e.digest, e.student_id IS NOT NULL AS holds
+    FROM seen AS e
+    FULL JOIN (
+        SELECT o.id, o.student_id, o.kind, o.digest, o.state FROM signal AS o
+        WHERE o.district_id = :district{{scope}}) AS s
+      ON s.student_id = e.student_id AND s.kind = e.kind AND s.digest = e.digest),
+changing AS MATERIALIZED (
+    SELECT c.* FROM compared AS c
+    WHERE c.id IS NULL OR (c.state = '{SignalState.LAPSED}' AND c.holds)
+       OR (c.state = '{SignalState.SUGGESTED}' AND NOT c.holds)),
+locked AS MATERIALIZED (
+    SELECT p.id, p.school_ids FROM person AS p
+    WHERE p.district_id = :district AND p.id = ANY (ARRAY (SELECT c.student_id FROM changing AS c))
+    ORDER BY p.id FOR NO KEY UPDATE),
+updated AS (
+    UPDATE signal AS s
+    SET state = CASE WHEN c.holds THEN '{SignalState.SUGGESTED}' ELSE '{SignalState.LAPSED}' END,
+        seen_on = CASE WHEN c.holds THEN CAST(:today AS date) ELSE s.seen_on END,
+        version = s.version + 1, updated_at = CAST(:now AS timestamptz)
+    FROM changing AS c JOIN locked AS k ON k.id = c.student_id
+    WHERE s.district_id = :district AND s.id = c.id
+      AND s.id = ANY (ARRAY (SELECT x.id FROM changing AS x WHERE x.id IS NOT NULL))
+    RETURNING s.id, s.student_id, s.school_ids, s.secured_area, s.version, s.state),
+added AS (
+    INSERT INTO signal (district_id, id, student_id, school_ids, secured_area, rule_id, kind, area_id, state, digest,
+                        seen_on, score_id, window_id, support_id, class_id, result_ids, created_at, updated_at, version)
+    SELECT CAST(:district AS uuid),
+           CAST(overlay(overlay(md5(CAST(:salt AS text) || c.student_id || c.digest)
+                placing CAST(:stamp AS text) from 1 for 13) placing '8' from 17 for 1) AS uuid),
+           c.student_id, k.school_ids, c.secured, c.rule_id, c.kind, c.area_id, '{SignalState.SUGGESTED}', c.digest,
+           CAST(:today AS date), c.score_id, c.window_id, c.support_id, c.class_id, c.result_ids,
+           CAST(:now AS timestamptz), CAST(:now AS timestamptz), 1
+    FROM changing AS c JOIN locked AS k ON k.id = c.student_id WHERE c.id IS NULL
+    ON CONFLICT DO NOTHING RETURNING id, student_id, school_ids, secured_area, version, state)
+SELECT w.id, w.student_id, w.school_ids, w.secured_area, w.version, w.state FROM (
+    SELECT u.id, u.student_id, u.school_ids, u.secured_area, u.version, u.state FROM updated AS u
+    UNION ALL SELECT a.id, a.student_id, a.school_ids, a.secured_area, a.version, a.state FROM added AS a) AS w
+ORDER BY w.id"""
+"""Writes the signals that begin, return or lapse, and returns them."""
+COUNT: Final = f"""
+WITH {RULES},
+{{candidates}}
+SELECT count(DISTINCT c.student_id) FROM candidate AS c"""
+"""Counts the students whom a rule would suggest, for its preview."""
+LAPSE_BEYOND: Final = f"""
+UPDATE signal AS s SET state = '{SignalState.LAPSED}', version = s.version + 1, updated_at = CAST(:now AS timestamptz)
+FROM person AS p
+WHERE s.district_id = :district AND p.district_id = :district AND p.id = s.student_id
+  AND s.state = '{SignalState.SUGGESTED}'
+  AND (p.removed_at IS NOT NULL
+       OR (s.kind = '{SignalKind.SCREENING_UNDER_CUT}' AND NOT s.window_id = ANY (:windows)))
+RETURNING s.id"""
+"""Has the signals lapse that no candidate can bear out: of students who left, and of windows of the past."""
+CHANGED: Final = """
+SELECT s.student_id FROM score AS s
+WHERE s.district_id = :district AND s.updated_at >= :since
+UNION SELECT u.student_id FROM support AS u WHERE u.district_id = :district AND u.updated_at >= :since
+UNION SELECT u.student_id FROM support AS u WHERE u.district_id = :district AND u.last_verdict_at >= :since
+UNION SELECT p.id FROM person AS p WHERE p.district_id = :district AND p.is_student AND p.updated_at >= :since
+UNION SELECT d.student_id FROM signal_due AS d WHERE d.district_id = :district AND d.marked_at >= :since"""
+"""The students whose data have changed since an instant."""
+MARK: Final = """
+INSERT INTO signal_due (district_id, student_id, school_ids, marked_at)
+SELECT :district, p.id, p.school_ids, CAST(:now AS timestamptz) FROM person AS p
+WHERE p.district_id = :district AND p.id = ANY (:students)
+ON CONFLICT (district_id, student_id) DO UPDATE SET marked_at = excluded.marked_at"""
+"""Has the next computation look at some students."""

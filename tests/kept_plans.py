@@ -1,0 +1,33 @@
+"""Lets the syncs of the tests use each other's plans, which saves a third of their processor time.
+
+The product prepares the statements of a sync again for each run, because a plan that was kept would be that of a run of
+another size. The runs of the tests are of few sizes: runs with as many digits in their number of rows share plans.
+"""
+
+from typing import Any
+
+from app.core import db
+from app.core.bound import BoundConnection
+from app.sis.engine.stage import Stage
+
+KEPT = 1000  # statements of a connection; a run has some 150
+SIZE = " /* rows of {} digits */"
+
+bound_for_run = Stage._bound
+_open_connection = db._open_connection
+
+
+def share_plans_of_runs() -> None:
+    """Puts the number of digits of a run's rows in the place of the run in the text of every statement of a sync."""
+    Stage._bound = _bound_for_size  # type: ignore[method-assign, assignment]  # for all tests
+
+
+async def open_keeping(*options: Any, **keywords: Any) -> BoundConnection:
+    """Opens a connection as the product does, but one that keeps the statements of several kinds of runs."""
+    return await _open_connection(*options, **keywords, statement_cache_size=KEPT)
+
+
+def _bound_for_size(stage: Stage, sql: str) -> tuple[Any, ...]:
+    statement, *values = bound_for_run(stage, sql)
+    digits = len(str(max(stage.raw_rows.values(), default=0)))
+    return statement.replace(f" /* run_{stage.run_id.hex} */", SIZE.format(digits)), *values
