@@ -36,6 +36,7 @@ NAMED_OTHERWISE = {
     "screeningWindow": "window",
     "area": "area ela.fluency",
     "libraryEntry": "library entry",
+    "playbookVersion": "playbook",
     "signalRule": "signal rule",
 }
 """Single-row reads whose row has another name in the district."""

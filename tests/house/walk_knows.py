@@ -255,6 +255,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("propose_hypothesis", "kind"): "skill",
     ("propose_hypotheses", "kind"): "skill",
     ("form_team", "purpose"): "grade",
+    ("publish_signal_rule", "kind"): "screening_under_cut",
     ("schedule_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=60)),
     ("schedule_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=62)),
     ("schedule_screening_windows", "opens_on"): str(BEGINS + timedelta(weeks=64)),
@@ -292,6 +293,9 @@ LEFT_OUT = {
         "the support follows no checklist",
     ),
     ("start_support", "on"): "as planned",
+    **dict.fromkeys(
+        (("publish_signal_rule", name) for name in ("percent", "points", "least")), "a rule about screening has days"
+    ),
     ("amend_session", "held_on"): "the day of another",
     ("amend_score", "taken_on"): "as above",
     **dict.fromkeys((("preview_playbook", "area"), ("publish_playbook", "area")), "a rule is for a measure or an area"),
