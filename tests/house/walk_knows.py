@@ -256,6 +256,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("propose_hypotheses", "kind"): "skill",
     ("form_team", "purpose"): "grade",
     ("publish_signal_rule", "kind"): "screening_under_cut",
+    ("preview_signal_rule", "kind"): "screening_under_cut",
     ("schedule_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=60)),
     ("schedule_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=62)),
     ("schedule_screening_windows", "opens_on"): str(BEGINS + timedelta(weeks=64)),
@@ -294,7 +295,8 @@ LEFT_OUT = {
     ),
     ("start_support", "on"): "as planned",
     **dict.fromkeys(
-        (("publish_signal_rule", name) for name in ("percent", "points", "least")), "a rule about screening has days"
+        ((f"{verb}_signal_rule", name) for verb in ("publish", "preview") for name in ("percent", "points", "least")),
+        "a rule about screening has days",
     ),
     ("amend_session", "held_on"): "the day of another",
     ("amend_score", "taken_on"): "as above",
