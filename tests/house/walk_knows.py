@@ -254,6 +254,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("draft_interventions", "levels"): [2, 3],
     ("propose_hypothesis", "kind"): "skill",
     ("propose_hypotheses", "kind"): "skill",
+    **dict.fromkeys((("publish_signal_rule", "kind"), ("preview_signal_rule", "kind")), "screening_under_cut"),
     ("form_team", "purpose"): "grade",
     ("schedule_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=60)),
     ("schedule_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=62)),
@@ -292,6 +293,11 @@ LEFT_OUT = {
         "the support follows no checklist",
     ),
     ("start_support", "on"): "as planned",
+    **{
+        (name, parameter): "a rule about screening has none"
+        for name in ("publish_signal_rule", "preview_signal_rule")
+        for parameter in ("percent", "points", "least")
+    },
     ("amend_session", "held_on"): "the day of another",
     ("amend_score", "taken_on"): "as above",
     **dict.fromkeys((("preview_playbook", "area"), ("publish_playbook", "area")), "a rule is for a measure or an area"),
