@@ -122,7 +122,7 @@ REFERENCES = {
     "score_id": "score to change",
     "break_id": "break to remove",
     "benchmark_id": "benchmark",
-    "into": "signal to dismiss",
+    "into": "signal",
     "window_id": "window",
     "source": "source",
     "delivery": "delivery",
