@@ -49,7 +49,7 @@ class Way:
 
 def ways(district: FullDistrict) -> Mapping[str, list[Way]]:
     """Returns the ways to each type, the shortest first, one for each set of scopes that lead there."""
-    arguments = {"name": district.shown["consumer"]}
+    arguments = _arguments(district)
     by_type: dict[str, list[Way]] = defaultdict(list)
     queue = deque([Way("Query", (), frozenset())])
     while queue:
@@ -79,7 +79,12 @@ def leaf_of(name: str, field: GraphQLField, district: FullDistrict) -> str:
     """Returns the selection of a field with nothing but the name of its type below it."""
     row = district.shown.get(NAMED_OTHERWISE.get(name, name), "")
     below = "" if isinstance(get_named_type(field.type), GraphQLScalarType | GraphQLEnumType) else " { __typename }"
-    return _written(name, field, {"id": row, "name": district.shown["consumer"]}) + below
+    return _written(name, field, {"id": row, **_arguments(district)}) + below
+
+
+def _arguments(district: FullDistrict) -> Mapping[str, str]:
+    """Returns the values of the required arguments that name a row of another kind than the field's."""
+    return {"name": district.shown["consumer"], "windowId": district.shown["window"]}
 
 
 def _written(name: str, field: GraphQLField, values: Mapping[str, str]) -> str:

@@ -35,6 +35,8 @@ NAMED_OTHERWISE = {
     "webhookEndpoint": "endpoint",
     "screeningWindow": "window",
     "signalRule": "signal rule",
+    "area": "area ela.fluency",
+    "playbookVersion": "playbook",
 }
 """Single-row reads whose row has another name in the district."""
 OF_ITS_CLIENT = {"webhookEndpoint"}
@@ -92,8 +94,7 @@ def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
             consumer = {"name": district.shown["consumer"]}
             yield name, document_of("query", name, one, ["name"], "", deep=2), consumer
             continue
-        needed = [arg for arg in needed if arg == "id"]
-        if needed:
+        if "id" in needed:
             for row in ROWS if name == "node" else {name}:
                 row = NAMED_OTHERWISE.get(row, row)
                 for value in _spellings(district, row, external=name == "student"):
@@ -103,11 +104,12 @@ def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
                         {"id": value},
                     )
             continue
-        yield name, document_of("query", name, one, [], "", deep=1), {}
+        always = {arg: argument_values(name, arg, get_named_type(one.args[arg].type), district)[0] for arg in needed}
+        yield name, document_of("query", name, one, needed, "", deep=1), always
         for arg, spec in one.args.items():
             if arg not in ("after", "before"):
                 for value in argument_values(name, arg, get_named_type(spec.type), district):
-                    yield name, document_of("query", name, one, [arg], ""), {arg: value}
+                    yield name, document_of("query", name, one, list(always | {arg: ""}), ""), always | {arg: value}
 
 
 def commands(
@@ -176,7 +178,7 @@ def _spellings(district: FullDistrict, row: str, *, external: bool) -> list[str]
 
 def argument_values(field: str, arg: str, type_: GraphQLNamedType, district: FullDistrict) -> list[Any]:
     snake = _snake(arg).removesuffix("_id")
-    row = {"staff": "person", "measure": "measure"}.get(snake) or REFERENCES.get(snake)
+    row = {"staff": "person", "measure": "measure"}.get(snake) or (REFERENCES.get(snake) or REFERENCES.get(_snake(arg)))
     if isinstance(type_, GraphQLEnumType):
         return list(type_.values)
     if arg in ("first", "last"):
@@ -206,7 +208,7 @@ def _input(mutation: str, type_: GraphQLInputObjectType, district: FullDistrict)
             made[name] = district.shown[row]
         elif mutation in OF_CONSUMERS and snake == "name":
             made[name] = district.shown["consumer"]
-        elif snake in LISTED:
+        elif snake in LISTED and (OPERATION[mutation], snake) not in OWN_FIELDS:
             made[name] = [district.shown[LISTED[snake]]]
         elif snake in REFERENCES:
             made[name] = district.shown[REFERENCES[snake]]
