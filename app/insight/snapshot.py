@@ -21,9 +21,10 @@ from app.insight.counts import count_atoms, published_cells
 from app.insight.models import ScreeningCount
 from app.insight.results import ResultsQuery, results_of
 from app.insight.rules import DIMENSIONS, Cell, count_cells, find_published
-from app.insight.statements import KEEP
+from app.insight.statements import EXPECTED_STUDENTS, KEEP
 from app.playbook.lookup import published
-from app.roster.lookup import today_of
+from app.roster.lookup import IdList, today_of
+from app.roster.student_lock import lock_students
 
 SCHOOL, GRADE, LEVEL, GROUP = range(len(DIMENSIONS))
 LASTING: Final = frozenset({SCHOOL, GRADE, GROUP})
@@ -55,7 +56,7 @@ async def update_windows(work: Work) -> int:
 
 async def _close(work: Work, window: ScreeningWindow) -> None:
     expected, _ = await expected_in(work, window)
-    results = results_of(work, window, expected, await suggested_levels(work))
+    results = await _locked_results(work, window, expected)
     await _keep_results(work, expected, results)
     await _keep_counts(work, window, expected, results)
     window.state, window.closed_at = WindowState.CLOSED, now()
@@ -63,6 +64,18 @@ async def _close(work: Work, window: ScreeningWindow) -> None:
     window.version += 1
     await work.db.flush()
     emit_window_event(work, SCREENING_CLOSED, window)
+
+
+async def _locked_results(work: Work, window: ScreeningWindow, expected: Collection[ExpectedInWindow]) -> ResultsQuery:
+    """Locks the students of a window, so that no sync moves one while the results are kept, and returns their results.
+
+    A student who is added meanwhile is left out.
+    """
+    expectations, levels = list(expected), await suggested_levels(work)
+    statement, values = results_of(work, window, expectations, levels).statement(EXPECTED_STUDENTS)
+    locked = await lock_students(work, list(await work.db.scalars(statement, values)))
+    results = results_of(work, window, expectations, levels, " AND p.id = ANY (:locked)")
+    return results.having([bindparam("locked", type_=IdList)], {"locked": sorted(locked)})
 
 
 async def _keep_results(work: Work, expected: Collection[ExpectedInWindow], results: ResultsQuery) -> None:

@@ -64,6 +64,10 @@ SELECT r.measure_id, coalesce(CAST(r.school_id AS text), '') AS school, r.grade,
 FROM outcome AS r{join}
 GROUP BY 1, 2, 3, 4, 5"""
 """Counts the students by measure and by all four dimensions. These counts are never shown."""
+EXPECTED_STUDENTS: Final = """
+WITH {results}
+SELECT DISTINCT e.student_id FROM expected AS e"""
+"""Reads the students whom an open window expects, to lock them. The other parts of the results are not run."""
 KEEP: Final = """
 WITH {results}
 INSERT INTO screening_result (district_id, id, student_id, school_ids, secured_area, window_id, measure_id, grade,

@@ -13,7 +13,7 @@ DoneParts = Annotated[
     About(
         "The numbers, from 1, of the parts that were done of the checklist of the library's entry; null if nobody "
         "checked. An empty list says that none was done.",
-        None,
+        (1, 2, 4),
     ),
 ]
 """The type of the input by which a session states what of its checklist was done."""

@@ -6,6 +6,7 @@ per connection checks once a second whether the connection makes progress, so th
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -33,7 +34,11 @@ NEGOTIATION: Final = (b"accept", b"connection", b"upgrade", b"sec-websocket-", b
 """The beginnings of the names of these headers."""
 MAX_BODY_MARKS: Final = 16 * 1024
 """The largest number of bytes of a body's chunk markers and trailers, beyond a quarter of the body itself."""
-SLICE: Final = 16 * 1024
+MAX_UNWANTED_MARKS: Final = 4 * 1024
+"""The same for what is left of a body after its request was answered, beyond a sixteenth of the body."""
+MANY_MARKS: Final = 1024
+"""The same, beyond a sixteenth, from which on a body takes turns with those of other connections."""
+SLICE: Final = 8 * 1024
 """The largest number of bytes that the parser reads before the limits are checked again."""
 PROGRESS_PERIOD: Final = 12.0
 """The seconds within which the headers must be complete, and within which each part of a body must arrive."""
@@ -53,8 +58,8 @@ MAX_LINGERING: Final = 100
 CLOSING_LIMIT: Final = 10.0
 """The seconds after which a closing WebSocket whose caller does not read is ended."""
 _lingering: set["BoundedProtocol"] = set()
-_upgrades: WeakKeyDictionary[ServerState, deque["BoundedProtocol"]] = WeakKeyDictionary()
-"""The connections that wait to be handed over to the WebSocket protocol, for each server."""
+_turns: WeakKeyDictionary[ServerState, deque[Callable[[], None]]] = WeakKeyDictionary()
+"""What waits for a turn of the event loop, for each server: handshakes of WebSockets, and parts of dear bodies."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -78,6 +83,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._negotiation = 0  # bytes of the headers that hold lists of choices
         self._body_raw = 0
         self._body_parsed = 0
+        self._rest = b""  # received and not parsed yet, while it waits for its turn
+        self._is_waiting_for_upgrade = False
         self._unwanted = 0
         self._window_began = 0.0
         self._window = 0
@@ -96,6 +103,12 @@ class BoundedProtocol(HttpToolsProtocol):
     @property
     def _is_answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def _most_marks(self) -> int:
+        if self._is_answered:
+            return MAX_UNWANTED_MARKS + self._body_parsed // 16
+        return MAX_BODY_MARKS + self._body_parsed // 4
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -129,23 +142,30 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_answered or self.pipeline:
             self._refuse(400, "http.malformed", "Await the responses to earlier requests before an upgrade.")
             return
-        upgrades = _upgrades.setdefault(self.server_state, deque())
-        sockets = len(upgrades) + sum(isinstance(other, WebSocketsSansIOProtocol) for other in self.connections)
+        sockets = sum(
+            isinstance(other, WebSocketsSansIOProtocol) or getattr(other, "_is_waiting_for_upgrade", False)
+            for other in self.connections
+        )
         if self._most_connections is not None and sockets >= self._most_connections // 2:
             detail = "This server has reached its number of WebSocket connections. Try again in a moment."
             self._refuse(503, "connections.exhausted", detail)
             return
         self._is_upgraded, self._head_began = True, None
         self.transport.pause_reading()
-        upgrades.append(self)
-        if len(upgrades) == 1:
-            self.loop.call_soon(_hand_over_next, self.loop, upgrades)
+        self._is_waiting_for_upgrade = True
+        self._wait_for_turn(self._hand_over)
 
-    def hand_over(self) -> None:
-        """Hands the connection over to the WebSocket protocol, unless it was closed meanwhile."""
+    def _hand_over(self) -> None:
+        self._is_waiting_for_upgrade = False
         if not self.transport.is_closing():
             super().handle_websocket_upgrade()
             self.transport.resume_reading()
+
+    def _wait_for_turn(self, work: Callable[[], None]) -> None:
+        waiting = _turns.setdefault(self.server_state, deque())
+        waiting.append(work)
+        if len(waiting) == 1:
+            self.loop.call_soon(take_turns, self.loop, waiting)
 
     def shutdown(self) -> None:
         """Tells the app once that the server ends, and closes the connection or lets its response be the last."""
@@ -154,10 +174,37 @@ class BoundedProtocol(HttpToolsProtocol):
         super().shutdown()
 
     def data_received(self, data: bytes) -> None:
+        if self._rest:
+            self._rest += data
+            return
         for begin in range(0, len(data), SLICE):
             if self._is_refused or self._is_upgraded or self.transport.is_closing():
                 return
             self._receive(data[begin : begin + SLICE] if len(data) > SLICE else data)
+            if self._is_dear and begin + SLICE < len(data):
+                self._rest = data[begin + SLICE :]
+                self.transport.pause_reading()
+                self._wait_for_turn(self._read_on)
+                return
+
+    @property
+    def _is_dear(self) -> bool:
+        """Returns whether the body comes in tiny chunks, each of which costs as much to parse as a large one."""
+        return self._in_body and self._body_raw - self._body_parsed > MANY_MARKS + self._body_parsed // 16
+
+    def _read_on(self) -> None:
+        data, self._rest = self._rest, b""
+        if self._is_upgraded or self.transport.is_closing():
+            return
+        if not self._is_refused:
+            self._receive(data[:SLICE])
+        if self._is_refused:
+            self.transport.resume_reading()  # what comes is dropped, and the caller's end is noticed
+        elif len(data) > SLICE:
+            self._rest = data[SLICE:]
+            self._wait_for_turn(self._read_on)
+        elif not self.flow.read_paused:
+            self.transport.resume_reading()
 
     def _receive(self, data: bytes) -> None:
         if self._in_body:
@@ -171,7 +218,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if not self._in_body and self._head_raw > MAX_HEAD_BYTES and self._head_began is not None:
             self._refuse_head()
-        elif self._in_body and self._body_raw - self._body_parsed > MAX_BODY_MARKS + self._body_parsed // 4:
+        elif self._in_body and self._body_raw - self._body_parsed > self._most_marks:
             self._refuse_head()  # endless trailers, or chunks of a few bytes each
 
     def on_message_begin(self) -> None:
@@ -187,6 +234,9 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"cookie":  # no route reads cookies, and the libraries would parse them for each request
+            self._fits(len(name) + len(value) + 4)
+            return
         self._headers += 1
         if name.lower().startswith(NEGOTIATION):
             self._negotiation += len(value) + 2
@@ -318,12 +368,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self.loop.call_later(LINGER, self.transport.close)
 
 
-def _hand_over_next(loop: asyncio.AbstractEventLoop, upgrades: deque[BoundedProtocol]) -> None:
-    """Hands one waiting connection over, and the next one in the next turn of the event loop."""
-    protocol = upgrades.popleft()
-    if upgrades:
-        loop.call_soon(_hand_over_next, loop, upgrades)
-    protocol.hand_over()
+def take_turns(loop: asyncio.AbstractEventLoop, waiting: deque[Callable[[], None]]) -> None:
+    """Does the first piece of work, and the next one in the next turn of the event loop."""
+    work = waiting[0]
+    try:
+        work()
+    finally:
+        waiting.popleft()
+        if waiting:
+            loop.call_soon(take_turns, loop, waiting)
 
 
 def answer(status: int, code: str, detail: str, headers: list[tuple[bytes, bytes]], base_url: str = "") -> bytes:

@@ -120,6 +120,7 @@ async def stop_measure(
     return support
 
 
+@needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def carry_goals_over(work: Work, support: Support, last: Phase, phase: Phase, *, confirm_rate: bool) -> None:
     """Gives a new phase the goals that further measures had in the last one, each with a new baseline.
 
@@ -160,6 +161,7 @@ async def carry_goals_over(work: Work, support: Support, last: Phase, phase: Pha
     await work.db.flush()
 
 
+@needs(Can.PLAN_SUPPORT)
 async def set_rates_anew(work: Work, support: Support, phase: Phase) -> None:
     """Sets the first day and the rates of the further goals of a phase whose first day has changed."""
     if not support.more_measures:

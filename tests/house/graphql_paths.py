@@ -14,10 +14,8 @@ from graphql import (
     is_required_argument,
 )
 
-from app.graphql.types import camel
 from tests.house.full_district import FullDistrict
 from tests.house.walk_graphql import CORE, NAMED_OTHERWISE
-from tests.house.walk_knows import REFERENCES
 
 DEPTH = 4
 """The largest number of fields of a way, not counting `edges` and `node`."""
@@ -51,7 +49,7 @@ class Way:
 
 def ways(district: FullDistrict) -> Mapping[str, list[Way]]:
     """Returns the ways to each type, the shortest first, one for each set of scopes that lead there."""
-    arguments = row_arguments(district)
+    arguments = _arguments(district)
     by_type: dict[str, list[Way]] = defaultdict(list)
     queue = deque([Way("Query", (), frozenset())])
     while queue:
@@ -70,12 +68,6 @@ def ways(district: FullDistrict) -> Mapping[str, list[Way]]:
     return by_type
 
 
-def row_arguments(district: FullDistrict) -> dict[str, str]:
-    """Returns the values of required arguments that name a row of another type than the field's."""
-    named = {camel(name): district.shown[row] for name, row in REFERENCES.items() if name.endswith("_id")}
-    return {"name": district.shown["consumer"], **named}
-
-
 def object_type(name: str) -> GraphQLObjectType:
     """Returns an object type of the schema."""
     type_ = CORE.type_map[name]
@@ -87,7 +79,12 @@ def leaf_of(name: str, field: GraphQLField, district: FullDistrict) -> str:
     """Returns the selection of a field with nothing but the name of its type below it."""
     row = district.shown.get(NAMED_OTHERWISE.get(name, name), "")
     below = "" if isinstance(get_named_type(field.type), GraphQLScalarType | GraphQLEnumType) else " { __typename }"
-    return _written(name, field, {"id": row, **row_arguments(district)}) + below
+    return _written(name, field, {"id": row, **_arguments(district)}) + below
+
+
+def _arguments(district: FullDistrict) -> Mapping[str, str]:
+    """Returns the values of the required arguments that name a row of another kind than the field's."""
+    return {"name": district.shown["consumer"], "windowId": district.shown["window"]}
 
 
 def _written(name: str, field: GraphQLField, values: Mapping[str, str]) -> str:

@@ -32,8 +32,13 @@ from tests.town import Town
 
 MAX_ROWS = 10_000
 """The most rows that a link without pages may have."""
-SILENT = {command.name for module in (syncing, sending, administration, playbook) for command in module.COMMANDS}
-"""Commands that record no event: the worker records what comes of them."""
+SILENT = {command.name for module in (syncing, sending, administration, playbook) for command in module.COMMANDS} | {
+    *("draft_interventions", "import_interventions"),
+    *("publish_signal_rule", "preview_signal_rule", "retire_signal_rule"),
+}
+"""Commands that record no event: the worker records what comes of them. A draft of the library is used by nothing until
+it is published, which records an event.
+"""
 EXAMPLES = (str, int, float)
 """Types that need an example, because it tells more than the type."""
 

@@ -24,10 +24,15 @@ from app.core.page import keyset
 from app.events.catalogue import CONCERN_RAISED, NewEvent
 from app.events.reminders import Reminder
 from app.evidence.models import Score
+from app.evidence.screening.cuts import SuggestedLevels
+from app.evidence.screening.models import ScreeningWindow
+from app.insight.results import ResultsQuery
+from app.insight.rules import Dimension
 from app.playbook.models import Area, Measure
 from app.resources.declare import declaration
 from app.roster.models import NEVER_AT, Person
 from app.roster.references import Reference
+from app.signal.models import SignalRule
 from app.support.lookup import DosageWindow
 from app.support.models import Phase, Support
 from app.team.models import Team
@@ -221,6 +226,14 @@ FIT = {
     "Mapping[UUID, Calendar] | None": None,
     "Mapping[UUID, date]": {UUID(int=1): WHEN},
     "Mapping[UUID, datetime]": {UUID(int=1): NEVER_AT},
+    "GoalRow": Phase(begins_on=WHEN, goal=20.0, goal_on=date(2026, 5, 4)),
+    "GoalRow | None": None,
+    "ScreeningWindow": ScreeningWindow(id=UUID(int=1), season="fall", opens_on=WHEN, closes_on=date(2026, 2, 5)),
+    "SignalRule": SignalRule(id=UUID(int=1), kind="unmet_goal", parameters={"days": 7}),
+    "Sequence[ExpectedInWindow]": [],
+    "SuggestedLevels": SuggestedLevels(1, 2, 3),
+    "Sequence[Dimension]": [Dimension.LEVEL],
+    "ResultsQuery": ResultsQuery("outcome AS (SELECT 1)", (), {}),
     "Iterable[Score]": [Score(student_id=UUID(int=1), taken_on=WHEN, secured_area=None)],
 }
 """A value for each annotation in the modules of `WITHIN`."""

@@ -34,10 +34,9 @@ NAMED_OTHERWISE = {
     "syncRun": "run",
     "webhookEndpoint": "endpoint",
     "screeningWindow": "window",
-    "area": "area ela.fluency",
-    "libraryEntry": "library entry",
-    "playbookVersion": "playbook",
     "signalRule": "signal rule",
+    "area": "area ela.fluency",
+    "playbookVersion": "playbook",
 }
 """Single-row reads whose row has another name in the district."""
 OF_ITS_CLIENT = {"webhookEndpoint"}
@@ -95,7 +94,6 @@ def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
             consumer = {"name": district.shown["consumer"]}
             yield name, document_of("query", name, one, ["name"], "", deep=2), consumer
             continue
-        about = {arg: district.shown[REFERENCES[_snake(arg)]] for arg in needed if arg.endswith("Id")}
         if "id" in needed:
             for row in ROWS if name == "node" else {name}:
                 row = NAMED_OTHERWISE.get(row, row)
@@ -106,11 +104,12 @@ def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
                         {"id": value},
                     )
             continue
-        yield name, document_of("query", name, one, [*about], "", deep=1), about
+        always = {arg: argument_values(name, arg, get_named_type(one.args[arg].type), district)[0] for arg in needed}
+        yield name, document_of("query", name, one, needed, "", deep=1), always
         for arg, spec in one.args.items():
             if arg not in ("after", "before"):
                 for value in argument_values(name, arg, get_named_type(spec.type), district):
-                    yield name, document_of("query", name, one, [*(about | {arg: value})], ""), about | {arg: value}
+                    yield name, document_of("query", name, one, list(always | {arg: ""}), ""), always | {arg: value}
 
 
 def commands(
@@ -179,7 +178,7 @@ def _spellings(district: FullDistrict, row: str, *, external: bool) -> list[str]
 
 def argument_values(field: str, arg: str, type_: GraphQLNamedType, district: FullDistrict) -> list[Any]:
     snake = _snake(arg).removesuffix("_id")
-    row = {"staff": "person", "measure": "measure"}.get(snake) or REFERENCES.get(snake, REFERENCES.get(_snake(arg)))
+    row = {"staff": "person", "measure": "measure"}.get(snake) or (REFERENCES.get(snake) or REFERENCES.get(_snake(arg)))
     if isinstance(type_, GraphQLEnumType):
         return list(type_.values)
     if arg in ("first", "last"):
@@ -209,14 +208,14 @@ def _input(mutation: str, type_: GraphQLInputObjectType, district: FullDistrict)
             made[name] = district.shown[row]
         elif mutation in OF_CONSUMERS and snake == "name":
             made[name] = district.shown["consumer"]
-        elif snake in LISTED and inner.name != "Int":
+        elif snake in LISTED and (OPERATION[mutation], snake) not in OWN_FIELDS:
             made[name] = [district.shown[LISTED[snake]]]
         elif snake in REFERENCES:
             made[name] = district.shown[REFERENCES[snake]]
         elif (OPERATION[mutation], snake) in OWN_FIELDS:
             value = OWN_FIELDS[OPERATION[mutation], snake]
             made[name] = value.upper() if isinstance(inner, GraphQLEnumType) else value
-        elif snake in FIELDS and _fits(inner, FIELDS[snake]):
+        elif snake in FIELDS:
             made[name] = FIELDS[snake].upper() if isinstance(inner, GraphQLEnumType) else FIELDS[snake]
         elif (OPERATION[mutation], snake) in DECLARED:
             example = DECLARED[OPERATION[mutation], snake]
@@ -224,11 +223,6 @@ def _input(mutation: str, type_: GraphQLInputObjectType, district: FullDistrict)
         else:
             raise Unwalkable(f"{mutation} takes {name} in its input: say in walk_knows what it is.")
     return made
-
-
-def _fits(type_: GraphQLNamedType, value: Any) -> bool:
-    """Returns whether a value that is of many fields of a name is one that this field's enum has."""
-    return not isinstance(type_, GraphQLEnumType) or str(value).upper() in type_.values
 
 
 def _of(type_: object, value: Any) -> Any:

@@ -122,7 +122,7 @@ REFERENCES = {
     "score_id": "score to change",
     "break_id": "break to remove",
     "benchmark_id": "benchmark",
-    "into": "signal to dismiss",
+    "into": "signal",
     "window_id": "window",
     "source": "source",
     "delivery": "delivery",
@@ -254,9 +254,8 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("draft_interventions", "levels"): [2, 3],
     ("propose_hypothesis", "kind"): "skill",
     ("propose_hypotheses", "kind"): "skill",
+    **dict.fromkeys((("publish_signal_rule", "kind"), ("preview_signal_rule", "kind")), "screening_under_cut"),
     ("form_team", "purpose"): "grade",
-    ("publish_signal_rule", "kind"): "screening_under_cut",
-    ("preview_signal_rule", "kind"): "screening_under_cut",
     ("schedule_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=60)),
     ("schedule_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=62)),
     ("schedule_screening_windows", "opens_on"): str(BEGINS + timedelta(weeks=64)),
@@ -294,10 +293,11 @@ LEFT_OUT = {
         "the support follows no checklist",
     ),
     ("start_support", "on"): "as planned",
-    **dict.fromkeys(
-        ((f"{verb}_signal_rule", name) for verb in ("publish", "preview") for name in ("percent", "points", "least")),
-        "a rule about screening has days",
-    ),
+    **{
+        (name, parameter): "a rule about screening has none"
+        for name in ("publish_signal_rule", "preview_signal_rule")
+        for parameter in ("percent", "points", "least")
+    },
     ("amend_session", "held_on"): "the day of another",
     ("amend_score", "taken_on"): "as above",
     **dict.fromkeys((("preview_playbook", "area"), ("publish_playbook", "area")), "a rule is for a measure or an area"),

@@ -33,6 +33,8 @@ async def small_app(scope: Any, receive: Any, send: Any) -> None:
         await receive()  # until the caller is gone
         return
     body = LARGE if scope["path"] == "/large" else str(size).encode()
+    if scope["path"] == "/headers":
+        body = b" ".join(name for name, _ in scope["headers"])
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

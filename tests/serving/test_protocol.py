@@ -289,3 +289,26 @@ def test_the_number_of_headers_is_bounded() -> None:
             with Connection(port) as connection:
                 connection.send(head(b"a: b\r\n" * others))
                 assert connection.answer()[0] == expected
+
+
+def test_cookies_are_counted_and_never_parsed() -> None:
+    """A cookie that a library takes seconds to parse reaches no route."""
+    cookie = b'Cookie: a="' + b"\\1" * 30_000 + b'"\r\n'
+    with serving() as port, Connection(port) as connection:
+        connection.send(head(cookie, b"GET /headers HTTP/1.1"))
+        status, answer = connection.answer()
+        assert (status, answer.partition(b"\r\n\r\n")[2]) == (200, b"host")
+
+
+@pytest.mark.parametrize("size", [1, 20, 60])
+def test_a_body_in_tiny_chunks_takes_turns(size: int) -> None:
+    """The whole body arrives, or is refused, and requests of other connections are answered between its parts."""
+    chunk = f"{size:x}".encode() + b"\r\n" + b"x" * size + b"\r\n"
+    chunks = 256 * KB // len(chunk)
+    with serving() as port, Connection(port) as connection, Connection(port) as other:
+        connection.send(head(b"Transfer-Encoding: chunked\r\n", b"POST / HTTP/1.1") + chunk * chunks + b"0\r\n\r\n")
+        other.send(GET)
+        assert other.answer()[0] == 200
+        status, answer = connection.answer()
+        body = answer.partition(b"\r\n\r\n")[2]
+        assert (status, body) == (200, str(chunks * size).encode()) if size > 1 else status == 431

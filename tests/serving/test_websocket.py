@@ -4,8 +4,8 @@ import asyncio
 import struct
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -132,14 +132,10 @@ def test_a_bad_handshake_is_refused(fields: bytes, caplog: pytest.LogCaptureFixt
 async def test_one_connection_is_handed_over_in_a_turn() -> None:
     """Between two handshakes the event loop serves others, however many handshakes arrive at once."""
 
-    class Waiting:
-        def hand_over(self) -> None:
-            done.append("handshake")
-
     done: list[str] = []
-    upgrades: Any = deque([Waiting(), Waiting(), Waiting()])
+    waiting: deque[Callable[[], None]] = deque([lambda: done.append("handshake")] * 3)
     loop = asyncio.get_running_loop()
-    loop.call_soon(protocol._hand_over_next, loop, upgrades)
+    loop.call_soon(protocol.take_turns, loop, waiting)
     for _ in range(3):
         await asyncio.sleep(0)
         done.append("other")
