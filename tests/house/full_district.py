@@ -398,7 +398,8 @@ async def _handed_over(district: FullDistrict, support_id: UUID) -> None:
             person = district.shown[name]
             new = NewHandover(because=f"Because {district.town.canary}", lead=person, provider=person)
             await hand_over_support(work, support_id, new)
-        await follow_measure(work, support_id, NewSupportMeasure(measure="maze", goal=25.0, baseline=10.0))
+        further = NewSupportMeasure(measure="maze", goal=25.0, baseline=10.0, alert=False)
+        await follow_measure(work, support_id, further)
 
 
 async def _further_measures(district: FullDistrict) -> None:
@@ -540,6 +541,7 @@ async def _windows(district: FullDistrict) -> None:
             closes_on=opens + timedelta(weeks=2),
             expected=(ExpectedMeasure("orf", ("03",)),),
             school=district.shown["org"],
+            group_by="sex",
         )
         async with district.town.unit() as work:
             window = await schedule_screening_window(work, new)
