@@ -40,26 +40,26 @@ Class = Annotated[
 class WindowCount(Shape):
     """A count of students by the dimensions that were named; the others are null."""
 
-    measure: str
-    school: str | None
-    grade: str | None
+    measure: str = Field(description="The id of the measure.")
+    school: str | None = Field(description="The id of the school.")
+    grade: str | None = Field(description="The grade.")
     level: str | None = Field(
         description="The rank of the suggested level, `not_screened`, or `no_cut` for a grade without a cut."
     )
     group: str | None = Field(description="The value of the group by which the window counts.")
-    students: int
+    students: int = Field(description="How many students there are.")
     share: float = Field(description="The share of the students with the same first dimension, or of all students.")
 
 
 class WindowResult(Shape):
     """The result of one student by one measure. The values are null for a student who was not screened."""
 
-    student: str
-    school: str | None
-    grade: str
-    measure: str
-    score: str | None
-    value: float | None
+    student: str = Field(description="The id of the student.")
+    school: str | None = Field(description="The id of the student's school.")
+    grade: str = Field(description="The student's grade.")
+    measure: str = Field(description="The id of the measure.")
+    score: str | None = Field(description="The id of the last screening score in the window.")
+    value: float | None = Field(description="The value of this score, in the unit of the measure.")
     level: int | None = Field(description="The rank of the level that the score suggests.")
     percentile: float | None = Field(
         description="By the norm for grade and season. The lowest and highest known percentile stand for all beyond."
@@ -77,12 +77,12 @@ class WindowReport(Shape):
     students within the caller's reach; once it is closed, of all.
     """
 
-    window: str
-    state: str
-    counts: list[WindowCount]
+    window: str = Field(description="The id of the window.")
+    state: str = Field(description="`scheduled`, `open`, `closed` or `cancelled`.")
+    counts: list[WindowCount] = Field(description="The published counts.")
     withheld: bool = Field(description="Whether counts are withheld.")
     hidden_measures: int = Field(description="How many measures lie in secured areas that the caller may not see.")
-    results: list[WindowResult]
+    results: list[WindowResult] = Field(description="The results of this page.")
     next: str | None = Field(description="The cursor of the next page of results.")
 
 

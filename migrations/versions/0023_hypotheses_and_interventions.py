@@ -126,6 +126,6 @@ def _create_hypotheses() -> None:
             *(("concern_id", "id"), ("support_id", "id"), ("state", "id"), ("due_since", "id"), ("updated_at", "id")),
             ("kind_id",),
         ),
+        more_indexes=("hypothesis_due_idx ON hypothesis (district_id, id) WHERE due_because IS NOT NULL",),
         by_school=("id",),
     )
-    op.execute("CREATE INDEX hypothesis_due_idx ON hypothesis (district_id, id) WHERE due_because IS NOT NULL")

@@ -44,6 +44,7 @@ from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
 from app.response.service import amend_score, follow_measure, plan_support, record_scores
+from app.response.upkeep.handover import NewHandover, hand_over_support
 from app.roster.breaks import NewBreak
 from app.roster.models import AcademicSession, ExternalId
 from app.signal.compute import compute_signals
@@ -387,6 +388,18 @@ async def _supports(district: FullDistrict) -> None:
         district.note("decision", "decision", (await decide(work, new)).id)
         for name in ("ben", "cy"):
             await decide(work, NewDecision("refer", student=district.shown[name], decided_on=on))
+    await _handed_over(district, support.id)
+
+
+async def _handed_over(district: FullDistrict, support_id: UUID) -> None:
+    """Hands a support over to another person and back, and follows it by a further measure."""
+    async with district.town.unit() as work:
+        for name in ("other person", "person"):
+            person = district.shown[name]
+            new = NewHandover(because=f"Because {district.town.canary}", lead=person, provider=person)
+            await hand_over_support(work, support_id, new)
+        further = NewSupportMeasure(measure="maze", goal=25.0, baseline=10.0, alert=False)
+        await follow_measure(work, support_id, further)
 
 
 async def _further_measures(district: FullDistrict) -> None:

@@ -26,6 +26,7 @@ READS = {
     **{f"list_{name}": f"Query.{name}" for name in ("hypotheses", "interventions", "notes")},
     **{f"get_{name}": f"Query.{name}" for name in ("hypothesis", "intervention", "note")},
     "list_hypothesis_kinds": "Query.hypothesisKinds",
+    "get_interventions_csv": "Query.interventionsCsv",
     "list_benchmarks": "Query.benchmarks",
     **{f"get_{name}": f"Query.{name}" for name in ("area", "level")},
     "list_playbook_versions": "Query.playbookVersions",

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from fastapi import FastAPI
 
 from app.core import ids
@@ -152,7 +153,9 @@ async def test_an_invalid_area_is_refused_with_every_reason(app: FastAPI, north:
     assert code_of(answer) == [(422, "area.unknown"), (422, "area.doubled")]
 
 
-async def test_a_district_adds_orders_and_retires_its_levels(app: FastAPI, north: Town) -> None:
+async def test_a_district_adds_orders_and_retires_its_levels(
+    app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Protects the district's own levels: ranks stay unique among those in force, and supports keep their level."""
     asks = caller(app, north)
     support = (await asks.post("/v1/supports", plan(north))).json()
@@ -161,6 +164,9 @@ async def test_a_district_adds_orders_and_retires_its_levels(app: FastAPI, north
     assert await levels(asks) == {"Core": 1, "Strategic": 2, "Targeted": 3, "Intensive": 4}
     assert (await asks.get(f"/v1/supports/{support['id']}")).json()["level"] == lev(north, 2)
     assert code_of(await asks.post("/v1/levels", {"name": "Beyond", "rank": 9})) == [(422, "level.rank")]
+    with monkeypatch.context() as patched:
+        patched.setattr("app.playbook.structure.levels.MAX_LEVELS", 4)
+        assert code_of(await asks.post("/v1/levels", {"name": "Fifth"})) == [(409, "level.too_many")]
     order = [lev(north, 1), lev(north, 2), added.json()["id"], lev(north, 3)]
     payload = await query_data(north, ORDER, {"input": {"levels": order}})
     assert payload["orderLevels"] == {"problems": []}

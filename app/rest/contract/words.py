@@ -164,6 +164,12 @@ WORDS = {
     "include_departed": "Whether students who have left are listed as well.",
 }
 PARAMETERS = {
+    "area": "An area's id.",
+    "intervention": "The id of an entry of the intervention library.",
+    "level": "A level's id.",
+    "screening_window": "A screening window's id.",
+    "signal": "A signal's id.",
+    "signal_rule": "A signal rule's id.",
     "hypothesis": "A hypothesis's id.",
     "hypothesis_kind": "The id of a kind of hypothesis.",
     "note": "A note's id.",
