@@ -50,7 +50,7 @@ class Limits:
     """The largest number of pairs of fields that validation may have to compare because they have the same response
     key.
     """
-    introspection: int = 45_000
+    introspection: int = 80_000
     """The largest number of response keys that introspection may be able to return."""
     value_depth: int = 10
     """The largest depth of nested lists and objects in a literal or a variable."""

@@ -43,7 +43,7 @@ from app.playbook.structure.levels import NewLevel, add_level, retire_level
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
-from app.response.service import amend_score, follow_measure, plan_support, record_scores
+from app.response.service import amend_score, follow_measure, plan_support, record_scores, stop_measure
 from app.response.upkeep.handover import NewHandover, hand_over_support
 from app.roster.breaks import NewBreak
 from app.roster.models import AcademicSession, ExternalId
@@ -392,14 +392,15 @@ async def _supports(district: FullDistrict) -> None:
 
 
 async def _handed_over(district: FullDistrict, support_id: UUID) -> None:
-    """Hands a support over to another person and back, and follows it by a further measure."""
+    """Hands a support over to another person and back, and follows it by a further measure for a while."""
     async with district.town.unit() as work:
         for name in ("other person", "person"):
             person = district.shown[name]
             new = NewHandover(because=f"Because {district.town.canary}", lead=person, provider=person)
             await hand_over_support(work, support_id, new)
-        further = NewSupportMeasure(measure="maze", goal=25.0, baseline=10.0, alert=False)
+        further = NewSupportMeasure(measure="maze", goal=25.0, baseline=10.0)
         await follow_measure(work, support_id, further)
+        await stop_measure(work, support_id, "maze")  # its verdict is then that of one measure again
 
 
 async def _further_measures(district: FullDistrict) -> None:
