@@ -58,6 +58,7 @@ def _assumed() -> dict[str, int]:
 LISTS = {
     **_assumed(),
     "Dosage.weeks": 50,
+    "WindowReport.results": 1,  # `first` of the report counts them
     "Playbook.rules": 50,
     "PreviewPlaybookPayload.flagged": 1000,
     "PreviewPlaybookPayload.cleared": 1000,
@@ -105,7 +106,7 @@ class Rows:
         In a payload, `items` is the number of items of the payload's command.
         """
         type_ = get_named_type(field.type)
-        if type_.name in self._connections:
+        if type_.name in self._connections or "first" in field.args:
             return Yield(_page(node, variables), 1)
         if is_leaf_type(type_) or type_.name in self._edges or parent.name in self._edges or type_.name == "PageInfo":
             return ONCE

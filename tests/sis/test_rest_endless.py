@@ -124,9 +124,9 @@ async def test_a_byte_now_and_then_is_no_answer() -> None:
             await asyncio.wait_for(
                 pulled(connect(address, "1.1", patience=patience, auth="oauth1", concurrency=1)), 120
             )
-        assert len(begun) in (1, 2), (
-            "two tries of .3 s are more than the .5 s that one request may cost, or one slow one"
-        )
+        # Two tries of .3 s are more than the .5 s that one request may cost. An optional collection may come before one
+        # without which there is no roster.
+        assert len(begun) <= 2 * 2, begun
 
 
 async def test_a_page_that_is_too_long_names_the_page_size() -> None:
