@@ -8,8 +8,9 @@ from typing import Any
 from app.sandbox.outsiders import Vendor
 from app.sandbox.story_printer import StepFailed
 
-WEEKS = 10
-GOAL_WEEKS = 26
+WEEKS = 33
+"""The weeks before today in which the group has lessons; 99 lessons are sent in one request."""
+GOAL_WEEKS = 52
 MEMBERS = 3
 BASELINES = (44.0, 41.0, 47.0)
 GROWTH = (1.6, 1.4, 0.3)
