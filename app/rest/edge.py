@@ -6,6 +6,7 @@ Faults are handled here, because the server's own log could contain submitted va
 import asyncio
 import re
 import time
+from contextlib import suppress
 from uuid import uuid4
 
 import structlog
@@ -32,6 +33,8 @@ They forbid caches, because most responses are about a person.
 """
 CLIENT_GONE = 499
 """The status that is logged for a request whose client disconnected before it was answered; no client receives it."""
+LAST_ANSWER_SECONDS = 1.0
+"""The seconds that a caller has to read the answer to a request that the server stopped."""
 STOPPED = (
     "The server stopped before the request was complete. If it was to change something, it is not known whether it "
     "did; send it again with the same Idempotency-Key, or read first what it would have changed."
@@ -72,7 +75,9 @@ class Edge:
         except asyncio.CancelledError:
             # The server ends and cancels what still runs; its own answer would be a bare 500.
             if exchange.status is None and not exchange.too_large:
-                await problem(request, 503, "outcome.unknown", STOPPED)(scope, receive, exchange.send)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_ANSWER_SECONDS):
+                        await problem(request, 503, "outcome.unknown", STOPPED)(scope, receive, exchange.send)
         except Exception as error:
             answer = fault(request, error)
             if exchange.status is None and not exchange.too_large:
