@@ -21,7 +21,7 @@ from tests.house.walk import Operation, operations, own_request
 from tests.house.walk_knows import OPEN, PATHS
 from tests.town import Town, found_town
 
-IDS = {"membership": "team_member", "scope of team": "team_scope"}
+IDS = {"area ela.fluency": "area", "membership": "team_member", "scope of team": "team_scope"}
 """The kind of id of a row, if the district names the row otherwise."""
 NAMED_FREELY = {"name": "a consumer has a name of its client's choice", "measure": "a measure may be named by its code"}
 NO_SUCH_ROW = {"keep_consumer": "it creates the consumer that its path names"}

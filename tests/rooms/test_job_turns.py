@@ -89,6 +89,8 @@ async def test_a_failing_reminder_keeps_no_expiry_from_running(north: Town, monk
         (TaskKind.ANSWERS, 0, None, True),
         (TaskKind.EXPIRY, 0, None, True),
         (TaskKind.REMINDERS, 1, "Deadlock 40P01", False),
+        (TaskKind.SCREENING, 0, None, True),
+        (TaskKind.SIGNALS, 0, None, False),
         (TaskKind.STARTS, 0, None, True),
         (TaskKind.SYNC_HISTORY, 0, None, True),
     ]

@@ -76,7 +76,9 @@ def criterion_parameter(name: str, criterion: Filter[Any] | Flag) -> Parameter:
         kind = _literal(tuple(choice.value for choice in kind))
     elif kind is date:
         kind = Day
-    query = Query(alias=alias, description=criterion.description)
+    # A number is compared with a column of 32 bits.
+    bounds = {"ge": 0, "le": 2**31 - 1} if kind is int else {}
+    query = Query(alias=alias, description=criterion.description, **bounds)
     return _parameter(f"{name}_" if alias else name, Annotated[Optional[kind], query], None)  # noqa: UP045  # built at run time
 
 
