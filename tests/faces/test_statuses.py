@@ -21,8 +21,6 @@ from tests.house.walk import Operation, operations, own_request
 from tests.house.walk_knows import OPEN, PATHS
 from tests.town import Town, found_town
 
-IDS = {"area ela.fluency": "area", "membership": "team_member", "scope of team": "team_scope"}
-"""The kind of id of a row, if the district names the row otherwise."""
 NAMED_FREELY = {"name": "a consumer has a name of its client's choice", "measure": "a measure may be named by its code"}
 NO_SUCH_ROW = {"keep_consumer": "it creates the consumer that its path names"}
 
@@ -42,12 +40,17 @@ def walked(app: FastAPI) -> Iterator[tuple[Operation, set[int]]]:
             yield operation, {int(status) for status in described["responses"]}
 
 
+def id_kind(name: str, kind: str) -> str:
+    """The kind of id that a path parameter takes; the district's own rows may have other names."""
+    return next(known for known in (name, name.rstrip("_"), kind) if known in ids.PREFIXES)
+
+
 def nowhere(operation: Operation) -> str:
     """Returns the path of an operation with ids that no row has."""
     path = operation.path
     for name in operation.names("path"):
         kind = PATHS[name]
-        unknown = "no-such-one" if name in NAMED_FREELY else ids.format_id(IDS.get(kind, kind), new_id())
+        unknown = "no-such-one" if name in NAMED_FREELY else ids.format_id(id_kind(name, kind), new_id())
         path = path.replace(f"{{{name}}}", unknown)
     return path
 
