@@ -85,6 +85,11 @@ def add_references(table: str, refs: Mapping[str, str]) -> None:
         op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({columns}) REFERENCES {target} ({keys})")
 
 
+def _named(table: str, columns: tuple[str, ...], kind: str) -> str:
+    """Returns the name of a constraint or an index as the database keeps it, in at most 63 bytes."""
+    return f"{table}_{'_'.join(columns)}_{kind}"[:63]
+
+
 def tenant_table(
     name: str,
     columns: str,
@@ -117,7 +122,7 @@ def tenant_table(
     parts = [f"CONSTRAINT {name}_pkey PRIMARY KEY ({', '.join(('district_id', *key))})"]
     for unique in uniques:
         led = ("district_id", *unique)
-        parts.append(f"CONSTRAINT {name}_{'_'.join(led)}_key UNIQUE ({', '.join(led)})")
+        parts.append(f"CONSTRAINT {_named(name, led, 'key')} UNIQUE ({', '.join(led)})")
     if by_school:
         parts = [*_school_columns(), *parts]
     definitions = ",\n    ".join(parts)
@@ -127,7 +132,7 @@ def tenant_table(
     )
     for index in indexes:
         led = ("district_id", *index)
-        op.execute(f"CREATE INDEX {name}_{'_'.join(led)}_idx ON {name} ({', '.join(led)})")
+        op.execute(f"CREATE INDEX {_named(name, led, 'idx')} ON {name} ({', '.join(led)})")
     if by_school:
         more_indexes = [*_school_indexes(name, ", ".join(by_school)), *more_indexes]
     for statement in more_indexes:

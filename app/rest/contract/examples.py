@@ -51,6 +51,7 @@ BODIES: dict[str, dict[str, Any]] = {
 FORM = {"grant_type": "client_credentials"}
 SOURCES: dict[str, str] = {
     "about": "/v1/concerns",
+    "area": "/v1/areas",
     "break_": "/v1/breaks",
     "class_": "/v1/classes",
     "concern": "/v1/concerns",
@@ -61,6 +62,7 @@ SOURCES: dict[str, str] = {
     "endpoint": "/v1/webhook-endpoints",
     "group": "/v1/groups",
     "lead": "/v1/staff",
+    "level": "/v1/levels",
     "measure": "/v1/measures",
     "name": "/v1/events/consumers",
     "intervention": "/v1/interventions",
@@ -68,10 +70,14 @@ SOURCES: dict[str, str] = {
     "hypothesis_kind": "/v1/hypothesis-kinds",
     "note": "/v1/notes",
     "person": "/v1/staff",
+    "playbook": "/v1/playbook-versions",
     "run": "/v1/sync-runs",
     "school": "/v1/schools",
     "score": "/v1/scores",
+    "screening_window": "/v1/screening-windows",
     "session": "/v1/supports/{support}/sessions",
+    "signal": "/v1/signals",
+    "signal_rule": "/v1/signal-rules",
     "source": "/v1/sis-sources",
     "student": "/v1/students",
     "support": "/v1/supports?state=active&verdict=not_responding",
@@ -82,7 +88,9 @@ SOURCES: dict[str, str] = {
 }
 """The list from which to take a value of an example, by the name of the parameter or of the field."""
 IN_BODIES = SOURCES.keys() - (
-    {"measure", "name", "benchmark", "group", "team"} | {"intervention", "hypothesis_kind", "note"}
+    {"measure", "name", "benchmark", "group", "team"}
+    | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal", "signal_rule"}
+    | {"screening_window"}
 )
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
 WITHIN = {"team_member": "members", "team_scope": "scopes"}
