@@ -136,7 +136,9 @@ async def move_screening_window(
     window = await _lock_window(work, window_id)
     violations = Violations()
     with violations:
-        violations.add([*day_violations(opens_on, "/opens_on"), *day_violations(closes_on, "/closes_on")])
+        violations.add(day_violations(opens_on, "/opens_on"))
+    with violations:
+        violations.add(day_violations(closes_on, "/closes_on"))
     with violations:
         opens, closes = opens_on or window.opens_on, closes_on or window.closes_on
         violations.add(violations_of_days(opens, closes))
