@@ -120,7 +120,7 @@ async def test_an_interrupted_backup_leaves_nothing(source: Installation, tmp_pa
                     break
                 await asyncio.sleep(0.1)
             process.send_signal(signal.SIGTERM)
-            _, output = await asyncio.wait_for(process.communicate(), 60)
+            _, output = await asyncio.wait_for(process.communicate(), 180)
     finally:
         await connection.close()
     assert process.returncode == 130, output
