@@ -42,11 +42,11 @@ def _within(body: str, types: dict[str, str]) -> Iterator[str]:
     """Yields the statements of a function on tables, with typed parameters in place of its variables."""
     types |= dict(DECLARED.findall(body))
     for part in body.split(";"):
-        found = FIRST.search(part)
-        if found is None or "public." not in found.group():
+        match = FIRST.search(part)
+        if match is None or "public." not in match.group():
             continue
         variables = "|".join(types)
-        statement = re.sub(rf"\bINTO (?:STRICT )?(?:{variables})\b", "", found.group())
+        statement = re.sub(rf"\bINTO (?:STRICT )?(?:{variables})\b", "", match.group())
         used = [name for name in types if re.search(rf"(?<![.\w]){name}\b", statement)]
         for place, name in enumerate(used, start=1):
             statement = re.sub(rf"(?<![.\w]){name}\b", f"${place}::{types[name]}", statement)

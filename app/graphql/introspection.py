@@ -1,6 +1,6 @@
 """Executes operations that only ask about the schema, and caches their results, which are the same for every caller.
 
-Such an operation may return tens of thousands of values, so it runs in a thread beside the event loop.
+Such an operation may return tens of thousands of values, so it runs in a thread and not in the event loop.
 """
 
 import asyncio

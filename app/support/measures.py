@@ -99,24 +99,24 @@ async def stop_measure(
 ) -> Support:
     """Stops following a support by a further measure, from today on. Its scores and verdicts are kept."""
     support = await lock_support(work, support_id)
-    found = await locate_measure(work, measure, "/measure")
-    if found.id not in support.more_measures:
+    stopped = await locate_measure(work, measure, "/measure")
+    if stopped.id not in support.more_measures:
         detail = "The support is not followed by this measure beside its first one."
         raise Invalid([Violation("/measure", "support.measure_not_followed", detail)])
     row = await work.db.scalar(
         select(SupportMeasure).where(
             SupportMeasure.district_id == work.district_id,
             SupportMeasure.support_id == support.id,
-            SupportMeasure.measure_id == found.id,
+            SupportMeasure.measure_id == stopped.id,
         )
     )
     if row is not None:
         row.followed_until = max(await today_of(work), row.followed_from)
         row.version += 1
-    support.more_measures = [measure_id for measure_id in support.more_measures if measure_id != found.id]
+    support.more_measures = [measure_id for measure_id in support.more_measures if measure_id != stopped.id]
     support.version += 1
     await work.db.flush()
-    record(work, support_event(SUPPORT_MEASURE_STOPPED, support, {"measure": found.id}))
+    record(work, support_event(SUPPORT_MEASURE_STOPPED, support, {"measure": stopped.id}))
     return support
 
 

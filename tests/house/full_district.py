@@ -523,12 +523,14 @@ async def _signals(district: FullDistrict) -> None:
         await compute_signals(work)
 
     @needs(Can.READ_SIGNALS)
-    async def found(work: Work) -> list[UUID]:
+    async def signals_of(work: Work) -> list[UUID]:
         query = sql("SELECT id FROM signal WHERE district_id = :district ORDER BY id")
         return list(await work.db.scalars(query, {"district": town.district_id}))
 
     async with town.unit() as work:
-        for name, row_id in zip(("signal", "signal to dismiss", "signal to merge"), await found(work), strict=True):
+        for name, row_id in zip(
+            ("signal", "signal to dismiss", "signal to merge"), await signals_of(work), strict=True
+        ):
             district.note(name, "signal", row_id)
 
 

@@ -150,10 +150,10 @@ def _points(norm: Benchmark) -> list[tuple[float, float]]:
 
 
 async def _norms(work: Work, measure_ids: Sequence[UUID]) -> list[Benchmark]:
-    wanted = set(measure_ids)
-    if len(wanted) == 1:
+    requested_ids = set(measure_ids)
+    if len(requested_ids) == 1:
         return await benchmarks_in_force(work, measure_ids[0])
-    return [norm for norm in await benchmarks_in_force(work) if norm.measure_id in wanted]
+    return [norm for norm in await benchmarks_in_force(work) if norm.measure_id in requested_ids]
 
 
 async def _areas(work: Work) -> dict[UUID, Area]:
