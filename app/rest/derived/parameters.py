@@ -77,8 +77,8 @@ def criterion_parameter(name: str, criterion: Filter[Any] | Flag) -> Parameter:
     elif kind is date:
         kind = Day
     # A number is compared with a column of 32 bits.
-    bounds = {"ge": 0, "le": 2**31 - 1} if kind is int else {}
-    query = Query(alias=alias, description=criterion.description, **bounds)
+    least, most = (0, 2**31 - 1) if kind is int else (None, None)
+    query = Query(alias=alias, description=criterion.description, ge=least, le=most)
     return _parameter(f"{name}_" if alias else name, Annotated[Optional[kind], query], None)  # noqa: UP045  # built at run time
 
 
