@@ -35,22 +35,23 @@ async def test_a_copied_town_names_its_own_rows(north: Town, south: Town, owner:
 
 
 async def _texts(owner: asyncpg.Connection, town: Town) -> dict[str, str]:
-    """Returns the rows of every table in which the town has some, as JSON."""
+    """Returns the rows of every table in which the town has some, as JSON, a line for each."""
     tables = sorted(table for table in tenant_tables() if "." not in table)
     texts = {}
     for table in tables:
-        query = f"SELECT json_agg(t ORDER BY t.ctid)::text FROM public.{table} AS t WHERE t.district_id = $1"
-        if text := await owner.fetchval(query, town.district_id):
-            texts[table] = text
+        query = f"SELECT to_json(t)::text AS row FROM public.{table} AS t WHERE t.district_id = $1"
+        if rows := await owner.fetch(query, town.district_id):
+            texts[table] = "\n".join(row["row"] for row in rows)
     return texts
 
 
 def _comparable(texts: Mapping[str, str], town: Town) -> dict[str, str]:
-    """Returns the rows with the place in order for each id, and without the names and times of this town."""
+    """Returns the rows, sorted, with the place in order for each id, and without the names and times of this town."""
     places = {id_: str(place) for place, id_ in enumerate(sorted(_ids(texts)))}
     named = {town.slug: "slug", town.canary: "Canary", town.canary.lower(): "canary", **places}
     cut = re.compile("|".join([ID, town.slug, town.canary, town.canary.lower()]))
-    return {table: re.sub(TIME, "time", cut.sub(lambda match: named[match[0]], text)) for table, text in texts.items()}
+    plain = {table: re.sub(TIME, "time", cut.sub(lambda match: named[match[0]], text)) for table, text in texts.items()}
+    return {table: "\n".join(sorted(text.split("\n"))) for table, text in plain.items()}
 
 
 def _ids(texts: Mapping[str, str]) -> set[str]:
