@@ -14,6 +14,7 @@ from sqlalchemy import text as sql
 from app.access.models import TestClock
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.action.service import NewActionItem, agree_action_item
 from app.concern.models import Concern
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
@@ -127,6 +128,7 @@ async def fill_district(town: Town) -> FullDistrict:
     await _notes(district)
     await _hypotheses(district)
     await _teams(district)
+    await _action_items(district)
     await _supports(district)
     await _sessions(district)
     await _groups(district)
@@ -502,6 +504,17 @@ async def _teams(district: FullDistrict) -> None:
     district.shown["membership"] = district.shown["membership of team"]
     district.shown["membership to end"] = district.shown["membership of team to leave"]
     district.shown["scope to end"] = district.shown["scope of team to leave"]
+
+
+async def _action_items(district: FullDistrict) -> None:
+    """What the team agreed for the aide to do, about cy."""
+    for name in ("action item", "action item to close"):
+        async with district.town.unit() as work:
+            text = f"Action {district.town.canary}"
+            new = NewActionItem(
+                district.shown["team"], text, BEGINS + timedelta(weeks=30), "sis:sis:aide-1", district.shown["cy"]
+            )
+            district.note(name, "action_item", (await agree_action_item(work, new)).id)
 
 
 async def _signals(district: FullDistrict) -> None:

@@ -42,6 +42,7 @@ PATHS = {
     "school": "org",
     "class_": "class",
     "break_": "break",
+    "action_item": "action item",
     "team": "team",
     "team_member": "membership",
     "team_scope": "scope of team",
@@ -74,6 +75,7 @@ PATHS = {
 NAMES_ITS_OWN = {"keep_consumer"}
 """Operations whose path names a row of the caller's own, so that another district's row is not addressed."""
 OWN_ROW = {
+    "close_action_item": "action item to close",
     "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
