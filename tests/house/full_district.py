@@ -529,7 +529,7 @@ async def _signals(district: FullDistrict) -> None:
     async with town.unit() as work:
         taken = [
             NewScore(district.shown["student"], "orf", BEGINS + timedelta(weeks=weeks), 5.0, purpose="screening")
-            for weeks in (0, 3, 6)
+            for weeks in (0, 3, 6, 9, 12)
         ]
         await record_scores(work, taken)
     async with town.house() as work:
@@ -541,15 +541,16 @@ async def _signals(district: FullDistrict) -> None:
         return list(await work.db.scalars(query, {"district": town.district_id}))
 
     async with town.unit() as work:
-        for name, row_id in zip(
-            ("signal", "signal to dismiss", "signal to merge"), await signals_of(work), strict=True
-        ):
+        in_lists = ("signal to accept in a list", "signal to dismiss in a list")
+        names = ("signal", "signal to dismiss", "signal to merge", *in_lists)
+        for name, row_id in zip(names, await signals_of(work), strict=True):
             district.note(name, "signal", row_id)
 
 
 async def _windows(district: FullDistrict) -> None:
     """Screening windows of the school, one of which has kept its results."""
-    for place, name in enumerate(("window", "window to move", "window to cancel")):
+    names = ("window", "window to move", "window to cancel", "fourth window", "fifth window")
+    for place, name in enumerate(names):
         opens = BEGINS + timedelta(weeks=3 * place)
         new = NewWindow(
             season="fall",

@@ -124,7 +124,7 @@ REFERENCES = {
     "score_id": "score to change",
     "break_id": "break to remove",
     "benchmark_id": "benchmark",
-    "into": "signal",
+    **{"into": "signal", "signal": "signal"},
     "window_id": "window",
     "source": "source",
     "delivery": "delivery",
@@ -134,6 +134,11 @@ REFERENCES = {
     "taker": "other person",
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
+OWN_REFERENCES = {
+    ("accept_signals", "signal"): "signal to accept in a list",
+    ("dismiss_signals", "signal"): "signal to dismiss in a list",
+}
+"""Field of one operation's body: the name of the row whose state allows the operation."""
 LISTED = {
     "concerns": "concern to serve",
     "evidence_for": "concern to serve",
@@ -145,6 +150,7 @@ LISTED = {
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
+    "mine": "false",  # the walks act for nobody
     "show": "all",
     "count_by": "level",
     "fields": "id",
