@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.core.db import plan_for_many_rows
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.ids import new_id
 from app.events.catalogue import SIGNAL_SUGGESTED, NewEvent
@@ -100,6 +101,8 @@ async def _compute(
     today: date,
     students: Collection[UUID] | None,
 ) -> int:
+    if students is None:
+        await plan_for_many_rows(work.db)
     common = await _common(work, rules, today)
     chosen = {} if students is None else {"students": list(students)}
     of_students = "" if students is None else " AND o.student_id = ANY (:students)"
