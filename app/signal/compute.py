@@ -143,6 +143,7 @@ async def _candidates(
 ) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
     """Returns the SQL of the candidates of each window, and of the other kinds, with parameters and values."""
     only = "" if students is None else " AND p.id = ANY (:students)"
+    scores = "" if students is None else " AND s.student_id = ANY (:students)"
     queries: list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]] = []
     levels = await suggested_levels(work)
     for window in windows:
@@ -155,7 +156,7 @@ async def _candidates(
         values = values_of(work, window, expected, levels)
         values |= {"window": window.id, "areas": orjson.dumps(areas).decode(), "school": window.school_id}
         parameters = (*PARAMETERS, bindparam("school", type_=Uuid))
-        queries.append((SCREENED.format(students=f"{school}{only}"), parameters, values))
+        queries.append((SCREENED.format(students=f"{school}{only}", scores=scores), parameters, values))
     if any(rule.kind != SignalKind.SCREENING_UNDER_CUT for rule in rules) or len(rules) != 1:
         district = bindparam("district", type_=Uuid)
         queries.append((GRADED_AND_SERVED.format(students=only), (district,), {"district": work.district_id}))
