@@ -246,8 +246,8 @@ def at_schools(
 
 
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
-    """Returns the condition that a row is about a student whom the caller sees by name, or None for a caller who sees
-    nobody so.
+    """Returns the condition that a row is about a student whom the caller sees by name, or None for a caller who has no
+    such students.
     """
     student = level.student
     return None if student is None or not scope.principal.names_students else student == any_(STUDENTS)
