@@ -47,9 +47,12 @@ class LikelyRekey(Shape):
     """A person whom the run would remove and one whom it would create, who are likely the same."""
 
     old: str = Field(description="The known sourcedId.")
-    new: str = Field(description="The sourcedId that came.")
+    new: str = Field(description="The sourcedId that the source sent.")
     by: str = Field(description="identifier, name and birth date, email or username (these with the given name).")
-    set_aside: bool = Field(description="Whether the old one stays and the new one waits, as there are records.")
+    set_aside: bool = Field(
+        description="Whether the old person stays and the new one is not created yet, because there are records "
+        "about the old one."
+    )
 
 
 class RekeyPlan(Shape):
@@ -66,7 +69,7 @@ class RekeyPlan(Shape):
     matched: int = Field(description="People who continue under their new sourcedId once the plan is approved.")
     ambiguous: int = Field(description="Removed people with more than one possible match; they stay as they are.")
     unmatched: int = Field(description="Removed people without a match.")
-    roles: int = Field(default=0, description="Roles of OneRoster 1.2 that continue with their people.")
+    roles: int = Field(default=0, description="Roles of OneRoster 1.2 that move to the new sourcedIds of their people.")
 
 
 class SyncReport(RUN):  # type: ignore[valid-type,misc]  # made at run time
@@ -85,7 +88,7 @@ class SyncReport(RUN):  # type: ignore[valid-type,misc]  # made at run time
     rekeys: list[LikelyRekey] = Field(description="People who likely came back with another sourcedId.")
     exit_code: int = Field(description="The exit code of the command line for the run in its state; 4 while held.")
     first_quarantined: list[QUARANTINED] = Field(description="The first rows that were refused.")  # type: ignore[valid-type]  # made at run time
-    next: list[str] = Field(description="What a person may do about the run.")
+    next: list[str] = Field(description="The operations by which a person can decide about the run.")
 
 
 class SyncStep(Shape):
