@@ -72,13 +72,14 @@ def plan_supports(year: Year) -> None:
         concern = {"student": external(record.student), "area": record.child.plan.area, "description": "Seen in class."}
         raised = year.caller.post("/v1/concerns", concern, act_for=teacher)["id"]
         year.caller.post(f"/v1/concerns/{raised}/accept", {"because": "The team agrees."})
+        record.concern = raised
         if record.child.plan.group is None:
-            record.id = _plan(year, record, teacher, raised)["id"]
+            record.id = _plan(year, record, teacher)["id"]
     for name in GROUPS:
         _form(year, name)
 
 
-def _plan(year: Year, record: SupportRecord, teacher: str, concern: str) -> Any:
+def _plan(year: Year, record: SupportRecord, teacher: str) -> Any:
     plan = record.child.plan
     body = {
         "student": external(record.student),
@@ -88,7 +89,7 @@ def _plan(year: Year, record: SupportRecord, teacher: str, concern: str) -> Any:
         "starts_on": year.day(7).isoformat(),
         "minutes_per_session": 30,
         "sessions_per_week": len(TAUGHT_WEEKDAYS),
-        "concerns": [concern],
+        "concerns": [record.concern],
         "lead": teacher,
     }
     if not plan.measures:
@@ -141,7 +142,8 @@ def _form(year: Year, name: str) -> None:
 def member(record: SupportRecord) -> dict[str, Any]:
     """Returns the input for a member of a group, with the student's goal."""
     goals = [followed.goal for followed in record.child.plan.measures[:1]]
-    return {"student": external(record.student), **({"goal": goals[0], "confirm_rate": True} if goals else {})}
+    of_student = {"student": external(record.student), "concerns": [record.concern]}
+    return {**of_student, **({"goal": goals[0], "confirm_rate": True} if goals else {})}
 
 
 def read_members(year: Year, name: str) -> None:

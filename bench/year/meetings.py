@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from bench.year.children import GOAL_WEEKS
-from bench.year.roster import SPECIALIST, external
+from bench.year.roster import OTHER_TEACHER, SPECIALIST, external
 from bench.year.state import SupportRecord, Year
 from bench.year.weekly import read_states
 
@@ -57,7 +57,7 @@ def _answer_success(year: Year, record: SupportRecord) -> None:
         _decide(year, record, "raise_goal", {"because": "The goal is met.", "goal": goal, "confirm_rate": True})
     else:
         change = {"because": "The goal is met again.", "sessions_per_week": 2, "level": 1, "confirm_rate": True}
-        _decide(year, record, "fade", change | {"goal": record.last["phases"][-1]["goal"] + 6})
+        _decide(year, record, "fade", change | {"goal": record.last["phases"][-1]["goal"] + 12})
 
 
 def _after_the_date(year: Year, record: SupportRecord) -> None:
@@ -67,7 +67,8 @@ def _after_the_date(year: Year, record: SupportRecord) -> None:
         _decide(year, record, "exit", None)
         return
     goal_on = year.today + timedelta(weeks=weeks)
-    last = record.scores[-1][2] if record.scores else 0.0
+    measure = record.child.plan.measures[0].measure
+    last = [value for code, _, value in record.scores if code == measure][-1]
     change = {"because": "The date has passed.", "goal": last + weeks, "goal_on": goal_on.isoformat()}
     _decide(year, record, "change", change)
 
@@ -84,12 +85,13 @@ def _decide(year: Year, record: SupportRecord, kind: str, change: dict[str, Any]
     body: dict[str, Any] = {"kind": kind, "support": record.id, "note": "The team met."}
     if change is not None:
         body["change"] = change
-    answer = year.caller.ask("POST", "/v1/decisions", json=body, act_for=external(SPECIALIST))
+    member = external(OTHER_TEACHER if record.student in year.roster.moved else SPECIALIST)
+    answer = year.caller.ask("POST", "/v1/decisions", json=body, act_for=member)
     if answer.status_code == 422 and answer.json()["code"] == "goal.unrealistic":
         year.proposed_goals += 1
         figures = answer.json()["violations"][0]["figures"]
         body["change"] = {**(change or {}), "goal": figures["proposed_goal"]}
-        answer = year.caller.ask("POST", "/v1/decisions", json=body, act_for=external(SPECIALIST))
+        answer = year.caller.ask("POST", "/v1/decisions", json=body, act_for=member)
     if not answer.is_success:
         codes = [violation["code"] for violation in answer.json().get("violations", [])]
         year.notes.append(f"week {year.week}: {kind} of {record.key!r} was refused: {codes or answer.json()['code']}")

@@ -34,6 +34,7 @@ class SupportRecord:
     child: Child
     student: str
     id: str = ""
+    concern: str = ""
     group: str | None = None
     states: dict[int, str] = field(default_factory=dict)
     scores: list[tuple[str, date, float]] = field(default_factory=list)

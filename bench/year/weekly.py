@@ -53,12 +53,12 @@ def _record_sessions(year: Year) -> None:
             is_lost = year.random.random() < LOST_SESSIONS
             if year.taught <= plan.delivered_until and number % 2 == 0:
                 is_lost = True
-            session: dict[str, Any] = {"held_on": year.day(weekday).isoformat()}
-            sessions.append(session | ({"attended": False, "lost_because": "no_provider"} if is_lost else {}))
+            session: dict[str, Any] = {"held_on": year.day(weekday).isoformat(), "attended": not is_lost}
+            sessions.append(session | ({"lost_because": "no_provider"} if is_lost else {}))
         with year.caller.counting("sessions"):
             results = year.caller.post(f"/v1/supports/{record.id}/sessions", {"sessions": sessions})["results"]
-        outcomes = {result["outcome"] for result in results}
-        year.require(outcomes == {"recorded"}, f"sessions of {record.key!r} are {outcomes}")
+        codes = sorted({each["code"] for result in results for each in result["violations"]})
+        year.require(not codes, f"sessions of {record.key!r} are refused: {codes}")
 
 
 def _record_scores(year: Year) -> None:
