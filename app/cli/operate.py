@@ -23,8 +23,7 @@ from app.core.db import open_engine
 from app.core.errors import AimlineError, Conflict, NotFound
 from app.events.service import begin_epoch
 from app.maintenance.models import TaskKind
-from app.maintenance.service import run_task
-from app.maintenance.service import create_tasks
+from app.maintenance.service import create_tasks, run_task
 from app.playbook.queries import reminder_days
 from app.playbook.service import publish_reminders
 from app.settings import Settings
