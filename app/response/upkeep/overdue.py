@@ -85,10 +85,17 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     The days are counted from the last score of the phase, or else from the beginning of the phase. A screening score
     does not count, and none is missed after the goal's date. Returns the number of reminders.
     """
+    since = last_check(work.district_id)
+    conditions = checks_overdue(work.district_id, since, days, today)
+    return await remind_of_supports(work, SCORE_OVERDUE, cast(since, Text), *conditions, joined=Phase)
+
+
+def last_check(district_id: UUID) -> ColumnElement[date]:
+    """Returns SQL for the day of the last score of a support's phase, or for the first day of the phase."""
     last = (
         select(func.max(Score.taken_on))
         .where(
-            Score.district_id == work.district_id,
+            Score.district_id == district_id,
             Score.student_id == Support.student_id,
             Score.measure_id == Support.measure_id,
             Score.purpose != "screening",
@@ -97,17 +104,19 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
         .correlate(Support)
         .scalar_subquery()
     )
-    since = func.greatest(Phase.begins_on, last, type_=Date)
-    return await remind_of_supports(
-        work,
-        SCORE_OVERDUE,
-        cast(since, Text),
+    return func.greatest(Phase.begins_on, last, type_=Date)
+
+
+def checks_overdue(
+    district_id: UUID, since: ColumnElement[date], days: int, today: date
+) -> tuple[ColumnElement[bool], ...]:
+    """Returns the conditions that a support, joined with its phase, has had no score for `days` days of instruction."""
+    return (
         Support.state == "active",
         Support.measure_id.is_not(None),
         Phase.ends_on.is_(None),
         Phase.goal_on >= today,
-        days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,
-        joined=Phase,
+        days_of_instruction(district_id, Support.school_ids, since, today) >= days,
     )
 
 
