@@ -22,6 +22,8 @@ WITHOUT_EXAMPLE = {
     "accept_signal": "the playground has no signal yet",
     "dismiss_signal": "the playground has no signal yet",
     "merge_signal": "the playground has no signal yet",
+    "accept_signals": "the playground has no signal yet",
+    "dismiss_signals": "the playground has no signal yet",
     "propose_hypothesis": "its concern must be an open one",
     "propose_hypotheses": "its concern must be an open one",
     "get_hypothesis": "the playground has no hypothesis yet",

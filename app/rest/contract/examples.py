@@ -50,6 +50,7 @@ BODIES: dict[str, dict[str, Any]] = {
 """What the example of an operation's body has beside, or instead of, the required fields."""
 FORM = {"grant_type": "client_credentials"}
 SOURCES: dict[str, str] = {
+    "action_item": "/v1/action-items",
     "about": "/v1/concerns",
     "area": "/v1/areas",
     "break_": "/v1/breaks",
@@ -88,7 +89,7 @@ SOURCES: dict[str, str] = {
 }
 """The list from which to take a value of an example, by the name of the parameter or of the field."""
 IN_BODIES = SOURCES.keys() - (
-    {"measure", "name", "benchmark", "group", "team"}
+    {"measure", "name", "benchmark", "group", "action_item"}
     | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal", "signal_rule"}
     | {"screening_window"}
 )
