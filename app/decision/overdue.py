@@ -70,6 +70,6 @@ async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
         ResponseState.state.in_(("off_track", "not_responding")),
         ~decided.exists(),
         days_of_instruction(work.district_id, Support.school_ids, ResponseState.since_on, today) >= days,
-        joined=ResponseState,
+        joined=(ResponseState,),
         ids={"verdict": ResponseState.verdict_id},
     )
