@@ -33,7 +33,7 @@ from app.group.movers import leave_groups_of_movers
 from app.response.upkeep.roster_changes import follow_roster as follow_roster_with_supports
 from app.roster.lookup import today_of
 from app.roster.models import Source as RosterSource
-from app.signal.compute import mark_due
+from app.signal.progress import mark_due
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all, students_of_results
 from app.sis.engine.intake.load import drop_raw
