@@ -1,5 +1,6 @@
 """Lists every resource of the API with its links, listings and commands. It serves newcomers as a table of contents."""
 
+from app.action import resource as action
 from app.concern import resource as concern
 from app.decision import resource as decision
 from app.evidence import resource as evidence
@@ -30,7 +31,7 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, team, gradebook, playbook, structure, hypothesis_kinds, intervention),
+        *(schools, roster, team, action, gradebook, playbook, structure, hypothesis_kinds, intervention),
         *(evidence, screening, concern, delivery, support, response, judging),
         *(administration, decision, group, note, hypothesis, signal),
         *(plans, sis, syncing, webhooks, sending),

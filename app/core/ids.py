@@ -36,6 +36,7 @@ PREFIXES = {
     "team": "tea",
     "team_member": "tmb",
     "team_scope": "tsc",
+    "action_item": "act",
     "area": "are",
     "level": "lev",
     "measure": "mea",

@@ -204,6 +204,11 @@ TEAM_MEMBERS_CHANGED = _type(
 TEAM_STUDENTS_CHANGED = _type(
     "team.students_changed", "team", "A team serves other students, by a command or because the roster changed."
 )
+ACTION_ITEM_AGREED = _type("action_item.agreed", "action_item", "A team agreed what a member does by a day.", "team")
+ACTION_ITEM_REASSIGNED = _type(
+    "action_item.reassigned", "action_item", "An action item has another owner or another day.", "team"
+)
+ACTION_ITEM_CLOSED = _type("action_item.closed", "action_item", "An action item is done, not done, or dropped.", "team")
 SCREENING_SCHEDULED = _type("screening.scheduled", "screening_window", "A screening window was scheduled.")
 SCREENING_MOVED = _type("screening.moved", "screening_window", "A screening window was moved to other days.")
 SCREENING_OPENED = _type("screening.opened", "screening_window", "The first day of a screening window has come.")
@@ -282,6 +287,9 @@ CATALOGUE: dict[str, EventType] = {
         TEAM_ARCHIVED,
         TEAM_MEMBERS_CHANGED,
         TEAM_STUDENTS_CHANGED,
+        ACTION_ITEM_AGREED,
+        ACTION_ITEM_REASSIGNED,
+        ACTION_ITEM_CLOSED,
         SCREENING_SCHEDULED,
         SCREENING_MOVED,
         SCREENING_OPENED,

@@ -22,7 +22,7 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset(
     {
-        *("team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
+        *("action_item", "team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
         *("note", "hypothesis", "intervention"),
         *("endpoint", "source", "measure", "screening_window", "area", "level", "signal"),
     }

@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.core.db import plan_for_many_rows
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.ids import new_id
 from app.events.catalogue import SIGNAL_SUGGESTED, NewEvent
@@ -100,6 +101,8 @@ async def _compute(
     today: date,
     students: Collection[UUID] | None,
 ) -> int:
+    if students is None:
+        await plan_for_many_rows(work.db)
     common = await _common(work, rules, today)
     chosen = {} if students is None else {"students": list(students)}
     of_students = "" if students is None else " AND o.student_id = ANY (:students)"
@@ -140,6 +143,7 @@ async def _candidates(
 ) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
     """Returns the SQL of the candidates of each window, and of the other kinds, with parameters and values."""
     only = "" if students is None else " AND p.id = ANY (:students)"
+    scores = "" if students is None else " AND s.student_id = ANY (:students)"
     queries: list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]] = []
     levels = await suggested_levels(work)
     for window in windows:
@@ -152,7 +156,7 @@ async def _candidates(
         values = values_of(work, window, expected, levels)
         values |= {"window": window.id, "areas": orjson.dumps(areas).decode(), "school": window.school_id}
         parameters = (*PARAMETERS, bindparam("school", type_=Uuid))
-        queries.append((SCREENED.format(students=f"{school}{only}"), parameters, values))
+        queries.append((SCREENED.format(students=f"{school}{only}", scores=scores), parameters, values))
     if any(rule.kind != SignalKind.SCREENING_UNDER_CUT for rule in rules) or len(rules) != 1:
         district = bindparam("district", type_=Uuid)
         queries.append((GRADED_AND_SERVED.format(students=only), (district,), {"district": work.district_id}))

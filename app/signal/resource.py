@@ -1,6 +1,7 @@
 """Declares the public shapes of signal rules and signals, with the commands on them."""
 
 from datetime import date, datetime
+from operator import attrgetter
 
 from app.access.permission import Can
 from app.concern.resource import ConcernResource
@@ -190,6 +191,30 @@ COMMANDS = (
         "POST /signals/{signal}/dismiss",
         emits=(SIGNAL_DISMISSED,),
         body=Body("SignalDismissal", "The reason for a dismissal."),
+    ),
+    Command(
+        "accept_signals",
+        service.accept_signals,
+        SignalResource,
+        "Accepts several signals, each with its own result. A signal of a problem becomes an accepted concern.",
+        "POST /signals/accept",
+        emits=(SIGNAL_ACCEPTED, CONCERN_RAISED, CONCERN_ACCEPTED),
+        bulk=service.MAX_AT_ONCE,
+        items="signals",
+        row=attrgetter("row"),
+        body=Body("SignalAcceptances", "Up to 500 signals to be accepted."),
+    ),
+    Command(
+        "dismiss_signals",
+        service.dismiss_signals,
+        SignalResource,
+        "Dismisses several signals, each with its own reason and result.",
+        "POST /signals/dismiss",
+        emits=(SIGNAL_DISMISSED,),
+        bulk=service.MAX_AT_ONCE,
+        items="signals",
+        row=attrgetter("row"),
+        body=Body("SignalDismissals", "Up to 500 signals to be dismissed, each with the reason."),
     ),
     Command(
         "merge_signal",

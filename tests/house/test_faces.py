@@ -25,6 +25,8 @@ READS = {
     **{f"get_{name}": f"Query.{name}" for name in ("score", "session", "student", "support", "team", "verdict")},
     **{f"list_{name}": f"Query.{name}" for name in ("hypotheses", "interventions", "notes")},
     **{f"get_{name}": f"Query.{name}" for name in ("hypothesis", "intervention", "note")},
+    "list_action_items": "Query.actionItems",
+    "get_action_item": "Query.actionItem",
     "list_hypothesis_kinds": "Query.hypothesisKinds",
     "get_interventions_csv": "Query.interventionsCsv",
     "list_benchmarks": "Query.benchmarks",

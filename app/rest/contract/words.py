@@ -157,6 +157,7 @@ WORDS = {
     "decision": "A decision's id.",
     "delivery": "A delivery's id.",
     "endpoint": "An endpoint's id.",
+    "action_item": "An action item's id.",
     "team": "A team's id.",
     "team_member": "A membership's id.",
     "team_scope": "The id of a scope of a team.",

@@ -1,0 +1,45 @@
+"""Reads the action items that are due, for agendas and for the acting person. Counts nobody's items."""
+
+from collections.abc import Collection
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, any_, cast, or_, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.action.models import ActionItem
+from app.action.rules import ActionState
+from app.roster.lookup import IdList, today_of
+from app.team.models import TeamStudent
+
+
+@needs(Can.READ_ACTIONS)
+async def due_action_items(work: Work, team_ids: Collection[UUID], by: date) -> list[ActionItem]:
+    """Returns the open action items of teams that are due on a day or before, the longest due first.
+
+    Those about students whom the team does not serve today are left out. They come back with the student.
+    """
+    is_due = ActionItem.team_id == any_(cast(list(team_ids), IdList))
+    query = select_due(work.district_id, is_due, by, await today_of(work))
+    items = list(await work.db.scalars(query.order_by(ActionItem.due_on, ActionItem.id)))
+    work.disclose("action_item", (item.student_id for item in items if item.student_id is not None))
+    return items
+
+
+def select_due(district_id: UUID, condition: ColumnElement[bool], by: date, today: date) -> Select[ActionItem]:
+    """Returns the query of open action items that are due, without those about students whom the team no longer
+    serves.
+    """
+    served = select(TeamStudent.id).where(
+        TeamStudent.district_id == district_id,
+        TeamStudent.team_id == ActionItem.team_id,
+        TeamStudent.student_id == ActionItem.student_id,
+        TeamStudent.from_on <= today,
+        or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
+    )
+    return select(ActionItem).where(
+        ActionItem.district_id == district_id,
+        and_(condition, ActionItem.state == ActionState.OPEN, ActionItem.due_on <= by),
+        or_(ActionItem.student_id.is_(None), served.exists()),
+    )
