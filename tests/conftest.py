@@ -66,13 +66,22 @@ due jobs, and then the files that take longest.
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
+FAST["scram_iterations"] = "1"  # the passwords of a server that the run throws away
 
 share_plans_of_runs()
 run.PLANS = Plans(100_000)  # the walks ask for more plans than any client, each walk for the same ones
-gc.set_threshold(50_000, 20, 20)  # the suite keeps much and drops little: by default a third of its time is collection
 
 hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("any machine")
+
+
+def pytest_sessionstart() -> None:
+    """Collects garbage from now on, and seldom: by default that takes a third of the suite's time.
+
+    The suite keeps much and drops little.
+    """
+    gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
