@@ -22,6 +22,7 @@ from app.graphql.router import RoutedFirst, graphql_router
 from app.graphql.router import refuse as refuse_graphql
 from app.requests.origins import Origins
 from app.rest import (
+    attention,
     chart,
     consumers,
     documents,
@@ -67,6 +68,7 @@ The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in th
 """
 V1 = (
     me,
+    attention,
     resources,
     playbook,
     library,

@@ -68,7 +68,7 @@ OF_MEASURE: Filter[str] = Filter(
 
 
 class GroupResource(Resource[Group], kind="group", requires=Can.READ_SUPPORTS, name="Group", get="group", node=False):
-    """Students who are served together, each with a support of their own. It says nothing about a student."""
+    """Students who are served together, each with a support of their own. It has no data about a student."""
 
     school: One[SchoolResource] = one(Group.school_id, SchoolResource, "The school.")
     name: str = field(Group.name, "The group's name, without names of students.", "Blue table")
@@ -79,7 +79,9 @@ class GroupResource(Resource[Group], kind="group", requires=Can.READ_SUPPORTS, n
     area: One[AreaResource] = one(Group.area_id, AreaResource, "The area.")
     level: One[LevelResource] = one(Group.level_id, LevelResource, "The level of support.")
     measure: One[MeasureResource] | None = one(
-        Group.measure_id, MeasureResource, "The measure that follows its members; null for a group without one."
+        Group.measure_id,
+        MeasureResource,
+        "The measure by which its members are followed; null for a group without one.",
     )
     lead: One[StaffResource] | None = one(Group.lead_id, StaffResource, "The person who leads it.")
     provider: One[StaffResource] | None = one(Group.provider_id, StaffResource, "The person who provides it.")
@@ -109,7 +111,7 @@ class GroupMemberResource(
     discloses="support",
     name="GroupMember",
 ):
-    """A membership in a group, from a day until another. A caller sees the members within reach."""
+    """A membership in a group, with its first and last day. A caller sees the members within reach."""
 
     student: One[StudentResource] = one(GroupMember.student_id, StudentResource, "The student.")
     support: One[SupportResource] = one(GroupMember.support_id, SupportResource, "The student's own support.")
@@ -162,7 +164,7 @@ LINKS = (
         "sessions",
         SessionResource,
         and_(Session.group_session_id == GroupSession.id),
-        "What the members within the caller's reach got.",
+        "The sessions that the members within the caller's reach received.",
         order=(Session.id,),
     ),
     OneLink(
@@ -226,7 +228,7 @@ COMMANDS = (
         "leave_group",
         service.leave_group,
         GroupResource,
-        "Ends a membership. The support goes on alone.",
+        "Ends a membership. The support continues individually.",
         "POST /groups/{group}/leave",
         emits=(GROUP_CHANGED,),
         body=Body("GroupLeave", "The member who leaves a group."),
@@ -235,7 +237,7 @@ COMMANDS = (
         "end_group",
         service.end_group,
         GroupResource,
-        "Ends a group and its memberships. The supports go on alone.",
+        "Ends a group and its memberships. The supports continue individually.",
         "POST /groups/{group}/end",
         emits=(GROUP_ENDED,),
         body=Body("GroupEnd", "The day on which a group ends."),
@@ -244,8 +246,8 @@ COMMANDS = (
         "record_group_sessions",
         sessions.record_group_sessions,
         GroupSessionResource,
-        "Records sessions of a group, each independently. One record serves everybody who was there, and gives each "
-        "member a session with minutes of the member's own.",
+        "Records sessions of a group, each independently. One record covers everybody who was present, and gives "
+        "each member a session, with the minutes of this member.",
         "POST /groups/{group}/sessions",
         emits=JUDGED,
         bulk=sessions.MAX_BATCH,

@@ -46,7 +46,7 @@ class VerdictResource(
     phase_id: Id = reference(VerdictRow.phase_id, "phase", "The phase.", rest="phase")
     measure: One[MeasureResource] = one(VerdictRow.measure_id, MeasureResource, "The measure of the judged scores.")
     measures: int = field(
-        VerdictRow.measures, "Among how many measures of the support the stated false-alarm rate is shared.", 1
+        VerdictRow.measures, "The number of measures of the support that share the stated false-alarm rate.", 1
     )
     number: int = field(VerdictRow.number, "Its number among the verdicts on the support.", 3)
     state: State = choice(
@@ -89,7 +89,7 @@ class VerdictResource(
     required_rate: float = field(
         VerdictRow.required_rate, "The growth that the aimline requires, in the measure's units a week.", 1.5
     )
-    change_week: int | None = field(VerdictRow.change_week, "The instructional week about which growth slowed.", 9)
+    change_week: int | None = field(VerdictRow.change_week, "The instructional week around which growth slowed.", 9)
     change_on: date | None = field(VerdictRow.change_on, "The Monday of that week.")
     last_on: date | None = field(VerdictRow.last_on, "The date of the last score that the verdict took into account.")
     stated_far: float | None = field(
@@ -146,7 +146,7 @@ class CalibrationResource(
 
 
 class GoalDate(StrEnum):
-    """How near the date of a support's present goal is."""
+    """Whether the date of a support's present goal is near or past."""
 
     DUE = "due"
     PASSED = "passed"

@@ -34,6 +34,7 @@ READS = {
     "list_playbook_versions": "Query.playbookVersions",
     "get_playbook_version": "Query.playbookVersion",
     "get_benchmark": "Query.benchmark",
+    "get_attention": "Query.attention",
     "get_screening_report": "Query.screeningReport",
     "list_signal_rules": "Query.signalRules",
     "get_signal_rule": "Query.signalRule",
