@@ -23,7 +23,7 @@ KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset(
     {
         *("team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
-        *("note", "hypothesis", "intervention"),
+        *("note", "hypothesis", "intervention", "meeting", "meeting_series", "agenda_item"),
         *("endpoint", "source", "measure", "screening_window", "area", "level", "signal"),
     }
 )

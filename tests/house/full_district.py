@@ -33,6 +33,8 @@ from app.hypothesis.due import ask_about_hypotheses
 from app.hypothesis.service import NewHypothesis, propose_hypothesis, test_with_support
 from app.intervention.inputs import NewIntervention
 from app.intervention.service import draft_interventions, publish_intervention
+from app.meeting.protocols import NewProtocol, NewProtocolStep, publish_protocol
+from app.meeting.scheduling import NewMeeting, NewSeries, schedule_meeting, schedule_series
 from app.note.service import NewNote, write_note
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
 from app.playbook.hypotheses.lookup import locate_kind
@@ -127,6 +129,7 @@ async def fill_district(town: Town) -> FullDistrict:
     await _notes(district)
     await _hypotheses(district)
     await _teams(district)
+    await _meetings(district)
     await _supports(district)
     await _sessions(district)
     await _groups(district)
@@ -502,6 +505,25 @@ async def _teams(district: FullDistrict) -> None:
     district.shown["membership"] = district.shown["membership of team"]
     district.shown["membership to end"] = district.shown["membership of team to leave"]
     district.shown["scope to end"] = district.shown["scope of team to leave"]
+
+
+async def _meetings(district: FullDistrict) -> None:
+    """Protocols, and meetings of the team, single ones and those of a series."""
+    town = district.town
+    for name in ("protocol", "protocol to retire"):
+        async with town.unit() as work:
+            step = NewProtocolStep(f"Step {town.canary}", 5, f"Question {town.canary}")
+            protocol = NewProtocol(name.replace(" ", "-"), f"Protocol {town.canary}", (step,))
+            district.note(name, "protocol", (await publish_protocol(work, protocol)).id)
+    for name in ("series", "series to end"):
+        async with town.unit() as work:
+            begins_at = f"{BEGINS + timedelta(weeks=8)}T08:00"
+            series = NewSeries(district.shown["team"], begins_at, "FREQ=WEEKLY;COUNT=2", 30, f"Place {town.canary}")
+            district.note(name, "meeting_series", (await schedule_series(work, series)).id)
+    for name in ("meeting", "meeting to cancel"):
+        async with town.unit() as work:
+            meeting = NewMeeting(district.shown["team"], now(), 30, f"Place {town.canary}", district.shown["protocol"])
+            district.note(name, "meeting", (await schedule_meeting(work, meeting)).id)
 
 
 async def _signals(district: FullDistrict) -> None:

@@ -65,6 +65,10 @@ SOURCES: dict[str, str] = {
     "level": "/v1/levels",
     "measure": "/v1/measures",
     "name": "/v1/events/consumers",
+    "protocol": "/v1/protocols",
+    "meeting": "/v1/meetings",
+    "agenda_item": "/v1/agenda-items",
+    "meeting_series": "/v1/meeting-series",
     "intervention": "/v1/interventions",
     "hypothesis": "/v1/hypotheses",
     "hypothesis_kind": "/v1/hypothesis-kinds",
@@ -88,7 +92,7 @@ SOURCES: dict[str, str] = {
 }
 """The list from which to take a value of an example, by the name of the parameter or of the field."""
 IN_BODIES = SOURCES.keys() - (
-    {"measure", "name", "benchmark", "group", "team"}
+    {"measure", "name", "benchmark", "group", "team", "protocol", "meeting", "meeting_series", "agenda_item"}
     | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal", "signal_rule"}
     | {"screening_window"}
 )
