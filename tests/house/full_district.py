@@ -14,6 +14,8 @@ from sqlalchemy import text as sql
 from app.access.models import TestClock
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.agenda.conduct import open_meeting
+from app.agenda.items import NewAgendaItem, add_agenda_item
 from app.concern.models import Concern
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
@@ -520,10 +522,25 @@ async def _meetings(district: FullDistrict) -> None:
             begins_at = f"{BEGINS + timedelta(weeks=8)}T08:00"
             series = NewSeries(district.shown["team"], begins_at, "FREQ=WEEKLY;COUNT=2", 30, f"Place {town.canary}")
             district.note(name, "meeting_series", (await schedule_series(work, series)).id)
-    for name in ("meeting", "meeting to cancel"):
+    async with town.unit() as work:
+        team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.GRADE, district.shown["org"]))
+        await add_team_scope(work, team.id, NewTeamScope(student=district.shown["cy"]))
+        district.note("team that meets", "team", team.id)
+    for name, team_name in (
+        *((name, "team") for name in ("meeting", "meeting to cancel", "meeting to close")),
+        *(("meeting to open", "team to leave"), ("meeting with items", "team that meets")),
+    ):
         async with town.unit() as work:
-            meeting = NewMeeting(district.shown["team"], now(), 30, f"Place {town.canary}", district.shown["protocol"])
-            district.note(name, "meeting", (await schedule_meeting(work, meeting)).id)
+            of_team, place = district.shown[team_name], f"Place {town.canary}"
+            new = NewMeeting(of_team, now(), 30, place, district.shown["protocol"])
+            meeting = await schedule_meeting(work, new)
+            district.note(name, "meeting", meeting.id)
+            if name in ("meeting to close", "meeting with items"):
+                await open_meeting(work, meeting.id, ["sis:sis:teacher-1"])
+    for name in ("agenda item", "item to discuss", "item to carry", "item to drop"):
+        async with town.unit() as work:
+            item = NewAgendaItem(district.shown["team that meets"], f"Item {town.canary}", district.shown["cy"])
+            district.note(name, "agenda_item", (await add_agenda_item(work, item)).id)
 
 
 async def _signals(district: FullDistrict) -> None:

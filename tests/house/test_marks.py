@@ -52,6 +52,8 @@ WITHIN = {
     "app.roster.student_lock": "locks students for commands of every room",
     "app.roster.latest": "saves by what students are sorted, for the commands of the rooms above",
     "app.group.lookup": "locks groups for the commands of its room",
+    "app.agenda.lookup": "locks the items of agendas for the commands of its room",
+    "app.agenda.computed": "finds the items of an agenda for the reads and commands of its room",
     "app.meeting.lookup": "finds teams and locks meetings for the commands of its room and of agendas",
     "app.meeting.calendar": "reads school days for the commands and the task of its room",
     "app.team.lookup": "locks teams, and counts their changes, for the commands of its room",

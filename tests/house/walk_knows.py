@@ -48,6 +48,7 @@ PATHS = {
     "protocol": "protocol",
     "meeting_series": "series",
     "meeting": "meeting",
+    "agenda_item": "agenda item",
     "screening_window": "window",
     "signal_rule": "signal rule",
     "signal": "signal",
@@ -83,6 +84,11 @@ OWN_ROW = {
     "retire_protocol": "protocol to retire",
     "end_meeting_series": "series to end",
     "cancel_meeting": "meeting to cancel",
+    "open_meeting": "meeting to open",
+    "close_meeting": "meeting to close",
+    "discuss_agenda_item": "item to discuss",
+    "carry_agenda_item": "item to carry",
+    "drop_agenda_item": "item to drop",
     "retire_signal_rule": "signal rule to retire",
     "dismiss_signal": "signal to dismiss",
     "merge_signal": "signal to merge",
@@ -132,6 +138,7 @@ REFERENCES = {
     "window_id": "window",
     "protocol": "protocol",
     "series": "series",
+    "meeting": "meeting",
     "source": "source",
     "delivery": "delivery",
     **dict.fromkeys(
@@ -145,6 +152,7 @@ LISTED = {
     "evidence_for": "concern to serve",
     "evidence_against": "concern to resolve",
     "schools": "org",
+    "present": "person",
     "areas": "area to order",
     "levels": "level",
 }
@@ -301,6 +309,8 @@ LEFT_OUT = {
         "the support follows no checklist",
     ),
     ("start_support", "on"): "as planned",
+    ("add_agenda_item", "student"): "a student whom the team serves",
+    ("discuss_agenda_item", "decision"): "a decision about the student of the item",
     **{
         (name, parameter): "a rule about screening has none"
         for name in ("publish_signal_rule", "preview_signal_rule")
