@@ -1,5 +1,6 @@
 """Lists every resource of the API with its links, listings and commands. It serves newcomers as a table of contents."""
 
+from app.action import resource as action
 from app.agenda import resource as agenda
 from app.concern import resource as concern
 from app.decision import resource as decision
@@ -32,7 +33,7 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, team, gradebook, playbook, structure, hypothesis_kinds, intervention),
+        *(schools, roster, team, action, gradebook, playbook, structure, hypothesis_kinds, intervention),
         *(evidence, screening, concern, delivery, support, response, judging),
         *(administration, decision, group, note, hypothesis, signal, meeting, agenda),
         *(plans, sis, syncing, webhooks, sending),

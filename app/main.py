@@ -23,6 +23,7 @@ from app.graphql.router import refuse as refuse_graphql
 from app.requests.origins import Origins
 from app.rest import (
     agenda,
+    attention,
     chart,
     consumers,
     documents,
@@ -68,6 +69,7 @@ The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in th
 """
 V1 = (
     me,
+    attention,
     resources,
     playbook,
     library,

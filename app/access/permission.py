@@ -17,6 +17,8 @@ class Can(StrEnum):
     FORM_TEAMS = "team:form"
     READ_MEETINGS = "meeting:read"
     RUN_MEETINGS = "meeting:run"
+    READ_ACTIONS = "action:read"
+    AGREE_ACTIONS = "action:agree"
     READ_PLAYBOOK = "playbook:read"
     PUBLISH_PLAYBOOK = "playbook:publish"
     SCHEDULE_SCREENING = "screening:schedule"
@@ -64,6 +66,8 @@ MEANING: dict[Can, str] = {
     Can.FORM_TEAMS: "Form teams, and state who is a member and whom they serve: members then see these students.",
     Can.READ_MEETINGS: "Read meetings and their agendas: what is on them, why, and what was noted and decided.",
     Can.RUN_MEETINGS: "Schedule, open and close meetings of teams, and settle the items of their agendas.",
+    Can.READ_ACTIONS: "Read what teams have agreed to do.",
+    Can.AGREE_ACTIONS: "Agree what the members of a team do, and record what became of it.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
     Can.SCHEDULE_SCREENING: "Schedule, move and cancel the windows in which students are screened.",
     Can.PUBLISH_PLAYBOOK: "Publish rules for judging series, change areas, levels, measures and breaks of the year.",
@@ -99,6 +103,7 @@ _READS = frozenset(
         Can.READ_ROSTER,
         Can.READ_GRADES,
         Can.READ_TEAMS,
+        Can.READ_ACTIONS,
         Can.READ_PLAYBOOK,
         Can.READ_CONCERNS,
         Can.READ_SIGNALS,
@@ -108,7 +113,7 @@ _READS = frozenset(
         Can.READ_DECISIONS,
     }
 )
-_TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
+_TEACHES = _READS | {Can.AGREE_ACTIONS, Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
 _LEADS = (
     _TEACHES
     | {Can.SETTLE_CONCERN, Can.SETTLE_SIGNALS, Can.PLAN_SUPPORT, Can.DECIDE}

@@ -35,7 +35,7 @@ async def count_items(work: Work, team_id: UUID) -> int:
 async def _items(work: Work, team_id: UUID) -> Select[Any]:
     today = await today_of(work)
     days = REMINDERS | {name: int(number) for name, number in (await published(work)).reminders.items()}
-    scope = AgendaScope(work.district_id, students_of(work.district_id, team_id, today), today, days)
+    scope = AgendaScope(work.district_id, team_id, students_of(work.district_id, team_id, today), today, days)
     found = union_all(*sources_in_force(scope)).subquery("reason")
     same = and_(
         AgendaItem.district_id == work.district_id,

@@ -55,7 +55,7 @@ RESTS_WHEN_DISCUSSED: Final = (
 
 The others ask for something to be done: an answer, a support, a decision. They return until the data show it.
 """
-SUBJECTS: Final = ("concern", "signal", "support", "hypothesis", "agenda_item")
+SUBJECTS: Final = ("concern", "signal", "support", "hypothesis", "action_item", "agenda_item")
 """The kinds of records that an item can be about."""
 
 

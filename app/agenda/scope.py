@@ -19,9 +19,10 @@ Expression: TypeAlias = SQLCoreOperations[Value]
 
 @dataclass(frozen=True, slots=True)
 class AgendaScope:
-    """What every source needs: the district, the team's students, today, and the playbook's days for reminders."""
+    """What every source needs: the team and its students, today, and the days of the playbook's reminders."""
 
     district_id: UUID
+    team_id: UUID
     students: CTE
     today: date
     days: Mapping[str, int]

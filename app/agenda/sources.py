@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, func, literal, or_, select
 
+from app.action.models import ActionItem
+from app.action.rules import ActionState
 from app.agenda.rules import AgendaItemKind
 from app.agenda.scope import AgendaScope, select_reason
 from app.concern.models import Concern
@@ -175,6 +177,19 @@ def _due_hypotheses(scope: AgendaScope) -> Select[Any]:
     ).where(scope.serves(Hypothesis), Hypothesis.due_because.is_not(None))
 
 
+def _due_actions(scope: AgendaScope) -> Select[Any]:
+    subject = ("action_item", ActionItem.id)
+    return select_reason(
+        ActionItem, subject, AgendaItemKind.ACTION_DUE, ActionItem.due_on, records={"action_item": ActionItem.id}
+    ).where(
+        ActionItem.district_id == scope.district_id,
+        ActionItem.team_id == scope.team_id,
+        ActionItem.state == ActionState.OPEN,
+        ActionItem.due_on <= scope.today,
+        or_(ActionItem.student_id.is_(None), scope.serves(ActionItem)),
+    )
+
+
 def _of_support(scope: AgendaScope, model: Any) -> ColumnElement[bool]:
     return and_(model.district_id == scope.district_id, model.support_id == Support.id)
 
@@ -203,6 +218,7 @@ SOURCES: Final[tuple[tuple[Callable[[AgendaScope], Select[Any]], str | None], ..
     (_overdue_checks, "score_overdue"),
     (_unled_supports, None),
     (_due_hypotheses, None),
+    (_due_actions, None),
 )
 """The sources, each with the reminder of the playbook whose days it waits for; 0 days turn the source off."""
 

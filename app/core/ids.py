@@ -40,6 +40,7 @@ PREFIXES = {
     "meeting_series": "mse",
     "meeting": "mee",
     "agenda_item": "agi",
+    "action_item": "act",
     "area": "are",
     "level": "lev",
     "measure": "mea",

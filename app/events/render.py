@@ -21,6 +21,7 @@ _PATHS = {
     "intervention": "interventions",
     "hypothesis": "hypotheses",
     "note": "notes",
+    "action_item": "action-items",
     "run": "sync-runs",
     "source": "sis-sources",
     "endpoint": "webhook-endpoints",

@@ -19,6 +19,10 @@ from app.rest.route import Route
 router = APIRouter(prefix="/v1", tags=["verdicts"], route_class=Route)
 CONTRACT = requires(group_picture, conflict=NO_CHART)
 CONTRACT["responses"][200] = SVG_DOCUMENT
+MeasureName = Annotated[
+    str | None,
+    Query(description="A measure of its members: a code or an id; by default, the group's.", max_length=200),
+]
 CLASSES = ("aim", "fit", "level", "phase")
 """The presentations of the lines in turn, so that neighbours differ."""
 
@@ -54,9 +58,9 @@ class GroupChart(Shape):
 
 
 @router.get("/groups/{group}/chart", operation_id="get_group_chart", **requires(group_picture, conflict=NO_CHART))
-async def get_group_chart(work: OpenWork, group: str) -> GroupChart:
+async def get_group_chart(work: OpenWork, group: str, measure: MeasureName = None) -> GroupChart:
     """Returns the chart of a group as data, for clients that draw it themselves."""
-    picture = await group_picture(work, row_id("group", group))
+    picture = await group_picture(work, row_id("group", group), measure)
     return GroupChart(
         group=ids.format_id("group", picture.group.id),
         measure=ids.format_id("measure", picture.measure.id),
@@ -77,9 +81,10 @@ async def get_group_chart_svg(
         Query(description="Light or dark; without it, the preference of the reader's device."),
     ] = None,
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
+    measure: MeasureName = None,
 ) -> Response:
     """Returns the chart of a group as SVG: one line of scores for each member within reach."""
-    picture = await group_picture(work, row_id("group", group))
+    picture = await group_picture(work, row_id("group", group), measure)
     return svg_response(request, group_svg(picture, width, theme))
 
 

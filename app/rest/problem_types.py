@@ -156,6 +156,12 @@ PROBLEM_TYPES = {
     "support.suspended": ProblemType(
         409, "The support is suspended", "Wait until the student is back, or end the support."
     ),
+    "action_item.closed": ProblemType(409, "The action item is closed", "Agree a new one."),
+    "action_item.no_person": ProblemType(
+        403,
+        "The request acts for nobody",
+        "Name the person by Aimline-Act-For.",
+    ),
     "team.archived": ProblemType(409, "The team is archived", "Form a new team."),
     "team.member_already": ProblemType(409, "The person is a member already", READ_AGAIN),
     "team.membership_ended": ProblemType(409, "The membership has ended", "Add the person again."),

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from app.action.resource import ActionItemResource
 from app.agenda.resource import AgendaItemResource
 from app.catalog import CATALOG
 from app.concern.resource import ConcernResource
@@ -58,6 +59,7 @@ SERVED: tuple[ResourceType, ...] = (
     MeetingSeriesResource,
     MeetingResource,
     AgendaItemResource,
+    ActionItemResource,
     ResultResource,
     AssessmentResultResource,
     LineItemResource,
@@ -110,6 +112,7 @@ LISTS = (
     ("terms", "list_terms", "roster"),
     ("breaks", "list_breaks", "roster"),
     ("teams", "list_teams", "teams"),
+    ("action_items", "list_action_items", "teams"),
     ("areas", "list_areas", "playbook"),
     ("levels", "list_levels", "playbook"),
     ("measures", "list_measures", "playbook"),
@@ -148,6 +151,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (PlaybookVersionResource, "playbook-versions/{playbook}", "get_playbook_version", "playbook"),
     (BenchmarkResource, "benchmarks/{benchmark}", "get_benchmark", "playbook"),
     (TeamResource, "teams/{team}", "get_team", "teams"),
+    (ActionItemResource, "action-items/{action_item}", "get_action_item", "teams"),
     (
         ScreeningWindowResource,
         "screening-windows/{screening_window}",
@@ -222,6 +226,7 @@ TAGS = {
     "signals": "signals",
     "sis-sources": "sync",
     "supports": "supports",
+    "action-items": "teams",
     "team-members": "teams",
     "team-scopes": "teams",
     "teams": "teams",

@@ -14,6 +14,7 @@ from sqlalchemy import text as sql
 from app.access.models import TestClock
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.action.service import NewActionItem, agree_action_item
 from app.agenda.conduct import open_meeting
 from app.agenda.items import NewAgendaItem, add_agenda_item
 from app.concern.models import Concern
@@ -132,6 +133,7 @@ async def fill_district(town: Town) -> FullDistrict:
     await _hypotheses(district)
     await _teams(district)
     await _meetings(district)
+    await _action_items(district)
     await _supports(district)
     await _sessions(district)
     await _groups(district)
@@ -543,6 +545,17 @@ async def _meetings(district: FullDistrict) -> None:
             district.note(name, "agenda_item", (await add_agenda_item(work, item)).id)
 
 
+async def _action_items(district: FullDistrict) -> None:
+    """What the team agreed for the aide to do, about cy."""
+    for name in ("action item", "action item to close"):
+        async with district.town.unit() as work:
+            text = f"Action {district.town.canary}"
+            new = NewActionItem(
+                district.shown["team"], text, BEGINS + timedelta(weeks=30), "sis:sis:aide-1", district.shown["cy"]
+            )
+            district.note(name, "action_item", (await agree_action_item(work, new)).id)
+
+
 async def _signals(district: FullDistrict) -> None:
     """Rules about screening, and the signals that they suggest about amy's scores in two windows."""
     town = district.town
@@ -555,7 +568,7 @@ async def _signals(district: FullDistrict) -> None:
     async with town.unit() as work:
         taken = [
             NewScore(district.shown["student"], "orf", BEGINS + timedelta(weeks=weeks), 5.0, purpose="screening")
-            for weeks in (0, 3, 6)
+            for weeks in (0, 3, 6, 9, 12)
         ]
         await record_scores(work, taken)
     async with town.house() as work:
@@ -567,15 +580,16 @@ async def _signals(district: FullDistrict) -> None:
         return list(await work.db.scalars(query, {"district": town.district_id}))
 
     async with town.unit() as work:
-        for name, row_id in zip(
-            ("signal", "signal to dismiss", "signal to merge"), await signals_of(work), strict=True
-        ):
+        in_lists = ("signal to accept in a list", "signal to dismiss in a list")
+        names = ("signal", "signal to dismiss", "signal to merge", *in_lists)
+        for name, row_id in zip(names, await signals_of(work), strict=True):
             district.note(name, "signal", row_id)
 
 
 async def _windows(district: FullDistrict) -> None:
     """Screening windows of the school, one of which has kept its results."""
-    for place, name in enumerate(("window", "window to move", "window to cancel")):
+    names = ("window", "window to move", "window to cancel", "fourth window", "fifth window")
+    for place, name in enumerate(names):
         opens = BEGINS + timedelta(weeks=3 * place)
         new = NewWindow(
             season="fall",

@@ -68,6 +68,7 @@ WITHIN = {
     "app.evidence.screening.cuts": "finds the cuts of a window for the reads and commands of the rooms above",
     "app.insight.counts": "counts the students of a window for the reads of its room",
     "app.signal.compute": "finds the candidates of rules for its own marked functions and the previews of its room",
+    "app.signal.progress": "saves how far the computation of its room has come; the function of a sync is marked",
     "app.support.phase": "writes a phase for the commands of its room",
     "app.evidence.terms": "locks, checks and inserts scores for the command of its room",
     "app.playbook.measures.in_process": "keeps what the commands that ask for it may read",
@@ -237,7 +238,7 @@ FIT = {
     "Sequence[ExpectedInWindow]": [],
     "SuggestedLevels": SuggestedLevels(1, 2, 3),
     "Sequence[Dimension]": [Dimension.LEVEL],
-    "ResultsQuery": ResultsQuery("outcome AS (SELECT 1)", (), {}),
+    "ResultsQuery": ResultsQuery("outcome AS (SELECT 1)", "outcome", (), {}),
     "Iterable[Score]": [Score(student_id=UUID(int=1), taken_on=WHEN, secured_area=None)],
 }
 """A value for each annotation in the modules of `WITHIN`."""

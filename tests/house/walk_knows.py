@@ -42,6 +42,7 @@ PATHS = {
     "school": "org",
     "class_": "class",
     "break_": "break",
+    "action_item": "action item",
     "team": "team",
     "team_member": "membership",
     "team_scope": "scope of team",
@@ -78,6 +79,7 @@ PATHS = {
 NAMES_ITS_OWN = {"keep_consumer"}
 """Operations whose path names a row of the caller's own, so that another district's row is not addressed."""
 OWN_ROW = {
+    "close_action_item": "action item to close",
     "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
@@ -134,7 +136,7 @@ REFERENCES = {
     "score_id": "score to change",
     "break_id": "break to remove",
     "benchmark_id": "benchmark",
-    "into": "signal",
+    **{"into": "signal", "signal": "signal"},
     "window_id": "window",
     "protocol": "protocol",
     "series": "series",
@@ -147,6 +149,11 @@ REFERENCES = {
     "taker": "other person",
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
+OWN_REFERENCES = {
+    ("accept_signals", "signal"): "signal to accept in a list",
+    ("dismiss_signals", "signal"): "signal to dismiss in a list",
+}
+"""Field of one operation's body: the name of the row whose state allows the operation."""
 LISTED = {
     "concerns": "concern to serve",
     "evidence_for": "concern to serve",
@@ -159,6 +166,7 @@ LISTED = {
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
+    "mine": "false",  # the walks act for nobody
     "show": "all",
     "count_by": "level",
     "fields": "id",

@@ -214,8 +214,8 @@ From the first value on two scores a week are requested, from the second on thre
 def scores_to_request(statistic: Array, threshold: float, slow: Array) -> NDArray[np.int64]:
     """Returns how many scores to request for next week: usually one; two or three if these could decide the verdict.
 
-    Below the threshold of an alarm, the distance from it decides. After an alarm without a name, the probability of
-    slow growth does.
+    Below the threshold of an alarm, the distance from it decides. After an alarm that is not yet classified, the
+    probability of slow growth decides.
     """
     distance = threshold - statistic
     before = np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1))
