@@ -19,20 +19,19 @@ MOST: Final = 1000
 """The largest number of items of an agenda."""
 
 
-async def compute_items(work: Work, team_id: UUID) -> Sequence[Row[Any]]:
-    """Returns the items of a team's next agenda that the bound principal may see, at most `MOST`. One statement."""
-    query = (await _items(work, team_id)).limit(MOST)
-    rows: Sequence[Row[Any]] = (await work.db.execute(query)).all()
+async def compute_items(work: Work, query: Select[Any]) -> Sequence[Row[Any]]:
+    """Returns the items of a next agenda that the bound principal may see, at most `MOST`. Executes one statement."""
+    rows: Sequence[Row[Any]] = (await work.db.execute(query.limit(MOST))).all()
     return rows
 
 
-async def count_items(work: Work, team_id: UUID) -> int:
-    """Returns the number of items of a team's next agenda that the bound principal may see. One statement."""
-    items = (await _items(work, team_id)).subquery()
-    return int(await work.db.scalar(select(func.count()).select_from(items)) or 0)
+async def count_items(work: Work, query: Select[Any]) -> int:
+    """Returns the number of items of a next agenda that the bound principal may see. Executes one statement."""
+    return int(await work.db.scalar(select(func.count()).select_from(query.subquery())) or 0)
 
 
-async def _items(work: Work, team_id: UUID) -> Select[Any]:
+async def next_agenda(work: Work, team_id: UUID) -> Select[Any]:
+    """Returns the query of the items of a team's next agenda."""
     today = await today_of(work)
     days = REMINDERS | {name: int(number) for name, number in (await published(work)).reminders.items()}
     scope = AgendaScope(work.district_id, team_id, students_of(work.district_id, team_id, today), today, days)

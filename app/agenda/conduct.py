@@ -8,7 +8,7 @@ from sqlalchemy import Select, insert, select, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.agenda.computed import compute_items
+from app.agenda.computed import compute_items, next_agenda
 from app.agenda.lookup import follow_carried
 from app.agenda.models import AgendaItem
 from app.agenda.reading import AgendaEntry, entry_of
@@ -96,7 +96,7 @@ async def _store_items(work: Work, meeting: Meeting) -> None:
     """Stores the computed items of a meeting, and has it take up the items that members added."""
     order = meeting.agenda_order
     rows, taken = [], []
-    for row in await compute_items(work, meeting.team_id):
+    for row in await compute_items(work, await next_agenda(work, meeting.team_id)):
         entry = entry_of(row, order)
         if entry.item_id is not None:
             taken.append(entry.item_id)

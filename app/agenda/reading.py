@@ -14,7 +14,7 @@ from sqlalchemy import Row, case, func, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.agenda.computed import MOST, compute_items, count_items
+from app.agenda.computed import MOST, compute_items, count_items, next_agenda
 from app.agenda.models import AgendaItem
 from app.agenda.rules import AgendaItemState, complete_order
 from app.core import ids
@@ -82,9 +82,10 @@ async def read_agenda(work: Work, team_id: UUID, meeting: str | None = None) -> 
     row = await _meeting_of(work, team_id, meeting)
     if row is None or row.state == MeetingState.SCHEDULED:
         order = complete_order((await published(work)).agenda_order)
-        entries = rank_entries((entry_of(item, order) for item in await compute_items(work, team_id)), order)
+        query = await next_agenda(work, team_id)
+        entries = rank_entries((entry_of(item, order) for item in await compute_items(work, query)), order)
         async with work.as_district("agenda"):
-            counted = await count_items(work, team_id)
+            counted = await count_items(work, query)
     elif row.state == MeetingState.CANCELLED:
         order, entries, counted = complete_order(row.agenda_order), (), 0
     else:
