@@ -35,6 +35,7 @@ READS = {
     "get_playbook_version": "Query.playbookVersion",
     "get_benchmark": "Query.benchmark",
     "get_attention": "Query.attention",
+    "get_provision_report": "Query.provisionReport",
     "get_screening_report": "Query.screeningReport",
     "list_signal_rules": "Query.signalRules",
     "get_signal_rule": "Query.signalRule",

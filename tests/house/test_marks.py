@@ -233,7 +233,7 @@ FIT = {
     "Sequence[ExpectedInWindow]": [],
     "SuggestedLevels": SuggestedLevels(1, 2, 3),
     "Sequence[Dimension]": [Dimension.LEVEL],
-    "ResultsQuery": ResultsQuery("outcome AS (SELECT 1)", (), {}),
+    "ResultsQuery": ResultsQuery("outcome AS (SELECT 1)", "outcome", (), {}),
     "Iterable[Score]": [Score(student_id=UUID(int=1), taken_on=WHEN, secured_area=None)],
 }
 """A value for each annotation in the modules of `WITHIN`."""
