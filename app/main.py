@@ -35,6 +35,7 @@ from app.rest import (
     oauth,
     planned,
     playbook,
+    provision,
     quarantine,
     rekey,
     resources,
@@ -68,6 +69,7 @@ The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in th
 """
 V1 = (
     me,
+    provision,
     attention,
     resources,
     playbook,

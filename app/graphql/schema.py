@@ -30,6 +30,7 @@ from app.graphql.measure import MeasureMutations
 from app.graphql.mutations import command_fields
 from app.graphql.playbook import PlaybookMutations, PlaybookQueries
 from app.graphql.prepare import Preparation, Prepared
+from app.graphql.provision import ProvisionQueries
 from app.graphql.request import Operation
 from app.graphql.roots import query_fields
 from app.graphql.screening import ScreeningQueries
@@ -40,7 +41,14 @@ from app.graphql.written import install
 
 @strawberry.type(description="Reads. A row that the caller may not see is null, the same as one that does not exist.")
 class Query(
-    MeQueries, AttentionQueries, PlaybookQueries, LibraryQueries, ScreeningQueries, EventQueries, ConsumerQueries
+    MeQueries,
+    AttentionQueries,
+    ProvisionQueries,
+    PlaybookQueries,
+    LibraryQueries,
+    ScreeningQueries,
+    EventQueries,
+    ConsumerQueries,
 ):
     """The root type of all queries that are written by hand."""
 
