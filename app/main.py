@@ -22,6 +22,7 @@ from app.graphql.router import RoutedFirst, graphql_router
 from app.graphql.router import refuse as refuse_graphql
 from app.requests.origins import Origins
 from app.rest import (
+    agenda,
     attention,
     chart,
     consumers,
@@ -75,6 +76,7 @@ V1 = (
     playbook,
     library,
     session,
+    agenda,
     screening,
     chart,
     group_chart,

@@ -37,10 +37,10 @@ from app.decision.overdue import decision_due
 from app.hypothesis.models import NOT_DUE, Hypothesis
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
-from app.response.upkeep.overdue import checks_overdue, last_check
+from app.response.upkeep.overdue import FIRST, FURTHER, checks_overdue, last_check
 from app.roster.lookup import today_of
 from app.roster.models import Person
-from app.support.models import Phase, Support
+from app.support.models import Support
 
 KINDS: Final = ("action_item", "support", "concern", "hypothesis")
 
@@ -148,12 +148,12 @@ def _of_action_items(work: Work, person_id: UUID, until: date, today: date) -> S
 def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterator[Select[Any]]:
     """Yields the queries of overdue checks and due decisions of the supports that a person leads or provides."""
     own = (Support.district_id == work.district_id, or_(Support.lead_id == person_id, Support.provider_id == person_id))
-    if days:
-        since = last_check(work.district_id)
-        arm = _arm(Reason.CHECK_OVERDUE, since, Support.id, Support.student_id, support=Support.id)
-        phase = and_(Phase.district_id == work.district_id, Phase.support_id == Support.id)
-        conditions = checks_overdue(work.district_id, since, days, today)
-        yield arm.join(Phase, phase).where(*own, *conditions)
+    for of_measure in (FIRST, FURTHER) if days else ():
+        since = last_check(work.district_id, of_measure)
+        arm = _arm(Reason.CHECK_OVERDUE, since, of_measure.about, Support.student_id, support=Support.id)
+        for table in of_measure.tables:
+            arm = arm.join(table, and_(table.district_id == work.district_id, table.support_id == Support.id))
+        yield arm.where(*own, *checks_overdue(work.district_id, of_measure, since, days, today))
     arm = _arm(Reason.DECISION_DUE, ResponseState.since_on, Support.id, Support.student_id, support=Support.id)
     state = and_(ResponseState.district_id == work.district_id, ResponseState.support_id == Support.id)
     yield arm.join(ResponseState, state).where(*own, *decision_due(work.district_id))

@@ -64,7 +64,7 @@ async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
         mark,
         *decision_due(work.district_id),
         days_of_instruction(work.district_id, Support.school_ids, ResponseState.since_on, today) >= days,
-        joined=ResponseState,
+        joined=(ResponseState,),
         ids={"verdict": ResponseState.verdict_id},
     )
 

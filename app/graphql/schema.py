@@ -13,6 +13,7 @@ from strawberry.types.graphql import OperationType
 
 from app.catalog import CATALOG
 from app.core.errors import AimlineError
+from app.graphql.agenda import AgendaQueries
 from app.graphql.attention import AttentionQueries
 from app.graphql.breaks import BreakMutations
 from app.graphql.commands import add_arguments
@@ -44,6 +45,7 @@ class Query(
     MeQueries,
     AttentionQueries,
     ProvisionQueries,
+    AgendaQueries,
     PlaybookQueries,
     LibraryQueries,
     ScreeningQueries,

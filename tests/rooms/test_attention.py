@@ -109,7 +109,8 @@ async def test_pages_have_everything_once_in_a_pinned_number_of_statements(app: 
     team = await team_of(north, "teacher")
     items = {(await agreed(everything, team.id, "teacher"))["id"] for _ in range(5)}
     asks, listed = acting(app, north, "teacher"), list[str]()
-    params, answer = dict[str, Any](limit=2), dict[str, Any]()
+    params: dict[str, Any] = {"limit": 2}
+    answer: dict[str, Any] = {}
     for _ in range(3):
         with statements_sent(app.state.services.engine) as statements:
             answer = (await asks.get("/v1/me/attention", **params)).json()
