@@ -22,6 +22,8 @@ from app.graphql.router import RoutedFirst, graphql_router
 from app.graphql.router import refuse as refuse_graphql
 from app.requests.origins import Origins
 from app.rest import (
+    agenda,
+    attention,
     chart,
     consumers,
     documents,
@@ -34,6 +36,7 @@ from app.rest import (
     oauth,
     planned,
     playbook,
+    provision,
     quarantine,
     rekey,
     resources,
@@ -67,10 +70,13 @@ The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in th
 """
 V1 = (
     me,
+    provision,
+    attention,
     resources,
     playbook,
     library,
     session,
+    agenda,
     screening,
     chart,
     group_chart,

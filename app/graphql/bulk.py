@@ -107,7 +107,7 @@ def _result_type(resource: ResourceType) -> Any:
     name, row_name = declaration(resource).name, _row_name(resource)
     noun = row_name.replace("_", " ")
     outcome = strawberry.enum(
-        ItemOutcome, name=f"{name}Outcome", description=f"What was done with a {noun} that was sent."
+        ItemOutcome, name=f"{name}Outcome", description=f"The outcome of one item of the kind {noun}."
     )
     members = {
         "__annotations__": {"outcome": outcome, row_name: Any, "problems": list[Problem]},

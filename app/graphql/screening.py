@@ -68,7 +68,8 @@ class WindowResult:
     value: float | None
     level: int | None = strawberry.field(description="The rank of the level that the score suggests.")
     percentile: float | None = strawberry.field(
-        description="By the norm for grade and season. The lowest and highest known percentile stand for all beyond."
+        description="The percentile by the norm for grade and season. A score outside the norm gets its lowest or "
+        "highest percentile."
     )
     level_before: int | None = strawberry.field(description="The rank that the last closed window suggested.")
     movement: Movement | None
@@ -129,14 +130,15 @@ class ScreeningQueries:
         show: Show = Show.ATTENTION,
         school_id: strawberry.ID | None = None,
         class_id: strawberry.ID | None = None,
+        team_id: strawberry.ID | None = None,
         first: int | None = None,
         after: str | None = None,
     ) -> WindowReport | None:
         row_id = parse_id("screening_window", window_id)
         if row_id is None:
             raise NotFound("screening_window")
-        query = ReportQuery(tuple(one.value for one in count_by or ()), show.value, school_id, class_id)
-        filters = {"window": window_id, "show": show.value, "school": school_id, "class": class_id}
+        query = ReportQuery(tuple(one.value for one in count_by or ()), show.value, school_id, class_id, team_id)
+        filters = {"window": window_id, "show": show.value, "school": school_id, "class": class_id, "team": team_id}
         work = info.context.work
         page = keyset(work.district_id, "screening_report", filters, after, first, work.keyring)
         report = await info.context.read(window_report, row_id, query, page)

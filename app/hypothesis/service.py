@@ -140,9 +140,9 @@ async def test_with_support(
     hypothesis_id: UUID,
     support: Annotated[str, About("The support that tests it.", "sup_01jq4n6d9zf3vbs0x5k2m7e8tf")],
 ) -> Hypothesis:
-    """Has a support test a hypothesis. The team is asked about it when the support ends or its verdict turns.
+    """Starts the test of a hypothesis by a support. It is due for review when the support ends or its verdict changes.
 
-    For a hypothesis about which the team is asked, the same support goes on testing it.
+    If the hypothesis is due for review, the same support can continue the test.
     """
     hypothesis = await _lock(work, hypothesis_id)
     row = await locate_support(work, support, hypothesis)

@@ -19,7 +19,7 @@ from app.insight.statements import ATOMS
 
 @dataclass(frozen=True, slots=True)
 class ReportedCount:
-    """A published count, with its share of the students in its row; a dimension that is not asked for is None."""
+    """A published count, with its share of the students in its row; a dimension that is not requested is None."""
 
     measure_id: UUID
     school_id: UUID | None

@@ -1,7 +1,7 @@
 """Writes and reads the intervention library as CSV, with one entry a row. Pure.
 
-The columns are the fields of an entry. A cell with a list has one part a line. A cell that begins with `=`, `+`, `-` or
-`@`, which a spreadsheet would run as a formula, is written with an apostrophe before it, and read without.
+The columns are the fields of an entry. In a cell with a list, each entry has a line. A cell that begins with `=`, `+`,
+`-` or `@`, which a spreadsheet would run as a formula, is written with an apostrophe before it, and read without.
 """
 
 import csv

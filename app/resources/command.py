@@ -87,7 +87,7 @@ class Command:
         """The description of the operation with several items."""
         if self.inputs.items is not None:
             return self.description
-        return f"{self.description} For up to {self.bulk} items, each with a result of its own."
+        return f"{self.description} For up to {self.bulk} items, each with its own result."
 
     @property
     def bulk_rest(self) -> str:

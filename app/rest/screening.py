@@ -37,6 +37,12 @@ Class = Annotated[
 ]
 
 
+Team = Annotated[
+    str | None,
+    Query(max_length=200, description="Only results of students whom this team serves today. It needs `team:read`."),
+]
+
+
 class WindowCount(Shape):
     """A count of students by the dimensions that were named; the others are null."""
 
@@ -62,7 +68,8 @@ class WindowResult(Shape):
     value: float | None = Field(description="The value of this score, in the unit of the measure.")
     level: int | None = Field(description="The rank of the level that the score suggests.")
     percentile: float | None = Field(
-        description="By the norm for grade and season. The lowest and highest known percentile stand for all beyond."
+        description="The percentile by the norm for grade and season. A score outside the norm gets its lowest or "
+        "highest percentile."
     )
     level_before: int | None = Field(description="The rank that the last closed window suggested.")
     movement: Moved = Field(description="How the level differs from that of the last closed window.")
@@ -98,6 +105,7 @@ async def get_screening_report(
     show: Show = "attention",
     school: School = None,
     class_: Class = None,
+    team: Team = None,
     after: After = None,
     limit: Limit = None,
 ) -> WindowReport:
@@ -105,8 +113,8 @@ async def get_screening_report(
 
     Counts by `group` require `demographics:read` as well.
     """
-    query = ReportQuery(tuple(count_by or ()), show, school, class_)
-    filters = {"window": screening_window, "show": show, "school": school, "class": class_}
+    query = ReportQuery(tuple(count_by or ()), show, school, class_, team)
+    filters = {"window": screening_window, "show": show, "school": school, "class": class_, "team": team}
     page = keyset(work.district_id, "screening_report", filters, after, limit, work.keyring)
     report = await window_report(work, row_id("screening_window", screening_window), query, page)
     return WindowReport.model_construct(

@@ -93,7 +93,7 @@ async def accept_signal(
 
 @needs(Can.SETTLE_SIGNALS)
 async def dismiss_signal(work: Work, signal_id: UUID, because: Annotated[str, BECAUSE, WHY_DISMISSED]) -> Signal:
-    """Dismisses a signal, with a reason. The same evidence is never suggested again, by no rule of the kind."""
+    """Dismisses a signal, with a reason. The same evidence is never suggested again by a rule of the same kind."""
     BECAUSE.require(because, "/because")
     signal = await _lock_signal(work, signal_id)
     return await _settle(work, signal, SignalState.DISMISSED, because, SIGNAL_DISMISSED)

@@ -37,7 +37,7 @@ NAME = Text(min=1, max=MAX_NAME_LENGTH)
 
 @dataclass(frozen=True, slots=True)
 class NewArea:
-    """An area to be added. The area above it is the one whose code is its own without the last part."""
+    """An area to be added. Its code names the area above it: `ela.fluency` lies below `ela`."""
 
     code: Annotated[
         str,
@@ -113,7 +113,7 @@ async def order_areas(
         About("The areas in their new order: codes or ids.", ("math", "ela")),
     ],
 ) -> None:
-    """Puts the areas in order. Those that are left out follow in their present order."""
+    """Puts the areas in order. Areas that are not given follow in their present order."""
     await lock_playbook(work)
     violations = Violations()
     first: list[Area] = []
