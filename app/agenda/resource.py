@@ -3,7 +3,7 @@
 from datetime import date, datetime
 
 from app.access.permission import Can
-from app.agenda import conduct, items, order
+from app.agenda import conduct, items
 from app.agenda.models import AgendaItem
 from app.agenda.rules import SUBJECTS, AgendaItemKind, AgendaItemState, SuspendedBecause
 from app.decision.resource import DecisionResource
@@ -177,7 +177,7 @@ COMMANDS = (
     ),
     Command(
         "order_agendas",
-        order.order_agendas,
+        items.order_agendas,
         PlaybookVersionResource,
         "Publishes the order in which agendas have their kinds of items.",
         "POST /agenda-order",
