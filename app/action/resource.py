@@ -73,7 +73,7 @@ async def _acting_person(work: Work, mine: Any, _: str | None) -> UUID | None:
     if not mine:
         return None
     if work.principal.person_id is None:
-        detail = "Nobody's action items are listed but those of the person for whom the request acts."
+        detail = "`mine` lists the items of the person for whom the request acts, and this request acts for nobody."
         raise Forbidden(detail, code="action_item.no_person")
     return work.principal.person_id
 
@@ -102,7 +102,7 @@ LISTINGS = (
     Listing(
         "action_items",
         ActionItemResource,
-        "Action items in the order in which they were agreed. They are not listed by owner, except the own ones.",
+        "Action items in the order in which they were agreed. Only the caller's own can be listed by owner (`mine`).",
         filters=(
             Filter(
                 "team",

@@ -16,9 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import urlsplit
+from uuid import UUID
 
 import asyncpg
 
+from app.core import ids
 from app.sandbox.outsiders import Receiver
 from app.sandbox.process import REPOSITORY, Process
 from app.settings import Settings
@@ -30,10 +33,10 @@ JOBS_SECONDS: Final = 120.0
 TIME_ZONE: Final = "America/Chicago"
 SCOPES: Final = "all"
 JOBS_LEFT: Final = """
-SELECT (SELECT count(*) FROM task WHERE due <= now() OR leased_until > now())
-     + (SELECT count(*) FROM settlement WHERE state = 'pending' AND due <= now())
-     + (SELECT count(*) FROM webhook_delivery WHERE state = 'pending' AND due <= now())
-     + (SELECT count(*) FROM sis_run WHERE state IN ('pending', 'running', 'approved'))
+SELECT (SELECT count(*) FROM task WHERE district_id = $1 AND (due <= now() OR leased_until > now()))
+     + (SELECT count(*) FROM settlement WHERE district_id = $1 AND state = 'pending' AND due <= now())
+     + (SELECT count(*) FROM webhook_delivery WHERE district_id = $1 AND state = 'pending' AND due <= now())
+     + (SELECT count(*) FROM sis_run WHERE district_id = $1 AND state IN ('pending', 'running', 'approved'))
 """
 """Counts the jobs that the worker has to do now. An operator reads these tables; no client does."""
 
@@ -45,8 +48,8 @@ class JobsUnfinished(Exception):
 class Jobs:
     """Waits until the worker has done what is due, as an operator can see it in the tables of jobs."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, district_id: UUID) -> None:
+        self._settings, self._district_id = settings, district_id
 
     def __enter__(self) -> Self:
         self._runner = asyncio.Runner()
@@ -60,7 +63,7 @@ class Jobs:
     def finish(self) -> None:
         """Returns once no job is due; raises `JobsUnfinished` if that takes too long."""
         deadline = time.monotonic() + JOBS_SECONDS
-        while left := self._runner.run(self._connection.fetchval(JOBS_LEFT)):
+        while left := self._runner.run(self._connection.fetchval(JOBS_LEFT, self._district_id)):
             if time.monotonic() > deadline:
                 raise JobsUnfinished(f"{left} jobs are still due after {JOBS_SECONDS:.0f} s.")
             time.sleep(0.02)
@@ -79,26 +82,34 @@ class Installation:
 
 @contextlib.contextmanager
 def installed() -> Iterator[Installation]:
-    """Starts everything, yields it, and stops it. The district exists before the worker starts, as in production."""
-    port = _free_port()
-    base_url = f"http://{HOST}:{port}"
+    """Starts a server and everything else in it, yields the installation, and stops all of it."""
+    with migrated(base_url=f"http://{HOST}:{_free_port()}", sandbox=True, token_seconds=3600) as settings:
+        with started(settings, "year") as installation:
+            yield installation
+
+
+@contextlib.contextmanager
+def started(settings: Settings, slug: str) -> Iterator[Installation]:
+    """Creates a sandbox district in a migrated database, and starts an api, a worker and a receiver for it.
+
+    The district exists before the worker starts, as in production. The api listens on the port of `base_url`.
+    """
+    port = str(urlsplit(settings.base_url).port)
     with contextlib.ExitStack() as resources:
-        settings = resources.enter_context(migrated(base_url=base_url, sandbox=True, token_seconds=3600))
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="aimline-year-")))
         environment = _environment(settings)
-        _aimline(environment, "district", "create", "year", "--sandbox", "--time-zone", TIME_ZONE)
-        arguments = ("--district", "year", "--scope", SCOPES, "--name", "the year", "--json")
+        made = json.loads(
+            _aimline(environment, "district", "create", slug, "--sandbox", "--time-zone", TIME_ZONE, "--json")
+        )
+        arguments = ("--district", slug, "--scope", SCOPES, "--name", "the year", "--json")
         client = json.loads(_aimline(environment, "client", "create", *arguments))
-        for name, command in (
-            ("api", ["app", "serve", "--host", HOST, "--port", str(port)]),
-            ("worker", ["app", "worker"]),
-        ):
-            process = Process(name, folder, command, environment)
-            resources.callback(process.stop)
-        _wait_until_ready(port)
-        jobs = resources.enter_context(Jobs(settings))
+        commands = {"api": ["app", "serve", "--host", HOST, "--port", port], "worker": ["app", "worker"]}
+        for name, command in commands.items():
+            resources.callback(Process(name, folder, command, environment).stop)
+        _wait_until_ready(int(port))
+        jobs = resources.enter_context(Jobs(settings, ids.parse_id("district", made["id"])))
         receiver = resources.enter_context(Receiver())
-        yield Installation(base_url, client["client_id"], client["client_secret"], jobs, receiver)
+        yield Installation(settings.base_url, client["client_id"], client["client_secret"], jobs, receiver)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

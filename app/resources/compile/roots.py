@@ -248,7 +248,7 @@ def at_schools(
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
     """Returns the condition that a row is about a student whom the caller sees by name, or about no student.
 
-    Returns None for a caller who sees nobody by name.
+    Returns None for a caller who sees no students by name.
     """
     student = level.student
     if student is None or not scope.principal.names_students:

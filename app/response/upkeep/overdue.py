@@ -133,31 +133,45 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     """
     sent = 0
     for of_measure in (FIRST, FURTHER):
-        last = (
-            select(func.max(Score.taken_on))
-            .where(
-                Score.district_id == work.district_id,
-                Score.student_id == Support.student_id,
-                Score.measure_id == of_measure.measure,
-                Score.purpose != "screening",
-                Score.removed_at.is_(None),
-            )
-            .correlate(Support, SupportMeasure)
-            .scalar_subquery()
-        )
-        since = func.greatest(of_measure.begins_on, last, type_=Date)
+        since = last_check(work.district_id, of_measure)
         sent += await remind_of_supports(
             work,
             SCORE_OVERDUE,
             cast(since, Text),
-            *of_measure.conditions,
-            of_measure.goal_on >= today,
-            days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,
+            *checks_overdue(work.district_id, of_measure, since, days, today),
             joined=of_measure.tables,
             about=of_measure.about,
             ids={"measure": of_measure.measure},
         )
     return sent
+
+
+def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date]:
+    """Returns SQL for the day of the last score of a measure in a phase, or for the first day of its aimline."""
+    last = (
+        select(func.max(Score.taken_on))
+        .where(
+            Score.district_id == district_id,
+            Score.student_id == Support.student_id,
+            Score.measure_id == of_measure.measure,
+            Score.purpose != "screening",
+            Score.removed_at.is_(None),
+        )
+        .correlate(Support, SupportMeasure)
+        .scalar_subquery()
+    )
+    return func.greatest(of_measure.begins_on, last, type_=Date)
+
+
+def checks_overdue(
+    district_id: UUID, of_measure: GoalColumns, since: ColumnElement[date], days: int, today: date
+) -> tuple[ColumnElement[bool], ...]:
+    """Returns the conditions that a support's measure has had no score for `days` days of instruction."""
+    return (
+        *of_measure.conditions,
+        of_measure.goal_on >= today,
+        days_of_instruction(district_id, Support.school_ids, since, today) >= days,
+    )
 
 
 @needs(Can.JUDGE)

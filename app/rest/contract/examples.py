@@ -86,6 +86,10 @@ SOURCES: dict[str, str] = {
     "levels": "/v1/levels?in_force=true",
     "measure": "/v1/measures",
     "name": "/v1/events/consumers",
+    "protocol": "/v1/protocols",
+    "meeting": "/v1/meetings",
+    "agenda_item": "/v1/agenda-items",
+    "meeting_series": "/v1/meeting-series",
     "intervention": "/v1/interventions",
     "hypothesis": "/v1/hypotheses",
     "hypothesis_kind": "/v1/hypothesis-kinds",
@@ -113,8 +117,9 @@ SOURCES: dict[str, str] = {
 `members in /v1/teams` takes it from that member of the first row. A name in braces is itself taken from its list.
 """
 IN_BODIES = SOURCES.keys() - (
-    {"measure", "name", "benchmark", "group", "action_item"}
-    | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal", "signal_rule"}
+    {"protocol", "meeting", "meeting_series", "agenda_item"}
+    | {"measure", "name", "benchmark", "group", "action_item"}
+    | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal_rule"}
     | {"screening_window"}
 )
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
@@ -123,12 +128,14 @@ OWN_NAME = {"keep_consumer": "nightly"}
 OF_OPERATION: dict[tuple[str, str], str] = {
     ("accept_concern", "concern"): "/v1/concerns?state=raised",
     ("accept_signal", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
+    ("accept_signals", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
     ("add_evidence", "hypothesis"): "/v1/hypotheses?state=open",
     ("add_evidence", "student"): "student in /v1/hypotheses?state=open",
     ("cancel_screening_window", "screening_window"): "/v1/screening-windows?state=scheduled",
     ("close_hypothesis", "hypothesis"): "/v1/hypotheses?state=testing",
     ("dismiss_concern", "concern"): "/v1/concerns?state=raised",
     ("dismiss_signal", "signal"): "/v1/signals?state=suggested&kind=ahead_of_goal",
+    ("dismiss_signals", "signal"): "/v1/signals?state=suggested&kind=ahead_of_goal",
     ("follow_measure", "support"): "/v1/supports?state=active&area=ela.fluency",
     ("merge_signal", "signal"): "/v1/signals?state=suggested&area=ela.comprehension&kind=screening_under_cut",
     ("merge_signal", "student"): "student in /v1/signals?state=suggested&area=ela.comprehension"
