@@ -1,5 +1,6 @@
 """Tests of signals: what rules suggest, what accepting and dismissing does, and what lapses."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -116,7 +117,7 @@ async def test_every_fault_of_a_rule_is_named_at_once(app: FastAPI, north: Town)
 
 
 @needs(Can.SYNC_ROSTER)
-async def graded(work: Work, town: Town, student: str, scores: dict[int, float | None]) -> None:
+async def graded(work: Work, town: Town, student: str, scores: Mapping[int, float | None]) -> None:
     """Adds results of a student in the first class, by days before today; None is missing work."""
     for days, score in scores.items():
         about = {"district_id": work.district_id, "id": new_id()}
