@@ -14,6 +14,17 @@ JSON = "application/json"
 BODIES: dict[str, dict[str, Any]] = {
     "add_team_scopes": {"team_scopes": [{"student": "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"}]},
     "accept_concern": {"because": "Screening confirms it."},
+    "agree_action_item": {"owner": "per_01jq4n6d9zf3vbs0x5k2m7e8tb"},
+    "agree_action_items": {
+        "action_items": [
+            {
+                "team": "tea_01jq4n6d9zf3vbs0x5k2m7e8th",
+                "text": "Call the family about the new plan.",
+                "owner": "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+                "due_on": "2026-10-06",
+            }
+        ]
+    },
     "amend_measure": {"name": "Oral reading fluency"},
     "amend_score": {"because": "Scored again", "value": 47.0},
     "amend_session": {"attended": True},
@@ -90,6 +101,7 @@ SOURCES: dict[str, str] = {
     "hypothesis": "/v1/hypotheses",
     "hypothesis_kind": "/v1/hypothesis-kinds",
     "note": "/v1/notes",
+    "owner": "owner in /v1/action-items",
     "person": "/v1/staff",
     "playbook": "/v1/playbook-versions",
     "run": "/v1/sync-runs",
@@ -126,8 +138,11 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("accept_signals", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
     ("add_evidence", "hypothesis"): "/v1/hypotheses?state=open",
     ("add_evidence", "student"): "student in /v1/hypotheses?state=open",
+    ("agree_action_item", "team"): "team in /v1/action-items",
+    ("agree_action_items", "team"): "team in /v1/action-items",
     ("cancel_screening_window", "screening_window"): "/v1/screening-windows?state=scheduled",
     ("close_hypothesis", "hypothesis"): "/v1/hypotheses?state=testing",
+    ("close_action_item", "action_item"): "/v1/action-items?state=open",
     ("dismiss_concern", "concern"): "/v1/concerns?state=raised",
     ("dismiss_signal", "signal"): "/v1/signals?state=suggested&kind=ahead_of_goal",
     ("dismiss_signals", "signal"): "/v1/signals?state=suggested&kind=ahead_of_goal",
@@ -138,6 +153,7 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("move_screening_window", "screening_window"): "/v1/screening-windows?state=scheduled",
     ("propose_hypothesis", "concern"): "/v1/concerns?state=accepted",
     ("propose_hypotheses", "concern"): "/v1/concerns?state=accepted",
+    ("reassign_action_item", "action_item"): "/v1/action-items?state=open",
     ("resolve_concern", "concern"): "/v1/concerns?state=accepted",
     ("retire_area", "area"): "area in /v1/concerns?area=attendance",
     ("retire_signal_rule", "signal_rule"): "/v1/signal-rules?in_force=true",
