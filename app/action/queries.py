@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, any_, cast, or_, select
+from sqlalchemy import ColumnElement, any_, cast, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -21,15 +21,17 @@ async def due_action_items(work: Work, team_ids: Collection[UUID], by: date) -> 
     Those about students whom the team does not serve today are left out. They come back with the student.
     """
     is_due = ActionItem.team_id == any_(cast(list(team_ids), IdList))
-    query = select_due(work.district_id, is_due, by, await today_of(work))
+    conditions = are_due(work.district_id, by, await today_of(work))
+    query = select(ActionItem).where(is_due, *conditions)
     items = list(await work.db.scalars(query.order_by(ActionItem.due_on, ActionItem.id)))
     work.disclose("action_item", (item.student_id for item in items if item.student_id is not None))
     return items
 
 
-def select_due(district_id: UUID, condition: ColumnElement[bool], by: date, today: date) -> Select[ActionItem]:
-    """Returns the query of open action items that are due, without those about students whom the team no longer
-    serves.
+def are_due(district_id: UUID, by: date, today: date) -> tuple[ColumnElement[bool], ...]:
+    """Returns the conditions that action items are open and due.
+
+    Those about a student whom the team no longer serves are not.
     """
     served = select(TeamStudent.id).where(
         TeamStudent.district_id == district_id,
@@ -38,8 +40,9 @@ def select_due(district_id: UUID, condition: ColumnElement[bool], by: date, toda
         TeamStudent.from_on <= today,
         or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
     )
-    return select(ActionItem).where(
+    return (
         ActionItem.district_id == district_id,
-        and_(condition, ActionItem.state == ActionState.OPEN, ActionItem.due_on <= by),
+        ActionItem.state == ActionState.OPEN,
+        ActionItem.due_on <= by,
         or_(ActionItem.student_id.is_(None), served.exists()),
     )

@@ -23,7 +23,7 @@ from app.core.db import open_engine
 from app.core.errors import AimlineError, Conflict, NotFound
 from app.events.service import begin_epoch
 from app.maintenance.models import TaskKind
-from app.maintenance.service import run_task
+from app.maintenance.service import create_tasks, run_task
 from app.playbook.queries import reminder_days
 from app.playbook.service import publish_reminders
 from app.settings import Settings
@@ -73,6 +73,7 @@ def add_to(app: typer.Typer) -> None:
                 district_id = await open_district(
                     engine, settings.keyring, slug, name or slug, time_zone, is_sandbox=sandbox
                 )
+                await create_tasks(engine, settings.keyring, district_id)
                 return ids.format_id("district", district_id)
             raise Conflict(f"The district {slug} exists already.", code="district.taken")
 

@@ -4,6 +4,7 @@ They are `status`, `report`, `diff`, `approve`, `discard`, `undo`, `history` and
 `aimline sync`.
 """
 
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -77,11 +78,21 @@ def add_to(app: typer.Typer) -> None:
         run: Run,
         district: District,
         row: Annotated[list[str] | None, typer.Option(help="FILE:ROW; may be repeated. Without it, all rows.")] = None,
+        same_person: Annotated[
+            list[str] | None,
+            typer.Option(help="A sourcedId that is still the same person's; may be repeated. The next run imports it."),
+        ] = None,
     ) -> None:
         """Acknowledges refused rows: later runs do not count them until their content or their fault changes."""
         run_id = ids.parse_id("run", run)
+        if row and same_person:
+            print("Use --row or --same-person, not both.", file=sys.stderr)
+            raise typer.Exit(USAGE)
 
         async def mark(work: Work) -> int:
+            if same_person:
+                people = await quarantine.find_reused(work, run_id, same_person)
+                return await quarantine.acknowledge_rows(work, run_id, people, same_person=True)
             chosen = await quarantine.find_rows(work, run_id, row) if row else None
             return await quarantine.acknowledge_rows(work, run_id, chosen)
 

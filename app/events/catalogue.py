@@ -81,6 +81,14 @@ def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) ->
     return EventType(name=name, version=2, meaning=meaning, subject="support", ids=ids, former=(first,))
 
 
+def _of_measure(name: str, meaning: str, *ids: str) -> EventType:
+    """Returns a type of event about one of the measures of a support. Version 1 did not name the measure."""
+    first = _type(name, "support", meaning, *ids)
+    return EventType(
+        name=name, version=2, meaning=meaning, subject="support", ids=(*first.ids, "measure"), former=(first,)
+    )
+
+
 WITHOUT_ALERT = ("support", "student", "verdict")
 GROUP_FORMED = _type("group.formed", "group", "A group was formed.", "school")
 GROUP_CHANGED = _type("group.changed", "group", "A student joined or left a group.", "school")
@@ -112,18 +120,15 @@ SUPPORT_MOVED = _type("support.moved", "support", "A student came to another sch
 SUPPORT_UNLED = _type("support.unled", "support", "The person who led a support has left the school.", "student")
 SUPPORT_REVIEW_DUE = _type("support.review_due", "support", "A support without a measure is due for review.", "student")
 SUPPORT_NOT_STARTED = _type("support.not_started", "support", "A planned support should have begun.", "student")
-SCORE_OVERDUE = _type("score.overdue", "support", "An active support has had no score for weeks.", "student")
-GOAL_DUE = _type(
-    "goal.due",
-    "support",
-    "The goal's date is at most two weeks away: the team decides what to do next.",
-    "student",
-    "phase",
+SCORE_OVERDUE = _of_measure(
+    "score.overdue", "One of the measures of an active support has had no score for weeks.", "student"
 )
-GOAL_PASSED = _type(
+GOAL_DUE = _of_measure(
+    "goal.due", "A goal's date is at most two weeks away: the team decides what to do next.", "student", "phase"
+)
+GOAL_PASSED = _of_measure(
     "goal.passed",
-    "support",
-    "The goal's date has come: later scores are kept, and judged once there is a new goal.",
+    "A goal's date has come: later scores are kept, and judged once there is a new goal.",
     "student",
     "phase",
 )
@@ -171,6 +176,14 @@ INTERVENTION_PUBLISHED = _type(
 )
 INTERVENTION_RETIRED = _type(
     "intervention.retired", "intervention", "A version of an entry of the intervention library was retired."
+)
+MEETING_SCHEDULED = _type("meeting.scheduled", "meeting", "A meeting of a team was scheduled.", "team")
+MEETING_CANCELLED = _type("meeting.cancelled", "meeting", "A meeting of a team was cancelled.", "team")
+MEETING_OPENED = _type("meeting.opened", "meeting", "A meeting was opened, with its agenda.", "team")
+MEETING_CLOSED = _type("meeting.closed", "meeting", "A meeting was closed; every item is settled.", "team")
+AGENDA_ITEM_ADDED = _type("agenda_item.added", "agenda_item", "A member added an item to an agenda.", "team")
+AGENDA_ITEM_SETTLED = _type(
+    "agenda_item.settled", "agenda_item", "An item was discussed, carried to the next meeting or dropped.", "team"
 )
 HYPOTHESIS_PROPOSED = _type(
     "hypothesis.proposed", "hypothesis", "A hypothesis about the cause of a concern was proposed.", "student", "concern"
@@ -273,6 +286,12 @@ CATALOGUE: dict[str, EventType] = {
         PLAYBOOK_PUBLISHED,
         INTERVENTION_PUBLISHED,
         INTERVENTION_RETIRED,
+        MEETING_SCHEDULED,
+        MEETING_CANCELLED,
+        MEETING_OPENED,
+        MEETING_CLOSED,
+        AGENDA_ITEM_ADDED,
+        AGENDA_ITEM_SETTLED,
         HYPOTHESIS_PROPOSED,
         HYPOTHESIS_CHANGED,
         HYPOTHESIS_TESTED,

@@ -7,7 +7,7 @@ from app.access.permission import Can
 from app.events.catalogue import INTERVENTION_PUBLISHED, INTERVENTION_RETIRED
 from app.intervention import service, transfer
 from app.intervention.models import Intervention
-from app.intervention.rules import InterventionState
+from app.intervention.rules import MAX_AT_ONCE, InterventionState
 from app.playbook.resource import AreaResource
 from app.resources.command import Body, Command
 from app.resources.declare import Resource
@@ -101,7 +101,7 @@ COMMANDS = (
         "Writes entries of the intervention library as drafts, each with its own result. An entry that equals the "
         "newest version of its code is unchanged.",
         "POST /interventions",
-        bulk=service.MAX_AT_ONCE,
+        bulk=MAX_AT_ONCE,
         items="interventions",
         body=Body("NewInterventions", "Up to 500 entries of the intervention library."),
         row=attrgetter("entry"),

@@ -2,8 +2,9 @@
 
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import and_, any_, exists
+from sqlalchemy import ColumnElement, and_, any_, exists, func, or_
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -19,7 +20,7 @@ from app.response.models import CalibrationRow, ResponseState, VerdictRow
 from app.response.rules.verdict import NonresponseKind, State
 from app.roster.filters import NAMED, by_school, by_staff, by_student
 from app.roster.lookup import today_of
-from app.support.models import Phase, Support
+from app.support.models import Phase, PhaseGoal, Support
 from app.support.resource import SupportResource
 from app.support.rules import GOAL_NOTICE, SupportState
 
@@ -157,6 +158,29 @@ async def _last_goal_date(work: Work, name: str, pointer: str | None) -> date:
     return today + GOAL_NOTICE if name == GoalDate.DUE else today
 
 
+def _has_goal_by(day: Any) -> ColumnElement[bool]:
+    """Returns the condition that the goal of a support's present phase lies on this day or before."""
+    return exists().where(
+        Phase.district_id == DISTRICT, Phase.support_id == Support.id, Phase.ends_on.is_(None), Phase.goal_on <= day
+    )
+
+
+def _has_further_goal_by(day: Any) -> ColumnElement[bool]:
+    """Returns the same condition for the goals of a support's further measures."""
+    return and_(
+        func.cardinality(Support.more_measures) > 0,
+        exists().where(
+            PhaseGoal.district_id == DISTRICT,
+            PhaseGoal.support_id == Support.id,
+            PhaseGoal.goal_on <= day,
+            PhaseGoal.measure_id == any_(Support.more_measures),
+            Phase.district_id == DISTRICT,
+            Phase.id == PhaseGoal.phase_id,
+            Phase.ends_on.is_(None),
+        ),
+    )
+
+
 @needs(Can.READ_SUPPORTS)
 async def _read_today(work: Work) -> date:
     return await today_of(work)
@@ -237,15 +261,12 @@ LISTINGS = (
             Filter(
                 "goal_date",
                 GoalDate,
-                lambda day: exists().where(
-                    Phase.district_id == DISTRICT,
-                    Phase.support_id == Support.id,
-                    Phase.ends_on.is_(None),
-                    Phase.goal_on <= day,
-                    Support.state == SupportState.ACTIVE,
+                lambda day: and_(
+                    Support.state == SupportState.ACTIVE, or_(_has_goal_by(day), _has_further_goal_by(day))
                 ),
-                "Only active supports about which a decision is due: `due` where the goal's date is at most two weeks "
-                "away or has come, `passed` where it has come. A new goal, or the support's end, is the decision.",
+                "Only active supports about which a decision is due: `due` where the date of a goal is at most two "
+                "weeks away or has come, `passed` where it has come. The goal may be that of any of its measures. A "
+                "new goal, the end of the measure, or the support's end, is the decision.",
                 GoalDate.DUE,
                 resolve=_last_goal_date,
                 bound=date,

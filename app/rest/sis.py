@@ -33,7 +33,7 @@ class WeighedRule(Shape):
     The run is held if the share `count` / `of` is above `limit` and more than `rows` rows are affected.
     """
 
-    rule: str = Field(description="empty, removed, changed, refused, shrunk or rekeyed.")
+    rule: str = Field(description="empty, removed, changed, refused, shrunk, rekeyed, reused or contradicted.")
     what: str
     count: int
     of: int
@@ -44,15 +44,21 @@ class WeighedRule(Shape):
 
 
 class LikelyRekey(Shape):
-    """A person whom the run would remove and one whom it would create, who are likely the same."""
+    """A known person who likely has another sourcedId now."""
 
     old: str = Field(description="The known sourcedId.")
-    new: str = Field(description="The sourcedId that the source sent.")
-    by: str = Field(description="identifier, name and birth date, email or username (these with the given name).")
-    set_aside: bool = Field(
-        description="Whether the old person stays and the new one is not created yet, because there are records "
-        "about the old one."
+    new: str | None = Field(
+        description="The sourcedId that the person has now; null if the old one was given to somebody else, and the "
+        "source does not have the person any more."
     )
+    by: str = Field(
+        description="identifier, name and birth date, email or username (these with the given name); for a sourcedId "
+        "that is now another person's, the fields that differ."
+    )
+    set_aside: bool = Field(
+        description="Whether the known person stays and what came waits, because there are records."
+    )
+    reused: bool = Field(default=False, description="Whether the old sourcedId is now another person's.")
 
 
 class RekeyPlan(Shape):
@@ -85,7 +91,9 @@ class SyncReport(RUN):  # type: ignore[valid-type,misc]  # made at run time
     weighed: list[WeighedRule] = Field(
         description="Every limit of the guard, with the number that it was compared with."
     )
-    rekeys: list[LikelyRekey] = Field(description="People who likely came back with another sourcedId.")
+    rekeys: list[LikelyRekey] = Field(
+        description="People who likely have another sourcedId now, and whose sourcedId may be another person's."
+    )
     exit_code: int = Field(description="The exit code of the command line for the run in its state; 4 while held.")
     first_quarantined: list[QUARANTINED] = Field(description="The first rows that were refused.")  # type: ignore[valid-type]  # made at run time
     next: list[str] = Field(description="The operations by which a person can decide about the run.")

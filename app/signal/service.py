@@ -16,7 +16,7 @@ from app.core.text import Text
 from app.events.catalogue import SIGNAL_ACCEPTED, SIGNAL_DISMISSED, SIGNAL_MERGED, EventType, NewEvent
 from app.events.outbox import record
 from app.requests.bulk import ItemResult, run_each
-from app.roster.student_lock import lock_student_of
+from app.roster.student_lock import lock_named_subjects, lock_student_of
 from app.signal.models import Signal
 from app.signal.rules import SUCCESSES, WORDS, SignalKind, SignalState, require_open
 
@@ -57,7 +57,7 @@ async def accept_signals(
     async def accept(item: AcceptedSignal) -> Signal:
         return await accept_signal(work, ids.parse_id("signal", item.signal, "/signal"), item.description)
 
-    return await run_each(work, accept, signals, positions, at)
+    return await run_each(work, accept, signals, positions, at, lock_named_subjects)
 
 
 @needs(Can.SETTLE_SIGNALS)
@@ -69,7 +69,7 @@ async def dismiss_signals(
     async def dismiss(item: DismissedSignal) -> Signal:
         return await dismiss_signal(work, ids.parse_id("signal", item.signal, "/signal"), item.because)
 
-    return await run_each(work, dismiss, signals, positions, at)
+    return await run_each(work, dismiss, signals, positions, at, lock_named_subjects)
 
 
 @needs(Can.SETTLE_SIGNALS, Can.RAISE_CONCERN, Can.SETTLE_CONCERN)

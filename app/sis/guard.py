@@ -26,6 +26,8 @@ class GuardLimits:
     lost_of: int = 5
     rekeyed: float = 0.02
     rekeyed_people: int = 5
+    reused: float = 0.02
+    reused_people: int = 5
     contradicted: float = 0.02
     contradicted_rows: int = 5
 
@@ -90,6 +92,7 @@ def weigh(
     people: int,
     limits: GuardLimits,
     contradicted: int = 0,
+    reused: int = 0,
 ) -> list[GuardResult]:
     """Compares a plan with the limits. Returns the result of each rule that applies, in the order of the kinds.
 
@@ -97,6 +100,7 @@ def weigh(
     * `rekeyed`: the number of people who would be removed and created again with another sourcedId.
     * `people`: the number of known people.
     * `contradicted`: the number of people and classes that are missing although the same delivery names them.
+    * `reused`: the number of known people whose sourcedIds the delivery gives to other people.
     """
     results = [result for kind in kinds for result in _weigh_kind(kind, limits)]
     for what, many in (("school", "schools"), ("class", "classes")):
@@ -117,6 +121,12 @@ def weigh(
         sentence = f"{rekeyed:,} of {people:,} people would come back under another sourcedId."
         results.append(
             GuardResult("rekeyed", "people", rekeyed, people, limits.rekeyed, limits.rekeyed_people, held, sentence)
+        )
+    if reused:
+        held = _exceeds(reused, people, limits.reused, limits.reused_people)
+        sentence = f"The sourcedIds of {reused:,} of {people:,} people would pass to other people."
+        results.append(
+            GuardResult("reused", "people", reused, people, limits.reused, limits.reused_people, held, sentence)
         )
     if contradicted:
         of = sum(kind.known for kind in kinds if kind.plural in ("people", "classes"))

@@ -23,6 +23,7 @@ from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
+from app.agenda.departures import follow_teams
 from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.disk_space import is_database_full, is_full
@@ -33,7 +34,7 @@ from app.group.movers import leave_groups_of_movers
 from app.response.upkeep.roster_changes import follow_roster as follow_roster_with_supports
 from app.roster.lookup import today_of
 from app.roster.models import Source as RosterSource
-from app.signal.compute import mark_due
+from app.signal.progress import mark_due
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all, students_of_results
 from app.sis.engine.intake.load import drop_raw
@@ -48,6 +49,7 @@ from app.sis.engine.review.contradictions import (
     set_aside,
 )
 from app.sis.engine.review.planning import name_all_quarantined, plan_kinds
+from app.sis.engine.review.reused_ids import combine, find_reused_ids
 from app.sis.engine.review.scope import SourceScope, scope_of
 from app.sis.engine.run import (
     EXITS,
@@ -79,7 +81,6 @@ from app.sis.port import (
     SourceRefused,
 )
 from app.sis.rules import RunState
-from app.team.students import follow_roster
 
 ROSTER_CSV, SCORES_CSV = "oneroster-csv", "scores-csv"
 WHOLE = SourceScope()  # all schools and all users
@@ -335,16 +336,20 @@ async def _stage_and_apply(
     rekeys = await find_likely_rekeys(stage, deliveries)
     contradicted = await keep_contradicted(stage, report.kinds, deliveries)
     rekeys = await keep_out_second_rows(stage, rekeys)
+    reused = await find_reused_ids(stage, deliveries)
     silent = left_out | set(report.failed)
     planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, silent) for kind in KINDS]
     people = report.kinds["person"].known
     shrunk = await reporting.find_shrunk_groups(stage, report.kinds)
     rekeyed = len({pair.old for pair in rekeys})
-    results = weigh_plan(planned_kinds, shrunk, rekeyed, people, limits, contradicted)
+    results = weigh_plan(planned_kinds, shrunk, rekeyed, people, limits, contradicted, len(reused))
     report.weighed = [asdict(result) for result in results]
     report.held_because += [result.sentence for result in results if result.held]
     if report.held_because:  # the plan is kept whole, so that a map of sourcedIds can be made from it
         rekeys = [replace(pair, set_aside=False) for pair in rekeys]
+    if any(result.held for result in results if result.rule == "reused"):
+        reused = [replace(pair, set_aside=False) for pair in reused]
+    rekeys = combine(rekeys, reused)
     if any(pair.set_aside for pair in rekeys):
         await set_aside(stage, rekeys, report.kinds, deliveries)
         await name_all_quarantined(stage, deliveries, report)
@@ -373,7 +378,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
     emit, supports = partial(record_of_students, work), partial(_follow_supports, work)
-    teams = partial(follow_roster, work)
+    teams = partial(follow_teams, work)
     return Stage(driver, work.district_id, source_id, run_id, now(), await today_of(work), emit, supports, teams)
 
 

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import and_, any_, exists, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.permission import Can
@@ -308,8 +308,9 @@ LINKS = (
         SupportResource,
         "scores",
         ScoreResource,
-        (Score.student_id == Support.student_id) & (Score.measure_id == Support.measure_id),
-        "The student's scores in its first measure, by date.",
+        (Score.student_id == Support.student_id)
+        & (Score.measure_id == any_(func.array_append(Support.more_measures, Support.measure_id))),
+        "The student's scores in each of its present measures, by date.",
         order=BY_DATE,
         most=10_000,
         assumed=50,

@@ -46,6 +46,7 @@ NAMED_OTHERWISE = {
     "webhookEndpoint": "endpoint",
     "screeningWindow": "window",
     "signalRule": "signal rule",
+    "agendaItem": "agenda item",
     "area": "area ela.fluency",
     "playbookVersion": "playbook",
 }

@@ -46,6 +46,10 @@ PATHS = {
     "team": "team",
     "team_member": "membership",
     "team_scope": "scope of team",
+    "protocol": "protocol",
+    "meeting_series": "series",
+    "meeting": "meeting",
+    "agenda_item": "agenda item",
     "screening_window": "window",
     "signal_rule": "signal rule",
     "signal": "signal",
@@ -79,6 +83,14 @@ OWN_ROW = {
     "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
+    "retire_protocol": "protocol to retire",
+    "end_meeting_series": "series to end",
+    "cancel_meeting": "meeting to cancel",
+    "open_meeting": "meeting to open",
+    "close_meeting": "meeting to close",
+    "discuss_agenda_item": "item to discuss",
+    "carry_agenda_item": "item to carry",
+    "drop_agenda_item": "item to drop",
     "retire_signal_rule": "signal rule to retire",
     "dismiss_signal": "signal to dismiss",
     "merge_signal": "signal to merge",
@@ -126,6 +138,9 @@ REFERENCES = {
     "benchmark_id": "benchmark",
     **{"into": "signal", "signal": "signal"},
     "window_id": "window",
+    "protocol": "protocol",
+    "series": "series",
+    "meeting": "meeting",
     "source": "source",
     "delivery": "delivery",
     **dict.fromkeys(
@@ -144,6 +159,7 @@ LISTED = {
     "evidence_for": "concern to serve",
     "evidence_against": "concern to resolve",
     "schools": "org",
+    "present": "person",
     "areas": "area to order",
     "levels": "level",
 }
@@ -301,6 +317,8 @@ LEFT_OUT = {
         "the support follows no checklist",
     ),
     ("start_support", "on"): "as planned",
+    ("add_agenda_item", "student"): "a student whom the team serves",
+    ("discuss_agenda_item", "decision"): "a decision about the student of the item",
     **{
         (name, parameter): "a rule about screening has none"
         for name in ("publish_signal_rule", "preview_signal_rule")

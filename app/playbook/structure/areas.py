@@ -18,7 +18,7 @@ from app.core.ids import new_id
 from app.core.inputs import About, AtMost
 from app.core.text import Text
 from app.core.violations import KnownValues, Violations, known_values
-from app.playbook.lookup import locate_area_in_force
+from app.playbook.lookup import load_areas, locate_area_in_force, require_in_force
 from app.playbook.models import Area
 from app.playbook.service import lock_playbook, publish_next_version
 from app.playbook.structure.rules import (
@@ -115,11 +115,15 @@ async def order_areas(
 ) -> None:
     """Puts the areas in order. Areas that are not given follow in their present order."""
     await lock_playbook(work)
-    violations, first = Violations(), []
+    violations = Violations()
+    first: list[Area] = []
     with violations:
+        named = await load_areas(work, areas)
         for place, name in enumerate(areas):
             with violations:
-                first.append(await locate_area_in_force(work, name, f"/areas/{place}"))
+                area = named.find(name, f"/areas/{place}")
+                require_in_force(area, f"/areas/{place}")
+                first.append(area)
         violations.add(repeated([area.id for area in first], "/areas", "area.doubled"))
     violations.refuse()
     rows = await work.db.scalars(
@@ -127,7 +131,7 @@ async def order_areas(
         .where(Area.district_id == work.district_id, Area.retired_at.is_(None))
         .order_by(Area.position, Area.code)
     )
-    moved = renumbered([*first, *(row for row in rows if row not in first)], "position")
+    moved = renumbered(list(dict.fromkeys([*first, *rows])), "position")
     for area, position in moved.items():
         area.position = position
     await _publish(work, list(moved))

@@ -98,8 +98,9 @@ class Report:
     * `repaired`: by table, the number of rows whose schools were corrected to those of their student.
     * `failed`: the kinds whose optional collections could not be read.
     * `partial`: the collections of which rows may be missing.
-    * `rekeys`: the people who likely came back with another sourcedId. Each has the old and the new sourcedId, the
-      field in which both agree, and whether the plan leaves both unchanged.
+    * `rekeys`: the people who likely came back with another sourcedId, and those whose sourcedId now has the name of
+      another person (`reused`). Each has the old and the new sourcedId, the fields by which this was seen, and whether
+      the plan leaves both unchanged.
     * `listed`: the number of planned changes that can be listed one by one.
     """
 
@@ -142,9 +143,7 @@ class Report:
 
     def planned_sentences(self) -> list[str]:
         """Returns sentences about what a run would do, for the inspection of a source."""
-        lines = [
-            f"Likely the same person: {rekey['old']} is now {rekey['new']}, by {rekey['by']}." for rekey in self.rekeys
-        ]
+        lines = [f"{describe_rekey(rekey)}." for rekey in self.rekeys]
         lines += [
             f"To be quarantined: {each.file} row {each.row:,}, {each.sourced_id or 'no id'}, {each.field}: {each.code}."
             for each in self.refusals
@@ -162,6 +161,14 @@ class Report:
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
             "pulled_at": self.pulled_at.isoformat() if self.pulled_at else None,
         }
+
+
+def describe_rekey(rekey: Mapping[str, Any]) -> str:
+    """Returns a sentence without a full stop about a person who likely has another sourcedId in the delivery."""
+    if not rekey.get("reused"):
+        return f"Likely the same person: {rekey['old']} is now {rekey['new']}, by {rekey['by']}"
+    elsewhere = f"; the known person is likely {rekey['new']} now" if rekey["new"] else ""
+    return f"Likely another person: {rekey['old']}, by {rekey['by']}{elsewhere}"
 
 
 async def count_known(stage: Stage, kind: Kind) -> int:

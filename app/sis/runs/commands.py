@@ -189,9 +189,17 @@ async def acknowledge_quarantine(
         AtMost(1000),
         About("The ids of the rows; without them, all rows of the run.", ["01995f2e-7c2a-7b6e-9d52-5c6f0f1d2a3b"]),
     ] = None,
+    same_person: Annotated[
+        bool,
+        About(
+            "Whether these rows, with the code `sourcedId.reused`, are about the same people as before: the next run "
+            "imports them.",
+            False,
+        ),
+    ] = False,
 ) -> int:
     """Acknowledges refused rows; raises the errors of `quarantine.acknowledge_rows`."""
-    return await quarantine.acknowledge_rows(work, run_id, rows)
+    return await quarantine.acknowledge_rows(work, run_id, rows, same_person)
 
 
 _SETTINGS = attrgetter("settings")
@@ -294,7 +302,8 @@ COMMANDS = (
         "acknowledge_quarantine",
         acknowledge_quarantine,
         None,
-        "Acknowledges refused rows: later runs do not count them until their content or their fault changes.",
+        "Acknowledges refused rows: later runs do not count them until their content or their fault changes. With"
+        " `same_person`, later runs import them.",
         "POST /sync-runs/{run}/quarantine/acknowledge",
         value=AcknowledgedValue,
         answer="AcknowledgedRows",

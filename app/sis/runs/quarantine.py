@@ -5,7 +5,7 @@ Shows no value of a row.
 
 import csv
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.sis.engine.review.quarantine import REUSED, SAME_PERSON
 from app.sis.models import SisAcknowledgement, SisQuarantine, SisRun
 from app.sis.runs.queries import run as find_run
 
@@ -60,13 +61,37 @@ async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[U
     return [by_place[place] for place in places]
 
 
+@needs(Can.READ_SYNC)
+async def find_reused(work: Work, run_id: UUID, sourced_ids: Collection[str]) -> list[UUID]:
+    """Returns the ids of the quarantined rows of these people, whose sourcedIds may be another person's now. Raises
+    `Invalid`.
+    """
+    is_person = (SisQuarantine.kind == "person") & (SisQuarantine.code == REUSED)
+    rows = await work.db.execute(
+        select(SisQuarantine.id, SisQuarantine.sourced_id).where(
+            SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id, is_person
+        )
+    )
+    by_name = {row.sourced_id: row.id for row in rows}
+    if unknown := [each for each in sourced_ids if each not in by_name]:
+        detail = "The run has set aside nobody with the sourcedId {}, because it may be another person's."
+        raise Invalid([Violation("/same_person", "quarantine.row", detail.format(each)) for each in unknown])
+    return [by_name[each] for each in sourced_ids]
+
+
 @needs(Can.APPROVE_SYNC)
-async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | None = None) -> int:
+async def acknowledge_rows(
+    work: Work, run_id: UUID, rows: Collection[UUID] | None = None, same_person: bool = False
+) -> int:
     """Acknowledges these quarantined rows of a run, or all of them if `rows` is None. Returns the number newly
     acknowledged.
 
     The next runs of the source do not count an acknowledged row as long as its content and its fault stay the same.
-    Raises `NotFound`, and `Invalid` for rows without a sourcedId, which cannot be recognized in a later run.
+    With `same_person`, the rows are of known people whose sourcedIds may be other people's now, and the next runs
+    import these rows as about the same people.
+
+    Raises `NotFound`, and `Invalid` for rows without a sourcedId, which cannot be recognized in a later run, and with
+    `same_person` for other rows.
     """
     is_run = (SisRun.district_id == work.district_id) & (SisRun.id == run_id)
     source_id = await work.db.scalar(select(SisRun.source_id).where(is_run))
@@ -82,8 +107,12 @@ async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | No
         places = [place for place, row_id in enumerate(rows or ()) if row_id in unknown | nameless]
         detail = "The run has no such row, or the row has no sourcedId by which it could be known again."
         raise Invalid([Violation(f"/rows/{place}", "quarantine.row", detail) for place in places])
+    if same_person:
+        _require_reused(rows, matching)
     chosen = [
-        row for row in matching if row.sourced_id is not None and row.content is not None and not row.acknowledged
+        row
+        for row in matching
+        if row.sourced_id is not None and row.content is not None and (same_person or not row.acknowledged)
     ]
     for row in chosen:
         work.db.add(
@@ -94,7 +123,7 @@ async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | No
                 kind=row.kind,
                 sourced_id=row.sourced_id,
                 field=row.field,
-                code=row.code,
+                code=SAME_PERSON if same_person else row.code,
                 content=row.content,
                 acknowledged_by=work.principal.name,
                 acknowledged_at=now(),
@@ -106,3 +135,19 @@ async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | No
     )
     await work.db.flush()
     return len(chosen)
+
+
+def _require_reused(rows: Collection[UUID] | None, matching: Sequence[SisQuarantine]) -> None:
+    """Raises `Invalid` unless rows are named, and each is that of a person whose sourcedId may be another person's."""
+    if not rows:
+        detail = "Name the rows of the people who are the same as before."
+        raise Invalid([Violation("/rows", "quarantine.same_person", detail)])
+    others = {row.id for row in matching if row.kind != "person" or row.code != REUSED}
+    detail = f"Only a row of users with the code {REUSED} can be that of the same person."
+    violations = [
+        Violation(f"/rows/{place}", "quarantine.same_person", detail)
+        for place, row_id in enumerate(rows)
+        if row_id in others
+    ]
+    if violations:
+        raise Invalid(violations)

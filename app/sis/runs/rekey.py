@@ -158,13 +158,14 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
     stage = await open_stage(work, report.run_id, held.source_id, SMALL)
     if match == LIKELY:
         pairs = likely_pairs(held)
-    if held.state == RunState.APPLIED:
+    if held.state == RunState.APPLIED or (match == LIKELY and any(pair.get("reused") for pair in held.rekeys)):
         counts = await match_known(stage, pairs, held_id)
     else:
-        await load_plan(stage, held_id, [kind for kind in ("person", "role") if kind in files])
+        await load_plan(stage, held_id, ["person"])
         await _stage_candidates(stage, match, pairs)
         counts = await _match_people(stage)
     if "role" in files and held.plan:
+        await load_plan(stage, held_id, ["role"])
         columns = [name for name, _ in plan_columns(BY_NAME["role"], kept_deliveries(held.plan)["role"])]
         counts["roles"] = await match_roles(stage, columns)
     digest = await _digest(stage)
@@ -178,12 +179,19 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
     if count := counts.get("roles"):
         report.kinds["role"] = Counts(files["role"]["file"], count, count, updated=count)
     report.state, report.exit_code, report.ended_at = RunState.HELD, 4, now()
-    how = "what the run says of them" if match == LIKELY else "the map that was given" if pairs else by
-    report.sentence = (
-        f"Of {counts['gone']:,} people to be removed, {matched:,} are the same as people to be created with another "
-        f"sourcedId, by {how}; {counts['ambiguous']:,} are ambiguous and {counts['unmatched']:,} unmatched, and stay "
-        "unchanged. Nothing is changed before this is approved."
-    )
+    people, others = f"Of {counts['gone']:,} people", counts["ambiguous"] + counts["unmatched"]
+    if match == LIKELY:
+        report.sentence = (
+            f"{people} whom the run names, {matched:,} get the sourcedId that is likely theirs now; {others:,} cannot, "
+            "and stay unchanged. "
+        )
+    else:
+        report.sentence = (
+            f"{people} to be removed, {matched:,} are the same as people to be created with another sourcedId, by "
+            f"{'the map that was given' if pairs else by}; {counts['ambiguous']:,} are ambiguous and "
+            f"{counts['unmatched']:,} unmatched, and stay unchanged. "
+        )
+    report.sentence += "Nothing is changed before this is approved."
     await end(work, report, claim_number=request.claim_number)
 
 
@@ -301,12 +309,13 @@ def file_of(run: SisRun, kind: Kind) -> str:
 async def _rename(stage: Stage, pairs: str) -> int:
     """Gives people new sourcedIds, writes the changes to the change log, and returns the number of people.
 
-    `pairs` is a query with the columns `old`, `new` and `person_id`.
+    `pairs` is a query with the columns `old`, `new` and `person_id`. People may exchange their sourcedIds.
     """
     expected = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
     taken = await stage.count(
         f"""SELECT count(*) FROM ({pairs}) AS r JOIN external_id AS e ON e.district_id = :district
-             AND e.source_id = :source AND e.kind = 'person' AND e.sourced_id = r.new"""
+             AND e.source_id = :source AND e.kind = 'person' AND e.sourced_id = r.new
+            WHERE r.new NOT IN (SELECT w.old FROM ({pairs}) AS w)"""
     )
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
@@ -314,17 +323,11 @@ async def _rename(stage: Stage, pairs: str) -> int:
                    jsonb_build_object('sourced_id', r.old, 'became', r.new)
             FROM ({pairs}) AS r ON CONFLICT DO NOTHING"""
     )
-    done = (
-        0
-        if taken
-        else await stage.count(
-            f"""WITH renamed AS (
-                UPDATE external_id AS e SET sourced_id = r.new FROM ({pairs}) AS r
-                WHERE e.district_id = :district AND e.source_id = :source AND e.kind = 'person'
-                  AND e.sourced_id = r.old AND e.row_id = r.person_id RETURNING 1)
-            SELECT count(*) FROM renamed"""
-        )
-    )
+    # Two steps, because a unique index is checked row by row, and people may exchange their sourcedIds.
+    between = "'\u0001' || r.new"
+    done = 0 if taken else await _rename_rows(stage, pairs, "r.old", between)
+    if done:
+        done = await _rename_rows(stage, pairs, between, "r.new")
     if taken or done != expected:
         raise _roster_changed()
     await stage.run(
@@ -333,6 +336,17 @@ async def _rename(stage: Stage, pairs: str) -> int:
             ON CONFLICT (district_id, source_id, kind, sourced_id) DO UPDATE SET row_id = excluded.row_id"""
     )
     return done
+
+
+async def _rename_rows(stage: Stage, pairs: str, before: str, after: str) -> int:
+    """Changes the sourcedIds of the people of `pairs` from `before` to `after`. Returns their number."""
+    return await stage.count(
+        f"""WITH renamed AS (
+            UPDATE external_id AS e SET sourced_id = {after} FROM ({pairs}) AS r
+            WHERE e.district_id = :district AND e.source_id = :source AND e.kind = 'person'
+              AND e.sourced_id = {before} AND e.row_id = r.person_id RETURNING 1)
+        SELECT count(*) FROM renamed"""
+    )
 
 
 async def _rename_roles(stage: Stage, pairs: str) -> int:

@@ -1,7 +1,7 @@
 """Renders a run's report as text, with the next steps for a person. Pure; contains no student's data and no name."""
 
 from app.core import ids
-from app.sis.engine.report import Report
+from app.sis.engine.report import Report, describe_rekey
 from app.sis.rules import RunState
 
 WIDTH = 22
@@ -42,17 +42,29 @@ def render_rekeys(report: Report) -> list[str]:
     people.
     """
     lines = [
-        f"Likely the same person: {rekey['old']} is now {rekey['new']}, by {rekey['by']}"
-        f"{'; set aside: the former stays, the new one waits' if rekey['set_aside'] else ''}"
+        f"{describe_rekey(rekey)}{'; set aside: the known one stays, what came waits' if rekey['set_aside'] else ''}"
         for rekey in report.rekeys
     ]
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
-    if report.state == RunState.HELD and lines:
-        lines.append(f"To keep these people: aimline sync rekey {shown} {of} --match likely")
-    elif report.state == RunState.APPLIED and lines:
-        if not all(rekey["set_aside"] for rekey in report.rekeys):
+    command = f"aimline sync rekey {shown} {of} --match likely"
+    reused = [rekey for rekey in report.rekeys if rekey.get("reused")]
+    same = [rekey for rekey in report.rekeys if not rekey.get("reused")]
+    if report.state == RunState.HELD:
+        if same:
+            lines.append(f"To keep these people: {command}")
+        if reused:
+            lines.append(f"If these ids are other people's now, to keep the records with the known people: {command}")
+    elif report.state == RunState.APPLIED:
+        if not all(rekey["set_aside"] for rekey in same):
             lines.append("Those who are not set aside came as new people, without records to lose.")
-        lines.append(f"If they are the same people: aimline sync rekey {shown} {of} --match likely")
+        if same:
+            lines.append(f"If they are the same people: {command}")
+        if waiting := [rekey["old"] for rekey in reused if rekey["set_aside"]]:
+            lines.append("If the source has confused the people, correct it there: the next run imports them.")
+            lines.append(f"If these ids are other people's now: {command}")
+            lines.append(
+                f"If {waiting[0]} is the same person: aimline sync acknowledge {shown} {of} --same-person {waiting[0]}"
+            )
     return lines
 
 

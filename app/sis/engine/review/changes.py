@@ -148,7 +148,7 @@ async def _list_rekeys(stage: Stage, rekeys: Sequence[LikelyRekey]) -> int:
     if not rekeys:
         return 0
     await stage.insert_records(
-        "given_pair", ("number", "old", "new"), [(n, r.old, r.new) for n, r in enumerate(rekeys)]
+        "given_pair", ("number", "old", "new"), [(n, r.old, r.new) for n, r in enumerate(rekeys) if r.new is not None]
     )
     return await list_rekeyed(
         stage,

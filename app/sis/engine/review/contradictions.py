@@ -16,6 +16,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.sis.engine.report import WENT, Counts
+from app.sis.engine.review.quarantine import REUSED
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery
@@ -25,26 +26,34 @@ RECORDS: Final = ("concern", "support", "score")
 FIELDS: Final = ("identifier", "name and birth date", "email", "username")
 """The fields in which two people can agree, the strongest first."""
 ARRIVES: Final = "('create', 'restore')"
+REKEYED: Final = "sourcedId.rekeyed"
 
 
 @dataclass(frozen=True, slots=True)
 class LikelyRekey:
-    """Two people who are likely the same person: the plan would remove one and create the other.
+    """A known person who likely has another sourcedId in the delivery.
 
-    `by` names the field in which both agree. `set_aside` is true if the plan leaves both unchanged, because the person
-    to be removed has records, or stays because the delivery names both sourcedIds.
+    * The plan would remove the person `old` and create the person `new`, who agree in the field `by`.
+    * Or, if `reused` is true, the delivery gives the sourcedId `old` to another person, by the fields `by`. The known
+      person is `new` in the delivery, or not in it if this is None.
+    * `set_aside` is true if the plan leaves both unchanged, because the known person has records, or stays because the
+      delivery names both sourcedIds.
     """
 
     old: str
-    new: str
+    new: str | None
     by: str
     set_aside: bool
     person: UUID
-    """The row of the person to be removed."""
+    """The row of the known person."""
+    reused: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Returns the pair as plain values for the report, without the id of the row."""
-        return {"old": self.old, "new": self.new, "by": self.by, "set_aside": self.set_aside}
+        return {
+            **{"old": self.old, "new": self.new, "by": self.by},
+            **{"set_aside": self.set_aside, "reused": self.reused},
+        }
 
 
 async def keep_contradicted(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> int:
@@ -141,17 +150,27 @@ async def set_aside(
     The old person and all rows about the old person stay unchanged, and the new person is not created. These rows go
     into quarantine: rows about the new person, and rows that would move a row of the old person to the new person.
     """
-    chosen = [pair for pair in pairs if pair.set_aside]
-    if not chosen:
-        return
-    names = {name for pair in chosen for name in (pair.old, pair.new)}
+    for code, reused in ((REUSED, True), (REKEYED, False)):
+        chosen = [pair for pair in pairs if pair.set_aside and pair.reused == reused]
+        if chosen:
+            await _set_aside_as(stage, code, chosen, kinds, deliveries)
+
+
+async def _set_aside_as(
+    stage: Stage,
+    code: str,
+    chosen: Collection[LikelyRekey],
+    kinds: Mapping[str, Counts],
+    deliveries: Mapping[str, Delivery],
+) -> None:
+    names = {name for pair in chosen for name in (pair.old, pair.new) if name is not None}
     rows = await stage.rows(f"SELECT p.id, p.sourced_id FROM {stage.of_run('plan', 'person')} AS p")
     people = {row["id"] for row in rows if row["sourced_id"] in names} | {pair.person for pair in chosen}
     for kind in KINDS:
         delivery = deliveries.get(kind.name)
         column = "id" if kind.name in ("person", "demographics") else _column_of_person(kind)
         if delivery is not None and column is not None:
-            await _set_aside_kind(stage, kind, column, delivery, kinds[kind.name], people)
+            await _set_aside_kind(stage, code, kind, column, delivery, kinds[kind.name], people)
 
 
 def _column_of_person(kind: Kind) -> str | None:
@@ -159,7 +178,7 @@ def _column_of_person(kind: Kind) -> str | None:
 
 
 async def _set_aside_kind(
-    stage: Stage, kind: Kind, column: str, delivery: Delivery, counts: Counts, people: Collection[UUID]
+    stage: Stage, code: str, kind: Kind, column: str, delivery: Delivery, counts: Counts, people: Collection[UUID]
 ) -> None:
     """Takes the rows about these people out of the plan of a kind. Those of the rows that were delivered go into
     quarantine.
@@ -179,7 +198,7 @@ async def _set_aside_kind(
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + kind.name, "p.row_number::text")}, :run, '{kind.name}',
-                   '{delivery.file}', p.row_number + 1, '{header_column}', 'sourcedId.rekeyed'
+                   '{delivery.file}', p.row_number + 1, '{header_column}', '{code}'
             FROM {plan} AS p WHERE {is_about_them} AND p.row_number IS NOT NULL ON CONFLICT DO NOTHING"""
     )
     rows = await stage.rows(

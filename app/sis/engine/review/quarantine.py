@@ -5,10 +5,17 @@ Stores no value of a row.
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
+from collections.abc import Sequence
+from typing import Final
+
 from app.sis.engine.stage import Stage
 from app.sis.kinds import Kind
 from app.sis.port import Delivery
 
+REUSED: Final = "sourcedId.reused"
+"""The code of rows about a person whose sourcedId a delivery gives to another person."""
+SAME_PERSON: Final = "sourcedId.same_person"
+"""The code of an acknowledgement by which such a row is about the same person all the same, and is imported."""
 MAX_NAMED = 50_000
 """The maximum number of quarantined rows of one file that get a sourcedId and a digest.
 
@@ -43,17 +50,8 @@ async def _name_rows_of(stage: Stage, file: Delivery) -> None:
     ]
     if not numbers:
         return
-    own = file.header[: len(file.header) - len(file.composed)]
-    # The time of a change is not part of the content, because some sources renew it every night.
-    content = ", ".join(f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified")
-    rows = await driver.fetch(
-        f"""SELECT r.row_number + 1 AS number, r.c{own.index("sourcedId") + 1} AS sourced_id,
-                   md5($2 || ROW({content})::text) AS content
-            FROM {stage.raw(file.kind)} AS r WHERE r.row_number + 1 = ANY ($1::bigint[])""",
-        numbers,
-        str(stage.source_id),
-    )
-    columns = [[row[name] for row in rows] for name in ("number", "sourced_id", "content")]
+    digests = await digest_rows(stage, file, numbers)
+    columns = [list(digests), *([row[place] for row in digests.values()] for place in (0, 1))]
     await driver.execute(
         """UPDATE sis_quarantine AS q SET sourced_id = f.sourced_id, content = f.content
            FROM unnest($4::bigint[], $5::text[], $6::text[]) AS f (number, sourced_id, content)
@@ -61,3 +59,18 @@ async def _name_rows_of(stage: Stage, file: Delivery) -> None:
         *keys,
         *columns,
     )
+
+
+async def digest_rows(stage: Stage, file: Delivery, numbers: Sequence[int]) -> dict[int, tuple[str | None, str]]:
+    """Returns the sourcedId and a digest of the content of the rows of a file with these numbers (the header is 1)."""
+    own = file.header[: len(file.header) - len(file.composed)]
+    # The time of a change is not part of the content, because some sources renew it every night.
+    content = ", ".join(f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified")
+    rows = await stage.driver.fetch(
+        f"""SELECT r.row_number + 1 AS number, r.c{own.index("sourcedId") + 1} AS sourced_id,
+                   md5($2 || ROW({content})::text) AS content
+            FROM {stage.raw(file.kind)} AS r WHERE r.row_number + 1 = ANY ($1::bigint[])""",
+        numbers,
+        str(stage.source_id),
+    )
+    return {row["number"]: (row["sourced_id"], row["content"]) for row in rows}

@@ -4,6 +4,8 @@
 * Others came as new people, and the former person, who had no records, was removed. These are reunited: the former
   person comes back with the new sourcedId and the values of the new person, and the new person is removed.
 * Nobody is reunited if the new person has got records meanwhile.
+* Of others, the sourcedId was given to another person (reused). They get the sourcedId that the source now has for
+  them, or, if it has none, one that no source uses, so that the next run creates the other person.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -20,6 +22,7 @@ from app.sis.engine.review.contradictions import RECORDS
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME
 from app.sis.models import SisRun
+from app.sis.rules import RunState
 
 CREATED: Final = "person.created"
 """The kind of those pairs in a map whose new person was created by the run."""
@@ -30,36 +33,69 @@ _OF_SOURCE: Final = "{0}.district_id = :district AND {0}.source_id = :source AND
 def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
     """Returns the old and new sourcedIds of the people whom a run's report names as likely the same.
 
-    Ids that are in two pairs are left out.
+    Ids that are in two pairs are left out, and so are reused ids that an applied run did not set aside.
     """
-    pairs = [(pair["old"], pair["new"]) for pair in run.rekeys]
+    pairs = [
+        (pair["old"], pair["new"] or _retired(pair["old"], run))
+        for pair in run.rekeys
+        if not pair.get("reused") or pair["set_aside"] or run.state == RunState.HELD
+    ]
     olds, news = Counter(old for old, _ in pairs), Counter(new for _, new in pairs)
     return [(old, new) for old, new in pairs if olds[old] == news[new] == 1]
+
+
+def _retired(sourced_id: str, run: SisRun) -> str:
+    """Returns a sourcedId for a person whose own was given to another person before this run."""
+    return f"{sourced_id} until {run.began_at:%Y-%m-%d}"
 
 
 async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UUID) -> dict[str, int]:
     """Writes those of the given pairs that can be used to the map that awaits approval. Returns the counts.
 
-    A pair can be used if its old sourcedId is known, and its new one is free or belongs to a person whom the run
-    `run_id` created and who has no records.
+    A pair can be used if its old sourcedId is known, and its new one is free, becomes free by this map, or belongs to a
+    person whom the run `run_id` created and who has no records.
     """
-    await stage.insert_records(
-        "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
-    )
+    free = await _find_free(stage, pairs)
     into = "INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)"
     given = f"""FROM {stage.of_run("given_pair")} AS g
         JOIN external_id AS e ON {_OF_SOURCE.format("e")} AND e.sourced_id = g.old"""
+    await stage.insert_records("given_pair", ("number", "old", "new"), [(n, *pair) for n, pair in enumerate(free)])
     matched = await stage.run(
-        f"""{into} SELECT :district, :run, 'person', e.row_id, g.old, g.new {given}
-            WHERE NOT EXISTS (SELECT FROM external_id AS n WHERE {_OF_SOURCE.format("n")} AND n.sourced_id = g.new)
-            ON CONFLICT DO NOTHING"""
+        f"{into} SELECT :district, :run, 'person', e.row_id, g.old, g.new {given} ON CONFLICT DO NOTHING"
     )
+    await stage.delete("given_pair")
+    others = sorted(set(pairs) - set(free))
+    await stage.insert_records("given_pair", ("number", "old", "new"), [(n, *pair) for n, pair in enumerate(others)])
     matched += await stage.run(
         f"""{into} SELECT :district, :run, '{CREATED}', e.row_id, g.old, g.new {given}
             {_joined_sql("e.row_id", "g.new")} WHERE c.arrived_in = '{run_id}' ON CONFLICT DO NOTHING"""
     )
     counts = {"gone": len(pairs), "came": len(pairs), "matched": matched, "ambiguous": 0}
     return {**counts, "unmatched": len(pairs) - matched}
+
+
+async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Returns the pairs of which the old sourcedId is known, and the new one is free or becomes free by these pairs."""
+    await stage.insert_records(
+        "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
+    )
+    given = stage.of_run("given_pair")
+    rows = await stage.rows(
+        f"""SELECT e.sourced_id FROM external_id AS e WHERE {_OF_SOURCE.format("e")}
+             AND e.sourced_id IN (SELECT g.old FROM {given} AS g UNION SELECT g.new FROM {given} AS g)"""
+    )
+    await stage.delete("given_pair")
+    known = {row["sourced_id"] for row in rows}
+    usable = {old: new for old, new in pairs if old in known}
+    old_by_new = {new: old for old, new in usable.items()}
+    blocked = [old for old, new in usable.items() if new in known and new not in usable]
+    while blocked:
+        old = blocked.pop()
+        del usable[old]
+        # The sourcedId of this person does not become free for another one.
+        if (waiting := old_by_new.get(old)) in usable:
+            blocked.append(waiting)
+    return list(usable.items())
 
 
 def _joined_sql(former: str, new: str) -> str:

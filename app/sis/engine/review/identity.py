@@ -1,0 +1,83 @@
+"""Decides whether a sourcedId that used to be one person's now has the name and birth date of another person. Pure.
+
+Families rename children, clerks correct dates, and siblings and twins have much in common. So one changed field, or a
+changed name alone, never means another person: both names must change, and the birth date or the identifier with them.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import date
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The fields that tell people apart. An empty or missing value is unknown and decides nothing."""
+
+    given_name: str = ""
+    family_name: str = ""
+    birth_date: date | None = None
+    identifier: str = ""
+    email: str = ""
+    username: str = ""
+
+
+def normalize_name(name: str) -> str:
+    """Returns a name without case, accents, punctuation and double blanks, so that spellings can be compared."""
+    letters = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+    return " ".join("".join(c if c.isalnum() else " " for c in letters).split())
+
+
+def is_other_name(before: str, after: str) -> bool:
+    """Returns whether two known names differ in more than spelling. A part of a longer name counts as the same name."""
+    one, other = set(normalize_name(before).split()), set(normalize_name(after).split())
+    return bool(one and other) and not (one <= other or other <= one)
+
+
+def is_other_person(before: Identity, after: Identity) -> bool:
+    """Returns whether both names and the birth date or the identifier changed at once.
+
+    If neither the birth date nor the identifier is known on both sides, e-mail and username take their place: one of
+    them must have changed, and none be the same.
+    """
+    if not (
+        is_other_name(before.given_name, after.given_name) and is_other_name(before.family_name, after.family_name)
+    ):
+        return False
+    whole = (f"{identity.given_name} {identity.family_name}" for identity in (before, after))
+    if not is_other_name(*whole):
+        return False  # the given and the family name were exchanged
+    strong = _differences(before, after, ("birth_date", "identifier"))
+    if strong:
+        return any(strong)
+    return all(weak := _differences(before, after, ("email", "username"))) and bool(weak)
+
+
+def is_same_person(known: Identity, delivered: Identity) -> bool:
+    """Returns whether a delivered row has both names of a known person, and the birth date or the identifier too.
+
+    Where neither of these is known on both sides, the names decide.
+    """
+    names = ((getattr(each, name) for each in (known, delivered)) for name in ("given_name", "family_name"))
+    for one, other in names:
+        if not normalize_name(one) or normalize_name(one) != normalize_name(other):
+            return False
+    strong = _differences(known, delivered, ("birth_date", "identifier"))
+    return not strong or not all(strong)
+
+
+def count_changes(before: Identity, after: Identity) -> int:
+    """Returns how many of names, birth date and identifier are known on both sides and differ."""
+    names = (normalize_name(before.given_name), normalize_name(after.given_name))
+    families = (normalize_name(before.family_name), normalize_name(after.family_name))
+    changed = sum(bool(one and other and one != other) for one, other in (names, families))
+    return changed + sum(_differences(before, after, ("birth_date", "identifier")))
+
+
+def _differences(before: Identity, after: Identity, fields: tuple[str, ...]) -> list[bool]:
+    """Returns for each of these fields that is known on both sides whether it differs."""
+    pairs = [(getattr(before, name), getattr(after, name)) for name in fields]
+    return [_plain(one) != _plain(other) for one, other in pairs if _plain(one) and _plain(other)]
+
+
+def _plain(value: str | date | None) -> str | date | None:
+    return value.strip().casefold() if isinstance(value, str) else value

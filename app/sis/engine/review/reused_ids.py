@@ -1,0 +1,254 @@
+"""Finds known sourcedIds that a delivery gives to other people: ids that were exchanged, shifted or issued again.
+
+Such a row would put the records of one child under the name of another. The decision itself is in `identity`.
+Changes neither the plan nor the roster.
+"""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import UUID
+
+from app.sis.engine.report import CAME, WENT
+from app.sis.engine.review.contradictions import RECORDS, LikelyRekey
+from app.sis.engine.review.identity import Identity, count_changes, is_other_person, is_same_person
+from app.sis.engine.review.quarantine import SAME_PERSON, digest_rows
+from app.sis.engine.stage import Stage
+from app.sis.port import Delivery
+
+BY: Final = "name and birth date or identifier"
+_FIELDS: Final = {
+    "given_name": "givenName",
+    "family_name": "familyName",
+    "identifier": "identifier",
+    "email": "email",
+    "username": "username",
+}
+"""The columns of a person by which people are told apart, with the source's columns."""
+_HAS_RECORDS: Final = " OR ".join(
+    (
+        *(
+            f"EXISTS (SELECT FROM {table} AS r WHERE r.district_id = :district AND r.student_id = t.id)"
+            for table in RECORDS
+        ),
+        *(
+            f"EXISTS (SELECT FROM support AS r WHERE r.district_id = :district AND r.{column} = t.id"
+            " AND r.state <> 'ended')"
+            for column in ("lead_id", "provider_id")
+        ),
+        "EXISTS (SELECT FROM team_member AS r WHERE r.district_id = :district AND r.person_id = t.id"
+        " AND r.until_on IS NULL)",
+    )
+)
+"""SQL for whether a person `t` has something that must not pass to another person: records of a student, or the
+supports and the team of a member of staff.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A known person whose name or identifier the plan changes, with the identities before and after."""
+
+    id: UUID
+    sourced_id: str
+    row_number: int | None
+    before: Identity
+    after: Identity
+    has_records: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A known person, and a row of the delivery with another sourcedId that has the name and birth date of the person.
+
+    `goes` is true if the plan would remove the known person.
+    """
+
+    person: UUID
+    old: str
+    row: UUID
+    new: str
+    goes: bool
+    has_records: bool
+
+
+async def find_reused_ids(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
+    """Returns the known people whose sourcedIds the delivery gives to other people.
+
+    `new` is the sourcedId under which the delivery has the known person, or None. If one of the people among whom ids
+    were exchanged has records, all of them are set aside.
+    """
+    people, planned = deliveries.get("person"), stage.planned_rows.get("person", {})
+    if people is None or not (planned.get("update") or planned.get("restore")):
+        return []
+    if not {"givenName", "familyName"} <= set(people.header):
+        return []
+    suspects = await _load_suspects(stage, deliveries)
+    accepted = await _find_accepted(stage, people, suspects)
+    suspects = [each for each in suspects if each.id not in accepted]
+    moves = await _find_moves(stage, deliveries, {each.id for each in suspects}) if suspects else []
+    rows = {move.row for move in moves}
+    reused = {
+        each.id: each
+        for each in suspects
+        if is_other_person(each.before, each.after) or (each.id in rows and count_changes(each.before, each.after) > 1)
+    }
+    moves = [move for move in moves if move.person in reused or (move.row in reused and move.goes)]
+    return _set_aside_together(_pairs(reused.values(), moves))
+
+
+def _pairs(reused: Iterable[_Suspect], moves: Sequence[_Move]) -> list[LikelyRekey]:
+    moves_by_person: dict[UUID, list[_Move]] = {}
+    for move in moves:
+        moves_by_person.setdefault(move.person, []).append(move)
+    people = {each.id: (each.sourced_id, each.has_records) for each in reused}
+    people |= {move.person: (move.old, move.has_records) for move in moves if move.goes}
+    pairs = []
+    for person, (sourced_id, has_records) in people.items():
+        places = moves_by_person.get(person, [])
+        new = places[0].new if len(places) == 1 else None
+        pairs.append(LikelyRekey(sourced_id, new, BY, has_records, person, reused=True))
+    return sorted(pairs, key=lambda pair: pair.old)
+
+
+def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
+    """Returns the pairs; those that are connected by a sourcedId are set aside if one of them has records."""
+    leaders: dict[str, str] = {}
+
+    def leader(sourced_id: str) -> str:
+        while (above := leaders.setdefault(sourced_id, sourced_id)) != sourced_id:
+            leaders[sourced_id] = sourced_id = leaders[above]
+        return sourced_id
+
+    for pair in pairs:
+        if pair.new is not None:
+            leaders[leader(pair.old)] = leader(pair.new)
+    recorded = {leader(pair.old) for pair in pairs if pair.set_aside}
+    return [replace(pair, set_aside=leader(pair.old) in recorded) for pair in pairs]
+
+
+def combine(rekeys: Sequence[LikelyRekey], reused: Sequence[LikelyRekey]) -> list[LikelyRekey]:
+    """Returns the pairs of both lists. A pair that is in both is in the result as a reused id."""
+    pairs = {(pair.old, pair.new) for pair in reused}
+    return [*(pair for pair in rekeys if (pair.old, pair.new) not in pairs), *reused]
+
+
+async def _find_accepted(stage: Stage, people: Delivery, suspects: Sequence[_Suspect]) -> set[UUID]:
+    """Returns the suspects of whom an operator has stated that the row with this content is about the same person."""
+    if not suspects:
+        return set()
+    rows = await stage.rows(
+        f"""SELECT a.sourced_id, a.content FROM sis_acknowledgement AS a
+            WHERE a.district_id = :district AND a.source_id = :source AND a.kind = 'person'
+             AND a.code = '{SAME_PERSON}'"""
+    )
+    if not rows:
+        return set()
+    contents = {(row["sourced_id"], row["content"]) for row in rows}
+    named = {sourced_id for sourced_id, _ in contents}
+    numbers = {
+        each.row_number + 1: each.id for each in suspects if each.row_number is not None and each.sourced_id in named
+    }
+    digests = await digest_rows(stage, people, list(numbers))
+    return {numbers[number] for number, row in digests.items() if row in contents}
+
+
+def _known(person: str) -> str:
+    """Returns SQL for the identity of a person before the run."""
+    birth = f"""(SELECT d.birth_date FROM demographics AS d
+        WHERE d.district_id = :district AND d.person_id = {person}.id)"""
+    return ", ".join(
+        (*(f"{person}.{column} AS before_{column}" for column in _FIELDS), f"{birth} AS before_birth_date")
+    )
+
+
+def _planned(stage: Stage, deliveries: Mapping[str, Delivery], row: str, person: str) -> str:
+    """Returns SQL for the identity of a person after the run. The planned `row` may have no known `person` yet."""
+    header, values = set(deliveries["person"].header), []
+    for column, name in _FIELDS.items():
+        kept = f"{row}.action <> 'create' AND '{column}' = ANY ({person}.pinned)" if name in header else "true"
+        values.append(f"CASE WHEN {kept} THEN {person}.{column} ELSE {row}.{column} END AS after_{column}")
+    birth = f"""(SELECT d.birth_date FROM demographics AS d
+        WHERE d.district_id = :district AND d.person_id = {row}.id)"""
+    demographics = deliveries.get("demographics")
+    if demographics is not None and "birthDate" in demographics.header:
+        birth = f"""coalesce((SELECT q.birth_date FROM {stage.of_run("plan", "demographics")} AS q
+            WHERE q.id = {row}.id AND q.action IN {CAME}), {birth})"""
+    return ", ".join((*values, f"{birth} AS after_birth_date"))
+
+
+def _identity(row: Mapping[str, Any], when: str) -> Identity:
+    texts = {column: str(row[f"{when}_{column}"] or "") for column in _FIELDS}
+    return Identity(**texts, birth_date=row[f"{when}_birth_date"])
+
+
+async def _load_suspects(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[_Suspect]:
+    changed = _changed_sql(stage, deliveries)
+    rows = await stage.rows(
+        f"""SELECT p.id, p.sourced_id, p.row_number, {_known("t")}, {_planned(stage, deliveries, "p", "t")},
+                   ({_HAS_RECORDS}) AS has_records
+            FROM ({changed}) AS p JOIN person AS t ON t.district_id = :district AND t.id = p.id"""
+    )
+    return [
+        _Suspect(
+            id=row["id"],
+            sourced_id=row["sourced_id"],
+            row_number=row["row_number"],
+            before=_identity(row, "before"),
+            after=_identity(row, "after"),
+            has_records=row["has_records"],
+        )
+        for row in rows
+    ]
+
+
+def _changed_sql(stage: Stage, deliveries: Mapping[str, Delivery]) -> str:
+    """Returns SQL for the planned rows that change a known name or identifier in more than its case.
+
+    The names before the change are `known_given_name` and `known_family_name`.
+    """
+    header = set(deliveries["person"].header)
+    differs = " OR ".join(
+        f"(btrim(o.{column}) <> '' AND btrim(w.{column}) <> '' AND lower(btrim(o.{column})) <> "
+        f"lower(btrim(w.{column})))"
+        for column in ("given_name", "family_name", "identifier")
+        if _FIELDS[column] in header
+    )
+    return f"""SELECT w.*, lower(btrim(o.given_name)) AS known_given_name,
+            lower(btrim(o.family_name)) AS known_family_name
+        FROM {stage.of_run("plan", "person")} AS w
+        JOIN person AS o ON o.district_id = :district AND o.id = w.id
+        WHERE w.action IN ('update', 'restore') AND ({differs})"""
+
+
+async def _find_moves(stage: Stage, deliveries: Mapping[str, Delivery], suspects: set[UUID]) -> list[_Move]:
+    """Returns the known people whose identity the delivery has under another sourcedId, if one of both is a suspect."""
+    # One of both rows always changes its name or identifier, so that only few rows are compared.
+    columns = f"""t.id AS person, x.sourced_id AS old, n.id AS row, n.sourced_id AS new,
+        EXISTS (SELECT FROM {stage.of_run("plan", "person")} AS g WHERE g.id = t.id AND g.action IN {WENT}) AS goes,
+        {_known("t")}, {_planned(stage, deliveries, "n", "o")}, ({_HAS_RECORDS}) AS has_records"""
+    alias = "x.district_id = :district AND x.source_id = :source AND x.kind = 'person' AND x.row_id = t.id"
+    arriving = f"""(SELECT w.* FROM {stage.of_run("plan", "person")} AS w
+        WHERE w.action IN {CAME})"""
+    rows = await stage.rows(
+        f"""SELECT {columns} FROM ({_changed_sql(stage, deliveries)}) AS n
+            JOIN person AS t ON t.district_id = :district AND t.removed_at IS NULL AND t.id <> n.id
+             AND lower(btrim(t.given_name)) = lower(btrim(n.given_name))
+             AND lower(btrim(t.family_name)) = lower(btrim(n.family_name))
+            JOIN external_id AS x ON {alias}
+            LEFT JOIN person AS o ON o.district_id = :district AND o.id = n.id
+            UNION SELECT {columns} FROM ({_changed_sql(stage, deliveries)}) AS k
+            JOIN person AS t ON t.district_id = :district AND t.id = k.id
+            JOIN external_id AS x ON {alias}
+            JOIN {arriving} AS n ON n.id <> k.id AND lower(btrim(n.given_name)) = k.known_given_name
+             AND lower(btrim(n.family_name)) = k.known_family_name
+            LEFT JOIN person AS o ON o.district_id = :district AND o.id = n.id"""
+    )
+    return [
+        _Move(*(row[name] for name in ("person", "old", "row", "new", "goes", "has_records")))
+        for row in rows
+        if (row["person"] in suspects or row["row"] in suspects)
+        and is_same_person(_identity(row, "before"), _identity(row, "after"))
+    ]
