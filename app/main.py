@@ -22,6 +22,7 @@ from app.graphql.router import RoutedFirst, graphql_router
 from app.graphql.router import refuse as refuse_graphql
 from app.requests.origins import Origins
 from app.rest import (
+    agenda,
     attention,
     chart,
     consumers,
@@ -35,6 +36,7 @@ from app.rest import (
     oauth,
     planned,
     playbook,
+    provision,
     quarantine,
     rekey,
     resources,
@@ -68,11 +70,13 @@ The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in th
 """
 V1 = (
     me,
+    provision,
     attention,
     resources,
     playbook,
     library,
     session,
+    agenda,
     screening,
     chart,
     group_chart,

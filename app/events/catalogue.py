@@ -177,6 +177,14 @@ INTERVENTION_PUBLISHED = _type(
 INTERVENTION_RETIRED = _type(
     "intervention.retired", "intervention", "A version of an entry of the intervention library was retired."
 )
+MEETING_SCHEDULED = _type("meeting.scheduled", "meeting", "A meeting of a team was scheduled.", "team")
+MEETING_CANCELLED = _type("meeting.cancelled", "meeting", "A meeting of a team was cancelled.", "team")
+MEETING_OPENED = _type("meeting.opened", "meeting", "A meeting was opened, with its agenda.", "team")
+MEETING_CLOSED = _type("meeting.closed", "meeting", "A meeting was closed; every item is settled.", "team")
+AGENDA_ITEM_ADDED = _type("agenda_item.added", "agenda_item", "A member added an item to an agenda.", "team")
+AGENDA_ITEM_SETTLED = _type(
+    "agenda_item.settled", "agenda_item", "An item was discussed, carried to the next meeting or dropped.", "team"
+)
 HYPOTHESIS_PROPOSED = _type(
     "hypothesis.proposed", "hypothesis", "A hypothesis about the cause of a concern was proposed.", "student", "concern"
 )
@@ -278,6 +286,12 @@ CATALOGUE: dict[str, EventType] = {
         PLAYBOOK_PUBLISHED,
         INTERVENTION_PUBLISHED,
         INTERVENTION_RETIRED,
+        MEETING_SCHEDULED,
+        MEETING_CANCELLED,
+        MEETING_OPENED,
+        MEETING_CLOSED,
+        AGENDA_ITEM_ADDED,
+        AGENDA_ITEM_SETTLED,
         HYPOTHESIS_PROPOSED,
         HYPOTHESIS_CHANGED,
         HYPOTHESIS_TESTED,

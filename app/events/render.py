@@ -13,6 +13,8 @@ OLDEST = 1
 _PATHS = {
     "student": "students",
     "team": "teams",
+    "meeting": "meetings",
+    "agenda_item": "agenda-items",
     "concern": "concerns",
     "support": "supports",
     "decision": "decisions",

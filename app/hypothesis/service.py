@@ -80,7 +80,7 @@ async def propose_hypothesis(work: Work, new: NewHypothesis) -> Hypothesis:
         concern = await _lock_concern(work, new.concern)
         for name in ("evidence_for", "evidence_against"):
             with violations:
-                await check_evidence(work, concern.student_id, getattr(new, name), f"/{name}")
+                await check_evidence(work, concern, getattr(new, name), f"/{name}")
     with violations:
         violations.add(violations_of_evidence(new.evidence_for, new.evidence_against))
     with violations:
@@ -128,7 +128,7 @@ async def add_evidence(
     violations.add(violations_of_evidence((), contra))
     for name, names in (("evidence_for", evidence_for), ("evidence_against", evidence_against)):
         with violations:
-            await check_evidence(work, hypothesis.student_id, names, f"/{name}")
+            await check_evidence(work, hypothesis, names, f"/{name}")
     violations.refuse()
     hypothesis.evidence_for, hypothesis.evidence_against = pro, contra
     return await _changed(work, hypothesis, HYPOTHESIS_CHANGED)

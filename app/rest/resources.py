@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from app.action.resource import ActionItemResource
+from app.agenda.resource import AgendaItemResource
 from app.catalog import CATALOG
 from app.concern.resource import ConcernResource
 from app.decision.resource import DecisionResource
@@ -12,6 +13,7 @@ from app.gradebook.resource import AssessmentResultResource, LineItemResource, R
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
 from app.hypothesis.resource import HypothesisResource
 from app.intervention.resource import InterventionResource
+from app.meeting.resource import MeetingResource, MeetingSeriesResource, ProtocolResource
 from app.note.resource import NoteChangeResource, NoteResource
 from app.playbook.hypotheses.resource import HypothesisKindResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
@@ -53,6 +55,10 @@ SERVED: tuple[ResourceType, ...] = (
     TeamMemberResource,
     TeamScopeResource,
     TeamStudentResource,
+    ProtocolResource,
+    MeetingSeriesResource,
+    MeetingResource,
+    AgendaItemResource,
     ActionItemResource,
     ResultResource,
     AssessmentResultResource,
@@ -112,6 +118,10 @@ LISTS = (
     ("measures", "list_measures", "playbook"),
     ("benchmarks", "list_benchmarks", "playbook"),
     ("screening_windows", "list_screening_windows", "screening"),
+    ("protocols", "list_protocols", "playbook"),
+    ("meeting_series", "list_meeting_series", "meetings"),
+    ("meetings", "list_meetings", "meetings"),
+    ("agenda_items", "list_agenda_items", "meetings"),
     ("signal_rules", "list_signal_rules", "signals"),
     ("signals", "list_signals", "signals"),
     ("playbook_versions", "list_playbook_versions", "playbook"),
@@ -148,6 +158,9 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
         "get_screening_window",
         "screening",
     ),
+    (ProtocolResource, "protocols/{protocol}", "get_protocol", "playbook"),
+    (AgendaItemResource, "agenda-items/{agenda_item}", "get_agenda_item", "meetings"),
+    (MeetingResource, "meetings/{meeting}", "get_meeting", "meetings"),
     (SignalRuleResource, "signal-rules/{signal_rule}", "get_signal_rule", "signals"),
     (SignalResource, "signals/{signal}", "get_signal", "signals"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
@@ -204,6 +217,11 @@ TAGS = {
     "scores": "scores",
     "screening-windows": "screening",
     "sessions": "sessions",
+    "protocols": "playbook",
+    "meeting-series": "meetings",
+    "meetings": "meetings",
+    "agenda-items": "meetings",
+    "agenda-order": "playbook",
     "signal-rules": "signals",
     "signals": "signals",
     "sis-sources": "sync",

@@ -23,6 +23,7 @@ from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
+from app.agenda.departures import follow_teams
 from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.disk_space import is_database_full, is_full
@@ -80,7 +81,6 @@ from app.sis.port import (
     SourceRefused,
 )
 from app.sis.rules import RunState
-from app.team.students import follow_roster
 
 ROSTER_CSV, SCORES_CSV = "oneroster-csv", "scores-csv"
 WHOLE = SourceScope()  # all schools and all users
@@ -378,7 +378,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
     emit, supports = partial(record_of_students, work), partial(_follow_supports, work)
-    teams = partial(follow_roster, work)
+    teams = partial(follow_teams, work)
     return Stage(driver, work.district_id, source_id, run_id, now(), await today_of(work), emit, supports, teams)
 
 

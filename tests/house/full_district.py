@@ -15,6 +15,8 @@ from app.access.models import TestClock
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.action.service import NewActionItem, agree_action_item
+from app.agenda.conduct import open_meeting
+from app.agenda.items import NewAgendaItem, add_agenda_item
 from app.concern.models import Concern
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
@@ -34,6 +36,8 @@ from app.hypothesis.due import ask_about_hypotheses
 from app.hypothesis.service import NewHypothesis, propose_hypothesis, test_with_support
 from app.intervention.inputs import NewIntervention
 from app.intervention.service import draft_interventions, publish_intervention
+from app.meeting.protocols import NewProtocol, NewProtocolStep, publish_protocol
+from app.meeting.scheduling import NewMeeting, NewSeries, schedule_meeting, schedule_series
 from app.note.service import NewNote, write_note
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
 from app.playbook.hypotheses.lookup import locate_kind
@@ -128,6 +132,7 @@ async def fill_district(town: Town) -> FullDistrict:
     await _notes(district)
     await _hypotheses(district)
     await _teams(district)
+    await _meetings(district)
     await _action_items(district)
     await _supports(district)
     await _sessions(district)
@@ -506,15 +511,56 @@ async def _teams(district: FullDistrict) -> None:
     district.shown["scope to end"] = district.shown["scope of team to leave"]
 
 
+async def _meetings(district: FullDistrict) -> None:
+    """Protocols, and meetings of the team, single ones and those of a series."""
+    town = district.town
+    for name in ("protocol", "protocol to retire"):
+        async with town.unit() as work:
+            step = NewProtocolStep(f"Step {town.canary}", 5, f"Question {town.canary}")
+            protocol = NewProtocol(name.replace(" ", "-"), f"Protocol {town.canary}", (step,))
+            district.note(name, "protocol", (await publish_protocol(work, protocol)).id)
+    for name in ("series", "series to end"):
+        async with town.unit() as work:
+            begins_at = f"{BEGINS + timedelta(weeks=8)}T08:00"
+            series = NewSeries(district.shown["team"], begins_at, "FREQ=WEEKLY;COUNT=2", 30, f"Place {town.canary}")
+            district.note(name, "meeting_series", (await schedule_series(work, series)).id)
+    async with town.unit() as work:
+        team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.GRADE, district.shown["org"]))
+        await add_team_scope(work, team.id, NewTeamScope(student=district.shown["cy"]))
+        district.note("team that meets", "team", team.id)
+    for name, team_name in (
+        *((name, "team") for name in ("meeting", "meeting to cancel", "meeting to close")),
+        *(("meeting to open", "team to leave"), ("meeting with items", "team that meets")),
+    ):
+        async with town.unit() as work:
+            of_team, place = district.shown[team_name], f"Place {town.canary}"
+            new = NewMeeting(of_team, now(), 30, place, district.shown["protocol"])
+            meeting = await schedule_meeting(work, new)
+            district.note(name, "meeting", meeting.id)
+            if name in ("meeting to close", "meeting with items"):
+                await open_meeting(work, meeting.id, ["sis:sis:teacher-1"])
+    for name in ("agenda item", "item to discuss", "item to carry", "item to drop"):
+        async with town.unit() as work:
+            item = NewAgendaItem(district.shown["team that meets"], f"Item {town.canary}", district.shown["cy"])
+            district.note(name, "agenda_item", (await add_agenda_item(work, item)).id)
+
+
 async def _action_items(district: FullDistrict) -> None:
-    """What the team agreed for the aide to do, about cy."""
+    """What a team of the administrator, who sees amy anyway, agreed about amy."""
+    town, student = district.town, district.shown["student"]
+    async with town.unit() as work:
+        team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.LEADERSHIP, district.shown["org"]))
+        await add_team_member(work, team.id, NewTeamMember("sis:sis:administrator-1"))
+        await add_team_scope(work, team.id, NewTeamScope(student=student))
     for name in ("action item", "action item to close"):
-        async with district.town.unit() as work:
-            text = f"Action {district.town.canary}"
-            new = NewActionItem(
-                district.shown["team"], text, BEGINS + timedelta(weeks=30), "sis:sis:aide-1", district.shown["cy"]
-            )
+        async with town.unit() as work:
+            text, due_on = f"Action {town.canary}", BEGINS + timedelta(weeks=30)
+            whom = {"owner": "sis:sis:administrator-1", "student": student}
+            new = NewActionItem(ids.format_id("team", team.id), text, due_on, **whom)
             district.note(name, "action_item", (await agree_action_item(work, new)).id)
+    async with town.unit() as work:
+        new = NewActionItem(district.shown["team"], f"Action {town.canary}", BEGINS, "sis:sis:aide-1")
+        await agree_action_item(work, new)
 
 
 async def _signals(district: FullDistrict) -> None:

@@ -41,11 +41,13 @@ ROWS = (
 TYPES = {"student": "Student", "person": "Staff", "org": "School", "class": "Class"}
 NAMED_OTHERWISE = {
     "school": "org",
+    "actionItem": "action item",
     "sisSource": "source",
     "syncRun": "run",
     "webhookEndpoint": "endpoint",
     "screeningWindow": "window",
     "signalRule": "signal rule",
+    "agendaItem": "agenda item",
     "area": "area ela.fluency",
     "playbookVersion": "playbook",
 }

@@ -46,6 +46,10 @@ PATHS = {
     "team": "team",
     "team_member": "membership",
     "team_scope": "scope of team",
+    "protocol": "protocol",
+    "meeting_series": "series",
+    "meeting": "meeting",
+    "agenda_item": "agenda item",
     "screening_window": "window",
     "signal_rule": "signal rule",
     "signal": "signal",
@@ -79,6 +83,14 @@ OWN_ROW = {
     "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
+    "retire_protocol": "protocol to retire",
+    "end_meeting_series": "series to end",
+    "cancel_meeting": "meeting to cancel",
+    "open_meeting": "meeting to open",
+    "close_meeting": "meeting to close",
+    "discuss_agenda_item": "item to discuss",
+    "carry_agenda_item": "item to carry",
+    "drop_agenda_item": "item to drop",
     "retire_signal_rule": "signal rule to retire",
     "dismiss_signal": "signal to dismiss",
     "merge_signal": "signal to merge",
@@ -126,15 +138,19 @@ REFERENCES = {
     "benchmark_id": "benchmark",
     **{"into": "signal", "signal": "signal"},
     "window_id": "window",
+    "protocol": "protocol",
+    "series": "series",
+    "meeting": "meeting",
     "source": "source",
     "delivery": "delivery",
     **dict.fromkeys(
         ("by", "raised_by", "given_by", "decided_by", "proposed_by", "lead", "provider", "giver"), "person"
     ),
-    "taker": "other person",
+    **dict.fromkeys(("taker", "owner"), "other person"),
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
 OWN_REFERENCES = {
+    **dict.fromkeys((("agree_action_item", "student"), ("agree_action_items", "student")), "cy"),
     ("accept_signals", "signal"): "signal to accept in a list",
     ("dismiss_signals", "signal"): "signal to dismiss in a list",
 }
@@ -144,12 +160,14 @@ LISTED = {
     "evidence_for": "concern to serve",
     "evidence_against": "concern to resolve",
     "schools": "org",
+    "present": "person",
     "areas": "area to order",
     "levels": "level",
 }
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
+    "due_by": str(BEGINS + timedelta(weeks=30)),
     "mine": "false",  # the walks act for nobody
     "show": "all",
     "count_by": "level",
@@ -301,6 +319,8 @@ LEFT_OUT = {
         "the support follows no checklist",
     ),
     ("start_support", "on"): "as planned",
+    ("add_agenda_item", "student"): "a student whom the team serves",
+    ("discuss_agenda_item", "decision"): "a decision about the student of the item",
     **{
         (name, parameter): "a rule about screening has none"
         for name in ("publish_signal_rule", "preview_signal_rule")

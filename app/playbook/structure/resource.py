@@ -64,6 +64,11 @@ class PlaybookVersionResource(
     number: int = field(PlaybookVersion.number, "Its number; each change publishes the next one.", 3)
     published_at: datetime = field(PlaybookVersion.published_at, "When it was published.")
     areas: list[VersionAreaValue] = stored(PlaybookVersion.areas, "The areas that were in force, in order.")
+    agenda_order: list[str] = field(
+        PlaybookVersion.agenda_order,
+        "The kinds of agenda items in their order; empty for the default order.",
+        ["unserved", "new_concern"],
+    )
     levels: list[VersionLevelValue] = stored(PlaybookVersion.levels, "The levels that were in force, by rank.")
     rules: list[VersionRuleValue] = computed(_rules_of, (PlaybookVersion.rules,), "Its decision rules.")
     reminders: Figures = stored(

@@ -21,6 +21,7 @@ TAGS = {
     "teams": "Who meets about which students, and therefore sees them.",
     "playbook": "How the district works: areas, levels of support, measures and the rules of judgement.",
     "screening": "The windows in which students are screened, and the reports about them.",
+    "meetings": "The meetings of teams, and what is on their agendas.",
     "signals": "The findings of rules in students' data, suggested to a team.",
     "concerns": "Dated concerns about one student in one area.",
     "supports": "What is done for a student: plans, phases and goals.",

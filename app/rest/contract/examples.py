@@ -86,6 +86,10 @@ SOURCES: dict[str, str] = {
     "levels": "/v1/levels?in_force=true",
     "measure": "/v1/measures",
     "name": "/v1/events/consumers",
+    "protocol": "/v1/protocols",
+    "meeting": "/v1/meetings",
+    "agenda_item": "/v1/agenda-items",
+    "meeting_series": "/v1/meeting-series",
     "intervention": "/v1/interventions",
     "hypothesis": "/v1/hypotheses",
     "hypothesis_kind": "/v1/hypothesis-kinds",
@@ -113,7 +117,8 @@ SOURCES: dict[str, str] = {
 `members in /v1/teams` takes it from that member of the first row. A name in braces is itself taken from its list.
 """
 IN_BODIES = SOURCES.keys() - (
-    {"measure", "name", "benchmark", "group", "action_item"}
+    {"protocol", "meeting", "meeting_series", "agenda_item"}
+    | {"measure", "name", "benchmark", "group", "action_item"}
     | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal_rule"}
     | {"screening_window"}
 )
