@@ -41,6 +41,8 @@ FAULTS: dict[str, tuple[str, str, dict[str, str], tuple[str, str]]] = {
         {"classSourcedId": "nowhere"},
         ("classSourcedId", "reference.unknown"),
     ),
+    "no class": ("enrollments", "e3", {"classSourcedId": ""}, ("classSourcedId", "value.missing")),
+    "no user": ("enrollments", "e3", {"userSourcedId": " "}, ("userSourcedId", "value.missing")),
     "an unknown user": ("enrollments", "e3", {"userSourcedId": "nobody"}, ("userSourcedId", "reference.unknown")),
     "an unknown school": ("classes", "class-north", {"schoolSourcedId": "x"}, ("schoolSourcedId", "reference.unknown")),
     "no known org": ("users", "s3", {"orgSourcedIds": "x,y"}, ("orgSourcedIds", "reference.unknown")),
