@@ -1,5 +1,7 @@
 """Lists every resource of the API with its links, listings and commands. It serves newcomers as a table of contents."""
 
+from app.action import resource as action
+from app.agenda import resource as agenda
 from app.concern import resource as concern
 from app.decision import resource as decision
 from app.evidence import resource as evidence
@@ -8,6 +10,7 @@ from app.gradebook import resource as gradebook
 from app.group import resource as group
 from app.hypothesis import resource as hypothesis
 from app.intervention import resource as intervention
+from app.meeting import resource as meeting
 from app.note import resource as note
 from app.playbook import resource as playbook
 from app.playbook.hypotheses import resource as hypothesis_kinds
@@ -30,9 +33,9 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, team, gradebook, playbook, structure, hypothesis_kinds, intervention),
+        *(schools, roster, team, action, gradebook, playbook, structure, hypothesis_kinds, intervention),
         *(evidence, screening, concern, delivery, support, response, judging),
-        *(administration, decision, group, note, hypothesis, signal),
+        *(administration, decision, group, note, hypothesis, signal, meeting, agenda),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

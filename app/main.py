@@ -22,6 +22,8 @@ from app.graphql.router import RoutedFirst, graphql_router
 from app.graphql.router import refuse as refuse_graphql
 from app.requests.origins import Origins
 from app.rest import (
+    agenda,
+    attention,
     chart,
     consumers,
     documents,
@@ -67,10 +69,12 @@ The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in th
 """
 V1 = (
     me,
+    attention,
     resources,
     playbook,
     library,
     session,
+    agenda,
     screening,
     chart,
     group_chart,

@@ -66,13 +66,22 @@ due jobs, and then the files that take longest.
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
+FAST["scram_iterations"] = "1"  # the passwords of a server that the run throws away
 
 share_plans_of_runs()
 run.PLANS = Plans(100_000)  # the walks ask for more plans than any client, each walk for the same ones
-gc.set_threshold(50_000, 20, 20)  # the suite keeps much and drops little: by default a third of its time is collection
 
 hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("any machine")
+
+
+def pytest_sessionstart() -> None:
+    """Collects garbage from now on, and seldom: by default that takes a third of the suite's time.
+
+    The suite keeps much and drops little.
+    """
+    gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -108,7 +117,9 @@ def server_log(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
-def settings(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def settings(
+    server: Settings, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Settings]:
     """Settings over a database of this run's own, migrated; dropped at the end."""
     name = f"aimline_test_{secrets.token_hex(4)}"
     asyncio.run(run_statement(server.url_of("owner"), f"CREATE DATABASE {name}"))
@@ -129,7 +140,8 @@ def settings(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     asyncio.run(load_functions(url))
     yield own
     claims = shared_folder(tmp_path_factory) / "statements"
-    unsuitable = asyncio.run(unsuitable_statements(own.url_of("owner"), claims))
+    passed = _folder_of_checkout(pytestconfig, "statements")
+    unsuitable = asyncio.run(unsuitable_statements(own.url_of("owner"), claims, passed))
     asyncio.run(drop_database(server.url_of("owner"), name))
     assert not unsuitable, "What Citus would refuse:\n" + "\n".join(unsuitable)
 
@@ -168,6 +180,15 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a folder of this run, which all its processes see."""
     own = tmp_path_factory.getbasetemp()
     return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
+
+
+def _folder_of_checkout(config: pytest.Config, name: str) -> Path | None:
+    """Returns a folder that later runs in this checkout see, or None where nothing may be kept."""
+    cache = getattr(config, "cache", None)
+    try:
+        return cache.mkdir(name) if cache is not None else None
+    except OSError:
+        return None
 
 
 def _lines(server: Settings) -> list[str]:

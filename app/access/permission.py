@@ -15,6 +15,10 @@ class Can(StrEnum):
     READ_GRADES = "grades:read"
     READ_TEAMS = "team:read"
     FORM_TEAMS = "team:form"
+    READ_MEETINGS = "meeting:read"
+    RUN_MEETINGS = "meeting:run"
+    READ_ACTIONS = "action:read"
+    AGREE_ACTIONS = "action:agree"
     READ_PLAYBOOK = "playbook:read"
     PUBLISH_PLAYBOOK = "playbook:publish"
     SCHEDULE_SCREENING = "screening:schedule"
@@ -60,6 +64,10 @@ MEANING: dict[Can, str] = {
     Can.READ_GRADES: "Read grades: line items and results, as the SIS has them.",
     Can.READ_TEAMS: "Read teams, their members and whom they serve.",
     Can.FORM_TEAMS: "Form teams, and state who is a member and whom they serve: members then see these students.",
+    Can.READ_MEETINGS: "Read meetings and their agendas: what is on them, why, and what was noted and decided.",
+    Can.RUN_MEETINGS: "Schedule, open and close meetings of teams, and settle the items of their agendas.",
+    Can.READ_ACTIONS: "Read what teams have agreed to do.",
+    Can.AGREE_ACTIONS: "Agree what the members of a team do, and record what became of it.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
     Can.SCHEDULE_SCREENING: "Schedule, move and cancel the windows in which students are screened.",
     Can.PUBLISH_PLAYBOOK: "Publish rules for judging series, change areas, levels, measures and breaks of the year.",
@@ -95,6 +103,7 @@ _READS = frozenset(
         Can.READ_ROSTER,
         Can.READ_GRADES,
         Can.READ_TEAMS,
+        Can.READ_ACTIONS,
         Can.READ_PLAYBOOK,
         Can.READ_CONCERNS,
         Can.READ_SIGNALS,
@@ -104,11 +113,12 @@ _READS = frozenset(
         Can.READ_DECISIONS,
     }
 )
-_TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
+_TEACHES = _READS | {Can.AGREE_ACTIONS, Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
 _LEADS = (
     _TEACHES
     | {Can.SETTLE_CONCERN, Can.SETTLE_SIGNALS, Can.PLAN_SUPPORT, Can.DECIDE}
     | {Can.READ_NOTES, Can.WRITE_NOTES, Can.READ_HYPOTHESES, Can.WEIGH_HYPOTHESES}
+    | {Can.READ_MEETINGS, Can.RUN_MEETINGS}
 )
 _ADMINISTERS = _LEADS | {Can.FORM_TEAMS, Can.SCHEDULE_SCREENING}
 

@@ -75,7 +75,7 @@ OUTDATED_SCHEMA = ("42P01", "42703", "42883", "3F000")
 
 
 def command_line(command: str | None = None) -> typer.Typer:
-    """Returns the command line with one of its commands, or with all of them."""
+    """Returns the command line with the given command alone, or with every command."""
     app = _empty()
     modules = [entry.module for entry in ([COMMANDS[command]] if command in COMMANDS else COMMANDS.values())]
     for module in dict.fromkeys(modules):

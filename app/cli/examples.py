@@ -26,6 +26,7 @@ EXAMPLES: dict[str, str] = {
     "district show": "aimline district show springfield",
     "district new-epoch": "aimline district new-epoch springfield",
     "district reminders": "aimline district reminders springfield concern_unanswered=5",
+    "district maintain": "aimline district maintain springfield --task signals",
     "client create": 'aimline client create --district springfield --scope "roster:read support:read" --name "Reading"',
     "client list": "aimline client list --district springfield",
     "client show": f"aimline client show {CLIENT} --district springfield",

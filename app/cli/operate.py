@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -21,6 +22,8 @@ from app.core.crypto import Keyring
 from app.core.db import open_engine
 from app.core.errors import AimlineError, Conflict, NotFound
 from app.events.service import begin_epoch
+from app.maintenance.models import TaskKind
+from app.maintenance.service import create_tasks, run_task
 from app.playbook.queries import reminder_days
 from app.playbook.service import publish_reminders
 from app.settings import Settings
@@ -70,6 +73,7 @@ def add_to(app: typer.Typer) -> None:
                 district_id = await open_district(
                     engine, settings.keyring, slug, name or slug, time_zone, is_sandbox=sandbox
                 )
+                await create_tasks(engine, settings.keyring, district_id)
                 return ids.format_id("district", district_id)
             raise Conflict(f"The district {slug} exists already.", code="district.taken")
 
@@ -132,6 +136,23 @@ def add_to(app: typer.Typer) -> None:
                 if days:
                     await publish_reminders(work, _days(days))
                 return await reminder_days(work)
+
+        print_record(as_operator(run), as_json=as_json)
+
+    @district.command("maintain")
+    def maintain(
+        slug: Slug,
+        task: Annotated[list[TaskKind] | None, typer.Option(help="Only this task; repeat it for several.")] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Runs the recurring tasks of a district now, instead of when the worker would run them next."""
+
+        async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
+            district_id, history = await find_district(engine, slug), timedelta(days=settings.sync_history_days)
+            return {
+                kind.value: (await run_task(engine, settings.keyring, district_id, kind, history))[0]
+                for kind in task or TaskKind
+            }
 
         print_record(as_operator(run), as_json=as_json)
 

@@ -51,7 +51,10 @@ Mapping = Annotated[Path | None, typer.Option(help="A JSON file: which results b
 Schedule = Annotated[str | None, typer.Option(metavar="CRON", help="When it runs, in the district's time zone.")]
 Jitter = Annotated[int | None, typer.Option(help="Minutes over which sources are spread: 30 without it.")]
 Freeze = Annotated[list[str] | None, typer.Option(metavar="FIRST..LAST", help="Days on which no run begins.")]
-Full = Annotated[str | None, typer.Option("--full-schedule", metavar="CRON", help="When a run must be a full one.")]
+Full = Annotated[
+    str | None,
+    typer.Option("--full-schedule", metavar="CRON", help="The cron expression of the runs that must be full ones."),
+]
 Overlap = Annotated[int | None, typer.Option(help="Hours by which a delta reaches back: 24 without it.")]
 PullMinutes = Annotated[int | None, typer.Option(help="How long it may be read before that fails: 360 without it.")]
 PullGb = Annotated[int | None, typer.Option(help="GB of it that may lie on the disk: 20 without it.")]
@@ -231,7 +234,7 @@ def _alerts(sis: typer.Typer) -> None:
         ] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Shows or sets who is told of held, failed and missing runs; without any, those of the server's settings."""
+        """Shows or sets who is notified of held, failed and missing runs; by default, as the server is set."""
         # Imported here, because it loads many modules that the other commands do not need.
         from app.sis.scheduler.alerts import load_recipients, save_recipients, shown
 

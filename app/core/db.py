@@ -14,11 +14,11 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from sqlalchemy import DateTime, FromClause, MetaData, Select, event, func, literal_column
+from sqlalchemy import DateTime, FromClause, MetaData, Select, event, func, literal_column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import QueuePool
 
@@ -37,6 +37,8 @@ CONVENTION = {
 MINIMUM_VERSION = 17
 OVERFLOW = 2
 """The factor by which a busy pool may open more connections than its size."""
+FOR_MANY_ROWS = (text("SET LOCAL work_mem = '64MB'"), text("SET LOCAL enable_nestloop = off"))
+"""The settings of a transaction that reads a whole district. Each is a message of its own, as a SET must be."""
 
 
 class Base(DeclarativeBase):
@@ -81,6 +83,16 @@ def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
     loaded, the planner estimates one or two rows, so a join would scan the whole table for every outer row.
     """
     return query.offset(literal_column("0")).lateral(name)
+
+
+async def plan_for_many_rows(db: AsyncSession) -> None:
+    """Sets up the rest of the transaction for statements that read the rows of a whole district.
+
+    With row-level security the planner expects one or two rows where there are a hundred thousand, and would compare
+    each row with each. Without nested loops it hashes, in memory that suffices for it.
+    """
+    for setting in FOR_MANY_ROWS:
+        await db.execute(setting)
 
 
 def json_text(value: Any) -> str:

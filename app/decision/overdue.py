@@ -5,8 +5,9 @@ does not change. This module makes no decision about a student.
 """
 
 from datetime import date
+from uuid import UUID
 
-from sqlalchemy import Text, cast, select
+from sqlalchemy import ColumnElement, Text, cast, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -57,19 +58,26 @@ async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
     Returns the number of reminders.
     """
     mark = cast(ResponseState.since, Text)
-    decided = select(Decision.id).where(
-        Decision.district_id == work.district_id,
-        Decision.support_id == Support.id,
-        Decision.created_at >= ResponseState.since,
-    )
     return await remind_of_supports(
         work,
         DECISION_OVERDUE,
         mark,
+        *decision_due(work.district_id),
+        days_of_instruction(work.district_id, Support.school_ids, ResponseState.since_on, today) >= days,
+        joined=(ResponseState,),
+        ids={"verdict": ResponseState.verdict_id},
+    )
+
+
+def decision_due(district_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    """Returns the conditions that a support, joined with its state, is off track, and no team has decided since."""
+    decided = select(Decision.id).where(
+        Decision.district_id == district_id,
+        Decision.support_id == Support.id,
+        Decision.created_at >= ResponseState.since,
+    )
+    return (
         Support.state == "active",
         ResponseState.state.in_(("off_track", "not_responding")),
         ~decided.exists(),
-        days_of_instruction(work.district_id, Support.school_ids, ResponseState.since_on, today) >= days,
-        joined=ResponseState,
-        ids={"verdict": ResponseState.verdict_id},
     )

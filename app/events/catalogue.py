@@ -81,6 +81,14 @@ def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) ->
     return EventType(name=name, version=2, meaning=meaning, subject="support", ids=ids, former=(first,))
 
 
+def _of_measure(name: str, meaning: str, *ids: str) -> EventType:
+    """Returns a type of event about one of the measures of a support. Version 1 did not name the measure."""
+    first = _type(name, "support", meaning, *ids)
+    return EventType(
+        name=name, version=2, meaning=meaning, subject="support", ids=(*first.ids, "measure"), former=(first,)
+    )
+
+
 WITHOUT_ALERT = ("support", "student", "verdict")
 GROUP_FORMED = _type("group.formed", "group", "A group was formed.", "school")
 GROUP_CHANGED = _type("group.changed", "group", "A student joined or left a group.", "school")
@@ -105,19 +113,22 @@ SUPPORT_MEASURE_STOPPED = _type(
 )
 SUPPORT_HANDED_OVER = _type("support.handed_over", "support", "Somebody else leads or provides a support.", "student")
 SUPPORT_SUSPENDED = _type("support.suspended", "support", "A support was suspended: its student has left.", "student")
-SUPPORT_RESUMED = _type("support.resumed", "support", "A suspended support goes on: its student is back.", "student")
+SUPPORT_RESUMED = _type(
+    "support.resumed", "support", "A suspended support was resumed: its student has returned.", "student"
+)
 SUPPORT_MOVED = _type("support.moved", "support", "A student came to another school with a support.", "student")
 SUPPORT_UNLED = _type("support.unled", "support", "The person who led a support has left the school.", "student")
 SUPPORT_REVIEW_DUE = _type("support.review_due", "support", "A support without a measure is due for review.", "student")
 SUPPORT_NOT_STARTED = _type("support.not_started", "support", "A planned support should have begun.", "student")
-SCORE_OVERDUE = _type("score.overdue", "support", "An active support has had no score for weeks.", "student")
-GOAL_DUE = _type(
-    "goal.due", "support", "The goal's date is at most two weeks away: a team decides what follows.", "student", "phase"
+SCORE_OVERDUE = _of_measure(
+    "score.overdue", "One of the measures of an active support has had no score for weeks.", "student"
 )
-GOAL_PASSED = _type(
+GOAL_DUE = _of_measure(
+    "goal.due", "A goal's date is at most two weeks away: the team decides what to do next.", "student", "phase"
+)
+GOAL_PASSED = _of_measure(
     "goal.passed",
-    "support",
-    "The goal's date has come: later scores are kept, and judged once there is a new goal.",
+    "A goal's date has come: later scores are kept, and judged once there is a new goal.",
     "student",
     "phase",
 )
@@ -125,25 +136,37 @@ RESPONSE_OFF_TRACK = _of_alert(
     "response.off_track", "An alert was opened: at the present rate the goal will be missed."
 )
 RESPONSE_STOPPED = _of_alert(
-    "response.stopped", "The open alert has a name: a student who responded has stopped responding.", WITHOUT_ALERT
+    "response.stopped",
+    "The open alert was classified: the student responded, and has stopped responding.",
+    WITHOUT_ALERT,
 )
 RESPONSE_NEVER = _of_alert(
-    "response.never", "The open alert has a name: a student has not responded so far.", WITHOUT_ALERT
+    "response.never", "The open alert was classified: the student has not responded so far.", WITHOUT_ALERT
 )
 RESPONSE_RECOVERED = _of_alert("response.recovered", "An alert was closed: the student responds again.", WITHOUT_ALERT)
 RESPONSE_RETRACTED = _of_alert(
-    "response.retracted", "An alert was closed: after changed or added scores it no longer holds.", WITHOUT_ALERT
+    "response.retracted", "An alert was closed: changed or added scores no longer justify it.", WITHOUT_ALERT
 )
 RESPONSE_SUPERSEDED = _of_alert("response.superseded", "An alert was closed: the support changed, a phase line.")
 RESPONSE_ENDED = _of_alert("response.ended", "An alert was closed: the support ended.")
 RESPONSE_EXPIRED = _of_alert("response.expired", "An alert was closed: the goal's date passed.")
 RESPONSE_UNDER_DELIVERED = _type(
-    "response.under_delivered", "support", "Too little was delivered to judge by the scores.", "student", "verdict"
+    "response.under_delivered",
+    "support",
+    "Too few sessions were delivered for a judgement by the scores.",
+    "student",
+    "verdict",
 )
-PROBE_REQUESTED = _type("probe.requested", "support", "More scores would settle a verdict.", "student", "verdict")
+PROBE_REQUESTED = _type(
+    "probe.requested", "support", "More scores are needed for a clear verdict.", "student", "verdict"
+)
 DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.", "student", "support")
 DECISION_OVERDUE = _type(
-    "decision.overdue", "support", "A student does not respond, and no team has decided for days.", "student", "verdict"
+    "decision.overdue",
+    "support",
+    "A student does not respond, and no team has made a decision for days.",
+    "student",
+    "verdict",
 )
 PLAYBOOK_PUBLISHED = _type(
     "playbook.published", "playbook", "A version of the playbook was published: read areas, levels and rules again."
@@ -154,21 +177,33 @@ INTERVENTION_PUBLISHED = _type(
 INTERVENTION_RETIRED = _type(
     "intervention.retired", "intervention", "A version of an entry of the intervention library was retired."
 )
+MEETING_SCHEDULED = _type("meeting.scheduled", "meeting", "A meeting of a team was scheduled.", "team")
+MEETING_CANCELLED = _type("meeting.cancelled", "meeting", "A meeting of a team was cancelled.", "team")
+MEETING_OPENED = _type("meeting.opened", "meeting", "A meeting was opened, with its agenda.", "team")
+MEETING_CLOSED = _type("meeting.closed", "meeting", "A meeting was closed; every item is settled.", "team")
+AGENDA_ITEM_ADDED = _type("agenda_item.added", "agenda_item", "A member added an item to an agenda.", "team")
+AGENDA_ITEM_SETTLED = _type(
+    "agenda_item.settled", "agenda_item", "An item was discussed, carried to the next meeting or dropped.", "team"
+)
 HYPOTHESIS_PROPOSED = _type(
-    "hypothesis.proposed", "hypothesis", "A team suspects a cause of a concern.", "student", "concern"
+    "hypothesis.proposed", "hypothesis", "A hypothesis about the cause of a concern was proposed.", "student", "concern"
 )
 HYPOTHESIS_CHANGED = _type(
-    "hypothesis.changed", "hypothesis", "There is more evidence for or against a hypothesis.", "student", "concern"
+    "hypothesis.changed", "hypothesis", "Evidence for or against a hypothesis was added.", "student", "concern"
 )
-HYPOTHESIS_TESTED = _type("hypothesis.tested", "hypothesis", "A support tests a hypothesis.", "student", "concern")
+HYPOTHESIS_TESTED = _type(
+    "hypothesis.tested", "hypothesis", "The test of a hypothesis by a support began.", "student", "concern"
+)
 HYPOTHESIS_DUE = _type(
     "hypothesis.due",
     "hypothesis",
-    "The support that tests a hypothesis has ended, or its verdict has turned: a team decides what follows.",
+    "The support that tests a hypothesis has ended, or its verdict has changed: the team decides what to do next.",
     "student",
     "concern",
 )
-HYPOTHESIS_CLOSED = _type("hypothesis.closed", "hypothesis", "A hypothesis has an outcome.", "student", "concern")
+HYPOTHESIS_CLOSED = _type(
+    "hypothesis.closed", "hypothesis", "A hypothesis was closed with an outcome.", "student", "concern"
+)
 NOTE_WRITTEN = _type("note.written", "note", "Somebody wrote a note about a record of a student.", "student")
 NOTE_AMENDED = _type("note.amended", "note", "The author of a note has amended it.", "student")
 STUDENT_ENTERED = _type("student.entered", "student", "A student entered a school.", "school")
@@ -182,6 +217,11 @@ TEAM_MEMBERS_CHANGED = _type(
 TEAM_STUDENTS_CHANGED = _type(
     "team.students_changed", "team", "A team serves other students, by a command or because the roster changed."
 )
+ACTION_ITEM_AGREED = _type("action_item.agreed", "action_item", "A team agreed what a member does by a day.", "team")
+ACTION_ITEM_REASSIGNED = _type(
+    "action_item.reassigned", "action_item", "An action item has another owner or another day.", "team"
+)
+ACTION_ITEM_CLOSED = _type("action_item.closed", "action_item", "An action item is done, not done, or dropped.", "team")
 SCREENING_SCHEDULED = _type("screening.scheduled", "screening_window", "A screening window was scheduled.")
 SCREENING_MOVED = _type("screening.moved", "screening_window", "A screening window was moved to other days.")
 SCREENING_OPENED = _type("screening.opened", "screening_window", "The first day of a screening window has come.")
@@ -192,13 +232,15 @@ SIGNAL_ACCEPTED = _type("signal.accepted", "signal", "A team accepted a signal."
 SIGNAL_DISMISSED = _type("signal.dismissed", "signal", "A team dismissed a signal.", "student")
 SIGNAL_MERGED = _type("signal.merged", "signal", "A team merged a signal into another one.", "student")
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.", counts=True)
-SYNC_HELD = _type("sync.held", "run", "A sync was held: everything is as it was.", counts=True)
-SYNC_FAILED = _type("sync.failed", "run", "A sync failed: everything is as it was.", counts=True)
+SYNC_HELD = _type("sync.held", "run", "A sync was held for a person to approve. Nothing was changed.", counts=True)
+SYNC_FAILED = _type("sync.failed", "run", "A sync failed. Nothing was changed.", counts=True)
 SYNC_FAILED_TO_APPLY = _type(
-    "sync.failed_to_apply", "run", "An approved sync could not be applied: everything is as it was."
+    "sync.failed_to_apply", "run", "An approved sync could not be applied. Nothing was changed."
 )
-SYNC_OVERDUE = _type("sync.overdue", "source", "No sync of a source has come for 26 hours.")
-ENDPOINT_DISABLED = _type("endpoint.disabled", "endpoint", "An endpoint gets nothing more: it only failed, or is gone.")
+SYNC_OVERDUE = _type("sync.overdue", "source", "No sync of a source has arrived for 26 hours.")
+ENDPOINT_DISABLED = _type(
+    "endpoint.disabled", "endpoint", "An endpoint was disabled: all deliveries failed, or its address is gone."
+)
 ENDPOINT_TESTED = _type("endpoint.tested", "endpoint", "A test of one endpoint, sent to that endpoint alone.")
 
 CATALOGUE: dict[str, EventType] = {
@@ -244,6 +286,12 @@ CATALOGUE: dict[str, EventType] = {
         PLAYBOOK_PUBLISHED,
         INTERVENTION_PUBLISHED,
         INTERVENTION_RETIRED,
+        MEETING_SCHEDULED,
+        MEETING_CANCELLED,
+        MEETING_OPENED,
+        MEETING_CLOSED,
+        AGENDA_ITEM_ADDED,
+        AGENDA_ITEM_SETTLED,
         HYPOTHESIS_PROPOSED,
         HYPOTHESIS_CHANGED,
         HYPOTHESIS_TESTED,
@@ -258,6 +306,9 @@ CATALOGUE: dict[str, EventType] = {
         TEAM_ARCHIVED,
         TEAM_MEMBERS_CHANGED,
         TEAM_STUDENTS_CHANGED,
+        ACTION_ITEM_AGREED,
+        ACTION_ITEM_REASSIGNED,
+        ACTION_ITEM_CLOSED,
         SCREENING_SCHEDULED,
         SCREENING_MOVED,
         SCREENING_OPENED,

@@ -8,6 +8,7 @@ sent.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.dialects.postgresql import insert
@@ -25,10 +26,19 @@ AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """A reminder to send: the event that reports a lasting state, and a mark that identifies the state."""
+    """A reminder to send: the event that reports a lasting state, and a mark that identifies the state.
+
+    `about` is the row that has the state, such as one of the measures of a support; by default, the event's subject.
+    """
 
     event: NewEvent
     mark: str
+    about: UUID | None = None
+
+    @property
+    def key(self) -> UUID:
+        """Returns the id of the row that has the state."""
+        return self.about or self.event.subject_id
 
 
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
@@ -51,7 +61,7 @@ async def remind_once(work: Work, type_: EventType, reminders: Sequence[Reminder
         return 0
     common = {"district_id": work.district_id, "type": type_.name, "at": now()}
     insertion = insert(SentReminder).values(
-        [{**common, "subject_id": reminder.event.subject_id, "told_of": reminder.mark} for reminder in reminders]
+        [{**common, "subject_id": reminder.key, "told_of": reminder.mark} for reminder in reminders]
     )
     new_or_changed = insertion.on_conflict_do_update(
         index_elements=["district_id", "type", "subject_id"],
@@ -60,6 +70,6 @@ async def remind_once(work: Work, type_: EventType, reminders: Sequence[Reminder
     ).returning(SentReminder.subject_id)
     new_subjects = set((await work.db.scalars(new_or_changed)).all())
     for reminder in reminders:
-        if reminder.event.subject_id in new_subjects:
+        if reminder.key in new_subjects:
             record(work, reminder.event)
     return len(new_subjects)

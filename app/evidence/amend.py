@@ -44,14 +44,14 @@ class Amendment:
     by: Annotated[
         str | None,
         About(
-            "The person who asks for it: an id, or an external id `sis:<source>:<sourcedId>`.",
+            "The person who requests it: an id, or an external id `sis:<source>:<sourcedId>`.",
             "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
         ),
     ] = None
     value: Annotated[float | None, About("Another value.", 47.0)] = None
     taken_on: Annotated[date | None, About("Another day.", date(2026, 9, 29))] = None
-    attempt: Annotated[int | None, About("Another attempt.", 2)] = None
-    purpose: Annotated[str | None, Choices(ScorePurpose), About("Another purpose.", "baseline")] = None
+    attempt: Annotated[int | None, About("The corrected number of the attempt.", 2)] = None
+    purpose: Annotated[str | None, Choices(ScorePurpose), About("The corrected purpose.", "baseline")] = None
     form: Annotated[str | None, Text(max=100), About("Another form.", "B")] = None
 
 

@@ -19,6 +19,7 @@ from app.requests.bulk import ItemOutcome, Malformed
 from app.resources.command import Command, run_items
 from app.resources.declare import declaration
 from app.resources.select import ResourceType
+from app.roster.student_lock import lock_named_subjects
 
 OPTIONS: Final[Mapping[str, str]] = {
     "atomic": "Whether nothing is written if one item is refused.",
@@ -50,7 +51,7 @@ def bulk_field(command: Command) -> StrawberryField:
         options = {option: bool(getattr(input, option)) for option in OPTIONS}
         given = [_item(inputs.type, item) for item in getattr(input, items)]
         results, problems = await run_command(
-            info.context, run_items, command, arguments, given, converted.values, **options
+            info.context, run_items, command, arguments, given, converted.values, lock=lock_named_subjects, **options
         )
         return payload(
             results=[
@@ -106,7 +107,7 @@ def _result_type(resource: ResourceType) -> Any:
     name, row_name = declaration(resource).name, _row_name(resource)
     noun = row_name.replace("_", " ")
     outcome = strawberry.enum(
-        ItemOutcome, name=f"{name}Outcome", description=f"What was done with a {noun} that was sent."
+        ItemOutcome, name=f"{name}Outcome", description=f"The outcome of one item of the kind {noun}."
     )
     members = {
         "__annotations__": {"outcome": outcome, row_name: Any, "problems": list[Problem]},

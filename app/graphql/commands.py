@@ -22,8 +22,8 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset(
     {
-        *("team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
-        *("note", "hypothesis", "intervention"),
+        *("note", "hypothesis", "intervention", "meeting", "meeting_series", "agenda_item"),
+        *("action_item", "team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
         *("endpoint", "source", "measure", "screening_window", "area", "level", "signal"),
     }
 )

@@ -46,7 +46,7 @@ class FeedEvent:
         )
 
 
-@strawberry.type(description="An event with its cursor, which `after` takes, and so does the feed in REST.")
+@strawberry.type(description="An event with its cursor, which `after` and the feed in REST accept.")
 class EventEdge:
     """An edge of the feed."""
 

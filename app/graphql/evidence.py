@@ -25,7 +25,7 @@ class AmendScoreInput:
 
     score_id: strawberry.ID
     because: str
-    by: strawberry.ID | None = strawberry.field(default=None, description=f"Who says so: {NAME}.")
+    by: strawberry.ID | None = strawberry.field(default=None, description=f"The person who reports it: {NAME}.")
     value: float | None = None
     taken_on: date | None = None
     attempt: int | None = None
@@ -39,7 +39,7 @@ class RemoveScoreInput:
 
     score_id: strawberry.ID
     because: str
-    by: strawberry.ID | None = strawberry.field(default=None, description=f"Who says so: {NAME}.")
+    by: strawberry.ID | None = strawberry.field(default=None, description=f"The person who reports it: {NAME}.")
 
 
 @strawberry.type(description="The score after the change, or the problems.")

@@ -13,7 +13,7 @@ from app.graphql.types import NEEDS
 from app.requests.caller import describe_caller
 
 
-@strawberry.enum(description="Whose records a caller can see.")
+@strawberry.enum(description="The part of the district whose records a caller can see.")
 class Reach(StrEnum):
     """The set of students whose records a caller can see: the whole district, some schools, or a caseload."""
 

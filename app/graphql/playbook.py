@@ -150,7 +150,9 @@ class PreviewPlaybookPayload:
     flagged: list[Turned] = strawberry.field(
         description="Supports that would newly be judged not to respond; 1000 at most."
     )
-    cleared: list[Turned] = strawberry.field(description="Supports that would no longer be judged so; 1000 at most.")
+    cleared: list[Turned] = strawberry.field(
+        description="Supports that would no longer be judged not to respond; 1000 at most."
+    )
     problems: list[Problem]
 
 

@@ -172,7 +172,7 @@ class Preparation:
 
 
 def _measured_by(request: Operation, method: str) -> Hashable | None:
-    """Returns everything on which the result of preparing a request depends, or None if that cannot be said briefly.
+    """Returns everything on which the result of preparing a request depends, or None if that is too large to be a key.
 
     Of the variables, only integers and the lengths of lists change the cost. Texts, such as ids, do not.
     """

@@ -13,6 +13,8 @@ from strawberry.types.graphql import OperationType
 
 from app.catalog import CATALOG
 from app.core.errors import AimlineError
+from app.graphql.agenda import AgendaQueries
+from app.graphql.attention import AttentionQueries
 from app.graphql.breaks import BreakMutations
 from app.graphql.commands import add_arguments
 from app.graphql.concern import ConcernMutations
@@ -38,7 +40,16 @@ from app.graphql.written import install
 
 
 @strawberry.type(description="Reads. A row that the caller may not see is null, the same as one that does not exist.")
-class Query(MeQueries, PlaybookQueries, LibraryQueries, ScreeningQueries, EventQueries, ConsumerQueries):
+class Query(
+    MeQueries,
+    AttentionQueries,
+    AgendaQueries,
+    PlaybookQueries,
+    LibraryQueries,
+    ScreeningQueries,
+    EventQueries,
+    ConsumerQueries,
+):
     """The root type of all queries that are written by hand."""
 
 

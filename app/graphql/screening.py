@@ -68,7 +68,8 @@ class WindowResult:
     value: float | None
     level: int | None = strawberry.field(description="The rank of the level that the score suggests.")
     percentile: float | None = strawberry.field(
-        description="By the norm for grade and season. The lowest and highest known percentile stand for all beyond."
+        description="The percentile by the norm for grade and season. A score outside the norm gets its lowest or "
+        "highest percentile."
     )
     level_before: int | None = strawberry.field(description="The rank that the last closed window suggested.")
     movement: Movement | None

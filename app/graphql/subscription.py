@@ -52,7 +52,8 @@ class Row:
 
 
 @strawberry.type(
-    description="A change of a support's verdict: an alert was opened, named or closed, or too little was delivered."
+    description="A change of a support's verdict: an alert was opened, classified or closed, or too few sessions "
+    "were delivered."
 )
 class VerdictChanged:
     """An event about a verdict, with the verdict and its support."""
@@ -93,7 +94,8 @@ class Subscription:
         yield  # makes this a generator, as the library requires
 
     @guarded_field(
-        "Changed verdicts: an alert was opened, named or closed, or too little was delivered (`response.*`).",
+        "Changed verdicts: an alert was opened, classified or closed, or too few sessions were delivered "
+        "(`response.*`).",
         require_verdicts,
         make=strawberry.subscription,
     )

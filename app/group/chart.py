@@ -3,7 +3,7 @@
 A line is labelled by the student's initials only where the caller may read the roster, and otherwise by a number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -11,20 +11,22 @@ from operator import attrgetter
 from statistics import median
 from uuid import UUID
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, any_, cast, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.evidence.models import Score
 from app.evidence.queries import scores_of
 from app.group.models import Group, GroupMember
 from app.group.rules import initials
 from app.playbook.lookup import measure_by_id
 from app.playbook.models import Measure
+from app.playbook.queries import measure_named
+from app.roster.lookup import IdList
 from app.roster.models import Person
-from app.support.models import Support
-from app.support.queries import phases_of
+from app.support.models import Phase, PhaseGoal, Support
+from app.support.queries import goals_of_measure, phases_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class GroupLine:
     points: tuple[GroupPoint, ...]
 
 
+Member = tuple[GroupMember, Support, Person]
+
+
 @dataclass(frozen=True, slots=True)
 class GroupPicture:
     """The data of a group's chart. `others` is the number of present members whom the caller may not see."""
@@ -59,38 +64,104 @@ class GroupPicture:
 
 
 @needs(Can.READ_SUPPORTS, Can.READ_SCORES)
-async def group_picture(work: Work, group_id: UUID) -> GroupPicture:
-    """Returns the chart data of a group; raises `NotFound`, or `Conflict` for a group without a measure."""
+async def group_picture(work: Work, group_id: UUID, measure_name: str | None = None) -> GroupPicture:
+    """Returns the chart data of a group for its measure, or for a further one of its members.
+
+    Raises `NotFound`, `Conflict` for a group without a measure, and `Invalid` if no member was ever followed by the
+    named measure.
+    """
     group = await work.db.scalar(select(Group).where(Group.district_id == work.district_id, Group.id == group_id))
     if group is None:
         raise NotFound("group")
     if group.measure_id is None:
         raise Conflict("This group has no measure, and so no chart.", code="support.no_measure")
+    (picture,) = await _pictures(work, [group], measure_name)
+    if picture is None:
+        detail = "No member within this caller's reach has been followed by this measure."
+        raise Invalid([Violation("/measure", "support.measure_not_followed", detail)])
+    return picture
+
+
+@needs(Can.READ_SUPPORTS, Can.READ_SCORES)
+async def group_pictures(
+    work: Work, keys: Sequence[tuple[UUID]], measure: str | None = None
+) -> list[GroupPicture | None]:
+    """Returns the chart data of each of these groups, with a fixed number of statements.
+
+    It is None for a group without a measure, and with `measure`, for a group whose members it never followed.
+    """
+    ids = [group_id for (group_id,) in keys]
+    rows = await work.db.scalars(
+        select(Group).where(Group.district_id == work.district_id, Group.id == any_(cast(ids, IdList)))
+    )
+    groups = [group for group in rows if group.measure_id is not None]
+    pictures = zip(groups, await _pictures(work, groups, measure), strict=True)
+    by_id = {group.id: picture for group, picture in pictures}
+    return [by_id.get(group_id) for group_id in ids]
+
+
+async def _pictures(work: Work, groups: Sequence[Group], measure_name: str | None) -> list[GroupPicture | None]:
+    named = None if measure_name is None else (await measure_named(work, measure_name, "/measure")).id
     rows = await work.db.execute(
         select(GroupMember, Support, Person)
         .join(Support, and_(Support.district_id == work.district_id, Support.id == GroupMember.support_id))
         .join(Person, and_(Person.district_id == work.district_id, Person.id == GroupMember.student_id))
-        .where(GroupMember.district_id == work.district_id, GroupMember.group_id == group_id)
+        .where(
+            GroupMember.district_id == work.district_id,
+            GroupMember.group_id == any_(cast([group.id for group in groups], IdList)),
+        )
         .order_by(GroupMember.id)
     )
-    members = [(member, support, person) for member, support, person in rows]
-    students = [person for _, _, person in members]
-    phases = await phases_of(work, [support.id for _, support, _ in members])
-    scores = await scores_of(work, [student.id for student in students])
-    lines = [
-        GroupLine(
-            label=label,
-            support_id=support.id,
-            from_on=member.from_on,
-            until_on=member.until_on,
-            goal=phases[support.id][-1].goal,
-            goal_on=phases[support.id][-1].goal_on,
-            points=_points(scores[person.id], group.measure_id, support.starts_on),
-        )
-        for label, (member, support, person) in zip(_labels(work, students), members, strict=True)
+    members: dict[UUID, list[Member]] = {group.id: [] for group in groups}
+    for member, support, person in rows:
+        members[member.group_id].append((member, support, person))
+    everybody = [each for of_group in members.values() for each in of_group]
+    phases = await phases_of(work, [support.id for _, support, _ in everybody])
+    further: dict[UUID, PhaseGoal] = {}
+    if named is not None:
+        further = await goals_of_measure(work, [phase.id for each in phases.values() for phase in each], named)
+    scores = await scores_of(work, [person.id for _, _, person in everybody])
+    return [
+        await _picture(work, group, named or group.measure_id, members[group.id], phases, further, scores)
+        for group in groups
     ]
+
+
+async def _picture(
+    work: Work,
+    group: Group,
+    measure_id: UUID | None,
+    members: Sequence[Member],
+    phases: Mapping[UUID, Sequence[Phase]],
+    further: Mapping[UUID, PhaseGoal],
+    scores: Mapping[UUID, Sequence[Score]],
+) -> GroupPicture | None:
+    """Returns the chart data of a group for one measure, or None if the measure never followed a member."""
+    if measure_id is None:
+        return None
+    lines: list[GroupLine] = []
+    labels = _labels(work, [person for _, _, person in members])
+    for label, (member, support, person) in zip(labels, members, strict=True):
+        goals: list[Phase] | list[PhaseGoal] = list(phases[support.id])
+        if measure_id != support.measure_id:
+            goals = [further[phase.id] for phase in phases[support.id] if phase.id in further]
+        if goals:
+            begins_on = support.starts_on if measure_id == support.measure_id else goals[0].begins_on
+            lines.append(
+                GroupLine(
+                    label=label,
+                    support_id=support.id,
+                    from_on=member.from_on,
+                    until_on=member.until_on,
+                    goal=goals[-1].goal,
+                    goal_on=goals[-1].goal_on,
+                    points=_points(scores[person.id], measure_id, begins_on),
+                )
+            )
+    if not lines and measure_id != group.measure_id:
+        return None
     seen = sum(member.until_on is None for member, _, _ in members)
-    return GroupPicture(group, await measure_by_id(work, group.measure_id), lines, max(group.size - seen, 0))
+    return GroupPicture(group, await measure_by_id(work, measure_id), lines, max(group.size - seen, 0))
 
 
 def _labels(work: Work, students: Sequence[Person]) -> list[str]:

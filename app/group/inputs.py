@@ -52,7 +52,9 @@ class NewGroup:
         About("The intervention in free words; by default, the name of the library's entry.", "Repeated reading"),
     ] = None
     library_entry: Annotated[str | None, LIBRARY_ENTRY] = None
-    measure: Annotated[str | None, About("The measure that follows the response: a code or an id.", "orf")] = None
+    measure: Annotated[str | None, About("The measure by which the response is followed: a code or an id.", "orf")] = (
+        None
+    )
     goal_on: Annotated[date | None, About("The day of the members' goals.", date(2027, 2, 12))] = None
     review_on: Annotated[date | None, About("The day of review, without a measure.", date(2026, 12, 1))] = None
     area: Annotated[str | None, About("The area: a code or an id; by default, the measure's.", "ela.fluency")] = None
@@ -72,7 +74,7 @@ class Attendance:
     """The record of one member of a group's session. A value that is not given follows the session."""
 
     student: Annotated[str, STUDENT]
-    attended: Annotated[bool | None, About("Whether the student was there.", False)] = None
+    attended: Annotated[bool | None, About("Whether the student was present.", False)] = None
     minutes: Annotated[int | None, About("The minutes that the student got.", 20)] = None
     because: Annotated[
         str | None, Choices(LostBecause), About("Why the student lost minutes; by default, `absent`.", "absent")
@@ -81,9 +83,9 @@ class Attendance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGroupSession:
-    """One session of a group, which serves everybody who was there. Sending it again changes nothing.
+    """One session of a group, which covers everybody who was present. Sending it again changes nothing.
 
-    Members who are not named in `attendance` got what the session delivered.
+    Members who are not named in `attendance` received what the session delivered.
     """
 
     held_on: Annotated[date, About("The day on which it took place, or should have.", date(2026, 9, 22))]

@@ -10,7 +10,7 @@ from app.roster.models import AboutStudent
 
 
 class Group(HasChangeTime, TenantRow, Base):
-    """Students who are served together, each with a support of their own. The row says nothing about a student.
+    """Students who are served together, each with a support of their own. The row has no data about a student.
 
     `size` is the number of open memberships, also of those that a caller may not see.
     """

@@ -1,4 +1,7 @@
-"""Ends the memberships of students who come to another school than their group's. Their supports go on alone."""
+"""Ends the memberships of students who come to another school than their group's.
+
+Their supports continue individually.
+"""
 
 from collections.abc import Collection
 from datetime import date

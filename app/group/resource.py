@@ -2,12 +2,14 @@
 
 from datetime import date, datetime
 from operator import attrgetter
+from uuid import UUID
 
 from sqlalchemy import and_
 
 from app.access.permission import Can
 from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED, SUPPORT_PLANNED, SUPPORT_STARTED
 from app.group import service, sessions
+from app.group.chart import group_pictures
 from app.group.models import Group, GroupMember, GroupSession
 from app.group.rules import GroupState
 from app.intervention.resource import InterventionResource
@@ -15,9 +17,10 @@ from app.playbook.filters import by_area, by_level
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
 from app.resources.command import Body, Command
 from app.resources.declare import Link, OneLink, Resource
-from app.resources.fields import choice, field, one
+from app.resources.fields import choice, computed, field, one
 from app.resources.listing import Filter, Listing
 from app.resources.members import One
+from app.resources.values import Value, item
 from app.response.commands import JUDGED
 from app.roster.filters import NAMED, by_staff, of_school
 from app.roster.resource import StaffResource, StudentResource
@@ -28,8 +31,44 @@ from app.support.resource import SupportResource
 from app.support.rules import LostBecause
 
 
+class GroupPointValue(Value):
+    """The score of a day, or the median of several. Screening scores are left out."""
+
+    taken_on: date = item("The day.")
+    value: float = item("The value, in the measure's unit.", 46.0)
+
+
+class GroupLineValue(Value):
+    """The line of one member."""
+
+    label: str = item("Initials where the caller may read the roster, otherwise a number.", "AB")
+    support_id: UUID = item("The support.", kind="support")
+    from_on: date = item("The first day of the membership.")
+    until_on: date | None = item("The first day after the membership; null while it lasts.")
+    goal: float = item("The value that the student is to reach, in the measure's unit.", 70.0)
+    goal_on: date = item("The day on which the goal is to be reached.")
+    points: list[GroupPointValue] = item("The scores.")
+
+
+class GroupChartValue(Value):
+    """The data of a group's chart: one line of scores for each member within reach."""
+
+    measure_id: UUID = item("The measure.", kind="measure", get=lambda picture: picture.measure.id)
+    measure_name: str = item(
+        "The name of the measure.", "Oral reading fluency", get=lambda picture: picture.measure.name
+    )
+    unit: str = item("The unit of the scores.", "words correct a minute", get=lambda picture: picture.measure.unit)
+    lines: list[GroupLineValue] = item("One line for each member within reach.")
+    others: int = item("The number of present members who are out of reach.", 0)
+
+
+OF_MEASURE: Filter[str] = Filter(
+    "measure", str, None, "A measure of its members: a code or an id; by default, the group's.", "maze"
+)
+
+
 class GroupResource(Resource[Group], kind="group", requires=Can.READ_SUPPORTS, name="Group", get="group", node=False):
-    """Students who are served together, each with a support of their own. It says nothing about a student."""
+    """Students who are served together, each with a support of their own. It has no data about a student."""
 
     school: One[SchoolResource] = one(Group.school_id, SchoolResource, "The school.")
     name: str = field(Group.name, "The group's name, without names of students.", "Blue table")
@@ -40,7 +79,9 @@ class GroupResource(Resource[Group], kind="group", requires=Can.READ_SUPPORTS, n
     area: One[AreaResource] = one(Group.area_id, AreaResource, "The area.")
     level: One[LevelResource] = one(Group.level_id, LevelResource, "The level of support.")
     measure: One[MeasureResource] | None = one(
-        Group.measure_id, MeasureResource, "The measure that follows its members; null for a group without one."
+        Group.measure_id,
+        MeasureResource,
+        "The measure by which its members are followed; null for a group without one.",
     )
     lead: One[StaffResource] | None = one(Group.lead_id, StaffResource, "The person who leads it.")
     provider: One[StaffResource] | None = one(Group.provider_id, StaffResource, "The person who provides it.")
@@ -53,6 +94,14 @@ class GroupResource(Resource[Group], kind="group", requires=Can.READ_SUPPORTS, n
     state: GroupState = choice(Group.state, "The state of the group.")
     size: int = field(Group.size, "The number of present members, also of those whom the caller may not see.", 4)
     version: int = field(Group.version, "The number of changes; the ETag.", 1)
+    chart: GroupChartValue | None = computed(
+        group_pictures,
+        (Group.id,),
+        "Its chart, for its measure or for a further one of its members; null for a group without the measure.",
+        arguments=(OF_MEASURE,),
+        requires=(Can.READ_SUPPORTS,),
+        rest=None,
+    )
 
 
 class GroupMemberResource(
@@ -62,7 +111,7 @@ class GroupMemberResource(
     discloses="support",
     name="GroupMember",
 ):
-    """A membership in a group, from a day until another. A caller sees the members within reach."""
+    """A membership in a group, with its first and last day. A caller sees the members within reach."""
 
     student: One[StudentResource] = one(GroupMember.student_id, StudentResource, "The student.")
     support: One[SupportResource] = one(GroupMember.support_id, SupportResource, "The student's own support.")
@@ -115,7 +164,7 @@ LINKS = (
         "sessions",
         SessionResource,
         and_(Session.group_session_id == GroupSession.id),
-        "What the members within the caller's reach got.",
+        "The sessions that the members within the caller's reach received.",
         order=(Session.id,),
     ),
     OneLink(
@@ -179,7 +228,7 @@ COMMANDS = (
         "leave_group",
         service.leave_group,
         GroupResource,
-        "Ends a membership. The support goes on alone.",
+        "Ends a membership. The support continues individually.",
         "POST /groups/{group}/leave",
         emits=(GROUP_CHANGED,),
         body=Body("GroupLeave", "The member who leaves a group."),
@@ -188,7 +237,7 @@ COMMANDS = (
         "end_group",
         service.end_group,
         GroupResource,
-        "Ends a group and its memberships. The supports go on alone.",
+        "Ends a group and its memberships. The supports continue individually.",
         "POST /groups/{group}/end",
         emits=(GROUP_ENDED,),
         body=Body("GroupEnd", "The day on which a group ends."),
@@ -197,8 +246,8 @@ COMMANDS = (
         "record_group_sessions",
         sessions.record_group_sessions,
         GroupSessionResource,
-        "Records sessions of a group, each independently. One record serves everybody who was there, and gives each "
-        "member a session with minutes of the member's own.",
+        "Records sessions of a group, each independently. One record covers everybody who was present, and gives "
+        "each member a session, with the minutes of this member.",
         "POST /groups/{group}/sessions",
         emits=JUDGED,
         bulk=sessions.MAX_BATCH,

@@ -141,7 +141,7 @@ async def leave_group(
         date | None, About("The first day without the student; by default, today.", date(2026, 12, 1))
     ] = None,
 ) -> Group:
-    """Ends a membership. The support goes on alone, until it is ended or the student joins another group."""
+    """Ends a membership. The support continues individually, until it is ended or the student joins another group."""
     group = await _lock_active_group(work, group_id)
     violations = Violations()
     with violations:
@@ -162,7 +162,7 @@ async def end_group(
     group_id: UUID,
     on: Annotated[date | None, About("The first day without the group; by default, today.", date(2027, 2, 12))] = None,
 ) -> Group:
-    """Ends a group and its memberships. The supports of its members go on alone.
+    """Ends a group and its memberships. The supports of its members continue individually.
 
     Memberships outside the caller's reach end on the same day, because the group does.
     """

@@ -1,4 +1,4 @@
-"""Records the sessions of groups. One record serves everybody who was there, and gives each member a session.
+"""Records the sessions of groups. One record covers everybody who was present, and gives each member a session.
 
 The session of a member belongs to the member's support, so the dosage of each is counted as for a single student. A
 session that is sent again, by its external id or else by its day and number, amends what was recorded. Each call loads

@@ -39,10 +39,11 @@ EVIDENCE: Final[Mapping[str, Any]] = {
 
 
 @needs(Can.WEIGH_HYPOTHESES)
-async def check_evidence(work: Work, student_id: UUID, names: Sequence[str], pointer: str) -> None:
-    """Raises `Invalid` with every name that is not the id of a record about the student within the caller's reach.
+async def check_evidence(work: Work, about: Concern | Hypothesis, names: Sequence[str], pointer: str) -> None:
+    """Raises `Invalid` with every name that is not the id of a record about the same student within the caller's reach.
 
-    Executes one statement for each kind of record.
+    A record in a secured area that the concern or hypothesis is not in is refused too: whoever reads the hypothesis
+    would learn from the id that the record exists. Executes one statement for each kind of record.
     """
     violations = Violations()
     places: dict[str, dict[UUID, int]] = {}
@@ -56,18 +57,22 @@ async def check_evidence(work: Work, student_id: UUID, names: Sequence[str], poi
             places.setdefault(kind, {})[row_id] = place
     for kind, places_by_id in places.items():
         model = EVIDENCE[kind]
-        rows = await work.db.scalars(
-            select(model.id).where(
+        rows = await work.db.execute(
+            select(model.id, model.secured_area).where(
                 model.district_id == work.district_id,
-                model.student_id == student_id,
+                model.student_id == about.student_id,
                 model.id == any_(cast(list(places_by_id), IdList)),
             )
         )
-        detail = f"There is no such {kind} about this student."
-        violations.add(
-            Violation(f"{pointer}/{places_by_id[row_id]}", f"{kind}.unknown", detail)
-            for row_id in places_by_id.keys() - set(rows)
-        )
+        secured_areas: dict[UUID, str | None] = dict(rows.all())
+        for row_id, place in places_by_id.items():
+            at = f"{pointer}/{place}"
+            if row_id not in secured_areas:
+                detail = f"There is no such {kind} about this student."
+                violations.add([Violation(at, f"{kind}.unknown", detail)])
+            elif secured_areas[row_id] not in (None, about.secured_area):
+                detail = "The record is in a secured area, and the concern is not."
+                violations.add([Violation(at, "hypothesis.secured_area", detail)])
     violations.refuse()
 
 

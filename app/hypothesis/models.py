@@ -23,7 +23,7 @@ class Hypothesis(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
     * `evidence_for` and `evidence_against` are public ids of records about the student.
     * `support_id` is the support that tests it, and `verdict_state` its verdict when that was last considered.
-    * `due_since` is the day since which the team is asked about it; `NOT_DUE` if it is not.
+    * `due_since` is the day since which it has been due for review; `NOT_DUE` if it is not due.
     * `verdict_id` and `dosage` are those of the support on the day on which the hypothesis was closed.
     """
 

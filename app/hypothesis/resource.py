@@ -69,7 +69,7 @@ class HypothesisResource(
     support: One[SupportResource] | None = one(Hypothesis.support_id, SupportResource, "The support that tests it.")
     testing_since: date | None = field(Hypothesis.testing_since, "The day since which this support has tested it.")
     due_because: DueBecause | None = choice(
-        Hypothesis.due_because, "Why the team is asked about it: the support ended, or its verdict turned."
+        Hypothesis.due_because, "Why it is due for review: the support ended, or its verdict changed."
     )
     proposed_by: One[StaffResource] | None = one(
         Hypothesis.proposed_by, StaffResource, "The person who proposed it, if a person did."
@@ -125,7 +125,7 @@ LINKS = (
         "hypotheses",
         HypothesisResource,
         Hypothesis.concern_id == Concern.id,
-        "Why the team thinks that it is there, oldest first.",
+        "The hypotheses about its cause, oldest first.",
         order=(Hypothesis.id,),
     ),
     Link(
@@ -167,7 +167,7 @@ LISTINGS = (
         flags=(
             Flag(
                 "due",
-                "Only those about which the team is asked, because the support has ended or its verdict has turned.",
+                "Only those that are due for review, because the support has ended or its verdict has changed.",
                 on=Hypothesis.due_because.is_not(None),
             ),
         ),
@@ -175,7 +175,7 @@ LISTINGS = (
             Sort(
                 "due",
                 (Hypothesis.due_since, Hypothesis.id),
-                "By the day since which the team is asked about it, longest first; others come last.",
+                "By the day since which it has been due for review, longest first; others come last.",
             ),
         ),
         schools=Hypothesis,
@@ -208,7 +208,8 @@ COMMANDS = (
         "test_with_support",
         service.test_with_support,
         HypothesisResource,
-        "Has a support test a hypothesis. The team is asked about it when the support ends or its verdict turns.",
+        "Starts the test of a hypothesis by a support. It is due for review when the support ends or its verdict "
+        "changes.",
         "POST /hypotheses/{hypothesis}/test",
         emits=(HYPOTHESIS_TESTED,),
         body=Body("HypothesisTest", "The support that tests a hypothesis."),

@@ -25,7 +25,7 @@ class HypothesisConclusion(StrEnum):
 
 
 class DueBecause(StrEnum):
-    """Why the team is asked about a hypothesis: the support that tests it has ended, or has another verdict."""
+    """Why a hypothesis is due for review: the support that tests it has ended, or has another verdict."""
 
     SUPPORT_ENDED = "support_ended"
     VERDICT_TURNED = "verdict_turned"

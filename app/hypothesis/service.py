@@ -80,7 +80,7 @@ async def propose_hypothesis(work: Work, new: NewHypothesis) -> Hypothesis:
         concern = await _lock_concern(work, new.concern)
         for name in ("evidence_for", "evidence_against"):
             with violations:
-                await check_evidence(work, concern.student_id, getattr(new, name), f"/{name}")
+                await check_evidence(work, concern, getattr(new, name), f"/{name}")
     with violations:
         violations.add(violations_of_evidence(new.evidence_for, new.evidence_against))
     with violations:
@@ -128,7 +128,7 @@ async def add_evidence(
     violations.add(violations_of_evidence((), contra))
     for name, names in (("evidence_for", evidence_for), ("evidence_against", evidence_against)):
         with violations:
-            await check_evidence(work, hypothesis.student_id, names, f"/{name}")
+            await check_evidence(work, hypothesis, names, f"/{name}")
     violations.refuse()
     hypothesis.evidence_for, hypothesis.evidence_against = pro, contra
     return await _changed(work, hypothesis, HYPOTHESIS_CHANGED)
@@ -140,9 +140,9 @@ async def test_with_support(
     hypothesis_id: UUID,
     support: Annotated[str, About("The support that tests it.", "sup_01jq4n6d9zf3vbs0x5k2m7e8tf")],
 ) -> Hypothesis:
-    """Has a support test a hypothesis. The team is asked about it when the support ends or its verdict turns.
+    """Starts the test of a hypothesis by a support. It is due for review when the support ends or its verdict changes.
 
-    For a hypothesis about which the team is asked, the same support goes on testing it.
+    If the hypothesis is due for review, the same support can continue the test.
     """
     hypothesis = await _lock(work, hypothesis_id)
     row = await locate_support(work, support, hypothesis)

@@ -1,25 +1,25 @@
 """Counts the students of a screening window by at most two dimensions, and withholds what would show a few of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 
 from app.access.principal import Reach
 from app.access.work import Work
-from app.evidence.screening.cuts import ExpectedInWindow, SuggestedLevels
 from app.evidence.screening.models import ScreeningWindow
 from app.evidence.screening.rules import WindowGroup
 from app.insight.models import ScreeningCount
-from app.insight.results import ResultsQuery, results_of
+from app.insight.results import ResultsQuery
 from app.insight.rules import DIMENSIONS, Atom, Cell, Dimension, find_published
 from app.insight.statements import ATOMS
 
 
 @dataclass(frozen=True, slots=True)
 class ReportedCount:
-    """A published count, with its share of the students in its row; a dimension that is not asked for is None."""
+    """A published count, with its share of the students in its row; a dimension that is not requested is None."""
 
     measure_id: UUID
     school_id: UUID | None
@@ -30,17 +30,12 @@ class ReportedCount:
     share: float
 
 
-async def open_counts(
-    work: Work,
-    window: ScreeningWindow,
-    expected: Sequence[ExpectedInWindow],
-    levels: SuggestedLevels,
-    dimensions: Sequence[Dimension],
+def open_counts(
+    atoms_by_measure: Mapping[UUID, Mapping[Atom, int]], dimensions: Sequence[Dimension]
 ) -> tuple[list[ReportedCount], bool]:
-    """Returns the counts of the students within the caller's reach, and whether some are withheld."""
-    results = results_of(work, window, expected, levels)
+    """Returns the published counts of an open window, and whether some are withheld."""
     counts, withheld = [], False
-    for measure_id, atoms in (await count_atoms(work, window, results)).items():
+    for measure_id, atoms in atoms_by_measure.items():
         published = find_published(atoms)
         total = sum(atoms.values())
         listed = counts_of(measure_id, published, dimensions)
@@ -66,19 +61,29 @@ async def kept_counts(
 
 async def count_atoms(work: Work, window: ScreeningWindow, results: ResultsQuery) -> dict[UUID, dict[Atom, int]]:
     """Returns the counts of students by measure and by all dimensions, of which `find_published` chooses."""
-    group, join = "''", ""
-    if window.group_by is not None:
-        column = WindowGroup(window.group_by).value
-        group = f"coalesce(CAST(d.{column} AS text), '')"
-        join = (
-            " LEFT JOIN demographics AS d ON d.district_id = :district AND d.person_id = r.student_id"
-            " AND d.removed_at IS NULL"
-        )
-    statement, values = results.statement(ATOMS, group=group, join=join)
+    statement, values = results.statement(ATOMS, **group_of(window))
+    return atoms_of(await work.db.execute(statement, values))
+
+
+def group_of(window: ScreeningWindow) -> dict[str, str]:
+    """Returns the parts of the statements that count, for the group by which a window counts."""
+    if window.group_by is None:
+        return {"group": "''", "join": ""}
+    column = WindowGroup(window.group_by).value
+    join = (
+        " LEFT JOIN demographics AS d ON d.district_id = :district AND d.person_id = r.student_id"
+        " AND d.removed_at IS NULL"
+    )
+    return {"group": f"coalesce(CAST(d.{column} AS text), '')", "join": join}
+
+
+def atoms_of(rows: Iterable[Any]) -> dict[UUID, dict[Atom, int]]:
+    """Returns the counts of students by measure and by all dimensions, from the rows of a statement that counts."""
     atoms: dict[UUID, dict[Atom, int]] = {}
-    for row in await work.db.execute(statement, values):
-        atom = (row.school, row.grade or "", row.level, row.group_value)
-        atoms.setdefault(row.measure_id, {})[atom] = row.students
+    for row in rows:
+        level = "not_screened" if not row.screened else "no_cut" if row.level is None else str(row.level)
+        school = "" if row.school_id is None else str(row.school_id)
+        atoms.setdefault(row.measure_id, {})[school, row.grade or "", level, row.group_value] = row.students
     return atoms
 
 

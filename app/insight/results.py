@@ -21,9 +21,13 @@ NAMES: Final = re.compile(r"(?<!:):(\w+)")
 
 @dataclass(frozen=True, slots=True)
 class ResultsQuery:
-    """The SQL of the results of a window, with the parameters and values of the statements over them."""
+    """The SQL of the results of a window, with the parameters and values of the statements over them.
+
+    `counted` is the part of it that has what is counted.
+    """
 
     sql: str
+    counted: str
     parameters: tuple[BindParameter[Any], ...]
     values: Mapping[str, Any]
 
@@ -33,7 +37,7 @@ class ResultsQuery:
 
     def statement(self, template: str, **parts: str) -> tuple[TextClause, dict[str, Any]]:
         """Returns a statement over these results, with the values of its parameters."""
-        sql = template.format(results=self.sql, **parts)
+        sql = template.format(results=self.sql, counted=self.counted, **parts)
         used = set(NAMES.findall(sql))
         statement = text(sql).bindparams(*(one for one in self.parameters if one.key in used))
         return statement, {name: value for name, value in self.values.items() if name in used}
@@ -44,10 +48,15 @@ def results_of(
     window: ScreeningWindow,
     expected: Sequence[ExpectedInWindow],
     levels: SuggestedLevels,
-    condition: str = "",
+    *,
+    students: str = "",
+    listed: str = "",
 ) -> ResultsQuery:
-    """Returns the SQL of the results of a window within the caller's reach; `condition` is one on the students `p`."""
-    where, more_parameters, more_values = within_caseload(work)
+    """Returns the SQL of the results of a window within the caller's reach.
+
+    `students` is a condition on the students `p`, and `listed` one on the results `x` that are listed.
+    """
+    where, scores, more_parameters, more_values = within_caseload(work)
     kept = window.state == WindowState.CLOSED
     school = "" if window.school_id is None or kept else " AND :window_school = ANY (p.school_ids)"
     template = KEPT_RESULTS if kept else OPEN_RESULTS
@@ -61,4 +70,5 @@ def results_of(
         bindparam("window", type_=Uuid),
         bindparam("window_school", type_=Uuid),
     )
-    return ResultsQuery(template.format(students=f"{where}{school}{condition}"), parameters, values)
+    sql = template.format(students=f"{where}{school}{students}", scores=scores, listed=listed)
+    return ResultsQuery(sql, "outcome" if kept else "classified", parameters, values)

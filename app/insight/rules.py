@@ -114,7 +114,7 @@ class _Table:
         return self.counts[self.place, (row, column)]
 
     def published(self) -> dict[Cell, int]:
-        """Returns the published cells with their counts. An empty cell is not told from a withheld one."""
+        """Returns the published cells with their counts. An empty cell cannot be distinguished from a withheld one."""
         return {
             (self.place, (row, column)): self.count(row, column)
             for row in self.rows

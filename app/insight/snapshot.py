@@ -74,7 +74,7 @@ async def _locked_results(work: Work, window: ScreeningWindow, expected: Collect
     expectations, levels = list(expected), await suggested_levels(work)
     statement, values = results_of(work, window, expectations, levels).statement(EXPECTED_STUDENTS)
     locked = await lock_students(work, list(await work.db.scalars(statement, values)))
-    results = results_of(work, window, expectations, levels, " AND p.id = ANY (:locked)")
+    results = results_of(work, window, expectations, levels, students=" AND p.id = ANY (:locked)")
     return results.having([bindparam("locked", type_=IdList)], {"locked": sorted(locked)})
 
 

@@ -7,37 +7,40 @@ A closed window has the same columns as an open one, so that one statement reads
 
 from typing import Final
 
-from app.evidence.screening.classified import CLASSIFIED
+from app.evidence.screening.classified import CLASSIFIED, PERCENTILE
 
 SERVING: Final = "('planned', 'active', 'suspended')"
 OPEN_RESULTS: Final = f"""
 {CLASSIFIED},
 area_of AS MATERIALIZED (
     SELECT a.measure_id, a.area_id FROM jsonb_to_recordset(CAST(:areas AS jsonb)) AS a (measure_id uuid, area_id uuid)),
-serving AS MATERIALIZED (
-    SELECT DISTINCT s.student_id, a.measure_id FROM support AS s JOIN area_of AS a ON a.area_id = s.area_id
-    WHERE s.district_id = :district AND s.state IN {SERVING}),
-before AS MATERIALIZED (
-    SELECT DISTINCT ON (r.student_id, r.measure_id) r.student_id, r.measure_id, r.level
-    FROM screening_result AS r
-    JOIN screening_window AS w ON w.district_id = :district AND w.id = r.window_id
-    WHERE r.district_id = :district AND r.measure_id = ANY (:measures) AND r.level IS NOT NULL
-      AND w.closes_on <= :opens
-    ORDER BY r.student_id, r.measure_id, w.closes_on DESC, r.id DESC),
-outcome AS MATERIALIZED (
-    SELECT c.student_id, c.school_ids, c.school_id, c.grade, c.measure_id, c.score_id, c.value, c.has_cut, c.level,
-           c.percentile, b.level AS level_before, s.student_id IS NOT NULL AS served
-    FROM classified AS c
-    LEFT JOIN before AS b ON b.student_id = c.student_id AND b.measure_id = c.measure_id
-    LEFT JOIN serving AS s ON s.student_id = c.student_id AND s.measure_id = c.measure_id)"""
-"""The results of an open window. `before` has the level of each student's last closed window by the same measure."""
+earlier AS MATERIALIZED (
+    SELECT array_agg(w.id ORDER BY w.closes_on DESC, w.id DESC) AS windows FROM screening_window AS w
+    WHERE w.district_id = :district AND w.closes_on <= :opens),
+outcome AS (
+    SELECT c.student_id, c.school_id, c.grade, c.measure_id, c.score_id, c.value, c.level,
+           {PERCENTILE} AS percentile,
+           CASE WHEN (SELECT e.windows FROM earlier AS e) IS NOT NULL THEN (
+               SELECT b.level FROM screening_result AS b
+               WHERE b.district_id = :district AND b.student_id = c.student_id AND b.measure_id = c.measure_id
+                 AND b.level IS NOT NULL AND b.window_id = ANY (CAST((SELECT e.windows FROM earlier AS e) AS uuid[]))
+               ORDER BY array_position((SELECT e.windows FROM earlier AS e), b.window_id) LIMIT 1) END AS level_before,
+           (c.student_id, c.measure_id) IN (
+               SELECT s.student_id, a.measure_id FROM support AS s JOIN area_of AS a ON a.area_id = s.area_id
+               WHERE s.district_id = :district AND s.state IN {SERVING}) AS served
+    FROM (SELECT x.* FROM classified AS x WHERE true{{listed}} ORDER BY x.student_id, x.measure_id OFFSET 0) AS c)"""
+"""The results of an open window. `level_before` is that of the last closed window by the same measure.
+
+What is not in `classified` is computed for the rows that a page reaches, as it reads them in its order. `{listed}` is a
+further condition on the results `x` that are listed, but not on those that are counted.
+"""
 KEPT_RESULTS: Final = """
 outcome AS (
-    SELECT r.student_id, r.school_ids, r.school_ids[1] AS school_id, r.grade, r.measure_id, r.score_id, r.value,
-           true AS has_cut, r.level, r.percentile, r.level_before, r.served
-    FROM screening_result AS r JOIN person AS p ON p.district_id = :district AND p.id = r.student_id
-    WHERE r.district_id = :district AND r.window_id = :window{students})"""
-"""The results of a closed window, as they were kept."""
+    SELECT x.student_id, x.school_ids[1] AS school_id, x.grade, x.measure_id, x.score_id, x.value, x.level,
+           x.percentile, x.level_before, x.served
+    FROM screening_result AS x JOIN person AS p ON p.district_id = :district AND p.id = x.student_id
+    WHERE x.district_id = :district AND x.window_id = :window{students}{listed})"""
+"""The results of a closed window, as they were kept. `{listed}` is a further condition on the results `x`."""
 SHOWN: Final = {
     "all": "true",
     "not_screened": "r.score_id IS NULL",
@@ -48,22 +51,39 @@ SHOWN: Final = {
     "attention": "(r.score_id IS NULL OR (r.level > :core AND NOT r.served) OR r.level <> r.level_before)",
 }
 """The SQL conditions on the results that a report lists, by the value of `show`."""
-PAGE: Final = """
-WITH {results}
+LISTED: Final = """
 SELECT r.student_id, r.school_id, r.grade, r.measure_id, r.score_id, r.value, r.level, r.percentile, r.level_before,
        r.served
 FROM outcome AS r
-WHERE {shown}{after}
+WHERE {shown}
 ORDER BY r.student_id, r.measure_id LIMIT :limit"""
-ATOMS: Final = """
-WITH {results}
-SELECT r.measure_id, coalesce(CAST(r.school_id AS text), '') AS school, r.grade,
-       CASE WHEN r.score_id IS NULL THEN 'not_screened' WHEN r.level IS NULL THEN 'no_cut'
-            ELSE CAST(r.level AS text) END AS level,
-       {group} AS group_value, count(*) AS students
-FROM outcome AS r{join}
-GROUP BY 1, 2, 3, 4, 5"""
+COUNTED: Final = """
+SELECT r.measure_id, r.school_id, r.grade, r.score_id IS NOT NULL AS screened, r.level, {group} AS group_value,
+       count(*) AS students
+FROM {counted} AS r{join}
+GROUP BY 1, 2, 3, 4, 5, 6"""
+ATOMS: Final = f"WITH {{results}}{COUNTED}"
 """Counts the students by measure and by all four dimensions. These counts are never shown."""
+PAGE: Final = f"WITH {{results}}{LISTED}"
+"""Lists the results of a page."""
+ATOMS_AND_PAGE: Final = f"""
+WITH {{results}},
+atom AS ({COUNTED}),
+page AS ({LISTED})
+SELECT a.measure_id, a.school_id, a.grade, a.level, a.screened, a.group_value, a.students,
+       CAST(NULL AS uuid) AS student_id, CAST(NULL AS uuid) AS score_id, CAST(NULL AS double precision) AS value,
+       CAST(NULL AS double precision) AS percentile, CAST(NULL AS integer) AS level_before,
+       CAST(NULL AS boolean) AS served
+FROM atom AS a
+UNION ALL
+SELECT g.measure_id, g.school_id, g.grade, g.level, NULL, NULL, NULL, g.student_id, g.score_id, g.value, g.percentile,
+       g.level_before, g.served
+FROM page AS g
+ORDER BY student_id, measure_id"""
+"""Counts the students and lists a page of their results, so that both read the scores of the window once.
+
+A row of counts has no student.
+"""
 EXPECTED_STUDENTS: Final = """
 WITH {results}
 SELECT DISTINCT e.student_id FROM expected AS e"""
@@ -75,8 +95,9 @@ INSERT INTO screening_result (district_id, id, student_id, school_ids, secured_a
 SELECT CAST(:district AS uuid),
        CAST(overlay(overlay(md5(CAST(:salt AS text) || r.student_id || r.measure_id)
             placing CAST(:stamp AS text) from 1 for 13) placing '8' from 17 for 1) AS uuid),
-       r.student_id, r.school_ids, a.secured, :window, r.measure_id, r.grade, r.score_id, r.value, r.level,
+       r.student_id, k.school_ids, a.secured, :window, r.measure_id, r.grade, r.score_id, r.value, r.level,
        r.percentile, r.level_before, r.served
 FROM outcome AS r
 JOIN jsonb_to_recordset(CAST(:secured AS jsonb)) AS a (measure_id uuid, secured text) ON a.measure_id = r.measure_id
+JOIN person AS k ON k.district_id = :district AND k.id = r.student_id
 ON CONFLICT DO NOTHING RETURNING 1"""

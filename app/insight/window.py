@@ -14,22 +14,25 @@ from sqlalchemy import Integer, Uuid, bindparam, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.db import plan_for_many_rows
 from app.core.errors import Forbidden, Malformed, NotFound, Violation
 from app.core.page import Keyset
 from app.evidence.screening.cuts import ExpectedInWindow, SuggestedLevels, expected_in, suggested_levels
 from app.evidence.screening.models import ScreeningWindow
 from app.evidence.screening.rules import WindowState
-from app.insight.counts import ReportedCount, kept_counts, open_counts
-from app.insight.results import results_of
+from app.insight.counts import ReportedCount, atoms_of, group_of, kept_counts, open_counts
+from app.insight.results import ResultsQuery, results_of
 from app.insight.rules import Dimension
-from app.insight.statements import PAGE, SHOWN
+from app.insight.statements import ATOMS_AND_PAGE, PAGE, SHOWN
 from app.roster.queries import find_class, find_school
 
 MAX_DIMENSIONS: Final = 2
-IN_CLASS: Final = """ AND EXISTS (
-    SELECT FROM enrollment AS n WHERE n.district_id = :district AND n.class_id = :class AND n.person_id = p.id
-      AND n.is_student AND n.removed_at IS NULL)"""
-AT_SCHOOL: Final = " AND :school = ANY (p.school_ids)"
+IN_CLASS: Final = """ AND x.student_id IN (
+    SELECT n.person_id FROM enrollment AS n
+    WHERE n.district_id = :district AND n.class_id = :class AND n.is_student AND n.removed_at IS NULL)"""
+AT_SCHOOL: Final = """ AND x.student_id IN (
+    SELECT q.id FROM person AS q WHERE q.district_id = :district AND :school = ANY (q.school_ids))"""
+AFTER: Final = " AND (x.student_id, x.measure_id) > (:student, :measure)"
 
 
 class Show(StrEnum):
@@ -103,12 +106,21 @@ async def window_report(work: Work, window_id: UUID, query: ReportQuery, keyset:
     dimensions = _dimensions(work, window, query.count_by)
     expected, hidden = await expected_in(work, window)
     levels = await suggested_levels(work)
+    results = await _listed(work, window, expected, levels, query, keyset)
+    shown = SHOWN[Show(query.show)]
+    await plan_for_many_rows(work.db)
     if window.state == WindowState.CLOSED:
+        statement, values = results.statement(PAGE, shown=shown)
+        rows = (await work.db.execute(statement, values)).all()
         counts, withheld = await kept_counts(work, window, dimensions)
     else:
-        counts, withheld = await open_counts(work, window, expected, levels, dimensions)
-    results, following = await _page(work, window, expected, levels, query, keyset)
-    return WindowReport(window, counts, withheld, hidden, results, following)
+        statement, values = results.statement(ATOMS_AND_PAGE, shown=shown, **group_of(window))
+        both = (await work.db.execute(statement, values)).all()
+        rows = [row for row in both if row.student_id is not None]
+        counts, withheld = open_counts(atoms_of(row for row in both if row.student_id is None), dimensions)
+    page = keyset.cut([_result(row, levels) for row in rows], lambda row: (str(row.student_id), str(row.measure_id)))
+    work.disclose("score", (row.student_id for row in page.rows))
+    return WindowReport(window, counts, withheld, hidden, list(page.rows), page.next)
 
 
 def _dimensions(work: Work, window: ScreeningWindow, by: Sequence[str]) -> tuple[Dimension, ...]:
@@ -125,35 +137,28 @@ def _dimensions(work: Work, window: ScreeningWindow, by: Sequence[str]) -> tuple
     return tuple(Dimension(name) for name in by)
 
 
-async def _page(
+async def _listed(
     work: Work,
     window: ScreeningWindow,
     expected: Sequence[ExpectedInWindow],
     levels: SuggestedLevels,
     query: ReportQuery,
     keyset: Keyset,
-) -> tuple[list[ReportedResult], str | None]:
-    condition = ""
-    more: dict[str, Any] = {}
-    parameters: list[Any] = [bindparam("limit", type_=Integer)]
+) -> ResultsQuery:
+    """Returns the SQL of the results of a window, of which those are listed that the query and the cursor choose."""
+    listed = ""
+    values: dict[str, Any] = {"limit": keyset.limit + 1}
     if query.school is not None:
-        more["school"] = (await find_school(work, query.school, "/school")).id
-        condition, parameters = AT_SCHOOL, [*parameters, bindparam("school", type_=Uuid)]
+        values["school"] = (await find_school(work, query.school, "/school")).id
+        listed += AT_SCHOOL
     if query.school_class is not None:
-        more["class"] = (await find_class(work, query.school_class, "/class")).id
-        condition, parameters = condition + IN_CLASS, [*parameters, bindparam("class", type_=Uuid)]
-    after = ""
+        values["class"] = (await find_class(work, query.school_class, "/class")).id
+        listed += IN_CLASS
     if keyset.after is not None:
-        more |= {"student": keyset.after_id(), "measure": keyset.after_id(1)}
-        after = " AND (r.student_id, r.measure_id) > (:student, :measure)"
-        parameters += [bindparam("student", type_=Uuid), bindparam("measure", type_=Uuid)]
-    more["limit"] = keyset.limit + 1
-    results = results_of(work, window, expected, levels, condition).having(parameters, more)
-    statement, values = results.statement(PAGE, shown=SHOWN[Show(query.show)], after=after)
-    rows = (await work.db.execute(statement, values)).all()
-    page = keyset.cut([_result(row, levels) for row in rows], lambda row: (str(row.student_id), str(row.measure_id)))
-    work.disclose("score", (row.student_id for row in page.rows))
-    return list(page.rows), page.next
+        values |= {"student": keyset.after_id(), "measure": keyset.after_id(1)}
+        listed += AFTER
+    parameters = [bindparam(name, type_=Integer() if name == "limit" else Uuid()) for name in values]
+    return results_of(work, window, expected, levels, listed=listed).having(parameters, values)
 
 
 def _result(row: Any, levels: SuggestedLevels) -> ReportedResult:
@@ -161,5 +166,17 @@ def _result(row: Any, levels: SuggestedLevels) -> ReportedResult:
     if row.level is not None and row.level_before is not None:
         movement = "same" if row.level == row.level_before else "improved"
         movement = "declined" if row.level > row.level_before else movement
-    under_cut = row.level is not None and row.level > levels.core
-    return ReportedResult(**row._asdict(), movement=movement, under_cut=under_cut)
+    return ReportedResult(
+        student_id=row.student_id,
+        school_id=row.school_id,
+        grade=row.grade,
+        measure_id=row.measure_id,
+        score_id=row.score_id,
+        value=row.value,
+        level=row.level,
+        percentile=row.percentile,
+        level_before=row.level_before,
+        movement=movement,
+        under_cut=row.level is not None and row.level > levels.core,
+        served=row.served,
+    )

@@ -1,18 +1,20 @@
 """Writes and reads the intervention library as CSV, with one entry a row. Pure.
 
-The columns are the fields of an entry. A cell with a list has one part a line. A cell that begins with `=`, `+`, `-` or
-`@`, which a spreadsheet would run as a formula, is written with an apostrophe before it, and read without.
+The columns are the fields of an entry. In a cell with a list, each entry has a line. A cell that begins with `=`, `+`,
+`-` or `@`, which a spreadsheet would run as a formula, is written with an apostrophe before it, and read without.
 """
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import islice
 from typing import Any, Final
 
 from app.core.errors import Violation
+from app.core.inputs import input_fields
 from app.intervention.inputs import NewIntervention
-from app.intervention.rules import LISTS
+from app.intervention.rules import LISTS, MAX_AT_ONCE
 
 COLUMNS: Final = tuple(field.name for field in fields(NewIntervention))
 """The columns, in order."""
@@ -34,13 +36,13 @@ def write_csv(entries: Iterable[Mapping[str, Any]]) -> str:
 def read_csv(text: str, at: str) -> tuple[dict[int, dict[str, Any]], list[Violation]]:
     """Returns the values by column of each row, keyed by its number, and every violation of the form.
 
-    Rows are counted from 1 without the header. Violations name row and column; `at` is the JSON Pointer of the text.
+    Rows are counted from 1 without the header. Violations name row and column; `at` is the JSON Pointer of the text. No
+    more than `MAX_AT_ONCE` rows are read, because a row can have a single character.
     """
     try:
-        rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True))
+        header, *rows = [*islice(_rows(text), MAX_AT_ONCE + 2)] or [[]]
     except csv.Error:
         return {}, [Violation(at, "csv.malformed", "This is not CSV: look at the quotation marks.")]
-    header = rows[0] if rows else []
     violations = [
         Violation(at, "csv.column_missing", f"The header lacks the column {name}.")
         for name in REQUIRED
@@ -50,8 +52,10 @@ def read_csv(text: str, at: str) -> tuple[dict[int, dict[str, Any]], list[Violat
         violations.append(Violation(at, "csv.column_unknown", f"The columns are {', '.join(COLUMNS)}, each once."))
     if violations:
         return {}, violations
+    if len(rows) > MAX_AT_ONCE:
+        return {}, [Violation(at, "interventions.count", f"Send 1 to {MAX_AT_ONCE} entries at once.")]
     entries = {}
-    for place, cells in enumerate((row for row in rows[1:] if any(row)), 1):
+    for place, cells in enumerate(rows, 1):
         if len(cells) != len(header):
             violations.append(Violation(f"{at}/{place}", "csv.cells", "The row has other cells than the header."))
             continue
@@ -59,20 +63,34 @@ def read_csv(text: str, at: str) -> tuple[dict[int, dict[str, Any]], list[Violat
     return entries, violations
 
 
+def _rows(text: str) -> Iterator[list[str]]:
+    """Yields the rows that are not blank; raises `csv.Error`."""
+    return (row for row in csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True) if any(row))
+
+
 def _values(header: Sequence[str], cells: Sequence[str], at: str, violations: list[Violation]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, cell in zip(header, cells, strict=True):
         if name in LISTS:
-            parts = [_read(part.strip()) for part in cell.splitlines() if part.strip()]
-            numbers = [_number(part, f"{at}/{name}", violations) for part in parts] if name == "levels" else []
-            values[name] = (
-                tuple(number for number in numbers if number is not None) if name == "levels" else tuple(parts)
-            )
+            values[name] = _parts(name, cell, f"{at}/{name}", violations)
         elif name in NUMBERS:
             values[name] = _number(cell.strip(), f"{at}/{name}", violations) if cell.strip() else None
         else:
             values[name] = _read(cell) if cell or name in REQUIRED else None
     return values
+
+
+def _parts(name: str, cell: str, at: str, violations: list[Violation]) -> tuple[Any, ...]:
+    """Returns the parts of a cell with a list; a violation if there are more than the field can have."""
+    parts = [_read(part.strip()) for part in cell.splitlines() if part.strip()]
+    most = input_fields(NewIntervention)[name].most
+    if most is not None and len(parts) > most:
+        violations.append(Violation(at, "shape.too_long", f"At most {most} items."))
+        return ()
+    if name != "levels":
+        return tuple(parts)
+    numbers = [_number(part, at, violations) for part in parts]
+    return tuple(number for number in numbers if number is not None)
 
 
 def _number(text: str, at: str, violations: list[Violation]) -> int | None:

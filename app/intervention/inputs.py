@@ -27,21 +27,26 @@ class NewIntervention:
     group_from: Annotated[int | None, About("The smallest group.", 1)] = None
     group_to: Annotated[int | None, About("The largest group.", 4)] = None
     materials: Annotated[
-        str | None, Text(max=4000), About("What is needed for it.", "Passages of 100 to 150 words.")
+        str | None, Text(max=4000), About("The materials that are needed.", "Passages of 100 to 150 words.")
     ] = None
     steps: Annotated[
-        tuple[str, ...], AtMost(MAX_PARTS), About("What is done, in order.", ("Read the passage aloud.",))
+        tuple[str, ...], AtMost(MAX_PARTS), About("The steps, in order.", ("Read the passage aloud.",))
     ] = ()
     checklist: Annotated[
         tuple[str, ...],
         AtMost(MAX_PARTS),
-        About("By what adherence is checked after a session, in order.", ("The student read the passage twice.",)),
+        About(
+            "The checklist by which adherence is checked after a session, in order.",
+            ("The student read the passage twice.",),
+        ),
     ] = ()
     entry_criteria: Annotated[
-        str | None, Text(max=4000), About("For which students it is meant.", "Accurate and slow readers.")
+        str | None, Text(max=4000), About("The students for whom it is meant.", "Accurate and slow readers.")
     ] = None
     exit_criteria: Annotated[
-        str | None, Text(max=4000), About("When it has done its work.", "At the benchmark of two windows.")
+        str | None,
+        Text(max=4000),
+        About("The criterion by which it has achieved its purpose.", "At the benchmark of two windows."),
     ] = None
     evidence_note: Annotated[
         str | None, Text(max=4000), About("What is known about its effects, and from where.", "Meta-analysis of 2004.")

@@ -7,7 +7,7 @@ from app.access.permission import Can
 from app.events.catalogue import INTERVENTION_PUBLISHED, INTERVENTION_RETIRED
 from app.intervention import service, transfer
 from app.intervention.models import Intervention
-from app.intervention.rules import InterventionState
+from app.intervention.rules import MAX_AT_ONCE, InterventionState
 from app.playbook.resource import AreaResource
 from app.resources.command import Body, Command
 from app.resources.declare import Resource
@@ -39,16 +39,22 @@ class InterventionResource(
     sessions_per_week: int | None = field(Intervention.sessions_per_week, "The usual sessions of a week.", 4)
     group_from: int | None = field(Intervention.group_from, "The smallest group.", 1)
     group_to: int | None = field(Intervention.group_to, "The largest group.", 4)
-    materials: str | None = field(Intervention.materials, "What is needed for it.", "Passages of 100 to 150 words.")
-    steps: list[str] = field(Intervention.steps, "What is done, in order.", ["Read the passage aloud."])
+    materials: str | None = field(
+        Intervention.materials, "The materials that are needed.", "Passages of 100 to 150 words."
+    )
+    steps: list[str] = field(Intervention.steps, "The steps, in order.", ["Read the passage aloud."])
     checklist: list[str] = field(
-        Intervention.checklist, "By what adherence is checked after a session.", ["The student read it twice."]
+        Intervention.checklist,
+        "The checklist by which adherence is checked after a session, in order.",
+        ["The student read it twice."],
     )
     entry_criteria: str | None = field(
-        Intervention.entry_criteria, "For which students it is meant.", "Accurate and slow readers."
+        Intervention.entry_criteria, "The students for whom it is meant.", "Accurate and slow readers."
     )
     exit_criteria: str | None = field(
-        Intervention.exit_criteria, "When it has done its work.", "At the benchmark of two windows."
+        Intervention.exit_criteria,
+        "The criterion by which it has achieved its purpose.",
+        "At the benchmark of two windows.",
     )
     evidence_note: str | None = field(
         Intervention.evidence_note, "What is known about its effects.", "Meta-analysis of 2004."
@@ -92,10 +98,10 @@ COMMANDS = (
         "draft_interventions",
         service.draft_interventions,
         InterventionResource,
-        "Writes entries of the intervention library as drafts, each with a result of its own. An entry that equals the "
+        "Writes entries of the intervention library as drafts, each with its own result. An entry that equals the "
         "newest version of its code is unchanged.",
         "POST /interventions",
-        bulk=service.MAX_AT_ONCE,
+        bulk=MAX_AT_ONCE,
         items="interventions",
         body=Body("NewInterventions", "Up to 500 entries of the intervention library."),
         row=attrgetter("entry"),
@@ -104,7 +110,7 @@ COMMANDS = (
         "import_interventions",
         transfer.import_interventions,
         None,
-        "Writes the entries of a CSV file as drafts, all or none. A cell with a list has one part a line.",
+        "Writes the entries of a CSV file as drafts, all or none. In a cell with a list, each entry has a line.",
         "POST /interventions/import",
         value=ImportedInterventionsValue,
         answer="ImportedInterventions",

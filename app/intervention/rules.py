@@ -10,6 +10,8 @@ from app.core.violations import Violations, broken_rules
 
 CODE: Final = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 LANGUAGE: Final = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
+MAX_AT_ONCE: Final = 500
+"""The largest number of entries in one request or file."""
 MAX_PARTS: Final = 50
 MAX_PART: Final = 400
 MAX_MINUTES: Final = 480
@@ -71,7 +73,8 @@ def _languages(new: Any, at: str) -> Iterator[Violation]:
 
 def _twice(new: Any, at: str) -> Iterator[Violation]:
     for name in LISTS:
-        values = getattr(new, name)
-        for place, value in enumerate(values):
-            if value in values[:place]:
+        seen: set[Any] = set()
+        for place, value in enumerate(getattr(new, name)):
+            if value in seen:
                 yield Violation(f"{at}/{name}/{place}", "intervention.doubled", "This is in the list already.")
+            seen.add(value)

@@ -1,6 +1,6 @@
 """Writes, publishes and retires entries of the intervention library. A published version never changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -17,10 +17,9 @@ from app.events.catalogue import INTERVENTION_PUBLISHED, INTERVENTION_RETIRED, E
 from app.events.outbox import record
 from app.intervention.inputs import NewIntervention
 from app.intervention.models import Intervention
-from app.intervention.rules import InterventionState, violations_of
-from app.playbook.lookup import locate_area, locate_level
+from app.intervention.rules import MAX_AT_ONCE, InterventionState, violations_of
+from app.playbook.lookup import AreasByName, load_areas, load_levels, unknown_name
 
-MAX_AT_ONCE: Final = 500
 TEXTS: Final = ("name", "materials", "entry_criteria", "exit_criteria", "evidence_note")
 NUMBERS: Final = ("minutes_per_session", "sessions_per_week", "group_from", "group_to")
 
@@ -46,12 +45,14 @@ async def draft_interventions(
     if not 1 <= len(new) <= MAX_AT_ONCE:
         raise Invalid([Violation(at, "interventions.count", f"Send 1 to {MAX_AT_ONCE} entries at once.")])
     newest = await _newest_versions(work, readable(new, "code"))
+    areas = await load_areas(work, (name for names in readable(new, "areas") for name in names))
+    ranks = frozenset(await load_levels(work))
     results: list[SavedIntervention] = []
     seen: set[str] = set()
     for place, item in zip(range(len(new)) if positions is None else positions, new, strict=True):
         pointer = f"{at}/{place}"
         try:
-            values = await _resolve(work, item, pointer)
+            values = _resolve(item, areas, ranks, pointer)
             if item.code in seen:
                 raise Invalid([Violation(f"{pointer}/code", "intervention.doubled", "Another item has this code.")])
         except Invalid as error:
@@ -114,19 +115,23 @@ async def _newest_versions(work: Work, codes: Sequence[str]) -> dict[str, Interv
     return {row.code: row for row in rows}
 
 
-async def _resolve(work: Work, new: NewIntervention, at: str) -> dict[str, Any]:
-    """Returns the values of an entry as columns; raises `Invalid` with every violation."""
+def _resolve(new: NewIntervention, areas: AreasByName, ranks: Set[int], at: str) -> dict[str, Any]:
+    """Returns the values of an entry as columns; raises `Invalid` with every violation.
+
+    `ranks` has the ranks of the levels in force.
+    """
     violations = Violations([*input_violations(new, at)])
     violations.add(violations_of(new, at))
     area_ids: list[UUID] = []
     with violations:
         for place, name in enumerate(new.areas):
             with violations:
-                area_ids.append((await locate_area(work, name, f"{at}/areas/{place}")).id)
+                area_ids.append(areas.find(name, f"{at}/areas/{place}").id)
     with violations:
         for place, rank in enumerate(new.levels):
             with violations:
-                await locate_level(work, rank, f"{at}/levels/{place}")
+                if rank not in ranks:
+                    raise unknown_name("level", f"{at}/levels/{place}")
     violations.refuse()
     values: dict[str, Any] = {name: getattr(new, name) for name in (*TEXTS, *NUMBERS)}
     lists = {name: list(getattr(new, name)) for name in ("levels", "steps", "checklist", "languages")}

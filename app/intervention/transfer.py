@@ -15,8 +15,8 @@ from app.core.violations import Violations
 from app.intervention.csv_format import read_csv, write_csv
 from app.intervention.inputs import NewIntervention
 from app.intervention.models import Intervention
-from app.intervention.rules import InterventionState
-from app.intervention.service import MAX_AT_ONCE, NUMBERS, TEXTS, draft_interventions
+from app.intervention.rules import MAX_AT_ONCE, InterventionState
+from app.intervention.service import NUMBERS, TEXTS, draft_interventions
 from app.playbook.models import Area
 
 CSV = Text(min=1, max=1_000_000)
@@ -47,10 +47,10 @@ async def import_interventions(
     CSV.require(csv, "/csv")
     rows, form_violations = read_csv(csv, "/csv")
     violations = Violations(form_violations)
-    if not form_violations and not 1 <= len(rows) <= MAX_AT_ONCE:
+    if not form_violations and not rows:
         violations.add([Violation("/csv", "interventions.count", f"Send 1 to {MAX_AT_ONCE} entries at once.")])
     outcomes: Counter[str] = Counter()
-    if 1 <= len(rows) <= MAX_AT_ONCE:
+    if rows:
         entries = [NewIntervention(**row) for row in rows.values()]
         for result in await draft_interventions(work, entries, at="/csv", positions=list(rows)):
             violations.add(result.violations)

@@ -21,6 +21,7 @@ from app.access.directory import districts_after
 from app.access.permission import Can
 from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
+from app.agenda.departures import follow_students
 from app.core.crypto import Keyring
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.ids import new_id
@@ -30,6 +31,7 @@ from app.decision.overdue import send_overdue_reminders
 from app.hypothesis.due import ask_about_hypotheses
 from app.insight.snapshot import update_windows
 from app.maintenance.models import Task, TaskKind
+from app.meeting.series import extend_series
 from app.requests.retention import expire_answers
 from app.response.upkeep.starts import start_due_supports
 from app.signal.compute import compute_signals
@@ -148,7 +150,8 @@ async def run_task(
         return expired
 
     async def remind(work: Work) -> int:
-        return await send_overdue_reminders(work) + await ask_about_hypotheses(work)
+        sent = await send_overdue_reminders(work) + await ask_about_hypotheses(work)
+        return sent + await follow_students(work) + await extend_series(work)
 
     batches: dict[TaskKind, tuple[str, Callable[[Work], Awaitable[int]]]] = {
         TaskKind.REMINDERS: ("worker", remind),

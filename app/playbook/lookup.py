@@ -1,9 +1,12 @@
 """Looks up playbook rows for commands, under the permission that the calling command requires."""
 
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ARRAY, ColumnElement, Text, Uuid, any_, cast, or_, select
 
 from app.access.work import Work
 from app.core import ids
@@ -63,6 +66,39 @@ async def level_beside(work: Work, rank: int, *, above: bool) -> Level | None:
     return await work.db.scalar(query.where(Level.rank < rank).order_by(Level.rank.desc()).limit(1))
 
 
+@dataclass(frozen=True, slots=True)
+class AreasByName:
+    """The areas that the items of a list name, by code and by id."""
+
+    by_name: dict[str | UUID, Area]
+
+    def find(self, name: str, pointer: str) -> Area:
+        """Returns the area with this code or id; raises `Invalid` at `pointer`, as `locate_area` does."""
+        area = self.by_name.get(_id_or_code("area", name, pointer))
+        if area is None:
+            raise unknown_name("area", pointer)
+        return area
+
+
+async def load_areas(work: Work, names: Iterable[str]) -> AreasByName:
+    """Returns the areas with these codes or ids, read with one statement, however many items name one."""
+    keys: set[str | UUID] = set()
+    for name in set(names):
+        with suppress(Invalid):  # `find` raises it with the place of the name
+            keys.add(_id_or_code("area", name, ""))
+    area_ids, codes = ([key for key in keys if isinstance(key, kind)] for kind in (UUID, str))
+    is_named = or_(Area.id == any_(cast(area_ids, ARRAY(Uuid))), Area.code == any_(cast(codes, ARRAY(Text))))
+    query = select(Area).where(Area.district_id == work.district_id, is_named)
+    areas = list(await work.db.scalars(query)) if keys else []
+    return AreasByName({area.id: area for area in areas} | {area.code: area for area in areas})
+
+
+async def load_levels(work: Work) -> dict[int, Level]:
+    """Returns the levels in force by their ranks."""
+    query = select(Level).where(Level.district_id == work.district_id, Level.retired_at.is_(None))
+    return {level.rank: level for level in await work.db.scalars(query)}
+
+
 async def area_by_id(work: Work, area_id: UUID) -> Area:
     """Returns the area with this id, which another row refers to."""
     return await _load_one(work, Area, "area", Area.id == area_id, "")
@@ -113,11 +149,17 @@ def opened_code(work: Work, code: str) -> str:
 async def _by_code_or_id(
     work: Work, model: type[Row], kind: str, name: str, by_code: ColumnElement[bool], pointer: str
 ) -> Row:
+    key = _id_or_code(kind, name, pointer)
+    return await _load_one(work, model, kind, model.id == key if isinstance(key, UUID) else by_code, pointer)
+
+
+def _id_or_code(kind: str, name: str, pointer: str) -> UUID | str:
+    """Returns the id that this name is, or else the name, which is a code; raises `Invalid` at `pointer`."""
     if name.startswith(f"{ids.PREFIXES[kind]}_"):
-        return await _load_one(work, model, kind, model.id == ids.parse_id(kind, name, pointer), pointer)
+        return ids.parse_id(kind, name, pointer)
     if "\x00" in name:  # PostgreSQL cannot store this text and would raise an error.
         raise unknown_name(kind, pointer)
-    return await _load_one(work, model, kind, by_code, pointer)
+    return name
 
 
 async def _load_one(work: Work, model: type[Row], kind: str, condition: ColumnElement[bool], pointer: str) -> Row:

@@ -82,6 +82,7 @@ class PlaybookVersion(TenantRow, Base):
     reminders: Mapped[dict[str, Any]] = mapped_column(default=dict)
     areas: Mapped[list[Any]] = mapped_column(JSONB, default=list)
     levels: Mapped[list[Any]] = mapped_column(JSONB, default=list)
+    agenda_order: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default="{}")
 
 
 class HypothesisKind(HasChangeTime, TenantRow, Base):

@@ -97,7 +97,7 @@ class BenchmarkResource(
         Benchmark.checked_on, "The day on which the figures were compared with their source; null if they were not."
     )
     benchmark_goal: float | None = field(
-        Benchmark.benchmark_goal, "The score from which on a student is on track, in the measure's unit.", 73.0
+        Benchmark.benchmark_goal, "The lowest score with which a student is on track, in the measure's unit.", 73.0
     )
     risk_cut: float | None = field(
         Benchmark.risk_cut, "The score below which the need is intensive, in the measure's unit.", 55.0

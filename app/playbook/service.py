@@ -129,6 +129,16 @@ async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVers
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
+async def publish_agenda_order(work: Work, kinds: list[str]) -> PlaybookVersion:
+    """Publishes the next version with this order of agendas. The rules and reminders stay the same.
+
+    The caller must validate the kinds first, because only `agenda.rules` knows which there are.
+    """
+    last = await published(work)
+    return await _publish(work, last.rules, last.reminders, kinds)
+
+
+@needs(Can.PUBLISH_PLAYBOOK)
 async def lock_playbook(work: Work) -> None:
     """Makes other transactions that change this district's playbook wait until this transaction ends."""
     await _lock(work)
@@ -138,7 +148,9 @@ async def _lock(work: Work) -> None:
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.PLAYBOOK})
 
 
-async def _publish(work: Work, rules: dict[str, Any], reminders: dict[str, Any] | None = None) -> PlaybookVersion:
+async def _publish(
+    work: Work, rules: dict[str, Any], reminders: dict[str, Any] | None = None, agenda_order: list[str] | None = None
+) -> PlaybookVersion:
     await _lock(work)
     last = await work.db.scalar(
         select(PlaybookVersion)
@@ -155,6 +167,7 @@ async def _publish(work: Work, rules: dict[str, Any], reminders: dict[str, Any] 
         reminders=reminders or {},
         areas=await _shown_areas(work),
         levels=await _shown_levels(work),
+        agenda_order=(last.agenda_order if last else []) if agenda_order is None else agenda_order,
     )
     work.db.add(version)
     await work.db.flush()

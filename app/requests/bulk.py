@@ -123,15 +123,18 @@ async def run_each(
     items: Sequence[Any],
     positions: Sequence[int],
     at: str,
+    lock: Callable[[Work], Awaitable[None]],
     row_kind: str | None = None,
 ) -> list[ItemResult]:
     """Runs a command of one item for each item, in a savepoint each, so that a refused item undoes nothing else.
 
     `row_kind` is the kind of the row to which all items belong: if that row does not exist, the request is refused, and
-    not each item. The students of all items are locked at the first item, in one order, as `Work.named_subjects`
-    describes.
+    not each item. First, `lock` locks the students of all items, in one order, as `Work.named_subjects` describes. It
+    runs before the first savepoint, because PostgreSQL releases the locks of a savepoint with a refused item, so that
+    the next item would lock all of them again.
     """
     work.named_subjects |= frozenset(name for item in items for name in _texts(item) if len(name) <= MAX_NAME_LENGTH)
+    await lock(work)
     results: list[ItemResult] = []
     for item, position in zip(items, positions, strict=True):
         pointer = f"{at}/{position}"

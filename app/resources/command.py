@@ -1,13 +1,13 @@
 """Declares commands, which both APIs derive from the declaration, and runs one for several items."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from app.access.permission import Can
-from app.access.work import Work
+from app.access.work import Work, needs, required_permissions
 from app.core.inputs import CommandInputs, command_inputs
 from app.events.catalogue import EventType
 from app.requests.bulk import ItemOutcome, ItemResult, run_bulk, run_each
@@ -87,7 +87,7 @@ class Command:
         """The description of the operation with several items."""
         if self.inputs.items is not None:
             return self.description
-        return f"{self.description} For up to {self.bulk} items, each with a result of its own."
+        return f"{self.description} For up to {self.bulk} items, each with its own result."
 
     @property
     def bulk_rest(self) -> str:
@@ -112,20 +112,22 @@ async def run_items(
     items: Sequence[Any],
     named: Mapping[str, Any],
     *,
+    lock: Callable[[Work], Awaitable[None]],
     atomic: bool = False,
     dry_run: bool = False,
 ) -> list[ItemResult]:
     """Runs a command for several items. `items` are the inputs of the command, or `Malformed`.
 
-    `arguments` identify the row in the path, and `named` are the inputs besides the list of items. The results are
-    those of `app.requests.bulk.run_bulk`.
+    `arguments` identify the row in the path, and `named` are the inputs besides the list of items. `lock` locks the
+    students of `Work.named_subjects`. The results are those of `app.requests.bulk.run_bulk`.
     """
     at = f"/{command.items}"
+    permitted_lock = needs(*required_permissions(command.function))(lock)
 
     async def run(chosen: Sequence[Any], positions: Sequence[int]) -> list[ItemResult]:
         if command.inputs.items is None:
             run_one, row_kind = partial(command.function, work, *arguments), (*command.path, None)[0]
-            results = await run_each(work, run_one, chosen, positions, at, row_kind)
+            results = await run_each(work, run_one, chosen, positions, at, permitted_lock, row_kind)
             return [_single(command, result) for result in results]
         results = await command.function(work, *arguments, chosen, at=at, positions=positions, **named)
         return [

@@ -143,8 +143,8 @@ def updated_since_words(listing: Listing) -> str:
     """
     order = ", in the order of their changes unless `sort` is given" if listing.paged else ""
     return (
-        f"Only rows that were created or changed at this instant or later{order}. A change shows when it is committed: "
-        "begin ten minutes before the last read. Removed rows are not listed; the events tell of them."
+        f"Only rows that were created or changed at this instant or later{order}. A change becomes visible when it is "
+        "committed: begin ten minutes before the last read. Removed rows are not listed; the change feed reports them."
     )
 
 

@@ -33,9 +33,11 @@ from app.support.dosage import DosageWeek
 from app.support.models import Phase, Support
 from app.support.queries import dosage_between, goals_of_measure, phases_of
 from app.support.queries import support as find_support
+from app.support.rules import suspensions_of
 
 BASELINE_SHOWN = timedelta(weeks=6)
 """The chart shows the baseline scores of this period before the first phase. The baseline itself is always shown."""
+FRIDAY = timedelta(days=4)
 SCORES_OF_LEVEL = 3
 """The number of scores from which the height of the fitted line is computed if fewer than two scores follow the change.
 
@@ -115,7 +117,7 @@ class ChartChange:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The data of a support's chart. `missed` are the past weeks without a score."""
+    """The data of a support's chart. `missed` are the past weeks without a score, except those of a suspension."""
 
     support: Support
     measure: Measure
@@ -217,6 +219,7 @@ def picture(
     # The current week does not count as missed yet.
     past_weeks = range(1, axis.week(until) + (1 if monday_of(today) > monday_of(until) else 0))
     weeks = {week: monday for week, monday in axis.mondays.items() if week <= last}
+    suspensions = suspensions_of(support.suspended_on or (), support.resumed_on or ())
     change = _change(verdict, axis, last)
     return Picture(
         support=support,
@@ -226,7 +229,11 @@ def picture(
         breaks=[item for item in axis.breaks() if item.after_week < last],
         points=points,
         stretches=stretches,
-        missed=[week for week in past_weeks if week not in scored_weeks],
+        missed=[
+            week
+            for week in past_weeks
+            if week not in scored_weeks and not any(each.includes(axis.mondays[week] + FRIDAY) for each in suspensions)
+        ],
         sessions={axis.week(week.monday): week for week in sessions if week.monday in weeks.values()},
         verdict=verdict,
         # A slope means nothing for a measure that does not grow along a line.

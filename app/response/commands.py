@@ -53,8 +53,8 @@ COMMANDS = (
         "start_support",
         service.start_support,
         SupportResource,
-        "Starts a planned support: its first session was given. A support that has started by itself gets the first "
-        "day that is given.",
+        "Starts a planned support: its first session was given. If it has already started by itself, its first day "
+        "is corrected to the given one.",
         "POST /supports/{support}/start",
         emits=(SUPPORT_STARTED, *JUDGED),
         body=Body("SupportStart", "The day on which a support started."),
@@ -93,7 +93,7 @@ COMMANDS = (
         "follow_measure",
         service.follow_measure,
         SupportResource,
-        "Follows a support by a further measure with a goal of its own, beside its first one.",
+        "Follows a support by a further measure, in addition to its first one. The measure has its own goal.",
         "POST /supports/{support}/measures",
         emits=(SUPPORT_MEASURE_ADDED, *JUDGED),
         status=201,

@@ -2,8 +2,9 @@
 
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import and_, any_, exists
+from sqlalchemy import ColumnElement, and_, any_, exists, func, or_
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -19,7 +20,7 @@ from app.response.models import CalibrationRow, ResponseState, VerdictRow
 from app.response.rules.verdict import NonresponseKind, State
 from app.roster.filters import NAMED, by_school, by_staff, by_student
 from app.roster.lookup import today_of
-from app.support.models import Phase, Support
+from app.support.models import Phase, PhaseGoal, Support
 from app.support.resource import SupportResource
 from app.support.rules import GOAL_NOTICE, SupportState
 
@@ -45,7 +46,7 @@ class VerdictResource(
     phase_id: Id = reference(VerdictRow.phase_id, "phase", "The phase.", rest="phase")
     measure: One[MeasureResource] = one(VerdictRow.measure_id, MeasureResource, "The measure of the judged scores.")
     measures: int = field(
-        VerdictRow.measures, "Among how many measures of the support the stated false-alarm rate is shared.", 1
+        VerdictRow.measures, "The number of measures of the support that share the stated false-alarm rate.", 1
     )
     number: int = field(VerdictRow.number, "Its number among the verdicts on the support.", 3)
     state: State = choice(
@@ -88,7 +89,7 @@ class VerdictResource(
     required_rate: float = field(
         VerdictRow.required_rate, "The growth that the aimline requires, in the measure's units a week.", 1.5
     )
-    change_week: int | None = field(VerdictRow.change_week, "The instructional week about which growth slowed.", 9)
+    change_week: int | None = field(VerdictRow.change_week, "The instructional week around which growth slowed.", 9)
     change_on: date | None = field(VerdictRow.change_on, "The Monday of that week.")
     last_on: date | None = field(VerdictRow.last_on, "The date of the last score that the verdict took into account.")
     stated_far: float | None = field(
@@ -145,7 +146,7 @@ class CalibrationResource(
 
 
 class GoalDate(StrEnum):
-    """How near the date of a support's present goal is."""
+    """Whether the date of a support's present goal is near or past."""
 
     DUE = "due"
     PASSED = "passed"
@@ -155,6 +156,29 @@ async def _last_goal_date(work: Work, name: str, pointer: str | None) -> date:
     """Returns the last date that a goal may have to be `due` or `passed`, by the district's own day."""
     today = await _read_today(work)
     return today + GOAL_NOTICE if name == GoalDate.DUE else today
+
+
+def _has_goal_by(day: Any) -> ColumnElement[bool]:
+    """Returns the condition that the goal of a support's present phase lies on this day or before."""
+    return exists().where(
+        Phase.district_id == DISTRICT, Phase.support_id == Support.id, Phase.ends_on.is_(None), Phase.goal_on <= day
+    )
+
+
+def _has_further_goal_by(day: Any) -> ColumnElement[bool]:
+    """Returns the same condition for the goals of a support's further measures."""
+    return and_(
+        func.cardinality(Support.more_measures) > 0,
+        exists().where(
+            PhaseGoal.district_id == DISTRICT,
+            PhaseGoal.support_id == Support.id,
+            PhaseGoal.goal_on <= day,
+            PhaseGoal.measure_id == any_(Support.more_measures),
+            Phase.district_id == DISTRICT,
+            Phase.id == PhaseGoal.phase_id,
+            Phase.ends_on.is_(None),
+        ),
+    )
 
 
 @needs(Can.READ_SUPPORTS)
@@ -237,15 +261,12 @@ LISTINGS = (
             Filter(
                 "goal_date",
                 GoalDate,
-                lambda day: exists().where(
-                    Phase.district_id == DISTRICT,
-                    Phase.support_id == Support.id,
-                    Phase.ends_on.is_(None),
-                    Phase.goal_on <= day,
-                    Support.state == SupportState.ACTIVE,
+                lambda day: and_(
+                    Support.state == SupportState.ACTIVE, or_(_has_goal_by(day), _has_further_goal_by(day))
                 ),
-                "Only active supports about which a decision is due: `due` where the goal's date is at most two weeks "
-                "away or has come, `passed` where it has come. A new goal, or the support's end, is the decision.",
+                "Only active supports about which a decision is due: `due` where the date of a goal is at most two "
+                "weeks away or has come, `passed` where it has come. The goal may be that of any of its measures. A "
+                "new goal, the end of the measure, or the support's end, is the decision.",
                 GoalDate.DUE,
                 resolve=_last_goal_date,
                 bound=date,

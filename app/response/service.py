@@ -81,7 +81,7 @@ async def remove_score(
     by: Annotated[
         str | None,
         About(
-            "The person who asks for it: an id, or an external id `sis:<source>:<sourcedId>`.",
+            "The person who requests it: an id, or an external id `sis:<source>:<sourcedId>`.",
             "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
         ),
     ] = None,

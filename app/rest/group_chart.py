@@ -19,8 +19,14 @@ from app.rest.route import Route
 router = APIRouter(prefix="/v1", tags=["verdicts"], route_class=Route)
 CONTRACT = requires(group_picture, conflict=NO_CHART)
 CONTRACT["responses"][200] = SVG_DOCUMENT
-CLASSES = ("aim", "fit", "level", "phase")
-"""The presentations of the lines in turn, so that neighbours differ."""
+MeasureName = Annotated[
+    str | None,
+    Query(description="A measure of its members: a code or an id; by default, the group's.", max_length=200),
+]
+CLASSES = ("member-aim", "member-fit", "member-good", "member-watch")
+"""The presentations of the lines in turn, so that neighbours differ in colour and in dashes."""
+LABEL_HEIGHT = 13.0
+"""The least vertical distance of two labels, in pixels."""
 
 
 class GroupChartPoint(Shape):
@@ -54,9 +60,9 @@ class GroupChart(Shape):
 
 
 @router.get("/groups/{group}/chart", operation_id="get_group_chart", **requires(group_picture, conflict=NO_CHART))
-async def get_group_chart(work: OpenWork, group: str) -> GroupChart:
+async def get_group_chart(work: OpenWork, group: str, measure: MeasureName = None) -> GroupChart:
     """Returns the chart of a group as data, for clients that draw it themselves."""
-    picture = await group_picture(work, row_id("group", group))
+    picture = await group_picture(work, row_id("group", group), measure)
     return GroupChart(
         group=ids.format_id("group", picture.group.id),
         measure=ids.format_id("measure", picture.measure.id),
@@ -77,9 +83,10 @@ async def get_group_chart_svg(
         Query(description="Light or dark; without it, the preference of the reader's device."),
     ] = None,
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
+    measure: MeasureName = None,
 ) -> Response:
     """Returns the chart of a group as SVG: one line of scores for each member within reach."""
-    picture = await group_picture(work, row_id("group", group))
+    picture = await group_picture(work, row_id("group", group), measure)
     return svg_response(request, group_svg(picture, width, theme))
 
 
@@ -108,6 +115,7 @@ def group_svg(picture: GroupPicture, width: int = USUAL, theme: str | None = Non
         text(12, 40, shorten(about, width - 24, TEXT), "soft"),
         *_axes(picture, plot),
         *(part for position, one in enumerate(picture.lines) for part in _drawn(one, position, picture, plot)),
+        *_labels(picture, plot),
     ]
     mark = picture.group.id.hex[-8:]
     return (
@@ -140,14 +148,22 @@ def _axes(picture: GroupPicture, plot: Plot) -> Iterator[str]:
 
 
 def _drawn(one: GroupLine, position: int, picture: GroupPicture, plot: Plot) -> Iterator[str]:
-    places = [
-        (plot.x(float((point.taken_on - picture.group.starts_on).days)), plot.y(point.value)) for point in one.points
-    ]
-    if not places:
-        return
+    places = _places(one, picture, plot)
     if len(places) > 1:
-        yield f'<path class="trace {CLASSES[position % len(CLASSES)]}" d="{path(places)}" fill="none"/>'
+        yield f'<path class="trace {CLASSES[position % len(CLASSES)]}" d="{path(places)}"/>'
     for x, y in places:
         yield f'<circle class="score" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
-    x, y = places[-1]
-    yield text(x + 6, y + 4, one.label, "s")
+
+
+def _labels(picture: GroupPicture, plot: Plot) -> Iterator[str]:
+    """Yields the label of each line at its last score, moved down where it would cover another one."""
+    ends = [(_places(one, picture, plot)[-1], one.label) for one in picture.lines if one.points]
+    lowest = -LABEL_HEIGHT
+    for (x, y), label in sorted(ends, key=lambda end: end[0][1]):
+        lowest = max(y, lowest + LABEL_HEIGHT)
+        yield text(x + 6, lowest + 4, label, "s")
+
+
+def _places(one: GroupLine, picture: GroupPicture, plot: Plot) -> list[tuple[float, float]]:
+    begins_on = picture.group.starts_on
+    return [(plot.x(float((point.taken_on - begins_on).days)), plot.y(point.value)) for point in one.points]

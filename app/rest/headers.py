@@ -22,7 +22,7 @@ REPLAY = {
 }
 CONFLICT = "The present state does not allow the operation, or the first request with this key has not ended yet."
 
-NOT_KEPT = "Under this idempotency key the request was carried out, and its answer cannot be shown again."
+NOT_KEPT = "The request with this idempotency key was carried out before, and its response can no longer be shown."
 
 
 class Declared(Protocol):
@@ -71,7 +71,7 @@ def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
         parameters.append(writes(is_required=route.requires_version))
     if reads_version:
         parameters.append(READS)
-        responses["304"] = {"description": "As the client has it already: If-None-Match names its ETag."}
+        responses["304"] = {"description": "Nothing has changed: If-None-Match has the present ETag."}
     if any(parameter["name"] == "If-Match" for parameter in parameters):
         responses["412"] = _problem("The row has changed since the version in If-Match. Nothing was changed.")
     if route.requires_version:

@@ -90,7 +90,7 @@ class RulesPreview(Shape):
     before: dict[str, int] = Field(description="How many supports are in each state.")
     after: dict[str, int]
     flagged: list[Turned] = Field(description="Supports that would newly be judged not to respond; 1000 at most.")
-    cleared: list[Turned] = Field(description="Supports that would no longer be judged so; 1000 at most.")
+    cleared: list[Turned] = Field(description="Supports that would no longer be judged not to respond; 1000 at most.")
 
 
 @router.get("/playbook", operation_id="get_playbook", **requires(playbook.rules_in_force))

@@ -130,6 +130,16 @@ PROBLEM_TYPES = {
     "screening.out_of_reach": ProblemType(
         403, "The window is out of reach", "Use a client with the reach of the window's schools."
     ),
+    "meeting.scheduled": ProblemType(409, "The meeting has not been opened", "Open it first."),
+    "meeting.open": ProblemType(409, "The meeting is open", READ_AGAIN),
+    "meeting.closed": ProblemType(409, "The meeting is closed", READ_AGAIN),
+    "meeting.cancelled": ProblemType(409, "The meeting is cancelled", "Schedule another one."),
+    "meeting.another_open": ProblemType(409, "Another meeting of the team is open", "Close it first."),
+    "meeting.unsettled": ProblemType(409, "Items of the agenda are open", "Settle or carry them."),
+    "agenda_item.settled": ProblemType(409, "The item is settled", READ_AGAIN),
+    "agenda_item.suspended": ProblemType(409, "The item is on no agenda", "It returns with the student."),
+    "meeting_series.ended": ProblemType(409, "The series has ended", "Schedule another one."),
+    "protocol.retired": ProblemType(409, "The protocol is retired", READ_AGAIN),
     "signal.lapsed": ProblemType(409, "The data no longer bear the signal out", "Nothing needs to be done."),
     "signal.settled": ProblemType(409, "The signal is settled", READ_AGAIN),
     "signal_rule.retired": ProblemType(409, "The rule is retired", READ_AGAIN),
@@ -145,6 +155,12 @@ PROBLEM_TYPES = {
     "support.no_measure": ProblemType(409, "The support has no measure", "It has a review date only."),
     "support.suspended": ProblemType(
         409, "The support is suspended", "Wait until the student is back, or end the support."
+    ),
+    "action_item.closed": ProblemType(409, "The action item is closed", "Agree a new one."),
+    "action_item.no_person": ProblemType(
+        403,
+        "The request acts for nobody",
+        "Name the person by Aimline-Act-For.",
     ),
     "team.archived": ProblemType(409, "The team is archived", "Form a new team."),
     "team.member_already": ProblemType(409, "The person is a member already", READ_AGAIN),

@@ -72,8 +72,8 @@ class NewRekey(Input):
     match: Literal["identifier", "email", "likely"] | None = Field(
         default=None,
         description=(
-            "The field whose value must be equal for a removed and a created person, and shared with nobody else; or"
-            " likely for the pairs in the report's `rekeys`, also of an applied run that set them aside."
+            "The field whose value a removed and a created person share with nobody else; or `likely`, for the "
+            "pairs in the report's `rekeys`, also of an applied run that set them aside."
         ),
     )
     map: (

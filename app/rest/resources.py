@@ -2,6 +2,8 @@
 
 from fastapi import APIRouter
 
+from app.action.resource import ActionItemResource
+from app.agenda.resource import AgendaItemResource
 from app.catalog import CATALOG
 from app.concern.resource import ConcernResource
 from app.decision.resource import DecisionResource
@@ -11,6 +13,7 @@ from app.gradebook.resource import AssessmentResultResource, LineItemResource, R
 from app.group.resource import GroupMemberResource, GroupResource, GroupSessionResource
 from app.hypothesis.resource import HypothesisResource
 from app.intervention.resource import InterventionResource
+from app.meeting.resource import MeetingResource, MeetingSeriesResource, ProtocolResource
 from app.note.resource import NoteChangeResource, NoteResource
 from app.playbook.hypotheses.resource import HypothesisKindResource
 from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
@@ -52,6 +55,11 @@ SERVED: tuple[ResourceType, ...] = (
     TeamMemberResource,
     TeamScopeResource,
     TeamStudentResource,
+    ProtocolResource,
+    MeetingSeriesResource,
+    MeetingResource,
+    AgendaItemResource,
+    ActionItemResource,
     ResultResource,
     AssessmentResultResource,
     LineItemResource,
@@ -104,11 +112,16 @@ LISTS = (
     ("terms", "list_terms", "roster"),
     ("breaks", "list_breaks", "roster"),
     ("teams", "list_teams", "teams"),
+    ("action_items", "list_action_items", "teams"),
     ("areas", "list_areas", "playbook"),
     ("levels", "list_levels", "playbook"),
     ("measures", "list_measures", "playbook"),
     ("benchmarks", "list_benchmarks", "playbook"),
     ("screening_windows", "list_screening_windows", "screening"),
+    ("protocols", "list_protocols", "playbook"),
+    ("meeting_series", "list_meeting_series", "meetings"),
+    ("meetings", "list_meetings", "meetings"),
+    ("agenda_items", "list_agenda_items", "meetings"),
     ("signal_rules", "list_signal_rules", "signals"),
     ("signals", "list_signals", "signals"),
     ("playbook_versions", "list_playbook_versions", "playbook"),
@@ -138,12 +151,16 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (PlaybookVersionResource, "playbook-versions/{playbook}", "get_playbook_version", "playbook"),
     (BenchmarkResource, "benchmarks/{benchmark}", "get_benchmark", "playbook"),
     (TeamResource, "teams/{team}", "get_team", "teams"),
+    (ActionItemResource, "action-items/{action_item}", "get_action_item", "teams"),
     (
         ScreeningWindowResource,
         "screening-windows/{screening_window}",
         "get_screening_window",
         "screening",
     ),
+    (ProtocolResource, "protocols/{protocol}", "get_protocol", "playbook"),
+    (AgendaItemResource, "agenda-items/{agenda_item}", "get_agenda_item", "meetings"),
+    (MeetingResource, "meetings/{meeting}", "get_meeting", "meetings"),
     (SignalRuleResource, "signal-rules/{signal_rule}", "get_signal_rule", "signals"),
     (SignalResource, "signals/{signal}", "get_signal", "signals"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
@@ -200,10 +217,16 @@ TAGS = {
     "scores": "scores",
     "screening-windows": "screening",
     "sessions": "sessions",
+    "protocols": "playbook",
+    "meeting-series": "meetings",
+    "meetings": "meetings",
+    "agenda-items": "meetings",
+    "agenda-order": "playbook",
     "signal-rules": "signals",
     "signals": "signals",
     "sis-sources": "sync",
     "supports": "supports",
+    "action-items": "teams",
     "team-members": "teams",
     "team-scopes": "teams",
     "teams": "teams",

@@ -62,7 +62,8 @@ class WindowResult(Shape):
     value: float | None = Field(description="The value of this score, in the unit of the measure.")
     level: int | None = Field(description="The rank of the level that the score suggests.")
     percentile: float | None = Field(
-        description="By the norm for grade and season. The lowest and highest known percentile stand for all beyond."
+        description="The percentile by the norm for grade and season. A score outside the norm gets its lowest or "
+        "highest percentile."
     )
     level_before: int | None = Field(description="The rank that the last closed window suggested.")
     movement: Moved = Field(description="How the level differs from that of the last closed window.")

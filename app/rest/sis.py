@@ -75,7 +75,7 @@ class RekeyPlan(Shape):
     matched: int = Field(description="People who continue under their new sourcedId once the plan is approved.")
     ambiguous: int = Field(description="Removed people with more than one possible match; they stay as they are.")
     unmatched: int = Field(description="Removed people without a match.")
-    roles: int = Field(default=0, description="Roles of OneRoster 1.2 that continue with their people.")
+    roles: int = Field(default=0, description="Roles of OneRoster 1.2 that move to the new sourcedIds of their people.")
 
 
 class SyncReport(RUN):  # type: ignore[valid-type,misc]  # made at run time
@@ -96,7 +96,7 @@ class SyncReport(RUN):  # type: ignore[valid-type,misc]  # made at run time
     )
     exit_code: int = Field(description="The exit code of the command line for the run in its state; 4 while held.")
     first_quarantined: list[QUARANTINED] = Field(description="The first rows that were refused.")  # type: ignore[valid-type]  # made at run time
-    next: list[str] = Field(description="What a person may do about the run.")
+    next: list[str] = Field(description="The operations by which a person can decide about the run.")
 
 
 class SyncStep(Shape):

@@ -10,7 +10,7 @@ from app.catalog import CATALOG
 from app.core.errors import NotFound
 from app.resources.members import ManyMember
 from app.resources.select import Pick, RowRoot
-from app.rest.derived.selection import picks_of
+from app.rest.derived.selection import Tree, picks_of
 from app.rest.derived.shapes import make_model
 from app.rest.door import OpenWork, StudentPath, requires
 from app.rest.resources import READER, SHAPES
@@ -27,7 +27,9 @@ FIELDS = {name: (list[SHAPES.of(link.target)], Field(description=link.descriptio
 STUDENT_FIELD = (SHAPES.of(StudentResource), Field(description="The student."))
 STORY = make_model("Story", "Everything that the service has about one student.", {"student": STUDENT_FIELD, **FIELDS})
 STUDENT = picks_of(SHAPES, StudentResource, {})
-PICKS = tuple(Pick(name, name, picks_of(SHAPES, link.target, {})) for name, link in LINKS.items())
+EXPANDED: dict[str, Tree] = {"supports": {"measure_verdicts": {}}}
+"""What the story shows of its links beside their usual members: the verdict on each measure of a support."""
+PICKS = tuple(Pick(name, name, picks_of(SHAPES, link.target, EXPANDED.get(name, {}))) for name, link in LINKS.items())
 SCOPES = {
     can for part in (StudentResource, *(link.target for link in LINKS.values())) for can in READER.permissions(part)
 }
@@ -42,7 +44,10 @@ router = APIRouter(prefix="/v1", tags=["decisions"], route_class=Route)
     **requires(scopes=SCOPES),
 )
 async def get_story(work: OpenWork, student: StudentPath) -> Response:
-    """Returns everything that the service has about one student, in one call and one statement."""
+    """Returns everything that the service has about one student, in one call and one statement.
+
+    Each support has the verdict in force on each of its measures (`measure_verdicts`).
+    """
     row_id = await READER.find(work, StudentResource, student)
     row, links = await READER.read(work, *(RowRoot("", StudentResource, row_id, picks) for picks in (STUDENT, PICKS)))
     if row.text == b"null":

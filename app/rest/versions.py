@@ -29,7 +29,8 @@ READS: dict[str, Any] = {
     "name": IF_NONE_MATCH,
     "in": "header",
     "required": False,
-    "description": "The ETag of an earlier answer: 304 without a body while it is the same. No quota counts a 304.",
+    "description": "The ETag of an earlier response. If nothing has changed, the response is 304 without a body, "
+    "which counts against no quota.",
     "schema": {"type": "string"},
 }
 
@@ -37,7 +38,7 @@ READS: dict[str, Any] = {
 def writes(*, is_required: bool) -> dict[str, Any]:
     """Returns the If-Match parameter in the contract of a route that changes a row."""
     words = "The ETag that you have read, or the row's version in quotes. 412 if the row has changed since."
-    more = " Required, so that nobody's change is overwritten unseen: `*` for any version." if is_required else ""
+    more = " Required, so that no change is overwritten unnoticed; `*` accepts any version." if is_required else ""
     return {
         "name": IF_MATCH,
         "in": "header",

@@ -43,7 +43,7 @@ def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnEleme
 
 def named_students(work: Work, model: Any) -> ColumnElement[bool] | None:
     """Returns the condition that a row of a list by schools is about a student of another school, whom the principal
-    sees through a team, or None for a principal who sees nobody so.
+    sees through a team, or None for a principal who has no such students.
     """
     if not work.principal.names_students:
         return None

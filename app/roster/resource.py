@@ -118,7 +118,9 @@ class DemographicsResource(
         Demographics.hispanic_or_latino_ethnicity, "Whether the SIS says so."
     )
     country_of_birth_code: str | None = field(Demographics.country_of_birth_code, "A code of ISO 3166.", "US")
-    state_of_birth_abbreviation: str | None = field(Demographics.state_of_birth_abbreviation, "A state's code.", "IL")
+    state_of_birth_abbreviation: str | None = field(
+        Demographics.state_of_birth_abbreviation, "The code of the state of birth.", "IL"
+    )
     city_of_birth: str | None = field(Demographics.city_of_birth, "The city of birth.", "Peoria")
     public_school_residence_status: str | None = field(
         Demographics.public_school_residence_status, "The residence status as a CEDS code.", "01652"

@@ -42,7 +42,7 @@ class SchoolResource(
 
     name: str = field(Org.name, "The name.", "Jefferson Elementary")
     type: str = field(Org.type, "The type as in OneRoster, such as `school` or `district`.", "school")
-    identifier: str | None = field(Org.identifier, "The number by which the state knows it.", "0042")
+    identifier: str | None = field(Org.identifier, "The number that the state has given it.", "0042")
 
 
 class ClassResource(

@@ -154,9 +154,11 @@ async def lock_named_subjects(work: Work) -> None:
     students = ids_by_kind["student"] | set((await ids_by_alias(work, references)).values())
     for mapper in Base.registry.mappers:
         model, row_ids = mapper.class_, ids_by_kind.get(mapper.persist_selectable.description)
-        if row_ids and issubclass(model, AboutStudent):
+        if row_ids and "student_id" in mapper.columns:
             rows = select(model.student_id).where(
-                model.district_id == work.district_id, mapper.columns["id"] == any_(cast(list(row_ids), IdList))
+                model.district_id == work.district_id,
+                mapper.columns["id"] == any_(cast(list(row_ids), IdList)),
+                model.student_id.is_not(None),
             )
             students |= set(await db.scalars(rows))
     await lock_students(work, students)

@@ -18,8 +18,10 @@ import httpx
 from rich.console import Console
 
 from app.sandbox.caseload import continue_caseload, record_caseload, verdicts
+from app.sandbox.hypotheses import follow_comprehension, record_hypotheses
 from app.sandbox.outsiders import Receiver, Vendor, aimline
 from app.sandbox.saved_district import SavedDistrict, file_of
+from app.sandbox.screening import record_screening
 from app.sandbox.story import run_story
 from app.sandbox.story_printer import Printer, StepFailed
 from app.sandbox.teams_and_groups import record_teams_and_groups
@@ -81,6 +83,12 @@ def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) ->
         printer.step = "a team and a group are formed"
         taken = {student, *(entry["student"] for entry in saved.caseload)}
         printer.print_line(record_teams_and_groups(vendor, today, taken))
+        printer.step = "supports for comprehension get a further measure"
+        printer.print_line(follow_comprehension(vendor))
+        printer.step = "hypotheses are proposed"
+        printer.print_line(record_hypotheses(vendor))
+        printer.step = "classes are screened"
+        printer.print_line(record_screening(vendor, slug, today))
         _print_verdicts(printer, vendor)
     printer.chapter("Every step held. Now you: paste these")
     return vendor, saved

@@ -27,6 +27,8 @@ def record_teams_and_groups(vendor: Vendor, today: date, taken: set[str]) -> str
     team = vendor.post("/v1/teams", {"name": "Grade team", "purpose": "grade", "school": class_["school"]})["id"]
     vendor.post(f"/v1/teams/{team}/members", {"person": teacher, "role": "facilitator"})
     vendor.post(f"/v1/teams/{team}/scopes", {"school_class": class_["id"]})
+    action = {"team": team, "text": "Ask the families when they read at home.", "owner": teacher}
+    vendor.post("/v1/action-items", action | {"due_on": (today + timedelta(days=7)).isoformat()})
     begins_on = today - timedelta(days=today.weekday(), weeks=WEEKS)
     group = {
         "school": class_["school"],

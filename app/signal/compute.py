@@ -18,11 +18,11 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import insert
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.core.db import plan_for_many_rows
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.ids import new_id
 from app.events.catalogue import SIGNAL_SUGGESTED, NewEvent
@@ -34,13 +34,15 @@ from app.evidence.screening.rules import WindowState
 from app.playbook.lookup import published
 from app.playbook.models import Area
 from app.roster.lookup import IdList, today_of
-from app.signal.models import SignalProgress, SignalRule
-from app.signal.rules import SignalKind, SignalState
-from app.signal.statements import CHANGED, COUNT, GRADED_AND_SERVED, LAPSE_BEYOND, MARK, SCREENED, WRITE
+from app.signal.models import SignalRule
+from app.signal.progress import read_changes
+from app.signal.rules import GRADED, SignalKind, SignalState
+from app.signal.statements import COUNT, GRADED_AND_SERVED, LAPSE_BEYOND, SCREENED, WRITE
 
-OVERLAP: Final = timedelta(minutes=10)
-"""How far before its beginning the last computation is taken to have read: a transaction may have ended after it."""
-GRADES_SINCE: Final = timedelta(days=400)
+YEAR: Final = timedelta(days=400)
+"""How far back grades are read, of which earlier ones are compared with recent ones."""
+FEW: Final = 500
+"""The number of students up to which their rows are found by an index, and joined row by row."""
 OWN: Final[tuple[BindParameter[Any], ...]] = (
     *(bindparam(name, type_=Text) for name in ("rules", "areas", "salt", "stamp")),
     *(bindparam(name, type_=Date) for name in ("today", "since")),
@@ -54,27 +56,11 @@ OWN: Final[tuple[BindParameter[Any], ...]] = (
 async def compute_signals(work: Work) -> int:
     """Suggests what rules see and have the rest lapse; returns the number of signals that began, returned or lapsed."""
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SIGNALS})
-    today, started = await today_of(work), now()
+    today = await today_of(work)
     rules = await rules_in_force(work)
     windows = await _windows(work, rules, today)
-    digest = await _digest(work, rules, windows)
-    progress = await work.db.scalar(select(SignalProgress).where(SignalProgress.district_id == work.district_id))
-    students: list[UUID] | None = None
-    if progress is not None and progress.until is not None and (progress.full_on, progress.digest) == (today, digest):
-        students = await _changed(work, progress)
-    written = 0
-    if students is None or students:
-        written = await _compute(work, rules, windows, today, students)
-    upsert = insert(SignalProgress).values(
-        district_id=work.district_id, full_on=today, until=started - OVERLAP, digest=digest
-    )
-    await work.db.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["district_id"],
-            set_={name: upsert.excluded[name] for name in ("full_on", "until", "digest")},
-        )
-    )
-    return written
+    students = await read_changes(work, today, await _digest(work, rules, windows))
+    return await _compute(work, rules, windows, today, students) if students is None or students else 0
 
 
 async def rules_in_force(work: Work) -> list[SignalRule]:
@@ -85,6 +71,7 @@ async def rules_in_force(work: Work) -> list[SignalRule]:
 
 async def count_candidates(work: Work, rule: SignalRule) -> int:
     """Returns the number of students within the caller's reach whom a rule would suggest now."""
+    await plan_for_many_rows(work.db)
     today, counted = await today_of(work), 0
     for sql, parameters, values in await _candidates(work, await _windows(work, [rule], today), None, [rule]):
         given = {**values, **await _common(work, [rule], today)}
@@ -100,6 +87,8 @@ async def _compute(
     today: date,
     students: Collection[UUID] | None,
 ) -> int:
+    if students is None or len(students) > FEW:
+        await plan_for_many_rows(work.db)
     common = await _common(work, rules, today)
     chosen = {} if students is None else {"students": list(students)}
     of_students = "" if students is None else " AND o.student_id = ANY (:students)"
@@ -115,8 +104,9 @@ async def _compute(
         for row in rows:
             if row.state == SignalState.SUGGESTED:
                 _suggested(work, row)
-    beyond = {**common, "windows": [window.id for window in windows]}
-    statement, used = _statement(LAPSE_BEYOND, (), beyond)
+    beyond = {**common, **chosen, "windows": [window.id for window in windows]}
+    of_students = "" if students is None else " AND s.student_id = ANY (:students)"
+    statement, used = _statement(LAPSE_BEYOND.format(students=of_students), (), beyond)
     return written + len((await work.db.execute(statement, used)).all())
 
 
@@ -140,6 +130,7 @@ async def _candidates(
 ) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
     """Returns the SQL of the candidates of each window, and of the other kinds, with parameters and values."""
     only = "" if students is None else " AND p.id = ANY (:students)"
+    scores = "" if students is None else " AND s.student_id = ANY (:students)"
     queries: list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]] = []
     levels = await suggested_levels(work)
     for window in windows:
@@ -152,10 +143,12 @@ async def _candidates(
         values = values_of(work, window, expected, levels)
         values |= {"window": window.id, "areas": orjson.dumps(areas).decode(), "school": window.school_id}
         parameters = (*PARAMETERS, bindparam("school", type_=Uuid))
-        queries.append((SCREENED.format(students=f"{school}{only}"), parameters, values))
+        queries.append((SCREENED.format(students=f"{school}{only}", scores=scores), parameters, values))
     if any(rule.kind != SignalKind.SCREENING_UNDER_CUT for rule in rules) or len(rules) != 1:
         district = bindparam("district", type_=Uuid)
-        queries.append((GRADED_AND_SERVED.format(students=only), (district,), {"district": work.district_id}))
+        results = "" if students is None else " AND g.student_id = ANY (:students)"
+        sql = GRADED_AND_SERVED.format(results=results, supports=scores)
+        queries.append((sql, (district,), {"district": work.district_id}))
     return queries
 
 
@@ -178,11 +171,19 @@ async def _common(work: Work, rules: Sequence[SignalRule], today: date) -> dict[
         "district": work.district_id,
         "rules": orjson.dumps(stated).decode(),
         "today": today,
-        "since": today - GRADES_SINCE,
+        "since": _grades_since(rules, today),
         "salt": salt,
         "stamp": f"{salt[:12]}7",
         "now": now(),
     }
+
+
+def _grades_since(rules: Sequence[SignalRule], today: date) -> date:
+    """Returns the first day whose grades a rule reads. Only a rule about a drop reads earlier ones than its days."""
+    if any(rule.kind == SignalKind.GRADE_DROP for rule in rules):
+        return today - YEAR
+    days = [int(rule.parameters["days"]) for rule in rules if rule.kind in GRADED]
+    return today - timedelta(days=max(days, default=0))
 
 
 def _secured(areas: Mapping[UUID, Area], area_id: UUID | None) -> str | None:
@@ -216,12 +217,6 @@ async def _digest(work: Work, rules: Sequence[SignalRule], windows: Sequence[Scr
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-async def _changed(work: Work, progress: SignalProgress) -> list[UUID]:
-    parameters = (bindparam("district", type_=Uuid), bindparam("since", type_=DateTime(timezone=True)))
-    values = {"district": work.district_id, "since": progress.until}
-    return list(await work.db.scalars(text(CHANGED).bindparams(*parameters), values))
-
-
 def _statement(
     sql: str, parameters: Sequence[BindParameter[Any]], values: Mapping[str, Any]
 ) -> tuple[TextClause, dict[str, Any]]:
@@ -231,12 +226,3 @@ def _statement(
     by_name = {one.key: one for one in (*OWN, bindparam("district", type_=Uuid), *parameters)}
     typed = statement.bindparams(*(by_name[name] for name in names))
     return typed, {name: values[name] for name in names}
-
-
-@needs(Can.SYNC_ROSTER)
-async def mark_due(work: Work, student_ids: Collection[UUID]) -> None:
-    """Has the next computation look at these students, whose results have changed."""
-    if student_ids:
-        values = {"district": work.district_id, "now": now(), "students": sorted(student_ids)}
-        statement, used = _statement(MARK, (), values)
-        await work.db.execute(statement, used)

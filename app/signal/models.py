@@ -1,9 +1,11 @@
 """Defines the tables of signal rules, signals, and the progress of their computation."""
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import ARRAY, Numeric
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
@@ -63,7 +65,11 @@ class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
 
 class SignalProgress(Tenant, Base):
-    """How far a district's signals are computed: of all students on `full_on`, of changed ones until `until`."""
+    """How far a district's signals are computed: of all students on `full_on`, of changed ones until `until`.
+
+    `read_students` are the students with changes since `until` that were read nevertheless, and `read_marks` the sums
+    of the times of these changes.
+    """
 
     __tablename__ = "signal_progress"
 
@@ -71,6 +77,8 @@ class SignalProgress(Tenant, Base):
     full_on: Mapped[date | None]
     until: Mapped[datetime | None]
     digest: Mapped[str]
+    read_students: Mapped[list[UUID]] = mapped_column(Ids, deferred=True)
+    read_marks: Mapped[list[Decimal]] = mapped_column(ARRAY(Numeric), deferred=True)
 
 
 class SignalDue(AboutStudent, Base):

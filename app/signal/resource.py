@@ -1,6 +1,7 @@
 """Declares the public shapes of signal rules and signals, with the commands on them."""
 
 from datetime import date, datetime
+from operator import attrgetter
 
 from app.access.permission import Can
 from app.concern.resource import ConcernResource
@@ -58,23 +59,23 @@ class SignalRuleResource(
 class SignalResource(
     Resource[Signal], kind="signal", requires=Can.READ_SIGNALS, about=Signal.student_id, name="Signal", get="signal"
 ):
-    """What a rule sees in a student's data, suggested to a team as a concern or as a success."""
+    """A finding of a rule in a student's data, suggested to a team as a concern or as a success."""
 
     student: One[StudentResource] = one(Signal.student_id, StudentResource, "The student.")
     rule: One[SignalRuleResource] = one(
         Signal.rule_id, SignalRuleResource, "The version of the rule that suggested it."
     )
-    kind: SignalKind = choice(Signal.kind, "What the rule has seen.")
+    kind: SignalKind = choice(Signal.kind, "What the rule has found.")
     area: One[AreaResource] = one(Signal.area_id, AreaResource, "The area.")
     state: SignalState = choice(
-        Signal.state, "The state of the signal. `lapsed`: the data no longer bear it out; it may return."
+        Signal.state, "The state of the signal. `lapsed`: the data no longer support it; it may be suggested again."
     )
     digest: str = field(
         Signal.digest,
-        "The digest of its evidence. A dismissed digest is never suggested again, by no rule of the kind.",
+        "The digest of its evidence. Dismissed evidence is never suggested again by a rule of the same kind.",
         "0cc175b9c0f1b6a831c399e269772661",
     )
-    seen_on: date = field(Signal.seen_on, "The day on which the rule saw it last anew.")
+    seen_on: date = field(Signal.seen_on, "The day on which the rule last suggested it.")
     score: One[ScoreResource] | None = one(Signal.score_id, ScoreResource, "The score that is the evidence.")
     window: One[ScreeningWindowResource] | None = one(
         Signal.window_id, ScreeningWindowResource, "The screening window of the score."
@@ -83,7 +84,9 @@ class SignalResource(
     school_class: One[ClassResource] | None = one(
         Signal.class_id, ClassResource, "The class whose results are the evidence."
     )
-    result_ids: list[Id] = references(Signal.result_ids, "result", "The last 20 of these results.", rest="results")
+    result_ids: list[Id] = references(
+        Signal.result_ids, "result", "The last 20 results that are the evidence.", rest="results"
+    )
     settled_by: One[StaffResource] | None = one(
         Signal.settled_by, StaffResource, "The person who accepted, dismissed or merged it, if a person did."
     )
@@ -160,7 +163,7 @@ COMMANDS = (
         "preview_signal_rule",
         rulebook.preview_signal_rule,
         None,
-        "Counts the students whom a signal rule would suggest now. Names nobody and saves nothing.",
+        "Counts the students whom a signal rule would suggest now. Returns no names and saves nothing.",
         "POST /signal-rules/preview",
         value=SignalRulePreviewValue,
     ),
@@ -168,17 +171,17 @@ COMMANDS = (
         "retire_signal_rule",
         rulebook.retire_signal_rule,
         SignalRuleResource,
-        "Retires a signal rule. The signals that it suggested and nobody settled lapse.",
+        "Retires a signal rule. Its signals that are still suggested lapse.",
         "POST /signal-rules/{signal_rule}/retire",
     ),
     Command(
         "accept_signal",
         service.accept_signal,
         SignalResource,
-        "Accepts a signal. One of trouble becomes an accepted concern.",
+        "Accepts a signal. A signal of a problem becomes an accepted concern; a signal of success does not.",
         "POST /signals/{signal}/accept",
         emits=(SIGNAL_ACCEPTED, CONCERN_RAISED, CONCERN_ACCEPTED),
-        body=Body("SignalAcceptance", "The words of the concern that a signal becomes."),
+        body=Body("SignalAcceptance", "The description of the concern that a signal becomes."),
     ),
     Command(
         "dismiss_signal",
@@ -188,6 +191,30 @@ COMMANDS = (
         "POST /signals/{signal}/dismiss",
         emits=(SIGNAL_DISMISSED,),
         body=Body("SignalDismissal", "The reason for a dismissal."),
+    ),
+    Command(
+        "accept_signals",
+        service.accept_signals,
+        SignalResource,
+        "Accepts several signals, each with its own result. A signal of a problem becomes an accepted concern.",
+        "POST /signals/accept",
+        emits=(SIGNAL_ACCEPTED, CONCERN_RAISED, CONCERN_ACCEPTED),
+        bulk=service.MAX_AT_ONCE,
+        items="signals",
+        row=attrgetter("row"),
+        body=Body("SignalAcceptances", "Up to 500 signals to be accepted."),
+    ),
+    Command(
+        "dismiss_signals",
+        service.dismiss_signals,
+        SignalResource,
+        "Dismisses several signals, each with its own reason and result.",
+        "POST /signals/dismiss",
+        emits=(SIGNAL_DISMISSED,),
+        bulk=service.MAX_AT_ONCE,
+        items="signals",
+        row=attrgetter("row"),
+        body=Body("SignalDismissals", "Up to 500 signals to be dismissed, each with the reason."),
     ),
     Command(
         "merge_signal",

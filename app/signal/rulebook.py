@@ -68,13 +68,13 @@ async def publish_signal_rule(work: Work, new: NewSignalRule) -> SignalRule:
 
 @needs(Can.PUBLISH_PLAYBOOK, Can.READ_SIGNALS)
 async def preview_signal_rule(work: Work, new: NewSignalRule) -> RulePreview:
-    """Returns how many students a rule would suggest. Names nobody and saves nothing."""
+    """Returns how many students a rule would suggest. Returns no names and saves nothing."""
     return RulePreview(await count_candidates(work, await _rule_of(work, new)))
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def retire_signal_rule(work: Work, rule_id: UUID) -> SignalRule:
-    """Retires a rule. The signals that it suggested and nobody settled lapse."""
+    """Retires a rule. Its signals that are still suggested lapse."""
     rule = await work.db.scalar(
         select(SignalRule)
         .where(SignalRule.district_id == work.district_id, SignalRule.id == rule_id)

@@ -96,6 +96,6 @@ def complete_parameters(kind: SignalKind, given: Mapping[str, int | None]) -> tu
 def require_open(state: str) -> None:
     """Raises `Conflict` for a signal that is settled or has lapsed."""
     if state == SignalState.LAPSED:
-        raise Conflict("The data no longer bear this signal out.", code="signal.lapsed")
+        raise Conflict("The data no longer support this signal.", code="signal.lapsed")
     if state != SignalState.SUGGESTED:
         raise Conflict(f"This signal is {state} already.", code="signal.settled")

@@ -1,6 +1,8 @@
 """Accepts, dismisses and merges signals. An accepted signal of trouble becomes an accepted concern."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final
 from uuid import UUID
 
 from app.access.permission import Can
@@ -13,23 +15,68 @@ from app.core.inputs import About
 from app.core.text import Text
 from app.events.catalogue import SIGNAL_ACCEPTED, SIGNAL_DISMISSED, SIGNAL_MERGED, EventType, NewEvent
 from app.events.outbox import record
-from app.roster.student_lock import lock_student_of
+from app.requests.bulk import ItemResult, run_each
+from app.roster.student_lock import lock_named_subjects, lock_student_of
 from app.signal.models import Signal
 from app.signal.rules import SUCCESSES, WORDS, SignalKind, SignalState, require_open
 
+MAX_AT_ONCE: Final = 500
 DESCRIPTION = Text(min=1, max=4000)
 BECAUSE = Text(min=1, max=4000)
+
+
+WORDS_OF_CONCERN = About(
+    "The description of the concern; by default, what the rule has seen.", "Reads far below the class."
+)
+WHY_DISMISSED = About("Why it is dismissed.", "Ill on that day.")
+SIGNAL = About("The signal.", "sig_01jq4n6d9zf3vbs0x5k2m7e8tf")
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedSignal:
+    """A signal to be accepted, one of several."""
+
+    signal: Annotated[str, SIGNAL]
+    description: Annotated[str | None, DESCRIPTION, WORDS_OF_CONCERN] = None
+
+
+@dataclass(frozen=True, slots=True)
+class DismissedSignal:
+    """A signal to be dismissed, one of several."""
+
+    signal: Annotated[str, SIGNAL]
+    because: Annotated[str, BECAUSE, WHY_DISMISSED]
+
+
+@needs(Can.SETTLE_SIGNALS, Can.RAISE_CONCERN, Can.SETTLE_CONCERN)
+async def accept_signals(
+    work: Work, signals: Sequence[AcceptedSignal], *, at: str = "/signals", positions: Sequence[int]
+) -> list[ItemResult]:
+    """Accepts several signals, each with a result of its own: one that is settled already refuses no other."""
+
+    async def accept(item: AcceptedSignal) -> Signal:
+        return await accept_signal(work, ids.parse_id("signal", item.signal, "/signal"), item.description)
+
+    return await run_each(work, accept, signals, positions, at, lock_named_subjects)
+
+
+@needs(Can.SETTLE_SIGNALS)
+async def dismiss_signals(
+    work: Work, signals: Sequence[DismissedSignal], *, at: str = "/signals", positions: Sequence[int]
+) -> list[ItemResult]:
+    """Dismisses several signals, each with its reason and a result of its own."""
+
+    async def dismiss(item: DismissedSignal) -> Signal:
+        return await dismiss_signal(work, ids.parse_id("signal", item.signal, "/signal"), item.because)
+
+    return await run_each(work, dismiss, signals, positions, at, lock_named_subjects)
 
 
 @needs(Can.SETTLE_SIGNALS, Can.RAISE_CONCERN, Can.SETTLE_CONCERN)
 async def accept_signal(
     work: Work,
     signal_id: UUID,
-    description: Annotated[
-        str | None,
-        DESCRIPTION,
-        About("The description of the concern; by default, what the rule has seen.", "Reads far below the class."),
-    ] = None,
+    description: Annotated[str | None, DESCRIPTION, WORDS_OF_CONCERN] = None,
 ) -> Signal:
     """Accepts a signal. One of trouble becomes an accepted concern about the student in the area of the signal."""
     if description is not None:
@@ -45,10 +92,8 @@ async def accept_signal(
 
 
 @needs(Can.SETTLE_SIGNALS)
-async def dismiss_signal(
-    work: Work, signal_id: UUID, because: Annotated[str, BECAUSE, About("Why it is dismissed.", "Ill on that day.")]
-) -> Signal:
-    """Dismisses a signal, with a reason. The same evidence is never suggested again, by no rule of the kind."""
+async def dismiss_signal(work: Work, signal_id: UUID, because: Annotated[str, BECAUSE, WHY_DISMISSED]) -> Signal:
+    """Dismisses a signal, with a reason. The same evidence is never suggested again by a rule of the same kind."""
     BECAUSE.require(because, "/because")
     signal = await _lock_signal(work, signal_id)
     return await _settle(work, signal, SignalState.DISMISSED, because, SIGNAL_DISMISSED)

@@ -30,32 +30,37 @@ candidate AS MATERIALIZED (
      AND (u.measure_id IS NULL OR u.measure_id = c.measure_id)
     WHERE c.level > :core)"""
 """The candidates of one screening window: students whose score suggests more than the first level."""
+NO_PERIOD: Final = "00000000-0000-0000-0000-000000000000"
+"""The grading period of work that has none, because rows with a null period would not join each other."""
 GRADED_AND_SERVED: Final = f"""
 graded AS MATERIALIZED (
     SELECT g.id, g.student_id, coalesce(g.class_id, l.class_id) AS class_id,
-           coalesce(CAST(l.grading_period_id AS text), '') AS period, g.score_date,
-           coalesce(g.missing, false) AS missing,
+           coalesce(l.grading_period_id, '{NO_PERIOD}') AS period, g.score_date, coalesce(g.missing, false) AS missing,
            100.0 * g.score / nullif(l.result_value_max, 0) AS percent
     FROM result AS g
     JOIN line_item AS l ON l.district_id = :district AND l.id = g.line_item_id AND l.removed_at IS NULL
     JOIN person AS p ON p.district_id = :district AND p.id = g.student_id AND p.removed_at IS NULL
     WHERE g.district_id = :district AND g.removed_at IS NULL AND g.score_date >= CAST(:since AS date)
-      AND g.score_date <= CAST(:today AS date){{students}}),
+      AND g.score_date <= CAST(:today AS date){{results}}),
 average AS MATERIALIZED (
-    SELECT u.rule_id, u.kind, u.area_id, u.secured, u.percent, u.points, u.least, g.student_id, g.class_id, g.period,
+    SELECT u.rule_id, g.student_id, g.class_id, g.period,
            avg(g.percent) FILTER (WHERE g.score_date > CAST(:today AS date) - u.days) AS recent,
            count(g.percent) FILTER (WHERE g.score_date > CAST(:today AS date) - u.days) AS recent_results,
            avg(g.percent) FILTER (WHERE g.score_date <= CAST(:today AS date) - u.days) AS earlier,
            count(g.percent) FILTER (WHERE g.score_date <= CAST(:today AS date) - u.days) AS earlier_results,
-           count(*) FILTER (WHERE g.missing AND g.score_date > CAST(:today AS date) - u.days) AS missing,
-           array_agg(g.id ORDER BY g.score_date DESC, g.id) FILTER (
-               WHERE g.score_date > CAST(:today AS date) - u.days
-                 AND (g.missing OR u.kind <> '{SignalKind.MISSING_WORK}')) AS result_ids
+           count(*) FILTER (WHERE g.missing AND g.score_date > CAST(:today AS date) - u.days) AS missing
     FROM graded AS g
     JOIN rule_in_force AS u
       ON u.kind IN ('{SignalKind.FAILING}', '{SignalKind.GRADE_DROP}', '{SignalKind.MISSING_WORK}')
     WHERE g.class_id IS NOT NULL
-    GROUP BY u.rule_id, u.kind, u.area_id, u.secured, u.percent, u.points, u.least, g.student_id, g.class_id, g.period),
+    GROUP BY u.rule_id, g.student_id, g.class_id, g.period),
+concerning AS MATERIALIZED (
+    SELECT u.rule_id, u.kind, u.area_id, u.secured, u.days, a.student_id, a.class_id, a.period
+    FROM average AS a JOIN rule_in_force AS u ON u.rule_id = a.rule_id
+    WHERE (u.kind = '{SignalKind.FAILING}' AND a.recent_results >= u.least AND a.recent < u.percent)
+       OR (u.kind = '{SignalKind.GRADE_DROP}' AND a.recent_results >= u.least AND a.earlier_results >= u.least
+           AND a.earlier - a.recent >= u.points)
+       OR (u.kind = '{SignalKind.MISSING_WORK}' AND a.missing >= u.least)),
 served AS MATERIALIZED (
     SELECT s.id, s.student_id, s.area_id, s.secured_area, s.state, s.moved_on, h.goal_on, v.state AS verdict,
            v.since_on
@@ -63,16 +68,16 @@ served AS MATERIALIZED (
     JOIN person AS p ON p.district_id = :district AND p.id = s.student_id AND p.removed_at IS NULL
     LEFT JOIN phase AS h ON h.district_id = :district AND h.support_id = s.id AND h.ends_on IS NULL
     LEFT JOIN response_state AS v ON v.district_id = :district AND v.support_id = s.id
-    WHERE s.district_id = :district AND s.state IN ('planned', 'active'){{students}}),
+    WHERE s.district_id = :district AND s.state IN ('planned', 'active'){{supports}}),
 candidate AS MATERIALIZED (
-    SELECT a.rule_id, a.kind, a.student_id, a.area_id, a.secured, CAST(NULL AS uuid) AS score_id,
-           CAST(NULL AS uuid) AS window_id, CAST(NULL AS uuid) AS support_id, a.class_id,
-           a.result_ids[1:20] AS result_ids, a.class_id || a.period AS basis
-    FROM average AS a
-    WHERE (a.kind = '{SignalKind.FAILING}' AND a.recent_results >= a.least AND a.recent < a.percent)
-       OR (a.kind = '{SignalKind.GRADE_DROP}' AND a.recent_results >= a.least AND a.earlier_results >= a.least
-           AND a.earlier - a.recent >= a.points)
-       OR (a.kind = '{SignalKind.MISSING_WORK}' AND a.missing >= a.least)
+    SELECT o.rule_id, o.kind, o.student_id, o.area_id, o.secured, CAST(NULL AS uuid) AS score_id,
+           CAST(NULL AS uuid) AS window_id, CAST(NULL AS uuid) AS support_id, o.class_id,
+           (array_agg(g.id ORDER BY g.score_date DESC, g.id))[1:20] AS result_ids,
+           o.class_id || coalesce(CAST(nullif(o.period, '{NO_PERIOD}') AS text), '') AS basis
+    FROM concerning AS o
+    JOIN graded AS g ON g.student_id = o.student_id AND g.class_id = o.class_id AND g.period = o.period
+    WHERE g.score_date > CAST(:today AS date) - o.days AND (g.missing OR o.kind <> '{SignalKind.MISSING_WORK}')
+    GROUP BY o.rule_id, o.kind, o.student_id, o.area_id, o.secured, o.class_id, o.period
     UNION ALL
     SELECT u.rule_id, u.kind, s.student_id, coalesce(u.area_id, s.area_id), s.secured_area, NULL, NULL, s.id, NULL,
            CAST('{{{{}}}}' AS uuid[]),
@@ -90,7 +95,8 @@ candidate AS MATERIALIZED (
          AND s.since_on + u.days <= CAST(:today AS date)))"""
 """The candidates of the kinds that read the gradebook, supports and verdicts.
 
-A dismissed signal about a class returns in the next grading period, and one about a goal with the next goal.
+The results are listed for those averages that concern somebody, because listing and sorting them for all takes most of
+the time. A dismissed signal about a class returns in the next grading period, and one about a goal with the next goal.
 """
 WRITE: Final = f"""
 WITH {RULES},
@@ -150,20 +156,6 @@ FROM person AS p
 WHERE s.district_id = :district AND p.district_id = :district AND p.id = s.student_id
   AND s.state = '{SignalState.SUGGESTED}'
   AND (p.removed_at IS NOT NULL
-       OR (s.kind = '{SignalKind.SCREENING_UNDER_CUT}' AND NOT s.window_id = ANY (:windows)))
+       OR (s.kind = '{SignalKind.SCREENING_UNDER_CUT}' AND NOT s.window_id = ANY (:windows))){{students}}
 RETURNING s.id"""
 """Has the signals lapse that no candidate can bear out: of students who left, and of windows of the past."""
-CHANGED: Final = """
-SELECT s.student_id FROM score AS s
-WHERE s.district_id = :district AND s.updated_at >= :since
-UNION SELECT u.student_id FROM support AS u WHERE u.district_id = :district AND u.updated_at >= :since
-UNION SELECT u.student_id FROM support AS u WHERE u.district_id = :district AND u.last_verdict_at >= :since
-UNION SELECT p.id FROM person AS p WHERE p.district_id = :district AND p.is_student AND p.updated_at >= :since
-UNION SELECT d.student_id FROM signal_due AS d WHERE d.district_id = :district AND d.marked_at >= :since"""
-"""The students whose data have changed since an instant."""
-MARK: Final = """
-INSERT INTO signal_due (district_id, student_id, school_ids, marked_at)
-SELECT :district, p.id, p.school_ids, CAST(:now AS timestamptz) FROM person AS p
-WHERE p.district_id = :district AND p.id = ANY (:students)
-ON CONFLICT (district_id, student_id) DO UPDATE SET marked_at = excluded.marked_at"""
-"""Has the next computation look at some students."""

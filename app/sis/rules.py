@@ -34,7 +34,7 @@ class NoticeState(StrEnum):
 
 
 class PlannedAction(StrEnum):
-    """What a run would do to a row."""
+    """The change that a run would make to a row."""
 
     CREATE = "create"
     UPDATE = "update"

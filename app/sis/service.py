@@ -23,6 +23,7 @@ from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
+from app.agenda.departures import follow_teams
 from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.disk_space import is_database_full, is_full
@@ -33,7 +34,7 @@ from app.group.movers import leave_groups_of_movers
 from app.response.upkeep.roster_changes import follow_roster as follow_roster_with_supports
 from app.roster.lookup import today_of
 from app.roster.models import Source as RosterSource
-from app.signal.compute import mark_due
+from app.signal.progress import mark_due
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all, students_of_results
 from app.sis.engine.intake.load import drop_raw
@@ -75,7 +76,6 @@ from app.sis.port import (
     SourceRefused,
 )
 from app.sis.rules import RunState
-from app.team.students import follow_roster
 
 ROSTER_CSV, SCORES_CSV = "oneroster-csv", "scores-csv"
 WHOLE = SourceScope()  # all schools and all users
@@ -363,7 +363,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
     emit, supports = partial(record_of_students, work), partial(_follow_supports, work)
-    teams = partial(follow_roster, work)
+    teams = partial(follow_teams, work)
     return Stage(driver, work.district_id, source_id, run_id, now(), await today_of(work), emit, supports, teams)
 
 

@@ -101,7 +101,7 @@ async def stop_measure(
     support = await lock_support(work, support_id)
     stopped = await locate_measure(work, measure, "/measure")
     if stopped.id not in support.more_measures:
-        detail = "The support is not followed by this measure beside its first one."
+        detail = "The support is not followed by this as a further measure."
         raise Invalid([Violation("/measure", "support.measure_not_followed", detail)])
     row = await work.db.scalar(
         select(SupportMeasure).where(

@@ -98,8 +98,9 @@ class Phase(AboutStudent, Base):
 
 
 class SupportMeasure(AboutStudent, Base):
-    """A further measure of a support, beside its first one. It is followed up to the day `followed_until`, which is not
-    included.
+    """A further measure of a support, in addition to its first one.
+
+    It is followed up to the day `followed_until`, which is not included.
     """
 
     __tablename__ = "support_measure"

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from sqlalchemy import and_, exists, func, select
+from sqlalchemy import and_, any_, exists, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.permission import Can
@@ -65,10 +65,11 @@ class SupportResource(
     suspended_on: list[date] = field(
         Support.suspended_on, "The days on which it was suspended because its student had left, oldest first."
     )
-    resumed_on: list[date] = field(Support.resumed_on, "The days on which it went on after these, oldest first.")
+    resumed_on: list[date] = field(Support.resumed_on, "The days on which it was resumed, oldest first.")
     unled_since: date | None = field(
         Support.unled_since,
-        "Since when its lead has been gone from the roster, or from the student's schools, without a handover.",
+        "The day since which its lead has been missing from the roster, or from the student's schools, without a "
+        "handover.",
     )
     lead: One[StaffResource] | None = one(Support.lead_id, StaffResource, "The person who leads the support.")
     provider: One[StaffResource] | None = one(
@@ -172,12 +173,12 @@ class SupportMeasureResource(
     discloses="support",
     name="SupportMeasure",
 ):
-    """A further measure of a support, beside its first one. It has a goal in each phase."""
+    """A further measure of a support, in addition to its first one. It has a goal in each phase."""
 
     measure: One[MeasureResource] = one(SupportMeasure.measure_id, MeasureResource, "The measure.")
     followed_from: date = field(SupportMeasure.followed_from, "The first day on which it was followed.")
     followed_until: date | None = field(
-        SupportMeasure.followed_until, "The day from which on it was not followed any more; null while it is followed."
+        SupportMeasure.followed_until, "The first day on which it was no longer followed; null while it is followed."
     )
 
 
@@ -225,12 +226,12 @@ class HandoverResource(
 
     handed_over_on: date = field(Handover.handed_over_on, "The day of the handover.")
     lead_before: One[StaffResource] | None = one(Handover.lead_before, StaffResource, "The person who led until then.")
-    lead: One[StaffResource] | None = one(Handover.lead_id, StaffResource, "The person who leads since then.")
+    lead: One[StaffResource] | None = one(Handover.lead_id, StaffResource, "The person who has led it since then.")
     provider_before: One[StaffResource] | None = one(
         Handover.provider_before, StaffResource, "The person who provided the support until then."
     )
     provider: One[StaffResource] | None = one(
-        Handover.provider_id, StaffResource, "The person who provides the support since then."
+        Handover.provider_id, StaffResource, "The person who has provided the support since then."
     )
     because: str = field(Handover.because, "The reason.", "Ms. Lopez has moved.")
     made_by: One[StaffResource] | None = one(
@@ -280,7 +281,7 @@ LINKS = (
         "measures",
         SupportMeasureResource,
         SupportMeasure.support_id == Support.id,
-        "Its further measures, present and former, beside its first one.",
+        "Its further measures, present and former, in addition to its first one.",
         order=(SupportMeasure.id,),
         inline=True,
         assumed=2,
@@ -307,8 +308,9 @@ LINKS = (
         SupportResource,
         "scores",
         ScoreResource,
-        (Score.student_id == Support.student_id) & (Score.measure_id == Support.measure_id),
-        "The student's scores in its first measure, by date.",
+        (Score.student_id == Support.student_id)
+        & (Score.measure_id == any_(func.array_append(Support.more_measures, Support.measure_id))),
+        "The student's scores in each of its present measures, by date.",
         order=BY_DATE,
         most=10_000,
         assumed=50,

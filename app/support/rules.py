@@ -243,7 +243,7 @@ def _unexpected_goals(goal: float | None, goal_on: date | None, baseline: float 
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """A suspension of a support from a day on, until the day on which it goes on; None while it lasts."""
+    """A suspension of a support from a day on, until the day on which it is resumed; None while it lasts."""
 
     suspended_on: date
     resumed_on: date | None

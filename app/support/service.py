@@ -101,12 +101,12 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
             if new.measure is not None and (measured or new.baseline is not None):
                 measure_ids = [each.id for each in measured]
                 plan["baseline"] = await baseline_from(work, student.id, measure_ids, new.baseline, new.starts_on)
+    area_ids = [
+        *(area.id for area in areas),
+        *(concern.area_id for concern in concerns),
+        *(measure.area_id for measure in measured),
+    ]
     with violations:
-        area_ids = [
-            *(area.id for area in areas),
-            *(concern.area_id for concern in concerns),
-            *(measure.area_id for measure in measured),
-        ]
         secured_area = await _secured_area_of(work, set(area_ids))
     entries: list[Intervention] = []
     with violations:

@@ -88,7 +88,7 @@ class SessionAmendment:
     delivered_minutes: Annotated[int | None, About("The corrected delivered minutes.", 20)] = None
     attended: Annotated[bool | None, About("Whether the student was present.", True)] = None
     lost_because: Annotated[
-        str | None, Choices(LostBecause, as_text=True), About("Another reason for lost minutes.", "schedule")
+        str | None, Choices(LostBecause, as_text=True), About("The corrected reason for lost minutes.", "schedule")
     ] = None
     done_parts: DoneParts = None
 

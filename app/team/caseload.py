@@ -142,7 +142,8 @@ async def release(work: Work, support_id: UUID) -> None:
 async def reassign(work: Work, entries: Sequence[tuple[UUID, UUID, Sequence[UUID], str, UUID | None]]) -> None:
     """Replaces the caseload entries that exist because of these supports.
 
-    An entry is a support, its student, the student's schools, `lead` or `provider`, and this person or None.
+    An entry is a support, its student, the student's schools, a role (`lead` or `provider`), and the person in this
+    role or None.
     """
     support_ids = cast(sorted({support_id for support_id, *_ in entries}), IdList)
     await work.db.execute(

@@ -45,7 +45,7 @@ class TeamMember(OfTeam, Base):
 
 
 class TeamScope(OfTeam, Base):
-    """One answer to the question whom a team serves, from a day on: a grade of a school, a class, or a named student.
+    """A part of the students whom a team serves, from a day on: a grade of a school, a class, or a named student.
 
     The day `until_on` does not belong to it. `school_ids` are the schools of the named student, and empty for others.
     """

@@ -45,7 +45,7 @@ class TeamMemberResource(Resource[TeamMember], kind="team_member", requires=Can.
 
     team_id: Id = reference(TeamMember.team_id, "team", "The team.", rest="team")
     person: One[StaffResource] = one(TeamMember.person_id, StaffResource, "The member of staff.")
-    role: TeamRole = choice(TeamMember.role, "The role in the team; it opens nothing.")
+    role: TeamRole = choice(TeamMember.role, "The role in the team; it gives no access.")
     from_on: date = field(TeamMember.from_on, "The first day.")
     until_on: date | None = field(TeamMember.until_on, "The first day on which it no longer holds.")
     version: int = field(TeamMember.version, "The number of changes.", 1)
@@ -62,7 +62,7 @@ class TeamScopeResource(
     """Whom a team serves: a grade of a school, a class, or a named student."""
 
     team_id: Id = reference(TeamScope.team_id, "team", "The team.", rest="team")
-    kind: ScopeKind = choice(TeamScope.kind, "What is named.")
+    kind: ScopeKind = choice(TeamScope.kind, "Whether it names a grade, a class or a student.")
     school: One[SchoolResource] | None = one(TeamScope.served_school_id, SchoolResource, "The school of the grade.")
     grade: str | None = field(TeamScope.grade, "The grade: a CEDS code.", "03")
     school_class: One[ClassResource] | None = one(TeamScope.class_id, ClassResource, "The class.")
@@ -83,7 +83,7 @@ class TeamStudentResource(
 
     team_id: Id = reference(TeamStudent.team_id, "team", "The team.", rest="team")
     student: One[StudentResource] = one(TeamStudent.student_id, StudentResource, "The student.")
-    scope_id: Id = reference(TeamStudent.scope_id, "team_scope", "The scope that comprises the student.", rest="scope")
+    scope_id: Id = reference(TeamStudent.scope_id, "team_scope", "The scope that includes the student.", rest="scope")
     from_on: date = field(TeamStudent.from_on, "The first day.")
     until_on: date | None = field(
         TeamStudent.until_on, "The first day on which the team no longer serves the student by this scope."
@@ -120,7 +120,7 @@ LINKS = (
         "scopes",
         TeamScopeResource,
         TeamScope.team_id == Team.id,
-        "Whom it serves and has served, oldest first.",
+        "Its scopes, present and former, oldest first.",
         order=(TeamScope.id,),
     ),
     Link(
@@ -209,16 +209,16 @@ COMMANDS = (
         "end_team_membership",
         service.end_team_membership,
         TeamMemberResource,
-        "Ends a membership. On that day, the person no longer sees the students of the team.",
+        "Ends a membership. From that day on, the person no longer sees the students of the team.",
         "POST /team-members/{team_member}/end",
         emits=(TEAM_MEMBERS_CHANGED,),
-        body=Body("TeamMembershipEnd", "The day on which a membership no longer holds."),
+        body=Body("TeamMembershipEnd", "The first day after a membership."),
     ),
     Command(
         "add_team_scope",
         scopes.add_team_scope,
         TeamScopeResource,
-        "Has a team serve a grade of a school, a class, or a named student, and lists the students at once.",
+        "Assigns a team to a grade of a school, a class or a single student, and lists the students at once.",
         "POST /teams/{team}/scopes",
         emits=(TEAM_STUDENTS_CHANGED,),
         status=201,
@@ -233,7 +233,7 @@ COMMANDS = (
         "end_team_scope",
         scopes.end_team_scope,
         TeamScopeResource,
-        "Ends a scope of a team. On that day, the members no longer see its students by it.",
+        "Ends a scope of a team. From that day on, the members no longer see students through it.",
         "POST /team-scopes/{team_scope}/end",
         emits=(TEAM_STUDENTS_CHANGED,),
         body=Body("TeamScopeEnd", "The day on which a team stops serving."),

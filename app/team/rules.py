@@ -17,14 +17,14 @@ class TeamPurpose(StrEnum):
 
 
 class TeamState(StrEnum):
-    """The states of a team. An archived team serves nobody, and stays so."""
+    """The states of a team. An archived team serves nobody, and stays archived."""
 
     ACTIVE = "active"
     ARCHIVED = "archived"
 
 
 class TeamRole(StrEnum):
-    """The role of a member in the team. It opens nothing: that follows from the member's role in the roster."""
+    """The role of a member in the team. It gives no access: access follows from the member's role in the roster."""
 
     LEAD = "lead"
     FACILITATOR = "facilitator"

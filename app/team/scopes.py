@@ -1,4 +1,4 @@
-"""States and ends whom a team serves: a grade of a school, a class, or a named student."""
+"""Adds and ends the scopes of a team, which name whom it serves: a grade of a school, a class, or a student."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -59,7 +59,7 @@ class SavedScope:
 
 @needs(Can.FORM_TEAMS)
 async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedScope:
-    """Has a team serve a grade of a school, a class, or a named student, and lists the students at once.
+    """Assigns a team to a grade of a school, a class or a single student, and lists the students at once.
 
     From the first day on, the members of the team see these students. Each sync keeps the list equal to the roster.
     If the team serves them already, nothing changes. Raises `Invalid` unless exactly one of the kinds is named, and for

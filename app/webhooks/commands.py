@@ -42,8 +42,9 @@ class NewEndpoint:
         tuple[str, ...],
         AtMost(100),
         About(
-            "See GET /v1/event-types. `response.*` stands for all types that begin so, also for later ones. An alert "
-            "is opened, named and closed by events of its own, so an endpoint for alerts is best registered with it.",
+            "See GET /v1/event-types. `response.*` stands for all types that begin so, also for later ones. "
+            "Separate events report that an alert is opened, classified and closed, so register an endpoint for "
+            "alerts with it.",
             ["response.*"],
         ),
     ]

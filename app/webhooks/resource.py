@@ -43,7 +43,9 @@ class EndpointResource(
     """A webhook endpoint."""
 
     url: str = field(WebhookEndpoint.url, "The address.", "https://example.org/hooks/aimline")
-    description: str | None = field(WebhookEndpoint.description, "What it is for.", "Alerts for the team's board")
+    description: str | None = field(
+        WebhookEndpoint.description, "The purpose of the endpoint.", "Alerts for the team's board"
+    )
     event_types: list[str] = field(
         WebhookEndpoint.event_types,
         "The types of event that it receives; `response.*` stands for all that begin so.",

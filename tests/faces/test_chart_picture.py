@@ -50,10 +50,12 @@ def drawn(
     limits: tuple[float, float] = (0.0, 300.0),
     ends: date | None = None,
     kind: str = "growth",
+    suspended: tuple[date, date] | None = None,
 ) -> Picture:
     """The picture of a support with these scores."""
     phases = phases or [phase()]
-    support = Support(id=uuid4(), starts_on=BEGINS, ends_on=ends, school_ids=[])
+    away: dict[str, Any] = {"suspended_on": [suspended[0]], "resumed_on": [suspended[1]]} if suspended else {}
+    support = Support(id=uuid4(), starts_on=BEGINS, ends_on=ends, school_ids=[], **away)
     measure = Measure(
         id=uuid4(), name=name, unit="words a minute", kind=kind, direction="up", lowest=limits[0], highest=limits[1]
     )
@@ -99,6 +101,13 @@ def test_a_week_without_a_score_is_marked_and_a_break_is_none() -> None:
     assert [point.week for point in chart.points] == [1, 2, 4, 6]
     assert len(classed(svg(chart), "path", "missed")) == 3  # and one in the legend
     assert len(classed(svg(chart), "rect", "break")) == 2
+
+
+def test_the_weeks_of_a_suspension_are_not_missed() -> None:
+    """A student who had left was shown with a missed score for each week until the return."""
+    scores = [score(on(week), 40.0 + week) for week in (1, 2, 7, 8)]
+    chart = drawn(scores, today=on(8, 4), suspended=(on(3, 0), on(6, 0)))
+    assert [chart.weeks[week] for week in chart.missed] == [on(6, 0)]
 
 
 def test_the_aimline_stands_where_the_rule_has_it() -> None:

@@ -8,14 +8,20 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.authenticate import Tokens
 from app.access.directory import Grant, KnownClient
+from app.access.permission import Can
+from app.access.principal import system_principal
+from app.access.work import Work, needs, unit
+from app.core import ids
 from app.core.db import open_engine
 from app.core.errors import Unavailable
 from app.core.ids import new_id
+from app.maintenance.models import Task, TaskKind
 from app.settings import Settings
 from tests.faces.served_app import served
 from tests.processes import TRUSTS_NOBODY, aimline, environment, warm
@@ -45,6 +51,19 @@ async def test_districts_are_listed_and_shown(north: Town, south: Town) -> None:
     assert f"{north.slug}  {shown['id']}  America/Chicago" in " ".join(table.stdout.split("\n")).replace("   ", "  ")
     missing = await _run(north, "district", "show", "nowhere", code=2)
     assert missing["stderr"] == "There is no such district.\n"
+
+
+async def test_a_new_district_has_its_tasks_at_once(north: Town) -> None:
+    """A new district's supports start, and its reminders are sent, without a wait for the worker's hourly look."""
+
+    @needs(Can.MAINTAIN)
+    async def kinds(work: Work) -> set[str]:
+        return set(await work.db.scalars(select(Task.kind).where(Task.district_id == work.district_id)))
+
+    made = await _run(north, "district", "create", f"new-{north.slug}"[:40], "--sandbox")
+    principal = system_principal(ids.parse_id("district", made["id"]), "test")
+    async with unit(north.worker_engine, principal, north.settings.keyring, "test") as work:
+        assert await kinds(work) == set(TaskKind)
 
 
 async def test_a_client_is_listed_shown_and_revoked(north: Town) -> None:

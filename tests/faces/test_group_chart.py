@@ -1,6 +1,7 @@
 """Tests the chart of a group, as data and as SVG: who sees initials, and that nobody sees names."""
 
 from datetime import timedelta
+from xml.etree import ElementTree
 
 from fastapi import FastAPI
 
@@ -10,6 +11,7 @@ from app.evidence.service import NewScore
 from app.group.inputs import NewGroupSession
 from app.group.sessions import record_group_sessions
 from app.response.service import record_scores
+from app.rest.group_chart import LABEL_HEIGHT
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.rooms.test_groups import formed
 from tests.rooms.test_loop import BEGINS, stu
@@ -39,5 +41,8 @@ async def test_lines_have_initials_only_where_names_may_be_seen(app: FastAPI, no
         assert [len(line["points"]) for line in chart["lines"]] == [4, 4]
         picture = await asking.ask("GET", f"/v1/groups/{group}/chart.svg")
         assert all(f">{label}</text>" in picture.text for label in labels)
+        root = ElementTree.fromstring(picture.text)  # noqa: S314  # our own document
+        heights = [float(each.get("y", 0)) for each in root.iter() if each.text in labels]
+        assert abs(heights[0] - heights[1]) >= LABEL_HEIGHT, "equal scores have labels that cover each other"
         assert north.canary not in picture.text
         assert "Amy" not in picture.text

@@ -14,6 +14,9 @@ from sqlalchemy import text as sql
 from app.access.models import TestClock
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.action.service import NewActionItem, agree_action_item
+from app.agenda.conduct import open_meeting
+from app.agenda.items import NewAgendaItem, add_agenda_item
 from app.concern.models import Concern
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
@@ -33,6 +36,8 @@ from app.hypothesis.due import ask_about_hypotheses
 from app.hypothesis.service import NewHypothesis, propose_hypothesis, test_with_support
 from app.intervention.inputs import NewIntervention
 from app.intervention.service import draft_interventions, publish_intervention
+from app.meeting.protocols import NewProtocol, NewProtocolStep, publish_protocol
+from app.meeting.scheduling import NewMeeting, NewSeries, schedule_meeting, schedule_series
 from app.note.service import NewNote, write_note
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
 from app.playbook.hypotheses.lookup import locate_kind
@@ -127,6 +132,8 @@ async def fill_district(town: Town) -> FullDistrict:
     await _notes(district)
     await _hypotheses(district)
     await _teams(district)
+    await _meetings(district)
+    await _action_items(district)
     await _supports(district)
     await _sessions(district)
     await _groups(district)
@@ -504,6 +511,51 @@ async def _teams(district: FullDistrict) -> None:
     district.shown["scope to end"] = district.shown["scope of team to leave"]
 
 
+async def _meetings(district: FullDistrict) -> None:
+    """Protocols, and meetings of the team, single ones and those of a series."""
+    town = district.town
+    for name in ("protocol", "protocol to retire"):
+        async with town.unit() as work:
+            step = NewProtocolStep(f"Step {town.canary}", 5, f"Question {town.canary}")
+            protocol = NewProtocol(name.replace(" ", "-"), f"Protocol {town.canary}", (step,))
+            district.note(name, "protocol", (await publish_protocol(work, protocol)).id)
+    for name in ("series", "series to end"):
+        async with town.unit() as work:
+            begins_at = f"{BEGINS + timedelta(weeks=8)}T08:00"
+            series = NewSeries(district.shown["team"], begins_at, "FREQ=WEEKLY;COUNT=2", 30, f"Place {town.canary}")
+            district.note(name, "meeting_series", (await schedule_series(work, series)).id)
+    async with town.unit() as work:
+        team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.GRADE, district.shown["org"]))
+        await add_team_scope(work, team.id, NewTeamScope(student=district.shown["cy"]))
+        district.note("team that meets", "team", team.id)
+    for name, team_name in (
+        *((name, "team") for name in ("meeting", "meeting to cancel", "meeting to close")),
+        *(("meeting to open", "team to leave"), ("meeting with items", "team that meets")),
+    ):
+        async with town.unit() as work:
+            of_team, place = district.shown[team_name], f"Place {town.canary}"
+            new = NewMeeting(of_team, now(), 30, place, district.shown["protocol"])
+            meeting = await schedule_meeting(work, new)
+            district.note(name, "meeting", meeting.id)
+            if name in ("meeting to close", "meeting with items"):
+                await open_meeting(work, meeting.id, ["sis:sis:teacher-1"])
+    for name in ("agenda item", "item to discuss", "item to carry", "item to drop"):
+        async with town.unit() as work:
+            item = NewAgendaItem(district.shown["team that meets"], f"Item {town.canary}", district.shown["cy"])
+            district.note(name, "agenda_item", (await add_agenda_item(work, item)).id)
+
+
+async def _action_items(district: FullDistrict) -> None:
+    """What the team agreed for the aide to do, about cy."""
+    for name in ("action item", "action item to close"):
+        async with district.town.unit() as work:
+            text = f"Action {district.town.canary}"
+            new = NewActionItem(
+                district.shown["team"], text, BEGINS + timedelta(weeks=30), "sis:sis:aide-1", district.shown["cy"]
+            )
+            district.note(name, "action_item", (await agree_action_item(work, new)).id)
+
+
 async def _signals(district: FullDistrict) -> None:
     """Rules about screening, and the signals that they suggest about amy's scores in two windows."""
     town = district.town
@@ -516,7 +568,7 @@ async def _signals(district: FullDistrict) -> None:
     async with town.unit() as work:
         taken = [
             NewScore(district.shown["student"], "orf", BEGINS + timedelta(weeks=weeks), 5.0, purpose="screening")
-            for weeks in (0, 3, 6)
+            for weeks in (0, 3, 6, 9, 12)
         ]
         await record_scores(work, taken)
     async with town.house() as work:
@@ -528,15 +580,16 @@ async def _signals(district: FullDistrict) -> None:
         return list(await work.db.scalars(query, {"district": town.district_id}))
 
     async with town.unit() as work:
-        for name, row_id in zip(
-            ("signal", "signal to dismiss", "signal to merge"), await signals_of(work), strict=True
-        ):
+        in_lists = ("signal to accept in a list", "signal to dismiss in a list")
+        names = ("signal", "signal to dismiss", "signal to merge", *in_lists)
+        for name, row_id in zip(names, await signals_of(work), strict=True):
             district.note(name, "signal", row_id)
 
 
 async def _windows(district: FullDistrict) -> None:
     """Screening windows of the school, one of which has kept its results."""
-    for place, name in enumerate(("window", "window to move", "window to cancel")):
+    names = ("window", "window to move", "window to cancel", "fourth window", "fifth window")
+    for place, name in enumerate(names):
         opens = BEGINS + timedelta(weeks=3 * place)
         new = NewWindow(
             season="fall",

@@ -202,6 +202,22 @@ INSERT INTO intervention (district_id, id, code, number, state, name, area_ids, 
 SELECT $1, gen_random_uuid(), md5(n::text), 1, CASE n % 10 WHEN 0 THEN 'published' ELSE 'retired' END, '', '{{}}',
        '{{}}', '{{}}', '{{}}', '{{}}', now(), 1
 FROM generate_series(1, 4000) n;
+INSERT INTO meeting_series (district_id, id, team_id, team_school_id, rule, begins_at, minutes, state, created_at,
+                            version)
+SELECT $1, id, id, school_id, '', now(), 30, CASE n % 10 WHEN 0 THEN 'active' ELSE 'ended' END, now(), 1
+FROM (SELECT *, row_number() OVER () AS n FROM team WHERE district_id = $1) AS t;
+INSERT INTO meeting (district_id, id, team_id, team_school_id, series_id, occurs_on, starts_at, minutes, state, present,
+                     agenda_order, fell_on_break, created_at, version)
+SELECT $1, gen_random_uuid(), id, school_id, id, current_date + n, now(), 30,
+       CASE n % 10 WHEN 0 THEN 'scheduled' ELSE 'closed' END, '{{}}', '{{}}', false, now(), 1
+FROM team, generate_series(1, 10) n WHERE district_id = $1;
+INSERT INTO agenda_item (district_id, id, team_id, team_school_id, student_id, school_ids, meeting_id, kind,
+                         subject_kind, subject_id, basis, since, reasons, rank, state, times_carried, created_at,
+                         version)
+SELECT $1, gen_random_uuid(), m.team_id, m.team_school_id, c.student_id, c.school_ids, m.id, 'new_concern', 'concern',
+       c.id, '', current_date, '[]', 1, CASE c.n % 10 WHEN 0 THEN 'open' ELSE 'discussed' END, 0, now(), 1
+FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) AS c
+JOIN (SELECT *, row_number() OVER () AS n FROM meeting WHERE district_id = $1) AS m ON m.n = c.n;
 INSERT INTO team_member (district_id, id, team_id, team_school_id, person_id, role, from_on, version)
 SELECT $1, gen_random_uuid(), t.id, t.school_id, p.id, 'member', current_date, 1
 FROM (SELECT *, row_number() OVER () AS n FROM team WHERE district_id = $1) AS t

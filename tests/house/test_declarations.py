@@ -34,6 +34,7 @@ MAX_ROWS = 10_000
 """The most rows that a link without pages may have."""
 SILENT = {command.name for module in (syncing, sending, administration, playbook) for command in module.COMMANDS} | {
     *("draft_interventions", "import_interventions"),
+    *("publish_protocol", "retire_protocol"),
     *("publish_signal_rule", "preview_signal_rule", "retire_signal_rule"),
 }
 """Commands that record no event: the worker records what comes of them. A draft of the library is used by nothing until

@@ -52,6 +52,10 @@ WITHIN = {
     "app.roster.student_lock": "locks students for commands of every room",
     "app.roster.latest": "saves by what students are sorted, for the commands of the rooms above",
     "app.group.lookup": "locks groups for the commands of its room",
+    "app.agenda.lookup": "locks the items of agendas for the commands of its room",
+    "app.agenda.computed": "finds the items of an agenda for the reads and commands of its room",
+    "app.meeting.lookup": "finds teams and locks meetings for the commands of its room and of agendas",
+    "app.meeting.calendar": "reads school days for the commands and the task of its room",
     "app.team.lookup": "locks teams, and counts their changes, for the commands of its room",
     "app.team.students": "writes the students of teams for the commands of its room; a sync's function is marked",
     "app.evidence.latest": "finds the last scores for the commands of its room",
@@ -64,6 +68,7 @@ WITHIN = {
     "app.evidence.screening.cuts": "finds the cuts of a window for the reads and commands of the rooms above",
     "app.insight.counts": "counts the students of a window for the reads of its room",
     "app.signal.compute": "finds the candidates of rules for its own marked functions and the previews of its room",
+    "app.signal.progress": "saves how far the computation of its room has come; the function of a sync is marked",
     "app.support.phase": "writes a phase for the commands of its room",
     "app.evidence.terms": "locks, checks and inserts scores for the command of its room",
     "app.playbook.measures.in_process": "keeps what the commands that ask for it may read",
@@ -233,7 +238,7 @@ FIT = {
     "Sequence[ExpectedInWindow]": [],
     "SuggestedLevels": SuggestedLevels(1, 2, 3),
     "Sequence[Dimension]": [Dimension.LEVEL],
-    "ResultsQuery": ResultsQuery("outcome AS (SELECT 1)", (), {}),
+    "ResultsQuery": ResultsQuery("outcome AS (SELECT 1)", "outcome", (), {}),
     "Iterable[Score]": [Score(student_id=UUID(int=1), taken_on=WHEN, secured_area=None)],
 }
 """A value for each annotation in the modules of `WITHIN`."""

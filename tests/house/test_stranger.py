@@ -55,24 +55,6 @@ def test_an_operation_that_cannot_be_walked_fails(full_north: FullDistrict) -> N
         own_request(Operation("POST", "/v1/x", "x", (), body), full_north)
 
 
-async def test_the_towns_own_client_reads_everything(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each read and filter of the walk returns rows to the district's own client, so that the walk is valid."""
-    north = caller(app, full_north.town)
-    for operation in operations(app):
-        if not operation.reads or operation.name in OPEN:
-            continue
-        for request in (own_request(operation, full_north), *own_filters(operation, full_north)):
-            answer = await north.ask("GET", request.path, params=request.params)
-            assert answer.status_code == 200, (str(request), answer.text)
-            is_json = not answer.headers["content-type"].startswith(("image/", "text/csv"))
-            if (
-                is_json
-                and "items" in answer.json()
-                and not request.params.keys() & {"state", "verdict", "grade", "kind", "action", "purpose"}
-            ):
-                assert answer.json()["items"], str(request)
-
-
 async def test_a_stranger_gets_nothing(
     app: FastAPI, full_north: FullDistrict, full_south: FullDistrict, owner: asyncpg.Connection
 ) -> None:

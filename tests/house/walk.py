@@ -21,6 +21,7 @@ from tests.house.walk_knows import (
     LISTED,
     NAMES_ITS_OWN,
     OWN_FIELDS,
+    OWN_REFERENCES,
     OWN_ROW,
     PATHS,
     REFERENCES,
@@ -221,7 +222,7 @@ def _field(operation: Operation, name: str, schema: Mapping[str, Any], district:
     if _lists_rows(operation.name, name) and "properties" not in schema.get("items", {}):
         return [district.shown[LISTED[name]]]
     if name in REFERENCES:
-        return district.shown[REFERENCES[name]]
+        return district.shown[OWN_REFERENCES.get((operation.name, name), REFERENCES[name])]
     if (operation.name, name) in OWN_FIELDS:
         return OWN_FIELDS[operation.name, name]
     if name in FIELDS:

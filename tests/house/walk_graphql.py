@@ -20,7 +20,18 @@ from app.graphql.schema import schema
 from app.graphql.types import camel
 from tests.house.full_district import FullDistrict
 from tests.house.walk import Unwalkable
-from tests.house.walk_knows import DECLARED, FIELDS, LEFT_OUT, LISTED, OWN_FIELDS, OWN_ROW, PATHS, REFERENCES, VALUES
+from tests.house.walk_knows import (
+    DECLARED,
+    FIELDS,
+    LEFT_OUT,
+    LISTED,
+    OWN_FIELDS,
+    OWN_REFERENCES,
+    OWN_ROW,
+    PATHS,
+    REFERENCES,
+    VALUES,
+)
 
 ROWS = (
     *("student", "person", "org", "class", "team", "concern", "support", "phase", "session", "score", "verdict"),
@@ -35,6 +46,7 @@ NAMED_OTHERWISE = {
     "webhookEndpoint": "endpoint",
     "screeningWindow": "window",
     "signalRule": "signal rule",
+    "agendaItem": "agenda item",
     "area": "area ela.fluency",
     "playbookVersion": "playbook",
 }
@@ -187,6 +199,8 @@ def argument_values(field: str, arg: str, type_: GraphQLNamedType, district: Ful
         return [sort.name for sort in LISTINGS[field].sorts]
     if arg == "familyName":
         return [f"Family{district.town.canary}"]
+    if arg == "mine":
+        return [False]  # the walks act for nobody
     if type_.name == "Boolean":
         return [True]
     if row is not None:
@@ -211,7 +225,7 @@ def _input(mutation: str, type_: GraphQLInputObjectType, district: FullDistrict)
         elif snake in LISTED and (OPERATION[mutation], snake) not in OWN_FIELDS:
             made[name] = [district.shown[LISTED[snake]]]
         elif snake in REFERENCES:
-            made[name] = district.shown[REFERENCES[snake]]
+            made[name] = district.shown[OWN_REFERENCES.get((OPERATION[mutation], snake), REFERENCES[snake])]
         elif (OPERATION[mutation], snake) in OWN_FIELDS:
             value = OWN_FIELDS[OPERATION[mutation], snake]
             made[name] = value.upper() if isinstance(inner, GraphQLEnumType) else value

@@ -42,9 +42,14 @@ PATHS = {
     "school": "org",
     "class_": "class",
     "break_": "break",
+    "action_item": "action item",
     "team": "team",
     "team_member": "membership",
     "team_scope": "scope of team",
+    "protocol": "protocol",
+    "meeting_series": "series",
+    "meeting": "meeting",
+    "agenda_item": "agenda item",
     "screening_window": "window",
     "signal_rule": "signal rule",
     "signal": "signal",
@@ -74,9 +79,18 @@ PATHS = {
 NAMES_ITS_OWN = {"keep_consumer"}
 """Operations whose path names a row of the caller's own, so that another district's row is not addressed."""
 OWN_ROW = {
+    "close_action_item": "action item to close",
     "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
+    "retire_protocol": "protocol to retire",
+    "end_meeting_series": "series to end",
+    "cancel_meeting": "meeting to cancel",
+    "open_meeting": "meeting to open",
+    "close_meeting": "meeting to close",
+    "discuss_agenda_item": "item to discuss",
+    "carry_agenda_item": "item to carry",
+    "drop_agenda_item": "item to drop",
     "retire_signal_rule": "signal rule to retire",
     "dismiss_signal": "signal to dismiss",
     "merge_signal": "signal to merge",
@@ -122,8 +136,11 @@ REFERENCES = {
     "score_id": "score to change",
     "break_id": "break to remove",
     "benchmark_id": "benchmark",
-    "into": "signal",
+    **{"into": "signal", "signal": "signal"},
     "window_id": "window",
+    "protocol": "protocol",
+    "series": "series",
+    "meeting": "meeting",
     "source": "source",
     "delivery": "delivery",
     **dict.fromkeys(
@@ -132,17 +149,24 @@ REFERENCES = {
     "taker": "other person",
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
+OWN_REFERENCES = {
+    ("accept_signals", "signal"): "signal to accept in a list",
+    ("dismiss_signals", "signal"): "signal to dismiss in a list",
+}
+"""Field of one operation's body: the name of the row whose state allows the operation."""
 LISTED = {
     "concerns": "concern to serve",
     "evidence_for": "concern to serve",
     "evidence_against": "concern to resolve",
     "schools": "org",
+    "present": "person",
     "areas": "area to order",
     "levels": "level",
 }
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
+    "mine": "false",  # the walks act for nobody
     "show": "all",
     "count_by": "level",
     "fields": "id",
@@ -293,6 +317,8 @@ LEFT_OUT = {
         "the support follows no checklist",
     ),
     ("start_support", "on"): "as planned",
+    ("add_agenda_item", "student"): "a student whom the team serves",
+    ("discuss_agenda_item", "decision"): "a decision about the student of the item",
     **{
         (name, parameter): "a rule about screening has none"
         for name in ("publish_signal_rule", "preview_signal_rule")

@@ -8,8 +8,11 @@ from their names.
 # names that the product made
 
 import re
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,8 @@ SELECT p.prosrc AS body, p.proargnames AS names,
        ARRAY (SELECT format_type(t, NULL) FROM unnest(p.proargtypes) AS t) AS types
 FROM pg_proc p WHERE p.pronamespace = 'app'::regnamespace AND p.prosecdef
 """
+HERE = Path(__file__).parent
+MIGRATIONS = HERE.parents[1] / "migrations"
 LET_OFF: dict[str, str] = {}
 """Parts of statements that are not fit yet, and why."""
 
@@ -79,18 +84,21 @@ async def _keep_staged(stage: Stage, sql: str) -> None:
     _kept[statement] = {OF_A_RUN.sub("_run", row["table"]): row["is"] for row in shapes}
 
 
-async def unsuitable_statements(url: str, claims: Path) -> list[str]:
+async def unsuitable_statements(url: str, claims: Path, passed: Path | None) -> list[str]:
     """Returns what Citus would refuse, of all that was kept and of the directory functions.
 
     Changes nothing in the database. A statement that several processes of a run have sent is checked by the first of
-    them; `claims` is a folder of the run that all of them see.
+    them; `claims` is a folder of the run that all of them see. `passed` is a folder of the checkout with a file for
+    each check that found nothing; a later run with the same checks and the same tables omits those.
     """
     owner = await asyncpg.connect(url)
     try:
+        checks = Checks(claims, passed and passed / _version_of_checks(await owner.fetchval("SHOW server_version")))
         catalogue = await read_catalogue(owner)
         findings = []
         for statement, shapes in {**_kept, **await _bodies(owner)}.items():
-            if not _claim(claims, f"unfit {statement}"):
+            check = f"unfit {statement} {sorted(shapes.items())}"
+            if not checks.claim(check):
                 continue
             transaction = owner.transaction()
             await transaction.start()
@@ -102,32 +110,75 @@ async def unsuitable_statements(url: str, claims: Path) -> list[str]:
                 violations = [f"cannot be prepared: {error}"]
             finally:
                 await transaction.rollback()
-            findings += [f"{one}: {' '.join(statement.split())}" for one in violations if not _is_let_off(statement)]
-        return [*findings, *_without_run(claims)]
+            remaining = [] if _is_let_off(statement) else violations
+            checks.record(check, remaining)
+            findings += [f"{one}: {' '.join(statement.split())}" for one in remaining]
+        return [*findings, *_without_run(checks)]
     finally:
         await owner.close()
 
 
-def _claim(claims: Path, check: str) -> bool:
-    """Returns whether this process is the first of the run to claim a check."""
-    claims.mkdir(exist_ok=True)
-    try:
-        (claims / sha256(check.encode()).hexdigest()).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
+@dataclass
+class Checks:
+    """The checks of statements that other processes of this run do, or that found nothing in an earlier run."""
+
+    claims: Path
+    passed: Path | None
+
+    def __post_init__(self) -> None:
+        """Creates the folders, and removes what passed other versions of the checks."""
+        self.claims.mkdir(exist_ok=True)
+        if self.passed is not None:
+            self.passed.mkdir(parents=True, exist_ok=True)
+            for other in self.passed.parent.iterdir():
+                if other != self.passed:
+                    shutil.rmtree(other, ignore_errors=True)
+
+    def claim(self, check: str) -> bool:
+        """Returns whether this process is the first of the run to claim a check that has not passed before."""
+        name = _digest(check)
+        if self.passed is not None and (self.passed / name).exists():
+            return False
+        try:
+            (self.claims / name).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def record(self, check: str, violations: Sequence[str]) -> None:
+        """Records a check that found nothing. One that was interrupted, or found something, is done again."""
+        if self.passed is not None and not violations:
+            (self.passed / _digest(check)).touch()
 
 
-def _without_run(claims: Path) -> list[str]:
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _version_of_checks(server: str) -> str:
+    """Returns a digest of what the outcome of a check depends on besides the statement: code, tables and server."""
+    modules = ("catalogue", "distributed", "query_tree", "statements", "writes")
+    files = [HERE / f"{name}.py" for name in modules]
+    files += sorted(path for path in MIGRATIONS.rglob("*") if path.suffix in (".py", ".sql", ".txt"))
+    contents = [sha256(path.read_bytes()).hexdigest() for path in files]
+    return _digest(" ".join([*contents, server, version("sqlglot"), *sorted(STAGING_TABLES)]))
+
+
+def _without_run(checks: Checks) -> list[str]:
     """The statements of syncs that do not name the district and the run of each staged row."""
     tables = {f"staging.{name}" for name in (*STAGING_TABLES, "kept_plan", "kept_rekey")}
-    return [
-        f"{table} without its {column}: {' '.join(statement.split())}"
-        for statement in sorted(_staged)
-        if _claim(claims, f"run {statement}")
-        for column in ("district_id", "run_id")
-        for table in unbound(statement, tables, column)
-    ]
+    findings = []
+    for statement in sorted(_staged):
+        check = f"run {statement}"
+        if checks.claim(check):
+            violations = [
+                f"{table} without its {column}: {' '.join(statement.split())}"
+                for column in ("district_id", "run_id")
+                for table in unbound(statement, tables, column)
+            ]
+            checks.record(check, violations)
+            findings += violations
+    return findings
 
 
 async def _bodies(owner: asyncpg.Connection) -> dict[str, dict[str, str]]:

@@ -167,6 +167,26 @@ async def test_a_support_of_a_secured_area_tests_no_hypothesis_outside_of_it(app
     assert [row["id"] for row in await without_area.items("/v1/hypotheses")] == [outside["id"]]
 
 
+async def test_a_record_of_a_secured_area_is_no_evidence_outside_of_it(app: FastAPI, north: Town) -> None:
+    """A caller without the area's scope does not learn from a hypothesis that a record of that area exists."""
+    asks = caller(app, north)
+    secured, plain = await accepted(asks, north, area="sel"), await accepted(asks, north)
+    support = await planned(asks, secured)
+    body = {"concern": plain["id"], "kind": "skill", "statement": "s", "refuted_if": "r", "evidence_for": [support]}
+    refused = await asks.post("/v1/hypotheses", body)
+    assert [(one["pointer"], one["code"]) for one in refused.json()["violations"]] == [
+        ("/evidence_for/0", "hypothesis.secured_area")
+    ]
+    outside, inside = await proposed(asks, plain), await proposed(asks, secured, evidence_for=[plain["id"]])
+    path = f"/v1/hypotheses/{outside['id']}/evidence"
+    refused = await asks.post(path, {"evidence_against": [secured["id"], plain["id"]]})
+    assert [(one["pointer"], one["code"]) for one in refused.json()["violations"]] == [
+        ("/evidence_against/0", "hypothesis.secured_area")
+    ]
+    added = await asks.post(f"/v1/hypotheses/{inside['id']}/evidence", {"evidence_against": [support]})
+    assert added.status_code == 200, added.text
+
+
 async def test_the_playbook_has_the_kinds(app: FastAPI, north: Town) -> None:
     """A district adds and retires kinds by new versions of its playbook; a retired kind is kept by its hypotheses."""
     asks = caller(app, north)

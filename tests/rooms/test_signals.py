@@ -12,7 +12,8 @@ from app.core.clock import today_in
 from app.core.ids import new_id
 from app.gradebook.models import LineItem, Result
 from app.response.service import plan_support
-from app.signal.compute import compute_signals, mark_due
+from app.signal.compute import compute_signals
+from app.signal.progress import mark_due
 from app.support.service import NewSupport
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import Caller, caller

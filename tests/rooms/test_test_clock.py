@@ -76,13 +76,13 @@ async def test_a_week_is_finalized_when_the_clock_has_passed_it(sandbox: Town) -
     assert done == len(await settlements(sandbox)) == 3
 
 
-async def test_reminders_are_due_at_once(sandbox: Town) -> None:
-    """Whoever plays a year need not wait for the hourly run."""
+async def test_what_depends_on_the_day_is_due_at_once(sandbox: Town) -> None:
+    """Whoever plays a year need not wait for the hourly run: reminders, starts, windows and signals follow the day."""
     await create_tasks(sandbox.worker_engine, sandbox.settings.keyring, sandbox.district_id)
     before = {task.kind: task.due for task in await rows(sandbox, Task)}
     await moved(sandbox, PLAYED)
     after = {task.kind: task.due for task in await rows(sandbox, Task)}
-    assert {kind for kind in before if before[kind] != after[kind]} == {"reminders", "starts"}
+    assert {kind for kind in before if before[kind] != after[kind]} == {"reminders", "starts", "screening", "signals"}
 
 
 async def test_only_a_sandbox_has_a_clock(south: Town) -> None:

@@ -225,6 +225,24 @@ def test_growth_in_proportion_to_the_delivery_is_not_blamed_on_the_student() -> 
     assert judge("monitor", series([30.0] * 15, dosage=delivery((15, 0.0)))).state is State.UNDER_DELIVERED
 
 
+def test_a_session_lost_now_and_then_explains_no_alarm() -> None:
+    """With 95 % delivered, verdicts said on their way to an alarm that too little had been delivered. Nobody believed
+    them. With 80 % they may say so.
+    """
+    states: dict[float, set[State]] = {}
+    for share in (0.95, 0.8):
+        random = np.random.default_rng(5)
+        for rate in (0.1, 0.5, 1.0) * 4:
+            values = [float(value) for value in 30 + rate * np.arange(1, 16) + random.normal(0, 4.0, 15)]
+            states.setdefault(share, set()).update(
+                judge("monitor", series(values[:weeks], dosage=delivery((weeks, share)))).state
+                for weeks in range(3, 16)
+            )
+    assert State.UNDER_DELIVERED not in states[0.95]
+    assert State.UNDER_DELIVERED in states[0.8]
+    assert states[0.95] & ALARMS
+
+
 def test_lost_weeks_are_not_counted_after_delivery_is_restored() -> None:
     """A student who grows on pace once the support is delivered is never flagged for the weeks without it."""
     lost, full = delivery((8, 0.0), (12, 1.0)), delivery((20, 1.0))

@@ -18,48 +18,52 @@ NORMAL_GRADE: Final = "coalesce(nullif(ltrim(upper(btrim(p.grade)), '0'), ''), u
 """SQL for a student's grade in the form of `normal_grade`."""
 CLASSIFIED: Final = f"""
 cut AS MATERIALIZED (
-    SELECT c.measure_id, c.grade, c.sign, c.risk, c.goal,
+    SELECT CAST(c.place AS integer) AS place, c.measure_id, c.grade, c.sign, c.risk * c.sign AS risk,
+           c.goal * c.sign AS goal,
            ARRAY (SELECT CAST(v.value AS double precision)
                   FROM jsonb_array_elements_text(c.scores) WITH ORDINALITY AS v (value, n) ORDER BY v.n) AS scores,
            ARRAY (SELECT CAST(v.value AS double precision)
                   FROM jsonb_array_elements_text(c.percentiles) WITH ORDINALITY AS v (value, n)
                   ORDER BY v.n) AS percentiles
-    FROM jsonb_to_recordset(CAST(:cuts AS jsonb)) AS c (
+    FROM ROWS FROM (jsonb_to_recordset(CAST(:cuts AS jsonb)) AS (
         measure_id uuid, grade text, sign integer, risk double precision, goal double precision, scores jsonb,
-        percentiles jsonb)),
-expected AS MATERIALIZED (
-    SELECT p.id AS student_id, p.school_ids, p.school_id, p.grade AS grade_of_student, c.*
+        percentiles jsonb)) WITH ORDINALITY AS c (
+        measure_id, grade, sign, risk, goal, scores, percentiles, place)),
+expected AS (
+    SELECT p.id AS student_id, p.school_id, p.grade AS grade_of_student, c.place, c.measure_id, c.sign, c.risk, c.goal
     FROM person AS p JOIN cut AS c ON c.grade = {NORMAL_GRADE}
     WHERE p.district_id = :district AND p.is_student AND p.removed_at IS NULL AND p.merged_into IS NULL{{students}}),
-taken AS MATERIALIZED (
+taken AS (
     SELECT DISTINCT ON (s.student_id, s.measure_id) s.student_id, s.measure_id, s.id, s.value
     FROM score AS s
     WHERE s.district_id = :district AND s.measure_id = ANY (:measures) AND s.purpose = 'screening'
-      AND s.removed_at IS NULL AND s.taken_on >= :opens AND s.taken_on < :closes
+      AND s.removed_at IS NULL AND s.taken_on >= :opens AND s.taken_on < :closes{{scores}}
     ORDER BY s.student_id, s.measure_id, s.taken_on DESC, s.attempt DESC, s.id DESC),
 classified AS MATERIALIZED (
-    SELECT e.student_id, e.school_ids, e.school_id, e.grade_of_student AS grade, e.measure_id, t.id AS score_id,
-           t.value, e.risk IS NOT NULL OR e.goal IS NOT NULL AS has_cut,
+    SELECT e.student_id, e.school_id, e.grade_of_student AS grade, e.place, e.measure_id, t.id AS score_id, t.value,
            CASE WHEN t.value IS NULL THEN NULL
-                WHEN t.value * e.sign < e.risk * e.sign THEN CAST(:intensive AS integer)
-                WHEN t.value * e.sign < e.goal * e.sign THEN CAST(:targeted AS integer)
-                WHEN e.risk IS NOT NULL OR e.goal IS NOT NULL THEN CAST(:core AS integer) END AS level,
-           CASE WHEN t.value IS NULL OR cardinality(e.scores) = 0 THEN NULL
-                WHEN width_bucket(t.value * e.sign, e.scores) = 0 THEN e.percentiles[1]
-                WHEN width_bucket(t.value * e.sign, e.scores) = cardinality(e.scores)
-                THEN e.percentiles[cardinality(e.scores)]
-                ELSE e.percentiles[width_bucket(t.value * e.sign, e.scores)]
-                     + (t.value * e.sign - e.scores[width_bucket(t.value * e.sign, e.scores)])
-                     * (e.percentiles[width_bucket(t.value * e.sign, e.scores) + 1]
-                        - e.percentiles[width_bucket(t.value * e.sign, e.scores)])
-                     / (e.scores[width_bucket(t.value * e.sign, e.scores) + 1]
-                        - e.scores[width_bucket(t.value * e.sign, e.scores)]) END AS percentile
+                WHEN t.value * e.sign < e.risk THEN CAST(:intensive AS integer)
+                WHEN t.value * e.sign < e.goal THEN CAST(:targeted AS integer)
+                WHEN e.risk IS NOT NULL OR e.goal IS NOT NULL THEN CAST(:core AS integer) END AS level
     FROM expected AS e
     LEFT JOIN taken AS t ON t.student_id = e.student_id AND t.measure_id = e.measure_id)"""
-"""The expected students with their last screening score in the window, the level that it suggests, and its percentile.
+"""The expected students with their last screening score in the window, and the level that it suggests.
 
-A score below that of the lowest known percentile has this percentile, and one above the highest has that. `{students}`
-is a further condition on the students `p`.
+`{students}` is a further condition on the students `p`, and `{scores}` one on the scores `s`. `place` names the row of
+`cut`, in which a percentile is looked up. The rows are narrow, because there are as many as students in a district.
+"""
+PERCENTILE: Final = """(
+    SELECT CASE WHEN c.value IS NULL OR cardinality(k.scores) = 0 THEN NULL
+                WHEN b.below = 0 THEN k.percentiles[1]
+                WHEN b.below = cardinality(k.scores) THEN k.percentiles[b.below]
+                ELSE k.percentiles[b.below]
+                     + (c.value * k.sign - k.scores[b.below]) * (k.percentiles[b.below + 1] - k.percentiles[b.below])
+                     / (k.scores[b.below + 1] - k.scores[b.below]) END
+    FROM cut AS k CROSS JOIN LATERAL (SELECT width_bucket(c.value * k.sign, k.scores) AS below OFFSET 0) AS b
+    WHERE k.place = c.place)"""
+"""The percentile of a row `c` of `classified`.
+
+A score below that of the lowest known percentile has this percentile, and one above the highest has that.
 """
 PARAMETERS: Final[tuple[BindParameter[Any], ...]] = (
     bindparam("district", type_=Uuid),
@@ -88,12 +92,13 @@ def values_of(
     }
 
 
-def within_caseload(work: Work) -> tuple[str, list[BindParameter[Any]], dict[str, Any]]:
-    """Returns the SQL condition on the students `p` for a caller who sees a caseload, with its parameters and values.
+def within_caseload(work: Work) -> tuple[str, str, list[BindParameter[Any]], dict[str, Any]]:
+    """Returns the SQL conditions on the students `p` and the scores `s` for a caller who sees a caseload.
 
-    Row-level security applies in addition; the condition lets an index be used.
+    Their parameters and values follow. Row-level security applies in addition; the conditions let an index be used.
     """
     if work.principal.reach is not Reach.CASELOAD:
-        return "", [], {}
+        return "", "", [], {}
     parameters = [bindparam("caseload", type_=IdList)]
-    return " AND p.id = ANY (:caseload)", parameters, {"caseload": list(work.principal.students)}
+    values = {"caseload": list(work.principal.students)}
+    return " AND p.id = ANY (:caseload)", " AND s.student_id = ANY (:caseload)", parameters, values

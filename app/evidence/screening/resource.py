@@ -121,7 +121,7 @@ COMMANDS = (
         "Moves a screening window to other days, until its results are kept.",
         "POST /screening-windows/{screening_window}/move",
         emits=(SCREENING_MOVED,),
-        body=Body("ScreeningWindowMove", "Other days of a window; a day that is not given stays."),
+        body=Body("ScreeningWindowMove", "The new days of a window; a day that is not given does not change."),
     ),
     Command(
         "cancel_screening_window",

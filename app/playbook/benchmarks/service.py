@@ -44,7 +44,7 @@ class NewBenchmark:
         str | None, Choices(Season), About("The screening window; null for figures of the whole year.", "fall")
     ] = None
     benchmark_goal: Annotated[
-        float | None, About("The score from which on a student is on track, in the measure's unit.", 73.0)
+        float | None, About("The lowest score with which a student is on track, in the measure's unit.", 73.0)
     ] = None
     risk_cut: Annotated[
         float | None, About("The score below which the need is intensive, in the measure's unit.", 55.0)

@@ -18,7 +18,7 @@ from app.core.ids import new_id
 from app.core.inputs import About, AtMost
 from app.core.text import Text
 from app.core.violations import KnownValues, Violations, known_values
-from app.playbook.lookup import locate_area_in_force
+from app.playbook.lookup import load_areas, locate_area_in_force, require_in_force
 from app.playbook.models import Area
 from app.playbook.service import lock_playbook, publish_next_version
 from app.playbook.structure.rules import (
@@ -37,7 +37,7 @@ NAME = Text(min=1, max=MAX_NAME_LENGTH)
 
 @dataclass(frozen=True, slots=True)
 class NewArea:
-    """An area to be added. The area above it is the one whose code is its own without the last part."""
+    """An area to be added. Its code names the area above it: `ela.fluency` lies below `ela`."""
 
     code: Annotated[
         str,
@@ -113,13 +113,17 @@ async def order_areas(
         About("The areas in their new order: codes or ids.", ("math", "ela")),
     ],
 ) -> None:
-    """Puts the areas in order. Those that are left out follow in their present order."""
+    """Puts the areas in order. Areas that are not given follow in their present order."""
     await lock_playbook(work)
-    violations, first = Violations(), []
+    violations = Violations()
+    first: list[Area] = []
     with violations:
+        named = await load_areas(work, areas)
         for place, name in enumerate(areas):
             with violations:
-                first.append(await locate_area_in_force(work, name, f"/areas/{place}"))
+                area = named.find(name, f"/areas/{place}")
+                require_in_force(area, f"/areas/{place}")
+                first.append(area)
         violations.add(repeated([area.id for area in first], "/areas", "area.doubled"))
     violations.refuse()
     rows = await work.db.scalars(
@@ -127,7 +131,7 @@ async def order_areas(
         .where(Area.district_id == work.district_id, Area.retired_at.is_(None))
         .order_by(Area.position, Area.code)
     )
-    moved = renumbered([*first, *(row for row in rows if row not in first)], "position")
+    moved = renumbered(list(dict.fromkeys([*first, *rows])), "position")
     for area, position in moved.items():
         area.position = position
     await _publish(work, list(moved))

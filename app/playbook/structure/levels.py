@@ -96,7 +96,10 @@ async def order_levels(
         About("The ids of levels in force in their new order, the lowest first.", ("lev_01jq4n6d9zf3vbs0x5k2m7e8ta",)),
     ],
 ) -> None:
-    """Gives the levels in force the ranks from 1 on, in this order. Those that are left out follow in theirs."""
+    """Orders the levels in force: they get ranks from 1 in this order.
+
+    Levels that are not given follow in their present order.
+    """
     await lock_playbook(work)
     present = {level.id: level for level in await _in_force(work)}
     violations, ordered = Violations(), list[UUID]()

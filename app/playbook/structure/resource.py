@@ -64,6 +64,11 @@ class PlaybookVersionResource(
     number: int = field(PlaybookVersion.number, "Its number; each change publishes the next one.", 3)
     published_at: datetime = field(PlaybookVersion.published_at, "When it was published.")
     areas: list[VersionAreaValue] = stored(PlaybookVersion.areas, "The areas that were in force, in order.")
+    agenda_order: list[str] = field(
+        PlaybookVersion.agenda_order,
+        "The kinds of agenda items in their order; empty for the default order.",
+        ["unserved", "new_concern"],
+    )
     levels: list[VersionLevelValue] = stored(PlaybookVersion.levels, "The levels that were in force, by rank.")
     rules: list[VersionRuleValue] = computed(_rules_of, (PlaybookVersion.rules,), "Its decision rules.")
     reminders: Figures = stored(
@@ -80,17 +85,17 @@ LISTINGS = (
     ),
 )
 
-NEXT_VERSION = "The next version of the playbook has it; earlier versions stay as they are."
+NEXT_VERSION = "It takes effect with the next version of the playbook; earlier versions do not change."
 COMMANDS = (
     Command(
         "add_area",
         areas.add_area,
         AreaResource,
-        "Adds an area, the last in order.",
+        "Adds an area at the end of the order.",
         "POST /areas",
         emits=(PLAYBOOK_PUBLISHED,),
         status=201,
-        more=f"The area above it is the one whose code is its own without the last part. {NEXT_VERSION}",
+        more=f"Its code names the area above it: `ela.fluency` lies below `ela`. {NEXT_VERSION}",
     ),
     Command(
         "rename_area",
@@ -106,7 +111,7 @@ COMMANDS = (
         "order_areas",
         areas.order_areas,
         None,
-        "Puts the areas in order. Those that are left out follow in their present order.",
+        "Puts the areas in order. Areas that are not given follow in their present order.",
         "POST /areas/order",
         emits=(PLAYBOOK_PUBLISHED,),
         status=204,
@@ -153,7 +158,8 @@ COMMANDS = (
         "order_levels",
         levels.order_levels,
         None,
-        "Gives the levels in force the ranks from 1 on, in this order. Those that are left out follow in theirs.",
+        "Orders the levels in force: they get ranks from 1 in this order. Levels that are not given follow in their "
+        "present order.",
         "POST /levels/order",
         emits=(PLAYBOOK_PUBLISHED,),
         status=204,

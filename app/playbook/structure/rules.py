@@ -63,10 +63,11 @@ def violations_of_rank(rank: int, highest: int) -> list[Violation]:
 
 def repeated(ids: Sequence[object], pointer: str, code: str) -> list[Violation]:
     """Returns a violation for each item of a list that occurs in it before."""
+    first_places: dict[object, int] = {}
     return [
         Violation(f"{pointer}/{place}", code, "This is listed twice.")
         for place, each in enumerate(ids)
-        if each in ids[:place]
+        if first_places.setdefault(each, place) != place
     ]
 
 

@@ -246,11 +246,15 @@ def at_schools(
 
 
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
-    """Returns the condition that a row is about a student whom the caller sees by name, or None for a caller who sees
-    nobody so.
+    """Returns the condition that a row is about a student whom the caller sees by name, or about no student.
+
+    Returns None for a caller who sees no students by name.
     """
     student = level.student
-    return None if student is None or not scope.principal.names_students else student == any_(STUDENTS)
+    if student is None or not scope.principal.names_students:
+        return None
+    by_name = student == any_(STUDENTS)
+    return or_(student.is_(None), by_name) if level.may_have_no_student else by_name
 
 
 def _is_narrow(root: ListRoot, listing: Listing) -> bool:

@@ -68,6 +68,6 @@ COMMANDS = (
         status=204,
         body=Body("TestClockMove", "The day that a sandbox district takes for today."),
         more="Only the district's day moves: tokens, leases, retries, limits and recorded instants keep real time. "
-        "What is due on the day is done shortly afterwards. Another district than a sandbox's is refused.",
+        "What is due on that day is done shortly afterwards. Refused for a district that is not a sandbox.",
     ),
 )

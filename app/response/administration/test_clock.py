@@ -23,7 +23,7 @@ from app.roster.lookup import forget_clock, today_of
 EARLIEST, LATEST = date(2000, 1, 1), date(2100, 1, 1)
 RUN_NOW = """
 UPDATE task SET due = :now
-WHERE district_id = :district AND kind IN ('starts', 'reminders') AND state = 'pending'
+WHERE district_id = :district AND kind IN ('starts', 'reminders', 'screening', 'signals') AND state = 'pending'
 """
 
 

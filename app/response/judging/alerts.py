@@ -92,7 +92,7 @@ class AlertRecord:
     * `active`: it has not ended.
     * `week`: the week in which it became active. For an inactive one, the last week in which no other may be opened.
     * `quiet`: it was raised quietly, without an event.
-    * `named`: it was named, which means that the verdict said "not responding".
+    * `named`: it was classified, which means that the verdict was "not responding".
     """
 
     active: bool = False

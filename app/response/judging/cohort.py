@@ -160,9 +160,9 @@ def _by_rule(monitored: MonitoredSeries, series: Series, shares: Shares | None =
         verdict = rule_named(monitored.chosen.rule).judge(series, monitored.chosen.parameters, shares)
     except (UnjudgeableSeries, UnusableRule) as error:
         return _refused(monitored, series, error.code, error.sentence)
-    if monitored.measures > 1 and monitored.chosen.rule != MONITOR:
-        # How often such a rule flags one of several measures was not measured.
-        verdict = replace(verdict, stated_far=None)
+    if monitored.measures > 1 and monitored.chosen.rule != MONITOR and verdict.stated_far is not None:
+        # Such a rule cannot be made stricter for each measure: at most, the rates of all measures add up.
+        verdict = replace(verdict, stated_far=min(monitored.measures * verdict.stated_far, 1.0))
     if verdict.state is not State.INSUFFICIENT_DATA and series.weeks and series.weeks[-1] == 0:
         sentence = "Every score so far is from the week in which the phase began, or from a break after it."
         return _refused(monitored, series, "no_instructional_week", sentence)

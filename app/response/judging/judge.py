@@ -78,7 +78,7 @@ async def judge_selected(
         for series_id, judgement in judgements.items()
         if not _has_last_verdict(judgement, current.get(series_id), mode, today)
     }
-    retractable = _find_retractable(loaded, judgements, mode)
+    retractable = await _drop_justified(work, loaded, _find_retractable(loaded, judgements, mode))
     earlier = {} if mode.raise_alerts else _judge_earlier_by_new_rules(loaded, judgements)
     history_until = today - HISTORY
     steps = [
@@ -142,6 +142,35 @@ def _find_retractable(loaded: LoadedSeries, judgements: dict[UUID, Judgement], m
             as_of[series_id] = alerted.alert_week
     judgements_then = _judge_as_of(loaded, as_of)
     return {series_id for series_id, judgement in judgements_then.items() if judgement.verdict.state not in ALARMS}
+
+
+@needs(Can.JUDGE)
+async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUID]) -> set[UUID]:
+    """Returns the series of `retractable` without those whose alert another measure of the support justifies.
+
+    Another measure justifies the alert if it was off track in the week of the alert. This reads the further measures,
+    and so takes another statement, but only for a support that has some.
+    """
+    openers = {
+        monitored.support.id: monitored
+        for series_id in retractable
+        if (monitored := loaded.requested[series_id]).measures > 1
+    }
+    if not openers:
+        return retractable
+    every = await load(work, SeriesSelection(support_ids=list(openers)))
+    as_of: dict[UUID, int] = {}
+    for series_id, monitored in every.requested.items():
+        week, opener = loaded.states[monitored.support.id].alert_week, openers[monitored.support.id]
+        week_of_measure = (week or 0) + opener.offset - monitored.offset
+        if monitored.score_series.series_id != opener.score_series.series_id and week_of_measure > 0:
+            as_of[series_id] = week_of_measure
+    justified = {
+        judgement.monitored.support.id
+        for judgement in _judge_as_of(every, as_of).values()
+        if judgement.verdict.state in ALARMS
+    }
+    return {series_id for series_id in retractable if loaded.requested[series_id].support.id not in justified}
 
 
 def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:

@@ -19,7 +19,7 @@ class VerdictInForce(NamedTuple):
 
 
 def most_serious(verdicts: Iterable[VerdictInForce]) -> VerdictInForce:
-    """Returns the verdict that says most; of several such verdicts, that on the first of the measures."""
+    """Returns the most serious verdict; of several, the one on the first of the measures."""
     return min(verdicts, key=lambda verdict: (MOST_SERIOUS_FIRST.index(verdict.state), verdict.place))
 
 

@@ -1,7 +1,9 @@
 """Sends reminders about supports that did not start, overdue scores and goals' dates. Changes no support."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, and_, cast, func, select
@@ -26,9 +28,51 @@ from app.response.models import ResponseState
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
 from app.roster.student_lock import lock_students, skip_busy_students
-from app.support.models import Phase, Support
+from app.support.models import Phase, PhaseGoal, Support, SupportMeasure
 from app.support.phase import support_event
 from app.support.rules import GOAL_NOTICE
+
+OfSupport = type[Phase] | type[ResponseState] | type[SupportMeasure] | type[PhaseGoal]
+
+
+@dataclass(frozen=True, slots=True)
+class GoalColumns:
+    """The columns of the present goals of active supports: those of their first measures, or of further ones.
+
+    `about` identifies the measure of a support. `tables` are those that the conditions name.
+    """
+
+    about: InstrumentedAttribute[UUID]
+    measure: InstrumentedAttribute[Any]
+    begins_on: InstrumentedAttribute[date]
+    goal_on: InstrumentedAttribute[date]
+    tables: tuple[OfSupport, ...]
+    conditions: tuple[ColumnElement[bool], ...]
+
+
+ACTIVE: Final = (Support.state == "active", Phase.ends_on.is_(None))
+FIRST: Final = GoalColumns(
+    Support.id,
+    Support.measure_id,
+    Phase.begins_on,
+    Phase.goal_on,
+    (Phase,),
+    (*ACTIVE, Support.measure_id.is_not(None)),
+)
+FURTHER: Final = GoalColumns(
+    SupportMeasure.id,
+    SupportMeasure.measure_id,
+    PhaseGoal.begins_on,
+    PhaseGoal.goal_on,
+    (Phase, SupportMeasure, PhaseGoal),
+    (
+        *ACTIVE,
+        func.cardinality(Support.more_measures) > 0,
+        SupportMeasure.followed_until.is_(None),
+        PhaseGoal.support_measure_id == SupportMeasure.id,
+        PhaseGoal.phase_id == Phase.id,
+    ),
+)
 
 
 @needs(Can.JUDGE)
@@ -37,32 +81,34 @@ async def remind_of_supports(
     event: EventType,
     mark: ColumnElement[str],
     *conditions: ColumnElement[bool],
-    joined: type[Phase] | type[ResponseState] | None = None,
-    ids: Mapping[str, InstrumentedAttribute[UUID]] = {},
+    joined: Sequence[OfSupport] = (),
+    about: InstrumentedAttribute[UUID] = Support.id,
+    ids: Mapping[str, InstrumentedAttribute[Any]] = {},
 ) -> int:
     """Sends the reminder `event` once about each support that meets the conditions and whose student has not left.
 
-    `mark` identifies the state that the reminder is about. `joined` is a table of the support that the conditions name,
-    and `ids` has the columns of further ids of the event. Returns the number of reminders.
+    `mark` identifies the state that the reminder is about, and `about` is the id of the row that has this state.
+    `joined` are tables about the support that the conditions name, and `ids` has the columns of further ids of the
+    event. Returns the number of reminders.
     """
-    query = select(Support, mark.label("mark"), *ids.values())
-    if joined is not None:
-        query = query.join(joined, and_(joined.district_id == work.district_id, joined.support_id == Support.id))
+    query = select(Support, about.label("about"), mark.label("mark"), *ids.values())
+    for table in joined:
+        query = query.join(table, and_(table.district_id == work.district_id, table.support_id == Support.id))
     query = (
         query.join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
         .where(
             Support.district_id == work.district_id,
             Person.removed_at.is_(None),
             *conditions,
-            select_unsent(work, event, Support.id, mark),
+            select_unsent(work, event, about, mark),
         )
-        .order_by(Support.id)
+        .order_by(Support.id, about)
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
     reminders = [
-        Reminder(support_event(event, support, dict(zip(ids, more, strict=True))), state)
-        for support, state, *more in rows
+        Reminder(support_event(event, support, dict(zip(ids, more, strict=True))), state, row_id)
+        for support, row_id, state, *more in rows
     ]
     return await remind_once(work, event, await skip_busy_students(work, reminders))
 
@@ -80,34 +126,51 @@ async def remind_supports_not_started(work: Work, days: int, today: date) -> int
 
 @needs(Can.JUDGE)
 async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each active support whose measure has had no score for `days` days of instruction.
+    """Sends a reminder for each measure of an active support that has had no score for `days` days of instruction.
 
-    The days are counted from the last score of the phase, or else from the beginning of the phase. A screening score
-    does not count, and none is missed after the goal's date. Returns the number of reminders.
+    The days are counted from the last score of the phase, or else from the first day of the measure's aimline. A
+    screening score does not count, and none is missed after the goal's date. Returns the number of reminders.
     """
+    sent = 0
+    for of_measure in (FIRST, FURTHER):
+        since = last_check(work.district_id, of_measure)
+        sent += await remind_of_supports(
+            work,
+            SCORE_OVERDUE,
+            cast(since, Text),
+            *checks_overdue(work.district_id, of_measure, since, days, today),
+            joined=of_measure.tables,
+            about=of_measure.about,
+            ids={"measure": of_measure.measure},
+        )
+    return sent
+
+
+def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date]:
+    """Returns SQL for the day of the last score of a measure in a phase, or for the first day of its aimline."""
     last = (
         select(func.max(Score.taken_on))
         .where(
-            Score.district_id == work.district_id,
+            Score.district_id == district_id,
             Score.student_id == Support.student_id,
-            Score.measure_id == Support.measure_id,
+            Score.measure_id == of_measure.measure,
             Score.purpose != "screening",
             Score.removed_at.is_(None),
         )
-        .correlate(Support)
+        .correlate(Support, SupportMeasure)
         .scalar_subquery()
     )
-    since = func.greatest(Phase.begins_on, last, type_=Date)
-    return await remind_of_supports(
-        work,
-        SCORE_OVERDUE,
-        cast(since, Text),
-        Support.state == "active",
-        Support.measure_id.is_not(None),
-        Phase.ends_on.is_(None),
-        Phase.goal_on >= today,
-        days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,
-        joined=Phase,
+    return func.greatest(of_measure.begins_on, last, type_=Date)
+
+
+def checks_overdue(
+    district_id: UUID, of_measure: GoalColumns, since: ColumnElement[date], days: int, today: date
+) -> tuple[ColumnElement[bool], ...]:
+    """Returns the conditions that a support's measure has had no score for `days` days of instruction."""
+    return (
+        *of_measure.conditions,
+        of_measure.goal_on >= today,
+        days_of_instruction(district_id, Support.school_ids, since, today) >= days,
     )
 
 
@@ -117,12 +180,22 @@ async def remind_goal_dates(work: Work, today: date) -> int:
 
     Returns the number of reports.
     """
-    mark = func.concat(cast(Phase.id, Text), " ", cast(Phase.goal_on, Text))
-    near = and_(Phase.goal_on > today, Phase.goal_on <= today + GOAL_NOTICE)
     sent = 0
-    for event, condition in ((GOAL_DUE, near), (GOAL_PASSED, Phase.goal_on <= today)):
-        of_goal = (Support.state == "active", Phase.ends_on.is_(None), condition)
-        sent += await remind_of_supports(work, event, mark, *of_goal, joined=Phase, ids={"phase": Phase.id})
+    for of_measure in (FIRST, FURTHER):
+        goal_on = of_measure.goal_on
+        mark = func.concat(cast(Phase.id, Text), " ", cast(goal_on, Text))
+        near = and_(goal_on > today, goal_on <= today + GOAL_NOTICE)
+        for event, condition in ((GOAL_DUE, near), (GOAL_PASSED, goal_on <= today)):
+            sent += await remind_of_supports(
+                work,
+                event,
+                mark,
+                *of_measure.conditions,
+                condition,
+                joined=of_measure.tables,
+                about=of_measure.about,
+                ids={"phase": Phase.id, "measure": of_measure.measure},
+            )
     return sent
 
 

@@ -1,7 +1,7 @@
 """Changes supports when their students, or the people who lead them, leave the roster, move, or come back.
 
 * A support of a student who left is suspended, and is active again once the student is back.
-* A support of a student who moved goes on at the new school. It is marked as one that came with its student.
+* A support of a student who moved continues at the new school. It is marked as one that came with its student.
 * A support whose lead left the roster, or is at none of the student's schools any more, is marked as unled.
 * The caseloads of people who share no school with the student lose the student.
 

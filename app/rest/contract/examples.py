@@ -6,6 +6,7 @@ them: the descriptions that this module writes are read by the test that tries a
 
 from typing import Any
 
+from app.resources.command import PARAMETER
 from app.rest.contract.statuses import operations
 
 PREFIX = "#/components/schemas/"
@@ -20,14 +21,17 @@ BODIES: dict[str, dict[str, Any]] = {
     "change_source": {"overlap_hours": 48},
     "change_support": {"because": "Four scores below the aimline.", "sessions_per_week": 5, "confirm_rate": True},
     "commit_consumer": {"cursor": "…"},
+    "add_evidence": {"evidence_for": ["sco_01jq4n6d9zf3vbs0x5k2m7e8tj"]},
     "add_team_scope": {"student": "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"},
     "decide": {"kind": "continue", "support": "sup_01jq4n6d9zf3vbs0x5k2m7e8tf"},
     "dismiss_concern": {"because": "Screening does not confirm it."},
+    "follow_measure": {"baseline": 9.0, "confirm_rate": True},
     "form_group": {"area": "ela.fluency", "intervention": "Repeated reading", "review_on": "2027-02-12"},
     "hand_over_support": {"lead": "per_01jq4n6d9zf3vbs0x5k2m7e8td"},
     "join_group": {"baseline": 42.0, "goal": 70.0, "confirm_rate": True},
     "keep_consumer": {"begin": "beginning"},
     "make_measure": {"code": "orf-spanish", "name": "Oral reading fluency, Spanish"},
+    "move_screening_window": {"opens_on": "2028-04-24", "closes_on": "2028-05-12"},
     "plan_support": {
         "intervention": "Repeated reading with feedback",
         "measure": "orf",
@@ -46,10 +50,23 @@ BODIES: dict[str, dict[str, Any]] = {
     "rekey_sync_run": {"match": "identifier"},
     "resolve_concern": {"because": "The goal is met."},
     "rotate_secret": {"overlap_seconds": 3600},
+    "schedule_screening_window": {"opens_on": "2027-09-07", "closes_on": "2027-09-24"},
+    "schedule_screening_windows": {
+        "screening_windows": [
+            {
+                "season": "winter",
+                "opens_on": "2028-01-10",
+                "closes_on": "2028-01-28",
+                "expected": [{"measure": "orf", "grades": ["02", "03"]}],
+            }
+        ]
+    },
+    "stop_measure": {"measure": "orf"},
 }
 """What the example of an operation's body has beside, or instead of, the required fields."""
 FORM = {"grant_type": "client_credentials"}
 SOURCES: dict[str, str] = {
+    "action_item": "/v1/action-items",
     "about": "/v1/concerns",
     "area": "/v1/areas",
     "break_": "/v1/breaks",
@@ -60,11 +77,19 @@ SOURCES: dict[str, str] = {
     "decision": "/v1/decisions",
     "delivery": "/v1/webhook-endpoints/{endpoint}/deliveries",
     "endpoint": "/v1/webhook-endpoints",
+    "evidence_for": "/v1/scores?student={student}",
+    "giver": "lead in /v1/supports?state=active",
     "group": "/v1/groups",
+    "into": "/v1/signals?area=ela.fluency&student={student}",
     "lead": "/v1/staff",
     "level": "/v1/levels",
+    "levels": "/v1/levels?in_force=true",
     "measure": "/v1/measures",
     "name": "/v1/events/consumers",
+    "protocol": "/v1/protocols",
+    "meeting": "/v1/meetings",
+    "agenda_item": "/v1/agenda-items",
+    "meeting_series": "/v1/meeting-series",
     "intervention": "/v1/interventions",
     "hypothesis": "/v1/hypotheses",
     "hypothesis_kind": "/v1/hypothesis-kinds",
@@ -81,27 +106,51 @@ SOURCES: dict[str, str] = {
     "source": "/v1/sis-sources",
     "student": "/v1/students",
     "support": "/v1/supports?state=active&verdict=not_responding",
+    "taker": "/v1/staff",
     "team": "/v1/teams",
-    "team_member": "/v1/teams?expand=members",
-    "team_scope": "/v1/teams?expand=scopes",
+    "team_member": "members in /v1/teams?expand=members",
+    "team_scope": "scopes in /v1/teams?expand=scopes",
     "verdict": "/v1/supports/{support}/verdicts",
 }
-"""The list from which to take a value of an example, by the name of the parameter or of the field."""
+"""The list from which to take a value of an example, by the name of the parameter or of the field.
+
+`members in /v1/teams` takes it from that member of the first row. A name in braces is itself taken from its list.
+"""
 IN_BODIES = SOURCES.keys() - (
-    {"measure", "name", "benchmark", "group", "team"}
-    | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal", "signal_rule"}
+    {"protocol", "meeting", "meeting_series", "agenda_item"}
+    | {"measure", "name", "benchmark", "group", "action_item"}
+    | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal_rule"}
     | {"screening_window"}
 )
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
-WITHIN = {"team_member": "members", "team_scope": "scopes"}
-"""The linked rows from which to take a value, where it is of a row within the listed one."""
 OWN_NAME = {"keep_consumer": "nightly"}
 """The name in the path that a client chooses itself."""
 OF_OPERATION: dict[tuple[str, str], str] = {
     ("accept_concern", "concern"): "/v1/concerns?state=raised",
+    ("accept_signal", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
+    ("accept_signals", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
+    ("add_evidence", "hypothesis"): "/v1/hypotheses?state=open",
+    ("add_evidence", "student"): "student in /v1/hypotheses?state=open",
+    ("cancel_screening_window", "screening_window"): "/v1/screening-windows?state=scheduled",
+    ("close_hypothesis", "hypothesis"): "/v1/hypotheses?state=testing",
     ("dismiss_concern", "concern"): "/v1/concerns?state=raised",
+    ("dismiss_signal", "signal"): "/v1/signals?state=suggested&kind=ahead_of_goal",
+    ("dismiss_signals", "signal"): "/v1/signals?state=suggested&kind=ahead_of_goal",
+    ("follow_measure", "support"): "/v1/supports?state=active&area=ela.fluency",
+    ("merge_signal", "signal"): "/v1/signals?state=suggested&area=ela.comprehension&kind=screening_under_cut",
+    ("merge_signal", "student"): "student in /v1/signals?state=suggested&area=ela.comprehension"
+    "&kind=screening_under_cut",
+    ("move_screening_window", "screening_window"): "/v1/screening-windows?state=scheduled",
+    ("propose_hypothesis", "concern"): "/v1/concerns?state=accepted",
+    ("propose_hypotheses", "concern"): "/v1/concerns?state=accepted",
     ("resolve_concern", "concern"): "/v1/concerns?state=accepted",
+    ("retire_area", "area"): "area in /v1/concerns?area=attendance",
+    ("retire_signal_rule", "signal_rule"): "/v1/signal-rules?in_force=true",
     ("start_support", "support"): "/v1/supports?state=planned",
+    ("stop_measure", "support"): "/v1/supports?state=active&area=ela.comprehension",
+    ("test_with_support", "hypothesis"): "/v1/hypotheses?state=open",
+    ("test_with_support", "student"): "student in /v1/hypotheses?state=open",
+    ("test_with_support", "support"): "/v1/supports?state=active&student={student}",
 }
 """The list of rows in the state that an operation needs."""
 
@@ -118,19 +167,31 @@ def give_examples(document: dict[str, Any]) -> None:
             elif "form" in media_type:
                 content["example"] = FORM
         name = operation["operationId"]
-        lists = {each: OF_OPERATION.get((name, each), SOURCES[each]) for each in named if each in SOURCES}
+        lists = _lists_of(name, named)
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "path" and name in OWN_NAME:
                 parameter["example"] = OWN_NAME[name]
                 lists.pop(parameter["name"], None)
         lists = {each: address for each, address in lists.items() if address.partition("?")[0] != path}
         if lists:
-            words = "; ".join(f"`{each}` from {_place(each)}`GET {address}`" for each, address in lists.items())
+            words = "; ".join(f"`{each}` from {_place(address)}" for each, address in lists.items())
             operation["description"] = f"{operation['description']}\n\nTo try it, take {words}."
 
 
-def _place(name: str) -> str:
-    return f"`{WITHIN[name]}` in " if name in WITHIN else ""
+def _lists_of(operation: str, names: list[str]) -> dict[str, str]:
+    """Returns the list of each value that has one, and of the values that the addresses of these lists need."""
+    lists: dict[str, str] = {}
+    names = [name for name in names if name in SOURCES]
+    while names:
+        lists |= {name: OF_OPERATION.get((operation, name), SOURCES[name]) for name in names}
+        needed = [name for address in lists.values() for name in PARAMETER.findall(address)]
+        names = [name for name in dict.fromkeys(needed) if name not in lists]
+    return lists
+
+
+def _place(address: str) -> str:
+    member, separator, path = address.rpartition(" in ")
+    return f"`{member}` in `GET {path}`" if separator else f"`GET {path}`"
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
@@ -158,5 +219,9 @@ def _references(example: Any) -> list[str]:
         return [name for item in example for name in _references(item)]
     if not isinstance(example, dict):
         return []
-    own = [name for name, value in example.items() if name in IN_BODIES and isinstance(value, str)]
+    own = [name for name, value in example.items() if name in IN_BODIES and _is_text(value)]
     return [*dict.fromkeys([*own, *(name for value in example.values() for name in _references(value))])]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and bool(value) and isinstance(value[0], str))

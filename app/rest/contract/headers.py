@@ -28,7 +28,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "example": '</v1/students?after=e30>; rel="next"'},
     },
     "Location": {
-        "description": "The path of the row at which the progress can be read.",
+        "description": "The path of the row that shows the progress.",
         "schema": {"type": "string", "example": "/v1/sync-runs/run_01kb3z5a7hf8v9m2q4r6s8t0w1"},
     },
     "WWW-Authenticate": {

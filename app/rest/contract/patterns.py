@@ -1,4 +1,4 @@
-"""States in the contract which values are acceptable: ids, entity tags, bounds, and no null that nobody can send."""
+"""States in the contract which values are acceptable: ids, entity tags, bounds, and no null where none can be sent."""
 
 import re
 from collections.abc import Mapping

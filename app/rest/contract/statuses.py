@@ -43,7 +43,10 @@ OAUTH_ERROR = {
     "description": "An error of the token endpoint (RFC 6749 §5.2).",
     "required": ["error", "error_description"],
     "properties": {
-        "error": {"type": "string", "description": "The code of the error; clients accept others than those of today."},
+        "error": {
+            "type": "string",
+            "description": "The code of the error; clients must accept codes that are added later.",
+        },
         "error_description": {"type": "string", "description": "A sentence."},
     },
 }

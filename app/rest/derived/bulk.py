@@ -22,6 +22,7 @@ from app.rest.derived.selection import picks_of
 from app.rest.derived.shapes import Shapes, make_model
 from app.rest.pages import Input, Shape
 from app.rest.problem import ViolationShape
+from app.roster.student_lock import lock_named_subjects
 
 OUTCOME = (
     "What was done with the item: `recorded`, `amended`, `unchanged`, `refused`, or with `atomic`, if another item was "
@@ -106,7 +107,7 @@ async def run_body(work: Work, command: Command, arguments: Sequence[Any], body:
     items = [_item(item, inputs.type) for item in getattr(body, str(command.items))]
     named = {} if inputs.items is None else values_of(body, inputs.fields)
     options = {option: getattr(body, option) for option in BULK_OPTIONS}
-    return await run_items(work, command, arguments, items, named, **options)
+    return await run_items(work, command, arguments, items, named, lock=lock_named_subjects, **options)
 
 
 def _item(item: Any, input_type: Any) -> Any:

@@ -132,7 +132,7 @@ class Commands:
         )
         answers: Mapping[int, Any] = {}
         if command.created is not None:
-            answers = {200: {"model": model, "description": "It was there before."}}
+            answers = {200: {"model": model, "description": "It existed already."}}
         router.add_api_route(
             path,
             answer,

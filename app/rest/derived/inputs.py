@@ -68,7 +68,7 @@ class Bodies:
             nullable=False,
             many=True,
             default=REQUIRED,
-            description="Each item has a result of its own; one that is not acceptable is refused alone.",
+            description="Each item has its own result; an invalid item is refused without affecting the others.",
             most=command.bulk,
             least=1,
         )

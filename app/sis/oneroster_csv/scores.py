@@ -43,7 +43,7 @@ class ScoreFile:
 
     @property
     def not_taken(self) -> tuple[str, ...]:
-        """Returns no file, because there is only one."""
+        """Returns an empty tuple, because the delivery is a single file, which is imported."""
         return ()
 
     @property

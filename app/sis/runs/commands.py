@@ -64,8 +64,8 @@ class NewRekey:
     match: Annotated[
         Literal["identifier", "email", "likely"] | None,
         About(
-            "The field whose value must be equal for a removed and a created person, and shared with nobody else; or"
-            " likely for the pairs in the report's `rekeys`, also of an applied run that set them aside.",
+            "The field whose value a removed and a created person share with nobody else; or `likely`, for the "
+            "pairs in the report's `rekeys`, also of an applied run that set them aside.",
             "identifier",
         ),
     ] = None
@@ -139,7 +139,7 @@ async def approve_sync_run(
         str,
         Text(max=64),
         About(
-            "The `plan` of the report that was read; the approval is refused if the plan is another one by now.",
+            "The `plan` of the report that was read; the approval is refused if the plan has changed since.",
             "0123456789abcdef",
         ),
     ],

@@ -79,18 +79,20 @@ class SourceResource(
     token_url: str | None = field(
         SisSource.token_url, "Where access tokens are issued.", "https://sis.example/oauth/token"
     )
-    auth: str | None = field(SisSource.auth, "How the service is signed in to.", "oauth2-basic")
+    auth: str | None = field(SisSource.auth, "The method of authentication at the source.", "oauth2-basic")
     client_id: str | None = field(SisSource.client_id, "The client id at the source.", "aimline")
     scopes: list[str] = field(SisSource.scopes, "The scopes that are requested.", ["roster-core.readonly"])
     page_size: int | None = field(SisSource.page_size, "The rows of a page; null for the source's own.", 1000)
     concurrency: int = field(SisSource.concurrency, "The number of concurrent requests.", 5)
-    left_out: list[str] = field(SisSource.left_out, "Collections that are not requested.", ["demographics"])
+    left_out: list[str] = field(
+        SisSource.left_out, "The OneRoster collections that are not requested from the source.", ["demographics"]
+    )
     schools: list[str] = field(
         SisSource.schools, "The sourcedIds of the schools to which it is restricted; empty for all.", ["school-1"]
     )
     excluded_users: list[str] = field(SisSource.excluded_users, "The sourcedIds of users who are not synced.", ["4711"])
     limits: Numbers = stored(SisSource.limits, "Limits of the guard that differ from the defaults.")
-    rollover: JsonObject | None = stored(SisSource.rollover, "The days on which a school year turns over.")
+    rollover: JsonObject | None = stored(SisSource.rollover, "The days on which the school year changes.")
     mapping: JsonObject = stored(SisSource.mapping, "Which results become scores, and of which measure.")
     cron: str | None = field(
         SisSource.cron, "A cron expression of five fields, in the district's time zone.", "0 2 * * *"
@@ -99,7 +101,9 @@ class SourceResource(
         SisSource.jitter_minutes, "The number of minutes over which the starts of sources are spread.", 30
     )
     freeze: DayRanges = stored(SisSource.frozen, "The first and last days of periods without runs.")
-    full_cron: str | None = field(SisSource.full_cron, "When a run must be a full one.", "0 3 * * 6")
+    full_cron: str | None = field(
+        SisSource.full_cron, "The cron expression of the runs that must be full ones.", "0 3 * * 6"
+    )
     overlap_hours: int = field(SisSource.overlap_hours, "How far back a delta reaches.", 24)
     pull_minutes: int = field(
         SisSource.pull_minutes, "How long a OneRoster service may be read before the run fails.", 360
@@ -163,7 +167,7 @@ class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name=
     code: str = field(SisQuarantine.code, "A stable code.", "email.malformed")
     sourced_id: str | None = field(SisQuarantine.sourced_id, "The row's id in the source, if it has one.", "4711")
     acknowledged: bool = field(
-        SisQuarantine.acknowledged, "Whether a person has acknowledged it: it is known, until it changes."
+        SisQuarantine.acknowledged, "Whether a person has acknowledged it, which holds until it changes."
     )
     # This is the last use of the function, because the name hides it from this line on.
     field: str = field(SisQuarantine.field, "The field.", "email")

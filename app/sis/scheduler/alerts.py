@@ -50,7 +50,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Where the notices of a district go. An empty list and None mean that nobody is told this way."""
+    """Where the notices of a district go. An empty list and None mean that nobody is notified by this channel."""
 
     emails: tuple[str, ...] = ()
     chat_url: str | None = None
@@ -196,7 +196,7 @@ def _render(
 
 
 async def _attempt(notice: _Notice, settings: AlertSettings) -> JobOutcome:
-    """Sends one notice and returns the outcome; `skipped` if nobody is to be told this way."""
+    """Sends one notice and returns the outcome; `skipped` if nobody is to be notified by this channel."""
     try:
         if notice.channel == "email":
             if settings.server is None or not notice.recipients.emails:

@@ -83,7 +83,10 @@ class Rollover:
     limits: Annotated[
         Mapping[str, float] | None,
         AtMost(20),
-        About("By default, the limits removed, changed and lost are 1.", {"removed": 1.0}),
+        About(
+            "The limits of the guard on these days; by default, `removed`, `changed` and `lost` are 1 (100 %).",
+            {"removed": 1.0},
+        ),
     ] = None
 
 
@@ -125,7 +128,9 @@ class SourceSettings:
     page_size: Annotated[int | None, About("The rows of a page; null for the source's own.", 1000)] = None
     concurrency: Annotated[int, About("The number of concurrent requests.", 5)] = 5
     left_out: Annotated[
-        tuple[str, ...], AtMost(50), About("Collections that are not requested.", ["demographics"])
+        tuple[str, ...],
+        AtMost(50),
+        About("The OneRoster collections that are not requested from the source.", ["demographics"]),
     ] = ()
     schools: Annotated[
         tuple[str, ...],
@@ -142,7 +147,7 @@ class SourceSettings:
         Mapping[str, Any] | None,
         ObjectOf(Rollover),
         About(
-            "The days on which a school year turns over, both included, and the guard's limits on these days.",
+            "The days on which the school year changes, both included, and the guard's limits on these days.",
             {"begins_on": "2026-07-01", "ends_on": "2026-08-31"},
         ),
     ] = None
@@ -160,7 +165,9 @@ class SourceSettings:
         AtMost(MAX_FREEZES),
         About("The first and last days of periods without runs.", [["2026-12-21", "2027-01-01"]]),
     ] = ()
-    full_cron: Annotated[str | None, Text(max=200), About("When a run must be a full one.", "0 3 * * 6")] = None
+    full_cron: Annotated[
+        str | None, Text(max=200), About("The cron expression of the runs that must be full ones.", "0 3 * * 6")
+    ] = None
     overlap_hours: Annotated[int, About("How far back a delta reaches.", 24)] = 24
     pull_minutes: Annotated[int, About("How long a OneRoster service may be read before the run fails.", 360)] = 360
     pull_gb: Annotated[int, About("How much of a delivery may be on the disk at a time.", 20)] = 20

@@ -45,7 +45,10 @@ class NewSupport:
     library_entry: Annotated[str | None, LIBRARY_ENTRY] = None
     measure: Annotated[
         str | None,
-        About("The measure that follows the response: a code or an id. Mentoring or counselling may have none.", "orf"),
+        About(
+            "The measure by which the response is followed: a code or an id. Mentoring or counselling may have none.",
+            "orf",
+        ),
     ] = None
     goal: Annotated[float | None, About("The value at which the aimline ends, in the measure's unit.", 70.0)] = None
     goal_on: Annotated[date | None, About("The day on which the aimline reaches the goal.", date(2027, 2, 12))] = None

@@ -20,8 +20,8 @@ ADAPTIVE = (2.744, 2.17, 1.398, 0.858, 0.551, 0.305, 0.123, -0.044, -0.311, -0.5
 def between(rates: Sequence[float], thresholds: Sequence[float], far: float) -> float:
     """Returns the threshold for the rate `far`, interpolated linearly between the rates of a table.
 
-    Below the lowest rate of the table, thresholds go on as between its lowest two rates, by the logarithm of the rate.
-    Above the highest rate, returns the threshold of that rate.
+    Below the lowest rate of the table, thresholds are extrapolated from its lowest two rates, by the logarithm of the
+    rate. Above the highest rate, returns the threshold of that rate.
     """
     if far <= rates[0]:
         step = (thresholds[0] - thresholds[1]) / math.log(rates[1] / rates[0])

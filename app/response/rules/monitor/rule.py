@@ -32,6 +32,13 @@ MAX_WEEKS = 260
 There is a limit because the work grows with the square of the number of weeks.
 """
 
+MATERIAL = 0.6
+"""How far below the alarm's statistic the actual delivery must bring it, in log odds, to explain it: `under_delivered`.
+
+The loss of a session now and then moves the statistic too. With 95 % delivered it explains no alarm; nobody would
+believe that the support was not given as planned.
+"""
+
 MEDIAN_NOISE = 0.45
 """The variance of a median of three scores, relative to that of one score."""
 
@@ -62,7 +69,8 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     * The noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35).
     * The true level wobbles by SEM/16 a week.
     * The growth of a week is expected to be the delivered share of the rate, and varies by up to g a week where nothing
-      was delivered. An alarm that would only be raised if everything had been delivered is `under_delivered`.
+      was delivered. An alarm that would only be raised if everything had been delivered is `under_delivered`, if what
+      was not delivered explains a material part of it.
     * A score further than three standard errors from the value that the student's other scores predict counts as three.
 
     The statistic is log [ P(rate now < .5 g) / P(rate now >= .8 g) ], with a threshold for each stated false-alarm rate
@@ -156,7 +164,8 @@ def conclude(
     if statistic <= threshold:
         below = float(estimate.high[student]) < 1
         state = State.UNCERTAIN if statistic > watch else State.BELOW_PACE if below else State.RESPONDING
-        if round(float(estimate.if_delivered[student]), 9) > threshold:
+        if_delivered = round(float(estimate.if_delivered[student]), 9)
+        if if_delivered > threshold and if_delivered - statistic >= MATERIAL:
             state = State.UNDER_DELIVERED
     share = facts.dosage.share(0, facts.last_week) if facts.dosage else None
     if share is not None:
@@ -214,8 +223,8 @@ From the first value on two scores a week are requested, from the second on thre
 def scores_to_request(statistic: Array, threshold: float, slow: Array) -> NDArray[np.int64]:
     """Returns how many scores to request for next week: usually one; two or three if these could decide the verdict.
 
-    Below the threshold of an alarm, the distance from it decides. After an alarm without a name, the probability of
-    slow growth does.
+    Below the threshold of an alarm, the distance from it decides. After an alarm that is not yet classified, the
+    probability of slow growth decides.
     """
     distance = threshold - statistic
     before = np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1))

@@ -29,7 +29,7 @@ class FieldChangeValue(Value):
 
     field: str = item("The field, as the source names it.", "givenName")
     before: str | None = item("The value before; null for a new row.", "Ana")
-    after: str | None = item("The value after; null for a row that goes.", "Anna")
+    after: str | None = item("The value after; null for a removed row.", "Anna")
     digest: bool = item("Whether the values are digests.", False)
 
 

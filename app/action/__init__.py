@@ -1,0 +1,1 @@
+"""Action items: who does what by when, as a team agreed it."""

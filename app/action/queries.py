@@ -1,0 +1,48 @@
+"""Reads the action items that are due, for agendas and for the acting person. Counts nobody's items."""
+
+from collections.abc import Collection
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, any_, cast, or_, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.action.models import ActionItem
+from app.action.rules import ActionState
+from app.roster.lookup import IdList, today_of
+from app.team.models import TeamStudent
+
+
+@needs(Can.READ_ACTIONS)
+async def due_action_items(work: Work, team_ids: Collection[UUID], by: date) -> list[ActionItem]:
+    """Returns the open action items of teams that are due on a day or before, the longest due first.
+
+    Those about students whom the team does not serve today are left out. They come back with the student.
+    """
+    is_due = ActionItem.team_id == any_(cast(list(team_ids), IdList))
+    conditions = are_due(work.district_id, by, await today_of(work))
+    query = select(ActionItem).where(is_due, *conditions)
+    items = list(await work.db.scalars(query.order_by(ActionItem.due_on, ActionItem.id)))
+    work.disclose("action_item", (item.student_id for item in items if item.student_id is not None))
+    return items
+
+
+def are_due(district_id: UUID, by: date, today: date) -> tuple[ColumnElement[bool], ...]:
+    """Returns the conditions that action items are open and due.
+
+    Those about a student whom the team no longer serves are not.
+    """
+    served = select(TeamStudent.id).where(
+        TeamStudent.district_id == district_id,
+        TeamStudent.team_id == ActionItem.team_id,
+        TeamStudent.student_id == ActionItem.student_id,
+        TeamStudent.from_on <= today,
+        or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
+    )
+    return (
+        ActionItem.district_id == district_id,
+        ActionItem.state == ActionState.OPEN,
+        ActionItem.due_on <= by,
+        or_(ActionItem.student_id.is_(None), served.exists()),
+    )

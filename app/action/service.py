@@ -1,0 +1,214 @@
+"""Agrees action items, gives them to another member, and closes them. Counts and compares nobody's items."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Final
+from uuid import UUID
+
+from sqlalchemy import or_, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.action.models import ActionItem
+from app.action.rules import ActionOutcome, ActionState, check_open, violations_of_closing
+from app.core import ids
+from app.core.clock import now
+from app.core.errors import Invalid, NotFound, Violation
+from app.core.ids import new_id
+from app.core.inputs import About, Choices
+from app.core.text import Text
+from app.core.violations import Violations, day_violations, input_violations
+from app.events.catalogue import ACTION_ITEM_AGREED, ACTION_ITEM_CLOSED, ACTION_ITEM_REASSIGNED, EventType, NewEvent
+from app.events.outbox import record
+from app.roster.lookup import locate_staff, today_of
+from app.roster.models import Person
+from app.roster.student_lock import lock_named_subjects, lock_student, lock_students
+from app.team.models import Team, TeamMember, TeamStudent
+from app.team.rules import TeamState
+
+MAX_AT_ONCE: Final = 100
+BECAUSE = Text(min=1, max=2000)
+STAFF_EXAMPLE: Final = "per_01jq4n6d9zf3vbs0x5k2m7e8tb"
+
+
+@dataclass(frozen=True, slots=True)
+class NewActionItem:
+    """An action item to be agreed in a team."""
+
+    team: Annotated[str, About("The team that agrees it.", "tea_01jq4n6d9zf3vbs0x5k2m7e8th")]
+    text: Annotated[str, Text(min=1, max=2000), About("What is to be done.", "Call the family about the new plan.")]
+    due_on: Annotated[date, About("The day by which it is to be done.", date(2026, 10, 6))]
+    owner: Annotated[
+        str | None,
+        About(
+            "The member of the team who does it: an id or an external id; by default, the person for whom the request "
+            "acts.",
+            STAFF_EXAMPLE,
+        ),
+    ] = None
+    student: Annotated[
+        str | None,
+        About(
+            "The student whom it is about, one of the team's: an id or an external id; null for none.",
+            "stu_01jq4n6d9zf3vbs0x5k2m7e8ta",
+        ),
+    ] = None
+
+
+@needs(Can.AGREE_ACTIONS)
+async def agree_action_item(work: Work, new: NewActionItem) -> ActionItem:
+    """Agrees an action item: a member of a team does something by a day."""
+    violations = Violations(input_violations(new))
+    today = await today_of(work)
+    student: Person | None = None
+    with violations:
+        if new.student is not None:
+            student = await lock_student(work, new.student, "/student")
+    with violations:
+        team = await _locate_team(work, new.team)
+        with violations:
+            owner_id = await _locate_owner(work, team.id, new.owner, today)
+        if student is not None:
+            violations.add(await _violations_of_student(work, team.id, student.id, today))
+    violations.refuse()
+    item = ActionItem(
+        district_id=work.district_id,
+        id=new_id(),
+        team_id=team.id,
+        team_school_id=team.school_id,
+        student_id=None if student is None else student.id,
+        school_ids=[] if student is None else student.school_ids,
+        text=new.text,
+        owner_id=owner_id,
+        due_on=new.due_on,
+        state=ActionState.OPEN,
+        agreed_by=work.principal.person_id,
+        agreed_by_client=work.principal.client_id,
+        agreed_on=today,
+        created_at=now(),
+        version=1,
+    )
+    work.db.add(item)
+    await work.db.flush()
+    _emit(work, ACTION_ITEM_AGREED, item)
+    return item
+
+
+@needs(Can.AGREE_ACTIONS)
+async def reassign_action_item(
+    work: Work,
+    action_item_id: UUID,
+    owner: Annotated[str, About("The member of the team who does it: an id or an external id.", STAFF_EXAMPLE)],
+    due_on: Annotated[date | None, About("Another day by which it is to be done.", date(2026, 10, 13))] = None,
+) -> ActionItem:
+    """Gives an open action item to another member of the team, or to the same one with another day."""
+    violations = Violations(day_violations(due_on, "/due_on"))
+    item = await _lock(work, action_item_id)
+    today = await today_of(work)
+    with violations:
+        owner_id = await _locate_owner(work, item.team_id, owner, today)
+    violations.refuse()
+    item.owner_id, item.due_on = owner_id, due_on or item.due_on
+    return await _changed(work, item, ACTION_ITEM_REASSIGNED)
+
+
+@needs(Can.AGREE_ACTIONS)
+async def close_action_item(
+    work: Work,
+    action_item_id: UUID,
+    outcome: Annotated[ActionOutcome, Choices(ActionOutcome), About("What became of it.", ActionOutcome.DONE)],
+    because: Annotated[
+        str | None, BECAUSE, About("Why it is not done, or dropped; null if there is nothing to say.", "Family moved.")
+    ] = None,
+) -> ActionItem:
+    """Closes an action item as done, as not done, or as dropped. The last two require a reason."""
+    violations = Violations(violations_of_closing(outcome, because))
+    with violations:
+        if because is not None:
+            BECAUSE.require(because, "/because")
+    item = await _lock(work, action_item_id)
+    violations.refuse()
+    item.state, item.closed_because = outcome, because
+    item.closed_by, item.closed_on = work.principal.person_id, await today_of(work)
+    return await _changed(work, item, ACTION_ITEM_CLOSED)
+
+
+async def _lock(work: Work, action_item_id: UUID) -> ActionItem:
+    """Locks an open action item, after the student whom it is about, and returns it."""
+    await lock_named_subjects(work)
+    is_item = (ActionItem.district_id == work.district_id, ActionItem.id == action_item_id)
+    student_id = await work.db.scalar(select(ActionItem.student_id).where(*is_item))
+    if student_id is not None:
+        await lock_students(work, [student_id])
+    query = select(ActionItem).where(*is_item).with_for_update().execution_options(populate_existing=True)
+    item = await work.db.scalar(query)
+    if item is None:
+        raise NotFound("action_item")
+    if item.student_id is not None:
+        work.disclose("action_item", [item.student_id])
+    check_open(item.state)
+    return item
+
+
+async def _locate_team(work: Work, name: str) -> Team:
+    query = select(Team).where(Team.district_id == work.district_id, Team.id == ids.parse_id("team", name, "/team"))
+    team: Team | None = await work.db.scalar(query)
+    if team is None:
+        raise Invalid([Violation("/team", "team.unknown", "There is no such team within this caller's reach.")])
+    if team.state == TeamState.ARCHIVED:
+        raise Invalid([Violation("/team", "team.archived", "The team is archived and agrees nothing any more.")])
+    return team
+
+
+async def _locate_owner(work: Work, team_id: UUID, name: str | None, today: date) -> UUID:
+    """Returns the id of the person who does it; raises `Invalid` unless the person is a member of the team today."""
+    owner_id = work.principal.person_id if name is None else (await locate_staff(work, name, "/owner")).id
+    if owner_id is None:
+        raise Invalid([Violation("/owner", "action_item.no_owner", "Name a member of the team: this acts for nobody.")])
+    query = select(TeamMember.id).where(
+        TeamMember.district_id == work.district_id,
+        TeamMember.team_id == team_id,
+        TeamMember.person_id == owner_id,
+        TeamMember.from_on <= today,
+        or_(TeamMember.until_on.is_(None), TeamMember.until_on > today),
+    )
+    if await work.db.scalar(query.limit(1)) is None:
+        raise Invalid([Violation("/owner", "action_item.not_a_member", "Only a member of the team can do it.")])
+    return owner_id
+
+
+async def _violations_of_student(work: Work, team_id: UUID, student_id: UUID, today: date) -> list[Violation]:
+    query = select(TeamStudent.id).where(
+        TeamStudent.district_id == work.district_id,
+        TeamStudent.team_id == team_id,
+        TeamStudent.student_id == student_id,
+        TeamStudent.from_on <= today,
+        or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
+    )
+    if await work.db.scalar(query.limit(1)) is not None:
+        return []
+    detail = "The team does not serve this student today."
+    return [Violation("/student", "action_item.not_served", detail)]
+
+
+async def _changed(work: Work, item: ActionItem, type_: EventType) -> ActionItem:
+    item.version += 1
+    await work.db.flush()
+    _emit(work, type_, item)
+    return item
+
+
+def _emit(work: Work, type_: EventType, item: ActionItem) -> None:
+    schools = item.school_ids if item.student_id is not None else [item.team_school_id]
+    record(
+        work,
+        NewEvent(
+            type=type_,
+            subject_id=item.id,
+            subject_version=item.version,
+            ids={"team": item.team_id},
+            student_id=item.student_id,
+            school_ids=tuple(school for school in schools if school is not None),
+            secured_area=item.secured_area,
+        ),
+    )

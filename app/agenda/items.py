@@ -1,0 +1,184 @@
+"""Adds items to agendas, and settles them: discussed, carried to the next meeting, or dropped with a reason."""
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.agenda.lookup import emit_item_event, follow_carried, lock_item
+from app.agenda.models import AgendaItem
+from app.agenda.rules import DEFAULT_ORDER, AgendaItemKind, AgendaItemState
+from app.agenda.scope import students_of
+from app.core import ids
+from app.core.clock import now
+from app.core.errors import Conflict, Invalid, Violation
+from app.core.ids import new_id
+from app.core.inputs import About
+from app.core.text import Text
+from app.core.violations import Violations, input_violations
+from app.decision.models import Decision
+from app.events.catalogue import AGENDA_ITEM_ADDED, AGENDA_ITEM_SETTLED
+from app.meeting.lookup import locate_team
+from app.meeting.models import Meeting
+from app.meeting.rules import MeetingState, require_open
+from app.roster.lookup import today_of
+from app.roster.models import Person
+from app.roster.student_lock import lock_student
+
+MINUTES = Text(max=8000)
+BECAUSE = Text(min=1, max=2000)
+NOTED = About("What is noted.", "She reads to her brother every evening.")
+
+
+@dataclass(frozen=True, slots=True)
+class NewAgendaItem:
+    """An item that a member adds to the next agenda of a team, or to that of its open meeting."""
+
+    team: Annotated[str, About("The team.", "tea_01jq4n6d9zf3vbs0x5k2m7e8th")]
+    text: Annotated[str, Text(min=1, max=1000), About("What it is about.", "Who calls the families?")]
+    student: Annotated[
+        str | None,
+        About("The student of the team whom it is about: an id or an external id.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
+    ] = None
+
+
+@needs(Can.RUN_MEETINGS)
+async def add_agenda_item(work: Work, new: NewAgendaItem) -> AgendaItem:
+    """Adds an item to the agenda of the team's open meeting, or else of its next one."""
+    violations = Violations(input_violations(new))
+    student: Person | None = None
+    with violations:
+        team = await locate_team(work, new.team)
+        if new.student is not None:
+            student = await _student_of(work, team.id, new.student)
+    violations.refuse()
+    meeting = await work.db.scalar(
+        select(Meeting)
+        .where(Meeting.district_id == work.district_id, Meeting.team_id == team.id, Meeting.state == MeetingState.OPEN)
+        .with_for_update(read=True)
+        .execution_options(populate_existing=True)
+    )
+    item_id = new_id()
+    order = DEFAULT_ORDER if meeting is None else tuple(meeting.agenda_order)
+    item = AgendaItem(
+        district_id=work.district_id,
+        id=item_id,
+        team_id=team.id,
+        team_school_id=team.school_id,
+        student_id=None if student is None else student.id,
+        school_ids=[] if student is None else student.school_ids,
+        meeting_id=None if meeting is None else meeting.id,
+        kind=AgendaItemKind.OWN,
+        subject_kind="agenda_item",
+        subject_id=item_id,
+        basis="",
+        since=await today_of(work),
+        reasons=[{"code": str(AgendaItemKind.OWN), "records": []}],
+        rank=order.index(AgendaItemKind.OWN) + 1,
+        state=AgendaItemState.OPEN,
+        text=new.text,
+        times_carried=0,
+        added_by=work.principal.person_id,
+        created_at=now(),
+        version=1,
+    )
+    work.db.add(item)
+    await work.db.flush()
+    work.disclose("agenda_item", [] if student is None else [student.id])
+    emit_item_event(work, AGENDA_ITEM_ADDED, item)
+    return item
+
+
+@needs(Can.RUN_MEETINGS)
+async def discuss_agenda_item(
+    work: Work,
+    agenda_item_id: UUID,
+    minutes: Annotated[str | None, MINUTES, NOTED] = None,
+    decision: Annotated[
+        str | None, About("The decision that was made from it.", "dec_01jq4n6d9zf3vbs0x5k2m7e8tk")
+    ] = None,
+) -> AgendaItem:
+    """Settles an item as discussed, with minutes, and the decision about its student that was made from it."""
+    violations = Violations()
+    with violations:
+        MINUTES.require(minutes, "/minutes")
+    item = await lock_item(work, agenda_item_id)
+    await _require_open_meeting(work, item)
+    with violations:
+        if decision is not None:
+            item.decision_id = await _decision_about(work, decision, item)
+    violations.refuse()
+    return await _settle(work, item, AgendaItemState.DISCUSSED, minutes)
+
+
+@needs(Can.RUN_MEETINGS)
+async def carry_agenda_item(
+    work: Work, agenda_item_id: UUID, minutes: Annotated[str | None, MINUTES, NOTED] = None
+) -> AgendaItem:
+    """Carries an item to the next meeting, where it comes up if its reason still holds."""
+    MINUTES.require(minutes, "/minutes")
+    item = await lock_item(work, agenda_item_id)
+    await _require_open_meeting(work, item)
+    settled = await _settle(work, item, AgendaItemState.CARRIED, minutes)
+    if item.kind == AgendaItemKind.OWN:
+        await follow_carried(work, [item])
+    return settled
+
+
+@needs(Can.RUN_MEETINGS)
+async def drop_agenda_item(
+    work: Work,
+    agenda_item_id: UUID,
+    because: Annotated[str, BECAUSE, About("Why it is dropped.", "The family has moved away.")],
+) -> AgendaItem:
+    """Drops an item, with a reason. It does not come up again on the same occasion."""
+    BECAUSE.require(because, "/because")
+    item = await lock_item(work, agenda_item_id)
+    if item.meeting_id is not None:
+        await _require_open_meeting(work, item)
+    item.dropped_because = because
+    return await _settle(work, item, AgendaItemState.DROPPED, None)
+
+
+async def _settle(work: Work, item: AgendaItem, state: AgendaItemState, minutes: str | None) -> AgendaItem:
+    item.state, item.minutes = state, minutes or None
+    item.settled_by, item.settled_at = work.principal.person_id, now()
+    item.version += 1
+    await work.db.flush()
+    emit_item_event(work, AGENDA_ITEM_SETTLED, item)
+    return item
+
+
+async def _require_open_meeting(work: Work, item: AgendaItem) -> None:
+    """Raises `Conflict` unless the meeting of an item is open."""
+    if item.meeting_id is None:
+        raise Conflict("The meeting has not been opened.", code="meeting.scheduled")
+    query = select(Meeting.state).where(Meeting.district_id == work.district_id, Meeting.id == item.meeting_id)
+    require_open(str(await work.db.scalar(query)))
+
+
+async def _student_of(work: Work, team_id: UUID, name: str) -> Person:
+    """Locks and returns a student of a team; raises `Invalid` for one whom the team does not serve."""
+    student = await lock_student(work, name, "/student")
+    served = students_of(work.district_id, team_id, await today_of(work))
+    if await work.db.scalar(select(served.c.student_id).where(served.c.student_id == student.id)) is None:
+        detail = "The team does not serve this student."
+        raise Invalid([Violation("/student", "agenda_item.not_of_team", detail)])
+    return student
+
+
+async def _decision_about(work: Work, name: str, item: AgendaItem) -> UUID:
+    """Returns the id of a decision about the student of an item; raises `Invalid` for another one."""
+    query = select(Decision.id).where(
+        Decision.district_id == work.district_id,
+        Decision.id == ids.parse_id("decision", name, "/decision"),
+        Decision.student_id == item.student_id,
+    )
+    decision_id: UUID | None = await work.db.scalar(query)
+    if decision_id is None:
+        detail = "There is no such decision about the student of this item."
+        raise Invalid([Violation("/decision", "decision.unknown", detail)])
+    return decision_id

@@ -1,0 +1,173 @@
+"""Reads the agenda of a meeting, and why each item is on it.
+
+Before the meeting it is computed; once the meeting is open, the stored items are read. Items that the caller may not
+see are only counted.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, case, func, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.agenda.computed import MOST, compute_items, count_items, next_agenda
+from app.agenda.models import AgendaItem
+from app.agenda.rules import AgendaItemState, complete_order
+from app.core import ids
+from app.core.clock import now
+from app.core.errors import Invalid, NotFound, Violation
+from app.meeting.models import Meeting
+from app.meeting.rules import MeetingState
+from app.playbook.lookup import published
+from app.team.models import Team
+
+PAST: Final = timedelta(hours=12)
+"""How long after its beginning a meeting that nobody has opened still is the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgendaReason:
+    """Why something is on the agenda: a code, and the public ids of the records on which the reason rests."""
+
+    code: str
+    records: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgendaEntry:
+    """An item of an agenda. Before the meeting is opened, an item has no id, unless a member added it."""
+
+    item_id: UUID | None
+    kind: str
+    rank: int
+    subject_kind: str
+    subject_id: UUID
+    student_id: UUID | None
+    since: date
+    reasons: tuple[AgendaReason, ...]
+    state: str
+    text: str | None
+    minutes: str | None
+    decision_id: UUID | None
+    dropped_because: str | None
+    times_carried: int
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """The agenda of a meeting, or with no meeting scheduled, what the next one would have.
+
+    `order` has the kinds in the order of the playbook, by which the entries are ranked. `hidden` is the number of items
+    that the caller may not see.
+    """
+
+    team_id: UUID
+    meeting: Meeting | None
+    order: tuple[str, ...]
+    entries: tuple[AgendaEntry, ...]
+    hidden: int
+
+
+@needs(Can.READ_MEETINGS)
+async def read_agenda(work: Work, team_id: UUID, meeting: str | None = None) -> Agenda:
+    """Returns the agenda of a meeting of a team: by default of the open one, or else of the next one."""
+    team = await work.db.scalar(select(Team.id).where(Team.district_id == work.district_id, Team.id == team_id))
+    if team is None:
+        raise NotFound("team")
+    row = await _meeting_of(work, team_id, meeting)
+    if row is None or row.state == MeetingState.SCHEDULED:
+        order = complete_order((await published(work)).agenda_order)
+        query = await next_agenda(work, team_id)
+        entries = rank_entries((entry_of(item, order) for item in await compute_items(work, query)), order)
+        async with work.as_district("agenda"):
+            counted = await count_items(work, query)
+    elif row.state == MeetingState.CANCELLED:
+        order, entries, counted = complete_order(row.agenda_order), (), 0
+    else:
+        order = complete_order(row.agenda_order)
+        stored = await work.db.scalars(_stored(work, row).limit(MOST))
+        entries = rank_entries((_entry(item) for item in stored), order)
+        async with work.as_district("agenda"):
+            counting = select(func.count()).select_from(_stored(work, row).subquery())
+            counted = int(await work.db.scalar(counting) or 0)
+    work.disclose("agenda_item", [entry.student_id for entry in entries if entry.student_id is not None])
+    return Agenda(team_id, row, order, entries, max(counted - len(entries), 0))
+
+
+def entry_of(item: Row[Any], order: Sequence[str]) -> AgendaEntry:
+    """Returns the entry of a computed row."""
+    names = (name.partition(":") for name in item.records.split())
+    records = tuple(ids.format_id(kind, UUID(row_id)) for kind, _, row_id in names)
+    return AgendaEntry(
+        item_id=item.item_id,
+        kind=item.kind,
+        rank=order.index(item.kind) + 1,
+        subject_kind=item.subject_kind,
+        subject_id=item.subject_id,
+        student_id=item.student_id,
+        since=item.since,
+        reasons=(AgendaReason(item.code, records),),
+        state=AgendaItemState.OPEN,
+        text=item.text,
+        minutes=None,
+        decision_id=None,
+        dropped_because=None,
+        times_carried=item.times_carried,
+        version=None,
+    )
+
+
+def rank_entries(entries: Iterable[AgendaEntry], order: Sequence[str]) -> tuple[AgendaEntry, ...]:
+    """Returns entries in the order of their kinds, and within a kind, those first that have waited longest."""
+    ranks = {kind: place for place, kind in enumerate(order, 1)}
+    return tuple(sorted(entries, key=lambda entry: (ranks[entry.kind], entry.since, entry.subject_id)))
+
+
+def _entry(item: AgendaItem) -> AgendaEntry:
+    reasons = tuple(AgendaReason(str(reason["code"]), tuple(reason["records"])) for reason in item.reasons)
+    return AgendaEntry(
+        item_id=item.id,
+        kind=item.kind,
+        rank=item.rank,
+        subject_kind=item.subject_kind,
+        subject_id=item.subject_id,
+        student_id=item.student_id,
+        since=item.since,
+        reasons=reasons,
+        state=item.state,
+        text=item.text,
+        minutes=item.minutes,
+        decision_id=item.decision_id,
+        dropped_because=item.dropped_because,
+        times_carried=item.times_carried,
+        version=item.version,
+    )
+
+
+def _stored(work: Work, meeting: Meeting) -> Any:
+    """Returns the query of the items of a meeting; of an open one, without those that are suspended."""
+    query = select(AgendaItem).where(AgendaItem.district_id == work.district_id, AgendaItem.meeting_id == meeting.id)
+    return query.where(AgendaItem.state != AgendaItemState.SUSPENDED) if meeting.state == MeetingState.OPEN else query
+
+
+async def _meeting_of(work: Work, team_id: UUID, name: str | None) -> Meeting | None:
+    """Returns the named meeting, or else the open one, or else the next one; raises `Invalid` for another team's."""
+    query = select(Meeting).where(Meeting.district_id == work.district_id, Meeting.team_id == team_id)
+    if name is not None:
+        named: Meeting | None = await work.db.scalar(
+            query.where(Meeting.id == ids.parse_id("meeting", name, "/meeting"))
+        )
+        if named is None:
+            detail = "This team has no such meeting."
+            raise Invalid([Violation("/meeting", "meeting.unknown", detail)])
+        return named
+    is_open = Meeting.state == MeetingState.OPEN
+    is_next = (Meeting.state == MeetingState.SCHEDULED) & (Meeting.starts_at >= now() - PAST)
+    order = (case((is_open, 0), else_=1), Meeting.starts_at, Meeting.id)
+    following: Meeting | None = await work.db.scalar(query.where(is_open | is_next).order_by(*order).limit(1))
+    return following

@@ -1,0 +1,80 @@
+"""Defines what every source of agenda items needs, and the columns that each has."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, TypeAlias, TypeVar
+from uuid import UUID
+
+from sqlalchemy import CTE, ColumnElement, Date, Select, Text, and_, cast, func, literal, or_, select
+from sqlalchemy.sql.elements import SQLCoreOperations
+
+from app.agenda.rules import AgendaItemKind
+from app.roster.models import Person
+from app.team.models import TeamStudent
+
+Value = TypeVar("Value")
+Expression: TypeAlias = SQLCoreOperations[Value]
+
+
+@dataclass(frozen=True, slots=True)
+class AgendaScope:
+    """What every source needs: the team and its students, today, and the days of the playbook's reminders."""
+
+    district_id: UUID
+    team_id: UUID
+    students: CTE
+    today: date
+    days: Mapping[str, int]
+
+    def serves(self, model: Any) -> ColumnElement[bool]:
+        """Returns the condition that a record is about a student of the team."""
+        mine = select(self.students.c.student_id).scalar_subquery()
+        return and_(model.district_id == self.district_id, model.student_id == func.any(func.array(mine)))
+
+
+def students_of(district_id: UUID, team_id: UUID, today: date) -> CTE:
+    """Returns the students whom a team serves on a day, without those who have left the roster."""
+    return (
+        select(TeamStudent.student_id)
+        .join(Person, and_(Person.district_id == district_id, Person.id == TeamStudent.student_id))
+        .where(
+            TeamStudent.district_id == district_id,
+            TeamStudent.team_id == team_id,
+            TeamStudent.from_on <= today,
+            or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
+            Person.removed_at.is_(None),
+        )
+        .distinct()
+        .cte("served")
+    )
+
+
+def select_reason(
+    model: Any,
+    subject: tuple[str, Expression[UUID]],
+    kind: AgendaItemKind | Expression[str],
+    since: Expression[date],
+    *,
+    basis: Expression[str] | None = None,
+    code: Expression[str] | None = None,
+    records: Mapping[str, Any] = {},
+) -> Select[Any]:
+    """Returns the columns of a source. `code` is the code of the reason, by default the kind."""
+    shown: Any = literal(str(kind), Text) if isinstance(kind, AgendaItemKind) else kind
+    subject_id: Any = subject[1]
+    occasion: Any = cast(since, Text) if basis is None else basis
+    reason: Any = shown if code is None else code
+    names = [literal(f"{name}:", Text) + cast(column, Text) for name, column in records.items()]
+    return select(
+        shown.label("kind"),
+        literal(subject[0], Text).label("subject_kind"),
+        subject_id.label("subject_id"),
+        model.student_id.label("student_id"),
+        model.school_ids.label("school_ids"),
+        model.secured_area.label("secured_area"),
+        occasion.label("basis"),
+        cast(since, Date).label("since"),
+        reason.label("code"),
+        (func.concat_ws(" ", *names) if names else literal("", Text)).label("records"),
+    )

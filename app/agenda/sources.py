@@ -1,0 +1,228 @@
+"""Selects what the data give a team to talk about, with one set-based statement for all sources and all its students.
+
+Each source is a query with the same columns. A new one is a function in `SOURCES`; it selects records about the
+students of the team, and names the kind, the subject, the day since which there is a reason, the reason's code, and the
+ids of the records on which the reason rests.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, func, literal, or_, select
+
+from app.action.models import ActionItem
+from app.action.rules import ActionState
+from app.agenda.rules import AgendaItemKind
+from app.agenda.scope import AgendaScope, select_reason
+from app.concern.models import Concern
+from app.concern.rules import ConcernState
+from app.decision.models import Decision
+from app.evidence.models import Score
+from app.hypothesis.models import Hypothesis
+from app.response.models import ResponseState
+from app.roster.calendar import days_of_instruction
+from app.signal.models import Signal
+from app.signal.rules import SignalKind, SignalState
+from app.support.models import Phase, Support
+from app.support.rules import GOAL_NOTICE
+
+VERDICTS: Final = ("off_track", "not_responding", "under_delivered")
+"""The verdicts that a team talks about until it has decided on the support."""
+
+
+def _new_concerns(scope: AgendaScope) -> Select[Any]:
+    return select_reason(
+        Concern, ("concern", Concern.id), AgendaItemKind.NEW_CONCERN, Concern.raised_on, records={"concern": Concern.id}
+    ).where(scope.serves(Concern), Concern.state == ConcernState.RAISED)
+
+
+def _unserved_concerns(scope: AgendaScope) -> Select[Any]:
+    days = days_of_instruction(scope.district_id, Concern.school_ids, Concern.unserved_order, scope.today)
+    return select_reason(
+        Concern,
+        ("concern", Concern.id),
+        AgendaItemKind.UNSERVED,
+        Concern.unserved_order,
+        records={"concern": Concern.id},
+    ).where(scope.serves(Concern), Concern.unserved_since.is_not(None), days >= scope.days["concern_unserved"])
+
+
+def _signals(scope: AgendaScope) -> Select[Any]:
+    # What a signal `ahead_of_goal` says is an item already, by the verdict `goal_met`.
+    return select_reason(
+        Signal,
+        ("signal", Signal.id),
+        case(
+            (Signal.kind == SignalKind.READY_TO_FADE, str(AgendaItemKind.READY_TO_FADE)),
+            else_=str(AgendaItemKind.SIGNAL),
+        ),
+        Signal.seen_on,
+        basis=Signal.digest,
+        code=Signal.kind,
+        records={"score": Signal.score_id, "support": Signal.support_id, "class": Signal.class_id},
+    ).where(scope.serves(Signal), Signal.state == SignalState.SUGGESTED, Signal.kind != SignalKind.AHEAD_OF_GOAL)
+
+
+def _verdicts(scope: AgendaScope) -> Select[Any]:
+    is_open = or_(ResponseState.state == "goal_met", and_(ResponseState.state.in_(VERDICTS), ~_decided(scope)))
+    return (
+        select_reason(
+            Support,
+            ("support", Support.id),
+            ResponseState.state,
+            ResponseState.since_on,
+            records={"verdict": ResponseState.verdict_id},
+        )
+        .join(ResponseState, _of_support(scope, ResponseState))
+        .where(scope.serves(Support), Support.state == "active", is_open)
+    )
+
+
+def _decisions_due(scope: AgendaScope) -> Select[Any]:
+    days = days_of_instruction(scope.district_id, Support.school_ids, ResponseState.since_on, scope.today)
+    return (
+        select_reason(
+            Support,
+            ("support", Support.id),
+            AgendaItemKind.DECISION_DUE,
+            ResponseState.since_on,
+            records={"verdict": ResponseState.verdict_id},
+        )
+        .join(ResponseState, _of_support(scope, ResponseState))
+        .where(
+            scope.serves(Support),
+            Support.state == "active",
+            ResponseState.state.in_(("off_track", "not_responding")),
+            ~_decided(scope),
+            days >= scope.days["decision_overdue"],
+        )
+    )
+
+
+def _goals(scope: AgendaScope) -> Select[Any]:
+    """Returns the goals whose date is near or has come, and for supports without a goal, the review days."""
+    day = func.coalesce(Phase.goal_on, Support.review_on, type_=Date)
+    has_come = day <= scope.today
+    code = case(
+        (Phase.goal_on.is_(None), literal("review_due", Text)),
+        (has_come, literal("goal_passed", Text)),
+        else_=literal("goal_due", Text),
+    )
+    is_near = and_(Phase.goal_on.is_not(None), day <= scope.today + GOAL_NOTICE)
+    return (
+        select_reason(
+            Support,
+            ("support", Support.id),
+            case((has_come, str(AgendaItemKind.GOAL_PASSED)), else_=str(AgendaItemKind.GOAL_DUE)),
+            day,
+            code=code,
+            records={"phase": Phase.id},
+        )
+        .join(Phase, and_(_of_support(scope, Phase), Phase.ends_on.is_(None)))
+        .outerjoin(ResponseState, _of_support(scope, ResponseState))
+        .where(
+            scope.serves(Support),
+            Support.state == "active",
+            or_(has_come, is_near),
+            or_(ResponseState.state.is_(None), ResponseState.state != "goal_met", Phase.goal_on.is_(None)),
+        )
+    )
+
+
+def _overdue_checks(scope: AgendaScope) -> Select[Any]:
+    last = (
+        select(func.max(Score.taken_on))
+        .where(
+            Score.district_id == scope.district_id,
+            Score.student_id == Support.student_id,
+            Score.measure_id == Support.measure_id,
+            Score.purpose != "screening",
+            Score.removed_at.is_(None),
+        )
+        .correlate(Support)
+        .scalar_subquery()
+    )
+    since = func.greatest(Phase.begins_on, last, type_=Date)
+    days = days_of_instruction(scope.district_id, Support.school_ids, since, scope.today)
+    return (
+        select_reason(
+            Support, ("support", Support.id), AgendaItemKind.CHECK_OVERDUE, since, records={"phase": Phase.id}
+        )
+        .join(Phase, and_(_of_support(scope, Phase), Phase.ends_on.is_(None)))
+        .where(
+            scope.serves(Support),
+            Support.state == "active",
+            Support.measure_id.is_not(None),
+            Phase.goal_on >= scope.today,
+            days >= scope.days["score_overdue"],
+        )
+    )
+
+
+def _unled_supports(scope: AgendaScope) -> Select[Any]:
+    since = func.coalesce(Support.unled_since, scope.today, type_=Date)
+    return select_reason(
+        Support, ("support", Support.id), AgendaItemKind.UNLED, since, records={"support": Support.id}
+    ).where(scope.serves(Support), Support.unled_since.is_not(None), Support.state.in_(("planned", "active")))
+
+
+def _due_hypotheses(scope: AgendaScope) -> Select[Any]:
+    return select_reason(
+        Hypothesis,
+        ("hypothesis", Hypothesis.id),
+        AgendaItemKind.HYPOTHESIS_DUE,
+        Hypothesis.due_since,
+        code=func.coalesce(Hypothesis.due_because, "", type_=Text),
+        records={"hypothesis": Hypothesis.id, "support": Hypothesis.support_id},
+    ).where(scope.serves(Hypothesis), Hypothesis.due_because.is_not(None))
+
+
+def _due_actions(scope: AgendaScope) -> Select[Any]:
+    subject = ("action_item", ActionItem.id)
+    return select_reason(
+        ActionItem, subject, AgendaItemKind.ACTION_DUE, ActionItem.due_on, records={"action_item": ActionItem.id}
+    ).where(
+        ActionItem.district_id == scope.district_id,
+        ActionItem.team_id == scope.team_id,
+        ActionItem.state == ActionState.OPEN,
+        ActionItem.due_on <= scope.today,
+        or_(ActionItem.student_id.is_(None), scope.serves(ActionItem)),
+    )
+
+
+def _of_support(scope: AgendaScope, model: Any) -> ColumnElement[bool]:
+    return and_(model.district_id == scope.district_id, model.support_id == Support.id)
+
+
+def _decided(scope: AgendaScope) -> ColumnElement[bool]:
+    """Returns the condition that a team has decided on the support since it has its present verdict."""
+    return (
+        select(Decision.id)
+        .where(
+            Decision.district_id == scope.district_id,
+            Decision.support_id == Support.id,
+            Decision.created_at >= ResponseState.since,
+        )
+        .correlate(Support, ResponseState)
+        .exists()
+    )
+
+
+SOURCES: Final[tuple[tuple[Callable[[AgendaScope], Select[Any]], str | None], ...]] = (
+    (_new_concerns, None),
+    (_unserved_concerns, "concern_unserved"),
+    (_signals, None),
+    (_verdicts, None),
+    (_decisions_due, "decision_overdue"),
+    (_goals, None),
+    (_overdue_checks, "score_overdue"),
+    (_unled_supports, None),
+    (_due_hypotheses, None),
+    (_due_actions, None),
+)
+"""The sources, each with the reminder of the playbook whose days it waits for; 0 days turn the source off."""
+
+
+def sources_in_force(scope: AgendaScope) -> list[Select[Any]]:
+    """Returns the queries of the sources that the playbook has not turned off."""
+    return [source(scope) for source, reminder in SOURCES if reminder is None or scope.days[reminder]]

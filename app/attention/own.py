@@ -1,0 +1,49 @@
+"""States which students are a person's own: those whom the person teaches, supports or leads, and those of teams."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, any_, cast, func, or_, select
+from sqlalchemy.orm import aliased
+
+from app.access.principal import Reach
+from app.access.work import Work
+from app.roster.lookup import IdList
+from app.roster.models import Caseload, Enrollment
+from app.team.models import TeamStudent
+
+
+def own_students(work: Work, column: Any, person_id: UUID, today: date) -> ColumnElement[bool]:
+    """Returns the condition that a row is about one of the acting person's own students.
+
+    For a person who sees a caseload, that is the caseload. A person who sees schools sees more students than the own
+    ones, so that these are selected.
+    """
+    principal = work.principal
+    if principal.reach is Reach.CASELOAD:
+        named: ColumnElement[bool] = column == any_(cast(list(principal.students), IdList))
+        return named
+    supported = select(Caseload.student_id).where(
+        Caseload.district_id == work.district_id, Caseload.staff_id == person_id
+    )
+    served = select(TeamStudent.student_id).where(
+        TeamStudent.district_id == work.district_id,
+        TeamStudent.team_id == any_(cast(list(principal.teams), IdList)),
+        TeamStudent.from_on <= today,
+        or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
+    )
+    pupil, teacher = aliased(Enrollment), aliased(Enrollment)
+
+    def holds(enrollment: Any) -> ColumnElement[bool]:
+        still = or_(enrollment.ends_on.is_(None), enrollment.ends_on > today)
+        return and_(enrollment.district_id == work.district_id, enrollment.removed_at.is_(None), still)
+
+    classes = select(teacher.class_id).where(holds(teacher), teacher.person_id == person_id, ~teacher.is_student)
+    taught = select(pupil.person_id).where(
+        holds(pupil), pupil.is_student, pupil.class_id == any_(func.array(classes.scalar_subquery(), type_=IdList))
+    )
+    parts = [func.array(part.scalar_subquery(), type_=IdList) for part in (supported, served, taught)]
+    ids = parts[0].op("||")(parts[1]).op("||")(parts[2])
+    own: ColumnElement[bool] = column == any_(ids)
+    return own

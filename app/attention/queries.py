@@ -1,0 +1,192 @@
+"""Reads what needs something from the acting person this week, in one statement. Nobody reads another person's."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    cast,
+    literal,
+    null,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.action.models import ActionItem
+from app.action.queries import are_due
+from app.attention.own import own_students
+from app.attention.rules import A_WEEK, Reason
+from app.concern.models import Concern
+from app.concern.rules import ConcernState
+from app.concern.unserved import IS_UNSERVED
+from app.core.errors import Malformed, Violation
+from app.core.page import Keyset
+from app.decision.overdue import decision_due
+from app.hypothesis.models import NOT_DUE, Hypothesis
+from app.playbook.queries import reminder_days
+from app.response.models import ResponseState
+from app.response.upkeep.overdue import FIRST, FURTHER, checks_overdue, last_check
+from app.roster.lookup import today_of
+from app.roster.models import Person
+from app.support.models import Support
+
+KINDS: Final = ("action_item", "support", "concern", "hypothesis")
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionItem:
+    """What needs something from a person, with the ids of what it is about, and the day since which it does.
+
+    `since` is the day by which an action item is due, that of the last score of a check, that of the verdict of a
+    decision, and that on which a concern was raised or lost its support.
+    """
+
+    reason: Reason
+    since: date
+    student_id: UUID | None
+    action_item_id: UUID | None
+    support_id: UUID | None
+    concern_id: UUID | None
+    hypothesis_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """A page of what needs something from the acting person. `left_out` has the reasons for lack of a permission."""
+
+    person_id: UUID | None
+    until: date
+    items: list[AttentionItem]
+    left_out: list[Reason]
+    next: str | None
+
+
+@needs(
+    *(Can.READ_ACTIONS, Can.READ_CONCERNS, Can.READ_SUPPORTS),
+    *(Can.READ_SCORES, Can.READ_VERDICTS, Can.READ_DECISIONS, Can.READ_PLAYBOOK),
+)
+async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention:
+    """Returns what needs something from the acting person until a day, by default for a week; the oldest first.
+
+    These are the person's own action items, what is due on supports that the person leads or provides, and the
+    unanswered and unserved concerns about the own students. A client that acts for nobody has nothing of its own.
+    """
+    person_id = work.principal.person_id
+    today = await today_of(work)
+    last = until or today + A_WEEK
+    if person_id is None:
+        return Attention(None, last, [], [], None)
+    days = (await reminder_days(work))["score_overdue"]
+    arms = [*_of_supports(work, person_id, days, today), *_of_concerns(work, person_id, today)]
+    arms.append(_of_action_items(work, person_id, last, today))
+    left_out = [Reason.HYPOTHESIS_DUE]
+    if work.principal.may(Can.READ_HYPOTHESES):
+        arms.append(_of_hypotheses(work, person_id))
+        left_out = []
+    listed = union_all(*arms).subquery()
+    order = (listed.c.since, listed.c.reason, listed.c.id)
+    student = and_(Person.district_id == work.district_id, Person.id == listed.c.student_id)
+    query = select(listed).outerjoin(Person, student).where(Person.removed_at.is_(None))
+    query = query.order_by(*order).limit(keyset.limit + 1)
+    if keyset.after is not None:
+        query = query.where(tuple_(*order) > tuple_(*_position(keyset)))
+    page = keyset.cut((await work.db.execute(query)).all(), lambda row: (str(row.since), row.reason, str(row.id)))
+    for kind in KINDS:
+        ids_of = f"{kind}_id"
+        work.disclose(kind, {row.student_id for row in page.rows if getattr(row, ids_of) and row.student_id})
+    items = [
+        AttentionItem(
+            Reason(row.reason),
+            row.since,
+            row.student_id,
+            row.action_item_id,
+            row.support_id,
+            row.concern_id,
+            row.hypothesis_id,
+        )
+        for row in page.rows
+    ]
+    return Attention(person_id, last, items, left_out, page.next)
+
+
+def _position(keyset: Keyset) -> Iterator[ColumnElement[Any]]:
+    """Yields the position after which the page begins."""
+    try:
+        since, reason, _ = keyset.after or ()
+        yield literal(date.fromisoformat(str(since)), Date)
+        yield literal(str(Reason(str(reason))), Text)
+    except ValueError:
+        raise Malformed([Violation("/after", "page.cursor", "This cursor is of another list.")]) from None
+    yield literal(keyset.after_id(2), Uuid)
+
+
+def _arm(reason: Reason, since: Any, row: Any, student: Any, **ids: Any) -> Select[Any]:
+    """Returns the query of one reason, with the columns that all of them have."""
+    columns = [cast(ids.get(kind, null()), Uuid).label(f"{kind}_id") for kind in KINDS]
+    return select(
+        literal(str(reason), Text).label("reason"), since.label("since"), row.label("id"), student.label("student_id")
+    ).add_columns(*columns)
+
+
+def _of_action_items(work: Work, person_id: UUID, until: date, today: date) -> Select[Any]:
+    arm = _arm(Reason.ACTION_DUE, ActionItem.due_on, ActionItem.id, ActionItem.student_id, action_item=ActionItem.id)
+    return arm.where(ActionItem.owner_id == person_id, *are_due(work.district_id, until, today))
+
+
+def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterator[Select[Any]]:
+    """Yields the queries of overdue checks and due decisions of the supports that a person leads or provides."""
+    own = (Support.district_id == work.district_id, or_(Support.lead_id == person_id, Support.provider_id == person_id))
+    for of_measure in (FIRST, FURTHER) if days else ():
+        since = last_check(work.district_id, of_measure)
+        arm = _arm(Reason.CHECK_OVERDUE, since, of_measure.about, Support.student_id, support=Support.id)
+        for table in of_measure.tables:
+            arm = arm.join(table, and_(table.district_id == work.district_id, table.support_id == Support.id))
+        yield arm.where(*own, *checks_overdue(work.district_id, of_measure, since, days, today))
+    arm = _arm(Reason.DECISION_DUE, ResponseState.since_on, Support.id, Support.student_id, support=Support.id)
+    state = and_(ResponseState.district_id == work.district_id, ResponseState.support_id == Support.id)
+    yield arm.join(ResponseState, state).where(*own, *decision_due(work.district_id))
+
+
+def _of_concerns(work: Work, person_id: UUID, today: date) -> Iterator[Select[Any]]:
+    """Yields the queries of the unanswered and the unserved concerns about a person's own students."""
+    own = (Concern.district_id == work.district_id, own_students(work, Concern.student_id, person_id, today))
+    for reason, since, condition in (
+        (Reason.CONCERN_UNANSWERED, Concern.raised_on, Concern.state == ConcernState.RAISED),
+        (Reason.CONCERN_UNSERVED, Concern.unserved_order, IS_UNSERVED),
+    ):
+        yield _arm(reason, since, Concern.id, Concern.student_id, concern=Concern.id).where(*own, condition)
+
+
+def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
+    """Returns the query of the due hypotheses that a person proposed, or whose support the person gives."""
+    gives = select(Support.id).where(
+        Support.district_id == work.district_id,
+        Support.id == Hypothesis.support_id,
+        or_(Support.lead_id == person_id, Support.provider_id == person_id),
+    )
+    arm = _arm(
+        Reason.HYPOTHESIS_DUE,
+        Hypothesis.due_since,
+        Hypothesis.id,
+        Hypothesis.student_id,
+        hypothesis=Hypothesis.id,
+        support=Hypothesis.support_id,
+        concern=Hypothesis.concern_id,
+    )
+    return arm.where(
+        Hypothesis.district_id == work.district_id,
+        Hypothesis.due_since < NOT_DUE,
+        or_(Hypothesis.proposed_by == person_id, gives.exists()),
+    )

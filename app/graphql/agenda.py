@@ -1,0 +1,118 @@
+"""Defines the query that returns the agenda of a team's meeting."""
+
+import datetime
+
+import strawberry
+
+from app.agenda.reading import AgendaEntry as ReadEntry
+from app.agenda.reading import read_agenda
+from app.agenda.rules import AgendaItemKind, AgendaItemState
+from app.core import ids
+from app.core.errors import NotFound
+from app.graphql.door import Info, guarded_field
+from app.graphql.node import parse_id
+from app.graphql.types import enum_of
+from app.meeting.rules import MeetingState
+
+for _choices in (AgendaItemKind, AgendaItemState, MeetingState):
+    enum_of(_choices)
+
+
+@strawberry.type(description="Why an item is on the agenda.")
+class AgendaEntryReason:
+    """A reason."""
+
+    code: str = strawberry.field(description="The code of the reason, such as `not_responding`.")
+    record_ids: list[strawberry.ID] = strawberry.field(description="The ids of the records on which the reason rests.")
+
+
+@strawberry.type(description="An item of an agenda, which is stored once the meeting is opened.")
+class AgendaEntry:
+    """An item of an agenda."""
+
+    item_id: strawberry.ID | None = strawberry.field(description="The id of the item; null until it is stored.")
+    kind: AgendaItemKind = strawberry.field(description="Why it is on the agenda.")
+    rank: int = strawberry.field(description="The place of its kind in `order`.")
+    subject_id: strawberry.ID = strawberry.field(description="The id of the record that it is about.")
+    student_id: strawberry.ID | None = strawberry.field(
+        description="The id of the student whom it is about, if it is about one."
+    )
+    since: datetime.date = strawberry.field(description="The day since which there is a reason.")
+    reasons: list[AgendaEntryReason]
+    state: AgendaItemState
+    text: str | None = strawberry.field(description="What a member wants to talk about.")
+    minutes: str | None = strawberry.field(description="What was noted.")
+    decision_id: strawberry.ID | None = strawberry.field(description="The decision that was made from it.")
+    dropped_because: str | None
+    times_carried: int = strawberry.field(description="How often it was carried before.")
+    version: int | None = strawberry.field(description="The version of the stored item.")
+
+    @classmethod
+    def of(cls, entry: ReadEntry) -> "AgendaEntry":
+        """Returns an entry with public ids."""
+        return cls(
+            item_id=None if entry.item_id is None else strawberry.ID(ids.format_id("agenda_item", entry.item_id)),
+            kind=AgendaItemKind(entry.kind),
+            rank=entry.rank,
+            subject_id=strawberry.ID(ids.format_id(entry.subject_kind, entry.subject_id)),
+            student_id=None if entry.student_id is None else strawberry.ID(ids.format_id("student", entry.student_id)),
+            since=entry.since,
+            reasons=[
+                AgendaEntryReason(code=one.code, record_ids=[strawberry.ID(record) for record in one.records])
+                for one in entry.reasons
+            ],
+            state=AgendaItemState(entry.state),
+            text=entry.text,
+            minutes=entry.minutes,
+            decision_id=None
+            if entry.decision_id is None
+            else strawberry.ID(ids.format_id("decision", entry.decision_id)),
+            dropped_because=entry.dropped_because,
+            times_carried=entry.times_carried,
+            version=entry.version,
+        )
+
+
+@strawberry.type(
+    description="What is on the agenda of a meeting, in the order of the playbook, and why each thing is on it."
+)
+class Agenda:
+    """An agenda."""
+
+    meeting_id: strawberry.ID | None = strawberry.field(
+        description="The meeting; null if none is scheduled: the items are what the next one would have."
+    )
+    meeting_state: MeetingState | None
+    starts_at: datetime.datetime | None
+    order: list[AgendaItemKind] = strawberry.field(description="The kinds of items, in the order of the playbook.")
+    items: list[AgendaEntry] = strawberry.field(
+        description="The items that the caller may see, by `order`; those first that have waited longest."
+    )
+    hidden: int = strawberry.field(description="The number of items that the caller may not see.")
+
+
+@strawberry.type
+class AgendaQueries:
+    """The query for an agenda."""
+
+    @guarded_field(
+        "What is on the agenda of a team's meeting, and why: of the open one, or else of the next one, or of the named "
+        "one. Before the meeting it is computed from the data.",
+        read_agenda,
+    )
+    async def agenda(
+        self, info: Info, team_id: strawberry.ID, meeting_id: strawberry.ID | None = None
+    ) -> Agenda | None:
+        row_id = parse_id("team", team_id)
+        if row_id is None:
+            raise NotFound("team")
+        agenda = await info.context.read(read_agenda, row_id, meeting_id)
+        row = agenda.meeting
+        return Agenda(
+            meeting_id=None if row is None else strawberry.ID(ids.format_id("meeting", row.id)),
+            meeting_state=None if row is None else MeetingState(row.state),
+            starts_at=None if row is None else row.starts_at,
+            order=[AgendaItemKind(kind) for kind in agenda.order],
+            items=[AgendaEntry.of(entry) for entry in agenda.entries],
+            hidden=agenda.hidden,
+        )

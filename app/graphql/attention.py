@@ -1,0 +1,87 @@
+"""Defines the query that returns what needs something from the acting person."""
+
+from datetime import date
+from uuid import UUID
+
+import strawberry
+
+from app.attention.queries import AttentionItem, attention
+from app.attention.rules import Reason
+from app.core import ids
+from app.core.page import keyset
+from app.graphql.door import Info, guarded_field
+
+strawberry.enum(Reason, name="AttentionReason", description="Why something needs something from a person.")
+
+
+@strawberry.type(
+    name="AttentionItem", description="What needs something from the acting person, with the ids of what it is about."
+)
+class ShownAttentionItem:
+    """What needs something from a person."""
+
+    reason: Reason
+    since: date = strawberry.field(
+        description="Since when: the day by which the action item is due, that of the last score, of the verdict, on "
+        "which the concern was raised or lost its support, or since which the team is asked."
+    )
+    student_id: strawberry.ID | None
+    action_item_id: strawberry.ID | None
+    support_id: strawberry.ID | None
+    concern_id: strawberry.ID | None
+    hypothesis_id: strawberry.ID | None
+
+    @classmethod
+    def of(cls, one: AttentionItem) -> "ShownAttentionItem":
+        """Returns an item with public ids."""
+        return cls(
+            reason=one.reason,
+            since=one.since,
+            student_id=_id("student", one.student_id),
+            action_item_id=_id("action_item", one.action_item_id),
+            support_id=_id("support", one.support_id),
+            concern_id=_id("concern", one.concern_id),
+            hypothesis_id=_id("hypothesis", one.hypothesis_id),
+        )
+
+
+@strawberry.type(name="Attention", description="What needs something from the acting person, the oldest first.")
+class ShownAttention:
+    """A page of what needs something from a person."""
+
+    person_id: strawberry.ID | None = strawberry.field(
+        description="The person for whom the request acts; null, and no needs, for nobody."
+    )
+    until: date = strawberry.field(description="The last day of which due action items are listed.")
+    needs: list[ShownAttentionItem]
+    left_out: list[Reason] = strawberry.field(description="The reasons not listed, for lack of a permission.")
+    end_cursor: str | None = strawberry.field(description="The cursor of the next page.")
+
+
+@strawberry.type
+class AttentionQueries:
+    """The query for what needs something from the acting person."""
+
+    @guarded_field(
+        "What needs something from the person for whom the request acts, this week and with why. `until` is the last "
+        "day of which due action items are listed; by default, six days from today.",
+        attention,
+    )
+    async def attention(
+        self, info: Info, until: date | None = None, first: int | None = None, after: str | None = None
+    ) -> ShownAttention | None:
+        work = info.context.work
+        filters = {"until": until, "person": work.principal.person_id}
+        page = keyset(work.district_id, "attention", filters, after, first, work.keyring)
+        shown = await info.context.read(attention, until, page)
+        return ShownAttention(
+            person_id=_id("person", shown.person_id),
+            until=shown.until,
+            needs=[ShownAttentionItem.of(one) for one in shown.items],
+            left_out=shown.left_out,
+            end_cursor=shown.next,
+        )
+
+
+def _id(kind: str, row_id: UUID | None) -> strawberry.ID | None:
+    return None if row_id is None else strawberry.ID(ids.format_id(kind, row_id))

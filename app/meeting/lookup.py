@@ -1,0 +1,68 @@
+"""Finds teams, locks meetings, and records their events, for the commands of this room and of agendas."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.access.work import Work
+from app.core import ids
+from app.core.errors import Conflict, Invalid, NotFound, Violation
+from app.events.catalogue import EventType, NewEvent
+from app.events.outbox import record
+from app.meeting.models import Meeting, MeetingSeries
+from app.team.models import Team
+from app.team.rules import TeamState
+
+
+async def locate_team(work: Work, name: str, pointer: str = "/team") -> Team:
+    """Returns the active team with this id; raises `Invalid` if there is none within the caller's reach."""
+    query = select(Team).where(Team.district_id == work.district_id, Team.id == ids.parse_id("team", name, pointer))
+    team: Team | None = await work.db.scalar(query)
+    if team is None:
+        raise Invalid([Violation(pointer, "team.unknown", "There is no such team within this caller's reach.")])
+    if team.state == TeamState.ARCHIVED:
+        raise Invalid([Violation(pointer, "team.archived", "The team is archived, so that it meets no more.")])
+    return team
+
+
+async def require_active(work: Work, team_id: UUID) -> None:
+    """Raises `Conflict` if a team is archived."""
+    state = await work.db.scalar(select(Team.state).where(Team.district_id == work.district_id, Team.id == team_id))
+    if state == TeamState.ARCHIVED:
+        raise Conflict("The team is archived, so that it meets no more.", code="team.archived")
+
+
+async def lock_meeting(work: Work, meeting_id: UUID) -> Meeting:
+    """Locks and returns a meeting; raises `NotFound`."""
+    query = select(Meeting).where(Meeting.district_id == work.district_id, Meeting.id == meeting_id)
+    meeting: Meeting | None = await work.db.scalar(
+        query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    )
+    if meeting is None:
+        raise NotFound("meeting")
+    return meeting
+
+
+async def lock_series(work: Work, series_id: UUID) -> MeetingSeries:
+    """Locks and returns a series; raises `NotFound`."""
+    query = select(MeetingSeries).where(MeetingSeries.district_id == work.district_id, MeetingSeries.id == series_id)
+    series: MeetingSeries | None = await work.db.scalar(
+        query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    )
+    if series is None:
+        raise NotFound("meeting_series")
+    return series
+
+
+async def count_change(work: Work, meeting: Meeting, type_: EventType) -> Meeting:
+    """Counts a change of a meeting in its version, and records the event."""
+    meeting.version += 1
+    await work.db.flush()
+    emit_meeting_event(work, type_, meeting)
+    return meeting
+
+
+def emit_meeting_event(work: Work, type_: EventType, meeting: Meeting) -> None:
+    """Records an event about a meeting, which names the team."""
+    schools = () if meeting.team_school_id is None else (meeting.team_school_id,)
+    record(work, NewEvent(type_, meeting.id, meeting.version, {"team": meeting.team_id}, school_ids=schools))

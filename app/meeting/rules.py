@@ -1,0 +1,41 @@
+"""Defines the states of meetings and of series, and the transitions between them. Pure."""
+
+from enum import StrEnum
+from typing import Final
+
+from app.core.errors import Conflict
+
+MIN_MINUTES: Final = 5
+MAX_MINUTES: Final = 480
+MAX_STEPS: Final = 30
+MAX_PRESENT: Final = 100
+
+
+class SeriesState(StrEnum):
+    """The state of a series. An ended series has no further meetings."""
+
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+class MeetingState(StrEnum):
+    """The state of a meeting."""
+
+    SCHEDULED = "scheduled"
+    OPEN = "open"
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+
+
+def require_scheduled(state: str) -> None:
+    """Raises `Conflict` with the present state if a meeting is no longer only scheduled."""
+    if state != MeetingState.SCHEDULED:
+        raise Conflict(f"The meeting is {state} already.", code=f"meeting.{state}")
+
+
+def require_open(state: str) -> None:
+    """Raises `Conflict` with the present state if a meeting is not open."""
+    if state == MeetingState.SCHEDULED:
+        raise Conflict("The meeting has not been opened.", code="meeting.scheduled")
+    if state != MeetingState.OPEN:
+        raise Conflict(f"The meeting is {state} already.", code=f"meeting.{state}")

@@ -1,0 +1,108 @@
+"""Serves the agenda of a team's meeting in REST."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from app.agenda.reading import AgendaEntry as ReadEntry
+from app.agenda.reading import read_agenda
+from app.core import ids
+from app.rest.door import OpenWork, requires, row_id
+from app.rest.pages import Shape
+from app.rest.route import Route
+
+router = APIRouter(prefix="/v1", tags=["meetings"], route_class=Route)
+MeetingOf = Annotated[
+    str | None,
+    Query(
+        alias="meeting",
+        max_length=200,
+        description="The id of a meeting of the team; by default the open one, or else the next one.",
+    ),
+]
+
+
+class AgendaEntryReason(Shape):
+    """Why an item is on the agenda."""
+
+    code: str = Field(description="The code of the reason, such as `not_responding`.")
+    records: list[str] = Field(description="The ids of the records on which the reason rests.")
+
+
+class AgendaEntry(Shape):
+    """An item of an agenda, which is stored once the meeting is opened."""
+
+    item: str | None = Field(description="The id of the item; null until it is stored.")
+    kind: str = Field(description="Why it is on the agenda.")
+    rank: int = Field(description="The place of its kind in `order`.")
+    subject: str = Field(description="The id of the record that it is about.")
+    student: str | None = Field(description="The id of the student whom it is about, if it is about one.")
+    since: str = Field(description="The day since which there is a reason.")
+    reasons: list[AgendaEntryReason] = Field(description="Why it is on the agenda.")
+    state: str = Field(description="`open`, `discussed`, `carried`, `dropped` or `suspended`.")
+    text: str | None = Field(description="What a member wants to talk about.")
+    minutes: str | None = Field(description="What was noted.")
+    decision: str | None = Field(description="The id of the decision that was made from it.")
+    dropped_because: str | None = Field(description="Why it was dropped.")
+    times_carried: int = Field(description="How often it was carried before.")
+    version: int | None = Field(description="The version of the stored item.")
+
+
+class AgendaMeeting(Shape):
+    """The meeting whose agenda it is."""
+
+    id: str = Field(description="The id.")
+    state: str = Field(description="`scheduled`, `open`, `closed` or `cancelled`.")
+    starts_at: str = Field(description="The instant at which it begins.")
+
+
+class Agenda(Shape):
+    """What is on the agenda of a meeting, in the order of the playbook, and why each thing is on it."""
+
+    team: str = Field(description="The id of the team.")
+    meeting: AgendaMeeting | None = Field(
+        description="The meeting; null if none is scheduled: the items are what the next one would have."
+    )
+    order: list[str] = Field(description="The kinds of items, in the order of the playbook.")
+    items: list[AgendaEntry] = Field(
+        description="The items that the caller may see, by `order`; those first that have waited longest."
+    )
+    hidden: int = Field(description="The number of items that the caller may not see.")
+
+
+@router.get("/teams/{team}/agenda", operation_id="get_agenda", **requires(read_agenda))
+async def get_agenda(work: OpenWork, team: str, meeting: MeetingOf = None) -> Agenda:
+    """Returns what is on the agenda of a team's meeting, and why. Before the meeting it is computed from the data."""
+    agenda = await read_agenda(work, row_id("team", team), meeting)
+    row = agenda.meeting
+    return Agenda.model_construct(
+        team=ids.format_id("team", agenda.team_id),
+        meeting=None
+        if row is None
+        else AgendaMeeting.model_construct(
+            id=ids.format_id("meeting", row.id), state=row.state, starts_at=row.starts_at.isoformat()
+        ),
+        order=list(agenda.order),
+        items=[_entry(entry) for entry in agenda.entries],
+        hidden=agenda.hidden,
+    )
+
+
+def _entry(entry: ReadEntry) -> AgendaEntry:
+    return AgendaEntry.model_construct(
+        item=None if entry.item_id is None else ids.format_id("agenda_item", entry.item_id),
+        kind=entry.kind,
+        rank=entry.rank,
+        subject=ids.format_id(entry.subject_kind, entry.subject_id),
+        student=None if entry.student_id is None else ids.format_id("student", entry.student_id),
+        since=entry.since.isoformat(),
+        reasons=[AgendaEntryReason.model_construct(code=one.code, records=list(one.records)) for one in entry.reasons],
+        state=entry.state,
+        text=entry.text,
+        minutes=entry.minutes,
+        decision=None if entry.decision_id is None else ids.format_id("decision", entry.decision_id),
+        dropped_because=entry.dropped_because,
+        times_carried=entry.times_carried,
+        version=entry.version,
+    )

@@ -1,0 +1,90 @@
+"""Serves what needs something from the acting person in REST."""
+
+from datetime import date
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from app.attention.queries import AttentionItem, attention
+from app.core import ids
+from app.core.page import keyset
+from app.rest.door import After, Limit, OpenWork, requires
+from app.rest.pages import Shape
+from app.rest.route import Route
+from app.rest.values import Day
+
+router = APIRouter(prefix="/v1", tags=["me"], route_class=Route)
+Reason = Literal[
+    "action_due", "check_overdue", "concern_unanswered", "concern_unserved", "decision_due", "hypothesis_due"
+]
+Until = Annotated[
+    Day | None, Query(description="The last day of which due action items are listed; by default, six days from today.")
+]
+
+
+class AttentionItemShape(Shape):
+    """What needs something from the acting person, and why. The ids are of what it is about; the others are null."""
+
+    reason: Reason = Field(
+        description="`action_due`: an own action item. `check_overdue`, `decision_due`: of a support that the person "
+        "leads or provides. `concern_unanswered`, `concern_unserved`: about an own student, without an answer or "
+        "without an active support. `hypothesis_due`: proposed by the person, or tested by such a support."
+    )
+    since: date = Field(
+        description="Since when: the day by which the action item is due, that of the last score, of the verdict, on "
+        "which the concern was raised or lost its support, or since which the team is asked."
+    )
+    student: str | None = Field(description="The id of the student; null for an action item about nobody.")
+    action_item: str | None = Field(description="The id of the action item.")
+    support: str | None = Field(description="The id of the support.")
+    concern: str | None = Field(description="The id of the concern.")
+    hypothesis: str | None = Field(description="The id of the hypothesis.")
+
+
+class AttentionShape(Shape):
+    """What needs something from the acting person, the oldest first."""
+
+    person: str | None = Field(description="The person for whom the request acts; null, and no needs, for nobody.")
+    until: date = Field(description="The last day of which due action items are listed.")
+    needs: list[AttentionItemShape] = Field(description="What needs something from the person.")
+    left_out: list[Reason] = Field(description="The reasons that are not listed, for lack of a permission.")
+    next: str | None = Field(description="The cursor of the next page.")
+
+
+@router.get("/me/attention", operation_id="get_attention", **requires(attention))
+async def get_attention(
+    work: OpenWork, until: Until = None, after: After = None, limit: Limit = None
+) -> AttentionShape:
+    """Returns what needs something from the person for whom the request acts, this week: in one request, with why.
+
+    A client that acts for nobody has nothing of its own, and nobody reads it about another person.
+    """
+    person = work.principal.person_id
+    filters = {"until": until, "person": person}
+    page = keyset(work.district_id, "attention", filters, after, limit, work.keyring)
+    shown = await attention(work, until, page)
+    return AttentionShape.model_construct(
+        person=_id("person", shown.person_id),
+        until=shown.until,
+        needs=[_item(one) for one in shown.items],
+        left_out=[reason.value for reason in shown.left_out],
+        next=shown.next,
+    )
+
+
+def _item(one: AttentionItem) -> AttentionItemShape:
+    return AttentionItemShape.model_construct(
+        reason=one.reason.value,
+        since=one.since,
+        student=_id("student", one.student_id),
+        action_item=_id("action_item", one.action_item_id),
+        support=_id("support", one.support_id),
+        concern=_id("concern", one.concern_id),
+        hypothesis=_id("hypothesis", one.hypothesis_id),
+    )
+
+
+def _id(kind: str, row_id: UUID | None) -> str | None:
+    return None if row_id is None else ids.format_id(kind, row_id)

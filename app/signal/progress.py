@@ -1,0 +1,104 @@
+"""Saves how far a district's signals are computed, and finds the students whose data have changed since."""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Date, DateTime, Integer, Text, Uuid, bindparam, select, text
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.roster.lookup import IdList
+from app.signal.models import SignalProgress
+
+OVERLAP: Final = timedelta(minutes=10)
+"""How far before its beginning the last computation is taken to have read: a transaction may have ended after it."""
+MANY: Final = 20_000
+"""The number of changed students above which the signals of all students are computed again."""
+ZERO: Final = datetime(2020, 1, 1, tzinfo=UTC)
+"""The instant from which the times of changes are counted, for their sum."""
+READ_CHANGES: Final = """
+WITH change AS (
+    SELECT s.student_id, s.updated_at AS at FROM score AS s
+    WHERE s.district_id = :district AND s.updated_at >= :since
+    UNION ALL
+    SELECT u.student_id, u.updated_at FROM support AS u WHERE u.district_id = :district AND u.updated_at >= :since
+    UNION ALL
+    SELECT u.student_id, u.last_verdict_at FROM support AS u
+    WHERE u.district_id = :district AND u.last_verdict_at >= :since
+    UNION ALL
+    SELECT p.id, p.updated_at FROM person AS p
+    WHERE p.district_id = :district AND p.is_student AND p.updated_at >= :since
+    UNION ALL
+    SELECT d.student_id, d.marked_at FROM signal_due AS d WHERE d.district_id = :district AND d.marked_at >= :since),
+changed AS MATERIALIZED (
+    SELECT c.student_id, sum(extract(epoch FROM c.at - :zero)) AS mark,
+           sum(extract(epoch FROM c.at - :zero)) FILTER (WHERE c.at >= :until) AS kept
+    FROM change AS c GROUP BY c.student_id),
+saved AS (
+    INSERT INTO signal_progress (district_id, full_on, until, digest, read_students, read_marks)
+    SELECT CAST(:district AS uuid), CAST(:full_on AS date), CAST(:until AS timestamptz), CAST(:digest AS text),
+           coalesce(array_agg(c.student_id), '{}'), coalesce(array_agg(c.kept), '{}')
+    FROM changed AS c WHERE c.kept IS NOT NULL
+    ON CONFLICT (district_id) DO UPDATE
+    SET full_on = excluded.full_on, until = excluded.until, digest = excluded.digest,
+        read_students = excluded.read_students, read_marks = excluded.read_marks)
+SELECT b.student_id FROM (
+    SELECT c.student_id, c.mark, NULL AS before FROM changed AS c
+    UNION ALL
+    SELECT r.student_id, NULL, r.mark
+    FROM signal_progress AS g CROSS JOIN unnest(g.read_students, g.read_marks) AS r (student_id, mark)
+    WHERE g.district_id = :district) AS b
+GROUP BY b.student_id
+HAVING max(b.mark) IS NOT NULL AND max(b.mark) IS DISTINCT FROM max(b.before)
+LIMIT :most"""
+"""Reads the students whose data have changed since an instant, and saves how far the computation has come.
+
+The instant lies before the last computation, because a transaction that began before it may have ended after it. What
+that computation has already read is kept as the sum of each student's times of changes, and is not read again.
+"""
+MARK: Final = """
+INSERT INTO signal_due (district_id, student_id, school_ids, marked_at)
+SELECT :district, p.id, p.school_ids, CAST(:now AS timestamptz) FROM person AS p
+WHERE p.district_id = :district AND p.id = ANY (:students)
+ON CONFLICT (district_id, student_id) DO UPDATE SET marked_at = excluded.marked_at"""
+"""Has the next computation look at some students."""
+_READ_CHANGES: Final = text(READ_CHANGES).bindparams(
+    bindparam("district", type_=Uuid),
+    *(bindparam(name, type_=DateTime(timezone=True)) for name in ("since", "until", "zero")),
+    bindparam("full_on", type_=Date),
+    bindparam("digest", type_=Text),
+    bindparam("most", type_=Integer),
+)
+_MARK: Final = text(MARK).bindparams(
+    bindparam("district", type_=Uuid),
+    bindparam("now", type_=DateTime(timezone=True)),
+    bindparam("students", type_=IdList),
+)
+
+
+async def read_changes(work: Work, today: date, digest: str) -> Sequence[UUID] | None:
+    """Returns the students whose signals must be computed, or None for all, and saves that they are.
+
+    All are computed once a day, when `digest`, which stands for all that concerns every student, is another one, and
+    when very many have changed.
+    """
+    until = now() - OVERLAP
+    progress = await work.db.scalar(select(SignalProgress).where(SignalProgress.district_id == work.district_id))
+    since, most = until, 0
+    if progress is not None and progress.until is not None and (progress.full_on, progress.digest) == (today, digest):
+        since, most = progress.until, MANY + 1
+    values = {"district": work.district_id, "since": since, "until": until, "zero": ZERO}
+    values |= {"full_on": today, "digest": digest, "most": most}
+    students = list(await work.db.scalars(_READ_CHANGES, values))
+    return students if most and len(students) < most else None
+
+
+@needs(Can.SYNC_ROSTER)
+async def mark_due(work: Work, student_ids: Collection[UUID]) -> None:
+    """Has the next computation look at these students, whose results have changed."""
+    if student_ids:
+        values = {"district": work.district_id, "now": now(), "students": sorted(student_ids)}
+        await work.db.execute(_MARK, values)

@@ -1,0 +1,100 @@
+"""The people who come and go in the played year: a mover, a leaver who comes back, and a teacher who leaves."""
+
+from __future__ import annotations
+
+from bench.year.beginning import member, read_members
+from bench.year.roster import OTHER_SCHOOL, OTHER_TEACHER, SPECIALIST, TEACHERS, external
+from bench.year.state import SupportRecord, Year
+
+MOVER, LEAVER = "responds", "never"
+LEAVING_TEACHER = TEACHERS[1]
+
+
+def join_groups(year: Year) -> None:
+    """Lets students join their groups in the week of their plan, and leave them."""
+    for record in year.supports:
+        plan = record.child.plan
+        if plan.group not in year.groups or record.student in year.away:
+            continue
+        path = f"/v1/groups/{year.groups[plan.group]}"
+        if plan.joins == year.week > 1:
+            year.caller.post(f"{path}/join", {**member(record), "on": year.monday.isoformat()})
+            read_members(year, plan.group)
+        if plan.leaves == year.week and record.id:
+            year.caller.post(f"{path}/leave", {"student": external(record.student), "on": year.monday.isoformat()})
+            record.group = None
+
+
+def move_away(year: Year) -> None:
+    """Moves a student to the other school: the support goes on, and only the new school sees the student."""
+    record = year.record(MOVER)
+    if record is None:
+        return
+    year.roster.moved.add(record.student)
+    year.sync()
+    former = external(year.roster.teacher_of(0))
+    with year.caller.counting("moves"):
+        seen = year.caller.ask("GET", f"/v1/supports/{record.id}", act_for=former)
+        came = _ids(year, came_with_student="true", school=external(OTHER_SCHOOL))
+        unled = _ids(year, unled="true")
+    year.require(seen.status_code == 404, f"the former teacher still reads the mover's support ({seen.status_code})")
+    year.require(came == {record.id}, "the new school's list does not say that the student came with a support")
+    year.require(record.id in unled, "the mover's support is not listed as unled")
+    body = {"lead": external(OTHER_TEACHER), "because": "The student moved."}
+    year.caller.post(f"/v1/supports/{record.id}/handover", body)
+
+
+def leave(year: Year) -> None:
+    """Lets a student leave: the support is suspended, off the lists of what is due, and scores are refused."""
+    record = year.record(LEAVER)
+    if record is None:
+        return
+    year.roster.gone.add(record.student)
+    year.away.add(record.student)
+    year.sync()
+    support = year.caller.get(f"/v1/supports/{record.id}")
+    year.require(support["state"] == "suspended", f"the leaver's support is {support['state']}")
+    score = {"student": external(record.student), "measure": "orf", "taken_on": year.today.isoformat(), "value": 50}
+    result = year.caller.post("/v1/scores/bulk", {"scores": [score]})["results"][0]
+    codes = [violation["code"] for violation in result["violations"]]
+    year.require(codes == ["student.departed"], f"a score of a student who has left is {result['outcome']} {codes}")
+
+
+def come_back(year: Year) -> None:
+    """Lets the student come back: the support goes on."""
+    record = year.record(LEAVER)
+    if record is None:
+        return
+    year.roster.gone.discard(record.student)
+    year.away.discard(record.student)
+    year.sync()
+    support = year.caller.get(f"/v1/supports/{record.id}")
+    year.require(support["state"] == "active", f"the support of who came back is {support['state']}")
+
+
+def lose_a_teacher(year: Year) -> None:
+    """Lets a teacher leave: all that the teacher led is listed, and one call hands all of it over."""
+    led = {each.id for each in _led(year) if each.last.get("state") == "active"}
+    year.roster.gone.add(LEAVING_TEACHER)
+    year.sync()
+    with year.caller.counting("moves"):
+        unled = _ids(year, unled="true")
+        year.require(led <= unled, f"{len(led - unled)} of the {len(led)} supports of the teacher are not listed")
+        body = {"giver": external(LEAVING_TEACHER), "taker": external(SPECIALIST), "because": "The teacher left."}
+        handed_over = year.caller.post("/v1/supports/handover", body)["supports"]
+        left = led & _ids(year, unled="true")
+    year.require(handed_over >= len(led), f"one call handed {handed_over} of {len(led)} supports over")
+    year.require(not left, f"{len(left)} supports are still without a lead")
+
+
+def _led(year: Year) -> list[SupportRecord]:
+    numbered = enumerate(year.supports)
+    return [
+        each
+        for number, each in numbered
+        if each.child.plan.group is None and year.roster.teacher_of(number) == LEAVING_TEACHER
+    ]
+
+
+def _ids(year: Year, **parameters: str) -> set[str]:
+    return {support["id"] for support in year.caller.all("/v1/supports", **parameters)}

@@ -1,0 +1,60 @@
+"""Sends a wrong value at every place of a body in few requests.
+
+Values of a wrong shape are refused independently of each other, so that one request with the value at all places shows
+the refusal of each. Only the places whose shape allows the value need requests of their own, which reach the command.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from copy import deepcopy
+from typing import Any
+
+import httpx
+
+Place = tuple[str | int, ...]
+Send = Callable[[Any], Awaitable[httpx.Response]]
+
+
+def places_of(body: Any, above: Place = ()) -> Iterator[Place]:
+    """Yields the path to every value of a body."""
+    inner = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    for key, value in inner:
+        yield (*above, key)
+        yield from places_of(value, (*above, key))
+
+
+def value_at(body: Any, place: Place) -> Any:
+    """Returns the value at a place of a body."""
+    for key in place:
+        body = body[key]
+    return body
+
+
+def spoiled(body: Any, places: Iterable[Place], value: Any) -> Any:
+    """Returns a copy of a body with another value at these places, none of which is within another."""
+    changed = deepcopy(body)
+    for place in places:
+        value_at(changed, place[:-1])[place[-1]] = value
+    return changed
+
+
+async def places_with_wrong_shape(send: Send, body: Any, places: Iterable[Place], value: Any) -> set[Place]:
+    """Sends a body with a value at all of these places, and returns those where its shape is refused.
+
+    Places that contain others are left out, because the value would replace what is within them.
+    """
+    leaves = [place for place in places if not isinstance(value_at(body, place), dict | list)]
+    if not leaves:
+        return set()
+    pointers = refused_shapes(await send(spoiled(body, leaves, value)))
+    return {place for place in leaves if pointer_of(place) in pointers}
+
+
+def refused_shapes(answer: httpx.Response) -> set[str]:
+    """Returns the pointers of all values that a problem refuses before a command or a read gets any value."""
+    violations = answer.json()["violations"] if answer.status_code >= 400 else ()
+    return {each["pointer"] for each in violations if each["code"].startswith(("shape.", "parameter."))}
+
+
+def pointer_of(place: Place) -> str:
+    """Returns the JSON pointer of a place, whose keys are names of fields."""
+    return "".join(f"/{key}" for key in place)

@@ -1,0 +1,34 @@
+"""Protects callers from a 500 in the place of the violations, where a check read what another one did not bind."""
+
+import ast
+
+from tests.house.unbound import find_unbound_reads, unbound_reads
+
+PLANTED = """
+async def plan(work, new):
+    violations = Violations()
+    first = None
+    with violations:
+        team = await locate_team(work, new.team)
+        with violations:
+            owner = await locate_owner(work, team.id)
+    with violations:
+        first = team.id
+    if new.day:
+        violations.add(check(owner))
+    violations.add(team.id for team in new.teams)
+    with violations:
+        first = check(first)
+    violations.refuse()
+    return team, owner, first
+"""
+
+
+def test_no_check_reads_what_another_check_may_not_have_bound() -> None:
+    """Fails for each name that a `with violations:` block binds, and that is read outside it before the refusal."""
+    assert unbound_reads() == {}
+
+
+def test_a_planted_read_is_found() -> None:
+    """A read in a sibling block and one between the blocks are found; others are not."""
+    assert list(find_unbound_reads(ast.parse(PLANTED))) == [("team", 10), ("owner", 12)]

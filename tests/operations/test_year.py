@@ -1,0 +1,25 @@
+"""Plays the first weeks of a school year with the product's own processes, as `bench.year` does."""
+
+import secrets
+
+import pytest
+
+from app.settings import Settings
+from bench.year.__main__ import play
+from bench.year.installation import started
+from tests.processes import free_port
+
+pytestmark = pytest.mark.long
+
+
+def test_the_first_weeks_of_a_year_keep_every_promise(settings: Settings) -> None:
+    """Protects what a team believes: no verdict contradicts its shares, every alert of the feed is shown by a state,
+    each webhook arrives once with a valid signature, and a lesson of a group takes one call.
+    """
+    address = {"base_url": f"http://127.0.0.1:{free_port()}", "sandbox": True, "token_seconds": 3600}
+    with started(settings.model_copy(update=address), f"year-{secrets.token_hex(4)}") as installation:
+        report = play(installation, seed=1, weeks=9, students=12, quiet=True)
+    assert report.failed == []
+    assert report.findings.verdicts > 50
+    assert report.findings.deliveries > 20
+    assert report.lessons > 0

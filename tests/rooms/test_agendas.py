@@ -1,0 +1,198 @@
+"""Tests that an agenda has what the data give, says why, and is stored, worked through and closed."""
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.agenda.departures import follow_students
+from app.core import ids
+from app.core.clock import now
+from tests.faces.graphql_face import query_data
+from tests.faces.rest_town import CLIENT_SCOPES, caller
+from tests.rooms.agenda_town import agenda_of, done, kinds, meeting_of, meeting_team, opened, raised
+from tests.town import Town
+
+
+async def test_the_agenda_is_computed_before_the_meeting_and_says_why(app: FastAPI, north: Town) -> None:
+    """One request answers what is on the next meeting's agenda and why; nothing is stored for it."""
+    asks = caller(app, north)
+    team = await meeting_team(north)
+    meeting = await meeting_of(asks, team)
+    concern = await raised(asks, north, "amy")
+    await raised(asks, north, "cy")
+    agenda = await agenda_of(asks, team)
+    assert agenda["meeting"]["id"] == meeting["id"]
+    assert agenda["order"][0] == "unserved"
+    (item,) = agenda["items"]
+    assert (item["kind"], item["subject"], item["item"], item["state"]) == ("new_concern", concern, None, "open")
+    assert item["reasons"] == [{"code": "new_concern", "records": [concern]}]
+    assert item["rank"] == agenda["order"].index("new_concern") + 1
+    assert await asks.items("/v1/agenda-items") == []
+    document = f'{{ agenda(teamId: "{team}") {{ meetingId items {{ kind subjectId reasons {{ code }} }} hidden }} }}'
+    assert (await query_data(north, document))["agenda"] == {
+        "meetingId": meeting["id"],
+        "items": [{"kind": "NEW_CONCERN", "subjectId": concern, "reasons": [{"code": "new_concern"}]}],
+        "hidden": 0,
+    }
+    await done(asks, f"concerns/{concern}/dismiss", because="She is well.")
+    assert (await agenda_of(asks, team))["items"] == [], "the reason is gone, and so is the item"
+
+
+async def test_the_order_is_that_of_the_playbook(app: FastAPI, north: Town) -> None:
+    """The district says what comes first; the answer states the order, and an open meeting keeps its own."""
+    asks = caller(app, north)
+    team = await meeting_team(north)
+    await raised(asks, north, "amy")
+    await done(asks, "agenda-items", team=team, text="Who calls the families?")
+    assert kinds(await agenda_of(asks, team)) == ["new_concern", "own"]
+    version = await done(asks, "agenda-order", kinds=["own"])
+    assert version["agenda_order"] == ["own"]
+    agenda = await agenda_of(asks, team)
+    assert (kinds(agenda), agenda["order"][:2]) == (["own", "new_concern"], ["own", "unserved"])
+    doubled = await asks.post("/v1/agenda-order", {"kinds": ["own", "own"]})
+    assert (doubled.status_code, doubled.json()["violations"][0]["pointer"]) == (422, "/kinds/1")
+
+
+async def test_a_meeting_is_opened_worked_through_and_closed(app: FastAPI, north: Town) -> None:
+    """Protects the record of a meeting: its items, minutes and outcomes, and that none is left open."""
+    asks = caller(app, north)
+    team = await meeting_team(north)
+    await raised(asks, north, "amy")
+    await raised(asks, north, "ben")
+    await done(asks, "agenda-items", team=team, text="Who calls the families?")
+    meeting = await opened(asks, team)
+    assert (meeting["state"], meeting["version"]) == ("open", 2)
+    again = await asks.post(f"/v1/meetings/{meeting['id']}/open", {})
+    assert (again.status_code, again.json()["code"]) == (409, "meeting.open")
+    agenda = await agenda_of(asks, team)
+    first, second, own = (item["item"] for item in agenda["items"])
+    refused = await asks.post(f"/v1/meetings/{meeting['id']}/close", {})
+    assert (refused.status_code, refused.json()["code"]) == (409, "meeting.unsettled")
+    discussed = await done(asks, f"agenda-items/{first}/discuss", minutes="She reads at home.")
+    assert (discussed["state"], discussed["minutes"]) == ("discussed", "She reads at home.")
+    settled = await asks.post(f"/v1/agenda-items/{first}/drop", {"because": "No."})
+    assert (settled.status_code, settled.json()["code"]) == (409, "agenda_item.settled")
+    await done(asks, f"agenda-items/{second}/drop", because="He has moved.")
+    await done(asks, f"agenda-items/{own}/carry")
+    closed = await done(asks, f"meetings/{meeting['id']}/close")
+    assert closed["state"] == "closed"
+    twice = await asks.post(f"/v1/meetings/{meeting['id']}/close", {})
+    assert (twice.status_code, twice.json()["code"]) == (409, "meeting.closed")
+    kept = await agenda_of(asks, team, meeting=meeting["id"])
+    assert [item["state"] for item in kept["items"]] == ["discussed", "dropped", "carried"]
+    following = await agenda_of(asks, team)
+    assert following["meeting"] is None
+    assert [(item["kind"], item["times_carried"]) for item in following["items"]] == [("new_concern", 0), ("own", 1)]
+    assert following["items"][0]["subject"] == agenda["items"][0]["subject"], "nobody has answered it"
+
+
+async def test_what_is_left_open_can_be_carried_at_the_end(app: FastAPI, north: Town) -> None:
+    """A team that runs out of time closes the meeting, and finds the rest on the next agenda, marked as carried."""
+    asks = caller(app, north)
+    team = await meeting_team(north)
+    await raised(asks, north, "amy")
+    meeting = await opened(asks, team)
+    await done(asks, f"meetings/{meeting['id']}/close", carry_rest=True)
+    (item,) = (await agenda_of(asks, team))["items"]
+    assert (item["kind"], item["times_carried"]) == ("new_concern", 1)
+
+
+async def test_secured_items_are_counted_for_others(app: FastAPI, north: Town) -> None:
+    """Who may not see a secured area learns only that there is an item, before, in and after the meeting."""
+    asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
+    team = await meeting_team(north)
+    await raised(asks, north, "amy", "sel")
+    await raised(asks, north, "ben")
+    assert (kinds(await agenda_of(asks, team)), (await agenda_of(asks, team))["hidden"]) == (["new_concern"] * 2, 0)
+    assert [(kinds(one), one["hidden"]) for one in [await agenda_of(other, team)]] == [(["new_concern"], 1)]
+    meeting = await opened(other, team)
+    assert [(kinds(one), one["hidden"]) for one in [await agenda_of(other, team)]] == [(["new_concern"], 1)]
+    assert len((await agenda_of(asks, team))["items"]) == 2, "it was stored for those who may see it"
+    (seen,) = (await agenda_of(other, team))["items"]
+    await done(other, f"agenda-items/{seen['item']}/discuss")
+    refused = await other.post(f"/v1/meetings/{meeting['id']}/close", {})
+    assert "1 of which you may not see" in refused.json()["detail"]
+    hidden = next(one["item"] for one in (await agenda_of(asks, team))["items"] if one["state"] == "open")
+    assert (await other.get(f"/v1/agenda-items/{hidden}")).status_code == 404
+    await done(other, f"meetings/{meeting['id']}/close", carry_rest=True)
+    closed = await agenda_of(other, team, meeting=meeting["id"])
+    assert (kinds(closed), closed["hidden"]) == (["new_concern"], 1)
+
+
+async def test_two_members_who_settle_one_item_at_once(app: FastAPI, north: Town) -> None:
+    """One of them wins, and the other one is told what became of the item."""
+    asks = caller(app, north)
+    team = await meeting_team(north)
+    await raised(asks, north, "amy")
+    await opened(asks, team)
+    (item,) = (await agenda_of(asks, team))["items"]
+    path = f"/v1/agenda-items/{item['item']}"
+    answers = await asyncio.gather(
+        asks.post(f"{path}/discuss", {"minutes": "A."}), asks.post(f"{path}/drop", {"because": "B."})
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    state = next(answer.json()["state"] for answer in answers if answer.status_code == 200)
+    told = next(answer.json() for answer in answers if answer.status_code == 409)
+    assert (told["code"], f"was {state} already" in told["detail"]) == ("agenda_item.settled", True)
+
+
+async def test_items_of_students_who_leave_are_on_no_agenda_until_they_return(app: FastAPI, north: Town) -> None:
+    """A student who leaves takes the open items off every agenda that night, with the reason, and brings them back."""
+    asks = caller(app, north)
+    team = await meeting_team(north)
+    await raised(asks, north, "amy")
+    meeting = await opened(asks, team)
+    own = await done(asks, "agenda-items", team=team, text="About her.", student=_student(north, "amy"))
+    await _depart(north, "amy", left=True)
+    assert (await agenda_of(asks, team))["items"] == []
+    shown = (await asks.get(f"/v1/agenda-items/{own['id']}")).json()
+    assert (shown["state"], shown["suspended_because"]) == ("suspended", "student_left")
+    refused = await asks.post(f"/v1/agenda-items/{own['id']}/discuss", {})
+    assert (refused.status_code, refused.json()["code"]) == (409, "agenda_item.suspended")
+    await _depart(north, "amy", left=False)
+    assert kinds(await agenda_of(asks, team)) == ["new_concern", "own"]
+    await _depart(north, "amy", left=True)
+    await done(asks, f"meetings/{meeting['id']}/close")
+    assert (await agenda_of(asks, team))["items"] == []
+    await _depart(north, "amy", left=False)
+    assert kinds(await agenda_of(asks, team)) == ["new_concern", "own"], "both return for the next meeting"
+
+
+async def test_faults_say_what_is_wrong(app: FastAPI, north: Town) -> None:
+    """Protects from items about strangers, meetings of other teams, a second open meeting and unknown people."""
+    asks = caller(app, north)
+    team, other = await meeting_team(north), await meeting_team(north)
+    body = {"team": team, "text": "", "student": _student(north, "cy")}
+    refused = (await asks.post("/v1/agenda-items", body)).json()
+    assert {one["code"] for one in refused["violations"]} == {"shape.string_too_short", "agenda_item.not_of_team"}
+    meeting = await opened(asks, team)
+    wrong = await asks.get(f"/v1/teams/{other}/agenda", meeting=meeting["id"])
+    assert (wrong.status_code, wrong.json()["violations"][0]["code"]) == (422, "meeting.unknown")
+    second = await meeting_of(asks, team)
+    busy = await asks.post(f"/v1/meetings/{second['id']}/open", {})
+    assert (busy.status_code, busy.json()["code"]) == (409, "meeting.another_open")
+    third = await meeting_of(asks, other)
+    unknown = await asks.post(f"/v1/meetings/{third['id']}/open", {"present": [_student(north, "amy")]})
+    assert (unknown.status_code, unknown.json()["violations"][0]["pointer"]) == (422, "/present/0")
+
+
+def _student(town: Town, name: str) -> str:
+    return ids.format_id("student", town.students[name])
+
+
+async def _depart(town: Town, name: str, *, left: bool) -> None:
+    """Has a student leave the roster or return, and the night's task follow."""
+
+    @needs(Can.SYNC_ROSTER)
+    async def change(work: Work) -> None:
+        query = text("UPDATE person SET removed_at = :at WHERE district_id = :district AND id = :id")
+        values: dict[str, Any] = {"at": now() if left else None, "district": town.district_id}
+        await work.db.execute(query, values | {"id": town.students[name]})
+
+    async with town.house() as work:
+        await change(work)
+        await follow_students(work)
