@@ -44,7 +44,7 @@ from app.sis.engine.report import Report
 from app.sis.engine.review.changes import list_changes
 from app.sis.engine.review.people import review_people, set_aside_people
 from app.sis.engine.review.planning import name_all_quarantined, plan_kinds
-from app.sis.engine.review.schools import keep_in_schools
+from app.sis.engine.review.schools import keep_in_schools, keep_schools
 from app.sis.engine.review.scope import SourceScope, scope_of
 from app.sis.engine.run import (
     EXITS,
@@ -327,6 +327,7 @@ async def _stage_and_apply(
     forbidden, absent = (frozenset(getattr(source, name, ())) - left_out for name in ("forbidden", "absent"))
     reporting.keep_unread(report, forbidden, absent)
     progress("weighing the plan", 0, 0)
+    await keep_schools(stage, report.kinds, deliveries)
     await keep_in_schools(stage, report.kinds, deliveries)
     await name_all_quarantined(stage, deliveries, report)
     review = await review_people(stage, report, deliveries)

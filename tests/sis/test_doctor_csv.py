@@ -47,6 +47,11 @@ CASES: dict[str, tuple[Change, int, str]] = {
         5,
         "the zip does not hold it",
     ),
+    "a line before the header": (
+        lambda export: export.raw.update(users=b"Export of today,,\r\n" + export.sheet("users").encode()),
+        5,
+        "The first line of users.csv is not the header of OneRoster",
+    ),
     "an unknown mode": (lambda export: _announce(export, "full"), 5, "neither absent, bulk nor delta"),
 }
 
@@ -90,3 +95,28 @@ async def test_what_is_no_zip_is_refused_by_doctor_and_run(north: Town, tmp_path
     report = await run_source(engine, keyring, north.district_id, made.source.id, lambda _a, _b, _c: None, SANDBOX)
     assert (report.state, report.exit_code) == ("failed", 5)
     assert zipfile.BadZipFile.__name__ not in report.sentence
+
+
+MANIFESTS = {
+    "twice with one value": ("file.users,bulk\r\nfile.users,BULK", 0, "A sync can read this source."),
+    "twice with two values": ("file.users,bulk\r\nfile.users,absent", 5, "names file.users twice"),
+    "with its ending": ("file.users.csv,bulk", 0, "A sync can read this source."),
+}
+
+
+@pytest.mark.parametrize("case", MANIFESTS)
+async def test_a_manifest_that_names_a_file_oddly(north: Town, tmp_path: Path, case: str) -> None:
+    """A file that is named with .csv, or twice alike, is read; two different values are refused, never chosen from."""
+    line, code, words = MANIFESTS[case]
+    path = tmp_path / "roster.zip"
+    with zipfile.ZipFile(Export().write(tmp_path / "good.zip")) as good, zipfile.ZipFile(path, "w") as odd:
+        for name in good.namelist():
+            content = good.read(name)
+            odd.writestr(name, content.replace(b"file.users,bulk", line.encode()) if "manifest" in name else content)
+    async with north.unit() as work:
+        new = SourceSettings(kind="oneroster-csv", url=str(path))
+        made = await sources.register_source(work, "csv", new, SANDBOX, local=True)
+    engine, keyring = north.worker_engine, north.settings.keyring
+    findings = await inspect_source(engine, keyring, north.district_id, made.source.id, SANDBOX)
+    assert (findings["exit_code"], findings["ready"]) == (code, code == 0), findings["sentences"]
+    assert words in " ".join(findings["sentences"])

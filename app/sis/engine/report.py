@@ -236,7 +236,8 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
                     FROM {stage.delivered(kind.name)} AS s
                     WHERE s.fault IS NULL AND NOT s.gone
                       AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({whole_list})) AS u
-                WHERE NOT EXISTS (SELECT FROM {key} AS k WHERE k.sourced_id = btrim(u.item))"""
+                WHERE btrim(u.item) <> '' AND NOT EXISTS (
+                    SELECT FROM {key} AS k WHERE k.sourced_id = btrim(u.item))"""
         )
         if rows:
             warnings.append(

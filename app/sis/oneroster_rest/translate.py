@@ -16,6 +16,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from app.sis.grades import GRADE_CODES
 from app.sis.kinds import BY_NAME, ROLES, WORDS, Field, Kind, Ref
 
 Row = Mapping[str, Any]
@@ -29,19 +30,6 @@ _PLAIN: Final = ({str}, {int}, {float}, {bool})
 _ID: Final = itemgetter("sourcedId")
 _KNOWN_WORDS: Final = {word.lower(): word for word in WORDS}
 _ROLES: Final = frozenset(role.lower() for role in ROLES)
-_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth"
-_GRADES: Final = {
-    **{f"{name} grade": f"{number:02}" for number, name in enumerate(_ORDINALS.split(), 1)},
-    **{f"grade {number}": f"{number:02}" for number in range(1, 14)},
-    **{f"{number}{['st', 'nd', 'rd'][number - 1] if number < 4 else 'th'}": f"{number:02}" for number in range(1, 14)},
-    **dict.fromkeys(("preschool/prekindergarten", "prekindergarten", "pre-kindergarten", "pre-k", "prek"), "PK"),
-    **{"infant/toddler": "IT", "preschool": "PR", "kindergarten": "KG", "transitional kindergarten": "TK"},
-    **{"postsecondary": "PS", "ungraded": "UG"},
-}
-"""The CEDS codes of grades, keyed by names that some sources send in place of codes.
-
-The module `convert` normalizes the codes themselves.
-"""
 
 
 def text(value: Any) -> str:
@@ -100,9 +88,7 @@ def grades(value: Any) -> str:
     """Returns grades separated by commas. Names of grades are replaced by their codes."""
     many = value if isinstance(value, list) else text(value).split(",")
     names = (text(item).strip() for item in many)
-    return ",".join(
-        _GRADES.get(name.lower().removesuffix(" grade") if name[:1].isdigit() else name.lower(), name) for name in names
-    )
+    return ",".join(GRADE_CODES.get(name.lower(), name) for name in names)
 
 
 def user_ids(value: Any) -> str:

@@ -1,4 +1,5 @@
-"""Keeps students in their schools where a delivery names no org for them, while they stay in classes.
+"""Keeps students in their schools where a delivery names no org for them, while they stay in classes. Keeps a school a
+school where a delivery has an unknown type of org for it.
 
 Does not change the roster.
 """
@@ -9,7 +10,22 @@ from collections.abc import Mapping
 
 from app.sis.engine.report import CAME, WENT, Counts
 from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import ORG_TYPES
 from app.sis.port import Delivery
+
+
+async def keep_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> None:
+    """Puts the rows of known schools that come with a type unknown to OneRoster into quarantine.
+
+    Otherwise the school, and everybody in it, would be missing from all lists by school.
+    """
+    orgs = deliveries.get("org")
+    if orgs is None or "type" not in orgs.header or not stage.planned_rows.get("org", {}).get("update"):
+        return
+    types = ", ".join(f"'{name}'" for name in ORG_TYPES)
+    changed = f"""p.district_id = :district AND p.run_id = :run AND p.action = 'update' AND p.type NOT IN ({types})
+        AND EXISTS (SELECT FROM org AS t WHERE t.district_id = :district AND t.id = p.id AND t.type = 'school')"""
+    await _quarantine_planned(stage, orgs, kinds["org"], changed, "type", "type.unknown")
 
 
 async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> None:
@@ -21,7 +37,6 @@ async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries:
         return
     if not stage.planned_rows.get("person", {}).get("update"):
         return
-    plan = stage.table("plan", "person")
     leaving = f"SELECT g.id FROM {stage.of_run('plan', 'enrollment')} AS g WHERE g.action IN {WENT}"
     kept = f"""p.district_id = :district AND p.run_id = :run AND p.action = 'update' AND p.is_student
         AND p.school_ids = '{{}}' AND p.row_number IS NOT NULL AND EXISTS (
@@ -30,15 +45,23 @@ async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries:
             SELECT FROM enrollment AS e WHERE e.district_id = :district AND e.person_id = p.id AND e.is_student
              AND e.removed_at IS NULL AND (e.ends_on IS NULL OR e.ends_on > :today) AND e.id NOT IN ({leaving}))
         {_current_role_sql(stage) if "role" in deliveries else ""}"""
+    await _quarantine_planned(stage, people, kinds["person"], kept, "orgSourcedIds", "value.missing")
+
+
+async def _quarantine_planned(
+    stage: Stage, delivery: Delivery, counts: Counts, condition: str, field: str, code: str
+) -> None:
+    """Takes planned updates that match an SQL condition on `p` out of the plan, and puts their rows into quarantine."""
+    plan = stage.table("plan", delivery.kind)
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
-            SELECT :district, {fresh_id("quarantine person", "p.row_number::text")}, :run, 'person',
-                   '{people.file}', p.row_number + 1, 'orgSourcedIds', 'value.missing'
-            FROM {plan} AS p WHERE {kept} ON CONFLICT DO NOTHING"""
+            SELECT :district, {fresh_id("quarantine " + delivery.kind, "p.row_number::text")}, :run, '{delivery.kind}',
+                   '{delivery.file}', p.row_number + 1, '{field}', '{code}'
+            FROM {plan} AS p WHERE {condition} ON CONFLICT DO NOTHING"""
     )
-    rows = await stage.run(f"DELETE FROM {plan} AS p WHERE {kept}")
-    kinds["person"].take("update", rows)
-    kinds["person"].quarantined += rows
+    rows = await stage.run(f"DELETE FROM {plan} AS p WHERE {condition}")
+    counts.take("update", rows)
+    counts.quarantined += rows
 
 
 def _current_role_sql(stage: Stage) -> str:
