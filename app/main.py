@@ -36,6 +36,7 @@ from app.rest import (
     oauth,
     planned,
     playbook,
+    provision,
     quarantine,
     rekey,
     resources,
@@ -69,6 +70,7 @@ The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in th
 """
 V1 = (
     me,
+    provision,
     attention,
     resources,
     playbook,

@@ -2,33 +2,30 @@
 
 from datetime import date
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, any_, cast, func, or_, select
 from sqlalchemy.orm import aliased
 
-from app.access.principal import Reach
-from app.access.work import Work
+from app.access.principal import Principal, Reach
 from app.roster.lookup import IdList
 from app.roster.models import Caseload, Enrollment
 from app.team.models import TeamStudent
 
 
-def own_students(work: Work, column: Any, person_id: UUID, today: date) -> ColumnElement[bool]:
+def own_students(principal: Principal, column: Any, today: date) -> ColumnElement[bool]:
     """Returns the condition that a row is about one of the acting person's own students.
 
     For a person who sees a caseload, that is the caseload. A person who sees schools sees more students than the own
     ones, so that these are selected.
     """
-    principal = work.principal
     if principal.reach is Reach.CASELOAD:
         named: ColumnElement[bool] = column == any_(cast(list(principal.students), IdList))
         return named
     supported = select(Caseload.student_id).where(
-        Caseload.district_id == work.district_id, Caseload.staff_id == person_id
+        Caseload.district_id == principal.district_id, Caseload.staff_id == principal.person_id
     )
     served = select(TeamStudent.student_id).where(
-        TeamStudent.district_id == work.district_id,
+        TeamStudent.district_id == principal.district_id,
         TeamStudent.team_id == any_(cast(list(principal.teams), IdList)),
         TeamStudent.from_on <= today,
         or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
@@ -37,9 +34,11 @@ def own_students(work: Work, column: Any, person_id: UUID, today: date) -> Colum
 
     def holds(enrollment: Any) -> ColumnElement[bool]:
         still = or_(enrollment.ends_on.is_(None), enrollment.ends_on > today)
-        return and_(enrollment.district_id == work.district_id, enrollment.removed_at.is_(None), still)
+        return and_(enrollment.district_id == principal.district_id, enrollment.removed_at.is_(None), still)
 
-    classes = select(teacher.class_id).where(holds(teacher), teacher.person_id == person_id, ~teacher.is_student)
+    classes = select(teacher.class_id).where(
+        holds(teacher), teacher.person_id == principal.person_id, ~teacher.is_student
+    )
     taught = select(pupil.person_id).where(
         holds(pupil), pupil.is_student, pupil.class_id == any_(func.array(classes.scalar_subquery(), type_=IdList))
     )

@@ -89,7 +89,7 @@ async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention
     if person_id is None:
         return Attention(None, last, [], [], None)
     days = (await reminder_days(work))["score_overdue"]
-    arms = [*_of_supports(work, person_id, days, today), *_of_concerns(work, person_id, today)]
+    arms = [*_of_supports(work, person_id, days, today), *_of_concerns(work, today)]
     arms.append(_of_action_items(work, person_id, last, today))
     left_out = [Reason.HYPOTHESIS_DUE]
     if work.principal.may(Can.READ_HYPOTHESES):
@@ -159,9 +159,9 @@ def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterato
     yield arm.join(ResponseState, state).where(*own, *decision_due(work.district_id))
 
 
-def _of_concerns(work: Work, person_id: UUID, today: date) -> Iterator[Select[Any]]:
+def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
     """Yields the queries of the unanswered and the unserved concerns about a person's own students."""
-    own = (Concern.district_id == work.district_id, own_students(work, Concern.student_id, person_id, today))
+    own = (Concern.district_id == work.district_id, own_students(work.principal, Concern.student_id, today))
     for reason, since, condition in (
         (Reason.CONCERN_UNANSWERED, Concern.raised_on, Concern.state == ConcernState.RAISED),
         (Reason.CONCERN_UNSERVED, Concern.unserved_order, IS_UNSERVED),

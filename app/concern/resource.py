@@ -6,7 +6,7 @@ from app.access.permission import Can
 from app.concern import service
 from app.concern.models import Concern
 from app.concern.rules import ConcernState
-from app.concern.unserved import count_unserved_days
+from app.concern.unserved import count_unserved_days, unserved_days
 from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_DISMISSED, CONCERN_RAISED, CONCERN_RESOLVED
 from app.playbook.filters import by_area
 from app.playbook.resource import AreaResource
@@ -73,6 +73,12 @@ class ConcernResource(
         (Concern.id, Concern.unserved_since),
         "How long it has had no active support; null for any other concern.",
         rest=None,
+    )
+    unserved_days: int | None = computed(
+        unserved_days,
+        (Concern.id, Concern.unserved_since),
+        "The days of instruction since then; null for any other concern.",
+        graphql=None,
     )
     version: int = field(Concern.version, "The number of changes; the ETag.", 1)
 

@@ -41,3 +41,9 @@ async def count_unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]
     )
     times = {concern_id: UnservedTime(int(number)) for concern_id, number in rows}
     return [times.get(concern_id) for concern_id, _ in keys]
+
+
+@needs(Can.READ_CONCERNS)
+async def unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[int | None]:
+    """Returns for how many days of instruction each concern has been unserved, or None for one that is not."""
+    return [None if time is None else time.days for time in await count_unserved_days(work, keys)]

@@ -31,6 +31,7 @@ from app.graphql.measure import MeasureMutations
 from app.graphql.mutations import command_fields
 from app.graphql.playbook import PlaybookMutations, PlaybookQueries
 from app.graphql.prepare import Preparation, Prepared
+from app.graphql.provision import ProvisionQueries
 from app.graphql.request import Operation
 from app.graphql.roots import query_fields
 from app.graphql.screening import ScreeningQueries
@@ -43,6 +44,7 @@ from app.graphql.written import install
 class Query(
     MeQueries,
     AttentionQueries,
+    ProvisionQueries,
     AgendaQueries,
     PlaybookQueries,
     LibraryQueries,

@@ -130,14 +130,15 @@ class ScreeningQueries:
         show: Show = Show.ATTENTION,
         school_id: strawberry.ID | None = None,
         class_id: strawberry.ID | None = None,
+        team_id: strawberry.ID | None = None,
         first: int | None = None,
         after: str | None = None,
     ) -> WindowReport | None:
         row_id = parse_id("screening_window", window_id)
         if row_id is None:
             raise NotFound("screening_window")
-        query = ReportQuery(tuple(one.value for one in count_by or ()), show.value, school_id, class_id)
-        filters = {"window": window_id, "show": show.value, "school": school_id, "class": class_id}
+        query = ReportQuery(tuple(one.value for one in count_by or ()), show.value, school_id, class_id, team_id)
+        filters = {"window": window_id, "show": show.value, "school": school_id, "class": class_id, "team": team_id}
         work = info.context.work
         page = keyset(work.district_id, "screening_report", filters, after, first, work.keyring)
         report = await info.context.read(window_report, row_id, query, page)

@@ -8,6 +8,7 @@ A closed window has the same columns as an open one, so that one statement reads
 from typing import Final
 
 from app.evidence.screening.classified import CLASSIFIED, PERCENTILE
+from app.signal.rules import SignalState
 
 SERVING: Final = "('planned', 'active', 'suspended')"
 OPEN_RESULTS: Final = f"""
@@ -101,3 +102,37 @@ FROM outcome AS r
 JOIN jsonb_to_recordset(CAST(:secured AS jsonb)) AS a (measure_id uuid, secured text) ON a.measure_id = r.measure_id
 JOIN person AS k ON k.district_id = :district AND k.id = r.student_id
 ON CONFLICT DO NOTHING RETURNING 1"""
+FIRST_SESSIONS: Final = f"""
+first_signal AS MATERIALIZED (
+    SELECT DISTINCT ON (s.student_id, s.area_id) s.student_id, s.area_id, s.concern_id,
+           CAST(s.created_at AS date) AS seen_on
+    FROM signal AS s
+    WHERE s.district_id = :district AND s.state = '{SignalState.ACCEPTED}' AND s.concern_id IS NOT NULL
+      AND s.created_at >= CAST(:since AS date)
+    ORDER BY s.student_id, s.area_id, s.created_at, s.id),
+first_session AS MATERIALIZED (
+    SELECT DISTINCT ON (g.student_id, g.area_id) g.area_id, l.rank, n.held_on - g.seen_on AS days
+    FROM first_signal AS g
+    JOIN support_concern AS c ON c.district_id = :district AND c.concern_id = g.concern_id
+    JOIN support AS u ON u.district_id = :district AND u.id = c.support_id
+    JOIN level AS l ON l.district_id = :district AND l.id = u.level_id
+    JOIN session AS n ON n.district_id = :district AND n.support_id = u.id AND n.attended AND n.removed_at IS NULL
+     AND n.held_on >= g.seen_on
+    ORDER BY g.student_id, g.area_id, n.held_on, n.id)"""
+"""Each student's first accepted signal in an area, and the days until the first session of a support for it."""
+AREA_DAYS: Final = f"""
+WITH {FIRST_SESSIONS}
+SELECT f.area_id, f.rank, count(*) AS students, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.days) AS days
+FROM first_session AS f GROUP BY GROUPING SETS ((f.area_id, f.rank), (f.area_id))
+ORDER BY f.area_id, f.rank NULLS FIRST"""
+"""The median days by area and level, and by area. The counts are of students, who have one first signal in an area."""
+GRADES_AND_LEVELS: Final = """
+WITH highest AS MATERIALIZED (
+    SELECT u.student_id, max(l.rank) AS rank FROM support AS u
+    JOIN level AS l ON l.district_id = :district AND l.id = u.level_id
+    WHERE u.district_id = :district AND u.state = 'active' GROUP BY u.student_id)
+SELECT coalesce(p.grade, '') AS grade, h.rank, count(*) AS students
+FROM person AS p LEFT JOIN highest AS h ON h.student_id = p.id
+WHERE p.district_id = :district AND p.is_student AND p.removed_at IS NULL AND p.merged_into IS NULL
+GROUP BY 1, 2"""
+"""Counts the students by grade and by the rank of the highest level of their active supports, null for none."""

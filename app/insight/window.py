@@ -10,12 +10,13 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, bindparam, select
+from sqlalchemy import Date, Integer, Uuid, bindparam, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core import ids
 from app.core.db import plan_for_many_rows
-from app.core.errors import Forbidden, Malformed, NotFound, Violation
+from app.core.errors import Forbidden, Invalid, Malformed, NotFound, Violation
 from app.core.page import Keyset
 from app.evidence.screening.cuts import ExpectedInWindow, SuggestedLevels, expected_in, suggested_levels
 from app.evidence.screening.models import ScreeningWindow
@@ -24,12 +25,20 @@ from app.insight.counts import ReportedCount, atoms_of, group_of, kept_counts, o
 from app.insight.results import ResultsQuery, results_of
 from app.insight.rules import Dimension
 from app.insight.statements import ATOMS_AND_PAGE, PAGE, SHOWN
+from app.roster.lookup import today_of
 from app.roster.queries import find_class, find_school
+from app.team.models import Team
 
 MAX_DIMENSIONS: Final = 2
+TYPES: Final[dict[str, Any]] = {"limit": Integer(), "today": Date()}
+"""The types of the parameters of a page that are no ids."""
 IN_CLASS: Final = """ AND x.student_id IN (
     SELECT n.person_id FROM enrollment AS n
     WHERE n.district_id = :district AND n.class_id = :class AND n.is_student AND n.removed_at IS NULL)"""
+IN_TEAM: Final = """ AND x.student_id IN (
+    SELECT m.student_id FROM team_student AS m
+    WHERE m.district_id = :district AND m.team_id = :team AND m.from_on <= :today
+      AND (m.until_on IS NULL OR m.until_on > :today))"""
 AT_SCHOOL: Final = """ AND x.student_id IN (
     SELECT q.id FROM person AS q WHERE q.district_id = :district AND :school = ANY (q.school_ids))"""
 AFTER: Final = " AND (x.student_id, x.measure_id) > (:student, :measure)"
@@ -51,14 +60,15 @@ class Show(StrEnum):
 class ReportQuery:
     """What a caller asks of the report of a window.
 
-    `count_by` has the dimensions of the counts, at most two; without one, the counts are of all students. `school` and
-    `school_class` restrict the listed results, and never the counts.
+    `count_by` has the dimensions of the counts, at most two; without one, the counts are of all students. `school`,
+    `school_class` and `team` restrict the listed results, and never the counts.
     """
 
     count_by: tuple[str, ...] = ()
     show: str = Show.ATTENTION
     school: str | None = None
     school_class: str | None = None
+    team: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +164,26 @@ async def _listed(
     if query.school_class is not None:
         values["class"] = (await find_class(work, query.school_class, "/class")).id
         listed += IN_CLASS
+    if query.team is not None:
+        values |= {"team": await _team_id(work, query.team), "today": await today_of(work)}
+        listed += IN_TEAM
     if keyset.after is not None:
         values |= {"student": keyset.after_id(), "measure": keyset.after_id(1)}
         listed += AFTER
-    parameters = [bindparam(name, type_=Integer() if name == "limit" else Uuid()) for name in values]
+    parameters = [bindparam(name, type_=TYPES.get(name, Uuid())) for name in values]
     return results_of(work, window, expected, levels, listed=listed).having(parameters, values)
+
+
+async def _team_id(work: Work, name: str) -> UUID:
+    """Returns the id of a team within the caller's reach; raises `Invalid` for another team."""
+    if not work.principal.may(Can.READ_TEAMS):
+        detail = f"Results by team require the permission {Can.READ_TEAMS.value}."
+        raise Forbidden(detail, code="permission.missing")
+    query = select(Team.id).where(Team.district_id == work.district_id, Team.id == ids.parse_id("team", name, "/team"))
+    team_id: UUID | None = await work.db.scalar(query)
+    if team_id is None:
+        raise Invalid([Violation("/team", "team.unknown", "There is no such team within this caller's reach.")])
+    return team_id
 
 
 def _result(row: Any, levels: SuggestedLevels) -> ReportedResult:

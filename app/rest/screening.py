@@ -37,6 +37,12 @@ Class = Annotated[
 ]
 
 
+Team = Annotated[
+    str | None,
+    Query(max_length=200, description="Only results of students whom this team serves today. It needs `team:read`."),
+]
+
+
 class WindowCount(Shape):
     """A count of students by the dimensions that were named; the others are null."""
 
@@ -99,6 +105,7 @@ async def get_screening_report(
     show: Show = "attention",
     school: School = None,
     class_: Class = None,
+    team: Team = None,
     after: After = None,
     limit: Limit = None,
 ) -> WindowReport:
@@ -106,8 +113,8 @@ async def get_screening_report(
 
     Counts by `group` require `demographics:read` as well.
     """
-    query = ReportQuery(tuple(count_by or ()), show, school, class_)
-    filters = {"window": screening_window, "show": show, "school": school, "class": class_}
+    query = ReportQuery(tuple(count_by or ()), show, school, class_, team)
+    filters = {"window": screening_window, "show": show, "school": school, "class": class_, "team": team}
     page = keyset(work.district_id, "screening_report", filters, after, limit, work.keyring)
     report = await window_report(work, row_id("screening_window", screening_window), query, page)
     return WindowReport.model_construct(

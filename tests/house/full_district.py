@@ -546,14 +546,21 @@ async def _meetings(district: FullDistrict) -> None:
 
 
 async def _action_items(district: FullDistrict) -> None:
-    """What the team agreed for the aide to do, about cy."""
+    """What a team of the administrator, who sees amy anyway, agreed about amy."""
+    town, student = district.town, district.shown["student"]
+    async with town.unit() as work:
+        team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.LEADERSHIP, district.shown["org"]))
+        await add_team_member(work, team.id, NewTeamMember("sis:sis:administrator-1"))
+        await add_team_scope(work, team.id, NewTeamScope(student=student))
     for name in ("action item", "action item to close"):
-        async with district.town.unit() as work:
-            text = f"Action {district.town.canary}"
-            new = NewActionItem(
-                district.shown["team"], text, BEGINS + timedelta(weeks=30), "sis:sis:aide-1", district.shown["cy"]
-            )
+        async with town.unit() as work:
+            text, due_on = f"Action {town.canary}", BEGINS + timedelta(weeks=30)
+            whom = {"owner": "sis:sis:administrator-1", "student": student}
+            new = NewActionItem(ids.format_id("team", team.id), text, due_on, **whom)
             district.note(name, "action_item", (await agree_action_item(work, new)).id)
+    async with town.unit() as work:
+        new = NewActionItem(district.shown["team"], f"Action {town.canary}", BEGINS, "sis:sis:aide-1")
+        await agree_action_item(work, new)
 
 
 async def _signals(district: FullDistrict) -> None:

@@ -35,6 +35,7 @@ READS = {
     "get_playbook_version": "Query.playbookVersion",
     "get_benchmark": "Query.benchmark",
     "get_attention": "Query.attention",
+    "get_provision_report": "Query.provisionReport",
     "get_screening_report": "Query.screeningReport",
     **{f"list_{name}": f"Query.{name}" for name in ("meetings", "protocols")},
     "list_agenda_items": "Query.agendaItems",

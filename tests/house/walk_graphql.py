@@ -41,6 +41,7 @@ ROWS = (
 TYPES = {"student": "Student", "person": "Staff", "org": "School", "class": "Class"}
 NAMED_OTHERWISE = {
     "school": "org",
+    "actionItem": "action item",
     "sisSource": "source",
     "syncRun": "run",
     "webhookEndpoint": "endpoint",

@@ -146,10 +146,11 @@ REFERENCES = {
     **dict.fromkeys(
         ("by", "raised_by", "given_by", "decided_by", "proposed_by", "lead", "provider", "giver"), "person"
     ),
-    "taker": "other person",
+    **dict.fromkeys(("taker", "owner"), "other person"),
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
 OWN_REFERENCES = {
+    **dict.fromkeys((("agree_action_item", "student"), ("agree_action_items", "student")), "cy"),
     ("accept_signals", "signal"): "signal to accept in a list",
     ("dismiss_signals", "signal"): "signal to dismiss in a list",
 }
@@ -166,6 +167,7 @@ LISTED = {
 """Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
+    "due_by": str(BEGINS + timedelta(weeks=30)),
     "mine": "false",  # the walks act for nobody
     "show": "all",
     "count_by": "level",

@@ -8,9 +8,10 @@ from fastapi import FastAPI
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.ids import new_id
+from app.team.scopes import end_team_scope
 from tests.faces.graphql_face import query_data
-from tests.faces.rest_town import Caller, caller
-from tests.rooms.team_town import named
+from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
+from tests.rooms.team_town import named, serves, team_of
 from tests.rooms.test_screening_windows import scheduled, window
 from tests.town import YEAR_BEGINS, Town, lay, maintain, person_rows
 
@@ -104,6 +105,25 @@ async def test_a_report_shows_only_students_within_reach(app: FastAPI, north: To
     assert (kept["state"], kept["hidden_measures"]) == ("closed", 1)
     class_id = named("class", north.classes[1])
     assert by_name(north, await report(asks, shown["id"], show="all", **{"class": class_id})).keys() == {"cy"}
+
+
+async def test_a_team_is_a_list_of_its_children_and_changes_no_count(app: FastAPI, north: Town) -> None:
+    """Protects a team's meeting from other teams' children, and the counts from a cell that is one team."""
+    asks = caller(app, north)
+    shown = await scheduled(asks, window(*FALL))
+    await screened(asks, north, FALL[0], amy=50.0, ben=50.0, cy=50.0)
+    team = await team_of(north, "teacher")
+    scope = await serves(north, team, student=named("student", north.students["ben"]))
+    of_team = {"show": "all", "team": named("team", team.id)}
+    assert by_name(north, await report(asks, shown["id"], **of_team)).keys() == {"ben"}
+    assert (await report(asks, shown["id"], **of_team))["counts"] == (await report(asks, shown["id"]))["counts"]
+    async with north.unit() as work:
+        await end_team_scope(work, scope.id)
+    assert (await report(asks, shown["id"], **of_team))["results"] == []
+    path = f"/v1/screening-windows/{shown['id']}/report"
+    assert (await asks.get(path, team="tea_no")).status_code == 422
+    without = caller(app, north, CLIENT_SCOPES - {"team:read"})
+    assert (await without.get(path, team=of_team["team"])).json()["code"] == "permission.missing"
 
 
 async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(app: FastAPI, north: Town) -> None:

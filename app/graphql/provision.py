@@ -1,0 +1,74 @@
+"""Defines the query for the report of how supports reach the students."""
+
+import strawberry
+
+from app.core import ids
+from app.graphql.door import Info, guarded_field
+from app.insight.provision import provision_report
+
+
+@strawberry.type(
+    name="DaysToSession",
+    description="The median days from the first signal about a student in an area to the first session.",
+)
+class ShownDaysToSession:
+    """The median days of an area, or of an area and level."""
+
+    area_id: strawberry.ID
+    level: int | None = strawberry.field(description="The rank of the support's level; null for all levels.")
+    students: int
+    median_days: float
+
+
+@strawberry.type(name="ShareAtLevel", description="The students at a level, and their share.")
+class ShownShareAtLevel:
+    """The students at a level."""
+
+    grade: str | None = strawberry.field(description="Empty for students without one; null for all grades.")
+    level: int
+    students: int
+    share: float = strawberry.field(description="Their share of the students of the grade, or of all.")
+
+
+@strawberry.type(
+    name="ProvisionReport",
+    description="How supports reach the students within the caller's reach. Numbers about fewer than 10 are withheld, "
+    "and others that would reveal them.",
+)
+class ShownProvisionReport:
+    """How supports reach the students."""
+
+    school_year: int = strawberry.field(description="The calendar year in which the present school year ends.")
+    days_to_session: list[ShownDaysToSession]
+    levels: list[ShownShareAtLevel]
+    withheld: bool
+
+
+@strawberry.type
+class ProvisionQueries:
+    """The query for the report of provision."""
+
+    @guarded_field(
+        "How long it takes this school year from a signal to the first session, by area and level, and the shares of "
+        "students by level and grade.",
+        provision_report,
+    )
+    async def provision_report(self, info: Info) -> ShownProvisionReport | None:
+        report = await info.context.read(provision_report)
+        return ShownProvisionReport(
+            school_year=report.school_year,
+            days_to_session=[
+                ShownDaysToSession(
+                    area_id=strawberry.ID(ids.format_id("area", one.area_id)),
+                    level=one.level,
+                    students=one.students,
+                    median_days=one.median_days,
+                )
+                for one in report.days_to_session
+            ],
+            levels=[
+                ShownShareAtLevel(grade=one.grade, level=one.level, students=one.students, share=one.share)
+                for one in report.levels
+            ],
+            withheld=report.withheld,
+        )

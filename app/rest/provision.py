@@ -1,0 +1,69 @@
+"""Serves the report of how supports reach the students in REST."""
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from app.core import ids
+from app.insight.provision import provision_report
+from app.rest.door import OpenWork, requires
+from app.rest.pages import Shape
+from app.rest.route import Route
+
+router = APIRouter(prefix="/v1", tags=["supports"], route_class=Route)
+
+
+class DaysToSession(Shape):
+    """The median days from the first signal about a student in an area to the first session of a support for it."""
+
+    area: str = Field(description="The id of the area.")
+    level: int | None = Field(description="The rank of the support's level; null for all levels.")
+    students: int = Field(description="How many students these are.")
+    median_days: float = Field(description="The median number of calendar days.")
+
+
+class ShareAtLevel(Shape):
+    """The students at a level. A student is at the highest level of the active supports, otherwise at the first."""
+
+    grade: str | None = Field(description="The grade, empty for students without one; null for all grades.")
+    level: int = Field(description="The rank of the level.")
+    students: int = Field(description="How many students these are.")
+    share: float = Field(description="Their share of the students of the grade, or of all.")
+
+
+class ProvisionReport(Shape):
+    """How supports reach the students within the caller's reach. Small numbers and those that reveal them are withheld.
+
+    None of them is about an adult, a class or a team.
+    """
+
+    school_year: int = Field(description="The calendar year in which the present school year ends.")
+    days_to_session: list[DaysToSession] = Field(
+        description="By area, and by area and level: accepted signals of this school year until the first session."
+    )
+    levels: list[ShareAtLevel] = Field(description="By level, and by grade and level: the students of today.")
+    withheld: bool = Field(
+        description="Whether numbers about fewer than 10 students, or others with them, are withheld."
+    )
+
+
+@router.get("/reports/provision", operation_id="get_provision_report", **requires(provision_report))
+async def get_provision_report(work: OpenWork) -> ProvisionReport:
+    """Returns how long it takes from a signal to the first session, and the shares of students by level and grade."""
+    report = await provision_report(work)
+    return ProvisionReport.model_construct(
+        school_year=report.school_year,
+        days_to_session=[
+            DaysToSession.model_construct(
+                area=ids.format_id("area", one.area_id),
+                level=one.level,
+                students=one.students,
+                median_days=one.median_days,
+            )
+            for one in report.days_to_session
+        ],
+        levels=[
+            ShareAtLevel.model_construct(grade=one.grade, level=one.level, students=one.students, share=one.share)
+            for one in report.levels
+        ],
+        withheld=report.withheld,
+    )
