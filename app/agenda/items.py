@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated
 from uuid import UUID
 
@@ -9,6 +10,8 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.action.models import ActionItem
+from app.action.service import NewActionItem, agree_at
 from app.agenda.conduct import follow_carried
 from app.agenda.lookup import emit_item_event, lock_item
 from app.agenda.models import AgendaItem
@@ -47,6 +50,34 @@ class NewAgendaItem:
         str | None,
         About("The student of the team whom it is about: an id or an external id.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
     ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAction:
+    """What a member of the team does about an item of the agenda."""
+
+    text: Annotated[str, Text(min=1, max=2000), About("What is to be done.", "Call the family about the new plan.")]
+    due_on: Annotated[date, About("The day by which it is to be done.", date(2026, 10, 6))]
+    owner: Annotated[
+        str | None,
+        About(
+            "The member of the team who does it: an id or an external id; by default, the person for whom the request "
+            "acts.",
+            "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+        ),
+    ] = None
+
+
+@needs(Can.RUN_MEETINGS, Can.AGREE_ACTIONS)
+async def agree_at_agenda_item(work: Work, agenda_item_id: UUID, new: ItemAction) -> ActionItem:
+    """Agrees an action item at an open item of an agenda: about its student, and in its secured area."""
+    violations = Violations(input_violations(new))
+    item = await lock_item(work, agenda_item_id)
+    violations.refuse()
+    student = None if item.student_id is None else ids.format_id("student", item.student_id)
+    team = ids.format_id("team", item.team_id)
+    agreed = NewActionItem(team, new.text, new.due_on, new.owner, student)
+    return await agree_at(work, agreed, item.id, item.secured_area)
 
 
 @needs(Can.RUN_MEETINGS)

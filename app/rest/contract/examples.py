@@ -14,6 +14,17 @@ JSON = "application/json"
 BODIES: dict[str, dict[str, Any]] = {
     "add_team_scopes": {"team_scopes": [{"student": "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"}]},
     "accept_concern": {"because": "Screening confirms it."},
+    "agree_action_item": {"owner": "per_01jq4n6d9zf3vbs0x5k2m7e8tb"},
+    "agree_action_items": {
+        "action_items": [
+            {
+                "team": "tea_01jq4n6d9zf3vbs0x5k2m7e8th",
+                "text": "Call the family about the new plan.",
+                "owner": "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+                "due_on": "2026-10-06",
+            }
+        ]
+    },
     "amend_measure": {"name": "Oral reading fluency"},
     "amend_score": {"because": "Scored again", "value": 47.0},
     "amend_session": {"attended": True},
@@ -95,6 +106,7 @@ SOURCES: dict[str, str] = {
     "hypothesis": "/v1/hypotheses",
     "hypothesis_kind": "/v1/hypothesis-kinds",
     "note": "/v1/notes",
+    "owner": "owner in /v1/action-items",
     "person": "/v1/staff",
     "playbook": "/v1/playbook-versions",
     "run": "/v1/sync-runs",
@@ -138,8 +150,11 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     **{(f"{verb}_agenda_item", "agenda_item"): "/v1/agenda-items?state=open" for verb in ("discuss", "carry", "drop")},
     ("retire_protocol", "protocol"): "/v1/protocols?in_force=true",
     ("end_meeting_series", "meeting_series"): "/v1/meeting-series?state=active",
+    ("agree_action_item", "team"): "team in /v1/action-items",
+    ("agree_action_items", "team"): "team in /v1/action-items",
     ("cancel_screening_window", "screening_window"): "/v1/screening-windows?state=scheduled",
     ("close_hypothesis", "hypothesis"): "/v1/hypotheses?state=testing",
+    ("close_action_item", "action_item"): "/v1/action-items?state=open",
     ("dismiss_concern", "concern"): "/v1/concerns?state=raised",
     ("dismiss_signal", "signal"): "/v1/signals?state=suggested&kind=ahead_of_goal",
     ("dismiss_signals", "signal"): "/v1/signals?state=suggested&kind=ahead_of_goal",
@@ -150,6 +165,7 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("move_screening_window", "screening_window"): "/v1/screening-windows?state=scheduled",
     ("propose_hypothesis", "concern"): "/v1/concerns?state=accepted",
     ("propose_hypotheses", "concern"): "/v1/concerns?state=accepted",
+    ("reassign_action_item", "action_item"): "/v1/action-items?state=open",
     ("resolve_concern", "concern"): "/v1/concerns?state=accepted",
     ("retire_area", "area"): "area in /v1/concerns?area=attendance",
     ("retire_signal_rule", "signal_rule"): "/v1/signal-rules?in_force=true",
