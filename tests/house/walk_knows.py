@@ -282,6 +282,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("propose_hypotheses", "kind"): "skill",
     **dict.fromkeys((("publish_signal_rule", "kind"), ("preview_signal_rule", "kind")), "screening_under_cut"),
     ("form_team", "purpose"): "grade",
+    ("schedule_meeting_series", "rule"): "FREQ=WEEKLY;BYDAY=TU",
     ("schedule_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=60)),
     ("schedule_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=62)),
     ("schedule_screening_windows", "opens_on"): str(BEGINS + timedelta(weeks=64)),
