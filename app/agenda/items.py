@@ -1,5 +1,6 @@
-"""Adds items to agendas, and settles them: discussed, carried to the next meeting, or dropped with a reason."""
+"""Adds items to agendas, settles them (discussed, carried, or dropped with a reason), and orders their kinds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated
@@ -11,15 +12,16 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.action.models import ActionItem
 from app.action.service import NewActionItem, agree_at
-from app.agenda.lookup import emit_item_event, follow_carried, lock_item
+from app.agenda.conduct import follow_carried
+from app.agenda.lookup import emit_item_event, lock_item
 from app.agenda.models import AgendaItem
-from app.agenda.rules import DEFAULT_ORDER, AgendaItemKind, AgendaItemState
+from app.agenda.rules import DEFAULT_ORDER, AgendaItemKind, AgendaItemState, violations_of_order
 from app.agenda.scope import students_of
 from app.core import ids
 from app.core.clock import now
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
 from app.decision.models import Decision
@@ -27,6 +29,8 @@ from app.events.catalogue import AGENDA_ITEM_ADDED, AGENDA_ITEM_SETTLED
 from app.meeting.lookup import locate_team
 from app.meeting.models import Meeting
 from app.meeting.rules import MeetingState, require_open
+from app.playbook.models import PlaybookVersion
+from app.playbook.service import publish_agenda_order
 from app.roster.lookup import today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
@@ -172,6 +176,22 @@ async def drop_agenda_item(
         await _require_open_meeting(work, item)
     item.dropped_because = because
     return await _settle(work, item, AgendaItemState.DROPPED, None)
+
+
+@needs(Can.PUBLISH_PLAYBOOK)
+async def order_agendas(
+    work: Work,
+    kinds: Annotated[
+        Sequence[AgendaItemKind],
+        AtMost(len(DEFAULT_ORDER), least=1),
+        Choices(AgendaItemKind),
+        About("The kinds of items in their order. Others come after these.", ("unserved", "new_concern")),
+    ],
+) -> PlaybookVersion:
+    """Publishes the next version of the playbook, with this order of agendas. Open meetings keep theirs."""
+    if violations := violations_of_order(kinds):
+        raise Invalid(violations)
+    return await publish_agenda_order(work, [str(kind) for kind in kinds])
 
 
 async def _settle(work: Work, item: AgendaItem, state: AgendaItemState, minutes: str | None) -> AgendaItem:

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from app.access.permission import Can
 from app.action.models import ActionItem
 from app.action.resource import ActionItemResource
-from app.agenda import conduct, items, order
+from app.agenda import conduct, items
 from app.agenda.models import AgendaItem
 from app.agenda.rules import SUBJECTS, AgendaItemKind, AgendaItemState, SuspendedBecause
 from app.decision.resource import DecisionResource
@@ -197,7 +197,7 @@ COMMANDS = (
     ),
     Command(
         "order_agendas",
-        order.order_agendas,
+        items.order_agendas,
         PlaybookVersionResource,
         "Publishes the order in which agendas have their kinds of items.",
         "POST /agenda-order",
