@@ -376,8 +376,11 @@ ROLES: Final = (
 )
 """The roles of OneRoster, 1.1 and 1.2. A row with another role is quarantined, because the role may mean a student."""
 
+ORG_TYPES: Final = ("department", "district", "local", "national", "school", "state")
+"""The types of orgs of OneRoster."""
+
 WORDS: Final = (
-    *("department", "district", "local", "national", "school", "state"),
+    *ORG_TYPES,
     *("gradingPeriod", "semester", "schoolYear", "term", "homeroom", "scheduled"),
     *ROLES,
     *("male", "female", "unspecified", "other", "primary", "secondary"),

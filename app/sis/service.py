@@ -8,8 +8,7 @@ It does not know the format of a source. This file exceeds 250 lines so that the
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, replace
-from datetime import date
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,7 @@ from app.core.disk_space import is_database_full, is_full
 from app.core.errors import Conflict, NotFound, StorageFull
 from app.core.ids import new_id
 from app.events.outbox import record_of_students
-from app.group.movers import leave_groups_of_movers
-from app.response.upkeep.roster_changes import follow_roster as follow_roster_with_supports
+from app.group.movers import follow_supports
 from app.roster.lookup import today_of
 from app.roster.models import Source as RosterSource
 from app.signal.progress import mark_due
@@ -42,14 +40,9 @@ from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.plan import keep_plan
 from app.sis.engine.report import Report
 from app.sis.engine.review.changes import list_changes
-from app.sis.engine.review.contradictions import (
-    find_likely_rekeys,
-    keep_contradicted,
-    keep_out_second_rows,
-    set_aside,
-)
+from app.sis.engine.review.people import review_people, set_aside_people
 from app.sis.engine.review.planning import name_all_quarantined, plan_kinds
-from app.sis.engine.review.reused_ids import combine, find_reused_ids
+from app.sis.engine.review.schools import keep_in_schools, keep_schools
 from app.sis.engine.review.scope import SourceScope, scope_of
 from app.sis.engine.run import (
     EXITS,
@@ -332,27 +325,18 @@ async def _stage_and_apply(
     forbidden, absent = (frozenset(getattr(source, name, ())) - left_out for name in ("forbidden", "absent"))
     reporting.keep_unread(report, forbidden, absent)
     progress("weighing the plan", 0, 0)
+    await keep_schools(stage, report.kinds, deliveries)
+    await keep_in_schools(stage, report.kinds, deliveries)
     await name_all_quarantined(stage, deliveries, report)
-    rekeys = await find_likely_rekeys(stage, deliveries)
-    contradicted = await keep_contradicted(stage, report.kinds, deliveries)
-    rekeys = await keep_out_second_rows(stage, rekeys)
-    reused = await find_reused_ids(stage, deliveries)
+    review = await review_people(stage, report, deliveries)
     silent = left_out | set(report.failed)
     planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, silent) for kind in KINDS]
     people = report.kinds["person"].known
     shrunk = await reporting.find_shrunk_groups(stage, report.kinds)
-    rekeyed = len({pair.old for pair in rekeys})
-    results = weigh_plan(planned_kinds, shrunk, rekeyed, people, limits, contradicted, len(reused))
+    results = weigh_plan(planned_kinds, shrunk, review.rekeyed, people, limits, review.contradicted, len(review.reused))
     report.weighed = [asdict(result) for result in results]
     report.held_because += [result.sentence for result in results if result.held]
-    if report.held_because:  # the plan is kept whole, so that a map of sourcedIds can be made from it
-        rekeys = [replace(pair, set_aside=False) for pair in rekeys]
-    if any(result.held for result in results if result.rule == "reused"):
-        reused = [replace(pair, set_aside=False) for pair in reused]
-    rekeys = combine(rekeys, reused)
-    if any(pair.set_aside for pair in rekeys):
-        await set_aside(stage, rekeys, report.kinds, deliveries)
-        await name_all_quarantined(stage, deliveries, report)
+    rekeys = await set_aside_people(stage, review, report, deliveries, results)
     report.rekeys = [pair.as_json() for pair in rekeys]
     report.refusals += await reporting.first_refusals(stage)
     if not dry and not report.held_because:
@@ -377,7 +361,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
-    emit, supports = partial(record_of_students, work), partial(_follow_supports, work)
+    emit, supports = partial(record_of_students, work), partial(follow_supports, work)
     teams = partial(follow_teams, work)
     return Stage(driver, work.district_id, source_id, run_id, now(), await today_of(work), emit, supports, teams)
 
@@ -395,9 +379,3 @@ async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, rep
     report.refusals.clear()
     async with unit(engine, principal, keyring, "sync failed") as work:
         await end(work, report, claim_number=claim_number)
-
-
-async def _follow_supports(work: Work, support_ids: Collection[UUID], moved: Collection[UUID], today: date) -> None:
-    """Changes supports as their students and leads changed, and ends the memberships of movers in groups."""
-    await follow_roster_with_supports(work, support_ids, moved, today)
-    await leave_groups_of_movers(work, moved, today)

@@ -15,7 +15,7 @@ from app.sis.runs import approval, rekey
 from app.sis.scheduler.report_text import render_rekeys
 from tests.sis.case_zip import STUDENTS, CaseZip
 from tests.sis.roster_zip import STUDENTS as MORE
-from tests.sis.roster_zip import ask, row_id, sync
+from tests.sis.roster_zip import Export, ask, row_id, sync
 from tests.sis.rows_server import RowsServer, sync_rows
 from tests.town import Town
 
@@ -98,6 +98,28 @@ async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: T
     report = await sync_rows(north, rows)
     assert (report.exit_code, report.kinds["person"].absent) == (3, 0)
     assert len(await _present(north)) == MORE
+
+
+async def test_a_student_in_classes_is_not_taken_out_of_every_school(north: Town, tmp_path: Path) -> None:
+    """An empty list of orgs waits over CSV and REST if the student is in classes, and is applied if not."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    schools = "SELECT cardinality(school_ids) FROM person WHERE district_id = :district AND id = :id"
+    person = await row_id(north, "person", "s3")
+    export.row("users", "s3")["orgSourcedIds"] = ""
+    report = await sync(north, export, tmp_path)
+    assert (report.exit_code, report.total("changes")) == (3, 0)
+    waiting = [("s3", "orgSourcedIds", "value.missing")]
+    assert [(one.sourced_id, one.field, one.code) for one in report.refusals] == waiting
+    assert await ask(north, schools, id=person) == [(1,)]
+    rows = RowsServer()
+    rows.row("users", "s3")["orgs"] = None
+    over_rest = await sync_rows(north, rows)
+    assert [(one.sourced_id, one.field, one.code) for one in over_rest.refusals] == waiting
+    export.without("enrollments", "e3")
+    report = await sync(north, export, tmp_path)
+    assert (report.exit_code, report.kinds["person"].updated) == (0, 1)
+    assert await ask(north, schools, id=person) == [(0,)]
 
 
 async def test_a_student_whose_enrollments_ended_is_removed(north: Town, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ READ: dict[str, tuple[Change, str]] = {
     ),
     "files in another case": (
         lambda zip_: zip_.names.update(users="Users.CSV", manifest="Manifest.csv"),
-        "users.csv is named in another case",
+        "Users.CSV is named in another case: read as users.csv",
     ),
     "columns in another case": (
         lambda zip_: zip_.change("users", "givenName,familyName", "GivenName,FAMILYNAME"),

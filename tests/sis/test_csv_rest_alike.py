@@ -20,9 +20,9 @@ VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         *(("familyName", word) for word in ("Null", "")),
         *(("middleName", word) for word in ("NULL", "null", "Null")),
-        *(("orgSourcedIds", word) for word in ("nowhere", "north,nowhere", " south ")),
+        *(("orgSourcedIds", word) for word in ("nowhere", "north,nowhere", " south ", "", "north,,south")),
         *(("status", word) for word in ("tobedeleted", "inactive", "ACTIVE", "asleep", "NULL", r"\N")),
-        *(("grades", word) for word in ("3", "03", "NULL", "kg", "")),
+        *(("grades", word) for word in ("3", "03", "NULL", "kg", "", "3rd", "Third grade", "Grade 3", "Kindergarten")),
         *(("email", word) for word in (" x@example.org ", "NULL")),
     ),
     "enrollments": (

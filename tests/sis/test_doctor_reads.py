@@ -17,6 +17,7 @@ FAILURES: dict[str, Any] = {
     "500": Reply(500),
     "data in place of the collection": Reply(body={"data": []}),
     "HTML": Reply(body="<html>"),
+    "an object in place of the list": Reply(body={"demographics": {}}),
 }
 
 

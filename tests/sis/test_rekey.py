@@ -12,6 +12,7 @@ from app.sis.runs.approval import approve, discard, execute_answer
 from app.sis.runs.history import history_of
 from app.sis.runs.rekey import list_pairs, plan_rekey, read_pairs
 from app.sis.runs.undo import undo
+from app.sis.scheduler.report_text import render_rekeys
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town
 
@@ -81,6 +82,15 @@ async def test_people_go_on_under_their_new_ids(north: Town, tmp_path: Path) -> 
     assert await ask(north, "SELECT count(*) FROM pg_class WHERE relname LIKE '%' || :run", run=planned.run_id.hex) == [
         (0,)
     ]
+
+
+async def test_a_report_names_the_first_of_many_people(north: Town, tmp_path: Path) -> None:
+    """If everybody has another id, the text of the report names twenty and the number of the others."""
+    _, held = await _held(north, tmp_path)
+    lines = render_rekeys(held)
+    assert sum(line.startswith("Likely the same person") for line in lines) == 20
+    assert f"… and {PEOPLE - 20} more: `aimline sync report --json` has all of them." in lines
+    assert len(held.planned_sentences()) < 40
 
 
 async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_date_with_a_time_is_its_day(value: object, expected: str) -> None:
 ROLES = [
     ([("teacher", "primary", "a")], "teacher", "a"),
     ([("teacher", "primary", "a"), ("student", "secondary", "b")], "student", "a,b"),
-    ([("aide", "secondary", "a"), ("teacher", "Primary", "b")], "teacher", "a,b"),
+    ([("aide", "secondary", "a"), ("teacher", "Primary", "b")], "teacher", "b,a"),
     ([("aide", "secondary", "a"), ("teacher", "secondary", "b")], "aide", "a,b"),
     ([("ext:aide", "primary", "a")], "aide", "a"),
     ([("ext:coach", "primary", "a")], "ext:coach", "a"),

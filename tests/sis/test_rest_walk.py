@@ -200,6 +200,21 @@ async def test_links_that_are_no_offsets_are_followed() -> None:
     assert walk.whole
 
 
+async def test_a_link_that_leads_nowhere_is_replaced_by_an_offset() -> None:
+    """If the page of a `next` link is refused, the page at the offset is read, so that no row is missing."""
+    rows = many(25)
+
+    async def fetch(limit: int, offset: int, link: str | None) -> WalkPage:
+        if link is not None:
+            return WalkPage([], [], refused=404)
+        at_end = offset + limit >= len(rows)
+        return page(rows[offset : offset + limit], more=not at_end, beyond=None if at_end else "nowhere")
+
+    ids, walk = await walked(fetch)
+    assert ids == rows
+    assert walk.whole
+
+
 def _turning(at: int, after: Callable[[], dict[str, object]]) -> Fetch:
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         metadata: dict[str, object] = {"total": 95, "revision": "1"} if offset < at else after()

@@ -41,6 +41,9 @@ FAULTS: dict[str, tuple[str, str, dict[str, str], tuple[str, str]]] = {
         {"classSourcedId": "nowhere"},
         ("classSourcedId", "reference.unknown"),
     ),
+    "a school of an unknown type": ("orgs", "south", {"type": "campus"}, ("type", "type.unknown")),
+    "no class": ("enrollments", "e3", {"classSourcedId": ""}, ("classSourcedId", "value.missing")),
+    "no user": ("enrollments", "e3", {"userSourcedId": " "}, ("userSourcedId", "value.missing")),
     "an unknown user": ("enrollments", "e3", {"userSourcedId": "nobody"}, ("userSourcedId", "reference.unknown")),
     "an unknown school": ("classes", "class-north", {"schoolSourcedId": "x"}, ("schoolSourcedId", "reference.unknown")),
     "no known org": ("users", "s3", {"orgSourcedIds": "x,y"}, ("orgSourcedIds", "reference.unknown")),
@@ -163,7 +166,7 @@ async def test_sources_write_the_same_thing_in_many_ways(north: Town, tmp_path: 
         for key in ("s3", "s5")
     }
     assert people["s3"] == [("student", True, False, None, ["KG", "03", "10"])]
-    assert people["s5"] == [("student", True, True, None, ["Tenth grade"])]
+    assert people["s5"] == [("student", True, True, None, ["10"])]
     years = await ask(
         north,
         "SELECT school_year FROM academic_session WHERE district_id = :district AND id = :id",

@@ -24,7 +24,7 @@ from app.sis.port import Delivery
 from app.sis.rules import RunState
 
 MANY: Final = 500  # The number of changes up to which PostgreSQL's statistics of the tables remain good enough.
-FIRST: Final = 20  # The maximum number of quarantined rows in a report.
+FIRST: Final = 20  # The maximum number of quarantined rows, and of likely re-keys, in the text of a report.
 CAME: Final = "('create', 'restore', 'update')"
 WENT: Final = "('remove', 'absent')"
 CHANGED: Final = "('update', 'remove', 'absent')"
@@ -143,7 +143,9 @@ class Report:
 
     def planned_sentences(self) -> list[str]:
         """Returns sentences about what a run would do, for the inspection of a source."""
-        lines = [f"{describe_rekey(rekey)}." for rekey in self.rekeys]
+        lines = [f"{describe_rekey(rekey)}." for rekey in self.rekeys[:FIRST]]
+        if len(self.rekeys) > FIRST:
+            lines.append(f"… and {len(self.rekeys) - FIRST:,} more people who likely have another sourcedId.")
         lines += [
             f"To be quarantined: {each.file} row {each.row:,}, {each.sourced_id or 'no id'}, {each.field}: {each.code}."
             for each in self.refusals
@@ -234,7 +236,8 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
                     FROM {stage.delivered(kind.name)} AS s
                     WHERE s.fault IS NULL AND NOT s.gone
                       AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({whole_list})) AS u
-                WHERE NOT EXISTS (SELECT FROM {key} AS k WHERE k.sourced_id = btrim(u.item))"""
+                WHERE btrim(u.item) <> '' AND NOT EXISTS (
+                    SELECT FROM {key} AS k WHERE k.sourced_id = btrim(u.item))"""
         )
         if rows:
             warnings.append(

@@ -92,7 +92,7 @@ class CsvZip:
             if name in renamed:
                 raise SourceRefused(f"The zip holds {name} twice, in different case.")
             if name != file:
-                self._warnings.append(f"{name} is named in another case: read as {name}.")
+                self._warnings.append(f"{file} is named in another case: read as {name}.")
             renamed[name] = entry
         return renamed
 
@@ -113,7 +113,7 @@ class CsvZip:
             raise SourceRefused("manifest.csv is not well-formed CSV.") from None
         if not rows or [cell.strip().lower() for cell in rows[0]] != ["propertyname", "value"]:
             raise SourceRefused("manifest.csv must begin with the header propertyName,value.")
-        properties = {row[0].strip().lower(): row[1].strip() for row in rows[1:] if len(row) >= 2}
+        properties = _read_properties(rows[1:])
         version = properties.get("oneroster.version", "")
         short = ".".join(version.split(".")[:2])
         if short not in VERSIONS or len(version) > 5:
@@ -228,6 +228,22 @@ def _refuse_modes(version: str, modes: Mapping[str, str], entries: Mapping[str, 
             errors.append(f"manifest.csv announces {name}.csv, and the zip does not hold it.")
     if errors:
         raise ZipRefused(errors)
+
+
+def _read_properties(rows: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Returns the values of the manifest's properties, keyed by name in small letters; a file may be named with `.csv`.
+
+    Raises `SourceRefused` if a known property comes with two values.
+    """
+    properties: dict[str, str] = {}
+    known = {"oneroster.version", *(f"file.{name.lower()}" for name in FILES)}
+    for row in rows:
+        name = row[0].strip().lower().removesuffix(".csv")
+        value = row[1].strip() if len(row) > 1 else ""
+        if name in known and properties.get(name, value).lower() != value.lower():
+            raise SourceRefused(f"manifest.csv names {name} twice, with different values: export it again.")
+        properties[name] = value
+    return properties
 
 
 def _printable_version(version: str) -> str:

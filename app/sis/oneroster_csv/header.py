@@ -78,6 +78,11 @@ def standard_columns(header: tuple[str, ...], file: CsvFile) -> tuple[tuple[str,
 def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: str) -> list[str]:
     """Returns warnings about the columns; raises `SourceRefused` for invalid, repeated or missing names."""
     name = f"{file.name}.csv"
+    if not {column.strip().lower() for column in header} & {column.lower() for column in (*COMMON, *file.columns)}:
+        raise SourceRefused(
+            f"The first line of {name} is not the header of OneRoster, sourcedId and so on: export it without any line "
+            "before the header."
+        )
     if len(header) > MAX_COLUMNS:
         raise SourceRefused(f"{name} has {len(header):,} columns, more than OneRoster has by far: export it again.")
     for number, column in enumerate(header, start=1):

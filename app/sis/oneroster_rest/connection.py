@@ -1,10 +1,12 @@
 """Defines the settings for the connection to a source that is read over REST. Does not connect."""
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from app.core.address import Allowed, Network, validate_url
+from app.core.clock import now
 from app.core.errors import Invalid
 from app.sis.port import SourceRefused
 
@@ -57,6 +59,7 @@ class Connection:
     * `leave_out`: collections that are not requested, such as `demographics`.
     * `pull_minutes`, `pull_gb`: limit the time and the disk space of a pull.
     * `sandbox`: allows loopback addresses over plain HTTP.
+    * `today`: the district's day, by which the roles of users are current.
     """
 
     version: Literal["1.1", "1.2"]
@@ -76,6 +79,7 @@ class Connection:
     allow_networks: tuple[Network, ...] = ()
     sandbox: bool = False
     patience: RetryPolicy = RetryPolicy()
+    today: date = field(default_factory=lambda: now().date())
 
     @property
     def allowed(self) -> Allowed:

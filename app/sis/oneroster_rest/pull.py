@@ -227,7 +227,7 @@ class RestPull:
                 raise DeltaRefused(name)
 
     async def _spooled(self, reader: Reader, collection: Collection, names: tuple[str, ...]) -> PulledCollection | None:
-        translator = Translator(BY_NAME[collection.kind])
+        translator = Translator(BY_NAME[collection.kind], self.connection.today)
         pulled = PulledCollection(Spool(collection.kind, " and ".join(names), translator.header, self.disk_budget))
         if collection.kind == "person" and self.connection.version == "1.2":
             pulled.roles = Spool("role", "users.roles", ROLE.header, self.disk_budget)

@@ -212,7 +212,7 @@ def extract_rows(name: str, content: Any) -> list[Any]:
     if isinstance(content, dict) and not failed:
         keys = [key for key in content if key.lower() in (name.lower(), ENVELOPES.get(name, name).lower())]
         rows = content[keys[0]] if keys else None
-        if isinstance(rows, dict):
+        if isinstance(rows, dict) and any(key.lower() == "sourcedid" for key in rows):
             return [rows]
         if isinstance(rows, list):
             return rows

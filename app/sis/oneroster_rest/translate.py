@@ -9,11 +9,14 @@ same result.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from app.sis.grades import GRADE_CODES
 from app.sis.kinds import BY_NAME, ROLES, WORDS, Field, Kind, Ref
 
 Row = Mapping[str, Any]
@@ -21,23 +24,12 @@ Cells = tuple[str, ...]
 BASE: Final = ("sourcedId", "dateLastModified", "status")
 SHAPES: Final = 512  # The number of sets of keys whose columns are cached.
 ALIKE: Final = 16  # The minimum number of rows with the same keys that are read by column.
+CURRENT, TO_COME, ENDED = 1, 2, 3
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PLAIN: Final = ({str}, {int}, {float}, {bool})
 _ID: Final = itemgetter("sourcedId")
 _KNOWN_WORDS: Final = {word.lower(): word for word in WORDS}
 _ROLES: Final = frozenset(role.lower() for role in ROLES)
-_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth"
-_GRADES: Final = {
-    **{f"{name} grade": f"{number:02}" for number, name in enumerate(_ORDINALS.split(), 1)},
-    **{f"grade {number}": f"{number:02}" for number in range(1, 14)},
-    **{f"{number}{['st', 'nd', 'rd'][number - 1] if number < 4 else 'th'}": f"{number:02}" for number in range(1, 14)},
-    **dict.fromkeys(("preschool/prekindergarten", "prekindergarten", "pre-kindergarten", "pre-k", "prek"), "PK"),
-    **{"infant/toddler": "IT", "preschool": "PR", "kindergarten": "KG", "transitional kindergarten": "TK"},
-    **{"postsecondary": "PS", "ungraded": "UG"},
-}
-"""The CEDS codes of grades, keyed by names that some sources send in place of codes.
-
-The module `convert` normalizes the codes themselves.
-"""
 
 
 def text(value: Any) -> str:
@@ -96,9 +88,7 @@ def grades(value: Any) -> str:
     """Returns grades separated by commas. Names of grades are replaced by their codes."""
     many = value if isinstance(value, list) else text(value).split(",")
     names = (text(item).strip() for item in many)
-    return ",".join(
-        _GRADES.get(name.lower().removesuffix(" grade") if name[:1].isdigit() else name.lower(), name) for name in names
-    )
+    return ",".join(GRADE_CODES.get(name.lower(), name) for name in names)
 
 
 def user_ids(value: Any) -> str:
@@ -190,16 +180,19 @@ class _Shape(NamedTuple):
 
 
 class Translator:
-    """Translates the JSON rows of one kind into cells of CSV."""
+    """Translates the JSON rows of one kind into cells of CSV.
 
-    def __init__(self, kind: Kind) -> None:
+    `today` is the day by which the roles of a user are current. Without it, their dates do not count.
+    """
+
+    def __init__(self, kind: Kind, today: date | None = None) -> None:
         own: tuple[Field | Ref, ...] = (*kind.fields, *kind.refs)
         columns = [_column(column) for column in own if column.header not in BASE]
         base = [(name, (name,), text) for name in BASE]
         self._columns = [*base, *columns]
         self.header: Cells = tuple(name for name, _, _ in self._columns)
         self._shapes: dict[tuple[str, ...], _Shape] = {}
-        self._roles = kind.name == "person"
+        self._roles, self._today = kind.name == "person", today.isoformat() if today else ""
         self._role_at, self._orgs_at = (
             (self.header.index("role"), self.header.index("orgSourcedIds")) if self._roles else (0, 0)
         )
@@ -245,17 +238,31 @@ class Translator:
         return list(map(self._with_roles, rows, cells)) if shape.roles else cells
 
     def _with_roles(self, row: Row, cells: Cells) -> Cells:
-        """Returns the cells of a 1.2 user, with the user's main role and the orgs of all roles."""
+        """Returns the cells of a 1.2 user, with the user's main role and the orgs of all current roles, that of the
+        primary role first.
+
+        If all roles have ended, the user has no org. If none has begun and none is current, those to come count.
+        """
         roles, primary = _any_case(row, "roles"), _any_case(row, "primaryOrg")
         if not roles and not primary:
             return cells
-        changed = list(cells)
-        held = _roles_in(row)
-        changed[self._role_at] = _one_role(held) or cells[self._role_at]
-        changed[self._orgs_at] = refs(
-            [*(_any_case(role, "org") for role in held), primary, *cells[self._orgs_at].split(",")]
+        changed, held = list(cells), _roles_in(row)
+        ranks = [self._rank(role) for role in held]
+        best = min(ranks, default=CURRENT)
+        counting = [role for role, rank in zip(held, ranks, strict=True) if rank == best]
+        orgs = sorted((not _is_primary(role), ref(_any_case(role, "org"))) for role in counting)
+        changed[self._role_at] = _one_role(counting) or cells[self._role_at]
+        changed[self._orgs_at] = (
+            "" if best == ENDED else refs([*(org for _, org in orgs), primary, *cells[self._orgs_at].split(",")])
         )
         return tuple(changed)
+
+    def _rank(self, role: Row) -> int:
+        """Returns whether a role is current, is to come, or has ended. Its end date is the first day without it."""
+        begins, ends = (day(_any_case(role, name)).strip() for name in ("beginDate", "endDate"))
+        if self._today and _DAY.fullmatch(ends) and ends <= self._today:
+            return ENDED
+        return TO_COME if self._today and _DAY.fullmatch(begins) and begins > self._today else CURRENT
 
     def _shape(self, keys: tuple[str, ...]) -> _Shape:
         """Returns the way in which rows with these keys are read. The result is cached."""
@@ -322,14 +329,18 @@ def roles_of(row: Any) -> list[Cells]:
     return result
 
 
+def _is_primary(role: Row) -> bool:
+    return text(_any_case(role, "roleType")).strip().lower() == "primary"
+
+
 def _one_role(roles: list[dict[str, Any]]) -> str:
     """Returns the main role of a person: student if the person has that role, else the primary role, else the first.
 
     A role that OneRoster does not define counts only if the person has no other.
     """
-    named = [(word(_any_case(role, "role")), text(_any_case(role, "roleType")).lower()) for role in roles]
-    standard = [(name, kind) for name, kind in named if name.strip().lower() in _ROLES]
+    named = [(word(_any_case(role, "role")), _is_primary(role)) for role in roles]
+    standard = [(name, is_primary) for name, is_primary in named if name.strip().lower() in _ROLES]
     if any(name.strip().lower() == "student" for name, _ in standard):
         return "student"
     pairs = standard or [pair for pair in named if pair[0]]
-    return next((name for name, kind in pairs if kind == "primary"), pairs[0][0] if pairs else "")
+    return next((name for name, is_primary in pairs if is_primary), pairs[0][0] if pairs else "")

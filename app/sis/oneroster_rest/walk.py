@@ -104,6 +104,8 @@ class Walk:
             link = self._link()
             self.start = self.offset if link is None else self._received
             page = await self._fetch(self._limit, self.offset, link)
+            if link is not None and page.refused is not None:  # the link leads nowhere, and an offset may not
+                page = await self._fetch(self._limit, self.offset, None)
             if self._is_suspicious(page):
                 page = await self._fetch(self._limit, self.offset, None)
                 if not page.rows:

@@ -8,7 +8,7 @@ This file exceeds 250 lines so that the requests and the inputs of a run are in 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal, cast
 from uuid import UUID
@@ -25,7 +25,7 @@ from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.plural import pluralize
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of, zone_of
 from app.sis.engine.lease import is_syncing
 from app.sis.engine.report import Report
 from app.sis.engine.run import RunRequest
@@ -57,7 +57,8 @@ READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAIL
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """The inputs of a run: the source with its settings and secrets, the mode, and the files that were imported before.
+    """The inputs of a run: the source with its settings and secrets, the mode, the files that were imported before, and
+    the district's day.
 
     If a zip was uploaded for the run, `upload_run` is the id of the run, and the zip is read in place of the source.
     """
@@ -67,6 +68,7 @@ class RunInputs:
     url: str
     mode: Mode | None
     taken: Sequence[dict[str, Any]]
+    today: date
     upload_run: UUID | None = None
 
 
@@ -221,6 +223,7 @@ async def _load_inputs(
         await open_address(work, source_id, renew=renew),
         chosen,
         [file for file in taken if file],
+        await today_of(work),
         upload_run,
     )
 
@@ -253,13 +256,14 @@ def _open_adapter(
     since = row.pulled_until if inputs.mode == "delta" else None
     if since is not None:
         since -= timedelta(hours=settings.overlap_hours)
-    return open_rest(connection_of(settings, inputs.secret, allowed), since=since, progress=progress)
+    return open_rest(connection_of(settings, inputs.secret, allowed, inputs.today), since=since, progress=progress)
 
 
-def connection_of(settings: SourceSettings, secret: str | None, allowed: Allowed) -> Connection:
+def connection_of(settings: SourceSettings, secret: str | None, allowed: Allowed, today: date) -> Connection:
     """Returns the settings of a source as the connection that the REST adapter expects.
 
-    `secret` is the decrypted client secret. `allowed` are the networks to which connections are allowed.
+    `secret` is the decrypted client secret. `allowed` are the networks to which connections are allowed. `today` is the
+    district's day.
     """
     method = settings.auth or "oauth2-basic"
     return Connection(
@@ -279,6 +283,7 @@ def connection_of(settings: SourceSettings, secret: str | None, allowed: Allowed
         pull_gb=settings.pull_gb,
         allow_networks=allowed.networks,
         sandbox=allowed.sandbox,
+        today=today,
     )
 
 
@@ -295,7 +300,7 @@ async def inspect_source(
         return report.exit_code, report.planned_sentences()
 
     if settings.kind not in FILE_KINDS:
-        return asdict(await explore(connection_of(settings, inputs.secret, allowed), judge))
+        return asdict(await explore(connection_of(settings, inputs.secret, allowed, inputs.today), judge))
     ready, exit_code, sentences, facts = False, 5, [], {}
     try:
         async with _open_adapter(inputs, allowed, lambda _step, _done, _of: None, reimport=True) as source:

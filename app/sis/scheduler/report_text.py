@@ -1,7 +1,7 @@
 """Renders a run's report as text, with the next steps for a person. Pure; contains no student's data and no name."""
 
 from app.core import ids
-from app.sis.engine.report import Report, describe_rekey
+from app.sis.engine.report import FIRST, Report, describe_rekey
 from app.sis.rules import RunState
 
 WIDTH = 22
@@ -43,8 +43,10 @@ def render_rekeys(report: Report) -> list[str]:
     """
     lines = [
         f"{describe_rekey(rekey)}{'; set aside: the known one stays, what came waits' if rekey['set_aside'] else ''}"
-        for rekey in report.rekeys
+        for rekey in report.rekeys[:FIRST]
     ]
+    if len(report.rekeys) > FIRST:
+        lines.append(f"… and {len(report.rekeys) - FIRST:,} more: `aimline sync report --json` has all of them.")
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     command = f"aimline sync rekey {shown} {of} --match likely"
     reused = [rekey for rekey in report.rekeys if rekey.get("reused")]

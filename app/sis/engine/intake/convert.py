@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from app.core.violations import EARLIEST_DATE
 from app.sis.engine.plan import id_lists_sql, known_columns, known_rows_sql
 from app.sis.engine.stage import Stage, fresh_id
+from app.sis.grades import GRADE_CODES
 from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind
 from app.sis.port import Delivery
 
@@ -61,11 +62,16 @@ def _role_sql(x: str) -> str:
 
 
 def _grade_sql(x: str) -> str:
-    """Returns SQL that normalizes a grade code of OneRoster. Other values stay unchanged."""
+    """Returns SQL that normalizes a grade code of OneRoster, or the name of a grade. Other values stay unchanged.
+
+    The most frequent form, two digits, is tried first.
+    """
+    names = " ".join(f"WHEN '{name}' THEN '{code}'" for name, code in GRADE_CODES.items())
     return (
-        f"CASE WHEN {x} ~ '^[1-9]$' THEN '0' || {x} WHEN lower({x}) IN ('k', 'kindergarten') THEN 'KG' "
+        f"CASE WHEN {x} ~ '^[0-9][0-9]$' THEN {x} WHEN {x} ~ '^[1-9]$' THEN '0' || {x} "
+        f"WHEN lower({x}) = 'k' THEN 'KG' "
         f"WHEN upper({x}) IN ('IT', 'PR', 'PK', 'TK', 'KG', 'PS', 'UG') THEN upper({x}) "
-        f"WHEN lower({x}) = 'other' THEN 'Other' ELSE {x} END"
+        f"WHEN lower({x}) = 'other' THEN 'Other' ELSE CASE lower({x}) {names} ELSE {x} END END"
     )
 
 

@@ -119,16 +119,19 @@ async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
 def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """Returns SQL for the error code of a refused row `r`.
 
-    The code says whether the referenced row was never known or has been removed.
+    The code says whether the reference is empty, or the referenced row was never known or has been removed.
     """
     refs = [ref for ref in kind.refs if ref.required and ref.header in delivery.header]
     if not refs:
         return "'reference.unknown'"
     kinds = " ".join(f"WHEN '{ref.header}' THEN '{ref.kind}'" for ref in refs)
     values = " ".join(f"WHEN '{ref.header}' THEN s.ref_{ref.column}" for ref in refs)
-    return f"""CASE WHEN EXISTS (
-        SELECT FROM {stage.delivered(kind.name)} AS s, LATERAL (SELECT CASE r.field {values} END AS named) AS v
-        JOIN external_id AS e ON e.district_id = :district AND e.source_id = :source
-         AND e.kind = CASE r.field {kinds} END AND e.sourced_id = ANY (string_to_array(v.named, ',') || v.named)
-        WHERE s.row_number = r.row_number)
+    named = f"""SELECT btrim(CASE r.field {values} END) AS named FROM {stage.delivered(kind.name)} AS s
+        WHERE s.row_number = r.row_number"""
+    return f"""CASE
+        WHEN EXISTS (SELECT FROM ({named}) AS v WHERE coalesce(v.named, '') = '') THEN 'value.missing'
+        WHEN EXISTS (
+            SELECT FROM ({named}) AS v
+            JOIN external_id AS e ON e.district_id = :district AND e.source_id = :source
+             AND e.kind = CASE r.field {kinds} END AND e.sourced_id = ANY (string_to_array(v.named, ',') || v.named))
         THEN 'reference.removed' ELSE 'reference.unknown' END"""

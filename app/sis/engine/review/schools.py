@@ -1,0 +1,75 @@
+"""Keeps students in their schools where a delivery names no org for them, while they stay in classes. Keeps a school a
+school where a delivery has an unknown type of org for it.
+
+Does not change the roster.
+"""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+from collections.abc import Mapping
+
+from app.sis.engine.report import CAME, WENT, Counts
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import ORG_TYPES
+from app.sis.port import Delivery
+
+
+async def keep_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> None:
+    """Puts the rows of known schools that come with a type unknown to OneRoster into quarantine.
+
+    Otherwise the school, and everybody in it, would be missing from all lists by school.
+    """
+    orgs = deliveries.get("org")
+    if orgs is None or "type" not in orgs.header or not stage.planned_rows.get("org", {}).get("update"):
+        return
+    types = ", ".join(f"'{name}'" for name in ORG_TYPES)
+    changed = f"""p.district_id = :district AND p.run_id = :run AND p.action = 'update' AND p.type NOT IN ({types})
+        AND EXISTS (SELECT FROM org AS t WHERE t.district_id = :district AND t.id = p.id AND t.type = 'school')"""
+    await _quarantine_planned(stage, orgs, kinds["org"], changed, "type", "type.unknown")
+
+
+async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> None:
+    """Puts the rows of students without any org into quarantine, if the students are known in a school and will be in
+    classes. A student whose roles of OneRoster 1.2 have all ended is in no school.
+    """
+    people = deliveries.get("person")
+    if people is None or "orgSourcedIds" not in people.header:
+        return
+    if not stage.planned_rows.get("person", {}).get("update"):
+        return
+    leaving = f"SELECT g.id FROM {stage.of_run('plan', 'enrollment')} AS g WHERE g.action IN {WENT}"
+    kept = f"""p.district_id = :district AND p.run_id = :run AND p.action = 'update' AND p.is_student
+        AND p.school_ids = '{{}}' AND p.row_number IS NOT NULL AND EXISTS (
+            SELECT FROM person AS t WHERE t.district_id = :district AND t.id = p.id AND t.school_ids <> '{{}}')
+        AND EXISTS (
+            SELECT FROM enrollment AS e WHERE e.district_id = :district AND e.person_id = p.id AND e.is_student
+             AND e.removed_at IS NULL AND (e.ends_on IS NULL OR e.ends_on > :today) AND e.id NOT IN ({leaving}))
+        {_current_role_sql(stage) if "role" in deliveries else ""}"""
+    await _quarantine_planned(stage, people, kinds["person"], kept, "orgSourcedIds", "value.missing")
+
+
+async def _quarantine_planned(
+    stage: Stage, delivery: Delivery, counts: Counts, condition: str, field: str, code: str
+) -> None:
+    """Takes planned updates that match an SQL condition on `p` out of the plan, and puts their rows into quarantine."""
+    plan = stage.table("plan", delivery.kind)
+    await stage.run(
+        f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
+            SELECT :district, {fresh_id("quarantine " + delivery.kind, "p.row_number::text")}, :run, '{delivery.kind}',
+                   '{delivery.file}', p.row_number + 1, '{field}', '{code}'
+            FROM {plan} AS p WHERE {condition} ON CONFLICT DO NOTHING"""
+    )
+    rows = await stage.run(f"DELETE FROM {plan} AS p WHERE {condition}")
+    counts.take("update", rows)
+    counts.quarantined += rows
+
+
+def _current_role_sql(stage: Stage) -> str:
+    """Returns an SQL condition for a planned person `p` who will have a role that has not ended."""
+    planned = stage.of_run("plan", "role")
+    return f"""AND (
+        EXISTS (SELECT FROM {planned} AS r WHERE r.action IN {CAME} AND r.person_id = p.id
+                 AND (r.ends_on IS NULL OR r.ends_on > :today))
+        OR EXISTS (SELECT FROM person_role AS k WHERE k.district_id = :district AND k.person_id = p.id
+                    AND k.removed_at IS NULL AND (k.ends_on IS NULL OR k.ends_on > :today)
+                    AND k.id NOT IN (SELECT r.id FROM {planned} AS r)))"""

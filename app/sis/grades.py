@@ -1,0 +1,26 @@
+"""Defines the names of grades that some sources send in place of CEDS codes. Pure.
+
+The module `convert` normalizes the codes themselves.
+"""
+
+from typing import Final
+
+_ORDINALS: Final = (
+    *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"),
+    *("eleventh", "twelfth", "thirteenth"),
+)
+_SUFFIXES: Final = {1: "st", 2: "nd", 3: "rd"}
+_NUMBERED: Final = {
+    name: f"{number:02}"
+    for number, ordinal in enumerate(_ORDINALS, 1)
+    for name in (ordinal, f"{number}{_SUFFIXES.get(number, 'th')}")
+}
+GRADE_CODES: Final = {
+    **_NUMBERED,
+    **{f"{name} grade": code for name, code in _NUMBERED.items()},
+    **{f"grade {number}": f"{number:02}" for number in range(1, 14)},
+    **dict.fromkeys(("preschool/prekindergarten", "prekindergarten", "pre-kindergarten", "pre-k", "prek"), "PK"),
+    **{"infant/toddler": "IT", "preschool": "PR", "kindergarten": "KG", "transitional kindergarten": "TK"},
+    **{"postsecondary": "PS", "ungraded": "UG"},
+}
+"""The CEDS codes of grades, keyed by their names in small letters."""
