@@ -1,4 +1,4 @@
-"""Fills a team of 120 students with a year of data, for the measurement of its agenda in `bench.teams`."""
+"""Fills a team of 120 students with a year of data, for the agenda and for what needs a person in `bench.teams`."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ ROWS: Final = (
         WHERE m.district_id = :district AND m.code = 'orf'""",
 )
 """The statements that fill the team. They use the students and supports of `bench.teams`."""
+OF_TEACHER: Final = (
+    f"""INSERT INTO person (district_id, id, role, is_student, given_name, family_name, enabled, grades, school_ids,
+                            user_ids, agent_sourced_ids, pinned)
+        VALUES (:district, :team, 'teacher', false, 'A', 'B', true, '{{}}', ARRAY[{_SCHOOL}], '{{}}', '{{}}',
+                '{{}}')""",
+    """UPDATE support AS s SET lead_id = :team
+       WHERE s.district_id = :district AND s.student_id = ANY (CAST(:students AS uuid[]))""",
+    f"""INSERT INTO action_item (district_id, id, team_id, team_school_id, student_id, school_ids, text, owner_id,
+                                 due_on, state, agreed_on, created_at, version)
+        SELECT :district, gen_random_uuid(), :team, {_SCHOOL}, s, ARRAY[{_SCHOOL}], 'Call.', :team,
+               CAST(:today AS date) + 3, 'open', :today, now(), 1
+        FROM unnest(CAST(:students AS uuid[])) AS s""",
+)
+"""The statements that give the team a teacher, who leads its supports and owns its action items. Both have one id."""
 
 
 @needs(Can.SYNC_ROSTER)
@@ -73,3 +87,16 @@ async def fill_team(work: Work, team_id: UUID, today: date) -> None:
     for sql in ROWS:
         statement = text(sql)
         await work.db.execute(statement, {name: values[name] for name in statement._bindparams})
+
+
+@needs(Can.SYNC_ROSTER)
+async def fill_teacher(work: Work, team_id: UUID, today: date) -> tuple[UUID, ...]:
+    """Gives the team a teacher with the id of the team, and returns the team's students."""
+    of_team = text("SELECT student_id FROM team_student WHERE district_id = :district AND team_id = :team")
+    given = {"district": work.district_id, "team": team_id}
+    students = list(await work.db.scalars(of_team, given))
+    values = {**given, "today": today, "students": students}
+    for sql in OF_TEACHER:
+        statement = text(sql)
+        await work.db.execute(statement, {name: values[name] for name in statement._bindparams})
+    return tuple(students)

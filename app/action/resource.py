@@ -16,9 +16,9 @@ from app.core.errors import Forbidden, Invalid, NotFound
 from app.events.catalogue import ACTION_ITEM_AGREED, ACTION_ITEM_CLOSED, ACTION_ITEM_REASSIGNED
 from app.resources.command import Body, Command
 from app.resources.declare import Link, Resource
-from app.resources.fields import choice, field, one
+from app.resources.fields import choice, field, one, reference
 from app.resources.listing import Filter, Listing, Sort
-from app.resources.members import One
+from app.resources.members import Id, One
 from app.roster.filters import by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
@@ -44,6 +44,9 @@ class ActionItemResource(
     owner: One[StaffResource] = one(ActionItem.owner_id, StaffResource, "The person who does it.")
     due_on: date = field(ActionItem.due_on, "The day by which it is to be done.")
     state: ActionState = choice(ActionItem.state, "The state of the action item; the last three are outcomes.")
+    agenda_item_id: Id | None = reference(
+        ActionItem.agenda_item_id, "agenda_item", "The item of an agenda at which it was agreed.", rest="agenda_item"
+    )
     agreed_by: One[StaffResource] | None = one(
         ActionItem.agreed_by, StaffResource, "The person who recorded it, if a person did."
     )

@@ -58,6 +58,12 @@ class NewActionItem:
 @needs(Can.AGREE_ACTIONS)
 async def agree_action_item(work: Work, new: NewActionItem) -> ActionItem:
     """Agrees an action item: a member of a team does something by a day."""
+    return await agree_at(work, new, None, None)
+
+
+@needs(Can.AGREE_ACTIONS)
+async def agree_at(work: Work, new: NewActionItem, agenda_item_id: UUID | None, secured_area: str | None) -> ActionItem:
+    """Agrees an action item at an item of an agenda, whose secured area it has, or at none."""
     violations = Violations(input_violations(new))
     today = await today_of(work)
     student: Person | None = None
@@ -78,6 +84,8 @@ async def agree_action_item(work: Work, new: NewActionItem) -> ActionItem:
         team_school_id=team.school_id,
         student_id=None if student is None else student.id,
         school_ids=[] if student is None else student.school_ids,
+        secured_area=secured_area,
+        agenda_item_id=agenda_item_id,
         text=new.text,
         owner_id=owner_id,
         due_on=new.due_on,

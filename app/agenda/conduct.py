@@ -1,7 +1,7 @@
 """Opens meetings, which stores their agendas, and closes them once every item is settled."""
 
-from collections.abc import Sequence
-from typing import Annotated, Final
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from sqlalchemy import Select, insert, select, update
@@ -9,7 +9,6 @@ from sqlalchemy import Select, insert, select, update
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.agenda.computed import compute_items, next_agenda
-from app.agenda.lookup import follow_carried
 from app.agenda.models import AgendaItem
 from app.agenda.reading import AgendaEntry, entry_of
 from app.agenda.rules import AgendaItemKind, AgendaItemState, complete_order
@@ -29,6 +28,12 @@ from app.roster.student_lock import lock_named_subjects, lock_students
 from app.team.models import Team
 
 PRESENT: Final = About("The people who are there: ids or external ids.", ("per_01jq4n6d9zf3vbs0x5k2m7e8tb",))
+
+KEPT_OF_CARRIED = (
+    *("district_id", "team_id", "team_school_id", "student_id", "school_ids", "secured_area", "kind", "subject_kind"),
+    *("subject_id", "basis", "since", "reasons", "rank", "text", "added_by"),
+)
+"""The columns that an item has from the one that it follows."""
 
 
 @needs(Can.RUN_MEETINGS)
@@ -74,6 +79,27 @@ async def close_meeting(
         await _end_items(work, meeting, visible, carry_rest=carry_rest)
     meeting.state, meeting.closed_at = MeetingState.CLOSED, now()
     return await count_change(work, meeting, MEETING_CLOSED)
+
+
+@needs(Can.RUN_MEETINGS)
+async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
+    """Writes the items that follow carried or suspended ones that members added, for the next meeting."""
+    rows: list[dict[str, Any]] = [
+        {name: getattr(item, name) for name in KEPT_OF_CARRIED}
+        | {
+            "id": new_id(),
+            "state": AgendaItemState.SUSPENDED if item.state == AgendaItemState.SUSPENDED else AgendaItemState.OPEN,
+            "suspended_on": item.suspended_on,
+            "suspended_because": item.suspended_because,
+            "carried_from": item.id,
+            "times_carried": item.times_carried + 1,
+            "created_at": now(),
+            "version": 1,
+        }
+        for item in items
+    ]
+    if rows:
+        await work.db.execute(insert(AgendaItem), rows)
 
 
 async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: bool) -> None:

@@ -1,6 +1,8 @@
-"""Adds items to agendas, and settles them: discussed, carried to the next meeting, or dropped with a reason."""
+"""Adds items to agendas, settles them (discussed, carried, or dropped with a reason), and orders their kinds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated
 from uuid import UUID
 
@@ -8,15 +10,18 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.agenda.lookup import emit_item_event, follow_carried, lock_item
+from app.action.models import ActionItem
+from app.action.service import NewActionItem, agree_at
+from app.agenda.conduct import follow_carried
+from app.agenda.lookup import emit_item_event, lock_item
 from app.agenda.models import AgendaItem
-from app.agenda.rules import DEFAULT_ORDER, AgendaItemKind, AgendaItemState
+from app.agenda.rules import DEFAULT_ORDER, AgendaItemKind, AgendaItemState, violations_of_order
 from app.agenda.scope import students_of
 from app.core import ids
 from app.core.clock import now
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
 from app.decision.models import Decision
@@ -24,6 +29,8 @@ from app.events.catalogue import AGENDA_ITEM_ADDED, AGENDA_ITEM_SETTLED
 from app.meeting.lookup import locate_team
 from app.meeting.models import Meeting
 from app.meeting.rules import MeetingState, require_open
+from app.playbook.models import PlaybookVersion
+from app.playbook.service import publish_agenda_order
 from app.roster.lookup import today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
@@ -43,6 +50,34 @@ class NewAgendaItem:
         str | None,
         About("The student of the team whom it is about: an id or an external id.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
     ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAction:
+    """What a member of the team does about an item of the agenda."""
+
+    text: Annotated[str, Text(min=1, max=2000), About("What is to be done.", "Call the family about the new plan.")]
+    due_on: Annotated[date, About("The day by which it is to be done.", date(2026, 10, 6))]
+    owner: Annotated[
+        str | None,
+        About(
+            "The member of the team who does it: an id or an external id; by default, the person for whom the request "
+            "acts.",
+            "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+        ),
+    ] = None
+
+
+@needs(Can.RUN_MEETINGS, Can.AGREE_ACTIONS)
+async def agree_at_agenda_item(work: Work, agenda_item_id: UUID, new: ItemAction) -> ActionItem:
+    """Agrees an action item at an open item of an agenda: about its student, and in its secured area."""
+    violations = Violations(input_violations(new))
+    item = await lock_item(work, agenda_item_id)
+    violations.refuse()
+    student = None if item.student_id is None else ids.format_id("student", item.student_id)
+    team = ids.format_id("team", item.team_id)
+    agreed = NewActionItem(team, new.text, new.due_on, new.owner, student)
+    return await agree_at(work, agreed, item.id, item.secured_area)
 
 
 @needs(Can.RUN_MEETINGS)
@@ -141,6 +176,22 @@ async def drop_agenda_item(
         await _require_open_meeting(work, item)
     item.dropped_because = because
     return await _settle(work, item, AgendaItemState.DROPPED, None)
+
+
+@needs(Can.PUBLISH_PLAYBOOK)
+async def order_agendas(
+    work: Work,
+    kinds: Annotated[
+        Sequence[AgendaItemKind],
+        AtMost(len(DEFAULT_ORDER), least=1),
+        Choices(AgendaItemKind),
+        About("The kinds of items in their order. Others come after these.", ("unserved", "new_concern")),
+    ],
+) -> PlaybookVersion:
+    """Publishes the next version of the playbook, with this order of agendas. Open meetings keep theirs."""
+    if violations := violations_of_order(kinds):
+        raise Invalid(violations)
+    return await publish_agenda_order(work, [str(kind) for kind in kinds])
 
 
 async def _settle(work: Work, item: AgendaItem, state: AgendaItemState, minutes: str | None) -> AgendaItem:

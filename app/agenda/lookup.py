@@ -1,26 +1,16 @@
-"""Locks the items of agendas, writes those that follow them, and records their events, for the commands of the room."""
+"""Locks the items of agendas, and records their events, for the commands of the room."""
 
-from collections.abc import Iterable
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from app.access.work import Work
 from app.agenda.models import AgendaItem
-from app.agenda.rules import AgendaItemState, require_unsettled
-from app.core.clock import now
+from app.agenda.rules import require_unsettled
 from app.core.errors import NotFound
-from app.core.ids import new_id
 from app.events.catalogue import EventType, NewEvent
 from app.events.outbox import record
 from app.roster.student_lock import lock_named_subjects, lock_students
-
-KEPT_OF_CARRIED = (
-    *("district_id", "team_id", "team_school_id", "student_id", "school_ids", "secured_area", "kind", "subject_kind"),
-    *("subject_id", "basis", "since", "reasons", "rank", "text", "added_by"),
-)
-"""The columns that an item has from the one that it follows."""
 
 
 async def lock_item(work: Work, item_id: UUID) -> AgendaItem:
@@ -41,26 +31,6 @@ async def lock_item(work: Work, item_id: UUID) -> AgendaItem:
     work.disclose("agenda_item", [] if item.student_id is None else [item.student_id])
     require_unsettled(item.state, item.settled_at)
     return item
-
-
-async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
-    """Writes the items that follow carried or suspended ones that members added, for the next meeting."""
-    rows: list[dict[str, Any]] = [
-        {name: getattr(item, name) for name in KEPT_OF_CARRIED}
-        | {
-            "id": new_id(),
-            "state": AgendaItemState.SUSPENDED if item.state == AgendaItemState.SUSPENDED else AgendaItemState.OPEN,
-            "suspended_on": item.suspended_on,
-            "suspended_because": item.suspended_because,
-            "carried_from": item.id,
-            "times_carried": item.times_carried + 1,
-            "created_at": now(),
-            "version": 1,
-        }
-        for item in items
-    ]
-    if rows:
-        await work.db.execute(insert(AgendaItem), rows)
 
 
 def emit_item_event(work: Work, type_: EventType, item: AgendaItem) -> None:

@@ -6,9 +6,10 @@ see are only counted.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any, Final
+from datetime import date, datetime, time
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, case, func, select
 
@@ -18,15 +19,12 @@ from app.agenda.computed import MOST, compute_items, count_items, next_agenda
 from app.agenda.models import AgendaItem
 from app.agenda.rules import AgendaItemState, complete_order
 from app.core import ids
-from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.meeting.models import Meeting
 from app.meeting.rules import MeetingState
 from app.playbook.lookup import published
+from app.roster.lookup import today_of, zone_of
 from app.team.models import Team
-
-PAST: Final = timedelta(hours=12)
-"""How long after its beginning a meeting that nobody has opened still is the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,7 @@ def _stored(work: Work, meeting: Meeting) -> Any:
 
 
 async def _meeting_of(work: Work, team_id: UUID, name: str | None) -> Meeting | None:
-    """Returns the named meeting, or else the open one, or else the next one; raises `Invalid` for another team's."""
+    """Returns the named meeting, or else the open one, or else the next one from today on; raises `Invalid`."""
     query = select(Meeting).where(Meeting.district_id == work.district_id, Meeting.team_id == team_id)
     if name is not None:
         named: Meeting | None = await work.db.scalar(
@@ -167,7 +165,8 @@ async def _meeting_of(work: Work, team_id: UUID, name: str | None) -> Meeting | 
             raise Invalid([Violation("/meeting", "meeting.unknown", detail)])
         return named
     is_open = Meeting.state == MeetingState.OPEN
-    is_next = (Meeting.state == MeetingState.SCHEDULED) & (Meeting.starts_at >= now() - PAST)
+    begins = datetime.combine(await today_of(work), time(), tzinfo=ZoneInfo(await zone_of(work)))
+    is_next = (Meeting.state == MeetingState.SCHEDULED) & (Meeting.starts_at >= begins)
     order = (case((is_open, 0), else_=1), Meeting.starts_at, Meeting.id)
     following: Meeting | None = await work.db.scalar(query.where(is_open | is_next).order_by(*order).limit(1))
     return following

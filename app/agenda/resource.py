@@ -3,11 +3,14 @@
 from datetime import date, datetime
 
 from app.access.permission import Can
-from app.agenda import conduct, items, order
+from app.action.models import ActionItem
+from app.action.resource import ActionItemResource
+from app.agenda import conduct, items
 from app.agenda.models import AgendaItem
 from app.agenda.rules import SUBJECTS, AgendaItemKind, AgendaItemState, SuspendedBecause
 from app.decision.resource import DecisionResource
 from app.events.catalogue import (
+    ACTION_ITEM_AGREED,
     AGENDA_ITEM_ADDED,
     AGENDA_ITEM_SETTLED,
     MEETING_CLOSED,
@@ -90,6 +93,14 @@ class AgendaItemResource(
 
 LINKS = (
     Link(
+        AgendaItemResource,
+        "action_items",
+        ActionItemResource,
+        ActionItem.agenda_item_id == AgendaItem.id,
+        "What was agreed at it, oldest first.",
+        order=(ActionItem.id,),
+    ),
+    Link(
         MeetingResource,
         "items",
         AgendaItemResource,
@@ -149,6 +160,15 @@ COMMANDS = (
         status=201,
     ),
     Command(
+        "agree_at_agenda_item",
+        items.agree_at_agenda_item,
+        ActionItemResource,
+        "Agrees what a member of the team does about an open item, about its student and in its secured area.",
+        "POST /agenda-items/{agenda_item}/action-items",
+        emits=(ACTION_ITEM_AGREED,),
+        status=201,
+    ),
+    Command(
         "discuss_agenda_item",
         items.discuss_agenda_item,
         AgendaItemResource,
@@ -177,7 +197,7 @@ COMMANDS = (
     ),
     Command(
         "order_agendas",
-        order.order_agendas,
+        items.order_agendas,
         PlaybookVersionResource,
         "Publishes the order in which agendas have their kinds of items.",
         "POST /agenda-order",

@@ -56,7 +56,8 @@ class Violations:
         """Adds the violations of an `Invalid` that the check raised, and goes on with the next check."""
         if isinstance(error, Invalid):
             self._all += error.violations
-            self._refusal = error
+            # Its traceback has the function that has these violations: a cycle that would keep the request's values.
+            self._refusal = error.with_traceback(None)
         elif isinstance(error, Unread):
             self._is_partial = True
         return isinstance(error, Invalid | Unread)
@@ -65,7 +66,11 @@ class Violations:
         """Raises `Invalid` if there are violations, and `Unread` if a check could not be made."""
         if self._refusal is not None and tuple(self._all) == self._refusal.violations:
             # The only check that failed may have a code and a sentence of its own.
-            raise self._refusal
+            refusal, self._refusal = self._refusal, None
+            try:
+                raise refusal
+            finally:
+                del refusal
         if self._all:
             raise Invalid(list(dict.fromkeys(self._all)))
         if self._is_partial:

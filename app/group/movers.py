@@ -15,6 +15,7 @@ from app.events.catalogue import GROUP_CHANGED
 from app.events.outbox import record
 from app.group.events import group_event
 from app.group.models import Group, GroupMember
+from app.response.upkeep.roster_changes import follow_roster
 from app.roster.lookup import IdList
 
 
@@ -57,3 +58,10 @@ async def leave_groups_of_movers(work: Work, support_ids: Collection[UUID], toda
         group.version += 1
         record(work, group_event(GROUP_CHANGED, group))
     await work.db.flush()
+
+
+@needs(Can.SYNC_ROSTER)
+async def follow_supports(work: Work, support_ids: Collection[UUID], moved: Collection[UUID], today: date) -> None:
+    """Changes supports as their students and leads changed, and ends the memberships of movers in groups."""
+    await follow_roster(work, support_ids, moved, today)
+    await leave_groups_of_movers(work, moved, today)

@@ -10,6 +10,7 @@ from sqlalchemy import Text, bindparam, select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.core.db import plan_for_many_rows
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.ids import new_id
 from app.events.catalogue import SCREENING_CLOSED, SCREENING_OPENED
@@ -55,6 +56,7 @@ async def update_windows(work: Work) -> int:
 
 
 async def _close(work: Work, window: ScreeningWindow) -> None:
+    await plan_for_many_rows(work.db)
     expected, _ = await expected_in(work, window)
     results = await _locked_results(work, window, expected)
     await _keep_results(work, expected, results)

@@ -104,12 +104,11 @@ JOIN person AS k ON k.district_id = :district AND k.id = r.student_id
 ON CONFLICT DO NOTHING RETURNING 1"""
 FIRST_SESSIONS: Final = f"""
 first_signal AS MATERIALIZED (
-    SELECT DISTINCT ON (s.student_id, s.area_id) s.student_id, s.area_id, s.concern_id,
-           CAST(s.created_at AS date) AS seen_on
+    SELECT DISTINCT ON (s.student_id, s.area_id) s.student_id, s.area_id, s.concern_id, s.seen_on
     FROM signal AS s
     WHERE s.district_id = :district AND s.state = '{SignalState.ACCEPTED}' AND s.concern_id IS NOT NULL
-      AND s.created_at >= CAST(:since AS date)
-    ORDER BY s.student_id, s.area_id, s.created_at, s.id),
+      AND s.seen_on >= CAST(:since AS date)
+    ORDER BY s.student_id, s.area_id, s.seen_on, s.id),
 first_session AS MATERIALIZED (
     SELECT DISTINCT ON (g.student_id, g.area_id) g.area_id, l.rank, n.held_on - g.seen_on AS days
     FROM first_signal AS g

@@ -16,8 +16,9 @@ from app.team.rules import TeamState
 
 async def locate_team(work: Work, name: str, pointer: str = "/team") -> Team:
     """Returns the active team with this id; raises `Invalid` if there is none within the caller's reach."""
-    query = select(Team).where(Team.district_id == work.district_id, Team.id == ids.parse_id("team", name, pointer))
-    team: Team | None = await work.db.scalar(query)
+    db, team_id = work.db, ids.parse_id("team", name, pointer)
+    query = select(Team).where(Team.district_id == work.district_id, Team.id == team_id)
+    team: Team | None = await db.scalar(query)
     if team is None:
         raise Invalid([Violation(pointer, "team.unknown", "There is no such team within this caller's reach.")])
     if team.state == TeamState.ARCHIVED:

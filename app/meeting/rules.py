@@ -29,13 +29,20 @@ class MeetingState(StrEnum):
 
 def require_scheduled(state: str) -> None:
     """Raises `Conflict` with the present state if a meeting is no longer only scheduled."""
-    if state != MeetingState.SCHEDULED:
-        raise Conflict(f"The meeting is {state} already.", code=f"meeting.{state}")
+    if state == MeetingState.OPEN:
+        raise Conflict("The meeting is open already.", code="meeting.open")
+    _require_not_over(state)
 
 
 def require_open(state: str) -> None:
     """Raises `Conflict` with the present state if a meeting is not open."""
     if state == MeetingState.SCHEDULED:
         raise Conflict("The meeting has not been opened.", code="meeting.scheduled")
-    if state != MeetingState.OPEN:
-        raise Conflict(f"The meeting is {state} already.", code=f"meeting.{state}")
+    _require_not_over(state)
+
+
+def _require_not_over(state: str) -> None:
+    if state == MeetingState.CLOSED:
+        raise Conflict("The meeting is closed already.", code="meeting.closed")
+    if state == MeetingState.CANCELLED:
+        raise Conflict("The meeting is cancelled already.", code="meeting.cancelled")

@@ -16,6 +16,8 @@ BASELINES = (44.0, 41.0, 47.0)
 GROWTH = (1.6, 1.4, 0.3)
 """The weekly growth of each member; the last one falls behind the aimline."""
 SESSION_DAYS = (0, 2, 3)
+OWN_ITEMS = ("Who calls the families?", "The schedule of January", "A room for the readers", "Books")
+"""What members have put on the agenda of the team whose meeting is open."""
 
 
 def record_teams_and_groups(vendor: Vendor, today: date, taken: set[str]) -> str:
@@ -29,6 +31,7 @@ def record_teams_and_groups(vendor: Vendor, today: date, taken: set[str]) -> str
     vendor.post(f"/v1/teams/{team}/scopes", {"school_class": class_["id"]})
     action = {"team": team, "text": "Ask the families when they read at home.", "owner": teacher}
     vendor.post("/v1/action-items", action | {"due_on": (today + timedelta(days=7)).isoformat()})
+    record_meetings(vendor, today, team)
     begins_on = today - timedelta(days=today.weekday(), weeks=WEEKS)
     group = {
         "school": class_["school"],
@@ -49,7 +52,31 @@ def record_teams_and_groups(vendor: Vendor, today: date, taken: set[str]) -> str
     group_id = vendor.post("/v1/groups", group)["id"]
     vendor.post("/v1/scores/bulk", {"scores": list(_scores(students, begins_on, today)), "backfill": True})
     vendor.post(f"/v1/groups/{group_id}/sessions", {"lessons": list(_sessions(students, begins_on, today))})
-    return f"A team of a grade, and a group of {len(students)} students with a chart of its own."
+    return f"A team of a grade with its meetings, and a group of {len(students)} students with a chart of its own."
+
+
+def record_meetings(vendor: Vendor, today: date, team: str) -> None:
+    """Schedules the weekly meetings of a team, and lets two other teams have meetings that are open."""
+    steps = [
+        {"title": "What do we see?", "minutes": 5, "question": "Which scores lie under the aimline?"},
+        {"title": "Why?", "minutes": 10, "question": "What would refute it?"},
+        {"title": "What do we do?", "minutes": 15, "role": "facilitator"},
+    ]
+    protocol = {"code": "problem-solving", "name": "Problem solving in 30 minutes", "steps": steps}
+    vendor.post("/v1/protocols", protocol)
+    terms = {"minutes": 30, "place": "Room 12", "protocol": protocol["code"]}
+    tuesday = today + timedelta(days=(1 - today.weekday()) % 7 or 7)
+    series = {"team": team, "begins_at": f"{tuesday}T08:00", "rule": "FREQ=WEEKLY;BYDAY=TU"}
+    vendor.post("/v1/meeting-series", series | terms)
+    for week in (1, 2):
+        starts_at = f"{tuesday + timedelta(weeks=week, days=1)}T14:00:00Z"
+        vendor.post("/v1/meetings", {"team": team, "starts_at": starts_at} | terms)
+    for name, texts in (("Leadership team", ()), ("Problem-solving team", OWN_ITEMS)):
+        other = vendor.post("/v1/teams", {"name": name, "purpose": "leadership"})["id"]
+        meeting = vendor.post("/v1/meetings", {"team": other, "starts_at": f"{today}T14:00:00Z"} | terms)["id"]
+        vendor.post(f"/v1/meetings/{meeting}/open", {})
+        for text in texts:
+            vendor.post("/v1/agenda-items", {"team": other, "text": text})
 
 
 def _class_with_students(vendor: Vendor, taken: set[str]) -> tuple[dict[str, Any], str, list[str]]:

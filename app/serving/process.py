@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool
 from app import main
 from app.core.db import UnfitServer
 from app.core.metrics import POOL_IN_USE, POOL_LIMIT
+from app.serving.memory import INTERVAL, return_free_memory
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -82,8 +83,12 @@ class ServedApp:
 
     async def _beat(self, watch: "Watch") -> None:
         pool = self._engine.pool
+        returned_at = time.monotonic()
         while True:
             watch.turn()
+            if time.monotonic() - returned_at > INTERVAL:
+                return_free_memory()
+                returned_at = time.monotonic()
             if isinstance(pool, QueuePool):
                 POOL_IN_USE.set(pool.checkedout())
                 POOL_LIMIT.set(pool.size() + pool._max_overflow)

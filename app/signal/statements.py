@@ -28,6 +28,7 @@ candidate AS MATERIALIZED (
     JOIN measured AS m ON m.measure_id = c.measure_id
     JOIN rule_in_force AS u ON u.kind = '{SignalKind.SCREENING_UNDER_CUT}'
      AND (u.measure_id IS NULL OR u.measure_id = c.measure_id)
+     AND CAST(:closes AS date) + u.days > CAST(:today AS date)
     WHERE c.level > :core)"""
 """The candidates of one screening window: students whose score suggests more than the first level."""
 NO_PERIOD: Final = "00000000-0000-0000-0000-000000000000"
@@ -124,6 +125,8 @@ updated AS (
     UPDATE signal AS s
     SET state = CASE WHEN c.holds THEN '{SignalState.SUGGESTED}' ELSE '{SignalState.LAPSED}' END,
         seen_on = CASE WHEN c.holds THEN CAST(:today AS date) ELSE s.seen_on END,
+        rule_id = CASE WHEN c.holds THEN c.rule_id ELSE s.rule_id END,
+        result_ids = CASE WHEN c.holds THEN c.result_ids ELSE s.result_ids END,
         version = s.version + 1, updated_at = CAST(:now AS timestamptz)
     FROM changing AS c JOIN locked AS k ON k.id = c.student_id
     WHERE s.district_id = :district AND s.id = c.id
@@ -144,7 +147,7 @@ SELECT w.id, w.student_id, w.school_ids, w.secured_area, w.version, w.state FROM
     SELECT u.id, u.student_id, u.school_ids, u.secured_area, u.version, u.state FROM updated AS u
     UNION ALL SELECT a.id, a.student_id, a.school_ids, a.secured_area, a.version, a.state FROM added AS a) AS w
 ORDER BY w.id"""
-"""Writes the signals that begin, return or lapse, and returns them."""
+"""Writes the signals that begin, return or lapse, and returns them. One that returns names its evidence of today."""
 COUNT: Final = f"""
 WITH {RULES},
 {{candidates}}

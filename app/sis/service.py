@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,7 @@ from app.core.disk_space import is_database_full, is_full
 from app.core.errors import Conflict, NotFound, StorageFull
 from app.core.ids import new_id
 from app.events.outbox import record_of_students
-from app.group.movers import leave_groups_of_movers
-from app.response.upkeep.roster_changes import follow_roster as follow_roster_with_supports
+from app.group.movers import follow_supports
 from app.roster.lookup import today_of
 from app.roster.models import Source as RosterSource
 from app.signal.progress import mark_due
@@ -363,7 +361,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
-    emit, supports = partial(record_of_students, work), partial(_follow_supports, work)
+    emit, supports = partial(record_of_students, work), partial(follow_supports, work)
     teams = partial(follow_teams, work)
     return Stage(driver, work.district_id, source_id, run_id, now(), await today_of(work), emit, supports, teams)
 
@@ -381,9 +379,3 @@ async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, rep
     report.refusals.clear()
     async with unit(engine, principal, keyring, "sync failed") as work:
         await end(work, report, claim_number=claim_number)
-
-
-async def _follow_supports(work: Work, support_ids: Collection[UUID], moved: Collection[UUID], today: date) -> None:
-    """Changes supports as their students and leads changed, and ends the memberships of movers in groups."""
-    await follow_roster_with_supports(work, support_ids, moved, today)
-    await leave_groups_of_movers(work, moved, today)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bench.year import beginning, meetings, moves, weekly
+from bench.year import beginning, meetings, moves, weekly, windows
 from bench.year.state import Year
 
 MONDAY, FRIDAY = 0, 4
@@ -35,6 +35,7 @@ class Step:
 STEPS: Final = (
     Step("the roster comes in", beginning.connect, 0),
     Step("calendar, measures, rules and team", beginning.set_up, 0),
+    Step("windows are scheduled", windows.schedule, 0),
     Step("baselines are taken", beginning.take_baselines, 0, FRIDAY),
     Step("supports and groups are planned", beginning.plan_supports, 0, FRIDAY),
     Step("students join and leave groups", moves.join_groups, 1, MONDAY, every=1),
@@ -42,8 +43,11 @@ STEPS: Final = (
     Step("a student leaves", moves.leave, 11),
     Step("a teacher leaves", moves.lose_a_teacher, 13),
     Step("the student comes back", moves.come_back, 19),
+    *(Step("the grade is screened", windows.screen, week, FRIDAY) for week in windows.SEASONS),
+    *(Step("a window closes", windows.close, week + windows.LASTS) for week in windows.SEASONS),
     Step("sessions and scores", weekly.record_week, 1, FRIDAY, every=1),
     Step("the team meets", meetings.meet, meetings.EVERY, FRIDAY, every=meetings.EVERY),
+    Step("unserved concerns", windows.check_unserved, meetings.EVERY, FRIDAY, every=meetings.EVERY),
 )
 """Steps of one day are done in this order."""
 

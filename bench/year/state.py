@@ -64,6 +64,8 @@ class Year:
     ids: dict[str, str] = field(default_factory=dict)
     student_ids: dict[str, str] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
+    screened: dict[str, float] = field(default_factory=dict)
+    unserved: set[str] = field(default_factory=set)
     events: list[dict[str, Any]] = field(default_factory=list)
     cursor: str | None = None
     lessons: int = 0

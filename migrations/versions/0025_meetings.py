@@ -45,6 +45,7 @@ def _create_meetings() -> None:
         {OF_TEAM},
         protocol_id uuid,
         rule text NOT NULL,
+        -- squawk-ignore prefer-timestamp-tz
         begins_at timestamp NOT NULL,
         minutes integer NOT NULL,
         place text,

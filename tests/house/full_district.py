@@ -527,6 +527,7 @@ async def _meetings(district: FullDistrict) -> None:
     async with town.unit() as work:
         team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.GRADE, district.shown["org"]))
         await add_team_scope(work, team.id, NewTeamScope(student=district.shown["cy"]))
+        await add_team_member(work, team.id, NewTeamMember("sis:sis:aide-1"))
         district.note("team that meets", "team", team.id)
     for name, team_name in (
         *((name, "team") for name in ("meeting", "meeting to cancel", "meeting to close")),

@@ -234,7 +234,9 @@ def _input(mutation: str, type_: GraphQLInputObjectType, district: FullDistrict)
             made[name] = FIELDS[snake].upper() if isinstance(inner, GraphQLEnumType) else FIELDS[snake]
         elif (OPERATION[mutation], snake) in DECLARED:
             example = DECLARED[OPERATION[mutation], snake]
-            made[name] = example.upper() if isinstance(inner, GraphQLEnumType) else example
+            if isinstance(inner, GraphQLEnumType):
+                example = example.upper() if isinstance(example, str) else [each.upper() for each in example]
+            made[name] = example
         else:
             raise Unwalkable(f"{mutation} takes {name} in its input: say in walk_knows what it is.")
     return made

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from app.action.queries import due_action_items
 from app.team.scopes import end_team_scope
 from tests.faces.rest_town import Caller, caller
+from tests.rooms.agenda_town import agenda_of, done, meeting_team, opened, raised
 from tests.rooms.team_town import named, serves, team_of
 from tests.rooms.test_teams import TODAY, acting
 from tests.town import Town
@@ -106,3 +107,25 @@ async def test_items_are_listed_by_team_and_the_own_ones_but_not_by_another_owne
     data = (await asks.post("/graphql", {"query": query})).json()["data"]
     assert [edge["node"]["id"] for edge in data["actionItems"]["edges"]] == [of_teacher["id"]]
     assert await acting(app, north, "other_teacher").items("/v1/action-items") == []
+
+
+async def test_an_action_item_is_agreed_at_an_open_item_of_an_agenda(app: FastAPI, north: Town) -> None:
+    """Protects the way back from what is to be done to why: it names the item, its student and its secured area."""
+    asks = caller(app, north)
+    team = await meeting_team(north, "teacher", "administrator")
+    await raised(asks, north, "amy", "sel")
+    await opened(asks, team)
+    (agenda_item,) = (await agenda_of(asks, team))["items"]
+    path = f"agenda-items/{agenda_item['item']}"
+    body = {"text": "Call the family.", "due_on": str(TODAY), "owner": "sis:sis:administrator-1"}
+    item = await done(asks, f"{path}/action-items", **body)
+    assert (item["agenda_item"], item["student"]) == (agenda_item["item"], named("student", north.students["amy"]))
+    query = f'{{ agendaItem(id: "{agenda_item["item"]}") {{ actionItems {{ id }} }} }}'
+    data = (await asks.post("/graphql", {"query": query})).json()["data"]
+    assert data["agendaItem"]["actionItems"] == [{"id": item["id"]}]
+    # The teacher is a member of the team, and sees no secured area.
+    assert await acting(app, north, "teacher").items("/v1/action-items", team=team) == []
+    assert [one["id"] for one in await asks.items("/v1/action-items", team=team)] == [item["id"]]
+    await done(asks, f"{path}/discuss")
+    settled = await asks.post(f"/v1/{path}/action-items", body)
+    assert (settled.status_code, settled.json()["code"]) == (409, "agenda_item.settled")

@@ -1,5 +1,6 @@
 """Tests of signals: what rules suggest, what accepting and dismissing does, and what lapses."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -116,7 +117,7 @@ async def test_every_fault_of_a_rule_is_named_at_once(app: FastAPI, north: Town)
 
 
 @needs(Can.SYNC_ROSTER)
-async def graded(work: Work, town: Town, student: str, scores: dict[int, float | None]) -> None:
+async def graded(work: Work, town: Town, student: str, scores: Mapping[int, float | None]) -> None:
     """Adds results of a student in the first class, by days before today; None is missing work."""
     for days, score in scores.items():
         about = {"district_id": work.district_id, "id": new_id()}
@@ -169,6 +170,38 @@ async def test_grades_are_read_by_class_and_only_for_changed_students(app: FastA
     async with north.house() as work:
         await mark_due(work, {north.students["cy"]})
     assert (await computed(asks, north))["cy"]["kind"] == "missing_work"
+
+
+async def test_a_signal_that_returns_names_its_evidence_of_today(app: FastAPI, north: Town) -> None:
+    """Protects a team from results that were the evidence the last time: those of today are listed, by the rule of
+    today.
+    """
+    asks = caller(app, north)
+    body = {"code": "failing", "kind": "failing", "area": "math", "least": 3, "days": 30}
+    assert (await asks.post("/v1/signal-rules", body)).status_code == 201
+    async with north.house() as work:
+        await graded(work, north, "amy", {6: 8.0, 7: 9.0, 8: 10.0})
+    first = (await computed(asks, north))["amy"]
+    for scores, states in (({4: 20.0, 5: 20.0}, []), ({1: 2.0, 2: 3.0, 3: 2.0}, ["amy"])):
+        async with north.house() as work:
+            await graded(work, north, "amy", scores)
+            await mark_due(work, {north.students["amy"]})
+        assert [*await computed(asks, north)] == states
+    again = (await computed(asks, north))["amy"]
+    assert (again["id"], len(first["results"]), len(again["results"])) == (first["id"], 3, 8)
+
+
+async def test_each_rule_looks_back_its_own_days(app: FastAPI, north: Town) -> None:
+    """Protects a team from signals about a past window by a rule that looks back less than another one."""
+    asks = caller(app, north)
+    closed = str(TODAY - timedelta(days=20))
+    await scheduled(asks, window(str(TODAY - timedelta(days=40)), closed))
+    await screened(asks, north, str(TODAY - timedelta(days=30)), amy=50.0)
+    await published(asks, "soon", days=10)
+    await published(asks, "maze", days=60, measure="maze")
+    assert await computed(asks, north) == {}
+    await published(asks, "late", days=60)
+    assert (await computed(asks, north)).keys() == {"amy"}
 
 
 async def test_a_goal_that_was_not_met_in_time_is_suggested(app: FastAPI, north: Town) -> None:

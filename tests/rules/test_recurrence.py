@@ -4,9 +4,9 @@ import random
 import time
 from datetime import date, datetime, timedelta
 from itertools import islice
+from typing import Any
 
 import pytest
-from dateutil.rrule import rrulestr
 
 from app.core.errors import Invalid
 from app.meeting.recurrence import WEEKDAYS, check_rule, parse_rule
@@ -40,6 +40,7 @@ def test_a_series_goes_on_from_its_beginning_whatever_is_read() -> None:
 
 def test_random_rules_name_the_days_that_dateutil_names() -> None:
     """Compares with another implementation, for rules without the mixtures that it is known to read otherwise."""
+    rrulestr: Any = pytest.importorskip("dateutil.rrule").rrulestr
     seeded, compared = random.Random(17), 0
     while compared < 300:
         rule, begins = _random_rule(seeded), date(2026, 1, 1) + timedelta(days=seeded.randint(0, 800))
