@@ -226,6 +226,7 @@ async def _names(district: FullDistrict) -> None:
     for name in ("ben", "cy"):
         district.note(name, "student", town.students[name])
     district.note("other person", "person", town.staff["aide"])
+    district.note("administrator", "person", town.staff["administrator"])
 
     @needs(Can.SYNC_ROSTER)
     async def add(work: Work) -> None:

@@ -150,6 +150,7 @@ REFERENCES = {
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
 OWN_REFERENCES = {
+    ("reassign_action_item", "owner"): "administrator",
     **dict.fromkeys((("agree_action_item", "student"), ("agree_action_items", "student")), "cy"),
     ("accept_signals", "signal"): "signal to accept in a list",
     ("dismiss_signals", "signal"): "signal to dismiss in a list",
