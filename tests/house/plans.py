@@ -218,6 +218,16 @@ SELECT $1, gen_random_uuid(), m.team_id, m.team_school_id, c.student_id, c.schoo
        c.id, '', current_date, '[]', 1, CASE c.n % 10 WHEN 0 THEN 'open' ELSE 'discussed' END, 0, now(), 1
 FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) AS c
 JOIN (SELECT *, row_number() OVER () AS n FROM meeting WHERE district_id = $1) AS m ON m.n = c.n;
+INSERT INTO action_item (district_id, id, team_id, team_school_id, student_id, school_ids, text, owner_id, due_on,
+                         state,
+                         agreed_on, created_at, version)
+SELECT $1, gen_random_uuid(), m.team_id, m.team_school_id, c.student_id, c.school_ids, '', p.id,
+       date '2024-01-01' + (c.n % 1500)::integer, CASE c.n % 10 WHEN 0 THEN 'open' ELSE 'done' END, current_date, now(),
+       1
+FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) AS c
+JOIN (SELECT *, row_number() OVER () AS n FROM meeting WHERE district_id = $1) AS m ON m.n = c.n
+JOIN (SELECT id, row_number() OVER () AS n FROM person WHERE district_id = $1 AND NOT is_student) AS p
+  ON p.n = c.n % 1000 + 1;
 INSERT INTO team_member (district_id, id, team_id, team_school_id, person_id, role, from_on, version)
 SELECT $1, gen_random_uuid(), t.id, t.school_id, p.id, 'member', current_date, 1
 FROM (SELECT *, row_number() OVER () AS n FROM team WHERE district_id = $1) AS t
