@@ -26,7 +26,12 @@ class UnservedTime:
 
 @needs(Can.READ_CONCERNS)
 async def count_unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[UnservedTime | None]:
-    """Returns how long each concern has been unserved, or None for one that is not.
+    """Returns how long each concern has been unserved, or None for one that is not; `keys` as for `unserved_days`."""
+    return [None if days is None else UnservedTime(days) for days in await unserved_days(work, keys)]
+
+
+async def unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[int | None]:
+    """Returns for how many days of instruction each concern has been unserved, or None for one that is not.
 
     `keys` has each concern's id and `unserved_since`. No statement is executed if none is unserved.
     """
@@ -39,11 +44,5 @@ async def count_unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]
             Concern.district_id == work.district_id, Concern.id == any_(cast(concern_ids, IdList)), IS_UNSERVED
         )
     )
-    times = {concern_id: UnservedTime(int(number)) for concern_id, number in rows}
-    return [times.get(concern_id) for concern_id, _ in keys]
-
-
-@needs(Can.READ_CONCERNS)
-async def unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[int | None]:
-    """Returns for how many days of instruction each concern has been unserved, or None for one that is not."""
-    return [None if time is None else time.days for time in await count_unserved_days(work, keys)]
+    numbers = {concern_id: int(number) for concern_id, number in rows}
+    return [numbers.get(concern_id) for concern_id, _ in keys]

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Uuid
 from sqlalchemy.exc import DBAPIError
 
-from app.access.work import Work
+from app.access.work import Work, needs, required_permissions
 from app.core.errors import AimlineError, Misuse
 from app.resources.compile.scope import ValueSlot, table_of
 from app.resources.select import Constant, Path, Picks, Style
@@ -69,7 +69,9 @@ async def _values(work: Work, slot: ValueSlot, given: Mapping[Path, Any], texts:
         if (path := (*slot.path, "argument", argument.name)) in given
     }
     try:
-        values = await member.compute(work, rows, **arguments)
+        # A value that is not marked requires what its row requires, which the caller has.
+        compute = member.compute if required_permissions(member.compute) else needs()(member.compute)
+        values = await compute(work, rows, **arguments)
     except (AimlineError, DBAPIError):
         raise  # a transaction that PostgreSQL aborted cannot continue
     except Exception as error:

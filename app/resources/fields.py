@@ -167,7 +167,7 @@ def computed(
     """Declares a value that Python computes for all rows of an answer in one call; the annotation is a `Value`.
 
     `compute` takes the unit of work, the values of the columns `keys` for each row, and the arguments. The value
-    requires the permissions of `compute` as well as `requires`.
+    requires the permissions of `compute` as well as `requires`; if both are empty, those of its row.
     """
     return ValueMember(
         "",
