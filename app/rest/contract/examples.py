@@ -15,6 +15,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "add_team_scopes": {"team_scopes": [{"student": "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"}]},
     "accept_concern": {"because": "Screening confirms it."},
     "agree_action_item": {"owner": "per_01jq4n6d9zf3vbs0x5k2m7e8tb"},
+    "agree_at_agenda_item": {"owner": "per_01jq4n6d9zf3vbs0x5k2m7e8tb"},
     "agree_action_items": {
         "action_items": [
             {
