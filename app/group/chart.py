@@ -20,7 +20,6 @@ from app.evidence.models import Score
 from app.evidence.queries import scores_of
 from app.group.models import Group, GroupMember
 from app.group.rules import initials
-from app.playbook.lookup import measure_by_id
 from app.playbook.models import Measure
 from app.playbook.queries import measure_named
 from app.roster.lookup import IdList
@@ -121,32 +120,39 @@ async def _pictures(work: Work, groups: Sequence[Group], measure_name: str | Non
     if named is not None:
         further = await goals_of_measure(work, [phase.id for each in phases.values() for phase in each], named)
     scores = await scores_of(work, [person.id for _, _, person in everybody])
+    measure_of = {group.id: named or group.measure_id for group in groups}
+    rows_of_measures = await work.db.scalars(
+        select(Measure).where(
+            Measure.district_id == work.district_id, Measure.id == any_(cast(list(set(measure_of.values())), IdList))
+        )
+    )
+    measures: dict[UUID | None, Measure] = {measure.id: measure for measure in rows_of_measures}
     return [
-        await _picture(work, group, named or group.measure_id, members[group.id], phases, further, scores)
+        _picture(work, group, measures.get(measure_of[group.id]), members[group.id], phases, further, scores)
         for group in groups
     ]
 
 
-async def _picture(
+def _picture(
     work: Work,
     group: Group,
-    measure_id: UUID | None,
+    measure: Measure | None,
     members: Sequence[Member],
     phases: Mapping[UUID, Sequence[Phase]],
     further: Mapping[UUID, PhaseGoal],
     scores: Mapping[UUID, Sequence[Score]],
 ) -> GroupPicture | None:
     """Returns the chart data of a group for one measure, or None if the measure never followed a member."""
-    if measure_id is None:
+    if measure is None:
         return None
     lines: list[GroupLine] = []
     labels = _labels(work, [person for _, _, person in members])
     for label, (member, support, person) in zip(labels, members, strict=True):
         goals: list[Phase] | list[PhaseGoal] = list(phases[support.id])
-        if measure_id != support.measure_id:
+        if measure.id != support.measure_id:
             goals = [further[phase.id] for phase in phases[support.id] if phase.id in further]
         if goals:
-            begins_on = support.starts_on if measure_id == support.measure_id else goals[0].begins_on
+            begins_on = support.starts_on if measure.id == support.measure_id else goals[0].begins_on
             lines.append(
                 GroupLine(
                     label=label,
@@ -155,13 +161,13 @@ async def _picture(
                     until_on=member.until_on,
                     goal=goals[-1].goal,
                     goal_on=goals[-1].goal_on,
-                    points=_points(scores[person.id], measure_id, begins_on),
+                    points=_points(scores[person.id], measure.id, begins_on),
                 )
             )
-    if not lines and measure_id != group.measure_id:
+    if not lines and measure.id != group.measure_id:
         return None
     seen = sum(member.until_on is None for member, _, _ in members)
-    return GroupPicture(group, await measure_by_id(work, measure_id), lines, max(group.size - seen, 0))
+    return GroupPicture(group, measure, lines, max(group.size - seen, 0))
 
 
 def _labels(work: Work, students: Sequence[Person]) -> list[str]:

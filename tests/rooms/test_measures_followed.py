@@ -24,6 +24,7 @@ from tests.faces.rest_town import caller
 from tests.rooms.test_groups import formed
 from tests.rooms.test_support_measures import FLAT, current, followed, maze, taken
 from tests.rooms.verdict_town import reader, response_events, rows, scores, state, supported
+from tests.sent import statements_sent
 from tests.town import Town
 
 TODAY = today_in("America/Chicago")
@@ -153,3 +154,15 @@ async def test_an_alert_that_another_measure_justifies_is_not_retracted(north: T
         results = await record_scores(work, maze(north, grown))
     assert {result.outcome for result in results} == {"amended", "recorded"}
     assert ("response.retracted" in await response_events(north)) != is_justified
+
+
+async def test_the_charts_of_more_groups_take_no_more_statements(app: FastAPI, north: Town) -> None:
+    """A list of groups with their charts must not read group by group."""
+    counts, engine = list[int](), app.state.services.engine
+    for names in (("amy",), ("ben",), ("cy",)):
+        await formed(north, *names)
+        with statements_sent(engine) as statements:
+            answer = await caller(app, north).post("/graphql", {"query": CHART, "variables": {"measure": None}})
+        assert len(answer.json()["data"]["groups"]["edges"]) == len(counts) + 1
+        counts.append(len(statements))
+    assert counts[1] == counts[2]
