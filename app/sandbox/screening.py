@@ -15,9 +15,10 @@ LATER = (timedelta(weeks=10), timedelta(weeks=20))
 """When the later windows open, counted from today."""
 MEASURES = {"orf": (78.0, 24.0), "maze": (14.0, 4.5)}
 """The mean and the standard deviation of the invented scores of each measure."""
-MAZE_GOAL, MAZE_RISK = 13.0, 9.0
-WEAK, WEAK_SHARE = 1.9, 0.15
-"""The share of students who are weak in both measures, and by how many standard deviations."""
+MAZE_GOAL, MAZE_RISK = 8.0, 6.0
+"""So low that a student under this cut is under the published cut of oral reading too, and has a signal of each."""
+WEAK, WEAK_EVERY = 1.9, 7
+"""By how many standard deviations every seventh student is weak in both measures."""
 RULES: tuple[dict[str, Any], ...] = (
     {"code": "under-cut", "kind": "screening_under_cut"},
     {"code": "goal-met-early", "kind": "ahead_of_goal", "days": 0},
@@ -36,7 +37,11 @@ def record_screening(vendor: Vendor, slug: str, today: date) -> str:
     _schedule(vendor, opens_on, today + OPEN_FOR, grades)
     for wait in LATER:
         _schedule(vendor, today + wait, today + wait + OPEN_FOR, grades)
-    scores = [score for student in students for score in _scores(student["id"], opens_on + timedelta(days=3))]
+    scores = [
+        score
+        for place, student in enumerate(students)
+        for score in _scores(student["id"], place, opens_on + timedelta(days=3))
+    ]
     vendor.post("/v1/scores/bulk", {"scores": scores, "backfill": True})
     for rule in RULES:
         vendor.post("/v1/signal-rules", rule)
@@ -81,10 +86,9 @@ def _season(day: date) -> str:
     return "fall" if day.month in (8, 9, 10, 11) else "winter" if day.month in (12, 1, 2) else "spring"
 
 
-def _scores(student: str, taken_on: date) -> Iterator[dict[str, Any]]:
-    random = Random(student)  # invented scores
-    weakness = WEAK if random.random() < WEAK_SHARE else 0.0
+def _scores(student: str, place: int, taken_on: date) -> Iterator[dict[str, Any]]:
+    skill = Random(f"screening {place}").gauss(0, 0.6) - (WEAK if place % WEAK_EVERY == 0 else 0)  # invented
     for measure, (mean, deviation) in MEASURES.items():
-        value = max(0.0, round(mean + deviation * (random.gauss(0, 0.6) - weakness)))
+        value = max(0.0, round(mean + deviation * skill))
         day = taken_on.isoformat()
         yield {"student": student, "measure": measure, "taken_on": day, "value": value, "purpose": "screening"}
