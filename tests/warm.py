@@ -22,6 +22,7 @@ from typing import Any
 
 from app.cli import command_line
 from app.cli import main as aimline
+from app.serving.start import uncollected
 
 CHUNK = 1 << 16  # bytes read at a time
 ROOT = Path(__file__).parents[1]
@@ -93,9 +94,10 @@ def _line_of(orders: socket.socket) -> tuple[bytes, list[int]]:
 
 def main() -> None:
     """Loads the product; then waits for orders, forks, kills."""
-    command_line()
-    for module in ("app.main", "app.worker"):
-        import_module(module)
+    with uncollected():
+        command_line()
+        for module in ("app.main", "app.worker"):
+            import_module(module)
     gc.collect()
     gc.freeze()  # a forked process does not copy the pages of what was loaded in order to collect it
     orders = socket.socket(fileno=os.dup(0))

@@ -36,7 +36,7 @@ class ActionItemResource(
 ):
     """What a member of a team does by a day. It comes back on the team's agenda until it has an outcome."""
 
-    team: One[TeamResource] = one(ActionItem.team_id, TeamResource, "The team that agreed it.")
+    team_id: Id = reference(ActionItem.team_id, "team", "The team that agreed it.", rest="team")
     student: One[StudentResource] | None = one(
         ActionItem.student_id, StudentResource, "The student whom it is about, if it is about one."
     )

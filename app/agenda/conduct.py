@@ -27,7 +27,7 @@ from app.roster.lookup import locate_staff, today_of
 from app.roster.student_lock import lock_named_subjects, lock_students
 from app.team.models import Team
 
-PRESENT: Final = About("The people who are there: ids or external ids.", ("per_01jq4n6d9zf3vbs0x5k2m7e8tb",))
+PRESENT: Final = About("The people who are present: ids or external ids.", ("per_01jq4n6d9zf3vbs0x5k2m7e8tb",))
 
 KEPT_OF_CARRIED = (
     *("district_id", "team_id", "team_school_id", "student_id", "school_ids", "secured_area", "kind", "subject_kind"),

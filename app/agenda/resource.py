@@ -67,7 +67,7 @@ class AgendaItemResource(
     reasons: list[AgendaReasonValue] = stored(AgendaItem.reasons, "Why it is on the agenda.")
     rank: int = field(AgendaItem.rank, "The place of its kind in the order of the playbook.", 1)
     state: AgendaItemState = choice(AgendaItem.state, "The state of the item.")
-    text: str | None = field(AgendaItem.text, "What a member wants to talk about.", "Who calls the families?")
+    text: str | None = field(AgendaItem.text, "The topic that a member wants to discuss.", "Who calls the families?")
     minutes: str | None = field(AgendaItem.minutes, "What was noted.", "She reads to her brother every evening.")
     decision: One[DecisionResource] | None = one(
         AgendaItem.decision_id, DecisionResource, "The decision that was made from it."
@@ -80,7 +80,7 @@ class AgendaItemResource(
     suspended_on: date | None = field(
         AgendaItem.suspended_on, "The day since which it is on no agenda, because the team does not serve the student."
     )
-    suspended_because: SuspendedBecause | None = choice(AgendaItem.suspended_because, "Why the team does not.")
+    suspended_because: SuspendedBecause | None = choice(AgendaItem.suspended_because, "Why the team does not do it.")
     added_by: One[StaffResource] | None = one(
         AgendaItem.added_by, StaffResource, "The member who added it, if a person did."
     )
@@ -139,7 +139,7 @@ COMMANDS = (
         "Opens a meeting, and stores its agenda.",
         "POST /meetings/{meeting}/open",
         emits=(MEETING_OPENED,),
-        body=Body("MeetingOpening", "The people who are there."),
+        body=Body("MeetingOpening", "The people who are present."),
     ),
     Command(
         "close_meeting",
@@ -148,7 +148,7 @@ COMMANDS = (
         "Closes a meeting whose items are all settled or carried.",
         "POST /meetings/{meeting}/close",
         emits=(MEETING_CLOSED,),
-        body=Body("MeetingClosing", "What becomes of the items that are still open."),
+        body=Body("MeetingClosing", "What is done with the items that are still open."),
     ),
     Command(
         "add_agenda_item",

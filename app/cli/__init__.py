@@ -11,6 +11,7 @@ import typer
 
 from app.cli.examples import add_examples
 from app.core.errors import AimlineError, Invalid
+from app.serving.start import uncollected
 
 
 class Command(NamedTuple):
@@ -78,8 +79,9 @@ def command_line(command: str | None = None) -> typer.Typer:
     """Returns the command line with the given command alone, or with every command."""
     app = _empty()
     modules = [entry.module for entry in ([COMMANDS[command]] if command in COMMANDS else COMMANDS.values())]
-    for module in dict.fromkeys(modules):
-        import_module(f"app.cli.{module}").add_to(app)
+    with uncollected():
+        for module in dict.fromkeys(modules):
+            import_module(f"app.cli.{module}").add_to(app)
     add_examples(app)
     return app
 

@@ -6,6 +6,7 @@ import typer
 
 from app.cli.migrate import migrate as bring_up_to_date
 from app.core.crypto import generate_key
+from app.serving.start import uncollected
 from app.settings import Settings
 
 
@@ -17,7 +18,8 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def worker() -> None:
         """Delivers webhooks and runs due jobs."""
-        from app.worker import main
+        with uncollected():
+            from app.worker import main
 
         Settings().check_networks()
         main()

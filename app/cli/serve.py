@@ -63,7 +63,7 @@ def add_to(app: typer.Typer) -> None:
         asyncio.run(check_server(settings.url_of("api"), "api"))
         _allow_files(settings.connections)
         config = uvicorn.Config(
-            "app.serving.process:create",
+            "app.serving.start:create",
             factory=True,
             host=host,
             port=port,

@@ -40,7 +40,7 @@ class AgendaEntry:
     since: datetime.date = strawberry.field(description="The day since which there is a reason.")
     reasons: list[AgendaEntryReason]
     state: AgendaItemState
-    text: str | None = strawberry.field(description="What a member wants to talk about.")
+    text: str | None = strawberry.field(description="The topic that a member wants to discuss.")
     minutes: str | None = strawberry.field(description="What was noted.")
     decision_id: strawberry.ID | None = strawberry.field(description="The decision that was made from it.")
     dropped_because: str | None

@@ -11,11 +11,12 @@ from app.core import ids
 from app.core.page import keyset
 from app.graphql.door import Info, guarded_field
 
-strawberry.enum(Reason, name="AttentionReason", description="Why something needs something from a person.")
+strawberry.enum(Reason, name="AttentionReason", description="The reasons for which a person has a task.")
 
 
 @strawberry.type(
-    name="AttentionItem", description="What needs something from the acting person, with the ids of what it is about."
+    name="AttentionItem",
+    description="A task for the acting person, with the ids of the records that it is about.",
 )
 class ShownAttentionItem:
     """What needs something from a person."""
@@ -23,7 +24,7 @@ class ShownAttentionItem:
     reason: Reason
     since: date = strawberry.field(
         description="Since when: the day by which the action item is due, that of the last score, of the verdict, on "
-        "which the concern was raised or lost its support, or since which the team is asked."
+        "which the concern was raised or lost its support, or since which the hypothesis is due for review."
     )
     student_id: strawberry.ID | None
     action_item_id: strawberry.ID | None
@@ -45,7 +46,7 @@ class ShownAttentionItem:
         )
 
 
-@strawberry.type(name="Attention", description="What needs something from the acting person, the oldest first.")
+@strawberry.type(name="Attention", description="The tasks for the acting person, the oldest first.")
 class ShownAttention:
     """A page of what needs something from a person."""
 

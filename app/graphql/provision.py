@@ -32,8 +32,8 @@ class ShownShareAtLevel:
 
 @strawberry.type(
     name="ProvisionReport",
-    description="How supports reach the students within the caller's reach. Numbers about fewer than 10 are withheld, "
-    "and others that would reveal them.",
+    description="How many of the students within the caller's reach have supports, and how soon. Numbers about "
+    "fewer than 10 students are withheld, and so are others that would reveal them.",
 )
 class ShownProvisionReport:
     """How supports reach the students."""

@@ -25,6 +25,7 @@ from strawberry.types.unset import UNSET
 from app.access.admission import RateLimited
 from app.core.errors import AimlineError, Busy, Unauthenticated, Unavailable
 from app.core.log import log_context
+from app.events.hub import Stopping
 from app.graphql.door import ACT_FOR, Installation, authorize
 from app.graphql.open_sockets import OpenSockets
 from app.graphql.prepare import STREAM, Preparation
@@ -40,6 +41,8 @@ MAX_SUBSCRIPTIONS: Final = 10
 """The largest number of subscriptions of one connection."""
 MAX_ID: Final = 100
 FORBIDDEN, IDLE, BAD_PROTOCOL, TOO_MANY = 4403, 4408, 4406, 4429
+RESTART: Final = 1012
+"""The code with which a WebSocket is closed when the process ends (RFC 6455 §7.4: service restart)."""
 log = structlog.get_logger()
 
 
@@ -144,6 +147,8 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
             await operation.send_operation_message({"id": operation.id, "type": "complete"})
         except WebSocketDisconnected:
             pass
+        except Stopping:
+            await self.websocket.close(RESTART, "The process ends")  # without an error: clients connect again
         except Exception as error:
             shown: Any = errors_of(error, self._trace_id)
             await operation.send_operation_message({"id": operation.id, "type": "error", "payload": shown})

@@ -45,7 +45,10 @@ class ShareAtLevel:
 
 @dataclass(frozen=True, slots=True)
 class ProvisionReport:
-    """How supports reach the students within the caller's reach. `withheld` states whether numbers are withheld."""
+    """How many of the students within the caller's reach have supports, and how soon.
+
+    `withheld` states whether numbers are withheld.
+    """
 
     school_year: int
     days_to_session: list[DaysToSession]

@@ -45,7 +45,7 @@ class ProtocolStepValue(Value):
 class ProtocolResource(
     Resource[Protocol], kind="protocol", requires=Can.READ_PLAYBOOK, name="Protocol", get="protocol"
 ):
-    """A version of the steps that a meeting may follow. They are offered, and nobody is held to them."""
+    """A version of the steps that a meeting may follow. They are a suggestion that nobody has to follow."""
 
     code: str = field(Protocol.code, "The code, by which the protocol is known.", "problem-solving")
     number: int = field(Protocol.number, "The number of the version of this protocol.", 1)
@@ -214,7 +214,7 @@ COMMANDS = (
         "retire_protocol",
         protocols.retire_protocol,
         ProtocolResource,
-        "Retires a protocol. Meetings that follow it go on following it.",
+        "Retires a protocol. Meetings that follow it continue to follow it.",
         "POST /protocols/{protocol}/retire",
     ),
     Command(

@@ -41,7 +41,7 @@ class AgendaEntry(Shape):
     since: str = Field(description="The day since which there is a reason.")
     reasons: list[AgendaEntryReason] = Field(description="Why it is on the agenda.")
     state: str = Field(description="`open`, `discussed`, `carried`, `dropped` or `suspended`.")
-    text: str | None = Field(description="What a member wants to talk about.")
+    text: str | None = Field(description="The topic that a member wants to discuss.")
     minutes: str | None = Field(description="What was noted.")
     decision: str | None = Field(description="The id of the decision that was made from it.")
     dropped_because: str | None = Field(description="Why it was dropped.")

@@ -25,7 +25,10 @@ Until = Annotated[
 
 
 class AttentionItemShape(Shape):
-    """What needs something from the acting person, and why. The ids are of what it is about; the others are null."""
+    """A task for the acting person, with its reason.
+
+    It has the ids of the records that it is about; the others are null.
+    """
 
     reason: Reason = Field(
         description="`action_due`: an own action item. `check_overdue`, `decision_due`: of a support that the person "
@@ -34,7 +37,7 @@ class AttentionItemShape(Shape):
     )
     since: date = Field(
         description="Since when: the day by which the action item is due, that of the last score, of the verdict, on "
-        "which the concern was raised or lost its support, or since which the team is asked."
+        "which the concern was raised or lost its support, or since which the hypothesis is due for review."
     )
     student: str | None = Field(description="The id of the student; null for an action item about nobody.")
     action_item: str | None = Field(description="The id of the action item.")
@@ -44,11 +47,11 @@ class AttentionItemShape(Shape):
 
 
 class AttentionShape(Shape):
-    """What needs something from the acting person, the oldest first."""
+    """The tasks for the acting person, the oldest first."""
 
     person: str | None = Field(description="The person for whom the request acts; null, and no needs, for nobody.")
     until: date = Field(description="The last day of which due action items are listed.")
-    needs: list[AttentionItemShape] = Field(description="What needs something from the person.")
+    needs: list[AttentionItemShape] = Field(description="The tasks for the person.")
     left_out: list[Reason] = Field(description="The reasons that are not listed, for lack of a permission.")
     next: str | None = Field(description="The cursor of the next page.")
 
@@ -57,9 +60,9 @@ class AttentionShape(Shape):
 async def get_attention(
     work: OpenWork, until: Until = None, after: After = None, limit: Limit = None
 ) -> AttentionShape:
-    """Returns what needs something from the person for whom the request acts, this week: in one request, with why.
+    """Returns the tasks of this week for the person for whom the request acts, each with its reason.
 
-    A client that acts for nobody has nothing of its own, and nobody reads it about another person.
+    A client that acts for nobody has no tasks, and nobody can read another person's tasks.
     """
     person = work.principal.person_id
     filters = {"until": until, "person": person}

@@ -31,7 +31,9 @@ class ShareAtLevel(Shape):
 
 
 class ProvisionReport(Shape):
-    """How supports reach the students within the caller's reach. Small numbers and those that reveal them are withheld.
+    """How many of the students within the caller's reach have supports, and how soon.
+
+    Small numbers, and those that would reveal them, are withheld.
 
     None of them is about an adult, a class or a team.
     """

@@ -56,7 +56,8 @@ class LikelyRekey(Shape):
         "that is now another person's, the fields that differ."
     )
     set_aside: bool = Field(
-        description="Whether the known person stays and what came waits, because there are records."
+        description="Whether the known person stays and the delivered row waits, because there are records about "
+        "the known person."
     )
     reused: bool = Field(default=False, description="Whether the old sourcedId is now another person's.")
 

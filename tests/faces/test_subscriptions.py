@@ -205,6 +205,22 @@ async def test_a_revoked_token_gets_no_event(app: FastAPI, north: Town, address:
         assert await one.closed() == socket.FORBIDDEN
 
 
+async def test_a_process_that_ends_closes_the_connection_and_reports_no_fault(
+    app: FastAPI, north: Town, address: str, hub: hubs.FeedHub, caplog: pytest.LogCaptureFixture, capsys: Any
+) -> None:
+    """Clients connect again after the code 1012; an error would have ended the subscription for good.
+
+    Each subscription was also reported as an internal fault when its process was stopped.
+    """
+    async with connected(address, caller(app, north).token) as client:
+        await client.subscribe(EVENTS)
+        await client.subscribe(CONCERNS, "two")
+        await until(lambda: hub.waiting == 2)
+        hub.stop()
+        assert await client.closed() == socket.RESTART
+    assert "stream.fault" not in caplog.text + capsys.readouterr().out
+
+
 async def test_many_subscriptions_share_one_look(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
     """Ten subscriptions cost as many statements for the head as one; an eleventh of the connection is refused."""
     client = caller(app, north)

@@ -226,6 +226,7 @@ async def _names(district: FullDistrict) -> None:
     for name in ("ben", "cy"):
         district.note(name, "student", town.students[name])
     district.note("other person", "person", town.staff["aide"])
+    district.note("administrator", "person", town.staff["administrator"])
 
     @needs(Can.SYNC_ROSTER)
     async def add(work: Work) -> None:
@@ -511,6 +512,12 @@ async def _teams(district: FullDistrict) -> None:
     district.shown["scope to end"] = district.shown["scope of team to leave"]
 
 
+@needs(Can.READ_MEETINGS)
+async def _first_meeting(work: Work, series_id: UUID) -> UUID:
+    query = sql("SELECT id FROM meeting WHERE district_id = :district AND series_id = :series ORDER BY id LIMIT 1")
+    return UUID(str(await work.db.scalar(query, {"district": work.district_id, "series": series_id})))
+
+
 async def _meetings(district: FullDistrict) -> None:
     """Protocols, and meetings of the team, single ones and those of a series."""
     town = district.town
@@ -521,16 +528,19 @@ async def _meetings(district: FullDistrict) -> None:
             district.note(name, "protocol", (await publish_protocol(work, protocol)).id)
     for name in ("series", "series to end"):
         async with town.unit() as work:
-            begins_at = f"{BEGINS + timedelta(weeks=8)}T08:00"
-            series = NewSeries(district.shown["team"], begins_at, "FREQ=WEEKLY;COUNT=2", 30, f"Place {town.canary}")
-            district.note(name, "meeting_series", (await schedule_series(work, series)).id)
+            begins_at = f"{(now() + timedelta(days=2)).date()}T08:00"
+            terms = (begins_at, "FREQ=WEEKLY;COUNT=2", 30, f"Place {town.canary}", district.shown["protocol"])
+            series = await schedule_series(work, NewSeries(district.shown["team"], *terms))
+            district.note(name, "meeting_series", series.id)
+            if name == "series":
+                district.note("meeting", "meeting", await _first_meeting(work, series.id))
     async with town.unit() as work:
         team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.GRADE, district.shown["org"]))
         await add_team_scope(work, team.id, NewTeamScope(student=district.shown["cy"]))
         await add_team_member(work, team.id, NewTeamMember("sis:sis:aide-1"))
         district.note("team that meets", "team", team.id)
     for name, team_name in (
-        *((name, "team") for name in ("meeting", "meeting to cancel", "meeting to close")),
+        *((name, "team") for name in ("meeting to cancel", "meeting to close")),
         *(("meeting to open", "team to leave"), ("meeting with items", "team that meets")),
     ):
         async with town.unit() as work:

@@ -28,6 +28,7 @@ from app.evidence.screening.cuts import SuggestedLevels
 from app.evidence.screening.models import ScreeningWindow
 from app.insight.results import ResultsQuery
 from app.insight.rules import Dimension
+from app.meeting.models import Meeting
 from app.playbook.models import Area, Measure
 from app.resources.declare import declaration
 from app.roster.models import NEVER_AT, Person
@@ -204,6 +205,8 @@ FIT = {
     "Measure | None": Measure(direction="up", lowest=0.0, highest=100.0, kind="growth"),
     "Area": Area(secured=False, parent_id=UUID(int=3)),
     "Team": Team(version=1),
+    "Meeting": Meeting(version=1),
+    "EventType": CONCERN_RAISED,
     "Only": Only(),
     "Keyset": keyset(UUID(int=1), "any", {}, None, None),
     "Select[Any]": select(Score),

@@ -150,6 +150,7 @@ REFERENCES = {
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
 OWN_REFERENCES = {
+    ("reassign_action_item", "owner"): "administrator",
     **dict.fromkeys((("agree_action_item", "student"), ("agree_action_items", "student")), "cy"),
     ("accept_signals", "signal"): "signal to accept in a list",
     ("dismiss_signals", "signal"): "signal to dismiss in a list",
@@ -282,6 +283,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("propose_hypotheses", "kind"): "skill",
     **dict.fromkeys((("publish_signal_rule", "kind"), ("preview_signal_rule", "kind")), "screening_under_cut"),
     ("form_team", "purpose"): "grade",
+    ("schedule_meeting_series", "rule"): "FREQ=WEEKLY;BYDAY=TU",
     ("schedule_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=60)),
     ("schedule_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=62)),
     ("schedule_screening_windows", "opens_on"): str(BEGINS + timedelta(weeks=64)),

@@ -15,6 +15,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "add_team_scopes": {"team_scopes": [{"student": "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"}]},
     "accept_concern": {"because": "Screening confirms it."},
     "agree_action_item": {"owner": "per_01jq4n6d9zf3vbs0x5k2m7e8tb"},
+    "agree_at_agenda_item": {"owner": "per_01jq4n6d9zf3vbs0x5k2m7e8tb"},
     "agree_action_items": {
         "action_items": [
             {
@@ -150,6 +151,7 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     **{(f"{verb}_agenda_item", "agenda_item"): "/v1/agenda-items?state=open" for verb in ("discuss", "carry", "drop")},
     ("retire_protocol", "protocol"): "/v1/protocols?in_force=true",
     ("end_meeting_series", "meeting_series"): "/v1/meeting-series?state=active",
+    ("agree_at_agenda_item", "agenda_item"): "/v1/agenda-items?state=open",
     ("agree_action_item", "team"): "team in /v1/action-items",
     ("agree_action_items", "team"): "team in /v1/action-items",
     ("cancel_screening_window", "screening_window"): "/v1/screening-windows?state=scheduled",

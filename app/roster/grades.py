@@ -1,6 +1,6 @@
 """Defines the names of grades that some sources send in place of CEDS codes. Pure.
 
-The module `convert` normalizes the codes themselves.
+The sync normalizes the codes themselves.
 """
 
 from typing import Final

@@ -1,0 +1,32 @@
+"""Starts a process of the product: imports it without collecting garbage, since all of an import is kept.
+
+Garbage collection would take a fifth of the processor time of a start.
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.serving.process import ServedApp
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Collects no garbage within the block."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def create() -> "ServedApp":
+    """Returns the app of one server process, built from the environment's settings."""
+    with uncollected():
+        from app.serving import process
+
+        return process.create()

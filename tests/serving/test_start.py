@@ -1,0 +1,43 @@
+"""Protects the time that a process needs to start: nothing that it imports is searched for garbage."""
+
+import gc
+from importlib import import_module
+
+import pytest
+
+from app import cli
+from app.serving import process, start
+
+
+def test_garbage_is_collected_again_after_the_block() -> None:
+    """Within the block nothing is collected, even after a block within it; then as before, also after an error."""
+    with start.uncollected():
+        with start.uncollected():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="planted"), start.uncollected():
+        raise ValueError("planted")
+    assert gc.isenabled()
+
+
+def test_commands_are_imported_without_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules of a command, which import most of the product, are imported without garbage collection."""
+    collecting: list[bool] = []
+
+    def watched(name: str) -> object:
+        collecting.append(gc.isenabled())
+        return import_module(name)
+
+    monkeypatch.setattr("app.cli.import_module", watched)
+    cli.command_line("key")
+    assert collecting == [False]
+
+
+def test_a_server_process_is_created_without_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of the api imports and builds the app without garbage collection."""
+    collecting: list[bool] = []
+    monkeypatch.setattr(process, "create", lambda: collecting.append(gc.isenabled()))
+    start.create()
+    assert collecting == [False]
+    assert gc.isenabled()
