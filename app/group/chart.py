@@ -22,6 +22,7 @@ from app.group.models import Group, GroupMember
 from app.group.rules import initials
 from app.playbook.models import Measure
 from app.playbook.queries import measure_named
+from app.resources.values import Value, item
 from app.roster.lookup import IdList
 from app.roster.models import Person
 from app.support.models import Phase, PhaseGoal, Support
@@ -47,6 +48,37 @@ class GroupLine:
     goal: float
     goal_on: date
     points: tuple[GroupPoint, ...]
+
+
+class GroupPointValue(Value):
+    """The score of a day, or the median of several. Screening scores are left out."""
+
+    taken_on: date = item("The day.")
+    value: float = item("The value, in the measure's unit.", 46.0)
+
+
+class GroupLineValue(Value):
+    """The line of one member."""
+
+    label: str = item("Initials where the caller may read the roster, otherwise a number.", "AB")
+    support_id: UUID = item("The support.", kind="support")
+    from_on: date = item("The first day of the membership.")
+    until_on: date | None = item("The first day after the membership; null while it lasts.")
+    goal: float = item("The value that the student is to reach, in the measure's unit.", 70.0)
+    goal_on: date = item("The day on which the goal is to be reached.")
+    points: list[GroupPointValue] = item("The scores.")
+
+
+class GroupChartValue(Value):
+    """The data of a group's chart: one line of scores for each member within reach."""
+
+    measure_id: UUID = item("The measure.", kind="measure", get=lambda picture: picture.measure.id)
+    measure_name: str = item(
+        "The name of the measure.", "Oral reading fluency", get=lambda picture: picture.measure.name
+    )
+    unit: str = item("The unit of the scores.", "words correct a minute", get=lambda picture: picture.measure.unit)
+    lines: list[GroupLineValue] = item("One line for each member within reach.")
+    others: int = item("The number of present members who are out of reach.", 0)
 
 
 Member = tuple[GroupMember, Support, Person]

@@ -2,14 +2,13 @@
 
 from datetime import date, datetime
 from operator import attrgetter
-from uuid import UUID
 
 from sqlalchemy import and_
 
 from app.access.permission import Can
 from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED, SUPPORT_PLANNED, SUPPORT_STARTED
 from app.group import service, sessions
-from app.group.chart import group_pictures
+from app.group.chart import GroupChartValue, group_pictures
 from app.group.models import Group, GroupMember, GroupSession
 from app.group.rules import GroupState
 from app.intervention.resource import InterventionResource
@@ -20,7 +19,6 @@ from app.resources.declare import Link, OneLink, Resource
 from app.resources.fields import choice, computed, field, one
 from app.resources.listing import Filter, Listing
 from app.resources.members import One
-from app.resources.values import Value, item
 from app.response.commands import JUDGED
 from app.roster.filters import NAMED, by_staff, of_school
 from app.roster.resource import StaffResource, StudentResource
@@ -29,38 +27,6 @@ from app.support.delivery import SessionResource
 from app.support.models import Session, Support
 from app.support.resource import SupportResource
 from app.support.rules import LostBecause
-
-
-class GroupPointValue(Value):
-    """The score of a day, or the median of several. Screening scores are left out."""
-
-    taken_on: date = item("The day.")
-    value: float = item("The value, in the measure's unit.", 46.0)
-
-
-class GroupLineValue(Value):
-    """The line of one member."""
-
-    label: str = item("Initials where the caller may read the roster, otherwise a number.", "AB")
-    support_id: UUID = item("The support.", kind="support")
-    from_on: date = item("The first day of the membership.")
-    until_on: date | None = item("The first day after the membership; null while it lasts.")
-    goal: float = item("The value that the student is to reach, in the measure's unit.", 70.0)
-    goal_on: date = item("The day on which the goal is to be reached.")
-    points: list[GroupPointValue] = item("The scores.")
-
-
-class GroupChartValue(Value):
-    """The data of a group's chart: one line of scores for each member within reach."""
-
-    measure_id: UUID = item("The measure.", kind="measure", get=lambda picture: picture.measure.id)
-    measure_name: str = item(
-        "The name of the measure.", "Oral reading fluency", get=lambda picture: picture.measure.name
-    )
-    unit: str = item("The unit of the scores.", "words correct a minute", get=lambda picture: picture.measure.unit)
-    lines: list[GroupLineValue] = item("One line for each member within reach.")
-    others: int = item("The number of present members who are out of reach.", 0)
-
 
 OF_MEASURE: Filter[str] = Filter(
     "measure", str, None, "A measure of its members: a code or an id; by default, the group's.", "maze"
