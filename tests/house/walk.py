@@ -182,7 +182,7 @@ def _query_values(operation: Operation, name: str, district: FullDistrict) -> li
     if name == "family_name":
         return [f"Family{district.town.canary}"]
     if name in REFERENCES:
-        row = REFERENCES[name]
+        row = OWN_REFERENCES.get((operation.name, name), REFERENCES[name])
         return [district.shown[row], *([district.alias[row]] if row in district.alias else [])]
     if name in VALUES:
         return [VALUES[name]]
