@@ -25,13 +25,14 @@ STYLE: Final = Markup(
     ":root{color-scheme:light dark}"
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:0 auto;padding:1.5rem 1rem;overflow-wrap:anywhere}"
     "h1{font-size:1.6rem;line-height:1.2;margin:0 0 .25rem}h2{font-size:1.2rem;margin:2rem 0 .5rem}"
-    "h3{font-size:1rem;margin:0}p,ul{margin:.25rem 0}.soft{opacity:.75}.text{white-space:pre-wrap}"
+    "h3{font-size:1rem;margin:0;white-space:pre-wrap}footer{margin-top:2rem}"
+    "p,ul{margin:.25rem 0}.soft{opacity:.75}.text{white-space:pre-wrap}"
     "article{border:1px solid;border-color:color-mix(in srgb,currentColor 25%,transparent);border-radius:.5rem;"
     "padding:.75rem 1rem;margin:.75rem 0;break-inside:avoid}"
     "table{border-collapse:collapse;width:100%}th,td{text-align:start;vertical-align:top;padding:.4rem .75rem .4rem 0;"
     "border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent)}tr{break-inside:avoid}"
     "@media(max-width:32rem){thead{position:absolute;clip-path:inset(50%)}tr{display:block;padding:.5rem 0}"
-    "td{display:block;border:0;padding:0}td::before{content:attr(data-name) ': ';font-weight:600}"
+    "td{display:block;border:0;padding:0}td:empty{display:none}td::before{content:attr(data-name) ': ';font-weight:600}"
     "tr{border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent)}}"
     "@media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:10.5pt}h2{break-after:avoid}"
     "@page{margin:18mm}}"
@@ -39,7 +40,8 @@ STYLE: Final = Markup(
 PAGE: Final = Markup(
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
     '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'
-    "<style>{style}</style></head><body><header><h1 dir=auto>{team}</h1>{head}</header><main>{main}</main>"
+    "<style>{style}</style></head><body><header><p class=soft>{title}</p><h1 dir=auto>{team}</h1>{head}</header>"
+    "<main>{main}</main>"
     "<footer><p class=soft>Confidential: this page is about students.</p></footer></body></html>"
 )
 NOT_SHOWN: Final = "A student"
@@ -74,7 +76,7 @@ def agenda_page(sheet: AgendaSheet) -> Markup:
     if agenda.meeting is not None:
         head = [_when(agenda.meeting, sheet.zone)]
     items = [_agenda_item(entry, _student(sheet, entry)) for entry in agenda.entries]
-    parts = [_section("Agenda", items)] if items else []
+    parts = [_section("What we talk about", items)] if items else []
     return _page("Agenda", sheet.team_name, head, [*parts, *_unseen(agenda.hidden, is_empty=not parts)])
 
 
@@ -94,18 +96,18 @@ def _when(meeting: Meeting, zone: str) -> Markup:
 
 
 def _recap_item(item: RecapItem) -> Markup:
-    lines = [_reason(item.kind, item.since), *_texts(item.text, item.minutes)]
+    lines = [_reason(item.kind, item.since), *_texts(item.minutes)]
     if item.dropped_because is not None:
         lines.append(_labelled("Because", item.dropped_because))
     if item.decision is not None:
         decided = words.DECISIONS[DecisionKind(item.decision.kind)]
         lines.append(_labelled("Decision", decided))
         lines.extend(_texts(item.decision.note))
-    return _article(_heading(item.student, item.kind), lines)
+    return _article(item.student, item.text, item.kind, lines)
 
 
 def _agenda_item(entry: AgendaEntry, student: NamedPerson | None) -> Markup:
-    lines = [_reason(entry.kind, entry.since), *_texts(entry.text, entry.minutes)]
+    lines = [_reason(entry.kind, entry.since), *_texts(entry.minutes)]
     if entry.times_carried:
         times = "once" if entry.times_carried == 1 else f"{entry.times_carried} times"
         lines.append(Markup("<p class=soft>Carried {} before</p>").format(times))
@@ -113,7 +115,7 @@ def _agenda_item(entry: AgendaEntry, student: NamedPerson | None) -> Markup:
         lines.append(_labelled("State", words.STATES[AgendaItemState(entry.state)]))
     if entry.dropped_because is not None:
         lines.append(_labelled("Because", entry.dropped_because))
-    return _article(_heading(student, entry.kind), lines)
+    return _article(student, entry.text, entry.kind, lines)
 
 
 def _actions(actions: Iterable[RecapAction]) -> Markup:
@@ -135,10 +137,6 @@ def _student(sheet: AgendaSheet, entry: AgendaEntry) -> NamedPerson | None:
     return None if entry.student_id is None else NamedPerson(entry.student_id, sheet.names.get(entry.student_id))
 
 
-def _heading(student: NamedPerson | None, kind: str) -> str:
-    return words.KINDS[AgendaItemKind(kind)] if student is None else student.name or NOT_SHOWN
-
-
 def _reason(kind: str, since: date) -> Markup:
     return Markup("<p class=soft>{}, since {}</p>").format(words.KINDS[AgendaItemKind(kind)], words.write_day(since))
 
@@ -151,7 +149,11 @@ def _labelled(label: str, text: str) -> Markup:
     return Markup("<p class=text dir=auto><b>{}:</b> {}</p>").format(label, text)
 
 
-def _article(heading: str, lines: Iterable[Markup]) -> Markup:
+def _article(student: NamedPerson | None, topic: str | None, kind: str, lines: Iterable[Markup]) -> Markup:
+    """Returns an item under the name of its student, otherwise under its topic, otherwise under its kind."""
+    heading = topic or words.KINDS[AgendaItemKind(kind)]
+    if student is not None:
+        heading, lines = student.name or NOT_SHOWN, [*_texts(topic), *lines]
     return Markup("<article><h3 dir=auto>{}</h3>{}</article>").format(heading, Markup("").join(lines))
 
 

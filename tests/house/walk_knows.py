@@ -82,6 +82,7 @@ PATHS = {
 NAMES_ITS_OWN = {"keep_consumer"}
 """Operations whose path names a row of the caller's own, so that another district's row is not addressed."""
 OWN_ROW = {
+    "get_meeting": "closed meeting",
     "get_recap": "closed meeting",
     "get_recap_page": "closed meeting",
     "close_action_item": "action item to close",
