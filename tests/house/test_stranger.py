@@ -21,6 +21,7 @@ from tests.house.walk import (
     Operation,
     Request,
     Unwalkable,
+    command_turn,
     leaks,
     live_routes,
     operations,
@@ -100,7 +101,7 @@ async def test_the_towns_own_client_can_do_everything(
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north = caller(app, district.town)
     commands = [one for one in operations(app) if not one.reads and one.name not in OPEN]
-    for operation in sorted(commands, key=_turn):
+    for operation in sorted(commands, key=command_turn):
         request = own_request(operation, district)
         answer = await north.ask(operation.method, request.path, **request.body)
         assert answer.status_code in (200, 201, 202, 204), (str(request), answer.text)
@@ -114,14 +115,6 @@ def test_a_planted_byte_is_found(text: str) -> None:
     leaked = leaks(text, "", "Canary01", {"01k": None})
     assert leaked == {"a Canary01 b": ["Canary01"], "stu_01k": ["01k"], "x": []}[text]
     assert leaks(text, "Canary01 01k", "Canary01", {"01k": None}) == []
-
-
-def _turn(operation: Operation) -> tuple[bool, bool, bool]:
-    """Returns when the walk sends an operation: a plan first, removals late, and the test clock last.
-
-    On the earlier day to which it is moved, the teams do not serve their students yet.
-    """
-    return operation.name == "move_test_clock", operation.method == "DELETE", operation.name != "plan_support"
 
 
 def _in_order(operation: Operation, mine: FullDistrict, theirs: FullDistrict) -> list[Request]:
