@@ -90,9 +90,7 @@ def _hold_meeting(vendor: Vendor, today: date, terms: dict[str, Any]) -> None:
     discussed, carried = (
         vendor.post("/v1/agenda-items", {"team": team, "text": text})["id"] for text in ("New readers", "Opening hours")
     )
-    vendor.post(
-        f"/v1/agenda-items/{discussed}/discuss", {"minutes": "Two sets of readers for grade 3 are ordered."}
-    )
+    vendor.post(f"/v1/agenda-items/{discussed}/discuss", {"minutes": "Two sets of readers for grade 3 are ordered."})
     vendor.post(f"/v1/agenda-items/{carried}/carry", {})
     vendor.post(f"/v1/meetings/{meeting}/close", {})
 
