@@ -32,6 +32,7 @@ from app.graphql.mutations import command_fields
 from app.graphql.playbook import PlaybookMutations, PlaybookQueries
 from app.graphql.prepare import Preparation, Prepared
 from app.graphql.provision import ProvisionQueries
+from app.graphql.recap import RecapQueries
 from app.graphql.request import Operation
 from app.graphql.roots import query_fields
 from app.graphql.screening import ScreeningQueries
@@ -46,6 +47,7 @@ class Query(
     AttentionQueries,
     ProvisionQueries,
     AgendaQueries,
+    RecapQueries,
     PlaybookQueries,
     LibraryQueries,
     ScreeningQueries,

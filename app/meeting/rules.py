@@ -41,6 +41,16 @@ def require_open(state: str) -> None:
     _require_not_over(state)
 
 
+def require_closed(state: str) -> None:
+    """Raises `Conflict` with the present state if a meeting is not closed."""
+    if state == MeetingState.SCHEDULED:
+        raise Conflict("The meeting has not been opened.", code="meeting.scheduled")
+    if state == MeetingState.OPEN:
+        raise Conflict("The meeting is open. It has a recap once it is closed.", code="meeting.open")
+    if state == MeetingState.CANCELLED:
+        raise Conflict("The meeting is cancelled.", code="meeting.cancelled")
+
+
 def _require_not_over(state: str) -> None:
     if state == MeetingState.CLOSED:
         raise Conflict("The meeting is closed already.", code="meeting.closed")

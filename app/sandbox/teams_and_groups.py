@@ -56,7 +56,9 @@ def record_teams_and_groups(vendor: Vendor, today: date, taken: set[str]) -> str
 
 
 def record_meetings(vendor: Vendor, today: date, team: str) -> None:
-    """Schedules the weekly meetings of a team, and lets two other teams have meetings that are open."""
+    """Schedules the weekly meetings of a team, and lets two other teams have meetings that are open, and one that is
+    over.
+    """
     steps = [
         {"title": "What do we see?", "minutes": 5, "question": "Which scores lie under the aimline?"},
         {"title": "Why?", "minutes": 10, "question": "What would refute it?"},
@@ -77,6 +79,20 @@ def record_meetings(vendor: Vendor, today: date, team: str) -> None:
         vendor.post(f"/v1/meetings/{meeting}/open", {})
         for text in texts:
             vendor.post("/v1/agenda-items", {"team": other, "text": text})
+    _hold_meeting(vendor, today, terms)
+
+
+def _hold_meeting(vendor: Vendor, today: date, terms: dict[str, Any]) -> None:
+    """Lets a team hold a meeting, which then has a recap."""
+    team = vendor.post("/v1/teams", {"name": "Library team", "purpose": "leadership"})["id"]
+    meeting = vendor.post("/v1/meetings", {"team": team, "starts_at": f"{today}T13:00:00Z"} | terms)["id"]
+    vendor.post(f"/v1/meetings/{meeting}/open", {})
+    discussed, carried = (
+        vendor.post("/v1/agenda-items", {"team": team, "text": text})["id"] for text in ("New readers", "Opening hours")
+    )
+    vendor.post(f"/v1/agenda-items/{discussed}/discuss", {"minutes": "Two sets of readers for grade 3 are ordered."})
+    vendor.post(f"/v1/agenda-items/{carried}/carry", {})
+    vendor.post(f"/v1/meetings/{meeting}/close", {})
 
 
 def _class_with_students(vendor: Vendor, taken: set[str]) -> tuple[dict[str, Any], str, list[str]]:

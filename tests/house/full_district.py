@@ -15,8 +15,8 @@ from app.access.models import TestClock
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.action.service import NewActionItem, agree_action_item
-from app.agenda.conduct import open_meeting
-from app.agenda.items import NewAgendaItem, add_agenda_item
+from app.agenda.conduct import close_meeting, open_meeting
+from app.agenda.items import ItemAction, NewAgendaItem, add_agenda_item, agree_at_agenda_item, discuss_agenda_item
 from app.concern.models import Concern
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
@@ -550,10 +550,37 @@ async def _meetings(district: FullDistrict) -> None:
             district.note(name, "meeting", meeting.id)
             if name in ("meeting to close", "meeting with items"):
                 await open_meeting(work, meeting.id, ["sis:sis:teacher-1"])
+    await _closed_meeting(district)
     for name in ("agenda item", "item to discuss", "item to carry", "item to drop"):
         async with town.unit() as work:
             item = NewAgendaItem(district.shown["team that meets"], f"Item {town.canary}", district.shown["cy"])
             district.note(name, "agenda_item", (await add_agenda_item(work, item)).id)
+
+
+async def _closed_meeting(district: FullDistrict) -> None:
+    """A meeting that is over, of a team of the administrator, who sees amy anyway; what was noted about her."""
+    town, about = district.town, f"Item {district.town.canary}"
+    async with town.unit() as work:
+        team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.LEADERSHIP, district.shown["org"]))
+        await add_team_scope(work, team.id, NewTeamScope(student=district.shown["student"]))
+        await add_team_member(work, team.id, NewTeamMember("sis:sis:administrator-1"))
+        team_id = ids.format_id("team", team.id)
+        await add_agenda_item(work, NewAgendaItem(team_id, about, district.shown["student"]))
+        meeting = await schedule_meeting(work, NewMeeting(team_id, now(), 30, f"Place {town.canary}"))
+        district.note("closed meeting", "meeting", meeting.id)
+    async with town.unit() as work:
+        await open_meeting(work, meeting.id, ["sis:sis:administrator-1"])
+        item_id = await _own_item(work, meeting.id)
+        action = ItemAction(f"Action {town.canary}", BEGINS + timedelta(weeks=30), "sis:sis:administrator-1")
+        await agree_at_agenda_item(work, item_id, action)
+        await discuss_agenda_item(work, item_id, f"Minutes {town.canary}")
+        await close_meeting(work, meeting.id, carry_rest=True)
+
+
+@needs(Can.READ_MEETINGS)
+async def _own_item(work: Work, meeting_id: UUID) -> UUID:
+    query = sql("SELECT id FROM agenda_item WHERE district_id = :district AND meeting_id = :meeting AND kind = 'own'")
+    return UUID(str(await work.db.scalar(query, {"district": work.district_id, "meeting": meeting_id})))
 
 
 async def _action_items(district: FullDistrict) -> None:

@@ -84,7 +84,12 @@ def leaf_of(name: str, field: GraphQLField, district: FullDistrict) -> str:
 
 def _arguments(district: FullDistrict) -> Mapping[str, str]:
     """Returns the values of the required arguments that name a row of another kind than the field's."""
-    return {"name": district.shown["consumer"], "windowId": district.shown["window"], "teamId": district.shown["team"]}
+    return {
+        "name": district.shown["consumer"],
+        "windowId": district.shown["window"],
+        "teamId": district.shown["team"],
+        "meetingId": district.shown["closed meeting"],
+    }
 
 
 def _written(name: str, field: GraphQLField, values: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from app.access.permission import GRANTABLE
 from app.cli.contracts import FOLDER, _contracts
 from app.rest.contract.sharing import resolved
 from tests.house.walk import operations
-from tests.house.walk_knows import CHARTS, OPEN
+from tests.house.walk_knows import CONFLICTING_READS, OPEN
 
 
 def test_the_committed_contracts_have_not_drifted() -> None:
@@ -39,7 +39,9 @@ def test_every_operation_says_all_of_itself(app: FastAPI) -> None:
                 )
         assert {"400", "401", "403", "429", "500", "503"} <= described["responses"].keys(), operation.name
         assert ("404" in described["responses"]) == ("{" in operation.path), operation.name
-        assert ("409" in described["responses"]) == (not operation.reads or operation.name in CHARTS), operation.name
+        assert ("409" in described["responses"]) == (not operation.reads or operation.name in CONFLICTING_READS), (
+            operation.name
+        )
 
 
 def test_scopes_are_explained(app: FastAPI) -> None:

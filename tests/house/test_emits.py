@@ -12,7 +12,7 @@ from app.resources.command import Command
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.full_district import fill_district
-from tests.house.walk import operations, own_request
+from tests.house.walk import command_turn, operations, own_request
 from tests.town import found_town
 
 DECIDED = {"support.changed", "support.ended"}
@@ -45,7 +45,7 @@ async def test_every_command_records_the_events_that_it_declares(
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north, differences, walked = caller(app, district.town), [], set()
     commands = [one for one in operations(app) if one.name in CATALOG.commands]
-    for operation in sorted(commands, key=lambda one: (one.method == "DELETE", one.name != "plan_support")):
+    for operation in sorted(commands, key=command_turn):
         last = await owner.fetchval(LAST, district.town.district_id)
         request = own_request(operation, district)
         answer = await north.ask(operation.method, request.path, **request.body)

@@ -173,6 +173,14 @@ def _path(operation: Operation, district: FullDistrict, spelt: Mapping[str, str]
     return path
 
 
+def command_turn(operation: Operation) -> tuple[bool, bool, bool]:
+    """Returns when a walk sends a command: a plan first, removals late, and the test clock last.
+
+    On the earlier day to which it is moved, the teams do not serve their students yet.
+    """
+    return operation.name == "move_test_clock", operation.method == "DELETE", operation.name != "plan_support"
+
+
 def _query_values(operation: Operation, name: str, district: FullDistrict) -> list[Any]:
     schema = next(one["schema"] for one in operation.parameters if one["name"] == name and one["in"] == "query")
     kinds = [one.get("items", one) for one in schema.get("anyOf", [schema])]
@@ -182,7 +190,7 @@ def _query_values(operation: Operation, name: str, district: FullDistrict) -> li
     if name == "family_name":
         return [f"Family{district.town.canary}"]
     if name in REFERENCES:
-        row = REFERENCES[name]
+        row = OWN_REFERENCES.get((operation.name, name), REFERENCES[name])
         return [district.shown[row], *([district.alias[row]] if row in district.alias else [])]
     if name in VALUES:
         return [VALUES[name]]

@@ -192,6 +192,8 @@ def _spellings(district: FullDistrict, row: str, *, external: bool) -> list[str]
 def argument_values(field: str, arg: str, type_: GraphQLNamedType, district: FullDistrict) -> list[Any]:
     snake = _snake(arg).removesuffix("_id")
     row = {"staff": "person", "measure": "measure"}.get(snake) or (REFERENCES.get(snake) or REFERENCES.get(_snake(arg)))
+    if (field, arg) == ("recap", "meetingId"):
+        row = OWN_ROW["get_recap"]
     if isinstance(type_, GraphQLEnumType):
         return list(type_.values)
     if arg in ("first", "last"):

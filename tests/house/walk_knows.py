@@ -34,8 +34,11 @@ OPEN = {"live", "ready", "token", "jwks", "authorization_server"}
 WITHOUT_SCOPE = {"get_me"}
 """Operations that need no scope, because they return only what the caller's token contains."""
 
-CHARTS = {"get_chart", "get_chart_svg", "get_group_chart", "get_group_chart_svg"}
-"""The reads that conflict with a state: what has no measure has no chart."""
+CONFLICTING_READS = {
+    *("get_chart", "get_chart_svg", "get_group_chart", "get_group_chart_svg"),
+    *("get_recap", "get_recap_page"),
+}
+"""The reads that conflict with a state: what has no measure has no chart, and only a closed meeting has a recap."""
 PATHS = {
     "student": "student",
     "person": "person",
@@ -79,6 +82,9 @@ PATHS = {
 NAMES_ITS_OWN = {"keep_consumer"}
 """Operations whose path names a row of the caller's own, so that another district's row is not addressed."""
 OWN_ROW = {
+    "get_meeting": "closed meeting",
+    "get_recap": "closed meeting",
+    "get_recap_page": "closed meeting",
     "close_action_item": "action item to close",
     "close_hypothesis": "hypothesis to close",
     "dismiss_concern": "concern to dismiss",
@@ -150,6 +156,7 @@ REFERENCES = {
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
 OWN_REFERENCES = {
+    ("list_agenda_items", "meeting"): "closed meeting",
     ("reassign_action_item", "owner"): "administrator",
     ("list_agenda_items", "student"): "cy",
     **dict.fromkeys((("agree_action_item", "student"), ("agree_action_items", "student")), "cy"),

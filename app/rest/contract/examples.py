@@ -147,6 +147,7 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("add_evidence", "student"): "student in /v1/hypotheses?state=open",
     ("cancel_meeting", "meeting"): "/v1/meetings?state=scheduled",
     ("open_meeting", "meeting"): "/v1/meetings?state=scheduled",
+    **{(name, "meeting"): "/v1/meetings?state=closed" for name in ("get_recap", "get_recap_page")},
     ("close_meeting", "meeting"): "/v1/meetings?state=open",
     **{(f"{verb}_agenda_item", "agenda_item"): "/v1/agenda-items?state=open" for verb in ("discuss", "carry", "drop")},
     ("retire_protocol", "protocol"): "/v1/protocols?in_force=true",

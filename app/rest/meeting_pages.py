@@ -1,0 +1,164 @@
+"""Renders the recap and the agenda of a meeting as pages to read and to print.
+
+A page loads nothing and runs no script. `Markup.format` escapes every value that it puts into a page.
+"""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from fastapi import Response
+from markupsafe import Markup
+
+from app.agenda.pages.recap import OUTCOMES, NamedPerson, Recap, RecapAction, RecapItem
+from app.agenda.pages.sheet import AgendaSheet
+from app.agenda.reading import AgendaEntry
+from app.agenda.rules import AgendaItemKind, AgendaItemState
+from app.decision.rules import DecisionKind
+from app.meeting.models import Meeting
+from app.rest import meeting_words as words
+from app.rest.chart import PICTURE_HEADERS
+
+HTML: Final = "text/html"
+STYLE: Final = Markup(
+    ":root{color-scheme:light dark}"
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:0 auto;padding:1.5rem 1rem;overflow-wrap:anywhere}"
+    "h1{font-size:1.6rem;line-height:1.2;margin:0 0 .25rem}h2{font-size:1.2rem;margin:2rem 0 .5rem}"
+    "h3{font-size:1rem;margin:0;white-space:pre-wrap}footer{margin-top:2rem}"
+    "p,ul{margin:.25rem 0}.soft{opacity:.75}.text{white-space:pre-wrap}"
+    "article{border:1px solid;border-color:color-mix(in srgb,currentColor 25%,transparent);border-radius:.5rem;"
+    "padding:.75rem 1rem;margin:.75rem 0;break-inside:avoid}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:start;vertical-align:top;padding:.4rem .75rem .4rem 0;"
+    "border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent)}tr{break-inside:avoid}"
+    "@media(max-width:32rem){thead{position:absolute;clip-path:inset(50%)}tr{display:block;padding:.5rem 0}"
+    "td{display:block;border:0;padding:0}td:empty{display:none}td::before{content:attr(data-name) ': ';font-weight:600}"
+    "tr{border-bottom:1px solid color-mix(in srgb,currentColor 25%,transparent)}}"
+    "@media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:10.5pt}h2{break-after:avoid}"
+    "@page{margin:18mm}}"
+)
+PAGE: Final = Markup(
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+    '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'
+    "<style>{style}</style></head><body><header><p class=soft>{title}</p><h1 dir=auto>{team}</h1>{head}</header>"
+    "<main>{main}</main>"
+    "<footer><p class=soft>Confidential: this page is about students.</p></footer></body></html>"
+)
+NOT_SHOWN: Final = "A student"
+"""What a page shows in place of a name that the caller may not read."""
+
+
+def page_response(page: Markup) -> Response:
+    """Returns a page that nothing keeps and that may not load or run anything."""
+    return Response(page, media_type=HTML, headers=PICTURE_HEADERS)
+
+
+def recap_page(recap: Recap) -> Markup:
+    """Returns the recap of a meeting as a page."""
+    present = [person.name or "A person" for person in recap.present]
+    head = [_when(recap.meeting, recap.zone)]
+    if present:
+        head.append(Markup("<p dir=auto>Present: {}</p>").format(", ".join(present)))
+    parts = [
+        _section(words.OUTCOMES[state], [_recap_item(item) for item in items])
+        for state in OUTCOMES
+        if (items := recap.of_state(state))
+    ]
+    if recap.action_items:
+        parts.append(_section("Who does what by when", [_actions(recap.action_items)]))
+    return _page("Recap", recap.team_name, head, [*parts, *_unseen(recap.hidden, is_empty=not parts)])
+
+
+def agenda_page(sheet: AgendaSheet) -> Markup:
+    """Returns the agenda of a meeting as a page."""
+    agenda = sheet.agenda
+    head = [Markup("<p>The next meeting is not scheduled yet.</p>")]
+    if agenda.meeting is not None:
+        head = [_when(agenda.meeting, sheet.zone)]
+    items = [_agenda_item(entry, _student(sheet, entry)) for entry in agenda.entries]
+    parts = [_section("What we talk about", items)] if items else []
+    return _page("Agenda", sheet.team_name, head, [*parts, *_unseen(agenda.hidden, is_empty=not parts)])
+
+
+def _page(title: str, team: str, head: Iterable[Markup], main: Iterable[Markup]) -> Markup:
+    joined = Markup("")
+    return PAGE.format(title=title, style=STYLE, team=team, head=joined.join(head), main=joined.join(main))
+
+
+def _section(title: str, parts: Iterable[Markup]) -> Markup:
+    return Markup("<section><h2>{}</h2>{}</section>").format(title, Markup("").join(parts))
+
+
+def _when(meeting: Meeting, zone: str) -> Markup:
+    time = words.write_time(meeting.starts_at.astimezone(ZoneInfo(zone)), meeting.minutes)
+    place = "" if meeting.place is None else Markup("<p dir=auto>{}</p>").format(meeting.place)
+    return Markup("<p>{}</p>{}").format(time, place)
+
+
+def _recap_item(item: RecapItem) -> Markup:
+    lines = [_reason(item.kind, item.since), *_texts(item.minutes)]
+    if item.dropped_because is not None:
+        lines.append(_labelled("Because", item.dropped_because))
+    if item.decision is not None:
+        decided = words.DECISIONS[DecisionKind(item.decision.kind)]
+        lines.append(_labelled("Decision", decided))
+        lines.extend(_texts(item.decision.note))
+    return _article(item.student, item.text, item.kind, lines)
+
+
+def _agenda_item(entry: AgendaEntry, student: NamedPerson | None) -> Markup:
+    lines = [_reason(entry.kind, entry.since), *_texts(entry.minutes)]
+    if entry.times_carried:
+        times = "once" if entry.times_carried == 1 else f"{entry.times_carried} times"
+        lines.append(Markup("<p class=soft>Carried {} before</p>").format(times))
+    if entry.state != AgendaItemState.OPEN:
+        lines.append(_labelled("State", words.STATES[AgendaItemState(entry.state)]))
+    if entry.dropped_because is not None:
+        lines.append(_labelled("Because", entry.dropped_because))
+    return _article(student, entry.text, entry.kind, lines)
+
+
+def _actions(actions: Iterable[RecapAction]) -> Markup:
+    cell = Markup('<td data-name="{}" dir=auto>{}</td>')
+    rows = [
+        Markup("<tr>{}{}{}{}</tr>").format(
+            cell.format("What", action.text),
+            cell.format("Who", action.owner.name or "A member of the team"),
+            cell.format("By", words.write_day(action.due_on)),
+            Markup("<td></td>") if action.student is None else cell.format("About", action.student.name or NOT_SHOWN),
+        )
+        for action in actions
+    ]
+    head = Markup("<thead><tr><th>What</th><th>Who</th><th>By</th><th>About</th></tr></thead>")
+    return Markup("<table>{}<tbody>{}</tbody></table>").format(head, Markup("").join(rows))
+
+
+def _student(sheet: AgendaSheet, entry: AgendaEntry) -> NamedPerson | None:
+    return None if entry.student_id is None else NamedPerson(entry.student_id, sheet.names.get(entry.student_id))
+
+
+def _reason(kind: str, since: date) -> Markup:
+    return Markup("<p class=soft>{}, since {}</p>").format(words.KINDS[AgendaItemKind(kind)], words.write_day(since))
+
+
+def _texts(*texts: str | None) -> list[Markup]:
+    return [Markup("<p class=text dir=auto>{}</p>").format(text) for text in texts if text is not None]
+
+
+def _labelled(label: str, text: str) -> Markup:
+    return Markup("<p class=text dir=auto><b>{}:</b> {}</p>").format(label, text)
+
+
+def _article(student: NamedPerson | None, topic: str | None, kind: str, lines: Iterable[Markup]) -> Markup:
+    """Returns an item under the name of its student, otherwise under its topic, otherwise under its kind."""
+    heading = topic or words.KINDS[AgendaItemKind(kind)]
+    if student is not None:
+        heading, lines = student.name or NOT_SHOWN, [*_texts(topic), *lines]
+    return Markup("<article><h3 dir=auto>{}</h3>{}</article>").format(heading, Markup("").join(lines))
+
+
+def _unseen(hidden: int, *, is_empty: bool) -> list[Markup]:
+    """Returns the sentence about the items that the reader may not see, or that there is none."""
+    if hidden:
+        return [Markup("<p>{}</p>").format(words.count_items(hidden))]
+    return [Markup("<p>There is nothing on it.</p>")] if is_empty else []

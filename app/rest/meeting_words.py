@@ -1,0 +1,77 @@
+"""Contains the words of the pages of meetings, for teachers and principals."""
+
+from datetime import date, datetime, timedelta
+
+from app.agenda.rules import AgendaItemKind, AgendaItemState
+from app.decision.rules import DecisionKind
+
+KINDS = {
+    AgendaItemKind.UNSERVED: "An accepted concern that no support answers",
+    AgendaItemKind.NOT_RESPONDING: "The support does not work as it should",
+    AgendaItemKind.DECISION_DUE: "A decision is due",
+    AgendaItemKind.OFF_TRACK: "Off track: at this pace the goal will be missed",
+    AgendaItemKind.UNDER_DELIVERED: "The support is given less than planned",
+    AgendaItemKind.UNLED: "Nobody leads the support",
+    AgendaItemKind.GOAL_PASSED: "The date of the goal has passed",
+    AgendaItemKind.GOAL_DUE: "The date of the goal is near",
+    AgendaItemKind.HYPOTHESIS_DUE: "Did the support test what we suspected?",
+    AgendaItemKind.ACTION_DUE: "What we agreed is due",
+    AgendaItemKind.NEW_CONCERN: "A new concern",
+    AgendaItemKind.SIGNAL: "A signal in the data",
+    AgendaItemKind.CHECK_OVERDUE: "The support has had no score for a while",
+    AgendaItemKind.GOAL_MET: "It went well: the goal is met",
+    AgendaItemKind.READY_TO_FADE: "It went well: the support can fade",
+    AgendaItemKind.OWN: "A topic of the team",
+}
+"""Why something is on an agenda."""
+
+DECISIONS = {
+    DecisionKind.CONTINUE: "Continue as planned",
+    DecisionKind.RAISE_GOAL: "Raise the goal",
+    DecisionKind.INTENSIFY: "Intensify the support",
+    DecisionKind.CHANGE: "Change the support",
+    DecisionKind.FADE: "Fade the support",
+    DecisionKind.EXIT: "End the support",
+    DecisionKind.RESTORE_FIDELITY: "Give the support as planned",
+    DecisionKind.REFER: "Refer",
+}
+"""What a team has decided."""
+
+OUTCOMES = {
+    AgendaItemState.DISCUSSED: "What we discussed",
+    AgendaItemState.CARRIED: "Carried to the next meeting",
+    AgendaItemState.DROPPED: "Dropped",
+    AgendaItemState.SUSPENDED: "Set aside: the team did not serve the student",
+}
+"""The headings of a recap."""
+
+STATES = {
+    AgendaItemState.OPEN: "Not settled yet",
+    AgendaItemState.DISCUSSED: "Discussed",
+    AgendaItemState.CARRIED: "Carried",
+    AgendaItemState.DROPPED: "Dropped",
+    AgendaItemState.SUSPENDED: "Set aside",
+}
+"""What became of an item of an agenda."""
+
+
+def write_day(day: date) -> str:
+    """Returns a day in words, such as `October 6, 2026`."""
+    return f"{day:%B} {day.day}, {day.year}"
+
+
+def write_time(starts_at: datetime, minutes: int) -> str:
+    """Returns the time of a meeting in the zone of `starts_at`, such as `Tuesday, October 6, 2026, 8:00–8:45 AM`."""
+    ends_at = starts_at + timedelta(minutes=minutes)
+    begins = _clock(starts_at) if starts_at.hour // 12 == ends_at.hour // 12 else f"{_clock(starts_at)} {starts_at:%p}"
+    return f"{starts_at:%A}, {write_day(starts_at)}, {begins}–{_clock(ends_at)} {ends_at:%p}"
+
+
+def count_items(number: int) -> str:
+    """Returns a sentence about the items that the reader may not see."""
+    items = "item that you may not see" if number == 1 else "items that you may not see"
+    return f"There {'is' if number == 1 else 'are'} {number} {items}."
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.hour % 12 or 12}:{moment:%M}"
