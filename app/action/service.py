@@ -70,12 +70,15 @@ async def agree_at(work: Work, new: NewActionItem, agenda_item_id: UUID | None, 
     with violations:
         if new.student is not None:
             student = await lock_student(work, new.student, "/student")
+    owner_id: UUID | None = None
+    with violations:
+        owner_id = await locate_owner(work, new.owner)
     with violations:
         team = await _locate_team(work, new.team)
-        with violations:
-            owner_id = await _locate_owner(work, team.id, new.owner, today)
         if student is not None:
             violations.add(await _violations_of_student(work, team.id, student.id, today))
+        if owner_id is not None:
+            await _require_member(work, team.id, owner_id, today)
     violations.refuse()
     item = ActionItem(
         district_id=work.district_id,
@@ -110,11 +113,14 @@ async def reassign_action_item(
     due_on: Annotated[date | None, About("Another day by which it is to be done.", date(2026, 10, 13))] = None,
 ) -> ActionItem:
     """Gives an open action item to another member of the team, or to the same one with another day."""
-    violations = Violations(day_violations(due_on, "/due_on"))
+    violations = Violations()
     item = await _lock(work, action_item_id)
     today = await today_of(work)
     with violations:
-        owner_id = await _locate_owner(work, item.team_id, owner, today)
+        violations.add(day_violations(due_on, "/due_on"))
+    with violations:
+        owner_id = await locate_owner(work, owner)
+        await _require_member(work, item.team_id, owner_id, today)
     violations.refuse()
     item.owner_id, item.due_on = owner_id, due_on or item.due_on
     return await _changed(work, item, ACTION_ITEM_REASSIGNED)
@@ -168,11 +174,17 @@ async def _locate_team(work: Work, name: str) -> Team:
     return team
 
 
-async def _locate_owner(work: Work, team_id: UUID, name: str | None, today: date) -> UUID:
-    """Returns the id of the person who does it; raises `Invalid` unless the person is a member of the team today."""
+@needs(Can.AGREE_ACTIONS)
+async def locate_owner(work: Work, name: str | None) -> UUID:
+    """Returns the id of the person who does it: by default, the person for whom the request acts."""
     owner_id = work.principal.person_id if name is None else (await locate_staff(work, name, "/owner")).id
     if owner_id is None:
         raise Invalid([Violation("/owner", "action_item.no_owner", "Name a member of the team: this acts for nobody.")])
+    return owner_id
+
+
+async def _require_member(work: Work, team_id: UUID, owner_id: UUID, today: date) -> None:
+    """Raises `Invalid` unless the owner is a member of the team today."""
     query = select(TeamMember.id).where(
         TeamMember.district_id == work.district_id,
         TeamMember.team_id == team_id,
@@ -182,7 +194,6 @@ async def _locate_owner(work: Work, team_id: UUID, name: str | None, today: date
     )
     if await work.db.scalar(query.limit(1)) is None:
         raise Invalid([Violation("/owner", "action_item.not_a_member", "Only a member of the team can do it.")])
-    return owner_id
 
 
 async def _violations_of_student(work: Work, team_id: UUID, student_id: UUID, today: date) -> list[Violation]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.action.models import ActionItem
-from app.action.service import NewActionItem, agree_at
+from app.action.service import NewActionItem, agree_at, locate_owner
 from app.agenda.conduct import follow_carried
 from app.agenda.lookup import emit_item_event, lock_item
 from app.agenda.models import AgendaItem
@@ -73,6 +73,8 @@ async def agree_at_agenda_item(work: Work, agenda_item_id: UUID, new: ItemAction
     """Agrees an action item at an open item of an agenda: about its student, and in its secured area."""
     violations = Violations(input_violations(new))
     item = await lock_item(work, agenda_item_id)
+    with violations:
+        await locate_owner(work, new.owner)
     violations.refuse()
     student = None if item.student_id is None else ids.format_id("student", item.student_id)
     team = ids.format_id("team", item.team_id)
@@ -86,9 +88,12 @@ async def add_agenda_item(work: Work, new: NewAgendaItem) -> AgendaItem:
     violations = Violations(input_violations(new))
     student: Person | None = None
     with violations:
-        team = await locate_team(work, new.team)
         if new.student is not None:
-            student = await _student_of(work, team.id, new.student)
+            student = await lock_student(work, new.student, "/student")
+    with violations:
+        team = await locate_team(work, new.team)
+        if student is not None:
+            await _require_served(work, team.id, student)
     violations.refuse()
     meeting = await work.db.scalar(
         select(Meeting)
@@ -211,14 +216,12 @@ async def _require_open_meeting(work: Work, item: AgendaItem) -> None:
     require_open(str(await work.db.scalar(query)))
 
 
-async def _student_of(work: Work, team_id: UUID, name: str) -> Person:
-    """Locks and returns a student of a team; raises `Invalid` for one whom the team does not serve."""
-    student = await lock_student(work, name, "/student")
+async def _require_served(work: Work, team_id: UUID, student: Person) -> None:
+    """Raises `Invalid` for a student whom the team does not serve."""
     served = students_of(work.district_id, team_id, await today_of(work))
     if await work.db.scalar(select(served.c.student_id).where(served.c.student_id == student.id)) is None:
         detail = "The team does not serve this student."
         raise Invalid([Violation("/student", "agenda_item.not_of_team", detail)])
-    return student
 
 
 async def _decision_about(work: Work, name: str, item: AgendaItem) -> UUID:

@@ -17,9 +17,9 @@ from app.agenda.scope import AgendaScope, select_reason
 from app.concern.models import Concern
 from app.concern.rules import ConcernState
 from app.decision.models import Decision
-from app.evidence.models import Score
 from app.hypothesis.models import Hypothesis
 from app.response.models import ResponseState
+from app.response.upkeep.overdue import FIRST, checks_overdue, last_check
 from app.roster.calendar import days_of_instruction
 from app.signal.models import Signal
 from app.signal.rules import SignalKind, SignalState
@@ -130,32 +130,14 @@ def _goals(scope: AgendaScope) -> Select[Any]:
 
 
 def _overdue_checks(scope: AgendaScope) -> Select[Any]:
-    last = (
-        select(func.max(Score.taken_on))
-        .where(
-            Score.district_id == scope.district_id,
-            Score.student_id == Support.student_id,
-            Score.measure_id == Support.measure_id,
-            Score.purpose != "screening",
-            Score.removed_at.is_(None),
-        )
-        .correlate(Support)
-        .scalar_subquery()
-    )
-    since = func.greatest(Phase.begins_on, last, type_=Date)
-    days = days_of_instruction(scope.district_id, Support.school_ids, since, scope.today)
+    since = last_check(scope.district_id, FIRST)
+    conditions = checks_overdue(scope.district_id, FIRST, since, scope.days["score_overdue"], scope.today)
     return (
         select_reason(
             Support, ("support", Support.id), AgendaItemKind.CHECK_OVERDUE, since, records={"phase": Phase.id}
         )
-        .join(Phase, and_(_of_support(scope, Phase), Phase.ends_on.is_(None)))
-        .where(
-            scope.serves(Support),
-            Support.state == "active",
-            Support.measure_id.is_not(None),
-            Phase.goal_on >= scope.today,
-            days >= scope.days["score_overdue"],
-        )
+        .join(Phase, _of_support(scope, Phase))
+        .where(scope.serves(Support), *conditions)
     )
 
 

@@ -54,7 +54,7 @@ class ShownAttention:
         description="The person for whom the request acts; null, and no needs, for nobody."
     )
     until: date = strawberry.field(description="The last day of which due action items are listed.")
-    needs: list[ShownAttentionItem]
+    items: list[ShownAttentionItem]
     left_out: list[Reason] = strawberry.field(description="The reasons not listed, for lack of a permission.")
     end_cursor: str | None = strawberry.field(description="The cursor of the next page.")
 
@@ -78,7 +78,7 @@ class AttentionQueries:
         return ShownAttention(
             person_id=_id("person", shown.person_id),
             until=shown.until,
-            needs=[ShownAttentionItem.of(one) for one in shown.items],
+            items=[ShownAttentionItem.of(one) for one in shown.items],
             left_out=shown.left_out,
             end_cursor=shown.next,
         )

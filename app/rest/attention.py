@@ -49,9 +49,9 @@ class AttentionItemShape(Shape):
 class AttentionShape(Shape):
     """The tasks for the acting person, the oldest first."""
 
-    person: str | None = Field(description="The person for whom the request acts; null, and no needs, for nobody.")
+    person: str | None = Field(description="The person for whom the request acts; null, and no tasks, for nobody.")
     until: date = Field(description="The last day of which due action items are listed.")
-    needs: list[AttentionItemShape] = Field(description="The tasks for the person.")
+    items: list[AttentionItemShape] = Field(description="The tasks for the person.")
     left_out: list[Reason] = Field(description="The reasons that are not listed, for lack of a permission.")
     next: str | None = Field(description="The cursor of the next page.")
 
@@ -71,7 +71,7 @@ async def get_attention(
     return AttentionShape.model_construct(
         person=_id("person", shown.person_id),
         until=shown.until,
-        needs=[_item(one) for one in shown.items],
+        items=[_item(one) for one in shown.items],
         left_out=[reason.value for reason in shown.left_out],
         next=shown.next,
     )

@@ -536,8 +536,8 @@ async def _meetings(district: FullDistrict) -> None:
                 district.note("meeting", "meeting", await _first_meeting(work, series.id))
     async with town.unit() as work:
         team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.GRADE, district.shown["org"]))
-        await add_team_scope(work, team.id, NewTeamScope(student=district.shown["cy"]))
-        await add_team_member(work, team.id, NewTeamMember("sis:sis:aide-1"))
+        await add_team_scope(work, team.id, NewTeamScope(student=district.shown["cy"], from_on=BEGINS))
+        await add_team_member(work, team.id, NewTeamMember("sis:sis:aide-1", from_on=BEGINS))
         district.note("team that meets", "team", team.id)
     for name, team_name in (
         *((name, "team") for name in ("meeting to cancel", "meeting to close")),

@@ -151,11 +151,12 @@ REFERENCES = {
 """Query parameter or field of a body: the name of the row that it refers to."""
 OWN_REFERENCES = {
     ("reassign_action_item", "owner"): "administrator",
+    ("list_agenda_items", "student"): "cy",
     **dict.fromkeys((("agree_action_item", "student"), ("agree_action_items", "student")), "cy"),
     ("accept_signals", "signal"): "signal to accept in a list",
     ("dismiss_signals", "signal"): "signal to dismiss in a list",
 }
-"""Field of one operation's body: the name of the row whose state allows the operation."""
+"""Field of one operation: the name of the row that it refers to, if it is not the usual one."""
 LISTED = {
     "concerns": "concern to serve",
     "evidence_for": "concern to serve",
@@ -290,7 +291,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("schedule_screening_windows", "closes_on"): str(BEGINS + timedelta(weeks=66)),
     ("move_screening_window", "opens_on"): str(BEGINS + timedelta(weeks=70)),
     ("move_screening_window", "closes_on"): str(BEGINS + timedelta(weeks=72)),
-    ("move_test_clock", "today"): str(BEGINS + timedelta(weeks=12)),
+    ("move_test_clock", "today"): str(BEGINS + timedelta(weeks=13)),  # after today, on any day of the week
     ("ask_for_sync", "mode"): "full",
     ("ask_for_sync", "dry"): False,
     ("approve_sync_run", "kinds"): ["person"],

@@ -130,7 +130,8 @@ async def filled(north: Town) -> Filled:
         values[f"{kind}_id"] = [*(one[kind] for one in made.values()), ids.format_id(kind, new_id())]
     for kind, one in groups.items():
         values[f"{kind}_id"] = [one, ids.format_id(kind, new_id())]
-    values["session_id"] = [ids.format_id("session", new_id())]
+    for kind in ("session", "meeting", "meeting_series"):
+        values[f"{kind.removeprefix('meeting_')}_id"] = [ids.format_id(kind, new_id())]
     return Filled(north, callers, values)
 
 

@@ -17,14 +17,14 @@ from tests.town import Town, maintain
 
 STATEMENTS = 5
 """Binding the person, the day, the playbook in force, the read itself, and the row of the disclosure log."""
-QUERY = "{ attention { personId leftOut needs { reason studentId actionItemId concernId supportId } } }"
+QUERY = "{ attention { personId leftOut items { reason studentId actionItemId concernId supportId } } }"
 
 
 async def needs_of(asks: Caller, **params: Any) -> list[dict[str, Any]]:
     """Returns what needs something from the caller's person."""
     answer = await asks.get("/v1/me/attention", **params)
     assert answer.status_code == 200, answer.text
-    needs: list[dict[str, Any]] = answer.json()["needs"]
+    needs: list[dict[str, Any]] = answer.json()["items"]
     return needs
 
 
@@ -65,7 +65,7 @@ async def test_a_person_reads_the_own_needs_with_reason_and_ids(app: FastAPI, no
     assert since == sorted(since)
     assert len(await needs_of(asks, until=later["due_on"])) == len(since) + 1
     shown = (await asks.post("/graphql", {"query": QUERY})).json()["data"]["attention"]
-    assert {one["reason"].lower() for one in shown["needs"]} == by_reason.keys()
+    assert {one["reason"].lower() for one in shown["items"]} == by_reason.keys()
     assert (shown["personId"], shown["leftOut"]) == (named("person", north.staff["teacher"]), [])
     await closed(asks, item, outcome="done")
     assert "action_due" not in await reasons_of(asks)
@@ -83,7 +83,7 @@ async def test_nobody_reads_the_needs_of_another(app: FastAPI, north: Town, sout
     # An administrator sees every student of the school, and has no own ones.
     assert await reasons_of(acting(app, north, "administrator")) == []
     nobody = (await everything.get("/v1/me/attention")).json()
-    assert (nobody["person"], nobody["needs"]) == (None, [])
+    assert (nobody["person"], nobody["items"]) == (None, [])
     assert await reasons_of(acting(app, south, "teacher")) == []
 
 
@@ -115,7 +115,7 @@ async def test_pages_have_everything_once_in_a_pinned_number_of_statements(app: 
         with statements_sent(app.state.services.engine) as statements:
             answer = (await asks.get("/v1/me/attention", **params)).json()
         assert len(statements) <= STATEMENTS, statements
-        listed += [one["action_item"] for one in answer["needs"]]
+        listed += [one["action_item"] for one in answer["items"]]
         params["after"] = answer["next"]
     assert (set(listed), len(listed), answer["next"]) == (items, 5, None)
     assert (await asks.get("/v1/me/attention", after="forged")).status_code == 400
