@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from app.access.permission import MEANING, Can
 from app.core.errors import Forbidden, Malformed, PreconditionRequired, Violation
 from app.core.json_limits import MAX_VALUES, NotText, check_json
-from app.rest.checks import run_checks
+from app.rest.checks import RequestChecks
 from app.rest.door import READS, open_work, principal_of
 from app.rest.headers import describe
 from app.rest.repetition import Replayed, note_key, store_response
@@ -84,6 +84,7 @@ class Route(APIRoute):
         reads_json, most_values = self.body_field is not None, self.most_values
         takes_key, takes_version, shows_version = self.takes_key, self.takes_version, self.shows_version
         requires_version, shows_secret = self.requires_version, self.shows_secret
+        checks = RequestChecks(self.dependant)
 
         async def checked(request: Request) -> Response:
             request.state.is_secret = shows_secret
@@ -91,8 +92,7 @@ class Route(APIRoute):
                 await _authorize(request, scopes)
             if reads_json:
                 await _check_body(request, most_values)
-            await run_checks(
-                self,
+            await checks.run(
                 request,
                 *([partial(note_versions, request)] if takes_version else ()),
                 *([partial(note_key, request, request.state.principal)] if takes_key else ()),

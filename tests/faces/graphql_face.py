@@ -23,6 +23,7 @@ from app.events.hub import FeedHub
 from app.graphql.router import graphql_router
 from app.requests.origins import Origins
 from app.settings import Settings
+from tests.faces.direct import BASE_URL, DirectTransport
 from tests.town import ALL_SCOPES, Town
 
 MODERN = "application/graphql-response+json"
@@ -68,8 +69,7 @@ async def http(engine: AsyncEngine, settings: Settings) -> AsyncIterator[httpx.A
     """Returns an HTTP client of the API."""
     app = FastAPI()
     app.include_router(graphql_router(here(engine, settings)))
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://aimline.test") as client:
+    async with httpx.AsyncClient(transport=DirectTransport(app), base_url=BASE_URL) as client:
         yield client
 
 

@@ -14,7 +14,8 @@ from app.access.permission import GRANTABLE
 from app.main import build
 from app.rest.door import Services
 from app.settings import Settings
-from tests.faces.documented import check_documented
+from tests.faces.direct import BASE_URL, DirectTransport, send
+from tests.faces.documented import check_documented, committed_contract
 from tests.town import Town
 
 CLIENT_SCOPES = frozenset(can.value for can in GRANTABLE) | {"area:sel"}
@@ -42,8 +43,9 @@ class Caller:
         headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
         if self.act_for is not None:
             headers["Aimline-Act-For"] = self.act_for
-        async with plain(self.app) as client:
-            return await client.request(method, path, headers=headers, **more)
+        answer = await send(self.app, method, path, headers, **more)
+        committed_contract().check(answer)
+        return answer
 
     async def get(self, path: str, **params: Any) -> httpx.Response:
         """A read."""
@@ -71,9 +73,8 @@ class Caller:
 
 def plain(app: FastAPI) -> httpx.AsyncClient:
     """A client without a token. Every answer that it receives must be in the contract of the app."""
-    transport = httpx.ASGITransport(app=app)
     hooks = {"response": [check_documented]}
-    return httpx.AsyncClient(transport=transport, base_url="http://aimline.test", event_hooks=hooks)
+    return httpx.AsyncClient(transport=DirectTransport(app), base_url=BASE_URL, event_hooks=hooks)
 
 
 def caller(
