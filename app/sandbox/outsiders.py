@@ -113,9 +113,7 @@ class Receiver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None  # noqa: S101  # the process was started with a pipe
-        self._process.stdin.close()
-        self._process.wait(10)
+        self._process.communicate(timeout=10)  # closes its input, so that it ends, and the pipe of its output
         self._folder.cleanup()
 
     def set_secret(self, secret: str) -> None:

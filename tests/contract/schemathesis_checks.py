@@ -10,6 +10,7 @@ COULD_BE_SAID = re.compile(r"shape\..+|.+\.(malformed|key_malformed|range|empty|
 EXPLAINED = {
     "measure.range": "two inputs go together",
     "consumer.name": "a name in the path of operations that do not create it",
+    "area.code": "of which characters a code consists is said in words, so that both APIs name the same violation",
     "id.malformed": "a reference may be a code, an id or an external id, by the kind of the row",
     "url.malformed": "which addresses may be reached is the operator's setting",
     "shape.too_large": "the whole numbers that PostgreSQL stores",
