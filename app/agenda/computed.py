@@ -35,13 +35,13 @@ async def next_agenda(work: Work, team_id: UUID) -> Select[Any]:
     today = await today_of(work)
     days = REMINDERS | {name: int(number) for name, number in (await published(work)).reminders.items()}
     scope = AgendaScope(work.district_id, team_id, students_of(work.district_id, team_id, today), today, days)
-    found = union_all(*sources_in_force(scope)).subquery("reason")
+    reasons = union_all(*sources_in_force(scope)).subquery("reason")
     same = and_(
         AgendaItem.district_id == work.district_id,
         AgendaItem.team_id == team_id,
-        AgendaItem.subject_id == found.c.subject_id,
-        AgendaItem.kind == found.c.kind,
-        AgendaItem.basis == found.c.basis,
+        AgendaItem.subject_id == reasons.c.subject_id,
+        AgendaItem.kind == reasons.c.kind,
+        AgendaItem.basis == reasons.c.basis,
     )
     rests = or_(
         AgendaItem.state == AgendaItemState.DROPPED,
@@ -49,7 +49,7 @@ async def next_agenda(work: Work, team_id: UUID) -> Select[Any]:
     )
     carried = select(func.count()).where(same, AgendaItem.state == AgendaItemState.CARRIED).scalar_subquery()
     computed = select(
-        *found.c,
+        *reasons.c,
         cast(null(), Uuid).label("item_id"),
         cast(null(), Text).label("text"),
         cast(carried, Integer).label("times_carried"),

@@ -60,12 +60,12 @@ class Recurrence:
         first = begins_on - timedelta(days=31 if self.frequency == "MONTHLY" else 6)
         candidates = (first + timedelta(days=number) for number in range((last - first).days + 32))
         own = self._number(begins_on)
-        found: list[date] = []
+        days_of_rule: list[date] = []
         for number, period in groupby(candidates, self._number):
             if number >= own and (number - own) % self.interval == 0:
                 days = self._chosen([day for day in period if self._matches(day, begins_on)])
-                found += [day for day in days if begins_on <= day <= last]
-        return [day for day in found[: self.count] if day >= since]
+                days_of_rule += [day for day in days if begins_on <= day <= last]
+        return [day for day in days_of_rule[: self.count] if day >= since]
 
     def _number(self, day: date) -> int:
         """Returns the number of the day, week or month in which a day lies."""

@@ -79,12 +79,12 @@ WORDS: Final[Mapping[SignalKind, str]] = {
 
 def complete_parameters(kind: SignalKind, given: Mapping[str, int | None]) -> tuple[dict[str, int], list[Violation]]:
     """Returns all parameters of a rule, with the defaults of those that are not given, and the violations."""
-    known, violations, values = PARAMETERS[kind], [], {}
+    defaults, violations, values = PARAMETERS[kind], [], {}
     for name, value in given.items():
-        if value is not None and name not in known:
-            detail = f"A rule of the kind {kind} has {', '.join(known)}."
+        if value is not None and name not in defaults:
+            detail = f"A rule of the kind {kind} has {', '.join(defaults)}."
             violations.append(Violation(f"/{name}", "signal_rule.parameter", detail))
-    for name, parameter in known.items():
+    for name, parameter in defaults.items():
         value = given.get(name)
         values[name] = parameter.default if value is None else value
         if not parameter.least <= values[name] <= parameter.most:

@@ -59,17 +59,17 @@ async def follow_measure(work: Work, support_id: UUID, new: NewSupportMeasure) -
     if support.measure_id is None:
         detail = "This support is reviewed. A support with a first measure and a goal can have further ones."
         raise Conflict(detail, code="support.no_measure")
-    violations, phase, known = Violations(), await current_phase(work, support), known_values(new)
+    violations, phase, accepted = Violations(), await current_phase(work, support), known_values(new)
     today = await today_of(work)
     begins_on = max(today, phase.begins_on)
     plan: dict[str, Any] = {
         "begins_on": begins_on,
-        "goal_on": known.get("goal_on") or phase.goal_on,
+        "goal_on": accepted.get("goal_on") or phase.goal_on,
         "minutes_per_session": phase.minutes_per_session,
         "sessions_per_week": phase.sessions_per_week,
     }
-    if "goal" in known:
-        plan["goal"] = known["goal"]
+    if "goal" in accepted:
+        plan["goal"] = accepted["goal"]
     with violations:
         if plan["goal_on"] > phase.goal_on:
             detail = "A further measure reaches its goal by the day of the phase's goal."

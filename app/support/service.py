@@ -350,9 +350,9 @@ def _refuse_future(day: date, today: date, pointer: str) -> None:
 
 def _planned_values(new: NewSupport) -> dict[str, Any]:
     """Returns the values of the first phase, except those that were refused by their shape, and the baseline."""
-    known = {name: value for name, value in known_values(new).items() if value is not None}
-    values = {name: known[name] for name in _PLANNED if name in known and name != "baseline"}
-    return values | ({"begins_on": known["starts_on"]} if "starts_on" in known else {})
+    accepted = {name: value for name, value in known_values(new).items() if value is not None}
+    values = {name: accepted[name] for name in _PLANNED if name in accepted and name != "baseline"}
+    return values | ({"begins_on": accepted["starts_on"]} if "starts_on" in accepted else {})
 
 
 def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:

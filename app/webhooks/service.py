@@ -119,10 +119,10 @@ async def change_endpoint(
     violations = Violations()
     with violations:
         types = row.event_types if change.event_types is None else sorted(set(change.event_types))
-    known = KnownValues(known_values(change))
-    if known.get("event_types", ()) is None:
-        known["event_types"] = row.event_types
-    violations.add(broken_rules(_RULES, partial_input(Change, known)))
+    accepted = KnownValues(known_values(change))
+    if accepted.get("event_types", ()) is None:
+        accepted["event_types"] = row.event_types
+    violations.add(broken_rules(_RULES, partial_input(Change, accepted)))
     with violations:
         url = row.url if change.url is None else validate_url(change.url, allowed)
     with violations:

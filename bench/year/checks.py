@@ -143,8 +143,8 @@ def _webhooks(year: Year) -> tuple[int, list[str]]:
     """Compares what the receiver got with the feed: the same events, each with a valid signature."""
     received = year.installation.receiver.received()
     faults = [f"a delivery of {each['type']} could not be verified" for each in received if not each["verified"]]
-    wanted = ("response.", "support.", "goal.", "decision.made", "probe.requested")
-    expected = sorted(each["type"] for each in year.events if each["type"].startswith(wanted))
+    prefixes = ("response.", "support.", "goal.", "decision.made", "probe.requested")
+    expected = sorted(each["type"] for each in year.events if each["type"].startswith(prefixes))
     got = sorted(each["type"] for each in {each["webhook-id"]: each for each in received}.values())
     if expected != got:
         faults.append(f"the feed has {len(expected)} of these events, and the receiver got {len(got)}")

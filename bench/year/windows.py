@@ -76,8 +76,8 @@ def close(year: Year) -> None:
     """Compares the kept results of a closed window, and the signals, with the scores; the team answers the signals."""
     opened = year.week - LASTS
     season = SEASONS[opened]
-    known = {year.student_ids[name]: value for name, value in year.screened.items()}
-    under = {student for student, value in known.items() if value < season.benchmark}
+    scores = {year.student_ids[name]: value for name, value in year.screened.items()}
+    under = {student for student, value in scores.items() if value < season.benchmark}
     path = f"/v1/screening-windows/{year.ids[f'window {opened}']}/report"
     report = year.caller.get(path, show="all", limit=200)
     results = report["results"]
@@ -86,12 +86,12 @@ def close(year: Year) -> None:
         results += report["results"]
     year.require(report["state"] == "closed", f"the {season.name} window is {report['state']} after its last day")
     shown = {each["student"]: each["value"] for each in results if each["value"] is not None}
-    year.require(shown == known, f"the {season.name} report has other scores: {len(shown)} of {len(known)}")
+    year.require(shown == scores, f"the {season.name} report has other scores: {len(shown)} of {len(scores)}")
     reported = {each["student"] for each in results if each["under_cut"]}
     year.require(reported == under, f"{len(reported)} instead of {len(under)} are reported under the benchmark")
     missing = {each["student"] for each in results if each["value"] is None}
     present = {year.student_ids[year.roster.student(number)] for number in range(year.roster.students)}
-    absent = present - {year.student_ids[name] for name in year.roster.gone & year.student_ids.keys()} - known.keys()
+    absent = present - {year.student_ids[name] for name in year.roster.gone & year.student_ids.keys()} - scores.keys()
     year.require(missing == absent, f"{len(missing)} instead of {len(absent)} students are reported as not screened")
     _answer_signals(year, opened, under)
 

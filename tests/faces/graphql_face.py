@@ -47,9 +47,9 @@ class Here:
 
 def here(engine: AsyncEngine, settings: Settings) -> Here:
     """Returns what the face runs on in a test."""
-    known, most = tokens(settings), Policy("test", 1_000_000, 60)
-    admission = Admission(known, Gate(GateLimits(4, 4, 8)), most, most)
-    return Here(engine, settings.keyring, known, FeedHub(engine), admission, Origins(engine))
+    issuer, most = tokens(settings), Policy("test", 1_000_000, 60)
+    admission = Admission(issuer, Gate(GateLimits(4, 4, 8)), most, most)
+    return Here(engine, settings.keyring, issuer, FeedHub(engine), admission, Origins(engine))
 
 
 def tokens(settings: Settings) -> Tokens:

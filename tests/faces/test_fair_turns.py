@@ -198,14 +198,14 @@ async def test_a_request_beside_another_districts_load_waits_for_one_request_at_
         alone = [await once(quiet, heavy=False) for _ in range(12)]
         longest = max([await once(loud, heavy=True) for _ in range(12)])
         loops = [asyncio.create_task(closed_loop()) for _ in range(16)]
-        beside = []
+        delays = []
         for _ in range(12):
             await asyncio.sleep(0.05)
-            beside.append(await once(quiet, heavy=False))
+            delays.append(await once(quiet, heavy=False))
         stop.set()
         await asyncio.gather(*loops)
     # Twice the bound: fifteen answers may be read by the callers meanwhile, which share this thread with the product.
-    assert sorted(beside)[9] <= 2 * (sorted(alone)[9] + longest), (alone, longest, beside)
+    assert sorted(delays)[9] <= 2 * (sorted(alone)[9] + longest), (alone, longest, delays)
 
 
 async def _steps(count: int) -> None:

@@ -42,7 +42,7 @@ def walked(app: FastAPI) -> Iterator[tuple[Operation, set[int]]]:
 
 def id_kind(name: str, kind: str) -> str:
     """The kind of id that a path parameter takes; the district's own rows may have other names."""
-    return next(known for known in (name, name.rstrip("_"), kind) if known in ids.PREFIXES)
+    return next(kind_of_id for kind_of_id in (name, name.rstrip("_"), kind) if kind_of_id in ids.PREFIXES)
 
 
 def nowhere(operation: Operation) -> str:

@@ -63,19 +63,19 @@ async def test_each_field_requires_exactly_what_its_description_states(app: Fast
     async def refused(way: Way, scopes: frozenset[str], selection: str) -> list[str]:
         return await refusals(app, full_north, way.scopes | scopes, way.document(selection))
 
-    for type_name, found in ways(full_north).items():
+    for type_name, ways_of_type in ways(full_north).items():
         fields = object_type(type_name).fields
         plain = [leaf_of(name, each, full_north) for name, each in fields.items() if not stated_scopes(each)]
         selection = " ".join(each for each in plain if each != "totalCount") or "__typename"
-        wrong += [(type_name, each) for each in await refused(found[0], frozenset(), selection)]
+        wrong += [(type_name, each) for each in await refused(ways_of_type[0], frozenset(), selection)]
         for name, field in fields.items():
             scopes = stated_scopes(field)
             if name in ANY_OF_ITS_SCOPES or type_name in WITHOUT_ROW or not scopes:
                 continue
             leaf = leaf_of(name, field, full_north)
-            wrong += [(type_name, each) for each in await refused(found[0], scopes, leaf)]
+            wrong += [(type_name, each) for each in await refused(ways_of_type[0], scopes, leaf)]
             for lacking in scopes:
-                others = [way for way in found if lacking not in way.scopes]
+                others = [way for way in ways_of_type if lacking not in way.scopes]
                 compared += bool(others)
                 for way in others:  # by some ways there is no row, and then no refusal
                     if name in await refused(way, scopes - {lacking}, leaf):

@@ -136,8 +136,8 @@ async def test_two_members_who_settle_one_item_at_once(app: FastAPI, north: Town
     )
     assert sorted(answer.status_code for answer in answers) == [200, 409]
     state = next(answer.json()["state"] for answer in answers if answer.status_code == 200)
-    told = next(answer.json() for answer in answers if answer.status_code == 409)
-    assert (told["code"], f"was {state} already" in told["detail"]) == ("agenda_item.settled", True)
+    problem = next(answer.json() for answer in answers if answer.status_code == 409)
+    assert (problem["code"], f"was {state} already" in problem["detail"]) == ("agenda_item.settled", True)
 
 
 async def test_items_of_students_who_leave_are_on_no_agenda_until_they_return(app: FastAPI, north: Town) -> None:

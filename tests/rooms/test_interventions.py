@@ -236,5 +236,5 @@ async def test_a_group_follows_an_entry_and_marks_its_checklist_once(app: FastAP
     assert marks == {amy: ([1, 4], 4), ben: (None, None)}
     wrong = {"held_on": str(TODAY), "number": 2, "done_parts": [9]}
     refused = await asks.post(f"/v1/groups/{formed.json()['id']}/sessions", {"lessons": [wrong]})
-    found = [(each["pointer"], each["code"]) for each in refused.json()["results"][0]["violations"]]
-    assert found == [("/lessons/0/done_parts/0", "session.checklist_part")]
+    violations = [(each["pointer"], each["code"]) for each in refused.json()["results"][0]["violations"]]
+    assert violations == [("/lessons/0/done_parts/0", "session.checklist_part")]

@@ -86,8 +86,8 @@ async def test_all_that_is_wrong_with_a_note_is_reported_at_once(app: FastAPI, n
     student = (await raised(asks, north))["student"]
     answer = await asks.post("/v1/notes", {"about": student, "text": "", "team": "tea_01jq4n6d9zf3vbs0x5k2m7e8th"})
     assert answer.status_code == 422
-    found = {(one["pointer"], one["code"]) for one in answer.json()["violations"]}
-    assert found == {("/about", "note.about"), ("/text", "shape.string_too_short"), ("/team", "team.unknown")}
+    violations = {(one["pointer"], one["code"]) for one in answer.json()["violations"]}
+    assert violations == {("/about", "note.about"), ("/text", "shape.string_too_short"), ("/team", "team.unknown")}
 
 
 async def test_no_event_has_the_text_of_a_note(app: FastAPI, north: Town) -> None:

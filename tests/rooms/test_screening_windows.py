@@ -44,8 +44,8 @@ async def test_a_window_says_who_is_expected_by_which_measure(app: FastAPI, nort
     (expected,) = shown["expected"]
     assert (expected["measure"], expected["grades"]) == (named("measure", north.measures["orf"]), ["03"])
     query = "{ screeningWindow(id: %s) { schoolYear state expected { grades measure { code } } } }"
-    found = (await query_data(north, query % f'"{shown["id"]}"'))["screeningWindow"]
-    assert found["expected"] == [{"grades": ["03"], "measure": {"code": "orf"}}]
+    answer = (await query_data(north, query % f'"{shown["id"]}"'))["screeningWindow"]
+    assert answer["expected"] == [{"grades": ["03"], "measure": {"code": "orf"}}]
     assert [one["id"] for one in await asks.items("/v1/screening-windows", school_year="2027")] == [shown["id"]]
 
 
@@ -57,10 +57,10 @@ async def test_a_window_that_overlaps_another_of_its_measure_and_school_is_refus
     assert await codes(asks, "/v1/screening-windows", window("2026-09-25", "2026-10-02", school=one)) == overlap
     assert await codes(asks, "/v1/screening-windows", window("2026-09-01", "2026-09-09")) == overlap
     second = await scheduled(asks, window("2026-09-25", "2026-10-02", school=two))
-    beside = await scheduled(asks, window("2026-09-26", "2026-09-30", school=one))
+    at_one_school = await scheduled(asks, window("2026-09-26", "2026-09-30", school=one))
     maze = [{"measure": "maze", "grades": ["03"]}]
     await scheduled(asks, window(expected=maze))
-    moved = f"/v1/screening-windows/{beside['id']}/move"
+    moved = f"/v1/screening-windows/{at_one_school['id']}/move"
     assert await codes(asks, moved, {"opens_on": "2026-09-20"}) == {("/opens_on", "screening.overlap")}
     assert (await asks.post(f"/v1/screening-windows/{first['id']}/cancel", {})).json()["state"] == "cancelled"
     assert (await asks.post(moved, {"opens_on": "2026-09-20"})).json()["opens_on"] == "2026-09-20"

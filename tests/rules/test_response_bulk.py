@@ -211,7 +211,7 @@ def test_a_calibration_reads_back_from_its_json_and_changes_the_threshold() -> N
 
 
 @pytest.mark.parametrize(
-    ("said", "place"),
+    ("contents", "place"),
     [
         ({"noises": 1.0}, "^noises: "),
         ({"noise": 0}, "noise above zero"),
@@ -224,9 +224,9 @@ def test_a_calibration_reads_back_from_its_json_and_changes_the_threshold() -> N
         ([], "should be a dictionary"),
     ],
 )
-def test_a_calibration_that_was_changed_by_hand_is_refused_by_name_of_its_fault(said: Any, place: str) -> None:
+def test_a_calibration_that_was_changed_by_hand_is_refused_by_name_of_its_fault(contents: Any, place: str) -> None:
     with pytest.raises(ValueError, match=place):
-        Calibration.from_json(said)
+        Calibration.from_json(contents)
 
 
 def test_nothing_of_nothing() -> None:

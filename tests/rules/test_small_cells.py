@@ -40,7 +40,7 @@ def secrets(atoms: Mapping[Atom, int]) -> list[Cell]:
     return [cell for cell, students in count_cells(atoms).items() if 0 < students < SMALLEST]
 
 
-def solved(published: Mapping[Cell, int], possible: list[Atom], wanted: list[Cell]) -> list[Cell]:
+def solved(published: Mapping[Cell, int], possible: list[Atom], hidden_cells: list[Cell]) -> list[Cell]:
     """Returns the cells that follow from the published ones by adding and subtracting, and by that no count is
     negative.
     """
@@ -60,13 +60,13 @@ def solved(published: Mapping[Cell, int], possible: list[Atom], wanted: list[Cel
             break
     _, values, directions = np.linalg.svd(matrix, full_matrices=True)
     free = directions[int((values > TOLERANCE).sum()) :]
-    found = []
-    for cell in wanted:
+    derived = []
+    for cell in hidden_cells:
         inside = members(cell, possible)
         is_linear = np.abs(free[:, inside].sum(axis=1)).max(initial=0) < TOLERANCE
         if is_linear or low[inside].sum() >= high[inside].sum():
-            found.append(cell)
-    return found
+            derived.append(cell)
+    return derived
 
 
 @given(districts())
@@ -106,9 +106,9 @@ def test_all_windows_of_a_year_together_show_no_small_cell(atoms: dict[Atom, int
     for (school, grade, _, group), students in atoms.items():
         key = (school, grade, "l0", group)
         lasting[key] = lasting.get(key, 0) + students
-    wanted = [cell for cell in secrets(lasting) if 2 not in cell[0]]
+    hidden_cells = [cell for cell in secrets(lasting) if 2 not in cell[0]]
     if together:
-        assert solved(together, everything(lasting), wanted) == []
+        assert solved(together, everything(lasting), hidden_cells) == []
 
 
 def test_a_large_district_publishes_most_of_its_cells() -> None:

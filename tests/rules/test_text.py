@@ -26,7 +26,7 @@ def test_what_is_declared_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("new", "found"),
+    ("new", "violations"),
     [
         (_Input("ab"), []),
         (_Input("abcd", "abc"), []),
@@ -35,9 +35,9 @@ def test_what_is_declared_is_found() -> None:
         (NewDecision("change", change=SupportChange("")), [("/change/because", "shape.string_too_short")]),
     ],
 )
-def test_every_violation_is_named_with_its_place(new: object, found: list[tuple[str, str]]) -> None:
+def test_every_violation_is_named_with_its_place(new: object, violations: list[tuple[str, str]]) -> None:
     """A text at its limit is accepted, and each longer one is named with its place, also in nested inputs."""
-    assert [(one.pointer, one.code) for one in input_violations(new)] == found
+    assert [(one.pointer, one.code) for one in input_violations(new)] == violations
 
 
 def test_what_does_not_fit_is_refused_for_every_caller() -> None:

@@ -89,12 +89,12 @@ def test_no_header_breaks_the_reading(header: str) -> None:
 
 
 @given(NUMBERS, STATUSES, JITTERS, st.timedeltas(timedelta(0), MAX_REST))
-def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, jitter: float, asked: timedelta) -> None:
+def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, jitter: float, wait: timedelta) -> None:
     """A retry is not earlier than the receiver's or the schedule's time, and the endpoint pauses as long."""
-    step = next_step(number, status, jitter, asked)
+    step = next_step(number, status, jitter, wait)
     if step.meaning is Meaning.RETRY:
-        assert step.wait == max(wait_before(number + 1, jitter), asked)
-        assert step.rest == asked
+        assert step.wait == max(wait_before(number + 1, jitter), wait)
+        assert step.rest == wait
 
 
 @pytest.mark.parametrize("status", [429, 502, 504])

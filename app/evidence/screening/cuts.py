@@ -132,9 +132,9 @@ def choose_cut(measure: Measure, grade: str, season: str, norms: Iterable[Benchm
     ]
     rows.sort(key=lambda norm: (norm.published, norm.season is None, -norm.id.int))
     cut = next((norm for norm in rows if norm.risk_cut is not None or norm.benchmark_goal is not None), None)
-    known = {norm.id: _points(norm) for norm in rows}
-    norm = next((norm for norm in rows if len(known[norm.id]) > 1), None)
-    points = [] if norm is None else known[norm.id]
+    points_by_norm = {norm.id: _points(norm) for norm in rows}
+    norm = next((norm for norm in rows if len(points_by_norm[norm.id]) > 1), None)
+    points = [] if norm is None else points_by_norm[norm.id]
     sign = -1 if measure.direction == "down" else 1
     risk, goal = (None, None) if cut is None else (cut.risk_cut, cut.benchmark_goal)
     if cut is None and norm is not None:

@@ -264,10 +264,10 @@ def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict
 
 
 def _known_of_body(body: MalformedBody, own: Mapping[str, InputField], *, changes: bool) -> dict[str, Any]:
-    known = known_values_of(body, own)
+    accepted = known_values_of(body, own)
     if changes:
         own = {name: each for name, each in own.items() if name in body.sent}
-    return {name: known.get(name, UNREAD) for name in own}
+    return {name: accepted.get(name, UNREAD) for name in own}
 
 
 def _kind_of(name: str) -> str:

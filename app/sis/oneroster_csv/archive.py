@@ -236,11 +236,11 @@ def _read_properties(rows: Sequence[Sequence[str]]) -> dict[str, str]:
     Raises `SourceRefused` if a known property comes with two values.
     """
     properties: dict[str, str] = {}
-    known = {"oneroster.version", *(f"file.{name.lower()}" for name in FILES)}
+    property_names = {"oneroster.version", *(f"file.{name.lower()}" for name in FILES)}
     for row in rows:
         name = row[0].strip().lower().removesuffix(".csv")
         value = row[1].strip() if len(row) > 1 else ""
-        if name in known and properties.get(name, value).lower() != value.lower():
+        if name in property_names and properties.get(name, value).lower() != value.lower():
             raise SourceRefused(f"manifest.csv names {name} twice, with different values: export it again.")
         properties[name] = value
     return properties

@@ -69,9 +69,9 @@ def test_a_process_stays_available_and_ends(
     requests = CORPUS[case]()
     with ThreadPoolExecutor(SENDERS) as senders, client(address) as poller:
         sending = [senders.submit(send, requests[place::SENDERS]) for place in range(SENDERS)]
-        beside = [live()]
+        delays = [live()]
         while not all(one.done() for one in sending):
-            beside.append(live())
+            delays.append(live())
         statuses = [status for one in sending for status in one.result()]
         # What is still being answered does not keep the process.
         last = senders.submit(send, requests * 3)
@@ -80,11 +80,11 @@ def test_a_process_stays_available_and_ends(
         process.wait(timeout=END_SECONDS)
         with suppress(httpx.TransportError):
             last.result()
-    most_worked, most_waited = (max(one[place] for one in beside) for place in (0, 1))
-    looked = f"{case}: {len(beside)} looks, worked {most_worked * 1000:.0f} ms, waited {most_waited * 1000:.0f} ms"
+    most_worked, most_waited = (max(one[place] for one in delays) for place in (0, 1))
+    looked = f"{case}: {len(delays)} looks, worked {most_worked * 1000:.0f} ms, waited {most_waited * 1000:.0f} ms"
     print(looked)  # noqa: T201  # the figures that the corpus is reported with
     assert max(statuses) < 500
-    assert len(beside) > 20
+    assert len(delays) > 20
     assert most_worked < LIVE_SECONDS * pace()
     assert most_waited < NEVER_SECONDS
 

@@ -52,16 +52,16 @@ def is_other_person(before: Identity, after: Identity) -> bool:
     return all(weak := _differences(before, after, ("email", "username"))) and bool(weak)
 
 
-def is_same_person(known: Identity, delivered: Identity) -> bool:
+def is_same_person(stored: Identity, delivered: Identity) -> bool:
     """Returns whether a delivered row has both names of a known person, and the birth date or the identifier too.
 
     Where neither of these is known on both sides, the names decide.
     """
-    names = ((getattr(each, name) for each in (known, delivered)) for name in ("given_name", "family_name"))
+    names = ((getattr(each, name) for each in (stored, delivered)) for name in ("given_name", "family_name"))
     for one, other in names:
         if not normalize_name(one) or normalize_name(one) != normalize_name(other):
             return False
-    strong = _differences(known, delivered, ("birth_date", "identifier"))
+    strong = _differences(stored, delivered, ("birth_date", "identifier"))
     return not strong or not all(strong)
 
 

@@ -161,7 +161,7 @@ async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
     source keeps the scores of many windows and a file has those of one.
     """
     staged, plan = stage.of_run("staged", SCORE.name), stage.of_run("plan", SCORE.name)
-    known = await stage.count(
+    number_of_scores = await stage.count(
         f"""SELECT count(*) FROM score AS s
             JOIN (SELECT d.measure_id, min(d.taken_on) AS first, max(d.taken_on) AS last
                   FROM (SELECT w.measure_id, w.taken_on FROM {staged} AS w WHERE w.fault IS NULL
@@ -172,7 +172,7 @@ async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
     )
     return PlannedKind(
         plural=SCORE.plural,
-        known=known,
+        known=number_of_scores,
         came=True,
         fetched=counts.fetched,
         changed=counts.updated - counts.restored,

@@ -188,8 +188,8 @@ async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
     left_out = stage.of_run("out_of_scope")
     schools = f"""SELECT e.sourced_id, e.row_id FROM external_id AS e JOIN {left_out} AS l ON l.kind = 'org'
         AND l.sourced_id = e.sourced_id WHERE e.district_id = :district AND e.kind = 'org'"""
-    known = {row["sourced_id"] for row in await stage.rows(schools)}
-    if unknown := sorted(set(scope.schools) - known):
+    sourced_ids = {row["sourced_id"] for row in await stage.rows(schools)}
+    if unknown := sorted(set(scope.schools) - sourced_ids):
         raise SourceRefused(
             f"The run is restricted to some schools, and the district has none with the sourcedId {unknown[0]}. "
             "Correct the restriction."

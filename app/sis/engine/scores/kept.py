@@ -49,11 +49,11 @@ async def load_plan(stage: Stage, run_id: UUID) -> None:
 
 async def digest(stage: Stage) -> str:
     """Returns 16 hexadecimal digits that change with each planned value and each score that the plan would change."""
-    known = "jsonb_build_array({0}.id, {0}.version, {0}.removed_at)::text"
+    state_of = "jsonb_build_array({0}.id, {0}.version, {0}.removed_at)::text"
     (row,) = await stage.rows(
         f"""SELECT md5(coalesce(string_agg(t.row, '' ORDER BY t.row), '')) AS rows FROM (
                 SELECT md5((to_jsonb(p) - ARRAY['id', 'run_id', 'row_number'])::text
-                           || {known.format("s")} || {known.format("k")} || {known.format("x")}) AS row
+                           || {state_of.format("s")} || {state_of.format("k")} || {state_of.format("x")}) AS row
                 FROM {stage.of_run("plan", SCORE.name)} AS p
                 LEFT JOIN score AS s ON s.district_id = :district AND s.id = p.id
                 LEFT JOIN score AS k ON k.district_id = :district AND k.student_id = p.student_id

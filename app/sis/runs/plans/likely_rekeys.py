@@ -85,10 +85,10 @@ async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tup
              AND e.sourced_id IN (SELECT g.old FROM {given} AS g UNION SELECT g.new FROM {given} AS g)"""
     )
     await stage.delete("given_pair")
-    known = {row["sourced_id"] for row in rows}
-    usable = {old: new for old, new in pairs if old in known}
+    sourced_ids = {row["sourced_id"] for row in rows}
+    usable = {old: new for old, new in pairs if old in sourced_ids}
     old_by_new = {new: old for old, new in usable.items()}
-    blocked = [old for old, new in usable.items() if new in known and new not in usable]
+    blocked = [old for old, new in usable.items() if new in sourced_ids and new not in usable]
     while blocked:
         old = blocked.pop()
         del usable[old]
