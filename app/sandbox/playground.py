@@ -6,7 +6,6 @@ folder, `.aimline` by default, so that a later start continues with the same dis
 
 import argparse
 import contextlib
-import http.client
 import os
 import signal
 import socket
@@ -22,7 +21,7 @@ from app.core.embedded import EmbeddedPostgres
 from app.core.postgres_wheel import EmbeddedPostgresError
 from app.sandbox.database import recreate_database
 from app.sandbox.discovery import FOLDER, locked, published
-from app.sandbox.process import REPOSITORY, STOP_LIMIT, PlaygroundError, Process
+from app.sandbox.process import REPOSITORY, STOP_LIMIT, PlaygroundError, Process, is_ready
 
 HOST = "127.0.0.1"
 READY_LIMIT = 60.0  # seconds until the api must be ready
@@ -145,22 +144,11 @@ def _migrate(folder: Path, environment: dict[str, str]) -> None:
 
 def _wait_until_ready(port: int, processes: list[Process]) -> None:
     deadline = time.monotonic() + READY_LIMIT
-    while not _ready(port):
+    while not is_ready(port):
         _check(processes)
         if time.monotonic() > deadline:
             raise PlaygroundError(f"The api is not ready after {READY_LIMIT:.0f} s; see {processes[0].log}.")
         time.sleep(0.05)
-
-
-def _ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # the request goes directly, never through a proxy
-    try:
-        connection.request("GET", "/health/ready")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _arguments(folder: Path, port: int, roster: Path | None, *, once: bool) -> list[str]:

@@ -3,6 +3,7 @@ order.
 """
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -53,3 +54,16 @@ class Process:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def is_ready(port: int) -> bool:
+    """Returns whether the api on this port of this machine is ready."""
+    # The request goes directly, never through a proxy.
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import json
 import os
 import socket
@@ -23,7 +22,7 @@ import asyncpg
 
 from app.core import ids
 from app.sandbox.outsiders import Receiver
-from app.sandbox.process import REPOSITORY, Process
+from app.sandbox.process import REPOSITORY, Process, is_ready
 from app.settings import Settings
 from bench.server import migrated
 
@@ -131,21 +130,10 @@ def _aimline(environment: dict[str, str], *arguments: str) -> str:
 
 def _wait_until_ready(port: int) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while not _is_ready(port):
+    while not is_ready(port):
         if time.monotonic() > deadline:
             raise TimeoutError("The api is not ready.")
         time.sleep(0.05)
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
-    try:
-        connection.request("GET", "/health/ready")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _free_port() -> int:
