@@ -3,25 +3,21 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped
 
 from app.core.db import Base, HasChangeTime
-from app.roster.models import Ids
+from app.roster.models import MayBeAboutStudent
 from app.team.models import OfTeam
 
 
-class ActionItem(HasChangeTime, OfTeam, Base):
+class ActionItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
     """What a member of a team does by a day: open, then done, not done, or dropped. It may be about a student.
 
-    `school_ids` are the schools of the student, and empty for an item about no student. `agenda_item_id` is the item of
-    a meeting's agenda from which it came.
+    `agenda_item_id` is the item of a meeting's agenda from which it came.
     """
 
     __tablename__ = "action_item"
 
-    student_id: Mapped[UUID | None]
-    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
-    secured_area: Mapped[str | None]
     text: Mapped[str]
     owner_id: Mapped[UUID]
     due_on: Mapped[date]

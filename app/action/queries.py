@@ -11,7 +11,7 @@ from app.access.work import Work, needs
 from app.action.models import ActionItem
 from app.action.rules import ActionState
 from app.roster.lookup import IdList, today_of
-from app.team.models import TeamStudent
+from app.team.models import TeamStudent, in_force_on
 
 
 @needs(Can.READ_ACTIONS)
@@ -37,8 +37,7 @@ def are_due(district_id: UUID, by: date, today: date) -> tuple[ColumnElement[boo
         TeamStudent.district_id == district_id,
         TeamStudent.team_id == ActionItem.team_id,
         TeamStudent.student_id == ActionItem.student_id,
-        TeamStudent.from_on <= today,
-        or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
+        in_force_on(TeamStudent, today),
     )
     return (
         ActionItem.district_id == district_id,

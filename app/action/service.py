@@ -5,13 +5,12 @@ from datetime import date
 from typing import Annotated, Final
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.action.models import ActionItem
 from app.action.rules import ActionOutcome, ActionState, check_open, violations_of_closing
-from app.core import ids
 from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
@@ -22,11 +21,12 @@ from app.events.catalogue import ACTION_ITEM_AGREED, ACTION_ITEM_CLOSED, ACTION_
 from app.events.outbox import record
 from app.roster.lookup import locate_staff, today_of
 from app.roster.models import Person
-from app.roster.student_lock import lock_named_subjects, lock_student, lock_students
-from app.team.models import Team, TeamMember, TeamStudent
-from app.team.rules import TeamState
+from app.roster.student_lock import lock_row_after_student, lock_student
+from app.team.lookup import find_active_team
+from app.team.models import TeamMember, TeamStudent, in_force_on
 
 MAX_AT_ONCE: Final = 100
+ARCHIVED: Final = "The team is archived and agrees nothing any more."
 BECAUSE = Text(min=1, max=2000)
 STAFF_EXAMPLE: Final = "per_01jq4n6d9zf3vbs0x5k2m7e8tb"
 
@@ -74,7 +74,7 @@ async def agree_at(work: Work, new: NewActionItem, agenda_item_id: UUID | None, 
     with violations:
         owner_id = await locate_owner(work, new.owner)
     with violations:
-        team = await _locate_team(work, new.team)
+        team = await find_active_team(work, new.team, ARCHIVED)
         if student is not None:
             violations.add(await _violations_of_student(work, team.id, student.id, today))
         if owner_id is not None:
@@ -149,29 +149,13 @@ async def close_action_item(
 
 async def _lock(work: Work, action_item_id: UUID) -> ActionItem:
     """Locks an open action item, after the student whom it is about, and returns it."""
-    await lock_named_subjects(work)
-    is_item = (ActionItem.district_id == work.district_id, ActionItem.id == action_item_id)
-    student_id = await work.db.scalar(select(ActionItem.student_id).where(*is_item))
-    if student_id is not None:
-        await lock_students(work, [student_id])
-    query = select(ActionItem).where(*is_item).with_for_update().execution_options(populate_existing=True)
-    item = await work.db.scalar(query)
+    item = await lock_row_after_student(work, ActionItem, action_item_id)
     if item is None:
         raise NotFound("action_item")
     if item.student_id is not None:
         work.disclose("action_item", [item.student_id])
     check_open(item.state)
     return item
-
-
-async def _locate_team(work: Work, name: str) -> Team:
-    query = select(Team).where(Team.district_id == work.district_id, Team.id == ids.parse_id("team", name, "/team"))
-    team: Team | None = await work.db.scalar(query)
-    if team is None:
-        raise Invalid([Violation("/team", "team.unknown", "There is no such team within this caller's reach.")])
-    if team.state == TeamState.ARCHIVED:
-        raise Invalid([Violation("/team", "team.archived", "The team is archived and agrees nothing any more.")])
-    return team
 
 
 @needs(Can.AGREE_ACTIONS)
@@ -189,8 +173,7 @@ async def _require_member(work: Work, team_id: UUID, owner_id: UUID, today: date
         TeamMember.district_id == work.district_id,
         TeamMember.team_id == team_id,
         TeamMember.person_id == owner_id,
-        TeamMember.from_on <= today,
-        or_(TeamMember.until_on.is_(None), TeamMember.until_on > today),
+        in_force_on(TeamMember, today),
     )
     if await work.db.scalar(query.limit(1)) is None:
         raise Invalid([Violation("/owner", "action_item.not_a_member", "Only a member of the team can do it.")])
@@ -201,8 +184,7 @@ async def _violations_of_student(work: Work, team_id: UUID, student_id: UUID, to
         TeamStudent.district_id == work.district_id,
         TeamStudent.team_id == team_id,
         TeamStudent.student_id == student_id,
-        TeamStudent.from_on <= today,
-        or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
+        in_force_on(TeamStudent, today),
     )
     if await work.db.scalar(query.limit(1)) is not None:
         return []

@@ -17,7 +17,7 @@ from app.meeting.rules import MeetingState
 from app.roster.lookup import IdList, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_students
-from app.team.models import TeamStudent
+from app.team.models import TeamStudent, in_force_on
 from app.team.students import follow_roster
 
 
@@ -96,8 +96,7 @@ def _serves(work: Work, today: date) -> ColumnElement[bool]:
         TeamStudent.district_id == work.district_id,
         TeamStudent.student_id == AgendaItem.student_id,
         TeamStudent.team_id == AgendaItem.team_id,
-        TeamStudent.from_on <= today,
-        or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
+        in_force_on(TeamStudent, today),
     )
 
 

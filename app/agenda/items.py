@@ -26,7 +26,7 @@ from app.core.text import Text
 from app.core.violations import Violations, input_violations
 from app.decision.models import Decision
 from app.events.catalogue import AGENDA_ITEM_ADDED, AGENDA_ITEM_SETTLED
-from app.meeting.lookup import locate_team
+from app.meeting.lookup import ARCHIVED
 from app.meeting.models import Meeting
 from app.meeting.rules import MeetingState, require_open
 from app.playbook.models import PlaybookVersion
@@ -34,6 +34,7 @@ from app.playbook.service import publish_agenda_order
 from app.roster.lookup import today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
+from app.team.lookup import find_active_team
 
 MINUTES = Text(max=8000)
 BECAUSE = Text(min=1, max=2000)
@@ -91,7 +92,7 @@ async def add_agenda_item(work: Work, new: NewAgendaItem) -> AgendaItem:
         if new.student is not None:
             student = await lock_student(work, new.student, "/student")
     with violations:
-        team = await locate_team(work, new.team)
+        team = await find_active_team(work, new.team, ARCHIVED)
         if student is not None:
             await _require_served(work, team.id, student)
     violations.refuse()

@@ -2,15 +2,13 @@
 
 from uuid import UUID
 
-from sqlalchemy import select
-
 from app.access.work import Work
 from app.agenda.models import AgendaItem
 from app.agenda.rules import require_unsettled
 from app.core.errors import NotFound
 from app.events.catalogue import EventType, NewEvent
 from app.events.outbox import record
-from app.roster.student_lock import lock_named_subjects, lock_students
+from app.roster.student_lock import lock_row_after_student
 
 
 async def lock_item(work: Work, item_id: UUID) -> AgendaItem:
@@ -18,14 +16,7 @@ async def lock_item(work: Work, item_id: UUID) -> AgendaItem:
 
     Raises `NotFound`, or `Conflict` that says what became of an item that is not open any more.
     """
-    await lock_named_subjects(work)
-    of_item = (AgendaItem.district_id == work.district_id, AgendaItem.id == item_id)
-    student_id = await work.db.scalar(select(AgendaItem.student_id).where(*of_item))
-    if student_id is not None:
-        await lock_students(work, [student_id])
-    item: AgendaItem | None = await work.db.scalar(
-        select(AgendaItem).where(*of_item).with_for_update().execution_options(populate_existing=True)
-    )
+    item = await lock_row_after_student(work, AgendaItem, item_id)
     if item is None:
         raise NotFound("agenda_item")
     work.disclose("agenda_item", [] if item.student_id is None else [item.student_id])

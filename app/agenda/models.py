@@ -8,11 +8,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, HasChangeTime
-from app.roster.models import Ids
+from app.roster.models import MayBeAboutStudent
 from app.team.models import OfTeam
 
 
-class AgendaItem(HasChangeTime, OfTeam, Base):
+class AgendaItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
     """What a team talks about in a meeting: open, then discussed, carried or dropped.
 
     * An item is stored when its meeting is opened. Only what a member adds is stored before, without a meeting.
@@ -26,9 +26,6 @@ class AgendaItem(HasChangeTime, OfTeam, Base):
 
     __tablename__ = "agenda_item"
 
-    student_id: Mapped[UUID | None]
-    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
-    secured_area: Mapped[str | None]
     meeting_id: Mapped[UUID | None]
     kind: Mapped[str]
     subject_kind: Mapped[str]

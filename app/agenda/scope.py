@@ -6,12 +6,12 @@ from datetime import date
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Date, Select, Text, and_, cast, func, literal, or_, select
+from sqlalchemy import CTE, ColumnElement, Date, Select, Text, and_, cast, func, literal, select
 from sqlalchemy.sql.elements import SQLCoreOperations
 
 from app.agenda.rules import AgendaItemKind
 from app.roster.models import Person
-from app.team.models import TeamStudent
+from app.team.models import TeamStudent, in_force_on
 
 Value = TypeVar("Value")
 Expression: TypeAlias = SQLCoreOperations[Value]
@@ -41,8 +41,7 @@ def students_of(district_id: UUID, team_id: UUID, today: date) -> CTE:
         .where(
             TeamStudent.district_id == district_id,
             TeamStudent.team_id == team_id,
-            TeamStudent.from_on <= today,
-            or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
+            in_force_on(TeamStudent, today),
             Person.removed_at.is_(None),
         )
         .distinct()

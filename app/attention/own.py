@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased
 from app.access.principal import Principal, Reach
 from app.roster.lookup import IdList
 from app.roster.models import Caseload, Enrollment
-from app.team.models import TeamStudent
+from app.team.models import TeamStudent, in_force_on
 
 
 def own_students(principal: Principal, column: Any, today: date) -> ColumnElement[bool]:
@@ -27,8 +27,7 @@ def own_students(principal: Principal, column: Any, today: date) -> ColumnElemen
     served = select(TeamStudent.student_id).where(
         TeamStudent.district_id == principal.district_id,
         TeamStudent.team_id == any_(cast(list(principal.teams), IdList)),
-        TeamStudent.from_on <= today,
-        or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > today),
+        in_force_on(TeamStudent, today),
     )
     pupil, teacher = aliased(Enrollment), aliased(Enrollment)
 

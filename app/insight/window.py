@@ -14,9 +14,8 @@ from sqlalchemy import Date, Integer, Uuid, bindparam, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core import ids
 from app.core.db import plan_for_many_rows
-from app.core.errors import Forbidden, Invalid, Malformed, NotFound, Violation
+from app.core.errors import Forbidden, Malformed, NotFound, Violation
 from app.core.page import Keyset
 from app.evidence.screening.cuts import ExpectedInWindow, SuggestedLevels, expected_in, suggested_levels
 from app.evidence.screening.models import ScreeningWindow
@@ -27,7 +26,7 @@ from app.insight.rules import Dimension
 from app.insight.statements import ATOMS_AND_PAGE, PAGE, SHOWN
 from app.roster.lookup import today_of
 from app.roster.queries import find_class, find_school
-from app.team.models import Team
+from app.team.lookup import find_team
 
 MAX_DIMENSIONS: Final = 2
 TYPES: Final[dict[str, Any]] = {"limit": Integer(), "today": Date()}
@@ -179,11 +178,7 @@ async def _team_id(work: Work, name: str) -> UUID:
     if not work.principal.may(Can.READ_TEAMS):
         detail = f"Results by team require the permission {Can.READ_TEAMS.value}."
         raise Forbidden(detail, code="permission.missing")
-    query = select(Team.id).where(Team.district_id == work.district_id, Team.id == ids.parse_id("team", name, "/team"))
-    team_id: UUID | None = await work.db.scalar(query)
-    if team_id is None:
-        raise Invalid([Violation("/team", "team.unknown", "There is no such team within this caller's reach.")])
-    return team_id
+    return (await find_team(work, name)).id
 
 
 def _result(row: Any, levels: SuggestedLevels) -> ReportedResult:

@@ -1,36 +1,26 @@
-"""Finds teams, locks meetings, and records their events, for the commands of this room and of agendas."""
+"""Locks meetings, and records their events, for the commands of this room and of agendas."""
 
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
 
 from app.access.work import Work
-from app.core import ids
-from app.core.errors import Conflict, Invalid, NotFound, Violation
+from app.core.errors import Conflict, NotFound
 from app.events.catalogue import EventType, NewEvent
 from app.events.outbox import record
 from app.meeting.models import Meeting, MeetingSeries
 from app.team.models import Team
 from app.team.rules import TeamState
 
-
-async def locate_team(work: Work, name: str, pointer: str = "/team") -> Team:
-    """Returns the active team with this id; raises `Invalid` if there is none within the caller's reach."""
-    db, team_id = work.db, ids.parse_id("team", name, pointer)
-    query = select(Team).where(Team.district_id == work.district_id, Team.id == team_id)
-    team: Team | None = await db.scalar(query)
-    if team is None:
-        raise Invalid([Violation(pointer, "team.unknown", "There is no such team within this caller's reach.")])
-    if team.state == TeamState.ARCHIVED:
-        raise Invalid([Violation(pointer, "team.archived", "The team is archived, so that it meets no more.")])
-    return team
+ARCHIVED: Final = "The team is archived, so that it meets no more."
 
 
 async def require_active(work: Work, team_id: UUID) -> None:
     """Raises `Conflict` if a team is archived."""
     state = await work.db.scalar(select(Team.state).where(Team.district_id == work.district_id, Team.id == team_id))
     if state == TeamState.ARCHIVED:
-        raise Conflict("The team is archived, so that it meets no more.", code="team.archived")
+        raise Conflict(ARCHIVED, code="team.archived")
 
 
 async def lock_meeting(work: Work, meeting_id: UUID) -> Meeting:

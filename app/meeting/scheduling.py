@@ -16,13 +16,14 @@ from app.core.inputs import About, Between
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
 from app.events.catalogue import MEETING_CANCELLED, MEETING_SCHEDULED
-from app.meeting.lookup import count_change, emit_meeting_event, locate_team, lock_meeting, lock_series
+from app.meeting.lookup import ARCHIVED, count_change, emit_meeting_event, lock_meeting, lock_series
 from app.meeting.models import Meeting, MeetingSeries
 from app.meeting.protocols import locate_protocol
 from app.meeting.recurrence import check_rule
 from app.meeting.rules import MAX_MINUTES, MIN_MINUTES, MeetingState, SeriesState, require_scheduled
 from app.meeting.series import extend_one
 from app.roster.lookup import today_of
+from app.team.lookup import find_active_team
 
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
@@ -74,7 +75,7 @@ async def schedule_meeting(work: Work, new: NewMeeting) -> Meeting:
             detail = "An instant from 2000 to 2099 with an offset, such as 2026-09-15T12:00:00Z."
             raise Invalid([Violation("/starts_at", "meeting.starts_at", detail)])
     with violations:
-        team = await locate_team(work, new.team)
+        team = await find_active_team(work, new.team, ARCHIVED)
     with violations:
         protocol_id = await locate_protocol(work, new.protocol, "/protocol")
     violations.refuse()
@@ -122,7 +123,7 @@ async def schedule_series(work: Work, new: NewSeries) -> MeetingSeries:
         begins_at = _local_time(new.begins_at)
         check_rule(new.rule, begins_at.date())
     with violations:
-        team = await locate_team(work, new.team)
+        team = await find_active_team(work, new.team, ARCHIVED)
     with violations:
         protocol_id = await locate_protocol(work, new.protocol, "/protocol")
     violations.refuse()

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 from uuid import UUID
 
-from sqlalchemy import select
-
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
@@ -23,7 +21,7 @@ from app.note.rules import check_author, check_kind
 from app.roster.lookup import today_of
 from app.roster.student_lock import lock_student_of
 from app.support.models import Support
-from app.team.models import Team
+from app.team.lookup import find_team
 
 MAX_AT_ONCE: Final = 200
 NOTED: Final[dict[str, type[Concern] | type[Support]]] = {"concern": Concern, "support": Support}
@@ -53,7 +51,7 @@ async def write_note(work: Work, new: NewNote) -> Note:
     with violations:
         subject, kind = await _lock_subject(work, new.about)
     with violations:
-        team_id = None if new.team is None else await _locate_team(work, new.team)
+        team_id = None if new.team is None else (await find_team(work, new.team)).id
     violations.refuse()
     note = Note(
         district_id=work.district_id,
@@ -132,14 +130,6 @@ async def _lock_subject(work: Work, name: str) -> tuple[Concern | Support, str]:
         raise Invalid([Violation("/about", f"{kind}.unknown", detail)])
     work.disclose(kind, [subject.student_id])
     return subject, kind
-
-
-async def _locate_team(work: Work, name: str) -> UUID:
-    query = select(Team.id).where(Team.district_id == work.district_id, Team.id == ids.parse_id("team", name, "/team"))
-    team_id = await work.db.scalar(query)
-    if team_id is None:
-        raise Invalid([Violation("/team", "team.unknown", "There is no such team within this caller's reach.")])
-    return team_id
 
 
 def _emit(work: Work, type_: EventType, note: Note) -> None:

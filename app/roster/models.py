@@ -45,6 +45,14 @@ class AboutStudent(Tenant):
     secured_area: Mapped[str | None]
 
 
+class MayBeAboutStudent(TenantRow):
+    """Mixin for a row about one student or about none. `school_ids` are those of the student, and empty for none."""
+
+    student_id: Mapped[UUID | None]
+    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    secured_area: Mapped[str | None]
+
+
 class Source(TenantRow, Base):
     """A source of roster rows, such as the district's SIS, with its name."""
 

@@ -26,10 +26,11 @@ from app.core.db import Base
 from app.core.errors import Invalid, NotFound
 from app.events.reminders import Reminder
 from app.roster.lookup import IdList, find_row, ids_by_alias, people_by_name
-from app.roster.models import AboutStudent, Person
+from app.roster.models import AboutStudent, MayBeAboutStudent, Person
 from app.roster.references import SIS, parse
 
 About = TypeVar("About", bound=AboutStudent)
+MaybeAbout = TypeVar("MaybeAbout", bound=MayBeAboutStudent)
 
 
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
@@ -123,6 +124,20 @@ async def lock_student_of(
         return None
     work.locked_students.add(student_id)
     query = select(model).where(*is_row, model.student_id == student_id)
+    return await work.db.scalar(query.execution_options(populate_existing=True))
+
+
+async def lock_row_after_student(work: Work, model: type[MaybeAbout], row_id: UUID) -> MaybeAbout | None:
+    """Locks the student whom a row is about, if there is one, then this row, and returns the row.
+
+    Returns None if the row does not exist or is not within the principal's reach.
+    """
+    await lock_named_subjects(work)
+    is_row = (model.district_id == work.district_id, model.id == row_id)
+    student_id = await work.db.scalar(select(model.student_id).where(*is_row))
+    if student_id is not None:
+        await lock_students(work, [student_id])
+    query = select(model).where(*is_row).with_for_update()
     return await work.db.scalar(query.execution_options(populate_existing=True))
 
 

@@ -1,4 +1,4 @@
-"""Locks teams for the commands of the room, and counts their changes, under the permission that a command requires."""
+"""Finds teams for commands of every room, locks them for those of this room, and counts their changes."""
 
 from typing import Final
 from uuid import UUID
@@ -7,7 +7,8 @@ from sqlalchemy import select
 
 from app.access.principal import Reach
 from app.access.work import Work
-from app.core.errors import Conflict, Forbidden, NotFound
+from app.core import ids
+from app.core.errors import Conflict, Forbidden, Invalid, NotFound, Violation
 from app.team.models import Team
 from app.team.rules import TeamState
 
@@ -28,6 +29,23 @@ async def lock_team(work: Work, team_id: UUID) -> Team:
         raise Forbidden(OUT_OF_REACH, code="team.out_of_reach")
     if team.state == TeamState.ARCHIVED:
         raise Conflict("The team is archived. Form a new one.", code="team.archived")
+    return team
+
+
+async def find_team(work: Work, name: str, pointer: str = "/team") -> Team:
+    """Returns the team with this id; raises `Invalid` if there is none within the caller's reach."""
+    db, team_id = work.db, ids.parse_id("team", name, pointer)
+    team: Team | None = await db.scalar(select(Team).where(Team.district_id == work.district_id, Team.id == team_id))
+    if team is None:
+        raise Invalid([Violation(pointer, "team.unknown", "There is no such team within this caller's reach.")])
+    return team
+
+
+async def find_active_team(work: Work, name: str, if_archived: str, pointer: str = "/team") -> Team:
+    """Returns the active team with this id; raises `Invalid`, for an archived team with the sentence `if_archived`."""
+    team = await find_team(work, name, pointer)
+    if team.state == TeamState.ARCHIVED:
+        raise Invalid([Violation(pointer, "team.archived", if_archived)])
     return team
 
 

@@ -3,7 +3,8 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
 from app.core.db import Base, HasChangeTime, TenantRow
 from app.roster.models import AboutStudent, Ids
@@ -74,3 +75,16 @@ class TeamStudent(OfTeam, AboutStudent, Base):
     scope_id: Mapped[UUID]
     from_on: Mapped[date]
     until_on: Mapped[date | None]
+
+
+Dated = type[TeamMember] | type[TeamScope] | type[TeamStudent]
+
+
+def in_force_on(row: Dated, day: date) -> ColumnElement[bool]:
+    """Returns the condition that a dated row has begun, and has not ended before a day."""
+    return and_(row.from_on <= day, lasts_beyond(row, day))
+
+
+def lasts_beyond(row: Dated, day: date | InstrumentedAttribute[date]) -> ColumnElement[bool]:
+    """Returns the condition that a dated row is still in force on a day, whenever it begins."""
+    return or_(row.until_on.is_(None), row.until_on > day)

@@ -4,7 +4,7 @@ from datetime import date
 from operator import attrgetter
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, select
 
 from app.access.permission import Can
 from app.events.catalogue import TEAM_ARCHIVED, TEAM_FORMED, TEAM_MEMBERS_CHANGED, TEAM_STUDENTS_CHANGED
@@ -19,7 +19,7 @@ from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
 from app.roster.schools import ClassResource, SchoolResource
 from app.team import scopes, service
-from app.team.models import Team, TeamMember, TeamScope, TeamStudent
+from app.team.models import Team, TeamMember, TeamScope, TeamStudent, in_force_on
 from app.team.rules import ScopeKind, TeamPurpose, TeamRole, TeamState
 
 
@@ -93,7 +93,7 @@ class TeamStudentResource(
 ON: Filter[date] = Filter(
     "on",
     date,
-    lambda day: and_(TeamStudent.from_on <= day, or_(TeamStudent.until_on.is_(None), TeamStudent.until_on > day)),
+    lambda day: in_force_on(TeamStudent, day),
     "Only those whom it serves on this day.",
     date(2026, 9, 14),
 )

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.principal import Reach
@@ -21,7 +21,7 @@ from app.roster.models import Org, SchoolClass
 from app.roster.references import parse
 from app.roster.student_lock import lock_student
 from app.team.lookup import count_change, lock_team
-from app.team.models import Team, TeamScope
+from app.team.models import Team, TeamScope, lasts_beyond
 from app.team.rules import kind_of_scope, violations_of_end
 from app.team.service import FROM, UNTIL
 from app.team.students import Only, emit_team_event, follow_scopes
@@ -155,7 +155,7 @@ def _require_reach(work: Work, school_ids: list[UUID], pointer: str) -> None:
 async def _present(work: Work, team: Team, values: dict[str, Any], day: date) -> TeamScope | None:
     """Returns the scope of the team that already names these; raises `Conflict` if it has a last day."""
     named = [getattr(TeamScope, name) == value for name, value in values.items() if name != "school_ids"]
-    still = or_(TeamScope.until_on.is_(None), TeamScope.until_on > day)
+    still = lasts_beyond(TeamScope, day)
     same = (TeamScope.district_id == work.district_id, TeamScope.team_id == team.id)
     scope = await work.db.scalar(select(TeamScope).where(*same, *named, still).limit(1))
     if scope is not None and scope.until_on is not None:

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
 from app.access.permission import ROLE_OPENS, Can
 from app.access.work import Work, needs
@@ -20,7 +20,7 @@ from app.roster.lookup import find_row, locate_staff, today_of
 from app.roster.models import Org
 from app.roster.references import parse
 from app.team.lookup import OUT_OF_REACH, count_change, lock_team, may_change
-from app.team.models import Team, TeamMember, TeamScope
+from app.team.models import Team, TeamMember, TeamScope, lasts_beyond
 from app.team.rules import TeamPurpose, TeamRole, TeamState, violations_of_end
 from app.team.students import Only, emit_team_event, follow_scopes
 
@@ -111,7 +111,7 @@ async def archive_team(work: Work, team_id: UUID) -> Team:
                     model.district_id == work.district_id,
                     model.team_id == team.id,
                     starts_later,
-                    or_(model.until_on.is_(None), model.until_on > until_on),
+                    lasts_beyond(model, until_on),
                 )
                 .values(until_on=until_on, version=model.version + 1)
                 .execution_options(synchronize_session=False)
@@ -139,7 +139,7 @@ async def add_team_member(work: Work, team_id: UUID, new: NewTeamMember) -> Save
     today = await today_of(work)
     from_on = new.from_on or today
     is_same = (TeamMember.district_id == work.district_id, TeamMember.team_id == team.id)
-    still = or_(TeamMember.until_on.is_(None), TeamMember.until_on > max(today, from_on))
+    still = lasts_beyond(TeamMember, max(today, from_on))
     present = await work.db.scalar(select(TeamMember).where(*is_same, TeamMember.person_id == person.id, still))
     if present is not None:
         if present.role != new.role or present.until_on is not None:

@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from app.access.permission import GRANTABLE, INTERNAL, MEANING, ROLE_OPENS, Can
 from app.access.work import Work, required_permissions
+from app.action.models import ActionItem
 from app.catalog import CATALOG
 from app.core.errors import Forbidden, Misuse
 from app.core.page import keyset
@@ -215,6 +216,7 @@ FIT = {
     "Iterable[str]": ["stu_00000000000000000000000000"],
     "type[Row]": Person,
     "type[About]": Score,
+    "type[MaybeAbout]": ActionItem,
     "Sequence[UUID]": [UUID(int=1)],
     "Sequence[UUID] | None": None,
     "UUID | None": None,
