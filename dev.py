@@ -135,7 +135,7 @@ def remove_environment() -> None:
     STAMP.unlink(missing_ok=True)
     deadline = time.monotonic() + 30
     while VENV.exists():
-        shutil.rmtree(VENV, ignore_errors=True)
+        shutil.rmtree(VENV, ignore_errors=True)  # repeated until nothing is left
         if VENV.exists() and time.monotonic() > deadline:  # one pass may itself take longer on a busy disk
             sys.exit(f"{VENV} cannot be removed. Remove it by hand and start again.")
         time.sleep(0.1)

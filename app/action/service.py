@@ -63,7 +63,7 @@ async def agree_action_item(work: Work, new: NewActionItem) -> ActionItem:
 
 @needs(Can.AGREE_ACTIONS)
 async def agree_at(work: Work, new: NewActionItem, agenda_item_id: UUID | None, secured_area: str | None) -> ActionItem:
-    """Agrees an action item at an item of an agenda, whose secured area it has, or at none."""
+    """Agrees an action item, with the secured area of the item of the agenda at which it is agreed, if there is one."""
     violations = Violations(input_violations(new))
     today = await today_of(work)
     student: Person | None = None

@@ -101,7 +101,7 @@ def _serves(work: Work, today: date) -> ColumnElement[bool]:
 
 
 async def _lockable(work: Work, query: Any) -> list[Row[Any]]:
-    """Returns the rows of a query whose students could be locked without waiting."""
+    """Locks the students of a query's rows without waiting, and returns the rows of those that it could lock."""
     rows = (await work.db.execute(query)).all()
     locked = await lock_students(work, {row.student_id for row in rows}, wait=False)
     return [row for row in rows if row.student_id in locked]

@@ -1,1 +1,1 @@
-"""What needs something from one person: over all that teams know, for the person who asks and for nobody else."""
+"""The tasks of one person, from the records of all rooms below. Only the person reads them."""

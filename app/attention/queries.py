@@ -170,7 +170,7 @@ def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
 
 
 def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
-    """Returns the query of the due hypotheses that a person proposed, or whose support the person gives."""
+    """Returns the query of the due hypotheses that a person proposed, or that are tested by a support of the person."""
     gives = select(Support.id).where(
         Support.district_id == work.district_id,
         Support.id == Hypothesis.support_id,

@@ -126,7 +126,7 @@ class EmbeddedPostgres:
 
     def _make_cluster(self) -> None:
         unfinished = self.folder / "pgdata.new"  # renamed when complete: an interrupted initdb leaves no cluster
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)  # usually there is none
         locale = "C.UTF-8" if sys.platform == "linux" else "C"  # macOS may lack C.UTF-8; the provider has it
         arguments = [f"--pgdata={unfinished}", f"--username={SUPERUSER}", "--auth=scram-sha-256"]
         arguments += [f"--pwfile={self.folder / SUPERUSER}.password", "--no-instructions", "--encoding=UTF8"]

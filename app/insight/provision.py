@@ -58,7 +58,7 @@ class ProvisionReport:
 
 @needs(Can.READ_SIGNALS, Can.READ_SUPPORTS, Can.READ_ROSTER, Can.READ_PLAYBOOK)
 async def provision_report(work: Work) -> ProvisionReport:
-    """Returns how long it takes this school year from a signal to the first session, and who is at which level today.
+    """Returns the days from a signal to the first session in this school year, and the share of students by level.
 
     The days are those of accepted signals of trouble. A student counts at the highest level of the active supports, and
     without one at the first level.

@@ -59,7 +59,7 @@ def metrics(port: int | None, host: str, processes: int) -> Iterator[int | None]
             yield served
     finally:
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)  # what remains in a temporary folder harms nobody
 
 
 @contextmanager

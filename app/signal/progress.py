@@ -80,7 +80,7 @@ _MARK: Final = text(MARK).bindparams(
 
 
 async def read_changes(work: Work, today: date, digest: str) -> Sequence[UUID] | None:
-    """Returns the students whose signals must be computed, or None for all, and saves that they are.
+    """Returns the students that a computation of signals must include, or None for all, and saves that it does.
 
     All are computed once a day, when `digest`, which stands for all that concerns every student, is another one, and
     when very many have changed.

@@ -1,1 +1,1 @@
-"""Plays a school year of one grade team over public HTTP, and checks what the product said about it."""
+"""Plays a school year of one grade team over public HTTP, and checks the answers of the product."""

@@ -32,5 +32,6 @@ def upgrade() -> None:
     )
     op.execute("ALTER TABLE response_state ADD COLUMN since_on date NOT NULL DEFAULT '1970-01-01'")
     op.execute(BEGAN_ON)
+    # The default was only for the rows that had none; every new row names its day.
     op.execute("-- squawk-ignore ban-drop-default\nALTER TABLE response_state ALTER COLUMN since_on DROP DEFAULT")
     grant("SELECT (district_id, kind, state), UPDATE (due)", "task", "api")

@@ -140,6 +140,7 @@ def upgrade() -> None:
     create_index("area_position_idx ON area (district_id, position, code)")
     # A retired level gives its rank to another one. The rank stays in its row, because verdicts cite it.
     op.execute("-- squawk-ignore ban-drop-constraint\nALTER TABLE level DROP CONSTRAINT level_district_id_rank_key")
+    # A district has a handful of levels, so the index is built at once.
     op.execute(
         "-- squawk-ignore require-concurrent-index-creation\n"
         "CREATE UNIQUE INDEX level_rank_idx ON level (district_id, rank) WHERE retired_at IS NULL"

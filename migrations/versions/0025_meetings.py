@@ -39,6 +39,7 @@ def upgrade() -> None:
 
 
 def _create_meetings() -> None:
+    # The series begins at a local time of day, which stays when the clock changes: so it has no time zone.
     tenant_table(
         "meeting_series",
         f"""
@@ -134,6 +135,7 @@ def _create_items() -> None:
         lock="secured_area",
         team=TEAM,
     )
+    # The table is empty, so the index is built at once.
     op.execute(
         "-- squawk-ignore require-concurrent-index-creation\n"
         "CREATE UNIQUE INDEX agenda_item_open_idx ON agenda_item (district_id, team_id, subject_id, kind) "

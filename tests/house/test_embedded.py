@@ -108,7 +108,7 @@ async def test_a_lost_socket_folder_is_made_again(server: EmbeddedPostgres) -> N
     """A cleaner of the temporary folder must not make the data unreachable for good."""
     where = server.url().split("host=")[1].split("&")[0]
     server.stop()
-    shutil.rmtree(where, ignore_errors=True)
+    shutil.rmtree(where, ignore_errors=True)  # the server may have removed it as it ended
     server.start()
     assert await ask(server, "SELECT 1") == 1
 

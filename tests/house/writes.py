@@ -132,7 +132,7 @@ class Checks:
             self.passed.mkdir(parents=True, exist_ok=True)
             for other in self.passed.parent.iterdir():
                 if other != self.passed:
-                    shutil.rmtree(other, ignore_errors=True)
+                    shutil.rmtree(other, ignore_errors=True)  # another process may remove it too
 
     def claim(self, check: str) -> bool:
         """Returns whether this process is the first of the run to claim a check that has not passed before."""

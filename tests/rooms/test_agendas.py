@@ -124,7 +124,7 @@ async def test_secured_items_are_counted_for_others(app: FastAPI, north: Town) -
 
 
 async def test_two_members_who_settle_one_item_at_once(app: FastAPI, north: Town) -> None:
-    """One of them wins, and the other one is told what became of the item."""
+    """One of them wins, and the other one reads what became of the item."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")

@@ -64,7 +64,7 @@ async def test_a_series_has_its_meetings_at_the_local_time(app: FastAPI, north: 
 
 
 async def test_a_series_skips_breaks_and_follows_their_changes(app: FastAPI, north: Town) -> None:
-    """A meeting on a day without school is cancelled once the break is declared, and stands again without it."""
+    """A break cancels a meeting once it is declared, and the meeting is scheduled again if the break is withdrawn."""
     asks = caller(app, north)
     series = await series_of(asks, named("team", (await team_of(north, "aide")).id))
     second = (await meetings_of(asks, series))[1]

@@ -226,9 +226,7 @@ def test_growth_in_proportion_to_the_delivery_is_not_blamed_on_the_student() -> 
 
 
 def test_a_session_lost_now_and_then_explains_no_alarm() -> None:
-    """With 95 % delivered, verdicts said on their way to an alarm that too little had been delivered. Nobody believed
-    them. With 80 % they may say so.
-    """
+    """With 95 % delivered, verdicts before an alarm named too little delivery as the cause; only 80 % is too little."""
     states: dict[float, set[State]] = {}
     for share in (0.95, 0.8):
         random = np.random.default_rng(5)

@@ -73,7 +73,7 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         _flush_one(folder.parent)
     finally:
         os.umask(before)
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)  # a complete backup was renamed, so that it is not there
 
 
 def _flush(folder: Path) -> None:

@@ -146,7 +146,7 @@ def _find_retractable(loaded: LoadedSeries, judgements: dict[UUID, Judgement], m
 
 @needs(Can.JUDGE)
 async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUID]) -> set[UUID]:
-    """Returns the series of `retractable` without those whose alert another measure of the support justifies.
+    """Returns `retractable` without the series that keep their alert because of another measure of the support.
 
     Another measure justifies the alert if it was off track in the week of the alert. This reads the further measures,
     and so takes another statement, but only for a support that has some.
