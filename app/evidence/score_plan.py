@@ -19,11 +19,6 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.evidence.latest import find_last_scores
 
-PLAN_COLUMNS: Final = (
-    *("id", "action", "version", "student_id", "measure_id", "secured_area", "taken_on", "attempt", "value", "form"),
-    *("purpose", "external_id", "row_number"),
-)
-"""The columns, after `district_id`, of a plan's rows. `version` is that of the existing score."""
 _PLANNED_SCORE: Final = "s.district_id = :district AND s.id = p.id AND s.version = p.version"
 
 _DAYS: Final = f"""SELECT t.student_id, t.measure_id, array_agg(DISTINCT t.taken_on) AS days FROM (

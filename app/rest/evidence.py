@@ -14,7 +14,6 @@ from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["scores"], route_class=Route)
 SCORE, CHANGE = SHAPES.of(ScoreResource), SHAPES.of(ScoreChangeResource)
-Purpose = Literal["screening", "baseline", "progress"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 
 

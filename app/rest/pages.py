@@ -9,7 +9,6 @@ from pydantic_core import PydanticCustomError
 
 from app.access.work import Work
 from app.core.page import Keyset, Page, keyset
-from app.core.text import texts_of
 from app.rest.values import annotations_of, check_value
 
 Item = TypeVar("Item")
@@ -84,12 +83,6 @@ class Items(Shape, Generic[Item]):
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Returns the model's name in the contract, such as `ConcernPage`."""
         return f"{params[0].__name__}Page"
-
-
-def text_field(input_type: type, name: str, **more: Any) -> Any:
-    """Returns the pydantic field for a text, with the lengths that the service's input declares."""
-    text = texts_of(input_type)[name]
-    return Field(min_length=text.min or None, max_length=text.max, **more)
 
 
 def page_keyset(work: Work, listing: str, filters: dict[str, Any], after: str | None, limit: int | None) -> Keyset:

@@ -22,7 +22,6 @@ Reason = Literal["absent", "no_provider", "schedule", "event", "school_closed", 
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 Since = Annotated[Day | None, Query(description="The first day, included.")]
 Until = Annotated[Day | None, Query(description="The last day, included.")]
-WHY = "Why minutes were lost; required where fewer were delivered than planned. `event`: a drill, a test, a trip."
 
 
 class Sums(Shape):

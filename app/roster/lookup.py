@@ -79,14 +79,6 @@ async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | No
     return person.id
 
 
-async def locate_staff_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
-    """Returns the members of staff with these ids or external ids, keyed by the given text.
-
-    A person who is not within the principal's reach is left out.
-    """
-    return await people_by_name(work, names, students=False)
-
-
 async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lock: bool = False) -> dict[str, Person]:
     """Returns the students, or the staff, with these ids or external ids, keyed by the given text.
 

@@ -176,9 +176,5 @@ async def _publish(work: Work, changed: Sequence[tuple[Benchmark, Benchmark | No
     await work.db.flush()
 
 
-def _has_same_figures(one: Benchmark, other: Benchmark) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in (*FIGURES, "checked_on"))
-
-
 def _key(row: Benchmark) -> tuple[Any, ...]:
     return row.measure_id, normal_grade(row.grade), row.season, row.citation
