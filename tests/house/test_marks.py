@@ -71,6 +71,8 @@ WITHIN = {
     "app.evidence.screening.cuts": "finds the cuts of a window for the reads and commands of the rooms above",
     "app.insight.counts": "counts the students of a window for the reads of its room",
     "app.signal.compute": "finds the candidates of rules for its own marked functions and the previews of its room",
+    "app.signal.stalls.compute": "computes for the marked functions of its room, as they do",
+    "app.signal.stalls.events": "records the events of the marked functions of its room",
     "app.signal.progress": "saves how far the computation of its room has come; the function of a sync is marked",
     "app.support.phase": "writes a phase for the commands of its room",
     "app.evidence.terms": "locks, checks and inserts scores for the command of its room",
