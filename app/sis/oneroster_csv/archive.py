@@ -14,6 +14,7 @@ from typing import Final
 
 from app.sis.oneroster_csv.files import COMMON, FILES, VERSIONS, CsvFile
 from app.sis.oneroster_csv.header import (
+    DELIMITERS,
     check_columns,
     decode_text,
     has_delta_values,
@@ -113,6 +114,9 @@ class CsvZip:
         except csv.Error:
             raise SourceRefused("manifest.csv is not well-formed CSV.") from None
         heading = [cell.strip().lower() for cell in rows[0]] if rows else []
+        for delimiter, called in DELIMITERS.items():
+            if len(heading) == 1 and delimiter in heading[0]:
+                raise SourceRefused(f"manifest.csv is separated by {called} and not by commas: export it with commas.")
         if heading[:2] != ["propertyname", "value"] or any(heading[2:]):
             raise SourceRefused("manifest.csv must begin with the header propertyName,value.")
         properties = _read_properties(rows[1:])
