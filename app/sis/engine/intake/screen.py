@@ -26,7 +26,7 @@ REPLACEMENT = "\ufffd".encode()
 EDGES = (b" ,", b", ", b' "', b'" ', b" \r", b" \n", b"\n ", b"\r ")
 WIDE_BLANKS = ("\u00a0".encode(), "\u200b".encode(), "\ufeff".encode(), "\u3000".encode())
 GUESSED = 4096  # the number of bytes from which an encoding is guessed
-COLUMNS, MALFORMED = "row.columns", "row.malformed"
+COLUMNS, MALFORMED, TOO_LONG = "row.columns", "row.malformed", "row.too_long"
 QUOTE, COMMA, FEED, RETURN = 34, 44, 10, 13
 MARK = "\ufdd0"  # a noncharacter that replaces a carriage return, at which `csv` would end the row
 _CELL = rb'(?:"(?:[^"]++|"")*+"|[^",]*+)'
@@ -40,10 +40,12 @@ class Screen:
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
         self._width = len(delivery.header)
+        self._nameless = delivery.nameless
         self._key = delivery.header.index("sourcedId")
         self._end = b""
         self._mark = b"\n"
         self._number = 0
+        self._is_skipping = False  # the rest of a row that is too long is left out
         self.blank = array("q")
         """The numbers of the empty lines, which count neither as rows nor as faults."""
         self.padded = False
@@ -52,7 +54,7 @@ class Screen:
         """The number of NUL characters, which are replaced because PostgreSQL cannot store them."""
         self.quotes: array[int] = array("q")
         """The numbers of the rows that are accepted although a quote in them is misplaced or escaped by a backslash."""
-        self.faults: dict[str, array[int]] = {COLUMNS: array("q"), MALFORMED: array("q")}
+        self.faults: dict[str, array[int]] = {code: array("q") for code in (COLUMNS, MALFORMED, TOO_LONG)}
         """The numbers of the rows that do not match the header, by error code; the first row after the header is 1."""
 
     def read(self) -> Iterator[bytes]:
@@ -82,6 +84,9 @@ class Screen:
 
         With `last`, no data follows.
         """
+        if self._is_skipping:
+            _, is_over, data = data.partition(self._mark)
+            self._is_skipping = not is_over
         while data:
             cut = len(data) if last else data.rfind(self._mark) + 1
             block = data[:cut]
@@ -189,7 +194,10 @@ class Screen:
             end = data.find(self._mark, at)
             if end < 0 and not last:
                 if len(data) - at > MAX_ROW_BYTES:
-                    raise self._refused(f"has a row of over {MAX_ROW_BYTES >> 20} MB: export it again.")
+                    self._number += 1
+                    self._is_skipping = True
+                    written.append(self._malformed(data[at : at + GUESSED], TOO_LONG))
+                    at = len(data)
                 break
             after = len(data) if end < 0 else end + 1
             if data.count(b'"', at, after) % 2 and not self._has_stray_quotes_only(data[at:after]):
@@ -239,6 +247,9 @@ class Screen:
         if not body:
             self._note(self.blank)
             return self._empty(b"")
+        lacking = self._width - 1 - sum(part.count(b",") for part in body.split(b'"')[::2])
+        if 0 < lacking <= self._nameless:
+            body += b"," * lacking
         if self._has_stray_quotes_only(body):
             self.quotes.append(self._number)
             return b",".join(map(_quoted, body.split(b","))) + self._end
@@ -267,13 +278,14 @@ class Screen:
             return False
         return row.count(b",") == self._width - 1
 
-    def _malformed(self, row: bytes) -> bytes:
+    def _malformed(self, row: bytes, code: str = MALFORMED) -> bytes:
         """Records a malformed row, and returns the empty row that replaces it.
 
-        The empty row has the sourcedId of the row, provided that this is before the row's first quote.
+        The empty row has the sourcedId of the row, provided that this is before the row's first quote, and is UTF-8.
         """
         cells = row.partition(b'"')[0].split(b",")[:-1]
-        return self._replaced(MALFORMED, cells[self._key].rstrip(b"\r\n") if len(cells) > self._key else b"")
+        key = cells[self._key].rstrip(b"\r\n") if len(cells) > self._key else b""
+        return self._replaced(code, key if _is_text(key) else b"")
 
     def _replaced(self, code: str, key: bytes) -> bytes:
         """Records the fault of the current row, and returns the empty row with the sourcedId `key` that replaces it."""
@@ -332,6 +344,14 @@ def _count_outside(block: bytes, mark: bytes) -> int:
     letters = np.frombuffer(block, np.uint8)
     inside = np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1
     return int(np.count_nonzero((letters == mark[0]) & (inside == 0)))
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _cells(body: bytes, escape: str | None = None) -> list[str] | None:

@@ -21,12 +21,33 @@ from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery
 
-RECORDS: Final = ("concern", "support", "score")
+_STUDENT_RECORDS: Final = ("concern", "support", "score", "agenda_item", "action_item")
 """The tables with records that a student must not lose because of a new sourcedId."""
+_STAFF_DUTIES: Final = (
+    ("support", "lead_id", "r.state <> 'ended'"),
+    ("support", "provider_id", "r.state <> 'ended'"),
+    ("team_member", "person_id", "r.until_on IS NULL"),
+    ("action_item", "owner_id", "r.closed_on IS NULL"),
+)
+"""The tables, columns and conditions of what a member of staff does, and must not lose either."""
 FIELDS: Final = ("identifier", "name and birth date", "email", "username")
 """The fields in which two people can agree, the strongest first."""
 ARRIVES: Final = "('create', 'restore')"
 REKEYED: Final = "sourcedId.rekeyed"
+
+
+def has_records_sql(person: str) -> str:
+    """Returns SQL for whether the person with the id `person` has records as a student, or duties as a member of staff.
+
+    These must neither be lost because of a new sourcedId, nor pass to another person.
+    """
+    conditions = [(table, "student_id", "") for table in _STUDENT_RECORDS]
+    conditions += [(table, column, f" AND {condition}") for table, column, condition in _STAFF_DUTIES]
+    clauses = (
+        f"EXISTS (SELECT FROM {table} AS r WHERE r.district_id = :district AND r.{column} = {person}{condition})"
+        for table, column, condition in conditions
+    )
+    return f"({' OR '.join(clauses)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +132,8 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
         queries.append(_pairs_sql(plan, "name and birth date", born))
     if not queries:
         return []
-    records = " OR ".join(
-        f"EXISTS (SELECT FROM {table} AS r WHERE r.district_id = :district AND r.student_id = m.id)"
-        for table in RECORDS
-    )
     rows = await stage.rows(
-        f"""SELECT m.old, m.new, m.id, min(m.by) AS by, bool_or({records}) AS has_records
+        f"""SELECT m.old, m.new, m.id, min(m.by) AS by, bool_or({has_records_sql("m.id")}) AS has_records
             FROM ({" UNION ALL ".join(queries)}) AS m GROUP BY m.old, m.new, m.id ORDER BY m.old, m.new"""
     )
     return [LikelyRekey(row["old"], row["new"], FIELDS[row["by"]], row["has_records"], row["id"]) for row in rows]
