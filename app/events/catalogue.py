@@ -219,6 +219,12 @@ MEETING_SCHEDULED = _type("meeting.scheduled", "meeting", "A meeting of a team w
 MEETING_CANCELLED = _type("meeting.cancelled", "meeting", "A meeting of a team was cancelled.", "team")
 MEETING_OPENED = _type("meeting.opened", "meeting", "A meeting was opened, with its agenda.", "team")
 MEETING_CLOSED = _type("meeting.closed", "meeting", "A meeting was closed; every item is settled.", "team")
+CALENDAR_LINK_CREATED = _type(
+    "calendar_link.created", "calendar_link", "A link was created by which a calendar program reads meetings."
+)
+CALENDAR_LINK_REVOKED = _type(
+    "calendar_link.revoked", "calendar_link", "A calendar link was revoked, by somebody or because its person left."
+)
 AGENDA_ITEM_ADDED = _type("agenda_item.added", "agenda_item", "A member added an item to an agenda.", "team")
 AGENDA_ITEM_SETTLED = _type(
     "agenda_item.settled", "agenda_item", "An item was discussed, carried to the next meeting or dropped.", "team"
@@ -328,6 +334,8 @@ CATALOGUE: dict[str, EventType] = {
         MEETING_CANCELLED,
         MEETING_OPENED,
         MEETING_CLOSED,
+        CALENDAR_LINK_CREATED,
+        CALENDAR_LINK_REVOKED,
         AGENDA_ITEM_ADDED,
         AGENDA_ITEM_SETTLED,
         HYPOTHESIS_PROPOSED,
