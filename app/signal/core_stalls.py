@@ -12,6 +12,7 @@ from app.resources.declare import Resource
 from app.resources.fields import choice, field, one
 from app.resources.listing import Filter, Listing
 from app.resources.members import One
+from app.roster.filters import of_school
 from app.roster.resource import StaffResource
 from app.roster.schools import SchoolResource
 from app.signal.resource import SignalRuleResource
@@ -80,6 +81,7 @@ LISTINGS = (
         "Core stalls in the order in which they were suggested first: of the caller's schools, and of the district for "
         "a caller who sees all of it.",
         filters=(
+            of_school(CoreStall.school_id),
             by_area(CoreStall.area_id),
             Filter(
                 "state",

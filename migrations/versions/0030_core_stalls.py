@@ -42,7 +42,7 @@ def upgrade() -> None:
         uniques=(("digest",),),
         indexes=(
             *(("area_id", "id"), ("state", "id"), ("updated_at", "id"), ("window_id", "id")),
-            *(("window_before_id",), ("measure_id",), ("school_id",), ("rule_id",)),
+            *(("window_before_id",), ("measure_id",), ("school_id", "id"), ("rule_id",)),
         ),
         lock="secured_area",
         school="school_id",
