@@ -16,6 +16,7 @@ pytestmark = pytest.mark.long
 
 WITHOUT_EXAMPLE = {
     "agree_at_agenda_item": "its owner must be a member of the team of the item, which no list of ids shows yet",
+    "get_calendar": "a secret is shown only once, in the answer that creates its link",
     "stream_events": "a stream does not end",
     "token": "the credentials are its example; the fixture gets its token by it",
     "send_roster": "a file: `aimline sandbox export` writes one",
