@@ -68,7 +68,7 @@ async def open_link(app: FastAPI, url: str, tag: str | None = None) -> httpx.Res
         return await program.get(httpx.URL(url).path, headers={} if tag is None else {"If-None-Match": tag})
 
 
-def events_of(answer: httpx.Response) -> list[Event]:
+def events_of(answer: httpx.Response) -> list[Any]:
     """Returns the events of a calendar, which two parsers read alike."""
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/calendar; charset=utf-8"
@@ -275,7 +275,7 @@ async def test_graphql_has_the_links_as_well(app: FastAPI, north: Town) -> None:
 
 
 @needs(Can.OPERATE)
-async def _write(work: Work, statement: str, **values: Any) -> None:
+async def _write(work: Work, statement: str, /, **values: Any) -> None:
     await work.db.execute(text(statement), {"district": work.district_id} | values)
 
 

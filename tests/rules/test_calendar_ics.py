@@ -1,6 +1,7 @@
 """Tests that a rendered calendar is valid iCalendar (RFC 5545), whatever the name of a school contains."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import vobject
 from hypothesis import HealthCheck, given, settings
@@ -36,7 +37,7 @@ def test_two_parsers_read_what_was_written(entries: list[CalendarEntry]) -> None
     assert lines[-1] == b""
     assert all(len(line) <= 75 and not any(each < 32 or each == 127 for each in line) for line in lines)
     assert all(line.decode() for line in lines[:-1]), "each line is whole characters"
-    events = Calendar.from_ical(rendered).walk("VEVENT")
+    events: list[Any] = list(Calendar.from_ical(rendered).walk("VEVENT"))
     others = getattr(vobject.readOne(rendered.decode()), "vevent_list", [])
     for entry, event, other in zip(entries, events, others, strict=True):
         instant = entry.starts_at.replace(microsecond=0)
