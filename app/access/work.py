@@ -65,6 +65,7 @@ class Work:
         self._suspended: Principal | None = None
         self.locked_students: set[UUID] = set()
         self.named_subjects: frozenset[str] = frozenset()
+        self.named_rows: frozenset[str] = frozenset()
         self.named_measures: frozenset[str] = frozenset()
 
     @property
@@ -182,7 +183,7 @@ class Work:
         If it fails, its rows, events and disclosures are discarded.
         """
         events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
-        subjects, measures = self.named_subjects, self.named_measures
+        named = self.named_subjects, self.named_rows, self.named_measures
         disclosed = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
@@ -190,7 +191,8 @@ class Work:
         except BaseException:
             # PostgreSQL also releases the locks that were taken since the savepoint.
             self.pending_events, self.pending_weeks, self.locked_students = events, weeks, locked
-            self.disclosed, self.named_subjects, self.named_measures = disclosed, subjects, measures
+            self.disclosed = disclosed
+            self.named_subjects, self.named_rows, self.named_measures = named
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:

@@ -24,7 +24,7 @@ from app.meeting.models import Meeting
 from app.meeting.rules import MAX_PRESENT, MeetingState, require_open, require_scheduled
 from app.playbook.lookup import published
 from app.roster.lookup import locate_staff, today_of
-from app.roster.student_lock import lock_named_subjects, lock_students
+from app.roster.student_lock import lock_named_subjects, lock_newcomers, lock_students
 from app.team.models import Team
 
 PRESENT: Final = About("The people who are present: ids or external ids.", ("per_01jq4n6d9zf3vbs0x5k2m7e8tb",))
@@ -71,8 +71,7 @@ async def close_meeting(
     await _team_of(work, meeting_id)
     visible = len((await work.db.scalars(_of_state(work, meeting_id, AgendaItemState.OPEN))).all())
     async with work.as_district("agenda"):
-        open_ones = (await work.db.scalars(_of_state(work, meeting_id, AgendaItemState.OPEN))).all()
-        await lock_students(work, {item.student_id for item in open_ones if item.student_id is not None})
+        await lock_students(work, await _students_of_items(work, meeting_id))
     meeting = await lock_meeting(work, meeting_id)
     require_open(meeting.state)
     async with work.as_district("agenda"):
@@ -103,8 +102,12 @@ async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
 
 
 async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: bool) -> None:
-    """Carries the open items of a meeting, or raises `Conflict` that counts them, and keeps what members added."""
-    query = _of_state(work, meeting.id, AgendaItemState.OPEN).with_for_update()
+    """Carries the open items of a meeting, or raises `Conflict` that counts them, and keeps what members added.
+
+    The locked meeting gets no further items; those that it got after its students were locked are about newcomers.
+    """
+    await lock_newcomers(work, await _students_of_items(work, meeting.id))
+    query = _of_state(work, meeting.id, AgendaItemState.OPEN).with_for_update(key_share=True)
     open_ones = (await work.db.scalars(query.execution_options(populate_existing=True))).all()
     if open_ones and not carry_rest:
         hidden = max(len(open_ones) - visible, 0)
@@ -114,16 +117,22 @@ async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: 
     for item in open_ones:
         item.state, item.settled_at, item.version = AgendaItemState.CARRIED, now(), item.version + 1
     await work.db.flush()
-    suspended = (await work.db.scalars(_of_state(work, meeting.id, AgendaItemState.SUSPENDED))).all()
+    query = _of_state(work, meeting.id, AgendaItemState.SUSPENDED).with_for_update(key_share=True)
+    suspended = (await work.db.scalars(query.execution_options(populate_existing=True))).all()
     await follow_carried(work, [item for item in (*open_ones, *suspended) if item.kind == AgendaItemKind.OWN])
 
 
 async def _store_items(work: Work, meeting: Meeting) -> None:
-    """Stores the computed items of a meeting, and has it take up the items that members added."""
+    """Stores the computed items of a meeting, and has it take up the items that members added.
+
+    What is about a student whom a sync has given to the team since the team's students were locked comes up next time.
+    """
     order = meeting.agenda_order
     rows, taken = [], []
     for row in await compute_items(work, await next_agenda(work, meeting.team_id)):
         entry = entry_of(row, order)
+        if entry.student_id is not None and entry.student_id not in work.locked_students:
+            continue
         if entry.item_id is not None:
             taken.append(entry.item_id)
         else:
@@ -134,7 +143,11 @@ async def _store_items(work: Work, meeting: Meeting) -> None:
     if taken:
         await work.db.execute(
             update(AgendaItem)
-            .where(AgendaItem.district_id == work.district_id, AgendaItem.id.in_(taken))
+            .where(
+                AgendaItem.district_id == work.district_id,
+                AgendaItem.id.in_(taken),
+                AgendaItem.state == AgendaItemState.OPEN,
+            )
             .values(meeting_id=meeting.id, rank=order.index(AgendaItemKind.OWN) + 1, version=AgendaItem.version + 1)
             .execution_options(synchronize_session=False)
         )
@@ -191,6 +204,17 @@ async def _people(work: Work, names: Sequence[str]) -> list[UUID]:
             people[(await locate_staff(work, name, f"/present/{place}")).id] = None
     violations.refuse()
     return list(people)
+
+
+async def _students_of_items(work: Work, meeting_id: UUID) -> set[UUID]:
+    """Returns the students about whom a meeting has items that are neither discussed, carried nor dropped."""
+    query = select(AgendaItem.student_id).where(
+        AgendaItem.district_id == work.district_id,
+        AgendaItem.meeting_id == meeting_id,
+        AgendaItem.state.in_((AgendaItemState.OPEN, AgendaItemState.SUSPENDED)),
+        AgendaItem.student_id.is_not(None),
+    )
+    return set(await work.db.scalars(query))
 
 
 def _of_state(work: Work, meeting_id: UUID, state: AgendaItemState) -> Select[AgendaItem]:

@@ -27,6 +27,10 @@ class DatabaseUnreachable(ConnectionError):
     """Raised when a connection cannot be opened: the server is down, starting or full, or refuses the connection."""
 
 
+class ChangedMeanwhile(Exception):
+    """Raised when rows that must be locked in order appeared after their turn, so that the unit of work begins anew."""
+
+
 class CommitLost(Exception):
     """Raised when the connection is lost between COMMIT and its answer, so the transaction may have been committed."""
 
@@ -101,6 +105,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _fault(error: BaseException) -> Fault | None:
     if isinstance(error, CommitLost):
         return Fault.LOST
+    if isinstance(error, ChangedMeanwhile):
+        return Fault.CONCURRENT
     if isinstance(error, DatabaseUnreachable | PoolTimeout):
         return Fault.UNREACHABLE
     state = sqlstate_of(error)

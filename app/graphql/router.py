@@ -185,7 +185,8 @@ async def _run(
     `clock` is the operation's time limit, which no longer applies once the commit begins.
     """
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
-        work.named_subjects = work.named_measures = named_subjects(prepared, operation.variables)
+        names = named_subjects(prepared, operation.variables)
+        work.named_subjects = work.named_rows = work.named_measures = names
         if repetition is not None:
             await repetition.load_answers(work)
             prepared = repetition.remaining(prepared)

@@ -1,18 +1,52 @@
-"""Locks groups for the commands of the room, under the permission that a command requires."""
+"""Locks groups for the commands of the room, under the permission that a command requires.
+
+A group is locked after students: a sync has locked the students who move before it takes them out of their groups.
+"""
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from app.access.work import Work
 from app.core.errors import NotFound
-from app.group.models import Group
+from app.group.models import Group, GroupMember
+from app.roster.student_lock import lock_named_subjects, lock_newcomers, lock_students
+
+
+async def read_group(work: Work, group_id: UUID) -> Group:
+    """Returns a group; raises `NotFound` if there is none within reach."""
+    return _existing(await work.db.scalar(_is(work, group_id)))
 
 
 async def lock_group(work: Work, group_id: UUID) -> Group:
     """Locks and returns a group; raises `NotFound` if there is none within reach."""
-    query = select(Group).where(Group.district_id == work.district_id, Group.id == group_id)
-    group = await work.db.scalar(query.with_for_update(key_share=True).execution_options(populate_existing=True))
+    await lock_named_subjects(work)
+    query = _is(work, group_id).with_for_update(key_share=True)
+    return _existing(await work.db.scalar(query.execution_options(populate_existing=True)))
+
+
+async def lock_group_after_members(work: Work, group_id: UUID, *, only_present: bool = False) -> Group:
+    """Locks the students who are or were members of a group and within reach, then the group, and returns it.
+
+    With `only_present`, it locks only the students whose membership has not ended.
+    """
+    await lock_named_subjects(work)
+    query = select(GroupMember.student_id).where(
+        GroupMember.district_id == work.district_id, GroupMember.group_id == group_id
+    )
+    if only_present:
+        query = query.where(GroupMember.until_on.is_(None))
+    await lock_students(work, set(await work.db.scalars(query)))
+    group = await lock_group(work, group_id)
+    await lock_newcomers(work, set(await work.db.scalars(query)))
+    return group
+
+
+def _is(work: Work, group_id: UUID) -> Select[Group]:
+    return select(Group).where(Group.district_id == work.district_id, Group.id == group_id)
+
+
+def _existing(group: Group | None) -> Group:
     if group is None:
         raise NotFound("group")
     return group

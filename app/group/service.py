@@ -27,7 +27,7 @@ from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED
 from app.events.outbox import record
 from app.group.events import group_event
 from app.group.inputs import MAX_MEMBERS, STUDENT, NewGroup, NewMember
-from app.group.lookup import lock_group
+from app.group.lookup import lock_group, lock_group_after_members, read_group
 from app.group.models import Group, GroupMember
 from app.group.rules import GroupState
 from app.playbook.lookup import area_by_id, level_by_id
@@ -35,7 +35,7 @@ from app.response import service as response
 from app.roster.lookup import find_row, today_of
 from app.roster.models import Org
 from app.roster.references import parse
-from app.roster.student_lock import lock_student, lock_students, lock_students_by_name
+from app.roster.student_lock import lock_student, lock_students_by_name
 from app.support.models import Support
 from app.support.phase import student_columns
 from app.support.rules import Starts
@@ -106,7 +106,8 @@ async def join_group(
     ] = None,
 ) -> Group:
     """Plans a support like those of the group for another student, who is a member from its first day on."""
-    group = await _lock_active_group(work, group_id)
+    await lock_students_by_name(work, readable([member], "student"))
+    group = _require_active(await lock_group(work, group_id))
     today = await today_of(work)
     level = await level_by_id(work, group.level_id)
     if level.retired_at is not None or (await area_by_id(work, group.area_id)).retired_at is not None:
@@ -142,7 +143,8 @@ async def leave_group(
     ] = None,
 ) -> Group:
     """Ends a membership. The support continues individually, until it is ended or the student joins another group."""
-    group = await _lock_active_group(work, group_id)
+    await lock_students_by_name(work, [student])
+    group = _require_active(await lock_group(work, group_id))
     violations = Violations()
     with violations:
         person = await lock_student(work, student, "/student")
@@ -166,11 +168,11 @@ async def end_group(
 
     Memberships outside the caller's reach end on the same day, because the group does.
     """
-    group = await _lock_active_group(work, group_id)
+    _require_active(await read_group(work, group_id))
     day = await _last_day(work, on)
     async with work.as_district("group"):
+        group = _require_active(await lock_group_after_members(work, group_id, only_present=True))
         members = await _open_members(work, group)
-        await lock_students(work, {member.student_id for member in members})
         await _end_memberships(work, members, day)
     group.state, group.ends_on, group.size = GroupState.ENDED, day, 0
     group.version += 1
@@ -254,8 +256,7 @@ def _member_of(group: Group, support: Support, from_on: date) -> GroupMember:
     )
 
 
-async def _lock_active_group(work: Work, group_id: UUID) -> Group:
-    group = await lock_group(work, group_id)
+def _require_active(group: Group) -> Group:
     if group.state == GroupState.ENDED:
         raise Conflict("This group has ended.", code="group.ended")
     return group

@@ -20,7 +20,7 @@ from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
 from app.core.violations import KnownValues, Unread, Violations, input_violations, known_values, readable
 from app.group.inputs import Attendance, NewGroupSession
-from app.group.lookup import lock_group
+from app.group.lookup import lock_group_after_members
 from app.group.models import Group, GroupMember, GroupSession
 from app.group.rules import Presence, delivered_to, lesson_of
 from app.intervention.adherence import marks_of
@@ -28,7 +28,6 @@ from app.intervention.lookup import checklist_sizes
 from app.response import service as response
 from app.roster.lookup import IdList, people_by_name, today_of
 from app.roster.models import Person
-from app.roster.student_lock import lock_students
 from app.support.models import Session, Support
 from app.support.phase import student_columns
 from app.support.rules import suspensions_of, violations_of_session
@@ -92,9 +91,8 @@ async def record_group_sessions(
 
 
 async def _load_batch(work: Work, group_id: UUID, new: Sequence[NewGroupSession]) -> _Batch:
-    group = await lock_group(work, group_id)
+    group = await lock_group_after_members(work, group_id)
     of_group = (GroupMember.district_id == work.district_id, GroupMember.group_id == group_id)
-    await lock_students(work, set(await work.db.scalars(select(GroupMember.student_id).where(*of_group))))
     rows = await work.db.execute(
         select(GroupMember, Support)
         .join(Support, and_(Support.district_id == work.district_id, Support.id == GroupMember.support_id))

@@ -10,6 +10,7 @@ from app.core.errors import Conflict, NotFound
 from app.events.catalogue import EventType, NewEvent
 from app.events.outbox import record
 from app.meeting.models import Meeting, MeetingSeries
+from app.roster.student_lock import lock_named_subjects
 from app.team.models import Team
 from app.team.rules import TeamState
 
@@ -25,6 +26,7 @@ async def require_active(work: Work, team_id: UUID) -> None:
 
 async def lock_meeting(work: Work, meeting_id: UUID) -> Meeting:
     """Locks and returns a meeting; raises `NotFound`."""
+    await lock_named_subjects(work)
     query = select(Meeting).where(Meeting.district_id == work.district_id, Meeting.id == meeting_id)
     meeting: Meeting | None = await work.db.scalar(
         query.with_for_update(key_share=True).execution_options(populate_existing=True)
@@ -36,6 +38,7 @@ async def lock_meeting(work: Work, meeting_id: UUID) -> Meeting:
 
 async def lock_series(work: Work, series_id: UUID) -> MeetingSeries:
     """Locks and returns a series; raises `NotFound`."""
+    await lock_named_subjects(work)
     query = select(MeetingSeries).where(MeetingSeries.district_id == work.district_id, MeetingSeries.id == series_id)
     series: MeetingSeries | None = await work.db.scalar(
         query.with_for_update(key_share=True).execution_options(populate_existing=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.access.permission import Can
 from app.access.work import Work, needs, required_permissions
+from app.core import ids
 from app.core.inputs import CommandInputs, command_inputs
 from app.events.catalogue import EventType
 from app.requests.bulk import ItemOutcome, ItemResult, run_bulk, run_each
@@ -119,9 +120,11 @@ async def run_items(
     """Runs a command for several items. `items` are the inputs of the command, or `Malformed`.
 
     `arguments` identify the row in the path, and `named` are the inputs besides the list of items. `lock` locks the
-    students of `Work.named_subjects`. The results are those of `app.requests.bulk.run_bulk`.
+    students of `Work.named_subjects` and the row in the path. The results are those of `app.requests.bulk.run_bulk`.
     """
     at = f"/{command.items}"
+    if command.path:
+        work.named_rows |= {ids.format_id(command.path[0], arguments[0])}
     permitted_lock = needs(*required_permissions(command.function))(lock)
 
     async def run(chosen: Sequence[Any], positions: Sequence[int]) -> list[ItemResult]:

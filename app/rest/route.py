@@ -6,7 +6,8 @@ all of that work. Every router uses this class; a test refuses a route that take
 The class also adds what follows from a route's declaration: an idempotency key, an ETag, and the conditions on it.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from copy import copy
 from functools import partial
 from traceback import clear_frames
 from typing import Any
@@ -24,9 +25,8 @@ from app.rest.checks import RequestChecks
 from app.rest.door import READS, open_work, principal_of
 from app.rest.headers import describe
 from app.rest.repetition import Replayed, note_key, store_response
+from app.rest.sparse import Handler, SparseHandlers
 from app.rest.versions import note_versions, require_seen, with_etag
-
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Route(APIRoute):
@@ -80,7 +80,7 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Handler:
         """Returns FastAPI's handler, extended by the checks before it and by the ETag and stored response after it."""
-        handle, scopes = super().get_route_handler(), self.stated_scopes
+        handlers, scopes = SparseHandlers(self.dependant, self._framework_handler), self.stated_scopes
         reads_json, most_values = self.body_field is not None, self.most_values
         takes_key, takes_version, shows_version = self.takes_key, self.takes_version, self.shows_version
         requires_version, shows_secret = self.requires_version, self.shows_secret
@@ -100,7 +100,7 @@ class Route(APIRoute):
             if requires_version and request.state.expected is None:
                 raise PreconditionRequired
             try:
-                response = await handle(request)
+                response = await handlers.for_request(request)(request)
             except Replayed as replay:
                 return replay.response()
             except RequestValidationError as error:
@@ -115,6 +115,12 @@ class Route(APIRoute):
             return response
 
         return checked
+
+    def _framework_handler(self, dependant: Dependant) -> Handler:
+        """Returns FastAPI's handler for the parameters of a `Dependant`."""
+        route = copy(self)
+        route.dependant = dependant
+        return super(Route, route).get_route_handler()
 
 
 def _depends_on(dependant: Dependant, function: Callable[..., Any]) -> bool:

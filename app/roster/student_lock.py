@@ -2,7 +2,8 @@
 
 * Rows are locked in the order of ids, and read again once they are locked. Copy `school_ids` only from the values that
   these functions return.
-* A transaction with several commands (`Work.named_subjects`) locks the students of all of them at its first command.
+* A transaction with several commands (`Work.named_subjects`) locks the students of all of them at its first command,
+  after the teams and before the other rows that `app.roster.named_rows` lists.
 * A sync locks the people whom it changes in the same way, so a command and a sync never write about one student at the
   same time.
 
@@ -24,10 +25,12 @@ from app.access.work import Work
 from app.core import ids
 from app.core.db import Base
 from app.core.errors import Invalid, NotFound
+from app.core.faults import ChangedMeanwhile
 from app.events.reminders import Reminder
 from app.roster.lookup import IdList, find_row, ids_by_alias, people_by_name
 from app.roster.models import AboutStudent, MayBeAboutStudent, Person
-from app.roster.references import SIS, parse
+from app.roster.named_rows import lock_named_rows, lock_named_teams, students_of_named
+from app.roster.references import SIS, Reference, parse
 
 About = TypeVar("About", bound=AboutStudent)
 MaybeAbout = TypeVar("MaybeAbout", bound=MayBeAboutStudent)
@@ -127,6 +130,17 @@ async def lock_student_of(
     return await work.db.scalar(query.execution_options(populate_existing=True))
 
 
+async def lock_newcomers(work: Work, student_ids: Collection[UUID]) -> None:
+    """Locks students who were found only after a row that is locked after students, such as a group's.
+
+    It does not wait, because these students are out of order. Raises `ChangedMeanwhile` if another transaction has
+    locked one of them.
+    """
+    missing = set(student_ids) - work.locked_students
+    if missing - set(await lock_students(work, missing, wait=False)):
+        raise ChangedMeanwhile
+
+
 async def lock_row_after_student(work: Work, model: type[MaybeAbout], row_id: UUID) -> MaybeAbout | None:
     """Locks the student whom a row is about, if there is one, then this row, and returns the row.
 
@@ -137,7 +151,7 @@ async def lock_row_after_student(work: Work, model: type[MaybeAbout], row_id: UU
     student_id = await work.db.scalar(select(model.student_id).where(*is_row))
     if student_id is not None:
         await lock_students(work, [student_id])
-    query = select(model).where(*is_row).with_for_update()
+    query = select(model).where(*is_row).with_for_update(key_share=True)
     return await work.db.scalar(query.execution_options(populate_existing=True))
 
 
@@ -153,20 +167,20 @@ async def lock_named_subjects(work: Work) -> None:
 
     A subject is the id or external id of a student, or the id of a row about a student. A subject that is not found
     within the caller's reach is skipped; the command that gets it reports the error. Later calls in the transaction do
-    nothing.
+    nothing. Of the rows that `work.named_rows` names, teams are locked before the students, and others after them.
     """
-    db, names, work.named_subjects = work.db, work.named_subjects, frozenset()
-    if not names:
+    db, names, rows_by_kind = work.db, work.named_subjects, _ids_by_kind(work.named_rows)
+    work.named_subjects = work.named_rows = frozenset()
+    if not names and not rows_by_kind:
         return
-    references, ids_by_kind = [], defaultdict[str, set[UUID]](set)
+    await lock_named_teams(work, rows_by_kind)
+    ids_by_kind, references = _ids_by_kind(names), list[Reference]()
     for name in names:
         with suppress(Invalid, NotFound):
             if name.startswith(SIS):
                 references.append(parse("student", name))
-            else:
-                kind, row_id = ids.parse_any_id(name)
-                ids_by_kind[kind].add(row_id)
     students = ids_by_kind["student"] | set((await ids_by_alias(work, references)).values())
+    students |= await students_of_named(work, rows_by_kind)
     for mapper in Base.registry.mappers:
         model, row_ids = mapper.class_, ids_by_kind.get(mapper.persist_selectable.description)
         if row_ids and "student_id" in mapper.columns:
@@ -177,3 +191,14 @@ async def lock_named_subjects(work: Work) -> None:
             )
             students |= set(await db.scalars(rows))
     await lock_students(work, students)
+    await lock_named_rows(work, rows_by_kind)
+
+
+def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:
+    """Returns those of the texts that are ids of rows, by kind."""
+    ids_by_kind = defaultdict[str, set[UUID]](set)
+    for name in names:
+        with suppress(Invalid, NotFound):
+            kind, row_id = ids.parse_any_id(name)
+            ids_by_kind[kind].add(row_id)
+    return ids_by_kind

@@ -79,6 +79,7 @@ class Delivery:
     * `supplements`: files that add values to the rows of this delivery.
     * `composed`: the columns that the engine computes from the supplements. They come last in the header, and `read`
       does not return them.
+    * `nameless`: the number of columns at the end of the header that have no name. A row may lack their cells.
     * `within`: another kind. The rows of this delivery come only inside rows of that kind, so a delivered row of that
       kind contains all of its rows of this kind.
     """
@@ -91,6 +92,7 @@ class Delivery:
     read: Callable[[], Iterator[bytes]]
     required_columns: tuple[str, ...] = ()
     composed: tuple[str, ...] = ()
+    nameless: int = 0
     within: str = ""
     supplements: tuple["Delivery", ...] = ()
 

@@ -9,6 +9,7 @@ from app.access.principal import Reach
 from app.access.work import Work
 from app.core import ids
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound, Violation
+from app.roster.student_lock import lock_named_subjects
 from app.team.models import Team
 from app.team.rules import TeamState
 
@@ -16,13 +17,16 @@ OUT_OF_REACH: Final = "A client or person of some schools forms and changes team
 
 
 async def lock_team(work: Work, team_id: UUID) -> Team:
-    """Locks and returns an active team that the caller may change.
+    """Locks and returns an active team that the caller may change. A team is locked before students.
+
+    The lock leaves rows that refer to the team alone: a command or sync that has locked a student can write them.
 
     Raises `NotFound`, `Forbidden` for a team of another school, whose members the caller may be, and `Conflict` for an
     archived team.
     """
+    await lock_named_subjects(work)
     query = select(Team).where(Team.district_id == work.district_id, Team.id == team_id)
-    team = await work.db.scalar(query.with_for_update().execution_options(populate_existing=True))
+    team = await work.db.scalar(query.with_for_update(key_share=True).execution_options(populate_existing=True))
     if team is None:
         raise NotFound("team")
     if not may_change(work, team.school_id):

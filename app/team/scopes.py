@@ -24,7 +24,7 @@ from app.team.lookup import count_change, lock_team
 from app.team.models import Team, TeamScope, lasts_beyond
 from app.team.rules import kind_of_scope, violations_of_end
 from app.team.service import FROM, UNTIL
-from app.team.students import Only, emit_team_event, follow_scopes
+from app.team.students import Only, emit_team_event, follow_scopes, lock_served_students
 
 OUT_OF_REACH: Final = "A client or person of some schools has teams serve students of these schools only."
 
@@ -95,6 +95,7 @@ async def end_team_scope(work: Work, team_scope_id: UUID, until_on: Annotated[da
     if scope is None:
         raise NotFound("team_scope")
     team = await lock_team(work, scope.team_id)
+    await lock_served_students(work, Only(scope_id=scope.id))
     await work.db.refresh(scope)
     today = await today_of(work)
     if scope.until_on is not None and scope.until_on <= max(today, scope.from_on):

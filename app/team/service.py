@@ -22,7 +22,7 @@ from app.roster.references import parse
 from app.team.lookup import OUT_OF_REACH, count_change, lock_team, may_change
 from app.team.models import Team, TeamMember, TeamScope, lasts_beyond
 from app.team.rules import TeamPurpose, TeamRole, TeamState, violations_of_end
-from app.team.students import Only, emit_team_event, follow_scopes
+from app.team.students import Only, emit_team_event, follow_scopes, lock_served_students
 
 FROM = About("The first day; by default, today.", date(2026, 8, 31))
 UNTIL = About("The first day on which it no longer holds; by default, today.", date(2027, 6, 12))
@@ -99,6 +99,7 @@ async def form_team(work: Work, new: NewTeam) -> Team:
 async def archive_team(work: Work, team_id: UUID) -> Team:
     """Archives a team: from today it has no members, serves nobody, and cannot be changed."""
     team = await lock_team(work, team_id)
+    await lock_served_students(work, Only(team_id=team.id))
     today = await today_of(work)
     team.state, team.archived_on = TeamState.ARCHIVED, today
     await count_change(work, team)

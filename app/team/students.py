@@ -22,8 +22,8 @@ from app.core.ids import new_id
 from app.events.catalogue import TEAM_MEMBERS_CHANGED, TEAM_STUDENTS_CHANGED, EventType, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import IdList, today_of
-from app.roster.student_lock import lock_students
-from app.team.models import Team
+from app.roster.student_lock import lock_newcomers, lock_students
+from app.team.models import Team, TeamScope, TeamStudent, lasts_beyond
 from app.team.rules import ScopeKind, TeamState
 
 ON_ROSTER: Final = "p.district_id = :district AND p.is_student AND p.removed_at IS NULL AND p.merged_into IS NULL"
@@ -153,6 +153,22 @@ async def count_out_of_step(work: Work) -> int:
     return int(await work.db.scalar(_statement(sql, DISTRICT_WIDE), values) or 0)
 
 
+async def lock_served_students(work: Work, only: Only) -> None:
+    """Locks the students whom a team or a scope names or serves, before its rows are written.
+
+    A sync that moves one of them writes these rows too. Works under the calling command's permission, as the district.
+    """
+    is_scope = TeamScope.id == only.scope_id if only.team_id is None else TeamScope.team_id == only.team_id
+    is_row = TeamStudent.scope_id == only.scope_id if only.team_id is None else TeamStudent.team_id == only.team_id
+    named = select(TeamScope.student_id).where(
+        TeamScope.district_id == work.district_id, is_scope, TeamScope.student_id.is_not(None)
+    )
+    async with work.as_district("team students"):
+        lasts = lasts_beyond(TeamStudent, await today_of(work))
+        served = select(TeamStudent.student_id).where(TeamStudent.district_id == work.district_id, is_row, lasts)
+        await lock_students(work, {*await work.db.scalars(named), *await work.db.scalars(served)})
+
+
 async def follow_scopes(work: Work, today: date, only: Only) -> None:
     """Writes the students of a team or of a scope that has just changed. Works under the calling command's permission.
 
@@ -161,9 +177,11 @@ async def follow_scopes(work: Work, today: date, only: Only) -> None:
     change them any more, because one may have been committed in the meantime.
     """
     async with work.as_district("team students"):
-        await lock_students(work, await _differing(work, today, only))
+        differing = await _differing(work, today, only)
+        # A transaction that has locked students already waits for no further ones, which may be out of order.
+        await (lock_newcomers if work.locked_students else lock_students)(work, differing)
         await lock_team_students(work)
-        await lock_students(work, await _differing(work, today, only) - work.locked_students)
+        await lock_newcomers(work, await _differing(work, today, only))
         await _write(work, today, only)
 
 

@@ -99,7 +99,7 @@ def main() -> None:
         ]
         cells += [statistics.median(face_figures.beside), p95(face_figures.beside)]
         rates = f"{len(face_figures.loud) / face_figures.seconds:.1f}"
-        print(f"| {face} | " + " | ".join(f"{1000 * cell:.0f}" for cell in cells) + f" | {rates} |")
+        print(f"| {face} | " + " | ".join(f"{1000 * cell:.1f}" for cell in cells) + f" | {rates} |")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ async def supports(app: FastAPI, north: Town) -> list[tuple[str, str]]:
     """Creates two students of one cohort with an active support each, and returns their ids as pairs."""
     students = [ids.format_id("student", north.students[name]) for name in ("amy", "ben")]
     writers = Writers(north, app, students, random.Random(0))
-    await writers.plan_supports()
+    await writers.prepare()
     return [(student, writers.supports[student]) for student in students]
 
 

@@ -29,14 +29,23 @@ class Outcome:
 
 
 async def race(
-    town: Town, app: FastAPI, folder: Path, *, writers: int, moved: int, syncs: int, seed: int = 0, pause: float = 0.0
+    town: Town,
+    app: FastAPI,
+    folder: Path,
+    *,
+    writers: int,
+    moved: int,
+    syncs: int,
+    seed: int = 0,
+    pause: float = 0.0,
+    of: type[Writers] = Writers,
 ) -> Outcome:
     """Lets writers write about students while as many syncs move them to the other school and back."""
     outcome, names = Outcome(), [f"s{number}" for number in range(moved)]
     await sync(town, Export(), folder)
     students = await shown_students(town, *names)
-    group = Writers(town, app, students, random.Random(seed), pause)
-    await group.plan_supports()
+    group = of(town, app, students, random.Random(seed), pause)
+    await group.prepare()
     before = await deadlocks(town)
     tasks = [asyncio.create_task(group.write()) for _ in range(writers)]
     try:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import re
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ TWO = """mutation($first: RaiseConcernInput!, $second: RaiseConcernInput!) {
   first: raiseConcern(input: $first) { concern { id } problems { code } }
   second: raiseConcern(input: $second) { concern { id } problems { code } } }"""
 
+Command = Callable[["Patient"], Awaitable[httpx.Response]]
 MAX_REPEATS = 10
 MAX_WAIT = 2
 
@@ -45,7 +47,7 @@ class Writers:
     wrote: asyncio.Event = field(default_factory=asyncio.Event)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def plan_supports(self) -> None:
+    async def prepare(self) -> None:
         """Gives each student an active support, so that scores are judged."""
         as_client = caller(self.app, self.town)
         for student in self.students:
@@ -64,9 +66,7 @@ class Writers:
         """Writes until `stop` is set."""
         as_client = Patient(self)
         while not self.stop.is_set():
-            kinds = [self._raise, self._settle, self._scores, self._graphql]
-            kinds += [self._sessions, self._decide] if self.supports else []
-            what = self.dice.choice(kinds)
+            what = self.dice.choice(self.commands())
             try:
                 answer = await what(as_client)
             except Exception as error:  # the server may be restarting
@@ -76,6 +76,11 @@ class Writers:
                 self.written[f"{what.__name__[1:]}{failed}"] += 1
             self.wrote.set()
             await asyncio.sleep(self.pause)
+
+    def commands(self) -> list[Command]:
+        """Returns the commands among which a writer chooses."""
+        of_supports = [self._sessions, self._decide] if self.supports else []
+        return [self._raise, self._settle, self._scores, self._graphql, *of_supports]
 
     async def _raise(self, client: "Patient") -> httpx.Response:
         return await client.post("/v1/concerns", self._concern())
@@ -130,6 +135,10 @@ class Patient:
     """A client of the district that repeats a request if the answer asks for it."""
 
     writers: Writers
+
+    async def get(self, path: str, **params: str) -> httpx.Response:
+        """A read."""
+        return await caller(self.writers.app, self.writers.town).get(path, **params)
 
     async def post(self, path: str, body: Any) -> httpx.Response:
         """A command; the last answer where the api stays busy."""

@@ -84,6 +84,28 @@ async def test_a_row_of_10_000_columns_is_one_row_in_quarantine(north: Town, tmp
     assert (report.total("changes"), await fingerprint(north, GRADEBOOK)) == (0, before)
 
 
+@pytest.mark.parametrize("ends", [b"\r\n", b"\n", b"\r"])
+@pytest.mark.parametrize("where", ["givenName", "sourcedId"])
+async def test_a_row_of_over_8_mb_is_one_row_in_quarantine(
+    north: Town, tmp_path: Path, ends: bytes, where: str
+) -> None:
+    """A row that is too long waits alone, and nobody is removed because of it. Before, it refused the whole delivery.
+
+    The row keeps its sourcedId if that can be read; otherwise nobody counts as absent.
+    """
+    export = Delivered()
+    await sync(north, export, tmp_path)
+    before = await fingerprint(north)
+    place = export.rows["users"].index(export.row("users", "s7")) + 2
+    export.row("users", "s7")[where] += "\u00e9" * 4_900_000  # 9.8 MB
+    export.raw["users"] = export.sheet("users").encode().replace(b"\r\n", ends)
+    report = await sync(north, export, tmp_path)
+    assert (report.state, report.exit_code) == ("applied", 3), report.sentence
+    assert Refusal("users.csv", place, "", "row.too_long") in report.refusals
+    assert report.kinds["person"].quarantined == 1
+    assert (report.kinds["person"].absent, await fingerprint(north)) == (0, before)
+
+
 async def test_a_cell_of_a_megabyte_is_taken_or_named_and_breaks_nothing(north: Town, tmp_path: Path) -> None:
     """A comment may be long; an id may not."""
     export = Delivered()

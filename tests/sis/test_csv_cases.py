@@ -65,6 +65,27 @@ READ: dict[str, tuple[Change, str]] = {
         lambda zip_: zip_.change("users", "sourcedId,status", "sourcedId , status"),
         "users.csv has sourcedId, status in another case or with blanks",
     ),
+    "columns without a name at the end": (
+        lambda zip_: zip_.files.update(users=zip_.files["users"].replace("\r\n", ",,\r\n")),
+        "users.csv has 2 columns without a name: not imported",
+    ),
+    "columns without a name that only the header and one row have": (
+        lambda zip_: zip_.change("users", "grades,password", 'grades,password, ,""').change(
+            "users", "u1@example.org,,,,03,", "u1@example.org,,,,03,,a note"
+        ),
+        "users.csv has 2 columns without a name: not imported",
+    ),
+    "a column without a name in the middle": (
+        lambda zip_: zip_.files.update(
+            users="\r\n".join(line.replace(",", ",,", 1) for line in zip_.files["users"].split("\r\n"))
+        ),
+        "users.csv has 1 column without a name: not imported",
+    ),
+    "columns without a name in the manifest": (lambda zip_: zip_.manifest.update(propertyName="value,,"), ""),
+    "rows of empty cells": (
+        lambda zip_: zip_.add("users", "," * 17, '"",' + " ," * 16).add("enrollments", "," * 9),
+        "users.csv: 2 rows are empty and left out. enrollments.csv: 1 row is empty and left out.",
+    ),
     "courses with few columns": (
         lambda zip_: zip_.change("courses", ",orgSourcedId,subjects,subjectCodes", ",orgSourcedId").change(
             "courses", ",D,Reading,", ",D"

@@ -19,6 +19,7 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
+from asyncpg.pgproto.pgproto import UUID as DriverUUID
 
 from app.core import ids
 
@@ -136,4 +137,4 @@ def _uuids(text: Bytes, places: npt.NDArray[np.intp]) -> frozenset[UUID]:
     if not len(places):
         return frozenset()
     raw: Any = np.ascontiguousarray(text[places[:, None] + np.arange(_UUID)]).view(f"S{_UUID}")
-    return frozenset(UUID(identifier.decode()) for identifier in np.unique(raw))
+    return frozenset(DriverUUID(identifier.decode()) for identifier in set(raw[:, 0].tolist()))

@@ -122,7 +122,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "monitor",
-            5,
+            6,
             "Flags a series if the probability that its growth has slowed, given all scores, passes a limit.",
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
             monitor.judge_by_defaults,

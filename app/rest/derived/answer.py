@@ -45,6 +45,7 @@ class Reader:
     def __init__(self, shapes: Shapes) -> None:
         self.shapes = shapes
         self.catalog = shapes.catalog
+        self._whole_picks: dict[ResourceType, tuple[Picks, tuple[Can, ...]]] = {}
 
     async def answer_list(self, work: Work, request: Request, listing: Listing, given: Mapping[str, Any]) -> Response:
         """Returns the response with a page of a list, or with a whole list that has no pages."""
@@ -143,10 +144,24 @@ class Reader:
 
     def _picks(self, work: Work, resource: ResourceType, given: Mapping[str, Any]) -> Picks:
         """Returns the selection that a request asks for; raises `Forbidden` before any row is looked up."""
-        expand = tree_of(given.get("expand") or ())
-        picks = picks_of(self.shapes, resource, expand, _fields(given.get("fields")))
-        require(work, permissions_of_picks(self.catalog, resource, picks))
+        expand, fields = tree_of(given.get("expand") or ()), _fields(given.get("fields"))
+        if not expand and fields is None:
+            picks, needed = self._picks_of_whole(resource)
+        else:
+            picks = picks_of(self.shapes, resource, expand, fields)
+            needed = self._permissions_of(resource, picks)
+        require(work, needed)
         return picks
+
+    def _picks_of_whole(self, resource: ResourceType) -> tuple[Picks, tuple[Can, ...]]:
+        """Returns the selection of a request with neither `expand` nor `fields`, and the permissions it requires."""
+        if resource not in self._whole_picks:
+            picks = picks_of(self.shapes, resource, {})
+            self._whole_picks[resource] = picks, self._permissions_of(resource, picks)
+        return self._whole_picks[resource]
+
+    def _permissions_of(self, resource: ResourceType, picks: Picks) -> tuple[Can, ...]:
+        return tuple(dict.fromkeys(permissions_of_picks(self.catalog, resource, picks)))
 
     async def _row(self, work: Work, root: RowRoot) -> bytes:
         (answer,) = await self.read(work, root)

@@ -32,6 +32,12 @@ _TYPES = {
     "stamp": "text",
     "salt": "text",
 }
+SEPARATE = "OFFSET '0'"
+"""The end of a subquery that PostgreSQL plans by itself, and does not merge with the enclosing statement.
+
+The number is a literal in quotes, because the planner takes `OFFSET 0` for a limit until it has computed the type cast
+in it, and then runs the enclosing statement without parallel workers.
+"""
 FEW = 20  # if a kind has this many times more known rows than rows to look up, lookups by key are cheaper than a scan
 ALIASED = tuple(kind for kind in KINDS if not kind.own_alias and kind.key == "id")
 """The kinds whose sourcedIds are stored in `external_id`, so that other rows can refer to them."""
@@ -120,7 +126,7 @@ class Stage:
         The SQL is a subquery that PostgreSQL does not merge with the enclosing statement. Otherwise a sharded server
         would refuse the statement, because it joins a table of one node directly with a distributed one.
         """
-        return f"(SELECT * FROM {self.raw_tables[kind]} OFFSET 0)"
+        return f"(SELECT * FROM {self.raw_tables[kind]} {SEPARATE})"
 
     async def insert(
         self, name: str, kind: str, columns: Iterable[str], query: str, *, are_distinct: bool = False

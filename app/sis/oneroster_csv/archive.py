@@ -14,9 +14,11 @@ from typing import Final
 
 from app.sis.oneroster_csv.files import COMMON, FILES, VERSIONS, CsvFile
 from app.sis.oneroster_csv.header import (
+    DELIMITERS,
     check_columns,
     decode_text,
     has_delta_values,
+    name_columns,
     read_header,
     standard_columns,
 )
@@ -111,7 +113,11 @@ class CsvZip:
             rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
         except csv.Error:
             raise SourceRefused("manifest.csv is not well-formed CSV.") from None
-        if not rows or [cell.strip().lower() for cell in rows[0]] != ["propertyname", "value"]:
+        heading = [cell.strip().lower() for cell in rows[0]] if rows else []
+        for delimiter, called in DELIMITERS.items():
+            if len(heading) == 1 and delimiter in heading[0]:
+                raise SourceRefused(f"manifest.csv is separated by {called} and not by commas: export it with commas.")
+        if heading[:2] != ["propertyname", "value"] or any(heading[2:]):
             raise SourceRefused("manifest.csv must begin with the header propertyName,value.")
         properties = _read_properties(rows[1:])
         version = properties.get("oneroster.version", "")
@@ -149,8 +155,9 @@ class CsvZip:
         head = b"".join(stream(self._archive, entry, HEAD))[: HEAD + 1]
         more = len(head) > HEAD or entry.file_size > HEAD
         name = f"{file.name}.csv"
-        header, warnings = standard_columns(read_header(head, more, name, mode), file)
-        self._warnings += [*warnings, *check_columns(header, file, self.version, mode)]
+        named, nameless, notes = name_columns(read_header(head, more, name, mode), name)
+        header, warnings = standard_columns(named, file)
+        self._warnings += [*notes, *warnings, *check_columns(header, file, self.version, mode)]
         if mode == "bulk" and has_delta_values(head, header, name):
             self._bulk_with_deltas.append(name)
         return Delivery(
@@ -161,6 +168,7 @@ class CsvZip:
             size=entry.file_size,
             read=partial(stream, self._archive, entry),
             required_columns=DELTA_COLUMNS if mode == "delta" else (),
+            nameless=nameless,
         )
 
     def _with_supplements(self, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
@@ -206,6 +214,7 @@ def _add_supplements(base: Delivery, composed: tuple[str, ...], supplements: lis
         read=base.read,
         required_columns=base.required_columns,
         composed=composed,
+        nameless=base.nameless,
         supplements=tuple(supplements),
     )
 

@@ -5,6 +5,7 @@ import io
 import unicodedata
 from itertools import islice
 
+from app.core.plural import pluralize
 from app.sis.oneroster_csv.files import COMMON, ONLY_1_1, CsvFile, expected_columns
 from app.sis.port import SourceRefused
 
@@ -63,6 +64,18 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
         raise SourceRefused(f"The header of {file} is not well-formed CSV.") from None
 
 
+def name_columns(header: tuple[str, ...], file: str) -> tuple[tuple[str, ...], int, list[str]]:
+    """Returns a header in which every column has a name, the number of nameless columns at its end, and warnings.
+
+    Spreadsheets write nameless columns where cells beside the table were once used. They are not imported.
+    """
+    nameless = [number for number, column in enumerate(header, start=1) if not column.strip(" ")]
+    last_named = max((number for number, column in enumerate(header, start=1) if column.strip(" ")), default=0)
+    named = tuple(column if column.strip(" ") else f"({number})" for number, column in enumerate(header, start=1))
+    note = f"{file} has {pluralize(len(nameless), 'column', 'columns')} without a name: not imported."
+    return named, len(header) - last_named, [note] if nameless else []
+
+
 def standard_columns(header: tuple[str, ...], file: CsvFile) -> tuple[tuple[str, ...], list[str]]:
     """Returns the standard OneRoster names of the columns, and a list of warnings.
 
@@ -86,10 +99,10 @@ def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: st
     if len(header) > MAX_COLUMNS:
         raise SourceRefused(f"{name} has {len(header):,} columns, more than OneRoster has by far: export it again.")
     for number, column in enumerate(header, start=1):
-        if not column or not column.isascii() or not column.isprintable() or " " in column:
+        if not column.isascii() or not column.isprintable() or " " in column:
             hidden = ", ".join(sorted({_named(c) for c in column if not c.isascii() or not c.isprintable()}))
             raise SourceRefused(
-                f"The name of column {number} of {name} is empty or holds hidden or foreign characters"
+                f"The name of column {number} of {name} holds a blank, or hidden or foreign characters"
                 f"{f' ({hidden})' if hidden else ''}: export it as UTF-8 with the header of OneRoster {version}."
             )
     if len(set(header)) != len(header):
@@ -112,7 +125,8 @@ def _warnings(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]
     if lacking:
         warnings.append(f"{name} has no {', '.join(lacking)}: the known values stay.")
     column_names = {*columns, *file.columns}
-    if [column for column in header if column not in column_names and not column.startswith("metadata.")]:
+    others = [column for column in header if column not in column_names and not column.startswith(("metadata.", "("))]
+    if others:
         warnings.append(f"{name} has columns that OneRoster {version} does not know: not imported.")
     return warnings
 

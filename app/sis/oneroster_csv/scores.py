@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from app.sis.kinds import SCORE
-from app.sis.oneroster_csv.header import BOM, MAX_COLUMNS, read_header
+from app.sis.oneroster_csv.header import BOM, MAX_COLUMNS, name_columns, read_header
 from app.sis.oneroster_csv.unzip import CHUNK, HEAD
 from app.sis.port import Delivery, SourceRefused
 
@@ -34,11 +34,13 @@ class ScoreFile:
         size = file.seek(0, 2)
         file.seek(0)
         head = file.read(HEAD)
-        header = self._standard_header(read_header(head, size > len(head), FILE, "delta"))
+        named, nameless, notes = name_columns(read_header(head, size > len(head), FILE, "delta"), FILE)
+        self._warnings += notes
+        header = self._standard_header(named)
         key = EXTERNAL_ID if EXTERNAL_ID in header else STUDENT
         columns = tuple(SOURCED_ID if column == key else column for column in header)
         self.deliveries: Mapping[str, Delivery] = {
-            SCORE.name: Delivery(SCORE.name, FILE, False, columns, size, self._read)
+            SCORE.name: Delivery(SCORE.name, FILE, False, columns, size, self._read, nameless=nameless)
         }
 
     @property
@@ -77,7 +79,7 @@ class ScoreFile:
             new for old, new in zip(header, columns, strict=True) if old != new and new in standard.values()
         ]:
             self._warnings.append(f"{FILE} has {', '.join(renamed)} in another case or with blanks: read as these.")
-        unknown = [column for column in columns if column not in standard.values()]
+        unknown = [column for column in columns if column not in standard.values() and not column.startswith("(")]
         if unknown:
             self._warnings.append(f"{FILE} has {len(unknown):,} other columns: not imported.")
         return tuple(column if column in standard.values() else f"other{n}" for n, column in enumerate(columns))

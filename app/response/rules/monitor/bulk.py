@@ -21,7 +21,7 @@ from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.estimate import PanelEstimate
 from app.response.rules.monitor.model import Array, Weeks
 from app.response.rules.monitor.panel import Panel, judge_panel
-from app.response.rules.monitor.rule import MEDIAN_NOISE, WATCH
+from app.response.rules.monitor.rule import MATERIAL, MEDIAN_NOISE, WATCH
 from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import State
 from app.response.rules.wording import NAMED
@@ -176,13 +176,14 @@ def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDA
     """Returns the state of each series by the monitor, without considering whether the goal is met.
 
     The state depends on the statistic, the share of slow growth and the interval of the rate. It is under_delivered if
-    only the assumption that everything was delivered would give an alarm.
+    only the assumption that everything was delivered would give an alarm, and by a material part.
     """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
     statistic = np.round(estimate.statistic, 9)
     alarm = statistic > threshold
-    lost = np.round(estimate.if_delivered, 9) > threshold
+    if_delivered = np.round(estimate.if_delivered, 9)
+    lost = (if_delivered > threshold) & (if_delivered - statistic >= MATERIAL)
     conditions = [alarm & (estimate.slow >= NAMED), alarm, lost, statistic > watch, estimate.high < 1]
     choices = [
         State.NOT_RESPONDING,

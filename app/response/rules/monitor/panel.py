@@ -16,7 +16,7 @@ from app.response.rules.monitor.estimate import PanelEstimate, summarize
 from app.response.rules.monitor.filters import Posterior, posterior
 from app.response.rules.monitor.forms import MIN_COHORT, Cohorts, Paths, form_effects
 from app.response.rules.monitor.model import Array, Prior, Weeks
-from app.response.rules.monitor.steps import undelivered_weeks
+from app.response.rules.monitor.steps import doubt_of_forms, undelivered_weeks
 
 WIDE = 100.0
 """The variance of the level, in SEM^2, that is assumed if no cohort shows which level to expect."""
@@ -103,7 +103,11 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedScores:
-    """Scores after form adjustment, as `filters.posterior` takes them."""
+    """Scores after form adjustment, as `filters.posterior` takes them.
+
+    `doubted` has the values and the variances of the scores with a weaker form adjustment, as far as the difficulty of
+    the forms is doubtful because of what was not delivered. None means that nothing is.
+    """
 
     times: Weeks
     values: Array
@@ -114,6 +118,7 @@ class PreparedScores:
     began: Weeks
     last: Weeks
     delivered: Array | None = None
+    doubted: tuple[Array, Array] | None = None
 
     def posterior(self, prior: Prior) -> Posterior:
         """Returns the posterior of these scores under a prior."""
@@ -136,7 +141,7 @@ class PreparedScores:
         Where less was delivered than planned, an alarm must hold under two readings. In the first, growth was slower
         in proportion, and may have been anything in a week without delivery. In the second, the undelivered part would
         have brought the growth that the goal requires. The statistic and the probability of slow growth are the lower
-        of the two; all else comes from the first reading.
+        of the two; all else comes from the first reading. Both use the scores with the weaker form adjustment.
         """
         if_delivered = summarize(replace(self, delivered=None).posterior(prior))
         if self.delivered is None or not (self.delivered < 1).any():
@@ -154,16 +159,20 @@ class PreparedScores:
         return replace(if_delivered, **columns)
 
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
-        """Returns the scores of the students with these indices, and with the given delivered shares."""
+        """Returns the scores of the students with these indices, as far as their forms are not doubtful, and with the
+        given delivered shares.
+        """
+        values, extra = (self.values, self.extra) if self.doubted is None else self.doubted
         return replace(
             self,
-            values=self.values[:, chosen],
-            extra=self.extra[:, chosen],
+            values=values[:, chosen],
+            extra=extra[:, chosen],
             g=self.g[chosen],
             start=(self.start[0][chosen], self.start[1][chosen]),
             began=self.began[chosen],
             last=self.last[chosen],
             delivered=delivered,
+            doubted=None,
         )
 
 
@@ -193,34 +202,58 @@ def prepare(
     paths = Paths(panel.times, panel.values, panel.g, start, began, ~adjusted)
     own, share = (1 - prior.share) * panel.noise, np.minimum(panel.noise, 1)
     form, any_adjusted, all_adjusted = prior.share * share, bool(adjusted.any()), bool(adjusted.all())
+    delivered = None if panel.delivered is None else panel.delivered[:, chosen]
+    doubts = any_adjusted and delivered is not None and bool((delivered < 1).any())
     for week in weeks:
         slots = int(np.searchsorted(panel.times, week, side="right"))
-        raw = paths.upto(slots, own, prior, form)
-        surprise: Array = raw
+        values, raw = panel.values[:slots, chosen], paths.upto(slots, own, prior, form)
+        effect: Array = np.zeros(raw.shape)
         remaining: Array = np.broadcast_to(form[:slots], raw.shape)
         if any_adjusted:
             _, weighted = paths.clipped(raw, remaining if all_adjusted else np.where(adjusted[:, None], remaining, 0))
             effect, remaining = form_effects(paths, weighted, cohorts, prior)
             remaining = remaining * share[:slots]
-            surprise = raw - effect * paths.has_score
-        clipped, remaining = surprise[chosen], remaining[chosen]
-        clipped, _ = paths.clipped(
-            clipped, remaining if all_adjusted else np.where(adjusted[chosen][:, None], remaining, 0), only
-        )
-        values = panel.values[:slots, chosen] + (clipped - raw[chosen]).T
-        as_of = np.full(len(began), week) if last is None else last
-        level = start[0][chosen], start[1][chosen]
+            effect = effect * paths.has_score
+        as_of = (np.full(len(began), week) if last is None else last)[chosen]
+        raw, effect, remaining = raw[chosen], effect[chosen], remaining[chosen]
+        among = None if all_adjusted else adjusted[chosen]
+        doubted = None
+        if doubts and delivered is not None:
+            lost = undelivered_weeks(delivered, (as_of - began[chosen])[None, :])[0]
+            doubt = doubt_of_forms(lost, panel.g[chosen], prior.share)[:, None]
+            weaker = remaining + doubt * (form[:slots] - remaining)
+            doubted = _adjust(paths, values, raw, (1 - doubt) * effect, weaker, among, only), weaker.T
         yield PreparedScores(
             panel.times[:slots],
-            values,
+            _adjust(paths, values, raw, effect, remaining, among, only),
             remaining.T,
             panel.g[chosen],
-            level,
+            (start[0][chosen], start[1][chosen]),
             own[:slots],
             began[chosen],
-            as_of[chosen],
-            None if panel.delivered is None else panel.delivered[:, chosen],
+            as_of,
+            delivered,
+            doubted,
         )
+
+
+def _adjust(
+    paths: Paths,
+    values: Array,
+    raw: Array,
+    effect: Array,
+    remaining: Array,
+    adjusted: NDArray[np.bool_] | None,
+    only: NDArray[np.bool_] | None,
+) -> Array:
+    """Returns the values of the students in `only` without the effects of their forms, with outliers clipped.
+
+    `raw` has the distances of the scores from the expected path, and `remaining` the variance of the form effects that
+    is left. `adjusted` marks the students whose form effects were estimated; None means all of them.
+    """
+    known = remaining if adjusted is None else np.where(adjusted[:, None], remaining, 0)
+    surprise, _ = paths.clipped(raw - effect, known, only)
+    return values + (surprise - raw).T
 
 
 def judge_weeks(

@@ -20,6 +20,12 @@ UNDELIVERED = 5.0
 A student may grow or fall back while a support is not given. Scores of such weeks therefore say little about growth.
 """
 
+MISSED_TOGETHER = 2.0
+"""The standard deviation of the growth that a whole cohort may miss in a week without delivery, in required rates g.
+
+It is above one, because students may fall back while their support is not given.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -67,3 +73,16 @@ def undelivered_weeks(delivered: Array, phase_weeks: Weeks) -> Array:
     lost = np.zeros((max(int(phase_weeks.max(initial=0)), len(delivered)) + 1, delivered.shape[1]))
     lost[1 : len(delivered) + 1] = 1 - delivered
     return np.take_along_axis(lost.cumsum(axis=0), np.maximum(phase_weeks, 0), axis=0)
+
+
+def doubt_of_forms(lost: Array, g: Array, share: float) -> Array:
+    """Returns which part of a form's estimated effect is doubtful for each student: none at 0, all of it at 1.
+
+    The effect is estimated as if everything had been delivered to the whole cohort, because a verdict must not depend
+    on which classmates' delivery is known. If classmates lost the same sessions as the student, their growth was lower
+    by as much, and a part of that is taken for hard forms before and easy ones after.
+
+    `lost` has the weeks of dose that each student did not get, and `share` is the variance of a form's effect.
+    """
+    missed = (MISSED_TOGETHER * g * lost) ** 2
+    return np.asarray(missed / (missed + max(share, 1e-12)))

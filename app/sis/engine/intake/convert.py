@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from app.core.violations import EARLIEST_DATE
 from app.roster.grades import GRADE_CODES
 from app.sis.engine.plan import id_lists_sql, known_columns, known_rows_sql
-from app.sis.engine.stage import Stage, fresh_id
+from app.sis.engine.stage import SEPARATE, Stage, fresh_id
 from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind
 from app.sis.port import Delivery
 
@@ -186,7 +186,7 @@ def _converted_sql(
     converted += [f"r.{column}" for column, _ in roster_columns]
     columns = ["place", "row_number", "sourced_id", "gone", "fault", *(f.column for f in fields)]
     columns += [*(f"ref_{r.column}" for r in refs), *(column for column, _ in roster_columns)]
-    # OFFSET 0 keeps the planner from merging the two levels, so that each value is converted only once.
+    # The two levels are planned separately, so that each value is converted only once.
     query = f"""
         SELECT :district, :run, {place}, q.row_number, q.sourced_id, coalesce(q.gone, false),
                CASE WHEN q.row_number IS NOT NULL THEN {_fault_sql(kind, fields, delivery)} END
@@ -195,7 +195,7 @@ def _converted_sql(
                {"".join(f", q.{column}::{sql}" for column, sql in roster_columns)}
         FROM (SELECT r.row_number, r.fault AS raw_fault, {at["sourcedId"]} AS sourced_id,
                      {gone} AS gone, {", ".join(converted)}
-              FROM {rows} OFFSET 0) AS q
+              FROM {rows} {SEPARATE}) AS q
         """
     return columns, query
 
@@ -216,14 +216,14 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     # Rows are equal even if they differ in the time of their change or in a column that is not imported.
     read = {"sourcedId", "status", *(field.header for field in kind.fields), *(ref.header for ref in kind.refs)}
     words = ", ".join(f"r.c{number}" for number, name in enumerate(delivery.header, start=1) if name in read)
+    digests = f"SELECT r.row_number, md5(ROW({words})::text) AS digest FROM {stage.raw(kind.name)} AS r {SEPARATE}"
     await stage.insert(
         "repeat",
         "",
         ("kind", "first", "sourced_id", "differs"),
         f"""SELECT :district, :run, '{kind.name}', min(s.row_number), s.sourced_id, count(DISTINCT r.digest) > 1
             FROM {delivered} AS s
-            JOIN (SELECT r.row_number, md5(ROW({words})::text) AS digest FROM {stage.raw(kind.name)} AS r OFFSET 0) AS r
-              ON r.row_number = s.row_number
+            JOIN ({digests}) AS r ON r.row_number = s.row_number
             WHERE s.sourced_id IS NOT NULL GROUP BY s.sourced_id HAVING count(*) > 1""",
     )
     repeats = f"(SELECT * FROM {stage.of_run('repeat')} AS w WHERE w.kind = '{kind.name}')"

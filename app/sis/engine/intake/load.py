@@ -118,6 +118,19 @@ async def _trim_ids(stage: Stage, delivery: Delivery, name: str) -> int:
     )
 
 
+async def drop_empty_rows(stage: Stage, delivery: Delivery) -> int:
+    """Deletes the raw rows that have only empty cells, notes them in the report, and returns their number.
+
+    Spreadsheets write such rows below a table. They say nothing, so they are no fault.
+    """
+    columns = [f"r.c{number}" for number in range(1, len(delivery.header) + 1)]
+    is_empty = " AND ".join(f"nullif(btrim({column}, {BLANKS}), '') IS NULL" for column in columns)
+    rows = await stage.run(f"DELETE FROM {stage.raw_tables[delivery.kind]} AS r WHERE r.fault IS NULL AND {is_empty}")
+    if rows:
+        stage.notes.append(f"{delivery.file}: {pluralize(rows, 'row is', 'rows are')} empty and left out.")
+    return rows
+
+
 async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> str:
     """Copies the stream into the columns of a raw table, and returns COPY's status text.
 

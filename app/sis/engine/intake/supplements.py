@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.sis.engine.intake.convert import MAX_ID_BYTES, convert_rows
-from app.sis.engine.intake.load import copy_raw, widen_raw
+from app.sis.engine.intake.load import copy_raw, drop_empty_rows, widen_raw
 from app.sis.engine.intake.roles import compose_roles, stage_affected_people
 from app.sis.engine.plan import known_rows_sql
 from app.sis.engine.stage import Stage, fresh_id
@@ -44,6 +44,7 @@ async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, p
     elif delivery.composed:
         for supplement in delivery.supplements:
             await copy_raw(stage, supplement, progress)
+            await drop_empty_rows(stage, supplement)
             refused += await _quarantine_rows(stage, kind, delivery, supplement)
             compose = _compose_scales if supplement.kind.endswith("scale") else _compose_objectives
             composed.append(await compose(stage, kind, supplement))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from app.core.plural import pluralize
 from app.sis.engine import report as reporting
+from app.sis.engine.intake.load import drop_empty_rows
 from app.sis.engine.intake.supplements import stage_with_supplements
 from app.sis.engine.plan import write_keys, write_plan
 from app.sis.engine.report import Counts, Report
@@ -72,6 +73,8 @@ async def _plan_kind(
     if kind in ALIASED:
         await write_keys(stage, kind, delivery)
     faulty, nameless, gone = await reporting.count_faults(stage, kind)
+    if nameless and (empty := await _leave_out_empty_rows(stage, kind, delivery)):
+        counts.fetched, faulty, nameless = counts.fetched - empty, faulty - empty, nameless - empty
     if nameless:
         report.warnings.append(
             f"{delivery.file}: {pluralize(nameless, 'row has', 'rows have')} no sourcedId and cannot be identified, so "
@@ -91,6 +94,19 @@ async def _plan_kind(
     counts.ignored = gone - counts.removed
     counts.unchanged = counts.fetched - counts.ignored - counts.quarantined - (counts.changes - counts.absent)
     return left_out
+
+
+async def _leave_out_empty_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
+    """Deletes the staged rows of a kind that have only empty cells, and returns their number."""
+    rows = await drop_empty_rows(stage, delivery)
+    if rows:
+        await stage.run(
+            f"""DELETE FROM {stage.table("staged", kind.name)} AS s
+                WHERE s.district_id = :district AND s.run_id = :run AND s.sourced_id IS NULL
+                  AND s.row_number IS NOT NULL
+                  AND s.row_number NOT IN (SELECT r.row_number FROM {stage.raw(kind.name)} AS r)"""
+        )
+    return rows
 
 
 async def name_all_quarantined(stage: Stage, deliveries: Mapping[str, Delivery], report: Report) -> None:

@@ -8,6 +8,7 @@ Stores no value of a row.
 from collections.abc import Sequence
 from typing import Final
 
+from app.sis.engine.intake.convert import MAX_ID_BYTES
 from app.sis.engine.stage import Stage
 from app.sis.kinds import Kind
 from app.sis.port import Delivery
@@ -67,7 +68,7 @@ async def digest_rows(stage: Stage, file: Delivery, numbers: Sequence[int]) -> d
     # The time of a change is not part of the content, because some sources renew it every night.
     content = ", ".join(f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified")
     rows = await stage.driver.fetch(
-        f"""SELECT r.row_number + 1 AS number, r.c{own.index("sourcedId") + 1} AS sourced_id,
+        f"""SELECT r.row_number + 1 AS number, left(r.c{own.index("sourcedId") + 1}, {MAX_ID_BYTES}) AS sourced_id,
                    md5($2 || ROW({content})::text) AS content
             FROM {stage.raw(file.kind)} AS r WHERE r.row_number + 1 = ANY ($1::bigint[])""",
         numbers,

@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.sis.engine.report import CAME, WENT
-from app.sis.engine.review.contradictions import RECORDS, LikelyRekey
+from app.sis.engine.review.contradictions import LikelyRekey, has_records_sql
 from app.sis.engine.review.identity import Identity, count_changes, is_other_person, is_same_person
 from app.sis.engine.review.quarantine import SAME_PERSON, digest_rows
 from app.sis.engine.stage import Stage
@@ -27,24 +27,6 @@ _FIELDS: Final = {
     "username": "username",
 }
 """The columns of a person by which people are told apart, with the source's columns."""
-_HAS_RECORDS: Final = " OR ".join(
-    (
-        *(
-            f"EXISTS (SELECT FROM {table} AS r WHERE r.district_id = :district AND r.student_id = t.id)"
-            for table in RECORDS
-        ),
-        *(
-            f"EXISTS (SELECT FROM support AS r WHERE r.district_id = :district AND r.{column} = t.id"
-            " AND r.state <> 'ended')"
-            for column in ("lead_id", "provider_id")
-        ),
-        "EXISTS (SELECT FROM team_member AS r WHERE r.district_id = :district AND r.person_id = t.id"
-        " AND r.until_on IS NULL)",
-    )
-)
-"""SQL for whether a person `t` has something that must not pass to another person: records of a student, or the
-supports and the team of a member of staff.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +170,7 @@ async def _load_suspects(stage: Stage, deliveries: Mapping[str, Delivery]) -> li
     changed = _changed_sql(stage, deliveries)
     rows = await stage.rows(
         f"""SELECT p.id, p.sourced_id, p.row_number, {_known("t")}, {_planned(stage, deliveries, "p", "t")},
-                   ({_HAS_RECORDS}) AS has_records
+                   {has_records_sql("t.id")} AS has_records
             FROM ({changed}) AS p JOIN person AS t ON t.district_id = :district AND t.id = p.id"""
     )
     return [
@@ -228,7 +210,7 @@ async def _find_moves(stage: Stage, deliveries: Mapping[str, Delivery], suspects
     # One of both rows always changes its name or identifier, so that only few rows are compared.
     columns = f"""t.id AS person, x.sourced_id AS old, n.id AS row, n.sourced_id AS new,
         EXISTS (SELECT FROM {stage.of_run("plan", "person")} AS g WHERE g.id = t.id AND g.action IN {WENT}) AS goes,
-        {_known("t")}, {_planned(stage, deliveries, "n", "o")}, ({_HAS_RECORDS}) AS has_records"""
+        {_known("t")}, {_planned(stage, deliveries, "n", "o")}, {has_records_sql("t.id")} AS has_records"""
     alias = "x.district_id = :district AND x.source_id = :source AND x.kind = 'person' AND x.row_id = t.id"
     arriving = f"""(SELECT w.* FROM {stage.of_run("plan", "person")} AS w
         WHERE w.action IN {CAME})"""

@@ -14,7 +14,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.plural import pluralize
 from app.sis.engine import report as reporting
-from app.sis.engine.intake.load import copy_raw
+from app.sis.engine.intake.load import copy_raw, drop_empty_rows
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.review.quarantine import name_quarantined
 from app.sis.engine.review.scope import SourceScope
@@ -53,6 +53,7 @@ async def import_scores(
     report.mode = MODE
     counts = report.kinds.setdefault(SCORE.name, Counts(file=delivery.file))
     await copy_raw(stage, delivery, progress)
+    await drop_empty_rows(stage, delivery)
     await stage_measures(work, stage)
     counts.fetched = await stage_rows(stage, delivery)
     left_out = await leave_out_scores(stage, scope)

@@ -18,7 +18,7 @@ from uuid import UUID
 from app.sis.engine.apply import apply_all
 from app.sis.engine.plan import full_column_delivery, plan_columns
 from app.sis.engine.report import Report, count_planned
-from app.sis.engine.review.contradictions import RECORDS
+from app.sis.engine.review.contradictions import has_records_sql
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME
 from app.sis.models import SisRun
@@ -100,14 +100,10 @@ async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tup
 
 def _joined_sql(former: str, new: str) -> str:
     """Returns SQL that joins a removed person `o` and the present person `c` without records, by id and sourcedId."""
-    records = " ".join(
-        f"AND NOT EXISTS (SELECT FROM {table} AS r WHERE r.district_id = :district AND r.student_id = c.id)"
-        for table in RECORDS
-    )
     return f"""JOIN person AS o ON o.district_id = :district AND o.id = {former} AND o.removed_at IS NOT NULL
         JOIN external_id AS n ON {_OF_SOURCE.format("n")} AND n.sourced_id = {new}
         JOIN person AS c ON c.district_id = :district AND c.id = n.row_id AND c.removed_at IS NULL
-         AND c.is_student = o.is_student {records}"""
+         AND c.is_student = o.is_student AND NOT {has_records_sql("c.id")}"""
 
 
 async def reunite(stage: Stage, report: Report) -> bool:
