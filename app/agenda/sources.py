@@ -6,6 +6,7 @@ ids of the records on which the reason rests.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, func, literal, or_, select
@@ -23,9 +24,14 @@ from app.response.upkeep.overdue import FIRST, checks_overdue, last_check
 from app.roster.calendar import days_of_instruction
 from app.signal.models import Signal
 from app.signal.rules import SignalKind, SignalState
+from app.signal.stalls.models import CoreStall
+from app.signal.stalls.rules import StallState
 from app.support.models import Phase, Support
 from app.support.rules import GOAL_NOTICE
+from app.team.models import Team, TeamScope, in_force_on
 
+STALL_ON_AGENDAS: Final = timedelta(days=120)
+"""How long an accepted core stall that no team discusses stays on agendas: until the next window has been read."""
 VERDICTS: Final = ("off_track", "not_responding", "under_delivered")
 """The verdicts that a team talks about until it has decided on the support."""
 
@@ -61,6 +67,39 @@ def _signals(scope: AgendaScope) -> Select[Any]:
         code=Signal.kind,
         records={"score": Signal.score_id, "support": Signal.support_id, "class": Signal.class_id},
     ).where(scope.serves(Signal), Signal.state == SignalState.SUGGESTED, Signal.kind != SignalKind.AHEAD_OF_GOAL)
+
+
+def _core_stalls(scope: AgendaScope) -> Select[Any]:
+    """Returns the accepted stalls of the grades that the team serves: of its schools, or for a team of none, of all."""
+    serves_grade = (
+        select(TeamScope.id)
+        .join(Team, and_(Team.district_id == scope.district_id, Team.id == TeamScope.team_id))
+        .where(
+            TeamScope.district_id == scope.district_id,
+            TeamScope.team_id == scope.team_id,
+            TeamScope.grade == CoreStall.grade,
+            or_(
+                TeamScope.served_school_id == CoreStall.school_id,
+                and_(CoreStall.school_id.is_(None), Team.school_id.is_(None)),
+            ),
+            in_force_on(TeamScope, scope.today),
+        )
+        .correlate(CoreStall)
+        .exists()
+    )
+    return select_reason(
+        CoreStall,
+        ("core_stall", CoreStall.id),
+        AgendaItemKind.CORE_STALL,
+        CoreStall.seen_on,
+        basis=CoreStall.digest,
+        records={"core_stall": CoreStall.id, "screening_window": CoreStall.window_id},
+    ).where(
+        CoreStall.district_id == scope.district_id,
+        CoreStall.state == StallState.ACCEPTED,
+        CoreStall.seen_on > scope.today - STALL_ON_AGENDAS,
+        serves_grade,
+    )
 
 
 def _verdicts(scope: AgendaScope) -> Select[Any]:
@@ -194,6 +233,7 @@ SOURCES: Final[tuple[tuple[Callable[[AgendaScope], Select[Any]], str | None], ..
     (_new_concerns, None),
     (_unserved_concerns, "concern_unserved"),
     (_signals, None),
+    (_core_stalls, None),
     (_verdicts, None),
     (_decisions_due, "decision_overdue"),
     (_goals, None),

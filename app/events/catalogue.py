@@ -275,6 +275,11 @@ SIGNAL_SUGGESTED = _type("signal.suggested", "signal", "A rule suggested a signa
 SIGNAL_ACCEPTED = _type("signal.accepted", "signal", "A team accepted a signal.", "student")
 SIGNAL_DISMISSED = _type("signal.dismissed", "signal", "A team dismissed a signal.", "student")
 SIGNAL_MERGED = _type("signal.merged", "signal", "A team merged a signal into another one.", "student")
+CORE_STALL_SUGGESTED = _type(
+    "core_stall.suggested", "core_stall", "A rule suggested that the core of a grade has stalled.", "screening_window"
+)
+CORE_STALL_ACCEPTED = _type("core_stall.accepted", "core_stall", "A core stall was accepted.", "screening_window")
+CORE_STALL_DISMISSED = _type("core_stall.dismissed", "core_stall", "A core stall was dismissed.", "screening_window")
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.", counts=True)
 SYNC_HELD = _type("sync.held", "run", "A sync was held for a person to approve. Nothing was changed.", counts=True)
 SYNC_FAILED = _type("sync.failed", "run", "A sync failed. Nothing was changed.", counts=True)
@@ -364,6 +369,9 @@ CATALOGUE: dict[str, EventType] = {
         SIGNAL_ACCEPTED,
         SIGNAL_DISMISSED,
         SIGNAL_MERGED,
+        CORE_STALL_SUGGESTED,
+        CORE_STALL_ACCEPTED,
+        CORE_STALL_DISMISSED,
         SYNC_APPLIED,
         SYNC_HELD,
         SYNC_FAILED,

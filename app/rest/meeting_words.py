@@ -17,6 +17,7 @@ KINDS = {
     AgendaItemKind.HYPOTHESIS_DUE: "Did the support test what we suspected?",
     AgendaItemKind.ACTION_DUE: "What we agreed is due",
     AgendaItemKind.NEW_CONCERN: "A new concern",
+    AgendaItemKind.CORE_STALL: "A grade that fell behind as a whole",
     AgendaItemKind.SIGNAL: "A signal in the data",
     AgendaItemKind.CHECK_OVERDUE: "The support has had no score for a while",
     AgendaItemKind.GOAL_MET: "It went well: the goal is met",
