@@ -2,6 +2,7 @@
 
 from app.action import resource as action
 from app.agenda import resource as agenda
+from app.calendar import resource as calendar
 from app.concern import resource as concern
 from app.decision import resource as decision
 from app.evidence import resource as evidence
@@ -35,7 +36,7 @@ CATALOG = Catalog(
     (
         *(schools, roster, team, action, gradebook, playbook, structure, hypothesis_kinds, intervention),
         *(evidence, screening, concern, delivery, support, response, judging),
-        *(administration, decision, group, note, hypothesis, signal, meeting, agenda),
+        *(administration, decision, group, note, hypothesis, signal, meeting, calendar, agenda),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

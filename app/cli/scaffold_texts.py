@@ -80,7 +80,7 @@ from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
-from app.events.catalogue import @NOUN_RECORDED, NewEvent
+from app.events.catalogue import @NOUN_RECORDED, student_event
 from app.events.outbox import record
 from app.roster.lookup import today_of
 from app.roster.student_lock import lock_student
@@ -125,9 +125,7 @@ async def record_@noun(work: Work, new: New@Noun) -> @Noun:
     )
     work.db.add(row)
     await work.db.flush()
-    ids = {"student": row.student_id}
-    schools = tuple(row.school_ids)
-    record(work, NewEvent(@NOUN_RECORDED, row.id, row.version, ids, student_id=row.student_id, school_ids=schools))
+    record(work, student_event(@NOUN_RECORDED, row))
     return row
 '''
 RESOURCE = '''"""Declares the public shape of @words: the resource, its list and its command."""

@@ -9,7 +9,7 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.concern.rules import ConcernState
 from app.concern.unserved import IS_UNSERVED
-from app.events.catalogue import CONCERN_UNANSWERED, CONCERN_UNSERVED, EventType, NewEvent
+from app.events.catalogue import CONCERN_UNANSWERED, CONCERN_UNSERVED, EventType, student_event
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
@@ -62,17 +62,5 @@ async def _remind(
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    reminders = [Reminder(_event(type_, concern), state) for concern, state in rows]
+    reminders = [Reminder(student_event(type_, concern), state) for concern, state in rows]
     return await remind_once(work, type_, await skip_busy_students(work, reminders))
-
-
-def _event(type_: EventType, concern: Concern) -> NewEvent:
-    return NewEvent(
-        type=type_,
-        subject_id=concern.id,
-        subject_version=concern.version,
-        ids={"student": concern.student_id},
-        student_id=concern.student_id,
-        school_ids=tuple(concern.school_ids),
-        secured_area=concern.secured_area,
-    )

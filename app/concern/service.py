@@ -23,7 +23,7 @@ from app.events.catalogue import (
     CONCERN_RAISED,
     CONCERN_RESOLVED,
     EventType,
-    NewEvent,
+    student_event,
 )
 from app.events.outbox import record
 from app.playbook.lookup import locate_area_in_force, secured_code
@@ -174,15 +174,4 @@ async def _transition(work: Work, concern_id: UUID, verb: str, because: str | No
 
 
 def _emit(work: Work, type_: EventType, concern: Concern) -> None:
-    record(
-        work,
-        NewEvent(
-            type=type_,
-            subject_id=concern.id,
-            subject_version=concern.version,
-            ids={"student": concern.student_id},
-            student_id=concern.student_id,
-            school_ids=tuple(concern.school_ids),
-            secured_area=concern.secured_area,
-        ),
-    )
+    record(work, student_event(type_, concern))

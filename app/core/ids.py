@@ -39,6 +39,7 @@ PREFIXES = {
     "protocol": "pro",
     "meeting_series": "mse",
     "meeting": "mee",
+    "calendar_link": "clk",
     "agenda_item": "agi",
     "action_item": "act",
     "area": "are",

@@ -5,8 +5,9 @@ student data leaves by a webhook. A changed payload gets a new version; earlier 
 readers that were built with them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import UUID
 
 
@@ -59,6 +60,43 @@ class NewEvent:
     school_ids: tuple[UUID, ...] = ()
     secured_area: str | None = None
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+class StudentRow(Protocol):
+    """A row about one student, with the schools and the secured area that decide who may see it."""
+
+    @property
+    def id(self) -> UUID:
+        """Returns the id of the row."""
+
+    @property
+    def version(self) -> int:
+        """Returns the version of the row."""
+
+    @property
+    def student_id(self) -> UUID:
+        """Returns the student."""
+
+    @property
+    def school_ids(self) -> Sequence[UUID]:
+        """Returns the schools of the student."""
+
+    @property
+    def secured_area(self) -> str | None:
+        """Returns the code of the row's secured area, or None."""
+
+
+def student_event(type_: EventType, row: StudentRow, more: Mapping[str, UUID] | None = None) -> NewEvent:
+    """Returns an event about a row of a student, which names the student. `more` has further ids for the event."""
+    return NewEvent(
+        type=type_,
+        subject_id=row.id,
+        subject_version=row.version,
+        ids={"student": row.student_id, **(more or {})},
+        student_id=row.student_id,
+        school_ids=tuple(row.school_ids),
+        secured_area=row.secured_area,
+    )
 
 
 KIND_OF = {"school": "org", "alert": "verdict"}
@@ -181,6 +219,12 @@ MEETING_SCHEDULED = _type("meeting.scheduled", "meeting", "A meeting of a team w
 MEETING_CANCELLED = _type("meeting.cancelled", "meeting", "A meeting of a team was cancelled.", "team")
 MEETING_OPENED = _type("meeting.opened", "meeting", "A meeting was opened, with its agenda.", "team")
 MEETING_CLOSED = _type("meeting.closed", "meeting", "A meeting was closed; every item is settled.", "team")
+CALENDAR_LINK_CREATED = _type(
+    "calendar_link.created", "calendar_link", "A link was created by which a calendar program reads meetings."
+)
+CALENDAR_LINK_REVOKED = _type(
+    "calendar_link.revoked", "calendar_link", "A calendar link was revoked, by somebody or because its person left."
+)
 AGENDA_ITEM_ADDED = _type("agenda_item.added", "agenda_item", "A member added an item to an agenda.", "team")
 AGENDA_ITEM_SETTLED = _type(
     "agenda_item.settled", "agenda_item", "An item was discussed, carried to the next meeting or dropped.", "team"
@@ -290,6 +334,8 @@ CATALOGUE: dict[str, EventType] = {
         MEETING_CANCELLED,
         MEETING_OPENED,
         MEETING_CLOSED,
+        CALENDAR_LINK_CREATED,
+        CALENDAR_LINK_REVOKED,
         AGENDA_ITEM_ADDED,
         AGENDA_ITEM_SETTLED,
         HYPOTHESIS_PROPOSED,

@@ -14,6 +14,7 @@ _PATHS = {
     "student": "students",
     "team": "teams",
     "meeting": "meetings",
+    "calendar_link": "calendar-links",
     "agenda_item": "agenda-items",
     "concern": "concerns",
     "support": "supports",

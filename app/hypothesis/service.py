@@ -23,6 +23,7 @@ from app.events.catalogue import (
     HYPOTHESIS_TESTED,
     EventType,
     NewEvent,
+    student_event,
 )
 from app.events.outbox import record
 from app.hypothesis.lookup import check_evidence, dosage_since, locate_support, verdict_now
@@ -229,12 +230,4 @@ def _emit(work: Work, type_: EventType, hypothesis: Hypothesis) -> None:
 
 def hypothesis_event(type_: EventType, hypothesis: Hypothesis) -> NewEvent:
     """Returns an event about a hypothesis, which names the student and the concern."""
-    return NewEvent(
-        type=type_,
-        subject_id=hypothesis.id,
-        subject_version=hypothesis.version,
-        ids={"student": hypothesis.student_id, "concern": hypothesis.concern_id},
-        student_id=hypothesis.student_id,
-        school_ids=tuple(hypothesis.school_ids),
-        secured_area=hypothesis.secured_area,
-    )
+    return student_event(type_, hypothesis, {"concern": hypothesis.concern_id})

@@ -14,7 +14,7 @@ from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
-from app.events.catalogue import NOTE_AMENDED, NOTE_WRITTEN, EventType, NewEvent
+from app.events.catalogue import NOTE_AMENDED, NOTE_WRITTEN, EventType, student_event
 from app.events.outbox import record
 from app.note.models import Note, NoteChange
 from app.note.rules import check_author, check_kind
@@ -133,15 +133,4 @@ async def _lock_subject(work: Work, name: str) -> tuple[Concern | Support, str]:
 
 
 def _emit(work: Work, type_: EventType, note: Note) -> None:
-    record(
-        work,
-        NewEvent(
-            type=type_,
-            subject_id=note.id,
-            subject_version=note.version,
-            ids={"student": note.student_id},
-            student_id=note.student_id,
-            school_ids=tuple(note.school_ids),
-            secured_area=note.secured_area,
-        ),
-    )
+    record(work, student_event(type_, note))

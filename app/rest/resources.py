@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from app.action.resource import ActionItemResource
 from app.agenda.resource import AgendaItemResource
+from app.calendar.resource import CalendarLinkResource
 from app.catalog import CATALOG
 from app.concern.resource import ConcernResource
 from app.decision.resource import DecisionResource
@@ -58,6 +59,7 @@ SERVED: tuple[ResourceType, ...] = (
     ProtocolResource,
     MeetingSeriesResource,
     MeetingResource,
+    CalendarLinkResource,
     AgendaItemResource,
     ActionItemResource,
     ResultResource,
@@ -121,6 +123,7 @@ LISTS = (
     ("protocols", "list_protocols", "playbook"),
     ("meeting_series", "list_meeting_series", "meetings"),
     ("meetings", "list_meetings", "meetings"),
+    ("calendar_links", "list_calendar_links", "meetings"),
     ("agenda_items", "list_agenda_items", "meetings"),
     ("signal_rules", "list_signal_rules", "signals"),
     ("signals", "list_signals", "signals"),
@@ -161,6 +164,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ProtocolResource, "protocols/{protocol}", "get_protocol", "playbook"),
     (AgendaItemResource, "agenda-items/{agenda_item}", "get_agenda_item", "meetings"),
     (MeetingResource, "meetings/{meeting}", "get_meeting", "meetings"),
+    (CalendarLinkResource, "calendar-links/{calendar_link}", "get_calendar_link", "meetings"),
     (SignalRuleResource, "signal-rules/{signal_rule}", "get_signal_rule", "signals"),
     (SignalResource, "signals/{signal}", "get_signal", "signals"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
@@ -220,6 +224,7 @@ TAGS = {
     "protocols": "playbook",
     "meeting-series": "meetings",
     "meetings": "meetings",
+    "calendar-links": "meetings",
     "agenda-items": "meetings",
     "agenda-order": "playbook",
     "signal-rules": "signals",

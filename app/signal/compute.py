@@ -25,7 +25,7 @@ from app.core.clock import now
 from app.core.db import plan_for_many_rows
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.ids import new_id
-from app.events.catalogue import SIGNAL_SUGGESTED, NewEvent
+from app.events.catalogue import SIGNAL_SUGGESTED, student_event
 from app.events.outbox import record
 from app.evidence.screening.classified import PARAMETERS, values_of
 from app.evidence.screening.cuts import expected_in, suggested_levels
@@ -111,18 +111,7 @@ async def _compute(
 
 
 def _suggested(work: Work, row: Any) -> None:
-    record(
-        work,
-        NewEvent(
-            type=SIGNAL_SUGGESTED,
-            subject_id=row.id,
-            subject_version=row.version,
-            ids={"student": row.student_id},
-            student_id=row.student_id,
-            school_ids=tuple(row.school_ids),
-            secured_area=row.secured_area,
-        ),
-    )
+    record(work, student_event(SIGNAL_SUGGESTED, row))
 
 
 async def _candidates(

@@ -13,7 +13,7 @@ from app.core.clock import now
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.inputs import About
 from app.core.text import Text
-from app.events.catalogue import SIGNAL_ACCEPTED, SIGNAL_DISMISSED, SIGNAL_MERGED, EventType, NewEvent
+from app.events.catalogue import SIGNAL_ACCEPTED, SIGNAL_DISMISSED, SIGNAL_MERGED, EventType, student_event
 from app.events.outbox import record
 from app.requests.bulk import ItemResult, run_each
 from app.roster.student_lock import lock_named_subjects, lock_student_of
@@ -132,16 +132,5 @@ async def _settle(work: Work, signal: Signal, state: SignalState, because: str |
     signal.settled_by, signal.settled_at = work.principal.person_id, now()
     signal.version += 1
     await work.db.flush()
-    record(
-        work,
-        NewEvent(
-            type=type_,
-            subject_id=signal.id,
-            subject_version=signal.version,
-            ids={"student": signal.student_id},
-            student_id=signal.student_id,
-            school_ids=tuple(signal.school_ids),
-            secured_area=signal.secured_area,
-        ),
-    )
+    record(work, student_event(type_, signal))
     return signal

@@ -13,7 +13,7 @@ from app.access.work import Work
 from app.core.clock import monday_of
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
-from app.events.catalogue import EventType, NewEvent
+from app.events.catalogue import EventType, NewEvent, student_event
 from app.evidence.queries import last_values
 from app.evidence.rules import baseline_of
 from app.playbook.benchmarks.lookup import growth_norm
@@ -151,12 +151,4 @@ def student_columns(support: Support) -> dict[str, object]:
 
 def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> NewEvent:
     """Returns an event about a support. `more` has further ids for the event."""
-    return NewEvent(
-        type=type_,
-        subject_id=support.id,
-        subject_version=support.version,
-        ids={"student": support.student_id, **(more or {})},
-        student_id=support.student_id,
-        school_ids=tuple(support.school_ids),
-        secured_area=support.secured_area,
-    )
+    return student_event(type_, support, more)

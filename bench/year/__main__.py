@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.year.caller import Caller
+from bench.year.ending import end_year
 from bench.year.installation import Installation, installed
+from bench.year.observing import read_states
 from bench.year.report import Report, print_report, report_of
 from bench.year.roster import Roster
 from bench.year.script import play_week
@@ -38,6 +40,11 @@ def play(
             year.week = week
             play_week(year)
             bar.advance(task)
+    year.week = weeks
+    year.move_to(year.day(0))
+    year.read_feed()
+    read_states(year)
+    end_year(year)
     if charts is not None:
         _save_charts(year, charts)
     report = report_of(year)
