@@ -17,6 +17,7 @@ from app.access.work import Work, needs
 from app.action.service import NewActionItem, agree_action_item
 from app.agenda.conduct import close_meeting, open_meeting
 from app.agenda.items import ItemAction, NewAgendaItem, add_agenda_item, agree_at_agenda_item, discuss_agenda_item
+from app.calendar.service import NewCalendarLink, create_calendar_link
 from app.concern.models import Concern
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
@@ -552,6 +553,10 @@ async def _meetings(district: FullDistrict) -> None:
             district.note(name, "meeting", meeting.id)
             if name in ("meeting to close", "meeting with items"):
                 await open_meeting(work, meeting.id, ["sis:sis:teacher-1"])
+    for name in ("calendar link", "calendar link to revoke"):
+        async with town.unit() as work:
+            created = await create_calendar_link(work, NewCalendarLink(district.shown["team"]), "http://aimline.test")
+            district.note(name, "calendar_link", created.row.id)
     await _closed_meeting(district)
     for name in ("agenda item", "item to discuss", "item to carry", "item to drop"):
         async with town.unit() as work:

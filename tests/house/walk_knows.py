@@ -29,8 +29,8 @@ UNWALKED = {
 """Routes outside of the contract."""
 STREAMS = {"stream_events": "its answer does not end; tests/faces/test_stream.py walks it"}
 """Operations that the walk leaves out, with the reason."""
-OPEN = {"live", "ready", "token", "jwks", "authorization_server"}
-"""Operations that ask for no token and read no district's rows but by a client's secret."""
+OPEN = {"live", "ready", "token", "jwks", "authorization_server", "get_calendar"}
+"""Operations that ask for no token and read no district's rows but by a secret."""
 WITHOUT_SCOPE = {"get_me"}
 """Operations that need no scope, because they return only what the caller's token contains."""
 
@@ -52,6 +52,7 @@ PATHS = {
     "protocol": "protocol",
     "meeting_series": "series",
     "meeting": "meeting",
+    "calendar_link": "calendar link",
     "agenda_item": "agenda item",
     "screening_window": "window",
     "signal_rule": "signal rule",
@@ -92,6 +93,7 @@ OWN_ROW = {
     "resolve_concern": "concern to resolve",
     "retire_protocol": "protocol to retire",
     "end_meeting_series": "series to end",
+    "revoke_calendar_link": "calendar link to revoke",
     "cancel_meeting": "meeting to cancel",
     "open_meeting": "meeting to open",
     "close_meeting": "meeting to close",

@@ -103,6 +103,7 @@ SOURCES: dict[str, str] = {
     "meeting": "/v1/meetings",
     "agenda_item": "/v1/agenda-items",
     "meeting_series": "/v1/meeting-series",
+    "calendar_link": "/v1/calendar-links",
     "intervention": "/v1/interventions",
     "hypothesis": "/v1/hypotheses",
     "hypothesis_kind": "/v1/hypothesis-kinds",
@@ -132,7 +133,7 @@ SOURCES: dict[str, str] = {
 `members in /v1/teams` takes it from that member of the first row. A name in braces is itself taken from its list.
 """
 IN_BODIES = SOURCES.keys() - (
-    {"protocol", "meeting", "meeting_series", "agenda_item"}
+    {"protocol", "meeting", "meeting_series", "calendar_link", "agenda_item"}
     | {"measure", "name", "benchmark", "group", "action_item"}
     | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal_rule"}
     | {"screening_window", "core_stall"}
@@ -153,6 +154,7 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("close_meeting", "meeting"): "/v1/meetings?state=open",
     **{(f"{verb}_agenda_item", "agenda_item"): "/v1/agenda-items?state=open" for verb in ("discuss", "carry", "drop")},
     ("retire_protocol", "protocol"): "/v1/protocols?in_force=true",
+    ("revoke_calendar_link", "calendar_link"): "/v1/calendar-links?revoked=false",
     ("end_meeting_series", "meeting_series"): "/v1/meeting-series?state=active",
     ("agree_at_agenda_item", "agenda_item"): "/v1/agenda-items?state=open",
     ("agree_action_item", "team"): "team in /v1/action-items",
