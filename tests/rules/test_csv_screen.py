@@ -70,6 +70,16 @@ def test_a_bad_row_costs_that_row_alone(case: str, size: int) -> None:
     assert given == before + written + b"\r\n" + after
 
 
+@pytest.mark.parametrize("rows", [b" a,b,c\r\n", b"a,b,c\r\n d,e,f", b"a,b,c ", b"a,b ,c\r\n", b'a," b",c\r\n'])
+def test_a_blank_at_the_edge_of_any_cell_is_seen(rows: bytes) -> None:
+    """A blank at the start or end of a cell is seen also in the first and the last cell of a file.
+
+    Unless it is seen, the blanks around sourcedIds are not removed, and a padded id counts as another person.
+    """
+    assert _screened(rows)[1].padded
+    assert not _screened(b"a,b c,d\r\ne,f  g,\r\n")[1].padded
+
+
 def test_quotes_within_a_value_and_nul_are_kept_visible_and_noted() -> None:
     """Quotes within a value and NUL characters are kept in a readable form and noted."""
     given, screen = _screened(b'a,Robert "Bob" Smith,c\r\nd,\0e,f\r\n')

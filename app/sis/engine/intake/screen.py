@@ -16,18 +16,21 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 
-from app.sis.oneroster_csv.header import guess_encoding
+from app.core.encoding import guess_encoding
 from app.sis.port import Delivery, SourceRefused
 
 MAX_ROW_BYTES = 8 << 20  # bytes; a cell of a megabyte is accepted
 MAX_CARRIAGE_RETURNS = 4096  # carriage returns after the header that may belong to its line end
 MAX_FAULTS = 1_000_000  # rows of one file that do not match the header; their numbers are kept in memory
 REPLACEMENT = "\ufffd".encode()
-EDGES = (b" ,", b", ", b' "', b'" ', b" \r", b" \n", b"\n ", b"\r ")
 WIDE_BLANKS = ("\u00a0".encode(), "\u200b".encode(), "\ufeff".encode(), "\u3000".encode())
 GUESSED = 4096  # the number of bytes from which an encoding is guessed
 COLUMNS, MALFORMED, TOO_LONG = "row.columns", "row.malformed", "row.too_long"
-QUOTE, COMMA, FEED, RETURN = 34, 44, 10, 13
+QUOTE, COMMA, FEED, RETURN, BLANK = 34, 44, 10, 13, 32
+ORDINARY = bytes(set(range(256)) - {QUOTE, COMMA, FEED, RETURN})
+"""All bytes but those that separate rows and cells."""
+IS_EDGE = np.isin(np.arange(256), (QUOTE, COMMA, FEED, RETURN))
+"""Whether a byte separates rows or cells, by its value."""
 MARK = "\ufdd0"  # a noncharacter that replaces a carriage return, at which `csv` would end the row
 _CELL = rb'(?:"(?:[^"]++|"")*+"|[^",]*+)'
 _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
@@ -150,37 +153,36 @@ class Screen:
         return SourceRefused(f"{self._delivery.file} {sentence}")
 
     def _rows_of_plain(self, block: bytes, quotes: "np.ndarray | None") -> int:
-        """Returns the number of rows of a block if COPY can read all of them unchanged, otherwise 0."""
-        letters = np.frombuffer(block, np.uint8)
-        mark = self._mark[0]
-        if quotes is not None and not _are_strict(letters, quotes, mark):
-            return 0
-        # A position is within quotes if the number of quotes before it is odd; an overflow of the byte does not change
-        # the parity.
-        inside = np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1 if quotes is not None else None
-        is_end = (letters == COMMA) | (letters == mark)
-        kinds = letters[is_end if inside is None else is_end & (inside == 0)]
-        if block[-1:] != self._mark:
-            kinds = np.append(kinds, np.uint8(mark))
-        rows, odd = divmod(len(kinds), self._width)
-        ends_row = kinds == mark
-        if odd or int(np.count_nonzero(ends_row)) != rows or not bool(ends_row[self._width - 1 :: self._width].all()):
-            return 0
-        return rows if self._has_uniform_ends(block, letters, inside) else 0
+        """Returns the number of rows of a block if COPY can read all of them unchanged, otherwise 0.
 
-    def _has_uniform_ends(self, block: bytes, letters: "np.ndarray", inside: "np.ndarray | None") -> bool:
-        """Returns whether every row has the same line end as the header, and all other line ends are within quotes."""
-        both = self._end == b"\r\n"
-        other = FEED if self._mark == b"\r" else RETURN
-        if not both and bytes((other,)) not in block:
+        Of each row only the separators are compared: its commas, its line end and, if it has some, its quotes.
+        """
+        separators = block.translate(None, ORDINARY)
+        if quotes is not None:
+            if not _are_strict(np.frombuffer(block, np.uint8), quotes, self._mark[0]):
+                return 0
+            letters = np.frombuffer(separators, np.uint8)
+            separators = letters[(_within_quotes(letters) == 0) & (letters != QUOTE)].tobytes()
+        if block[-1:] != self._mark:
+            separators += self._end
+        row = b"," * (self._width - 1) + self._end
+        rows = len(separators) // len(row)
+        return rows if separators == row * rows and self._has_whole_ends(block, quotes is not None) else 0
+
+    def _has_whole_ends(self, block: bytes, has_quotes: bool) -> bool:
+        """Returns whether in a file with CR LF no character is between the two, outside of quotes."""
+        if self._end != b"\r\n":
             return True
-        if both and inside is None:
-            return block.count(b"\r\n") == block.count(b"\r") == block.count(b"\n")
-        others = _outside(letters == other, inside)
-        if not both:
-            return not len(others)
-        feeds = _outside(letters == FEED, inside)
-        return len(feeds) == len(others) and bool((feeds - 1 == others).all())
+        letters = np.frombuffer(block, np.uint8)
+        is_return, is_feed = letters == RETURN, letters == FEED
+        whole = np.count_nonzero(is_return[:-1] & is_feed[1:])
+        if whole == np.count_nonzero(is_return) == np.count_nonzero(is_feed):
+            return True
+        if not has_quotes:
+            return False
+        is_outside = _within_quotes(letters) == 0
+        returns, feeds = np.flatnonzero(is_return & is_outside), np.flatnonzero(is_feed & is_outside)
+        return len(feeds) == len(returns) and bool((feeds - 1 == returns).all())
 
     def _sift(self, data: bytes, *, last: bool) -> tuple[bytes, int]:
         """Checks rows one by one, up to the first incomplete row.
@@ -306,12 +308,12 @@ def _positions(block: bytes, letter: int) -> "np.ndarray":
     return np.flatnonzero(np.frombuffer(block, np.uint8) == letter)
 
 
-def _outside(is_one: "np.ndarray", inside: "np.ndarray | None") -> "np.ndarray":
-    """Returns the positions of the bytes that are marked in `is_one` and are outside of quotes.
+def _within_quotes(letters: "np.ndarray") -> "np.ndarray":
+    """Returns 1 for each byte within quotes, and 0 for each other byte; of a pair of quotes, the second is outside.
 
-    `inside` marks the bytes within quotes.
+    A position is within quotes if the number of quotes up to it is odd; an overflow of the byte does not change that.
     """
-    return np.flatnonzero(is_one if inside is None else is_one & (inside == 0))
+    return np.asarray(np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1)
 
 
 def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
@@ -330,20 +332,27 @@ def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
 
 
 def _has_padding(block: bytes) -> bool:
-    """Returns whether any cell may begin or end with a blank.
+    """Returns whether any cell of whole rows may begin or end with a blank.
 
     The check is fast, because in most blocks no cell does.
     """
-    if b"\t" in block or (not block.isascii() and any(blank in block for blank in WIDE_BLANKS)):
+    if b"\t" in block:
         return True
-    return b" " in block and any(edge in block for edge in EDGES)
+    if not block.isascii() and any(blank[:1] in block and blank in block for blank in WIDE_BLANKS):
+        return True
+    if b" " not in block:
+        return False
+    letters = np.frombuffer(block, np.uint8)
+    blanks = np.flatnonzero(letters == BLANK)
+    before, after = letters[np.maximum(blanks - 1, 0)], letters[np.minimum(blanks + 1, len(letters) - 1)]
+    at_end_of_block = blanks[0] == 0 or blanks[-1] == len(letters) - 1
+    return bool(at_end_of_block or IS_EDGE[before].any() or IS_EDGE[after].any())
 
 
 def _count_outside(block: bytes, mark: bytes) -> int:
     """Returns the number of times that `mark`, a line end, occurs outside of quotes."""
     letters = np.frombuffer(block, np.uint8)
-    inside = np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1
-    return int(np.count_nonzero((letters == mark[0]) & (inside == 0)))
+    return int(np.count_nonzero((letters == mark[0]) & (_within_quotes(letters) == 0)))
 
 
 def _is_text(raw: bytes) -> bool:
