@@ -24,6 +24,7 @@ from app.requests.origins import Origins
 from app.rest import (
     agenda,
     attention,
+    calendar,
     chart,
     consumers,
     documents,
@@ -143,7 +144,7 @@ def build(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     complete_contract(app)
     app.webhooks.include_router(events.webhooks())
-    _add_routes(app, health.router, oauth.router, *(face.router for face in V1))
+    _add_routes(app, health.router, oauth.router, calendar.router, *(face.router for face in V1))
     limits_of_graphql = Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds)
     graphql = graphql_router(app.state.services, limits_of_graphql)
     _add_routes(app, graphql, documents.documents(app))

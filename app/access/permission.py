@@ -17,6 +17,7 @@ class Can(StrEnum):
     FORM_TEAMS = "team:form"
     READ_MEETINGS = "meeting:read"
     RUN_MEETINGS = "meeting:run"
+    LINK_CALENDARS = "calendar:link"
     READ_ACTIONS = "action:read"
     AGREE_ACTIONS = "action:agree"
     READ_PLAYBOOK = "playbook:read"
@@ -66,6 +67,7 @@ MEANING: dict[Can, str] = {
     Can.FORM_TEAMS: "Form teams, and state who is a member and whom they serve: members then see these students.",
     Can.READ_MEETINGS: "Read meetings and their agendas: what is on them, why, and what was noted and decided.",
     Can.RUN_MEETINGS: "Schedule, open and close meetings of teams, and settle the items of their agendas.",
+    Can.LINK_CALENDARS: "Create and revoke links by which a calendar program reads, without a token, when teams meet.",
     Can.READ_ACTIONS: "Read what teams have agreed to do.",
     Can.AGREE_ACTIONS: "Agree what the members of a team do, and record what became of it.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
@@ -118,7 +120,7 @@ _LEADS = (
     _TEACHES
     | {Can.SETTLE_CONCERN, Can.SETTLE_SIGNALS, Can.PLAN_SUPPORT, Can.DECIDE}
     | {Can.READ_NOTES, Can.WRITE_NOTES, Can.READ_HYPOTHESES, Can.WEIGH_HYPOTHESES}
-    | {Can.READ_MEETINGS, Can.RUN_MEETINGS}
+    | {Can.READ_MEETINGS, Can.RUN_MEETINGS, Can.LINK_CALENDARS}
 )
 _ADMINISTERS = _LEADS | {Can.FORM_TEAMS, Can.SCHEDULE_SCREENING}
 

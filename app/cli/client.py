@@ -22,6 +22,7 @@ from app.access.service import (
     rotate_secret,
 )
 from app.access.work import Work, unit
+from app.calendar.service import revoke_links_of_client
 from app.cli.operate import AsJson, District, as_operator
 from app.cli.output import print_record, print_table
 from app.core import ids
@@ -171,6 +172,7 @@ def add_to(app: typer.Typer) -> None:
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             async with _work(engine, settings, district, "client revoke") as work:
                 await revoke_client(work, parsed_id)
+                await revoke_links_of_client(work, parsed_id)
 
         as_operator(run)
         record = {"client_id": client_id, "district": district, "revoked": True, "effective_within_seconds": SECONDS}

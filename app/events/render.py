@@ -14,6 +14,7 @@ _PATHS = {
     "student": "students",
     "team": "teams",
     "meeting": "meetings",
+    "calendar_link": "calendar-links",
     "agenda_item": "agenda-items",
     "concern": "concerns",
     "support": "supports",
@@ -28,6 +29,7 @@ _PATHS = {
     "group": "groups",
     "screening_window": "screening-windows",
     "signal": "signals",
+    "core_stall": "core-stalls",
     "playbook": "playbook-versions",
 }
 

@@ -22,6 +22,7 @@ from app.access.permission import Can
 from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.agenda.departures import follow_students
+from app.calendar.service import revoke_links_of_departed
 from app.core.crypto import Keyring
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.ids import new_id
@@ -151,6 +152,7 @@ async def run_task(
 
     async def remind(work: Work) -> int:
         sent = await send_overdue_reminders(work) + await ask_about_hypotheses(work)
+        sent += await revoke_links_of_departed(work)
         return sent + await follow_students(work) + await extend_series(work)
 
     batches: dict[TaskKind, tuple[str, Callable[[Work], Awaitable[int]]]] = {

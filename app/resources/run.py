@@ -115,6 +115,7 @@ async def _fetch(
         **plan.constants,
         "district": principal.district_id,
         "client": principal.client_id,
+        "person": principal.person_id,
         "reach": principal.reach.value,
         "schools": list(principal.schools),
         "students": list(principal.students),

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from app.action.resource import ActionItemResource
 from app.agenda.resource import AgendaItemResource
+from app.calendar.resource import CalendarLinkResource
 from app.catalog import CATALOG
 from app.concern.resource import ConcernResource
 from app.decision.resource import DecisionResource
@@ -27,6 +28,7 @@ from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
 from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource, TermResource
+from app.signal.core_stalls import CoreStallResource
 from app.signal.resource import SignalResource, SignalRuleResource
 from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
@@ -58,6 +60,7 @@ SERVED: tuple[ResourceType, ...] = (
     ProtocolResource,
     MeetingSeriesResource,
     MeetingResource,
+    CalendarLinkResource,
     AgendaItemResource,
     ActionItemResource,
     ResultResource,
@@ -71,6 +74,7 @@ SERVED: tuple[ResourceType, ...] = (
     ScreeningExpectationResource,
     SignalRuleResource,
     SignalResource,
+    CoreStallResource,
     PlaybookVersionResource,
     ConcernResource,
     SupportResource,
@@ -121,9 +125,11 @@ LISTS = (
     ("protocols", "list_protocols", "playbook"),
     ("meeting_series", "list_meeting_series", "meetings"),
     ("meetings", "list_meetings", "meetings"),
+    ("calendar_links", "list_calendar_links", "meetings"),
     ("agenda_items", "list_agenda_items", "meetings"),
     ("signal_rules", "list_signal_rules", "signals"),
     ("signals", "list_signals", "signals"),
+    ("core_stalls", "list_core_stalls", "signals"),
     ("playbook_versions", "list_playbook_versions", "playbook"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
@@ -161,8 +167,10 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ProtocolResource, "protocols/{protocol}", "get_protocol", "playbook"),
     (AgendaItemResource, "agenda-items/{agenda_item}", "get_agenda_item", "meetings"),
     (MeetingResource, "meetings/{meeting}", "get_meeting", "meetings"),
+    (CalendarLinkResource, "calendar-links/{calendar_link}", "get_calendar_link", "meetings"),
     (SignalRuleResource, "signal-rules/{signal_rule}", "get_signal_rule", "signals"),
     (SignalResource, "signals/{signal}", "get_signal", "signals"),
+    (CoreStallResource, "core-stalls/{core_stall}", "get_core_stall", "signals"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
     (SupportResource, "supports/{support}", "get_support", "supports"),
     (GroupResource, "groups/{group}", "get_group", "supports"),
@@ -220,10 +228,12 @@ TAGS = {
     "protocols": "playbook",
     "meeting-series": "meetings",
     "meetings": "meetings",
+    "calendar-links": "meetings",
     "agenda-items": "meetings",
     "agenda-order": "playbook",
     "signal-rules": "signals",
     "signals": "signals",
+    "core-stalls": "signals",
     "sis-sources": "sync",
     "supports": "supports",
     "action-items": "teams",

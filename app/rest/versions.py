@@ -63,12 +63,15 @@ def with_etag(request: Request, response: Response) -> Response:
     if tag is None:
         return response
     response.headers["ETag"] = tag
+    return Response(status_code=304, headers={"ETag": tag}) if is_known(request, tag) else response
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Returns whether the client of a read already has the response with this ETag."""
     if request.method != "GET" or not (tags := request.headers.getlist(IF_NONE_MATCH)):
-        return response
+        return False
     # Weak comparison, as every cache uses it (RFC 9110 §13.1.2).
-    if "*" in _tags(tags, IF_NONE_MATCH) or tag.strip('"') in {name for _, name in TAG.findall(",".join(tags))}:
-        return Response(status_code=304, headers={"ETag": tag})
-    return response
+    return "*" in _tags(tags, IF_NONE_MATCH) or tag.strip('"') in {name for _, name in TAG.findall(",".join(tags))}
 
 
 def note_versions(request: Request) -> None:

@@ -70,6 +70,8 @@ def record_meetings(vendor: Vendor, today: date, team: str) -> None:
     tuesday = today + timedelta(days=(1 - today.weekday()) % 7 or 7)
     series = {"team": team, "begins_at": f"{tuesday}T08:00", "rule": "FREQ=WEEKLY;BYDAY=TU"}
     vendor.post("/v1/meeting-series", series | terms)
+    for _ in range(2):
+        vendor.post("/v1/calendar-links", {"team": team})
     for week in (1, 2):
         starts_at = f"{tuesday + timedelta(weeks=week, days=1)}T14:00:00Z"
         vendor.post("/v1/meetings", {"team": team, "starts_at": starts_at} | terms)

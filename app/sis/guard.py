@@ -6,6 +6,10 @@ Each limit has a minimum number of rows, so that a small district or a first loa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+CONTRADICTED: Final = ("people", "classes", "orgs", "academic sessions")
+"""The kinds whose rows are kept if they are missing although the same delivery refers to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ def weigh(
     * `shrunk`: the schools and classes that would lose students.
     * `rekeyed`: the number of people who would be removed and created again with another sourcedId.
     * `people`: the number of known people.
-    * `contradicted`: the number of people and classes that are missing although the same delivery names them.
+    * `contradicted`: the number of rows of `CONTRADICTED` kinds that are missing although the same delivery names them.
     * `reused`: the number of known people whose sourcedIds the delivery gives to other people.
     """
     results = [result for kind in kinds for result in _weigh_kind(kind, limits)]
@@ -129,15 +133,15 @@ def weigh(
             GuardResult("reused", "people", reused, people, limits.reused, limits.reused_people, held, sentence)
         )
     if contradicted:
-        of = sum(kind.known for kind in kinds if kind.plural in ("people", "classes"))
+        of = sum(kind.known for kind in kinds if kind.plural in CONTRADICTED)
         share, floor = limits.contradicted, limits.contradicted_rows
         held = _exceeds(contradicted, of, share, floor)
         sentence = (
-            f"{contradicted:,} of {of:,} people and classes are missing, while enrollments of the same delivery name "
-            "them; they are kept."
+            f"{contradicted:,} of {of:,} people, classes, schools and terms are missing, while the same delivery "
+            "refers to them; they are kept."
         )
         results.append(
-            GuardResult("contradicted", "people and classes", contradicted, of, share, floor, held, sentence)
+            GuardResult("contradicted", ", ".join(CONTRADICTED), contradicted, of, share, floor, held, sentence)
         )
     return results
 

@@ -177,7 +177,9 @@ async def follow_scopes(work: Work, today: date, only: Only) -> None:
     change them any more, because one may have been committed in the meantime.
     """
     async with work.as_district("team students"):
-        await lock_students(work, await _differing(work, today, only))
+        differing = await _differing(work, today, only)
+        # A transaction that has locked students already waits for no further ones, which may be out of order.
+        await (lock_newcomers if work.locked_students else lock_students)(work, differing)
         await lock_team_students(work)
         await lock_newcomers(work, await _differing(work, today, only))
         await _write(work, today, only)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-from bench.year.children import GROUPS, PLANS, Followed
+from bench.year.children import GROUPS, Followed
+from bench.year.observing import read_states
+from bench.year.records import ConcernRecord, SupportRecord, TeamRecord
 from bench.year.roster import COUNSELLOR, GRADE, SCHOOL, SPECIALIST, TEACHERS, external
-from bench.year.state import BEGINS, BREAKS, SupportRecord, Year
+from bench.year.state import BEGINS, BREAKS, Year
 
 MEASURES = (
     {"code": "on-task", "kind": "percentage", "name": "Time on task", "area": "behaviour", "unit": "%", "highest": 100},
@@ -30,6 +32,7 @@ def connect(year: Year) -> None:
     year.sync()
     for student in year.caller.all("/v1/students"):
         year.student_ids[student["external_ids"][0]["sourced_id"]] = student["id"]
+    year.names = {student: name for name, student in year.student_ids.items()}
     receiver = year.installation.receiver
     endpoint = year.caller.post("/v1/webhook-endpoints", {"url": receiver.url, "event_types": TYPES})
     receiver.set_secret(endpoint["secret"])
@@ -44,14 +47,21 @@ def set_up(year: Year) -> None:
     for measure in MEASURES:
         year.caller.post("/v1/measures", {"direction": "up", "lowest": 0, **measure})
     year.caller.post("/v1/playbook", {"rules": RULES})
-    team = {"name": "Grade 2", "purpose": "grade", "school": external(SCHOOL)}
-    year.ids["team"] = year.caller.post("/v1/teams", team)["id"]
-    members = [{"person": external(name)} for name in (*TEACHERS, SPECIALIST)]
-    path = f"/v1/teams/{year.ids['team']}"
-    year.caller.post(f"{path}/members/bulk", {"team_members": members})
-    year.caller.post(f"{path}/scopes", {"grade": GRADE, "school": external(SCHOOL)})
+    members = (*TEACHERS, SPECIALIST)
+    grade = year.teams["grade"] = _form_team(year, "Grade 2", "grade", members)
+    year.caller.post(f"/v1/teams/{grade.id}/scopes", {"grade": GRADE, "school": external(SCHOOL)})
+    year.teams["problem-solving"] = _form_team(
+        year, "Problem solving", "problem_solving", (TEACHERS[0], SPECIALIST, COUNSELLOR)
+    )
     students = len(year.caller.get("/v1/students", act_for=external(TEACHERS[0]), limit=200)["items"])
     year.require(students == year.roster.students, f"a member of the team sees {students} students")
+
+
+def _form_team(year: Year, name: str, purpose: str, members: tuple[str, ...]) -> TeamRecord:
+    team = year.caller.post("/v1/teams", {"name": name, "purpose": purpose, "school": external(SCHOOL)})["id"]
+    people = [{"person": external(member)} for member in members]
+    year.caller.post(f"/v1/teams/{team}/members/bulk", {"team_members": people})
+    return TeamRecord(name, team, members, grade=purpose == "grade")
 
 
 def take_baselines(year: Year) -> None:
@@ -68,38 +78,55 @@ def take_baselines(year: Year) -> None:
 def plan_supports(year: Year) -> None:
     """Raises and accepts a concern about each student, and plans the supports, which start by themselves on Monday."""
     for number, record in enumerate(year.supports):
-        teacher = external(year.roster.teacher_of(number))
-        concern = {"student": external(record.student), "area": record.child.plan.area, "description": "Seen in class."}
-        raised = year.caller.post("/v1/concerns", concern, act_for=teacher)["id"]
-        year.caller.post(f"/v1/concerns/{raised}/accept", {"because": "The team agrees."})
-        record.concern = raised
+        teacher = year.roster.teacher_of(number)
+        record.concern = raise_concern(year, record.student, record.child.plan.area, teacher)
+        accept_concern(year, record.concern)
         if record.child.plan.group is None:
-            record.id = _plan(year, record, teacher)["id"]
+            plan_support(year, record, teacher)
     for name in GROUPS:
         _form(year, name)
+    read_states(year)
 
 
-def _plan(year: Year, record: SupportRecord, teacher: str) -> Any:
-    plan = record.child.plan
+def raise_concern(year: Year, student: str, area: str, teacher: str) -> str:
+    """Raises a concern about a student for a teacher, and returns its id."""
+    concern = {"student": external(student), "area": area, "description": "Seen in class."}
+    raised = str(year.caller.post("/v1/concerns", concern, act_for=external(teacher))["id"])
+    year.concerns[raised] = ConcernRecord(raised, student, area, "raised", year.today)
+    return raised
+
+
+def accept_concern(year: Year, concern: str) -> None:
+    """Accepts a concern, which is unserved until a support is active."""
+    year.caller.post(f"/v1/concerns/{concern}/accept", {"because": "The team agrees."})
+    year.concerns[concern].state, year.concerns[concern].unserved_since = "accepted", year.today
+
+
+def plan_support(year: Year, record: SupportRecord, lead: str) -> None:
+    """Plans a support that starts on the next Monday."""
+    plan, starts_on = record.child.plan, year.day(7)
     body = {
         "student": external(record.student),
         "area": plan.area,
         "intervention": plan.intervention,
         "level": 2,
-        "starts_on": year.day(7).isoformat(),
+        "starts_on": starts_on.isoformat(),
         "minutes_per_session": 30,
         "sessions_per_week": len(TAUGHT_WEEKDAYS),
         "concerns": [record.concern],
-        "lead": teacher,
+        "lead": external(lead),
     }
+    record.lead, record.starts_on, record.phase_begins = lead, starts_on, starts_on
     if not plan.measures:
-        return year.caller.post("/v1/supports", {**body, "review_on": year.day(7 * 9).isoformat()})
-    goal_on = year.day(7 * plan.goal_weeks + 4)
+        record.review_on = year.day(7 * 9)
+        body["review_on"] = record.review_on.isoformat()
+        record.id = year.caller.post("/v1/supports", body)["id"]
+        return
+    record.goal_on = year.day(7 * plan.goal_weeks + 4)
     first, *more = plan.measures
-    planned = _with_goal(year, "/v1/supports", {**body, "measure": first.measure}, first, goal_on)
+    record.id = _with_goal(year, "/v1/supports", {**body, "measure": first.measure}, first, record.goal_on)["id"]
     for followed in more:
-        year.caller.post(f"/v1/supports/{planned['id']}/measures", {"measure": followed.measure, "goal": followed.goal})
-    return planned
+        year.caller.post(f"/v1/supports/{record.id}/measures", {"measure": followed.measure, "goal": followed.goal})
 
 
 def _with_goal(year: Year, path: str, body: dict[str, Any], followed: Followed, goal_on: date) -> Any:
@@ -115,28 +142,37 @@ def _with_goal(year: Year, path: str, body: dict[str, Any], followed: Followed, 
 
 def _form(year: Year, name: str) -> None:
     records = [each for each in year.supports if each.child.plan.group == name and each.child.plan.joins == 1]
+    area, measure = GROUPS[name]
     if not records:
         return
-    area, measure = GROUPS[name]
-    plan = next(each for each in PLANS if each.group == name)
-    goal_on = year.day(7 * plan.goal_weeks + 4)
+    goal_on = year.day(7 * records[0].child.plan.goal_weeks + 4)
+    form_group(year, name, area, measure, goal_on, records)
+
+
+def form_group(
+    year: Year, name: str, area: str, measure: str | None, until: date, records: list[SupportRecord]
+) -> None:
+    """Forms a group that begins on the next Monday, with a planned support for each of its members, in one call."""
+    lead, starts_on = COUNSELLOR if measure is None else SPECIALIST, year.day(7)
+    if measure is None:
+        until = year.day(7 * 12)
     body = {
         "school": external(SCHOOL),
         "name": f"The {name} table",
         "area": area,
-        "intervention": plan.intervention,
+        "intervention": records[0].child.plan.intervention,
         "level": 2,
-        "starts_on": year.day(7).isoformat(),
+        "starts_on": starts_on.isoformat(),
         "minutes_per_session": 20,
         "sessions_per_week": len(TAUGHT_WEEKDAYS),
-        "lead": external(COUNSELLOR if measure is None else SPECIALIST),
+        "lead": external(lead),
         "members": [member(record) for record in records],
     }
-    of_measure = {"measure": measure, "goal_on": goal_on.isoformat()}
-    body |= {"review_on": year.day(7 * 12).isoformat()} if measure is None else of_measure
+    of_measure = {"measure": measure, "goal_on": until.isoformat()}
+    body |= {"review_on": until.isoformat()} if measure is None else of_measure
     group = year.caller.post("/v1/groups", body)
-    year.groups[name] = group["id"]
-    read_members(year, name)
+    year.groups[name], year.group_dates[name] = group["id"], until
+    read_members(year, name, starts_on)
 
 
 def member(record: SupportRecord) -> dict[str, Any]:
@@ -146,11 +182,18 @@ def member(record: SupportRecord) -> dict[str, Any]:
     return {**of_student, **({"goal": goals[0], "confirm_rate": True} if goals else {})}
 
 
-def read_members(year: Year, name: str) -> None:
-    """Reads which support each member of a group has."""
-    records = {year.student_ids[record.student]: record for record in year.supports}
-    for each in year.caller.get(f"/v1/groups/{year.groups[name]}")["members"]:
-        records[each["student"]].id, records[each["student"]].group = each["support"], name
+def read_members(year: Year, name: str, starts_on: date) -> None:
+    """Reads which support each member of a group has, and keeps what was planned for those who are new."""
+    by_student = {
+        each["student"]: each["support"] for each in year.caller.get(f"/v1/groups/{year.groups[name]}")["members"]
+    }
+    for record in year.supports:
+        plan, support = record.child.plan, by_student.get(year.student_ids[record.student])
+        if plan.group == name and support is not None and not record.id:
+            record.id, record.group, record.starts_on, record.phase_begins = support, name, starts_on, starts_on
+            until = year.group_dates[name]
+            record.lead = SPECIALIST if plan.measures else COUNSELLOR
+            record.goal_on, record.review_on = (until, None) if plan.measures else (None, until)
 
 
 def _score(record: SupportRecord, followed: Followed, day: date, value: float, purpose: str) -> dict[str, Any]:

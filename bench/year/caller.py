@@ -66,6 +66,13 @@ class Caller:
         """Returns the JSON of a command's answer, or None if it has none."""
         return _expected(self.ask("POST", path, act_for=act_for, json=body))
 
+    def query(self, document: str, *, act_for: str | None = None) -> Any:
+        """Returns the data of a GraphQL query, which must have no errors."""
+        answer = self.post("/graphql", {"query": document}, act_for=act_for)
+        if answer.get("errors"):
+            raise StepFailed(f"GraphQL: {answer['errors'][0]['message']}")
+        return answer["data"]
+
     def upload(self, path: str, content: bytes) -> Any:
         """Sends a zip, and returns the JSON of the answer."""
         return _expected(self.ask("POST", path, content=content, content_type="application/zip"))

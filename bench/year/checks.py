@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
-from bench.year.state import SupportRecord, Year
+from bench.year.records import ALARMS, SupportRecord
+from bench.year.state import Year
 
-ALARMS: Final = ("off_track", "not_responding")
 CLOSED: Final = ("recovered", "retracted", "superseded", "ended", "expired")
 CALM: Final = ("responding", "goal_met")
 ROUNDING: Final = 1e-5

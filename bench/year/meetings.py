@@ -1,101 +1,139 @@
-"""The team's meetings of the played year: each month it decides about what the lists show."""
+"""The meetings of the played year's two teams: each is opened, worked through, closed, and its recap is read."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bench.year.children import GOAL_WEEKS
-from bench.year.roster import OTHER_TEACHER, SPECIALIST, external
-from bench.year.state import SupportRecord, Year
-from bench.year.weekly import read_states
+from bench.year.agendas import check_agenda, doubled
+from bench.year.answers import Outcome, Sitting, answer
+from bench.year.observing import read_states
+from bench.year.records import TeamRecord
+from bench.year.roster import SPECIALIST, YEAR_ENDS, external
+from bench.year.state import OFF, Year
+from bench.year.truth import RESTING, Expected
 
-EVERY: Final = 4
-ALARMS: Final = ("off_track", "not_responding")
+CAPACITY: Final = 12
+"""How many items a team works through in a meeting, signals aside, which it answers in one look at the list."""
+STEPS: Final = (("What do we see?", 10), ("Why do we think it happens?", 15), ("Who does what by when?", 15))
+SERIES: Final = {
+    "grade": ("08:00", "FREQ=WEEKLY;BYDAY=TU"),
+    "problem-solving": ("15:00", "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU"),
+}
+
+
+def schedule(year: Year) -> None:
+    """Publishes a protocol, and schedules the meetings of both teams as series."""
+    steps = [{"title": title, "minutes": minutes} for title, minutes in STEPS]
+    year.caller.post("/v1/protocols", {"code": "forty", "name": "Forty minutes", "steps": steps})
+    for name, (time, rule) in SERIES.items():
+        begins_at = f"{year.day(8)}T{time}"
+        body = {"team": year.teams[name].id, "begins_at": begins_at, "rule": rule, "minutes": 45, "protocol": "forty"}
+        year.caller.post("/v1/meeting-series", body)
 
 
 def meet(year: Year) -> None:
-    """Decides about each support that has an alarm, was not delivered, or has met its goal or passed its date."""
-    with year.caller.counting("meetings"):
-        passed = {support["id"] for support in year.caller.all("/v1/supports", goal_date="passed")}
-        reviewed = {support["id"] for support in year.caller.all("/v1/supports", review_by=year.today.isoformat())}
-        for record in year.present():
-            state = record.states.get(year.week)
-            if record.id in passed:
-                _after_the_date(year, record)
-            elif record.id in reviewed:
-                _review(year, record)
-            elif state in ALARMS:
-                _answer_alarm(year, record)
-            elif state == "under_delivered":
-                _decide(year, record, "restore_fidelity", {"because": "A provider is found."})
-            elif state == "goal_met" and record.child.plan.measures[0].measure == "orf":
-                _answer_success(year, record)
+    """Holds the meetings of the day. The problem-solving team meets in every other week."""
+    hold(year, year.teams["grade"])
+    if year.week % 2 == 1:
+        hold(year, year.teams["problem-solving"])
+
+
+def hold(year: Year, team: TeamRecord) -> None:
+    """Holds a meeting of a team, whose agenda before and after its opening is compared with the truth."""
+    agenda = year.caller.get(f"/v1/teams/{team.id}/agenda")
+    check_agenda(year, team, agenda)
+    meeting = agenda["meeting"]
+    is_today = meeting is not None and meeting["starts_at"][:10] == year.today.isoformat()
+    year.require(is_today, f"{team.name} has no meeting today")
+    if not is_today:
+        return
+    member = external(SPECIALIST)
+    present = [external(name) for name in team.members if name not in year.roster.gone]
+    year.caller.post(f"/v1/meetings/{meeting['id']}/open", {"present": present}, act_for=member)
+    opened = year.caller.get(f"/v1/teams/{team.id}/agenda", act_for=member)
+    right = check_agenda(year, team, opened)
+    held = _Held(meeting["id"])
+    sitting = Sitting(year, team, opened["items"])
+    for entry in opened["items"]:
+        item = right.get(entry["subject"] + entry["kind"])
+        if item is not None:
+            outcome = None if held.worked >= CAPACITY and item.kind != "signal" else answer(sitting, entry, item)
+            held.worked += outcome is not None and item.kind != "signal"
+            held.settle(year, team, entry, item, outcome)
+    year.caller.post(f"/v1/meetings/{meeting['id']}/close", {"carry_rest": True}, act_for=member)
     year.installation.jobs.finish()
     read_states(year)
+    _check_recap(year, meeting["id"], held, sitting)
+    team.meetings.append(held.figures(year, opened["items"], sitting))
 
 
-def _answer_alarm(year: Year, record: SupportRecord) -> None:
-    """Intensifies a support once; the next time the team goes on, and the third time it changes the intervention."""
-    answers = [kind for _, kind in record.decisions if kind in ("intensify", "change", "continue")]
-    if not answers:
-        change = {"because": "Growth is too slow.", "minutes_per_session": 45, "sessions_per_week": 4}
-        if _decide(year, record, "intensify", change):
-            record.child.helped_from = year.taught + 1
-    elif len(answers) % 2:
-        _decide(year, record, "continue", None)
-    else:
-        _decide(year, record, "change", {"because": "Another way.", "intervention": "Phonics in small steps"})
+@dataclass
+class _Held:
+    """What became of the items of a meeting, by the id of the stored item."""
+
+    meeting: str
+    worked: int = 0
+    outcomes: dict[str, str] = field(default_factory=dict)
+    decisions: set[str] = field(default_factory=set)
+
+    def settle(
+        self, year: Year, team: TeamRecord, entry: dict[str, Any], item: Expected, outcome: Outcome | None
+    ) -> None:
+        """Settles an item, or leaves it to be carried, and keeps whether it rests."""
+        path, state = f"/v1/agenda-items/{entry['item']}", "carried" if outcome is None else outcome.state
+        if outcome is not None:
+            command = {"discussed": "discuss", "carried": "carry", "dropped": "drop"}[state]
+            year.caller.post(f"{path}/{command}", outcome.body, act_for=external(SPECIALIST))
+            if "decision" in outcome.body:
+                self.decisions.add(outcome.body["decision"])
+        self.outcomes[entry["item"]] = state
+        if state == "dropped":
+            team.dropped.add(item.key)
+        if state == "discussed" and item.kind in RESTING:
+            team.resting.add(item.key)
+        if state == "carried":
+            team.carried[item.key] = team.carried.get(item.key, 0) + 1
+        for own in team.own:
+            if item.kind == "own" and own.text == item.subject and state != "carried":
+                own.is_settled = True
+
+    def figures(self, year: Year, entries: list[dict[str, Any]], sitting: Sitting) -> dict[str, Any]:
+        """Returns the figures of the meeting."""
+        return {
+            "week": year.week,
+            "meeting": self.meeting,
+            "items": len(entries),
+            **Counter(self.outcomes.values()),
+            "kinds": dict(Counter(entry["kind"] for entry in entries)),
+            "decisions": len(self.decisions),
+            "actions": len(sitting.actions),
+            "doubled": doubled(entries),
+        }
 
 
-def _answer_success(year: Year, record: SupportRecord) -> None:
-    kinds = [kind for _, kind in record.decisions]
-    if "fade" in kinds:
-        _decide(year, record, "exit", None)
-    elif "raise_goal" not in kinds:
-        goal = record.last["phases"][-1]["goal"] + 8
-        _decide(year, record, "raise_goal", {"because": "The goal is met.", "goal": goal, "confirm_rate": True})
-    else:
-        change = {"because": "The goal is met again.", "sessions_per_week": 2, "level": 1, "confirm_rate": True}
-        _decide(year, record, "fade", change | {"goal": record.last["phases"][-1]["goal"] + 12})
+def _check_recap(year: Year, meeting: str, held: _Held, sitting: Sitting) -> None:
+    """Compares the recap of a meeting with what happened in it."""
+    recap = year.caller.get(f"/v1/meetings/{meeting}/recap")
+    shown = {entry["item"]: state for state in ("discussed", "carried", "dropped") for entry in recap[state]}
+    year.require(shown == held.outcomes, f"the recap of {recap['team_name']} has other outcomes")
+    decisions = {entry["decision"]["id"] for entry in recap["discussed"] if entry["decision"] is not None}
+    year.require(decisions == held.decisions, f"the recap has {len(decisions)} of {len(held.decisions)} decisions")
+    actions = {each["id"] for each in recap["action_items"]}
+    year.require(
+        actions == set(sitting.actions), f"the recap has {len(actions)} action items, not {len(sitting.actions)}"
+    )
 
 
-def _after_the_date(year: Year, record: SupportRecord) -> None:
-    """Sets a new goal if the year is long enough for it, and otherwise ends the support."""
-    weeks = GOAL_WEEKS + 4 - year.week
-    if weeks < 8:
-        _decide(year, record, "exit", None)
-        return
-    goal_on = year.today + timedelta(weeks=weeks)
-    measure = record.child.plan.measures[0].measure
-    last = [value for code, _, value in record.scores if code == measure][-1]
-    change = {"because": "The date has passed.", "goal": last + weeks, "goal_on": goal_on.isoformat()}
-    _decide(year, record, "change", change)
-
-
-def _review(year: Year, record: SupportRecord) -> None:
-    body = {"kind": "continue", "support": record.id, "review_on": (year.today + timedelta(weeks=10)).isoformat()}
-    year.caller.post("/v1/decisions", body)
-    record.decisions.append((year.week, "continue"))
-    year.by_kind["continue"] += 1
-
-
-def _decide(year: Year, record: SupportRecord, kind: str, change: dict[str, Any] | None) -> bool:
-    """Records a decision, with the goal that a refusal proposes. Returns whether it was possible at all."""
-    body: dict[str, Any] = {"kind": kind, "support": record.id, "note": "The team met."}
-    if change is not None:
-        body["change"] = change
-    member = external(OTHER_TEACHER if record.student in year.roster.moved else SPECIALIST)
-    answer = year.caller.ask("POST", "/v1/decisions", json=body, act_for=member)
-    if answer.status_code == 422 and answer.json()["code"] == "goal.unrealistic":
-        year.proposed_goals += 1
-        figures = answer.json()["violations"][0]["figures"]
-        body["change"] = {**(change or {}), "goal": figures["proposed_goal"]}
-        answer = year.caller.ask("POST", "/v1/decisions", json=body, act_for=member)
-    if not answer.is_success:
-        codes = [violation["code"] for violation in answer.json().get("violations", [])]
-        year.notes.append(f"week {year.week}: {kind} of {record.key!r} was refused: {codes or answer.json()['code']}")
-        return False
-    record.decisions.append((year.week, kind))
-    year.by_kind[kind] += 1
-    return True
+def check_series(year: Year) -> None:
+    """Compares the scheduled meetings of the coming weeks with the rule of the series and the breaks."""
+    for name, team in year.teams.items():
+        listed = year.caller.all("/v1/meetings", team=team.id, state="scheduled")
+        days = {meeting["starts_at"][:10] for meeting in listed}
+        step = 1 if name == "grade" else 2
+        weeks = range(1, year.week + 11, step)
+        days_of_school = (year.day_of(week, 1) for week in weeks if week >= year.week and week not in OFF)
+        expected = {day.isoformat() for day in days_of_school if day <= YEAR_ENDS}
+        near = {day for day in days if day <= year.day_of(year.week + 10, 4).isoformat()}
+        year.require(near == expected, f"{team.name} has other meetings than its rule: {sorted(near ^ expected)}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bench.year.beginning import member, read_members
+from bench.year.observing import read_states
 from bench.year.roster import OTHER_SCHOOL, OTHER_TEACHER, SPECIALIST, TEACHERS, external
-from bench.year.state import SupportRecord, Year
+from bench.year.state import Year
+from bench.year.tasks import add_own
 
 MOVER, LEAVER = "responds", "never"
 LEAVING_TEACHER = TEACHERS[1]
@@ -17,12 +19,14 @@ def join_groups(year: Year) -> None:
         if plan.group not in year.groups or record.student in year.away:
             continue
         path = f"/v1/groups/{year.groups[plan.group]}"
-        if plan.joins == year.week > 1:
+        if plan.joins == year.week > 1 and not record.id:
             year.caller.post(f"{path}/join", {**member(record), "on": year.monday.isoformat()})
-            read_members(year, plan.group)
+            read_members(year, plan.group, year.today)
+            read_states(year)
         if plan.leaves == year.week and record.id:
             year.caller.post(f"{path}/leave", {"student": external(record.student), "on": year.monday.isoformat()})
             record.group = None
+            read_states(year)
 
 
 def move_away(year: Year) -> None:
@@ -31,6 +35,7 @@ def move_away(year: Year) -> None:
     if record is None:
         return
     year.roster.moved.add(record.student)
+    year.moved_on[record.student] = year.today
     year.sync()
     former = external(year.roster.teacher_of(0))
     with year.caller.counting("moves"):
@@ -42,6 +47,15 @@ def move_away(year: Year) -> None:
     year.require(record.id in unled, "the mover's support is not listed as unled")
     body = {"lead": external(OTHER_TEACHER), "because": "The student moved."}
     year.caller.post(f"/v1/supports/{record.id}/handover", body)
+    record.lead = OTHER_TEACHER
+    read_states(year)
+
+
+def ask_about_leaver(year: Year) -> None:
+    """Has a member add an item about the student who then leaves. It is on no agenda until the student is back."""
+    record = year.record(LEAVER)
+    if record is not None:
+        add_own(year, "How does the family see it?", record.student)
 
 
 def leave(year: Year) -> None:
@@ -52,6 +66,7 @@ def leave(year: Year) -> None:
     year.roster.gone.add(record.student)
     year.away.add(record.student)
     year.sync()
+    read_states(year)
     support = year.caller.get(f"/v1/supports/{record.id}")
     year.require(support["state"] == "suspended", f"the leaver's support is {support['state']}")
     score = {"student": external(record.student), "measure": "orf", "taken_on": year.today.isoformat(), "value": 50}
@@ -68,32 +83,34 @@ def come_back(year: Year) -> None:
     year.roster.gone.discard(record.student)
     year.away.discard(record.student)
     year.sync()
+    read_states(year)
     support = year.caller.get(f"/v1/supports/{record.id}")
     year.require(support["state"] == "active", f"the support of who came back is {support['state']}")
 
 
 def lose_a_teacher(year: Year) -> None:
-    """Lets a teacher leave: all that the teacher led is listed, and one call hands all of it over."""
-    led = {each.id for each in _led(year) if each.last.get("state") == "active"}
+    """Lets a teacher leave: all that the teacher led is listed as without a lead, and comes up at the next meeting."""
     year.roster.gone.add(LEAVING_TEACHER)
     year.sync()
+    led = [each for each in year.supports if each.lead == LEAVING_TEACHER and each.id and not each.is_ended]
+    for record in led:
+        record.unled_since = year.today
     with year.caller.counting("moves"):
         unled = _ids(year, unled="true")
-        year.require(led <= unled, f"{len(led - unled)} of the {len(led)} supports of the teacher are not listed")
-        body = {"giver": external(LEAVING_TEACHER), "taker": external(SPECIALIST), "because": "The teacher left."}
+    year.require(unled == {each.id for each in led}, f"{len(unled)} supports are listed as unled instead of {len(led)}")
+
+
+def hand_over(year: Year) -> None:
+    """Hands all over that the teacher led, in one call."""
+    led = [each for each in year.supports if each.unled_since is not None]
+    body = {"giver": external(LEAVING_TEACHER), "taker": external(SPECIALIST), "because": "The teacher left."}
+    with year.caller.counting("moves"):
         handed_over = year.caller.post("/v1/supports/handover", body)["supports"]
-        left = led & _ids(year, unled="true")
-    year.require(handed_over >= len(led), f"one call handed {handed_over} of {len(led)} supports over")
+        left = _ids(year, unled="true")
+    year.require(handed_over == len(led), f"one call handed {handed_over} of {len(led)} supports over")
     year.require(not left, f"{len(left)} supports are still without a lead")
-
-
-def _led(year: Year) -> list[SupportRecord]:
-    numbered = enumerate(year.supports)
-    return [
-        each
-        for number, each in numbered
-        if each.child.plan.group is None and year.roster.teacher_of(number) == LEAVING_TEACHER
-    ]
+    for record in led:
+        record.lead, record.unled_since = SPECIALIST, None
 
 
 def _ids(year: Year, **parameters: str) -> set[str]:

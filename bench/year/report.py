@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any, Final
 
 from bench.year.checks import Findings, check
+from bench.year.records import TeamRecord
 from bench.year.state import OFF, Year
 
 LETTERS: Final = {
@@ -42,6 +44,8 @@ class Report:
     lesson_calls: int
     decisions: dict[str, int]
     proposed_goals: int
+    meetings: dict[str, dict[str, Any]]
+    truth: dict[str, int]
     events: dict[str, int]
     series: dict[str, dict[str, Any]]
 
@@ -79,6 +83,8 @@ def report_of(year: Year) -> Report:
         lesson_calls=by_purpose.get("group lessons", 0),
         decisions=dict(year.by_kind),
         proposed_goals=year.proposed_goals,
+        meetings={team.name: _meetings_of(team) for team in year.teams.values()},
+        truth=_truth_of(year),
         events=dict(Counter(event["type"] for event in year.events).most_common()),
         series={
             record.key: {
@@ -93,6 +99,28 @@ def report_of(year: Year) -> Report:
     )
 
 
+def _truth_of(year: Year) -> dict[str, int]:
+    """Returns the numbers of what the script kept beside the supports."""
+    states = Counter(f"signals {each.state}" for each in year.signals.values())
+    states.update(f"hypotheses {each.state}" for each in year.hypotheses)
+    states.update(f"action items {each.state}" for each in year.actions)
+    return {"concerns": len(year.concerns), "groups formed from the agenda": year.formed, **states}
+
+
+def _meetings_of(team: TeamRecord) -> dict[str, Any]:
+    """Returns the figures of a team's meetings: sums, the items of a meeting, and each meeting by itself."""
+    items = [meeting["items"] for meeting in team.meetings] or [0]
+    sums = {
+        name: sum(meeting.get(name, 0) for meeting in team.meetings)
+        for name in ("items", "discussed", "carried", "dropped", "decisions", "actions", "doubled")
+    }
+    kinds: Counter[str] = Counter()
+    for meeting in team.meetings:
+        kinds.update(meeting["kinds"])
+    sizes = {"fewest": min(items), "median": median(items), "most": max(items)}
+    return {"meetings": len(team.meetings), **sums, **sizes, "kinds": dict(kinds), "each": team.meetings}
+
+
 def print_report(report: Report) -> None:
     """Prints the report for people."""
     findings = report.findings
@@ -104,6 +132,15 @@ def print_report(report: Report) -> None:
     print(f"{report.calls_per_week:.0f} calls in a school week: scores, sessions, lessons, verdicts, feed and meetings")
     print("calls: " + ", ".join(f"{name} {count}" for name, count in report.calls.items()))
     print("decisions: " + ", ".join(f"{name} {count}" for name, count in report.decisions.items()))
+    for name, figures in report.meetings.items():
+        words = (
+            "{name}: {meetings} meetings with {items} items ({fewest} to {most}, median {median:g}): {discussed} "
+            "discussed, {carried} carried, {dropped} dropped; {decisions} decisions, {actions} action items; {doubled} "
+            "items about what another item of the agenda is about"
+        )
+        print(words.format(name=name, **figures))
+        print("  " + ", ".join(f"{kind} {count}" for kind, count in sorted(figures["kinds"].items())))
+    print(", ".join(f"{name} {count}" for name, count in report.truth.items()))
     print(f"goals above the norms for which the proposed goal was taken: {report.proposed_goals}")
     print("events: " + ", ".join(f"{name} {count}" for name, count in report.events.items()))
     print("\n" + ", ".join(f"{letter} {name.replace('_', ' ')}" for name, letter in LETTERS.items()) + ", | break")

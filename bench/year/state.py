@@ -11,6 +11,7 @@ from typing import Any, Final
 from bench.year.caller import Caller
 from bench.year.children import PLANS, Child
 from bench.year.installation import Installation
+from bench.year.records import ActionRecord, ConcernRecord, HypothesisRecord, SignalRecord, SupportRecord, TeamRecord
 from bench.year.roster import Roster, external
 
 BEGINS: Final = date(2026, 8, 31)
@@ -20,31 +21,6 @@ BREAKS: Final = {"Thanksgiving": (12, 12), "Winter": (16, 17), "Spring": (29, 29
 NEWEST: Final = [f"response.{name}:2" for name in ("never", "stopped", "recovered", "retracted")]
 """The versions of the payloads that name the alert."""
 OFF: Final = frozenset(week for first, last in BREAKS.values() for week in range(first, last + 1))
-
-
-@dataclass
-class SupportRecord:
-    """A support of the year, and what was observed of it.
-
-    * `states` has the state of its verdict at the end of each week.
-    * `scores` are the scores that were recorded, each as measure, day and value.
-    * `decisions` has the kind of each decision with its week.
-    """
-
-    child: Child
-    student: str
-    id: str = ""
-    concern: str = ""
-    group: str | None = None
-    states: dict[int, str] = field(default_factory=dict)
-    scores: list[tuple[str, date, float]] = field(default_factory=list)
-    decisions: list[tuple[int, str]] = field(default_factory=list)
-    last: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """Returns the name of the support in the report."""
-        return self.child.plan.key
 
 
 @dataclass
@@ -61,14 +37,26 @@ class Year:
     today: date = BEGINS
     supports: list[SupportRecord] = field(default_factory=list)
     groups: dict[str, str] = field(default_factory=dict)
+    group_dates: dict[str, date] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     student_ids: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
-    screened: dict[str, float] = field(default_factory=dict)
-    unserved: set[str] = field(default_factory=set)
+    screened: dict[int, dict[str, float]] = field(default_factory=dict)
+    concerns: dict[str, ConcernRecord] = field(default_factory=dict)
+    hypotheses: list[HypothesisRecord] = field(default_factory=list)
+    actions: list[ActionRecord] = field(default_factory=list)
+    suggested: set[str] = field(default_factory=set)
+    signals: dict[str, SignalRecord] = field(default_factory=dict)
+    teams: dict[str, TeamRecord] = field(default_factory=dict)
+    served_at_close: dict[int, set[str]] = field(default_factory=dict)
+    away_at_close: set[str] = field(default_factory=set)
+    moved_on: dict[str, date] = field(default_factory=dict)
+    ticks: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
     cursor: str | None = None
     lessons: int = 0
+    formed: int = 0
     proposed_goals: int = 0
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -90,9 +78,23 @@ class Year:
         """Returns whether the present week is a break."""
         return self.week in OFF
 
+    def day_of(self, week: int, weekday: int) -> date:
+        """Returns a day of a week of the year."""
+        return BEGINS + timedelta(weeks=week, days=weekday)
+
     def day(self, weekday: int) -> date:
         """Returns a day of the present week; 0 is its Monday."""
         return self.monday + timedelta(days=weekday)
+
+    def tick(self) -> int:
+        """Returns a number that is larger than every one before: the order of what happens on one day."""
+        self.ticks += 1
+        return self.ticks
+
+    def days_of_school(self, since: date, until: date | None = None) -> int:
+        """Returns the number of days from `since` up to a day, by default today, that are not in a break."""
+        days = ((until or self.today) - since).days
+        return sum((since + timedelta(days=n) - BEGINS).days // 7 not in OFF for n in range(days))
 
     def move_to(self, day: date) -> None:
         """Moves the district's test clock, and waits until the worker has done what is then due."""
@@ -104,7 +106,7 @@ class Year:
     def require(self, holds: object, fault: str) -> None:
         """Records a fault of the product unless the condition holds."""
         if not holds:
-            self.faults.append(f"week {self.week}: {fault}")
+            self.faults.append(f"{self.week}: {fault}")
 
     def record(self, key: str) -> SupportRecord | None:
         """Returns the support with this key, or None if the play has too few students for it."""

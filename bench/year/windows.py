@@ -1,13 +1,10 @@
-"""The screening windows of the played year, the signals that follow, and the concerns that nobody serves.
-
-After each window, and at each meeting, the product's answers are compared with what the script knows.
-"""
+"""The screening windows of the played year. Their reports are compared with the scores of the script."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from bench.year.roster import GRADE, external
 from bench.year.state import Year
@@ -15,25 +12,32 @@ from bench.year.state import Year
 FALL, WINTER, SPRING = 2, 19, 33
 """The week in which each window opens; each lasts for two weeks."""
 LASTS: Final = 2
-MEASURE: Final = "orf"
+MEASURE, AREA = "orf", "ela.fluency"
 
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """A season: the level of the grade's readers, and the published benchmark under which a score is a signal."""
+    """A season: the level of the grade's readers, and the published benchmark and cut of risk of the grade."""
 
     name: str
     middle: float
     benchmark: float
+    risk: float
 
 
-SEASONS: Final = {FALL: Season("fall", 62, 49), WINTER: Season("winter", 88, 78), SPRING: Season("spring", 102, 94)}
+SEASONS: Final = {
+    FALL: Season("fall", 62, 49, 29),
+    WINTER: Season("winter", 88, 78, 59),
+    SPRING: Season("spring", 102, 94, 77),
+}
 SCATTER, ABSENT = 22.0, 0.04
 """The standard deviation of the readers' scores, and the share of students who are absent in a window."""
+AGAIN: Final = 2
+"""How many of those under the benchmark are screened again a week later, and read better then."""
 
 
 def schedule(year: Year) -> None:
-    """Schedules the windows of the year, and publishes the rule that turns scores under the benchmark into signals."""
+    """Schedules the windows of the year."""
     windows = [
         {
             "season": season.name,
@@ -45,18 +49,35 @@ def schedule(year: Year) -> None:
     ]
     for week, window in zip(SEASONS, windows, strict=True):
         year.ids[f"window {week}"] = year.caller.post("/v1/screening-windows", window)["id"]
-    year.caller.post("/v1/signal-rules", {"code": "benchmark", "kind": "screening_under_cut", "measure": MEASURE})
 
 
 def screen(year: Year) -> None:
     """Screens the grade on the Friday of the window's first week, in one call."""
     season, random = SEASONS[year.week], Random(f"{year.seed}/{year.week}")
-    year.screened = {}
+    concerned = {concern.student for concern in year.concerns.values() if concern.id in year.suggested}
+    scores = year.screened[year.week] = {}
     for number in range(year.roster.students):
         name, value = year.roster.student(number), float(max(round(random.gauss(season.middle, SCATTER)), 0))
-        if name not in year.roster.gone and random.random() >= ABSENT:
-            year.screened[name] = value
-    scores = [
+        # A student who became a concern by an earlier screening still reads under the benchmark.
+        value = min(value, season.benchmark - 1) if name in concerned else value
+        if name not in year.roster.gone and (random.random() >= ABSENT or name in concerned):
+            scores[name] = value
+    _send(year, scores)
+
+
+def screen_again(year: Year) -> None:
+    """Screens some of those again who were under the benchmark, so that their signals lapse."""
+    opened = year.week - 1
+    season, scores = SEASONS[opened], year.screened[opened]
+    concerned = {concern.student for concern in year.concerns.values() if concern.id in year.suggested}
+    under = [name for name, value in scores.items() if value < season.benchmark and name not in concerned]
+    better = dict.fromkeys(sorted(under, key=lambda name: -scores[name])[:AGAIN], season.benchmark + 5)
+    _send(year, better)
+    scores |= better
+
+
+def _send(year: Year, scores: dict[str, float]) -> None:
+    screened = [
         {
             "student": external(name),
             "measure": MEASURE,
@@ -65,62 +86,62 @@ def screen(year: Year) -> None:
             "purpose": "screening",
             "attempt": 3,
         }
-        for name, value in year.screened.items()
+        for name, value in scores.items()
     ]
-    results = year.caller.post("/v1/scores/bulk", {"scores": scores})["results"]
-    refused = {each["code"] for result in results for each in result["violations"]}
-    year.require(not refused, f"screening scores are refused: {refused}")
+    if screened:
+        results = year.caller.post("/v1/scores/bulk", {"scores": screened})["results"]
+        refused = {each["code"] for result in results for each in result["violations"]}
+        year.require(not refused, f"screening scores are refused: {refused}")
+
+
+def levels_before(year: Year, opened: int) -> dict[str, int]:
+    """Returns the level of each student in the last window before another one in which the student was screened."""
+    levels: dict[str, int] = {}
+    for week in sorted(week for week in year.screened if week < opened):
+        levels |= {name: level_of(SEASONS[week], value) for name, value in year.screened[week].items()}
+    return levels
+
+
+def level_of(season: Season, value: float) -> int:
+    """Returns the level that a score suggests."""
+    return 1 + (value < season.benchmark) + (value < season.risk)
 
 
 def close(year: Year) -> None:
-    """Compares the kept results of a closed window, and the signals, with the scores; the team answers the signals."""
+    """Compares the kept results of a closed window with the scores."""
     opened = year.week - LASTS
     season = SEASONS[opened]
-    scores = {year.student_ids[name]: value for name, value in year.screened.items()}
-    under = {student for student, value in scores.items() if value < season.benchmark}
-    path = f"/v1/screening-windows/{year.ids[f'window {opened}']}/report"
-    report = year.caller.get(path, show="all", limit=200)
-    results = report["results"]
-    while report["next"] is not None:
-        report = year.caller.get(path, show="all", limit=200, after=report["next"])
-        results += report["results"]
-    year.require(report["state"] == "closed", f"the {season.name} window is {report['state']} after its last day")
+    year.served_at_close[opened] = served_in_reading(year)
+    year.away_at_close = set(year.away)
+    scores = {year.student_ids[name]: value for name, value in year.screened[opened].items()}
+    results = read_report(year, opened, show="all")
     shown = {each["student"]: each["value"] for each in results if each["value"] is not None}
     year.require(shown == scores, f"the {season.name} report has other scores: {len(shown)} of {len(scores)}")
-    reported = {each["student"] for each in results if each["under_cut"]}
-    year.require(reported == under, f"{len(reported)} instead of {len(under)} are reported under the benchmark")
+    wrong = [each for each in results if each["value"] is not None and each["level"] != level_of(season, each["value"])]
+    year.require(not wrong, f"{len(wrong)} students of the {season.name} window are at another level than their scores")
     missing = {each["student"] for each in results if each["value"] is None}
     present = {year.student_ids[year.roster.student(number)] for number in range(year.roster.students)}
     absent = present - {year.student_ids[name] for name in year.roster.gone & year.student_ids.keys()} - scores.keys()
     year.require(missing == absent, f"{len(missing)} instead of {len(absent)} students are reported as not screened")
-    _answer_signals(year, opened, under)
 
 
-def _answer_signals(year: Year, opened: int, under: set[str]) -> None:
-    """Dismisses the signals but one, which becomes a concern that nobody serves yet."""
-    window = year.ids[f"window {opened}"]
-    signals = [
-        signal
-        for signal in year.caller.all("/v1/signals", state="suggested", kind="screening_under_cut")
-        if signal["window"] == window
-    ]
-    year.require({each["student"] for each in signals} == under, f"{len(signals)} signals instead of {len(under)}")
-    for position, signal in enumerate(sorted(signals, key=lambda each: str(each["id"]))):
-        path = f"/v1/signals/{signal['id']}"
-        if position == 0:
-            year.unserved.add(year.caller.post(f"{path}/accept", {})["concern"])
-        else:
-            year.caller.post(f"{path}/dismiss", {"because": "The team knows, and has planned."})
+def served_in_reading(year: Year) -> set[str]:
+    """Returns the students for whom a support in reading fluency is planned or given."""
+    records = [each for each in year.present() if each.child.plan.area == AREA and not each.is_ended]
+    return {each.student for each in records}
 
 
-def check_unserved(year: Year) -> None:
-    """Compares the list of unserved concerns with the concerns that the script knows to have no active support."""
-    listed = {concern["id"] for concern in year.caller.all("/v1/concerns", unserved="true")}
-    expected = year.unserved | {
-        record.concern
-        for record in year.supports
-        if record.concern and record.student not in year.away and record.last.get("state") != "active"
-    }
-    wrong, missing = len(listed - expected), len(expected - listed)
-    year.require(not wrong, f"{wrong} concerns are listed as unserved although they are served")
-    year.require(not missing, f"{missing} unserved concerns are not listed")
+def read_report(year: Year, opened: int, **parameters: str) -> list[dict[str, Any]]:
+    """Returns the results of a window, page by page, which must be in the state of its days."""
+    path, state = f"/v1/screening-windows/{year.ids[f'window {opened}']}/report", "open"
+    if year.week >= opened + LASTS:
+        state = "closed"
+    results: list[dict[str, Any]] = []
+    after: dict[str, str] = {}
+    while True:
+        report = year.caller.get(path, limit=200, **parameters, **after)
+        results += report["results"]
+        year.require(report["state"] == state, f"the window of week {opened} is {report['state']} instead of {state}")
+        if report["next"] is None:
+            return results
+        after = {"after": report["next"]}

@@ -22,7 +22,9 @@ def tools() -> Path:
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # of two processes of tests, one installs and the other waits
         if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-            ended = run("npm", "ci", "--no-progress", "--ignore-scripts", cwd=TOOLS, within=900)
+            ended = run(
+                "npm", "ci", "--no-progress", "--ignore-scripts", "--no-audit", "--no-fund", cwd=TOOLS, within=900
+            )
             if ended.returncode:
                 pytest.skip(f"npm could not install the tools: {ended.stderr.strip()[-500:]}")
             os.utime(installed)

@@ -17,6 +17,7 @@ from app.access.work import Work, needs
 from app.action.service import NewActionItem, agree_action_item
 from app.agenda.conduct import close_meeting, open_meeting
 from app.agenda.items import ItemAction, NewAgendaItem, add_agenda_item, agree_at_agenda_item, discuss_agenda_item
+from app.calendar.service import NewCalendarLink, create_calendar_link
 from app.concern.models import Concern
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
@@ -54,6 +55,7 @@ from app.roster.breaks import NewBreak
 from app.roster.models import AcademicSession, ExternalId
 from app.signal.compute import compute_signals
 from app.signal.rulebook import NewSignalRule, publish_signal_rule
+from app.signal.stalls.models import CoreStall
 from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisQuarantine, SisRun
 from app.sis.sources.service import register_source
 from app.sis.sources.settings import SourceSettings as SourceSettings
@@ -112,6 +114,7 @@ async def fill_district(town: Town) -> FullDistrict:
         district.note("benchmark", "benchmark", saved.benchmark.id)
     await _windows(district)
     await _signals(district)
+    await _core_stalls(district)
     await _structure(district)
     await grade(town)
     await _library(district)
@@ -550,6 +553,10 @@ async def _meetings(district: FullDistrict) -> None:
             district.note(name, "meeting", meeting.id)
             if name in ("meeting to close", "meeting with items"):
                 await open_meeting(work, meeting.id, ["sis:sis:teacher-1"])
+    for name in ("calendar link", "calendar link to revoke"):
+        async with town.unit() as work:
+            created = await create_calendar_link(work, NewCalendarLink(district.shown["team"]), "http://aimline.test")
+            district.note(name, "calendar_link", created.row.id)
     await _closed_meeting(district)
     for name in ("agenda item", "item to discuss", "item to carry", "item to drop"):
         async with town.unit() as work:
@@ -629,6 +636,40 @@ async def _signals(district: FullDistrict) -> None:
         names = ("signal", "signal to dismiss", "signal to merge", *in_lists)
         for name, row_id in zip(names, await signals_of(work), strict=True):
             district.note(name, "signal", row_id)
+
+
+async def _core_stalls(district: FullDistrict) -> None:
+    """Core stalls of the third grade, whose counts need more students than the district has."""
+    town = district.town
+    names = ("core stall", "core stall to dismiss")
+
+    @needs(Can.JUDGE)
+    async def add_stalls(work: Work) -> None:
+        for name in names:
+            stall = CoreStall(
+                district_id=town.district_id,
+                id=new_id(),
+                rule_id=ids.parse_id("signal_rule", district.shown["signal rule"], ""),
+                window_id=ids.parse_id("screening_window", district.shown["window to move"], ""),
+                window_before_id=ids.parse_id("screening_window", district.shown["window"], ""),
+                measure_id=town.measures["orf"],
+                area_id=town.areas["ela.fluency"],
+                school_id=town.schools[0],
+                grade="03",
+                state="suggested",
+                digest=f"{name} {town.canary}",
+                seen_on=BEGINS,
+                fell_by=12,
+                counted_at_least=50,
+                created_at=now(),
+                version=1,
+            )
+            work.db.add(stall)
+            await work.db.flush()
+            district.note(name, "core_stall", stall.id)
+
+    async with town.house() as work:
+        await add_stalls(work)
 
 
 async def _windows(district: FullDistrict) -> None:

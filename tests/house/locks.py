@@ -1,6 +1,7 @@
 """Records which rows each transaction of the product locks and writes, and finds violations of the lock order.
 
-The order is that of docs/decisions.md: students by their ids, rows about them, finalizations, the event counter.
+The order is that of docs/decisions.md: teams, students by their ids, rows about them and groups, meetings and items of
+agendas, finalizations, the event counter.
 Statements that tests themselves send, under the operation `test`, are exempt.
 """
 
@@ -25,6 +26,13 @@ LOCKS = re.compile(r'\bFROM\s+"?(\w+)"?.*?\bFOR (?:NO KEY )?UPDATE\b', re.IGNORE
 INNERMOST = re.compile(r"\(([^()]*)\)")
 IN_ORDER = re.compile(r"ORDER BY \w+\.id(?:\s|$)|person\.id = (?!ANY)", re.IGNORECASE)
 LET_OFF = {"test"}
+NOT_WAITING = re.compile(r"\bSKIP LOCKED\b", re.IGNORECASE)
+CHANGES = re.compile(r'(?<!KEY )(?<!DO )\bUPDATE\s+"?(team_scope|team_member)"?(?=[\s(])', re.IGNORECASE)
+AFTER_STUDENTS = {
+    *("lock support_group", "lock meeting", "lock agenda_item", "lock action_item"),
+    *("change team_scope", "change team_member"),
+}
+"""What a sync does to rows of students whom it has locked, so that a command must have locked the students as well."""
 
 
 @dataclass
@@ -38,10 +46,17 @@ class Transaction:
     def findings(self, about_students: set[str]) -> list[str]:
         """Returns the places at which the transaction violates the order of locks."""
         findings = ["locks students in no order"] if self.unordered else []
-        locked, late, numbered = False, "", False
+        locked, late, numbered, early, has_team = False, "", False, "", False
         for step in self.steps:
             table = step.split(" ")[1]
-            if step == "lock person":
+            if step == "lock team" and locked and not has_team:
+                findings.append("locks a team after students")
+            has_team = has_team or step == "lock team"
+            if step in AFTER_STUDENTS and not locked:
+                early = step
+            if step == "lock person" and early and not locked:
+                findings.append(f"locks students after {early}")
+            if step in ("lock person", "try person"):
                 locked = True
                 if late:
                     findings.append(f"locks students after it wrote {late}")
@@ -73,10 +88,11 @@ class Recorder:
         if transaction is None:
             return
         for table, query in _locking(statement):
-            transaction.steps.append(f"lock {table}")
+            transaction.steps.append(f"{'try' if NOT_WAITING.search(query) else 'lock'} {table}")
             if table == "person" and not IN_ORDER.search(query):
                 transaction.unordered = True
         transaction.steps += [f"write {table}" for table in WRITES.findall(statement)]
+        transaction.steps += [f"change {table}" for table in CHANGES.findall(statement)]
 
     def findings(self) -> list[str]:
         """Returns the places at which any recorded transaction violates the order of locks."""

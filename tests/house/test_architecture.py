@@ -38,7 +38,7 @@ def refused(text: str) -> list[str]:
     return [
         pattern
         for pattern in (*REGISTRIES, *PLACES)
-        if re.search(rf"(?<![\w./-]){re.escape(pattern)}", text) or (pattern in REGISTRIES and pattern in text)
+        if pattern in text and (pattern in REGISTRIES or re.search(rf"(?<![\w./-]){re.escape(pattern)}", text))
     ]
 
 

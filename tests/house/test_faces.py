@@ -14,7 +14,7 @@ from app.cli.contracts import FOLDER
 from app.graphql.schema import schema
 from app.graphql.types import camel
 from app.main import V1
-from app.rest import health, oauth, resources
+from app.rest import calendar, health, oauth, resources
 from tests.processes import REPOSITORY
 
 READS = {
@@ -44,10 +44,14 @@ READS = {
     "get_recap": "Query.recap",
     **{f"get_{name}": f"Query.{name}" for name in ("meeting", "protocol")},
     "list_meeting_series": "Query.meetingSeries",
+    "list_calendar_links": "Query.calendarLinks",
+    "get_calendar_link": "Query.calendarLink",
     "list_signal_rules": "Query.signalRules",
     "get_signal_rule": "Query.signalRule",
     "list_signals": "Query.signals",
     "get_signal": "Query.signal",
+    "list_core_stalls": "Query.coreStalls",
+    "get_core_stall": "Query.coreStall",
     "list_screening_windows": "Query.screeningWindows",
     "get_screening_window": "Query.screeningWindow",
     "list_groups": "Query.groups",
@@ -94,6 +98,7 @@ ONLY_REST = {
     **dict.fromkeys(("get_agenda_page", "get_recap_page"), "It is a page to print."),
     **dict.fromkeys(("get_chart", "get_group_chart"), "It is the data of the picture."),
     "stream_events": "It is a stream; GraphQL's is a subscription.",
+    "get_calendar": "It is a file, for calendar programs.",
     "send_roster": "It uploads a file.",
     "send_scores": "It uploads a file.",
     "record_score": "One score is an item of `recordScores`.",
@@ -138,7 +143,8 @@ def test_no_exception_is_out_of_date() -> None:
 
 def written_by_hand() -> set[str]:
     """Every operation of REST that is not derived from a declaration."""
-    routers = [face.router for face in V1 if face is not resources] + [health.router, oauth.router]
+    routers = [face.router for face in V1 if face is not resources]
+    routers += [health.router, oauth.router, calendar.router]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     return {str(route.operation_id) for route in routes if route.include_in_schema}
 

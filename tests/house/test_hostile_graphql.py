@@ -8,12 +8,23 @@ import json
 import secrets
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from graphql import (
+    GraphQLInputObjectType,
+    GraphQLList,
+    OperationDefinitionNode,
+    VariableDefinitionNode,
+    get_nullable_type,
+    get_variable_values,
+    parse,
+    type_from_ast,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
@@ -21,7 +32,7 @@ from tests.faces.graphql_face import token
 from tests.faces.rest_town import caller
 from tests.faces.served_api import served_api
 from tests.house.full_district import FullDistrict, fill_district
-from tests.house.walk_graphql import commands, reads
+from tests.house.walk_graphql import CORE, commands, reads
 from tests.processes import TRUSTS_NOBODY
 from tests.town import Town, found_town, maintain
 
@@ -53,16 +64,28 @@ def hostile(value: Any, word: str) -> Iterator[Any]:
 def requests(district: FullDistrict, word: str) -> Iterator[Request]:
     """Yields each query with each of its arguments, and each mutation with each field of its input, with hostile
     values.
+
+    A value that GraphQL refuses by the type of its place never reaches the place, so that it is sent once for each
+    type. Each place gets one such value, and every value that its type accepts.
     """
     documents = [(document, variables) for _, document, variables in reads(district) if variables]
-    places = set()
+    places, refused = set(), set()
     for document, variables in [*documents, *((text, given) for _, text, given, _ in commands(district, None))]:
         for path in list(leaves(variables)):
             if (document, path) in places:
                 continue  # another good value of the same argument
             places.add((document, path))
-            for value in hostile(at(variables, path), word):
-                yield {"query": document, "variables": changed(variables, path, value)}
+            good, is_first = at(variables, path), True
+            type_ = type_at(document, path)
+            for which, value in enumerate(hostile(good, word)):
+                given = changed(variables, path, value)
+                if is_refused(document, given):
+                    kind = type_, isinstance(good, str), which
+                    if kind in refused and not is_first:
+                        continue
+                    refused.add(kind)
+                    is_first = False
+                yield {"query": document, "variables": given}
     for text in texts(word):
         yield {"query": text}
         yield {"query": "query Q { areas { code } }", "operationName": text}
@@ -134,6 +157,33 @@ async def _send(address: str, bearer: str, requests: Iterator[Request]) -> tuple
 
     await asyncio.gather(*(send() for _ in range(SENDERS)))
     return faults, sent
+
+
+@lru_cache(maxsize=1)  # all values of a document follow each other
+def variables_of(document: str) -> tuple[VariableDefinitionNode, ...]:
+    """Returns the variables that a document declares."""
+    (operation,) = parse(document).definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    return tuple(operation.variable_definitions or ())
+
+
+def is_refused(document: str, variables: dict[str, Any]) -> bool:
+    """Returns whether the types of a document's variables refuse these values, so that nothing is carried out."""
+    return isinstance(get_variable_values(CORE, variables_of(document), variables, max_errors=1), list)
+
+
+def type_at(document: str, path: tuple[Any, ...]) -> str:
+    """Returns the type of a place in the variables of a document. A place within a scalar has the scalar's."""
+    name, *steps = path
+    (definition,) = (one for one in variables_of(document) if one.variable.name.value == name)
+    type_: Any = type_from_ast(CORE, definition.type)
+    for step in steps:
+        inner = get_nullable_type(type_)
+        if isinstance(inner, GraphQLInputObjectType):
+            type_ = inner.fields[step].type
+        elif isinstance(inner, GraphQLList):
+            type_ = inner.of_type
+    return str(type_)
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

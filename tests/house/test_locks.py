@@ -18,6 +18,7 @@ from tests.house.full_district import FullDistrict, fill_district
 from tests.house.locks import Recorder, Transaction, recording
 from tests.house.walk import operations, own_request
 from tests.records.races import race
+from tests.records.team_writers import TeamWriters
 from tests.town import Town, found_town, maintain
 
 COMMANDS = {"concern", "support", "session", "score", "decision"}
@@ -55,6 +56,15 @@ async def test_syncs_and_both_faces_lock_in_one_order(app: FastAPI, north: Town,
     assert synced
 
 
+async def test_teams_groups_and_syncs_lock_in_one_order(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """Commands on teams, meetings and groups, also several in one document, and a sync beside them."""
+    with recording() as recorder:
+        outcome = await race(north, app, tmp_path, writers=3, moved=4, syncs=2, of=TeamWriters)
+    assert not recorder.findings(), "\n".join(recorder.findings())
+    assert {"team_scope", "agenda_item", "action_item", "support_group", "meeting"} <= _written(recorder), outcome
+    assert not outcome.deadlocks
+
+
 async def test_a_command_that_forgets_its_student_is_found(north: Town) -> None:
     """A planted command that copies a student's schools without the lock, and other orders that are wrong."""
 
@@ -74,6 +84,12 @@ async def test_a_command_that_forgets_its_student_is_found(north: Town) -> None:
     assert "after it wrote settlement" in "\n".join(late.findings(set()))
     after = Transaction("planted", ["lock person", "write event_counter", "write concern"])
     assert "after the event counter" in "\n".join(after.findings({"concern"}))
+    team = Transaction("planted", ["lock person", "lock team"])
+    assert "locks a team after students" in "\n".join(team.findings(set()))
+    group = Transaction("planted", ["lock support_group", "lock person"])
+    assert "locks students after lock support_group" in "\n".join(group.findings(set()))
+    waiting = Transaction("planted", ["lock support_group", "try person", "change team_scope"])
+    assert not waiting.findings(set())
     unordered, driver = Recorder(), object()
     unordered.begin(driver, "planted")
     unordered.note(driver, "SELECT person.id FROM person WHERE person.id = ANY ($1) FOR NO KEY UPDATE")

@@ -29,8 +29,8 @@ UNWALKED = {
 """Routes outside of the contract."""
 STREAMS = {"stream_events": "its answer does not end; tests/faces/test_stream.py walks it"}
 """Operations that the walk leaves out, with the reason."""
-OPEN = {"live", "ready", "token", "jwks", "authorization_server"}
-"""Operations that ask for no token and read no district's rows but by a client's secret."""
+OPEN = {"live", "ready", "token", "jwks", "authorization_server", "get_calendar"}
+"""Operations that ask for no token and read no district's rows but by a secret."""
 WITHOUT_SCOPE = {"get_me"}
 """Operations that need no scope, because they return only what the caller's token contains."""
 
@@ -52,10 +52,12 @@ PATHS = {
     "protocol": "protocol",
     "meeting_series": "series",
     "meeting": "meeting",
+    "calendar_link": "calendar link",
     "agenda_item": "agenda item",
     "screening_window": "window",
     "signal_rule": "signal rule",
     "signal": "signal",
+    "core_stall": "core stall",
     "concern": "concern",
     "note": "note",
     "hypothesis": "hypothesis",
@@ -91,6 +93,7 @@ OWN_ROW = {
     "resolve_concern": "concern to resolve",
     "retire_protocol": "protocol to retire",
     "end_meeting_series": "series to end",
+    "revoke_calendar_link": "calendar link to revoke",
     "cancel_meeting": "meeting to cancel",
     "open_meeting": "meeting to open",
     "close_meeting": "meeting to close",
@@ -100,6 +103,7 @@ OWN_ROW = {
     "retire_signal_rule": "signal rule to retire",
     "dismiss_signal": "signal to dismiss",
     "merge_signal": "signal to merge",
+    "dismiss_core_stall": "core stall to dismiss",
     "move_screening_window": "window to move",
     "cancel_screening_window": "window to cancel",
     "publish_intervention": "draft",

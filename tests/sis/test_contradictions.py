@@ -56,6 +56,42 @@ async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_p
     assert (rule["count"], rule["held"]) == (2, False)
 
 
+async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(north: Town, tmp_path: Path) -> None:
+    """A school that is missing in orgs stays if classes or people name it, and so does a term that classes name.
+
+    Before, the school was removed alone: its people and classes stayed, in a school that was no longer there.
+    """
+    case = CaseZip().add("orgs", "S3,,,East School,school,S3,D")
+    case.add("users", "T003,,,true,S3,teacher,t3,,Teach3,Family,,93,t3@example.org,,,,,")
+    case.add("classes", "C5,,,Reading 5,03,K1,RD-5,scheduled,,S3,T1,Reading,,1")
+    for number in range(100, 160):  # so many others that the guard holds nothing because of one row
+        case.add("users", f"T{number},,,true,S1,teacher,t{number},,Teach{number},Other,,9{number},,,,,,")
+        case.add("classes", f"K{number},,,Club,03,K1,CL{number},scheduled,,S1,Y,Reading,,1")
+    await _sync(north, case, tmp_path)
+    orgs = "SELECT count(*) FROM {} WHERE district_id = :district AND removed_at IS NULL"
+    before = [await ask(north, orgs.format(table)) for table in ("org", "academic_session", "class", "person")]
+    report = await _sync(north, case.drop("orgs", "S3").drop("academicSessions", "T1"), tmp_path)
+    assert (report.state, report.exit_code) == ("applied", 3), report.sentence
+    assert (report.kinds["org"].absent, report.kinds["academic_session"].absent) == (0, 0)
+    assert [await ask(north, orgs.format(table)) for table in ("org", "academic_session", "class", "person")] == before
+    assert {(one.code, one.sourced_id) for one in report.refusals} == {
+        ("reference.removed", "C5"),
+        ("reference.removed", "T003"),
+    }
+    assert [rule["count"] for rule in report.weighed if rule["rule"] == "contradicted"] == [2]
+    assert sum("although the same delivery refers to them" in each for each in report.warnings) == 2
+
+
+async def test_a_school_that_closes_is_removed(north: Town, tmp_path: Path) -> None:
+    """A school that only ended enrollments, and people of other schools too, still name is removed as before."""
+    case = CaseZip().add("orgs", "S3,,,East School,school,S3,D")
+    case.change("users", "U001,,,true,S1,", 'U001,,,true,"S1,S3",')
+    case.add("enrollments", "E900,,,C1,S3,U001,student,false,2026-08-20,2026-09-01")
+    await _sync(north, case, tmp_path)
+    report = await _sync(north, case.drop("orgs", "S3"), tmp_path)
+    assert report.kinds["org"].absent == 1, report.sentence
+
+
 async def test_a_student_under_two_ids_of_one_delivery_is_not_in_the_roster_twice(north: Town, tmp_path: Path) -> None:
     """If users have a new id of a student while enrollments name the former, the pair is set aside and named."""
     await _sync(north, CaseZip(), tmp_path)

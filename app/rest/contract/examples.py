@@ -103,6 +103,7 @@ SOURCES: dict[str, str] = {
     "meeting": "/v1/meetings",
     "agenda_item": "/v1/agenda-items",
     "meeting_series": "/v1/meeting-series",
+    "calendar_link": "/v1/calendar-links",
     "intervention": "/v1/interventions",
     "hypothesis": "/v1/hypotheses",
     "hypothesis_kind": "/v1/hypothesis-kinds",
@@ -116,6 +117,7 @@ SOURCES: dict[str, str] = {
     "screening_window": "/v1/screening-windows",
     "session": "/v1/supports/{support}/sessions",
     "signal": "/v1/signals",
+    "core_stall": "/v1/core-stalls",
     "signal_rule": "/v1/signal-rules",
     "source": "/v1/sis-sources",
     "student": "/v1/students",
@@ -131,10 +133,10 @@ SOURCES: dict[str, str] = {
 `members in /v1/teams` takes it from that member of the first row. A name in braces is itself taken from its list.
 """
 IN_BODIES = SOURCES.keys() - (
-    {"protocol", "meeting", "meeting_series", "agenda_item"}
+    {"protocol", "meeting", "meeting_series", "calendar_link", "agenda_item"}
     | {"measure", "name", "benchmark", "group", "action_item"}
     | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal_rule"}
-    | {"screening_window"}
+    | {"screening_window", "core_stall"}
 )
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
 OWN_NAME = {"keep_consumer": "nightly"}
@@ -143,6 +145,7 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("accept_concern", "concern"): "/v1/concerns?state=raised",
     ("accept_signal", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
     ("accept_signals", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
+    **{(f"{verb}_core_stall", "core_stall"): "/v1/core-stalls?state=suggested" for verb in ("accept", "dismiss")},
     ("add_evidence", "hypothesis"): "/v1/hypotheses?state=open",
     ("add_evidence", "student"): "student in /v1/hypotheses?state=open",
     ("cancel_meeting", "meeting"): "/v1/meetings?state=scheduled",
@@ -151,6 +154,7 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("close_meeting", "meeting"): "/v1/meetings?state=open",
     **{(f"{verb}_agenda_item", "agenda_item"): "/v1/agenda-items?state=open" for verb in ("discuss", "carry", "drop")},
     ("retire_protocol", "protocol"): "/v1/protocols?in_force=true",
+    ("revoke_calendar_link", "calendar_link"): "/v1/calendar-links?revoked=false",
     ("end_meeting_series", "meeting_series"): "/v1/meeting-series?state=active",
     ("agree_at_agenda_item", "agenda_item"): "/v1/agenda-items?state=open",
     ("agree_action_item", "team"): "team in /v1/action-items",

@@ -1,6 +1,6 @@
 """Takes changes out of a plan that follow from the delivery but would do harm. Does not change the roster.
 
-* A plan must not remove people or classes that the same delivery names elsewhere.
+* A plan must not remove people, classes, schools or terms that the same delivery names elsewhere.
 * A plan must not take the records from a student who only has a new sourcedId.
 
 Two people are likely the same if the plan would remove one and create the other, and if they have the same identifier,
@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
-from app.sis.engine.report import WENT, Counts
+from app.core.plural import pluralize
+from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.review.quarantine import REUSED
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.kinds import KINDS, Kind
+from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.port import Delivery
 
 _STUDENT_RECORDS: Final = ("concern", "support", "score", "agenda_item", "action_item")
@@ -32,6 +33,13 @@ _STAFF_DUTIES: Final = (
 """The tables, columns and conditions of what a member of staff does, and must not lose either."""
 FIELDS: Final = ("identifier", "name and birth date", "email", "username")
 """The fields in which two people can agree, the strongest first."""
+NAMED_BY: Final = {
+    "org": (("class", "school_id"), ("enrollment", "school_id"), ("person", "school_ids"), ("org", "parent_id")),
+    "academic_session": (("class", "academic_session_ids"), ("academic_session", "parent_id")),
+    "class": (("enrollment", "class_id"),),
+    "person": (("enrollment", "person_id"),),
+}
+"""The kinds whose rows are kept if they are missing although another kind refers to them, with these references."""
 ARRIVES: Final = "('create', 'restore')"
 REKEYED: Final = "sourcedId.rekeyed"
 
@@ -77,31 +85,51 @@ class LikelyRekey:
         }
 
 
-async def keep_contradicted(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> int:
-    """Takes the removal of people and classes out of the plan if current enrollments of the same delivery name them.
+async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[str, Delivery]) -> int:
+    """Takes the removal of rows out of the plan if complete deliveries of the same run still refer to them.
 
-    These enrollments go into quarantine. Returns the number of people and classes that are kept.
+    An enrollment that has ended does not count. Rows that need the reference go into quarantine. Returns the number of
+    rows that are kept.
     """
-    enrollments = deliveries.get("enrollment")
-    if enrollments is None or not enrollments.complete:
-        return 0
     kept = 0
-    ends = "AND (s.ends_on IS NULL OR s.ends_on > :today)" if "endDate" in enrollments.header else ""
-    for kind, column in (("person", "person_id"), ("class", "class_id")):
-        if kind not in deliveries or not kinds[kind].absent:
+    for kind, references in NAMED_BY.items():
+        if kind not in deliveries or not report.kinds[kind].absent:
             continue
-        plan = stage.table("plan", kind)
+        named = []
+        for by, column in references:
+            delivery = deliveries.get(by)
+            if delivery is None or not delivery.complete or not _has_column(delivery, column):
+                continue
+            is_current = "s.fault IS NULL AND NOT s.gone"
+            if by == "enrollment" and "endDate" in delivery.header:
+                is_current += " AND (s.ends_on IS NULL OR s.ends_on > :today)"
+            # A person of several schools stays in the others. A list may also be a single id that has a comma.
+            is_list = column == "academic_session_ids"
+            item = "u.item" if is_list else f"s.ref_{column}"
+            items = f", unnest(string_to_array(s.ref_{column}, ',') || s.ref_{column}) AS u (item)" if is_list else ""
+            named.append(f"SELECT btrim({item}) FROM {stage.delivered(by)} AS s{items} WHERE {is_current}")
+        if not named:
+            continue
         count = await stage.count(
             f"""WITH kept AS (
-                DELETE FROM {plan} AS p
-                WHERE p.district_id = :district AND p.run_id = :run AND p.action = 'absent' AND p.sourced_id IN (
-                    SELECT s.ref_{column} FROM {stage.delivered("enrollment")} AS s
-                    WHERE s.fault IS NULL AND NOT s.gone {ends}) RETURNING 1)
+                DELETE FROM {stage.table("plan", kind)} AS p
+                WHERE p.district_id = :district AND p.run_id = :run AND p.action = 'absent'
+                 AND p.sourced_id IN ({" UNION ALL ".join(named)}) RETURNING 1)
             SELECT count(*) FROM kept"""
         )
-        kinds[kind].absent -= count
+        report.kinds[kind].absent -= count
         kept += count
+        if count and kind in ("org", "academic_session"):
+            are = pluralize(count, "row is", "rows are")
+            report.warnings.append(
+                f"{deliveries[kind].file}: {are} missing, although the same delivery refers to them. They are kept."
+            )
     return kept
+
+
+def _has_column(delivery: Delivery, column: str) -> bool:
+    """Returns whether a delivery has the column from which the reference `column` is read."""
+    return any(ref.column == column and ref.header in delivery.header for ref in BY_NAME[delivery.kind].refs)
 
 
 async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:

@@ -24,7 +24,7 @@ from app.sis.port import Delivery
 @dataclass(frozen=True, slots=True)
 class PeopleReview:
     """The people who likely have another sourcedId, those whose sourcedId is likely another person's, and the number of
-    people and classes that are missing although the delivery names them.
+    rows that are missing although the delivery names them.
     """
 
     rekeys: Sequence[LikelyRekey]
@@ -38,9 +38,9 @@ class PeopleReview:
 
 
 async def review_people(stage: Stage, report: Report, deliveries: Mapping[str, Delivery]) -> PeopleReview:
-    """Returns the review of a plan. Keeps people and classes that the plan would remove against its own delivery."""
+    """Returns the review of a plan. Keeps rows that the plan would remove against its own delivery."""
     rekeys = await find_likely_rekeys(stage, deliveries)
-    contradicted = await keep_contradicted(stage, report.kinds, deliveries)
+    contradicted = await keep_contradicted(stage, report, deliveries)
     rekeys = await keep_out_second_rows(stage, rekeys)
     return PeopleReview(rekeys, await find_reused_ids(stage, deliveries), contradicted)
 

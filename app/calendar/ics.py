@@ -1,0 +1,87 @@
+"""Renders meetings as an iCalendar object (RFC 5545). Pure.
+
+A calendar has no text that somebody has typed, and no name of a student or of staff: not the name of a team and not the
+place of a meeting, which may contain either. The school's name, as the district's SIS has it, stands for the place.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from icalendar import Calendar, Event, vDuration
+
+from app.team.rules import TeamPurpose
+
+PRODUCT: Final = "-//Aimline//Meetings of teams//EN"
+NAME: Final = "Team meetings"
+REFRESH: Final = timedelta(hours=1)
+"""How often a calendar program is asked to read again."""
+SUMMARIES: Final = {
+    TeamPurpose.GRADE: "Grade team meeting",
+    TeamPurpose.COURSE: "Course team meeting",
+    TeamPurpose.PROBLEM_SOLVING: "Problem-solving team meeting",
+    TeamPurpose.LEADERSHIP: "Leadership team meeting",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarEntry:
+    """A meeting in a calendar.
+
+    `uid` stays the same for the meeting of a series on a day, whether its row exists yet or not. `changes` is the
+    number of versions of the meeting, and `changed_at` the time of the last one.
+    """
+
+    uid: str
+    purpose: TeamPurpose
+    school: str | None
+    starts_at: datetime
+    minutes: int
+    is_cancelled: bool
+    changes: int
+    changed_at: datetime
+
+
+def render_calendar(entries: Iterable[CalendarEntry]) -> bytes:
+    """Returns the meetings as an iCalendar object. Equal meetings give equal bytes."""
+    calendar = Calendar()
+    calendar.add("prodid", PRODUCT)
+    calendar.add("version", "2.0")
+    calendar.add("name", NAME)
+    calendar.add("x-wr-calname", NAME)
+    calendar.add("refresh-interval", vDuration(REFRESH), parameters={"VALUE": "DURATION"})
+    calendar.add("x-published-ttl", vDuration(REFRESH))
+    for entry in entries:
+        calendar.add_component(_event(entry))
+    return bytes(calendar.to_ical())
+
+
+def _event(entry: CalendarEntry) -> Event:
+    event = Event()
+    event.add("uid", entry.uid)
+    event.add("dtstamp", _instant(entry.changed_at))
+    event.add("last-modified", _instant(entry.changed_at))
+    event.add("sequence", entry.changes)
+    event.add("dtstart", _instant(entry.starts_at))
+    event.add("dtend", _instant(entry.starts_at + timedelta(minutes=entry.minutes)))
+    event.add("summary", SUMMARIES[entry.purpose])
+    if entry.school is not None:
+        event.add("location", _one_line(entry.school))
+    event.add("status", "CANCELLED" if entry.is_cancelled else "CONFIRMED")
+    return event
+
+
+def _instant(at: datetime) -> datetime:
+    """Returns an instant in UTC without a fraction of a second, as iCalendar writes it."""
+    return at.astimezone(UTC).replace(microsecond=0)
+
+
+def _one_line(text: str) -> str:
+    """Returns a text without control characters, which iCalendar does not allow, and without the ends of lines.
+
+    A backslash becomes a slash, because programs differ in what they read in a backslash before an n.
+    """
+    characters = (" " if unicodedata.category(each) in ("Cc", "Zl", "Zp") else each for each in text)
+    return " ".join("".join(characters).replace("\\", "/").split())

@@ -1,0 +1,61 @@
+"""Defines the secret of a calendar link, how long a link lasts, and why it was revoked. Pure."""
+
+import re
+import secrets
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from app.core import ids
+from app.core.crypto import fingerprint
+from app.core.errors import Invalid, NotFound, Violation
+
+LONGEST: Final = timedelta(days=400)
+"""The longest time for which a link can be created: a school year and the weeks around it."""
+BEFORE: Final = timedelta(days=60)
+AHEAD: Final = timedelta(days=400)
+"""How far back and ahead a calendar has the meetings."""
+SECRET: Final = re.compile(r"(?P<district>[0-9a-hjkmnp-tv-z]{26})\.(?P<secret>[A-Za-z0-9_-]{43})")
+"""The form of a secret: the id of its district without the prefix, and 256 random bits."""
+
+
+class RevokedBecause(StrEnum):
+    """Why a calendar link was revoked."""
+
+    REQUESTED = "requested"
+    PERSON_LEFT = "person_left"
+    CLIENT_REVOKED = "client_revoked"
+
+
+class LinkKey(NamedTuple):
+    """What a secret says about its link: the district, and the digest by which the link is found."""
+
+    district_id: UUID
+    digest: str
+
+
+def generate_secret(district_id: UUID) -> str:
+    """Returns a new secret of a link in a district."""
+    _, _, district = ids.format_id("district", district_id).partition("_")
+    return f"{district}.{secrets.token_urlsafe(32)}"
+
+
+def read_secret(secret: str) -> LinkKey:
+    """Returns what a secret says about its link; raises `NotFound` for a text that is no secret."""
+    match = SECRET.fullmatch(secret)
+    if match is None:
+        raise NotFound("calendar_link")
+    try:
+        district_id = ids.parse_id("district", f"{ids.PREFIXES['district']}_{match['district']}")
+    except Invalid:
+        raise NotFound("calendar_link") from None
+    return LinkKey(district_id, fingerprint(secret))
+
+
+def violations_of_end(until_on: date, today: date) -> list[Violation]:
+    """Returns what is wrong with the first day on which a link no longer opens a calendar."""
+    if today < until_on <= today + LONGEST:
+        return []
+    detail = f"A day from tomorrow on, and at most {LONGEST.days} days ahead."
+    return [Violation("/until_on", "calendar_link.until_on", detail)]

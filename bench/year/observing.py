@@ -1,0 +1,33 @@
+"""Reads the verdicts of the played year after each step that may change one, and keeps what follows from them."""
+
+from __future__ import annotations
+
+from bench.year.state import Year
+from bench.year.truth import expected_state, is_active
+
+
+def read_states(year: Year) -> None:
+    """Reads all supports with the verdicts in force, which is one call for 200 of them, and what follows from them."""
+    with year.caller.counting("verdicts"):
+        supports = {support["id"]: support for support in year.caller.all("/v1/supports")}
+    tick = year.tick()
+    for record in year.supports:
+        if record.id:
+            support = record.last = supports[record.id]
+            verdict = support["verdict"]
+            record.observe(verdict, year.today, tick)
+            state = support["state"] if support["state"] != "active" else verdict["state"] if verdict else "no verdict"
+            record.states[year.week] = state
+            expected = expected_state(year, record)
+            year.require(support["state"] == expected, f"{record.key!r} is {support['state']} instead of {expected}")
+    _follow_concerns(year)
+
+
+def _follow_concerns(year: Year) -> None:
+    """Keeps since when each accepted concern has had no active support."""
+    for concern in year.concerns.values():
+        served = any(record.concern == concern.id and is_active(year, record) for record in year.supports)
+        if concern.state != "accepted" or served:
+            concern.unserved_since = None
+        elif concern.unserved_since is None:
+            concern.unserved_since = year.today

@@ -1,0 +1,168 @@
+"""Defines what the script of the played year keeps about supports, concerns, hypotheses, signals and tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Final
+
+from bench.year.children import Child
+
+ALARMS: Final = ("off_track", "not_responding")
+
+
+@dataclass
+class SupportRecord:
+    """A support of the year, what the script knows of it, and what was observed of it.
+
+    * `states` has the state of its verdict at the end of each week.
+    * `scores` are the scores that were recorded, each as measure, day and value.
+    * `decisions` has the kind of each decision with its week.
+    * `verdict` is the state and kind of the verdict; `verdict_since` the day on which it was first observed.
+    * `verdict_tick` and `decided_tick` order the last change of the verdict and the last decision.
+    * `goal_on` and `review_on` are the days that the team has set; `phase_begins` begins the present phase.
+    """
+
+    child: Child
+    student: str
+    id: str = ""
+    concern: str = ""
+    lead: str = ""
+    group: str | None = None
+    level: int = 2
+    starts_on: date = date.max
+    goal_on: date | None = None
+    review_on: date | None = None
+    phase_begins: date = date.max
+    is_ended: bool = False
+    unled_since: date | None = None
+    verdict: tuple[str, str | None] | None = None
+    verdict_since: date = date.min
+    verdict_tick: int = 0
+    decided_tick: int = -1
+    states: dict[int, str] = field(default_factory=dict)
+    scores: list[tuple[str, date, float]] = field(default_factory=list)
+    decisions: list[tuple[int, str]] = field(default_factory=list)
+    last: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Returns the name of the support in the report."""
+        return self.child.plan.key
+
+    @property
+    def state_of_verdict(self) -> str | None:
+        """Returns the state of the verdict, or None."""
+        return None if self.verdict is None else self.verdict[0]
+
+    @property
+    def is_decided(self) -> bool:
+        """Returns whether the team has decided on the support since it has its present verdict."""
+        return self.decided_tick > self.verdict_tick
+
+    def observe(self, verdict: dict[str, Any] | None, day: date, tick: int) -> None:
+        """Keeps a verdict that was read. An alarm that is named, or loses its name, is the same alarm."""
+        seen = None if verdict is None else (str(verdict["state"]), verdict["kind"])
+        both_alarms = seen is not None and seen[0] in ALARMS and self.state_of_verdict in ALARMS
+        if seen != self.verdict and not both_alarms:
+            self.verdict_since, self.verdict_tick = day, tick
+        self.verdict = seen
+
+    def last_check(self, measure: str) -> date:
+        """Returns the day of the last score of a measure, or the first day of the phase if there is none since."""
+        days = [day for code, day, _ in self.scores if code == measure]
+        return max(self.phase_begins, *days) if days else self.phase_begins
+
+
+@dataclass
+class ConcernRecord:
+    """A concern of the year. `unserved_since` is the day since which it is accepted and has no active support."""
+
+    id: str
+    student: str
+    area: str
+    state: str
+    raised_on: date
+    unserved_since: date | None = None
+
+
+@dataclass
+class HypothesisRecord:
+    """A hypothesis of the year: the support that tests it, and the state of its verdict when the test began."""
+
+    id: str
+    record: SupportRecord
+    proposed_by: str
+    verdict: str | None
+    state: str = "testing"
+    due_because: str | None = None
+
+
+@dataclass
+class ActionRecord:
+    """What a member of a team has agreed to do."""
+
+    id: str
+    team: str
+    student: str | None
+    owner: str
+    due_on: date
+    state: str = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class SignalKey:
+    """Identifies a signal by what the script knows of it: its kind, the student, and the occasion.
+
+    The occasion is a window, or a support with the day since which it is as it is.
+    """
+
+    kind: str
+    student: str
+    occasion: str
+
+
+@dataclass
+class SignalRecord:
+    """A signal that was suggested, and what became of it."""
+
+    id: str
+    key: SignalKey
+    seen_on: date
+    state: str = "suggested"
+    support: SupportRecord | None = None
+    concern: str | None = None
+
+
+@dataclass
+class OwnItem:
+    """An item that a member added to an agenda. `carried` counts how often it was carried."""
+
+    text: str
+    since: date
+    student: str | None = None
+    carried: int = 0
+    is_settled: bool = False
+
+
+Subject = tuple[str, str, str]
+"""The kind of an item, the id of what it is about, and its occasion."""
+
+
+@dataclass
+class TeamRecord:
+    """A team of the year, whom it serves, what it has settled, and the figures of its meetings.
+
+    `grade` says whether it serves the grade of the school; `named` are the students whom it serves besides.
+    """
+
+    name: str
+    id: str
+    members: tuple[str, ...]
+    grade: bool
+    named: set[str] = field(default_factory=set)
+    resting: set[Subject] = field(default_factory=set)
+    dropped: set[Subject] = field(default_factory=set)
+    carried: dict[Subject, int] = field(default_factory=dict)
+    own: list[OwnItem] = field(default_factory=list)
+    meetings: list[dict[str, Any]] = field(default_factory=list)
