@@ -1,6 +1,6 @@
 """Defines what every source of agenda items needs, and the columns that each has."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeAlias, TypeVar
@@ -19,13 +19,18 @@ Expression: TypeAlias = SQLCoreOperations[Value]
 
 @dataclass(frozen=True, slots=True)
 class AgendaScope:
-    """What every source needs: the team and its students, today, and the days of the playbook's reminders."""
+    """What every source needs: the team and its students, today, and the playbook's days of reminders and order."""
 
     district_id: UUID
     team_id: UUID
     students: CTE
     today: date
     days: Mapping[str, int]
+    order: Sequence[str]
+
+    def comes_before(self, kind: AgendaItemKind, other: AgendaItemKind) -> bool:
+        """Returns whether a kind of items comes before another one in the order of agendas."""
+        return self.order.index(kind) < self.order.index(other)
 
     def serves(self, model: Any) -> ColumnElement[bool]:
         """Returns the condition that a record is about a student of the team."""

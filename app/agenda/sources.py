@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, false, func, literal, or_, select, union_all
 
 from app.action.models import ActionItem
 from app.action.rules import ActionState
@@ -20,7 +20,7 @@ from app.concern.rules import ConcernState
 from app.decision.models import Decision
 from app.hypothesis.models import Hypothesis
 from app.response.models import ResponseState
-from app.response.upkeep.overdue import FIRST, checks_overdue, last_check
+from app.response.upkeep.overdue import FIRST, FURTHER, checks_overdue, last_check
 from app.roster.calendar import days_of_instruction
 from app.signal.models import Signal
 from app.signal.rules import SignalKind, SignalState
@@ -32,8 +32,11 @@ from app.team.models import Team, TeamScope, in_force_on
 
 STALL_ON_AGENDAS: Final = timedelta(days=120)
 """How long an accepted core stall that no team discusses stays on agendas: until the next window has been read."""
-VERDICTS: Final = ("off_track", "not_responding", "under_delivered")
+ALARMS: Final = (AgendaItemKind.OFF_TRACK, AgendaItemKind.NOT_RESPONDING)
+VERDICTS: Final = (*ALARMS, AgendaItemKind.UNDER_DELIVERED)
 """The verdicts that a team talks about until it has decided on the support."""
+SAID_OTHERWISE: Final = (SignalKind.AHEAD_OF_GOAL, SignalKind.UNMET_GOAL)
+"""The kinds of signals that are no items, because the support is one already: its goal is met, or its day is past."""
 
 
 def _new_concerns(scope: AgendaScope) -> Select[Any]:
@@ -54,7 +57,6 @@ def _unserved_concerns(scope: AgendaScope) -> Select[Any]:
 
 
 def _signals(scope: AgendaScope) -> Select[Any]:
-    # What a signal `ahead_of_goal` says is an item already, by the verdict `goal_met`.
     return select_reason(
         Signal,
         ("signal", Signal.id),
@@ -66,7 +68,7 @@ def _signals(scope: AgendaScope) -> Select[Any]:
         basis=Signal.digest,
         code=Signal.kind,
         records={"score": Signal.score_id, "support": Signal.support_id, "class": Signal.class_id},
-    ).where(scope.serves(Signal), Signal.state == SignalState.SUGGESTED, Signal.kind != SignalKind.AHEAD_OF_GOAL)
+    ).where(scope.serves(Signal), Signal.state == SignalState.SUGGESTED, Signal.kind.not_in(SAID_OTHERWISE))
 
 
 def _core_stalls(scope: AgendaScope) -> Select[Any]:
@@ -103,13 +105,24 @@ def _core_stalls(scope: AgendaScope) -> Select[Any]:
 
 
 def _verdicts(scope: AgendaScope) -> Select[Any]:
-    is_open = or_(ResponseState.state == "goal_met", and_(ResponseState.state.in_(VERDICTS), ~_decided(scope)))
+    """Returns the verdicts that a team talks about, each once: that a decision is due is a further reason of an alarm.
+
+    Such an item has the kind of the two that comes first in the order of the agenda.
+    """
+    is_open = or_(
+        and_(ResponseState.state == AgendaItemKind.GOAL_MET, ~_ready_to_fade(scope)),
+        and_(ResponseState.state.in_(VERDICTS), ~_decided(scope)),
+    )
+    is_due = _is_decision_due(scope)
+    due: ColumnElement[str] = literal(str(AgendaItemKind.DECISION_DUE), Text)
+    outranked = [state for state in ALARMS if scope.comes_before(AgendaItemKind.DECISION_DUE, state)]
     return (
         select_reason(
             Support,
             ("support", Support.id),
-            ResponseState.state,
+            case((and_(is_due, ResponseState.state.in_(outranked)), due), else_=ResponseState.state),
             ResponseState.since_on,
+            code=case((is_due, ResponseState.state + literal(" ", Text) + due), else_=ResponseState.state),
             records={"verdict": ResponseState.verdict_id},
         )
         .join(ResponseState, _of_support(scope, ResponseState))
@@ -117,24 +130,27 @@ def _verdicts(scope: AgendaScope) -> Select[Any]:
     )
 
 
-def _decisions_due(scope: AgendaScope) -> Select[Any]:
+def _is_decision_due(scope: AgendaScope) -> ColumnElement[bool]:
+    """Returns the condition that an undecided alarm has lasted for the playbook's days; 0 days turn it off."""
+    if not scope.days["decision_overdue"]:
+        return false()
     days = days_of_instruction(scope.district_id, Support.school_ids, ResponseState.since_on, scope.today)
+    return and_(ResponseState.state.in_(ALARMS), days >= scope.days["decision_overdue"])
+
+
+def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
+    """Returns the condition that a signal about the support, which is an item, says more than that the goal is met."""
     return (
-        select_reason(
-            Support,
-            ("support", Support.id),
-            AgendaItemKind.DECISION_DUE,
-            ResponseState.since_on,
-            records={"verdict": ResponseState.verdict_id},
-        )
-        .join(ResponseState, _of_support(scope, ResponseState))
+        select(Signal.id)
         .where(
-            scope.serves(Support),
-            Support.state == "active",
-            ResponseState.state.in_(("off_track", "not_responding")),
-            ~_decided(scope),
-            days >= scope.days["decision_overdue"],
+            Signal.district_id == scope.district_id,
+            Signal.student_id == Support.student_id,
+            Signal.support_id == Support.id,
+            Signal.kind == SignalKind.READY_TO_FADE,
+            Signal.state == SignalState.SUGGESTED,
         )
+        .correlate(Support)
+        .exists()
     )
 
 
@@ -169,15 +185,28 @@ def _goals(scope: AgendaScope) -> Select[Any]:
 
 
 def _overdue_checks(scope: AgendaScope) -> Select[Any]:
-    since = last_check(scope.district_id, FIRST)
-    conditions = checks_overdue(scope.district_id, FIRST, since, scope.days["score_overdue"], scope.today)
-    return (
-        select_reason(
-            Support, ("support", Support.id), AgendaItemKind.CHECK_OVERDUE, since, records={"phase": Phase.id}
-        )
-        .join(Phase, _of_support(scope, Phase))
-        .where(scope.serves(Support), *conditions)
+    """Returns the supports with a measure without a score for long, each once, since the oldest such day."""
+    arms = []
+    for of_measure in (FIRST, FURTHER):
+        since = last_check(scope.district_id, of_measure)
+        conditions = checks_overdue(scope.district_id, of_measure, since, scope.days["score_overdue"], scope.today)
+        arm = select(Support.id, Phase.id.label("phase_id"), since.label("since"))
+        for table in of_measure.tables:
+            arm = arm.join(table, _of_support(scope, table))
+        arms.append(arm.where(scope.serves(Support), *conditions))
+    overdue = union_all(*arms).subquery("overdue")
+    oldest = (
+        select(overdue.c.id, overdue.c.phase_id, func.min(overdue.c.since).label("since"))
+        .group_by(overdue.c.id, overdue.c.phase_id)
+        .subquery("oldest")
     )
+    return select_reason(
+        Support,
+        ("support", Support.id),
+        AgendaItemKind.CHECK_OVERDUE,
+        oldest.c.since,
+        records={"phase": oldest.c.phase_id},
+    ).join(oldest, and_(Support.district_id == scope.district_id, Support.id == oldest.c.id))
 
 
 def _unled_supports(scope: AgendaScope) -> Select[Any]:
@@ -235,7 +264,6 @@ SOURCES: Final[tuple[tuple[Callable[[AgendaScope], Select[Any]], str | None], ..
     (_signals, None),
     (_core_stalls, None),
     (_verdicts, None),
-    (_decisions_due, "decision_overdue"),
     (_goals, None),
     (_overdue_checks, "score_overdue"),
     (_unled_supports, None),

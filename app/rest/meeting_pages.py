@@ -96,7 +96,7 @@ def _when(meeting: Meeting, zone: str) -> Markup:
 
 
 def _recap_item(item: RecapItem) -> Markup:
-    lines = [_reason(item.kind, item.since), *_texts(item.minutes)]
+    lines = [_reason(item.kind, item.codes, item.since), *_texts(item.minutes)]
     if item.dropped_because is not None:
         lines.append(_labelled("Because", item.dropped_because))
     if item.decision is not None:
@@ -107,7 +107,8 @@ def _recap_item(item: RecapItem) -> Markup:
 
 
 def _agenda_item(entry: AgendaEntry, student: NamedPerson | None) -> Markup:
-    lines = [_reason(entry.kind, entry.since), *_texts(entry.minutes)]
+    codes = (reason.code for reason in entry.reasons)
+    lines = [_reason(entry.kind, codes, entry.since), *_texts(entry.minutes)]
     if entry.times_carried:
         times = "once" if entry.times_carried == 1 else f"{entry.times_carried} times"
         lines.append(Markup("<p class=soft>Carried {} before</p>").format(times))
@@ -137,8 +138,8 @@ def _student(sheet: AgendaSheet, entry: AgendaEntry) -> NamedPerson | None:
     return None if entry.student_id is None else NamedPerson(entry.student_id, sheet.names.get(entry.student_id))
 
 
-def _reason(kind: str, since: date) -> Markup:
-    return Markup("<p class=soft>{}, since {}</p>").format(words.KINDS[AgendaItemKind(kind)], words.write_day(since))
+def _reason(kind: str, codes: Iterable[str], since: date) -> Markup:
+    return Markup("<p class=soft>{}</p>").format(words.write_reason(kind, codes, since))
 
 
 def _texts(*texts: str | None) -> list[Markup]:
