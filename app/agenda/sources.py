@@ -8,7 +8,8 @@ ids of the records on which the reason rests.
 from collections.abc import Callable
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, cast, func, literal, or_, select, union_all
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.action.models import ActionItem
 from app.action.rules import ActionState
@@ -19,7 +20,7 @@ from app.concern.rules import ConcernState
 from app.decision.models import Decision
 from app.hypothesis.models import Hypothesis
 from app.response.models import ResponseState
-from app.response.upkeep.overdue import FIRST, checks_overdue, last_check
+from app.response.upkeep.overdue import FIRST, FURTHER, checks_overdue, last_check
 from app.roster.calendar import days_of_instruction
 from app.signal.models import Signal
 from app.signal.rules import SignalKind, SignalState
@@ -130,15 +131,30 @@ def _goals(scope: AgendaScope) -> Select[Any]:
 
 
 def _overdue_checks(scope: AgendaScope) -> Select[Any]:
-    since = last_check(scope.district_id, FIRST)
-    conditions = checks_overdue(scope.district_id, FIRST, since, scope.days["score_overdue"], scope.today)
-    return (
-        select_reason(
-            Support, ("support", Support.id), AgendaItemKind.CHECK_OVERDUE, since, records={"phase": Phase.id}
+    """Returns the supports of which a measure has had no score for days, each once with all its such measures."""
+    arms = []
+    for of_measure in (FIRST, FURTHER):
+        since = last_check(scope.district_id, of_measure)
+        arm = select_reason(
+            Support,
+            ("support", Support.id),
+            AgendaItemKind.CHECK_OVERDUE,
+            since,
+            records={"measure": of_measure.measure},
         )
-        .join(Phase, _of_support(scope, Phase))
-        .where(scope.serves(Support), *conditions)
-    )
+        for table in of_measure.tables:
+            arm = arm.join(table, _of_support(scope, table))
+        overdue = checks_overdue(scope.district_id, of_measure, since, scope.days["score_overdue"], scope.today)
+        arms.append(arm.where(scope.serves(Support), *overdue))
+    checks = union_all(*arms).subquery("overdue_check")
+    first: Any = func.min(checks.c.since, type_=Date)
+    combined = {
+        "basis": cast(first, Text),
+        "since": first,
+        "records": func.string_agg(checks.c.records, aggregate_order_by(literal(" ", Text), checks.c.records)),
+    }
+    columns = [combined[each.name].label(each.name) if each.name in combined else each for each in checks.c]
+    return select(*columns).group_by(*(each for each in checks.c if each.name not in combined))
 
 
 def _unled_supports(scope: AgendaScope) -> Select[Any]:
