@@ -5,9 +5,8 @@ student data leaves by a webhook. A changed payload gets a new version; earlier 
 readers that were built with them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 from uuid import UUID
 
 
@@ -60,43 +59,6 @@ class NewEvent:
     school_ids: tuple[UUID, ...] = ()
     secured_area: str | None = None
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-
-class StudentRow(Protocol):
-    """A row about one student, with the schools and the secured area that decide who may see it."""
-
-    @property
-    def id(self) -> UUID:
-        """Returns the id of the row."""
-
-    @property
-    def version(self) -> int:
-        """Returns the version of the row."""
-
-    @property
-    def student_id(self) -> UUID:
-        """Returns the student."""
-
-    @property
-    def school_ids(self) -> Sequence[UUID]:
-        """Returns the schools of the student."""
-
-    @property
-    def secured_area(self) -> str | None:
-        """Returns the code of the row's secured area, or None."""
-
-
-def student_event(type_: EventType, row: StudentRow, more: Mapping[str, UUID] | None = None) -> NewEvent:
-    """Returns an event about a row of a student, which names the student. `more` has further ids for the event."""
-    return NewEvent(
-        type=type_,
-        subject_id=row.id,
-        subject_version=row.version,
-        ids={"student": row.student_id, **(more or {})},
-        student_id=row.student_id,
-        school_ids=tuple(row.school_ids),
-        secured_area=row.secured_area,
-    )
 
 
 KIND_OF = {"school": "org", "alert": "verdict"}

@@ -25,8 +25,8 @@ from app.core.clock import now
 from app.core.db import plan_for_many_rows
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.ids import new_id
-from app.events.catalogue import SIGNAL_SUGGESTED, student_event
-from app.events.outbox import record
+from app.events.catalogue import SIGNAL_SUGGESTED
+from app.events.outbox import record, student_event
 from app.evidence.screening.classified import PARAMETERS, values_of
 from app.evidence.screening.cuts import expected_in, suggested_levels
 from app.evidence.screening.models import ScreeningWindow

@@ -56,11 +56,15 @@ def _what_is_on_the_agenda(year: Year, name: str) -> None:
         f"what is on the agenda of {team.name}",
         {(item.kind, item.subject, *sorted(item.codes)) for item in expected_items(year, team)},
         rest={
-            (each["kind"], each["text"] or each["subject"], *(reason["code"] for reason in each["reasons"]))
+            (each["kind"], each["text"] or each["subject"], *sorted(reason["code"] for reason in each["reasons"]))
             for each in read["items"]
         },
         graphql={
-            (each["kind"].lower(), each["text"] or each["subjectId"], *(reason["code"] for reason in each["reasons"]))
+            (
+                each["kind"].lower(),
+                each["text"] or each["subjectId"],
+                *sorted(reason["code"] for reason in each["reasons"]),
+            )
             for each in queried["items"]
         },
     )
@@ -222,7 +226,7 @@ def _what_went_well(year: Year) -> None:
     _same(
         year,
         "who met the goal",
-        {each.id for each in year.present() if is_active(year, each) and each.state_of_verdict == "goal_met"},
+        {each.id for each in year.supports if each.id and each.state_of_verdict == "goal_met"},
         rest={each["id"] for each in met},
         graphql={edge["node"]["id"] for edge in queried["supports"]["edges"]},
     )

@@ -1,8 +1,12 @@
-"""Tests the words by which the pages of meetings say why an item is on an agenda."""
+"""Tests how the pages of meetings say why an item is on an agenda, and show many that are alike."""
 
 from datetime import date
+from uuid import UUID, uuid4
 
+from app.agenda.pages.sheet import AgendaSheet
+from app.agenda.reading import Agenda, AgendaEntry, AgendaReason
 from app.agenda.rules import DEFAULT_ORDER
+from app.rest.meeting_pages import agenda_page
 from app.rest.meeting_words import write_reason
 
 DAY = date(2026, 10, 6)
@@ -32,3 +36,39 @@ def test_each_kind_has_words_even_for_a_code_that_is_new() -> None:
     for kind in DEFAULT_ORDER:
         assert write_reason(kind, ["something_else"], DAY).endswith("October 6, 2026")
         assert len(write_reason(kind, [], DAY)) > 20
+
+
+def test_many_students_about_whom_the_same_is_said_are_one_item_of_the_page() -> None:
+    """Protects a team from thirty equal cards after a screening: the page has one, with all of the names."""
+    people = {uuid4(): f"Student {letter}" for letter in "ABCD"}
+    signals = [_entry(student, "signal", "screening_under_cut") for student in people]
+    concern = _entry(next(iter(people)), "new_concern", "new_concern")
+    agenda = Agenda(uuid4(), None, DEFAULT_ORDER, (concern, *signals), 0)
+    page = agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago"))
+    assert page.count("<article>") == 2
+    assert "4 students" in page
+    assert "Student A, Student B, Student C, Student D" in page
+    nameless = agenda_page(AgendaSheet(agenda, "Grade 3", {}, "America/Chicago"))
+    assert nameless.count("A student") == 1
+    two = Agenda(uuid4(), None, DEFAULT_ORDER, (concern, *signals[:2]), 0)
+    assert agenda_page(AgendaSheet(two, "Grade 3", people, "America/Chicago")).count("<article>") == 3
+
+
+def _entry(student_id: UUID, kind: str, code: str) -> AgendaEntry:
+    return AgendaEntry(
+        item_id=None,
+        kind=kind,
+        rank=DEFAULT_ORDER.index(kind) + 1,
+        subject_kind="signal",
+        subject_id=uuid4(),
+        student_id=student_id,
+        since=DAY,
+        reasons=(AgendaReason(code, ()),),
+        state="open",
+        text=None,
+        minutes=None,
+        decision_id=None,
+        dropped_because=None,
+        times_carried=0,
+        version=None,
+    )
