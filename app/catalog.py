@@ -22,6 +22,7 @@ from app.response import resource as response
 from app.response.administration import commands as administration
 from app.roster import resource as roster
 from app.roster import schools
+from app.signal import core_stalls
 from app.signal import resource as signal
 from app.sis.runs import commands as syncing
 from app.sis.runs import resource as sis
@@ -36,7 +37,7 @@ CATALOG = Catalog(
     (
         *(schools, roster, team, action, gradebook, playbook, structure, hypothesis_kinds, intervention),
         *(evidence, screening, concern, delivery, support, response, judging),
-        *(administration, decision, group, note, hypothesis, signal, meeting, calendar, agenda),
+        *(administration, decision, group, note, hypothesis, signal, core_stalls, meeting, calendar, agenda),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

@@ -19,7 +19,7 @@ from app.sis.service import sync_csv
 
 async def _sync(path: Path, district: UUID) -> dict[str, Any]:
     settings = Settings()
-    engine = open_engine(settings.url_of("worker"), name="bench")
+    engine = open_engine(settings.url_of("worker"), name="bench", timeouts=settings.sync_timeouts)
     began = time.perf_counter()
     report = await sync_csv(engine, settings.keyring, district, path, "bench", False, lambda _doing, _done, _of: None)
     took = time.perf_counter() - began

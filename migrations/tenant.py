@@ -18,6 +18,12 @@ FIRST_DISTRIBUTED = "district_lock"
 
 A district's rows of all other tables are placed on the same node as its rows of this table.
 """
+AT_SCHOOL = (
+    "(current_setting('app.reach', true) = 'district'"
+    " OR (current_setting('app.reach', true) = 'schools'"
+    " AND {school} = ANY (nullif(current_setting('app.schools', true), '')::uuid[])))"
+)
+"""SQL that is true if the bound principal sees the whole district, or the school that a row is about."""
 SCHOOLS = {
     "school_id": "school_ids[1]",
     "second_school_id": "school_ids[2]",
@@ -105,6 +111,7 @@ def tenant_table(
     unless: str | None = None,
     lock: str | None = None,
     team: tuple[str, str] | None = None,
+    school: str | None = None,
     api: str = "SELECT, INSERT, UPDATE",
     worker: str = "SELECT, INSERT, UPDATE",
 ) -> None:
@@ -116,7 +123,8 @@ def tenant_table(
     `columns` are the columns other than `district_id` (and than `id`, where that is the key). `refs` maps a column to
     the tenant table to whose `(district_id, id)` it refers. `more_indexes` are index definitions without the words
     CREATE INDEX. `by_school` is the order in which the table is listed by school. `student`, `schools`, `unless`,
-    `lock` and `team` are the arguments of `policies.condition_of`.
+    `lock` and `team` are the arguments of `policies.condition_of`. `school` is the column of the only school that a row
+    is about, which is null for the whole district.
     """
     own_key = "id uuid NOT NULL," if tuple(key) == ("id",) else ""
     parts = [f"CONSTRAINT {name}_pkey PRIMARY KEY ({', '.join(('district_id', *key))})"]
@@ -137,7 +145,10 @@ def tenant_table(
         more_indexes = [*_school_indexes(name, ", ".join(by_school)), *more_indexes]
     for statement in more_indexes:
         op.execute(f"CREATE INDEX {statement}")
-    lock_rows(name, condition_of(student, schools, unless, lock, team))
+    condition = condition_of(student, schools, unless, lock, team)
+    if school is not None:
+        condition = f"{condition} AND {AT_SCHOOL.format(school=school)}"
+    lock_rows(name, condition)
     if api:
         grant(api, name, "api")
     if worker:

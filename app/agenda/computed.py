@@ -8,7 +8,7 @@ from sqlalchemy import Integer, Row, Select, Text, Uuid, and_, cast, func, liter
 
 from app.access.work import Work
 from app.agenda.models import AgendaItem
-from app.agenda.rules import RESTS_WHEN_DISCUSSED, AgendaItemKind, AgendaItemState
+from app.agenda.rules import RESTS_WHEN_DISCUSSED, AgendaItemKind, AgendaItemState, complete_order
 from app.agenda.scope import AgendaScope, students_of
 from app.agenda.sources import sources_in_force
 from app.playbook.defaults import REMINDERS
@@ -33,19 +33,27 @@ async def count_items(work: Work, query: Select[Any]) -> int:
 async def next_agenda(work: Work, team_id: UUID) -> Select[Any]:
     """Returns the query of the items of a team's next agenda."""
     today = await today_of(work)
-    days = REMINDERS | {name: int(number) for name, number in (await published(work)).reminders.items()}
-    scope = AgendaScope(work.district_id, team_id, students_of(work.district_id, team_id, today), today, days)
+    playbook = await published(work)
+    days = REMINDERS | {name: int(number) for name, number in playbook.reminders.items()}
+    order = complete_order(playbook.agenda_order)
+    scope = AgendaScope(work.district_id, team_id, students_of(work.district_id, team_id, today), today, days, order)
     reasons = union_all(*sources_in_force(scope)).subquery("reason")
+    is_decision_due = reasons.c.code.like(f"%{AgendaItemKind.DECISION_DUE}")
     same = and_(
         AgendaItem.district_id == work.district_id,
         AgendaItem.team_id == team_id,
         AgendaItem.subject_id == reasons.c.subject_id,
-        AgendaItem.kind == reasons.c.kind,
+        # An alarm about which a decision is due is the same item as before, under whichever of the two names.
+        AgendaItem.kind.in_((reasons.c.kind, func.split_part(reasons.c.code, " ", 1))),
         AgendaItem.basis == reasons.c.basis,
     )
     rests = or_(
         AgendaItem.state == AgendaItemState.DROPPED,
-        and_(AgendaItem.state == AgendaItemState.DISCUSSED, AgendaItem.kind.in_(RESTS_WHEN_DISCUSSED)),
+        and_(
+            AgendaItem.state == AgendaItemState.DISCUSSED,
+            AgendaItem.kind.in_(RESTS_WHEN_DISCUSSED),
+            ~is_decision_due,
+        ),
     )
     carried = select(func.count()).where(same, AgendaItem.state == AgendaItemState.CARRIED).scalar_subquery()
     computed = select(

@@ -109,7 +109,7 @@ def entry_of(item: Row[Any], order: Sequence[str]) -> AgendaEntry:
         subject_id=item.subject_id,
         student_id=item.student_id,
         since=item.since,
-        reasons=(AgendaReason(item.code, records),),
+        reasons=tuple(AgendaReason(code, records) for code in item.code.split()),
         state=AgendaItemState.OPEN,
         text=item.text,
         minutes=None,

@@ -23,6 +23,7 @@ class AgendaItemKind(StrEnum):
     ACTION_DUE = "action_due"
     NEW_CONCERN = "new_concern"
     SIGNAL = "signal"
+    CORE_STALL = "core_stall"
     CHECK_OVERDUE = "check_overdue"
     GOAL_MET = "goal_met"
     READY_TO_FADE = "ready_to_fade"
@@ -50,12 +51,13 @@ DEFAULT_ORDER: Final = tuple(str(kind) for kind in AgendaItemKind)
 RESTS_WHEN_DISCUSSED: Final = (
     *(AgendaItemKind.OFF_TRACK, AgendaItemKind.NOT_RESPONDING, AgendaItemKind.UNDER_DELIVERED),
     *(AgendaItemKind.GOAL_DUE, AgendaItemKind.GOAL_MET, AgendaItemKind.READY_TO_FADE),
+    AgendaItemKind.CORE_STALL,
 )
 """The kinds that do not come up again on the same basis once they were discussed.
 
 The others ask for something to be done: an answer, a support, a decision. They return until the data show it.
 """
-SUBJECTS: Final = ("concern", "signal", "support", "hypothesis", "action_item", "agenda_item")
+SUBJECTS: Final = ("concern", "signal", "core_stall", "support", "hypothesis", "action_item", "agenda_item")
 """The kinds of records that an item can be about."""
 
 

@@ -1,16 +1,16 @@
 """Defines what every source of agenda items needs, and the columns that each has."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Date, Select, Text, and_, cast, func, literal, select
+from sqlalchemy import CTE, ColumnElement, Date, Select, Text, Uuid, and_, cast, func, literal, null, select
 from sqlalchemy.sql.elements import SQLCoreOperations
 
 from app.agenda.rules import AgendaItemKind
-from app.roster.models import Person
+from app.roster.models import Ids, Person
 from app.team.models import TeamStudent, in_force_on
 
 Value = TypeVar("Value")
@@ -19,13 +19,18 @@ Expression: TypeAlias = SQLCoreOperations[Value]
 
 @dataclass(frozen=True, slots=True)
 class AgendaScope:
-    """What every source needs: the team and its students, today, and the days of the playbook's reminders."""
+    """What every source needs: the team and its students, today, and the playbook's days of reminders and order."""
 
     district_id: UUID
     team_id: UUID
     students: CTE
     today: date
     days: Mapping[str, int]
+    order: Sequence[str]
+
+    def comes_before(self, kind: AgendaItemKind, other: AgendaItemKind) -> bool:
+        """Returns whether a kind of items comes before another one in the order of agendas."""
+        return self.order.index(kind) < self.order.index(other)
 
     def serves(self, model: Any) -> ColumnElement[bool]:
         """Returns the condition that a record is about a student of the team."""
@@ -59,7 +64,10 @@ def select_reason(
     code: Expression[str] | None = None,
     records: Mapping[str, Any] = {},
 ) -> Select[Any]:
-    """Returns the columns of a source. `code` is the code of the reason, by default the kind."""
+    """Returns the columns of a source. `code` is the code of the reason, by default the kind.
+
+    `model` is a table about students, or one that has no columns of a student.
+    """
     shown: Any = literal(str(kind), Text) if isinstance(kind, AgendaItemKind) else kind
     subject_id: Any = subject[1]
     occasion: Any = cast(since, Text) if basis is None else basis
@@ -69,8 +77,8 @@ def select_reason(
         shown.label("kind"),
         literal(subject[0], Text).label("subject_kind"),
         subject_id.label("subject_id"),
-        model.student_id.label("student_id"),
-        model.school_ids.label("school_ids"),
+        getattr(model, "student_id", cast(null(), Uuid)).label("student_id"),
+        getattr(model, "school_ids", cast(literal("{}", Text), Ids)).label("school_ids"),
         model.secured_area.label("secured_area"),
         occasion.label("basis"),
         cast(since, Date).label("since"),

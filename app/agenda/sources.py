@@ -6,9 +6,10 @@ ids of the records on which the reason rests.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, cast, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, cast, false, func, literal, or_, select, union_all
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.action.models import ActionItem
@@ -24,11 +25,19 @@ from app.response.upkeep.overdue import FIRST, FURTHER, checks_overdue, last_che
 from app.roster.calendar import days_of_instruction
 from app.signal.models import Signal
 from app.signal.rules import SignalKind, SignalState
+from app.signal.stalls.models import CoreStall
+from app.signal.stalls.rules import StallState
 from app.support.models import Phase, Support
 from app.support.rules import GOAL_NOTICE
+from app.team.models import Team, TeamScope, in_force_on
 
-VERDICTS: Final = ("off_track", "not_responding", "under_delivered")
+STALL_ON_AGENDAS: Final = timedelta(days=120)
+"""How long an accepted core stall that no team discusses stays on agendas: until the next window has been read."""
+ALARMS: Final = (AgendaItemKind.OFF_TRACK, AgendaItemKind.NOT_RESPONDING)
+VERDICTS: Final = (*ALARMS, AgendaItemKind.UNDER_DELIVERED)
 """The verdicts that a team talks about until it has decided on the support."""
+SAID_OTHERWISE: Final = (SignalKind.AHEAD_OF_GOAL, SignalKind.UNMET_GOAL)
+"""The kinds of signals that are no items, because the support is one already: its goal is met, or its day is past."""
 
 
 def _new_concerns(scope: AgendaScope) -> Select[Any]:
@@ -49,7 +58,6 @@ def _unserved_concerns(scope: AgendaScope) -> Select[Any]:
 
 
 def _signals(scope: AgendaScope) -> Select[Any]:
-    # What a signal `ahead_of_goal` says is an item already, by the verdict `goal_met`.
     return select_reason(
         Signal,
         ("signal", Signal.id),
@@ -61,17 +69,61 @@ def _signals(scope: AgendaScope) -> Select[Any]:
         basis=Signal.digest,
         code=Signal.kind,
         records={"score": Signal.score_id, "support": Signal.support_id, "class": Signal.class_id},
-    ).where(scope.serves(Signal), Signal.state == SignalState.SUGGESTED, Signal.kind != SignalKind.AHEAD_OF_GOAL)
+    ).where(scope.serves(Signal), Signal.state == SignalState.SUGGESTED, Signal.kind.not_in(SAID_OTHERWISE))
+
+
+def _core_stalls(scope: AgendaScope) -> Select[Any]:
+    """Returns the accepted stalls of the grades that the team serves: of its schools, or for a team of none, of all."""
+    serves_grade = (
+        select(TeamScope.id)
+        .join(Team, and_(Team.district_id == scope.district_id, Team.id == TeamScope.team_id))
+        .where(
+            TeamScope.district_id == scope.district_id,
+            TeamScope.team_id == scope.team_id,
+            TeamScope.grade == CoreStall.grade,
+            or_(
+                TeamScope.served_school_id == CoreStall.school_id,
+                and_(CoreStall.school_id.is_(None), Team.school_id.is_(None)),
+            ),
+            in_force_on(TeamScope, scope.today),
+        )
+        .correlate(CoreStall)
+        .exists()
+    )
+    return select_reason(
+        CoreStall,
+        ("core_stall", CoreStall.id),
+        AgendaItemKind.CORE_STALL,
+        CoreStall.seen_on,
+        basis=CoreStall.digest,
+        records={"core_stall": CoreStall.id, "screening_window": CoreStall.window_id},
+    ).where(
+        CoreStall.district_id == scope.district_id,
+        CoreStall.state == StallState.ACCEPTED,
+        CoreStall.seen_on > scope.today - STALL_ON_AGENDAS,
+        serves_grade,
+    )
 
 
 def _verdicts(scope: AgendaScope) -> Select[Any]:
-    is_open = or_(ResponseState.state == "goal_met", and_(ResponseState.state.in_(VERDICTS), ~_decided(scope)))
+    """Returns the verdicts that a team talks about, each once: that a decision is due is a further reason of an alarm.
+
+    Such an item has the kind of the two that comes first in the order of the agenda.
+    """
+    is_open = or_(
+        and_(ResponseState.state == AgendaItemKind.GOAL_MET, ~_ready_to_fade(scope)),
+        and_(ResponseState.state.in_(VERDICTS), ~_decided(scope)),
+    )
+    is_due = _is_decision_due(scope)
+    due: ColumnElement[str] = literal(str(AgendaItemKind.DECISION_DUE), Text)
+    outranked = [state for state in ALARMS if scope.comes_before(AgendaItemKind.DECISION_DUE, state)]
     return (
         select_reason(
             Support,
             ("support", Support.id),
-            ResponseState.state,
+            case((and_(is_due, ResponseState.state.in_(outranked)), due), else_=ResponseState.state),
             ResponseState.since_on,
+            code=case((is_due, ResponseState.state + literal(" ", Text) + due), else_=ResponseState.state),
             records={"verdict": ResponseState.verdict_id},
         )
         .join(ResponseState, _of_support(scope, ResponseState))
@@ -79,24 +131,27 @@ def _verdicts(scope: AgendaScope) -> Select[Any]:
     )
 
 
-def _decisions_due(scope: AgendaScope) -> Select[Any]:
+def _is_decision_due(scope: AgendaScope) -> ColumnElement[bool]:
+    """Returns the condition that an undecided alarm has lasted for the playbook's days; 0 days turn it off."""
+    if not scope.days["decision_overdue"]:
+        return false()
     days = days_of_instruction(scope.district_id, Support.school_ids, ResponseState.since_on, scope.today)
+    return and_(ResponseState.state.in_(ALARMS), days >= scope.days["decision_overdue"])
+
+
+def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
+    """Returns the condition that a signal about the support, which is an item, says more than that the goal is met."""
     return (
-        select_reason(
-            Support,
-            ("support", Support.id),
-            AgendaItemKind.DECISION_DUE,
-            ResponseState.since_on,
-            records={"verdict": ResponseState.verdict_id},
-        )
-        .join(ResponseState, _of_support(scope, ResponseState))
+        select(Signal.id)
         .where(
-            scope.serves(Support),
-            Support.state == "active",
-            ResponseState.state.in_(("off_track", "not_responding")),
-            ~_decided(scope),
-            days >= scope.days["decision_overdue"],
+            Signal.district_id == scope.district_id,
+            Signal.student_id == Support.student_id,
+            Signal.support_id == Support.id,
+            Signal.kind == SignalKind.READY_TO_FADE,
+            Signal.state == SignalState.SUGGESTED,
         )
+        .correlate(Support)
+        .exists()
     )
 
 
@@ -210,8 +265,8 @@ SOURCES: Final[tuple[tuple[Callable[[AgendaScope], Select[Any]], str | None], ..
     (_new_concerns, None),
     (_unserved_concerns, "concern_unserved"),
     (_signals, None),
+    (_core_stalls, None),
     (_verdicts, None),
-    (_decisions_due, "decision_overdue"),
     (_goals, None),
     (_overdue_checks, "score_overdue"),
     (_unled_supports, None),

@@ -80,8 +80,8 @@ from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
-from app.events.catalogue import @NOUN_RECORDED, student_event
-from app.events.outbox import record
+from app.events.catalogue import @NOUN_RECORDED
+from app.events.outbox import record, student_event
 from app.roster.lookup import today_of
 from app.roster.student_lock import lock_student
 from app.@room.@noun.models import @Noun

@@ -9,7 +9,8 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.concern.rules import ConcernState
 from app.concern.unserved import IS_UNSERVED
-from app.events.catalogue import CONCERN_UNANSWERED, CONCERN_UNSERVED, EventType, student_event
+from app.events.catalogue import CONCERN_UNANSWERED, CONCERN_UNSERVED, EventType
+from app.events.outbox import student_event
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person

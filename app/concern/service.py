@@ -23,9 +23,8 @@ from app.events.catalogue import (
     CONCERN_RAISED,
     CONCERN_RESOLVED,
     EventType,
-    student_event,
 )
-from app.events.outbox import record
+from app.events.outbox import record, student_event
 from app.playbook.lookup import locate_area_in_force, secured_code
 from app.roster.lookup import resolve_actor, today_of
 from app.roster.student_lock import lock_student, lock_student_of

@@ -50,6 +50,7 @@ PREFIXES = {
     "screening_window": "scw",
     "signal_rule": "sru",
     "signal": "sig",
+    "core_stall": "cst",
     "concern": "con",
     "support": "sup",
     "phase": "pha",

@@ -16,8 +16,8 @@ from app.decision.models import Decision
 from app.events.catalogue import DECISION_OVERDUE
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
+from app.response.upkeep.expiry import expire_alerts
 from app.response.upkeep.overdue import (
-    expire_alerts,
     remind_goal_dates,
     remind_of_supports,
     remind_overdue_scores,

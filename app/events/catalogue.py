@@ -5,9 +5,8 @@ student data leaves by a webhook. A changed payload gets a new version; earlier 
 readers that were built with them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 from uuid import UUID
 
 
@@ -60,43 +59,6 @@ class NewEvent:
     school_ids: tuple[UUID, ...] = ()
     secured_area: str | None = None
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-
-class StudentRow(Protocol):
-    """A row about one student, with the schools and the secured area that decide who may see it."""
-
-    @property
-    def id(self) -> UUID:
-        """Returns the id of the row."""
-
-    @property
-    def version(self) -> int:
-        """Returns the version of the row."""
-
-    @property
-    def student_id(self) -> UUID:
-        """Returns the student."""
-
-    @property
-    def school_ids(self) -> Sequence[UUID]:
-        """Returns the schools of the student."""
-
-    @property
-    def secured_area(self) -> str | None:
-        """Returns the code of the row's secured area, or None."""
-
-
-def student_event(type_: EventType, row: StudentRow, more: Mapping[str, UUID] | None = None) -> NewEvent:
-    """Returns an event about a row of a student, which names the student. `more` has further ids for the event."""
-    return NewEvent(
-        type=type_,
-        subject_id=row.id,
-        subject_version=row.version,
-        ids={"student": row.student_id, **(more or {})},
-        student_id=row.student_id,
-        school_ids=tuple(row.school_ids),
-        secured_area=row.secured_area,
-    )
 
 
 KIND_OF = {"school": "org", "alert": "verdict"}
@@ -275,6 +237,11 @@ SIGNAL_SUGGESTED = _type("signal.suggested", "signal", "A rule suggested a signa
 SIGNAL_ACCEPTED = _type("signal.accepted", "signal", "A team accepted a signal.", "student")
 SIGNAL_DISMISSED = _type("signal.dismissed", "signal", "A team dismissed a signal.", "student")
 SIGNAL_MERGED = _type("signal.merged", "signal", "A team merged a signal into another one.", "student")
+CORE_STALL_SUGGESTED = _type(
+    "core_stall.suggested", "core_stall", "A rule suggested that the core of a grade has stalled.", "screening_window"
+)
+CORE_STALL_ACCEPTED = _type("core_stall.accepted", "core_stall", "A core stall was accepted.", "screening_window")
+CORE_STALL_DISMISSED = _type("core_stall.dismissed", "core_stall", "A core stall was dismissed.", "screening_window")
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.", counts=True)
 SYNC_HELD = _type("sync.held", "run", "A sync was held for a person to approve. Nothing was changed.", counts=True)
 SYNC_FAILED = _type("sync.failed", "run", "A sync failed. Nothing was changed.", counts=True)
@@ -364,6 +331,9 @@ CATALOGUE: dict[str, EventType] = {
         SIGNAL_ACCEPTED,
         SIGNAL_DISMISSED,
         SIGNAL_MERGED,
+        CORE_STALL_SUGGESTED,
+        CORE_STALL_ACCEPTED,
+        CORE_STALL_DISMISSED,
         SYNC_APPLIED,
         SYNC_HELD,
         SYNC_FAILED,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import text
@@ -38,6 +38,43 @@ INSERT_STUDENT_EVENTS = text(
             WITH ORDINALITY AS x (id, student, school, n)
        ON CONFLICT DO NOTHING"""
 )
+
+
+class StudentRow(Protocol):
+    """A row about one student, with the schools and the secured area that decide who may see it."""
+
+    @property
+    def id(self) -> UUID:
+        """Returns the id of the row."""
+
+    @property
+    def version(self) -> int:
+        """Returns the version of the row."""
+
+    @property
+    def student_id(self) -> UUID:
+        """Returns the student."""
+
+    @property
+    def school_ids(self) -> Sequence[UUID]:
+        """Returns the schools of the student."""
+
+    @property
+    def secured_area(self) -> str | None:
+        """Returns the code of the row's secured area, or None."""
+
+
+def student_event(type_: EventType, row: StudentRow, more: Mapping[str, UUID] | None = None) -> NewEvent:
+    """Returns an event about a row of a student, which names the student. `more` has further ids for the event."""
+    return NewEvent(
+        type=type_,
+        subject_id=row.id,
+        subject_version=row.version,
+        ids={"student": row.student_id, **(more or {})},
+        student_id=row.student_id,
+        school_ids=tuple(row.school_ids),
+        secured_area=row.secured_area,
+    )
 
 
 def record(work: Work, event: NewEvent) -> UUID:

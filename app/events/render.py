@@ -29,6 +29,7 @@ _PATHS = {
     "group": "groups",
     "screening_window": "screening-windows",
     "signal": "signals",
+    "core_stall": "core-stalls",
     "playbook": "playbook-versions",
 }
 

@@ -17,7 +17,7 @@ strawberry.enum(Dimension, name="ReportDimension", description="A dimension by w
 strawberry.enum(Show, name="ReportShow", description="The results that a report lists.")
 
 
-@strawberry.enum(description="How the suggested level differs from that of the last closed window.")
+@strawberry.enum(description="How the suggested level differs from the one before.")
 class Movement(Enum):
     """The movement of a student between two windows."""
 
@@ -71,7 +71,9 @@ class WindowResult:
         description="The percentile by the norm for grade and season. A score outside the norm gets its lowest or "
         "highest percentile."
     )
-    level_before: int | None = strawberry.field(description="The rank that the last closed window suggested.")
+    level_before: int | None = strawberry.field(
+        description="The rank that the student's score in the last closed window with one suggested."
+    )
     movement: Movement | None
     under_cut: bool
     served: bool = strawberry.field(description="Whether a support in the area of the measure is planned or given.")

@@ -23,9 +23,8 @@ from app.events.catalogue import (
     HYPOTHESIS_TESTED,
     EventType,
     NewEvent,
-    student_event,
 )
-from app.events.outbox import record
+from app.events.outbox import record, student_event
 from app.hypothesis.lookup import check_evidence, dosage_since, locate_support, verdict_now
 from app.hypothesis.models import NOT_DUE, Hypothesis
 from app.hypothesis.rules import (

@@ -1,33 +1,11 @@
-"""Defines the tables of what is kept of a screening window when it closes: each student's result, and the counts."""
+"""Defines the table of the counts that are published when a screening window closes."""
 
 from uuid import UUID
 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, TenantRow
-from app.roster.models import AboutStudent, Texts
-
-
-class ScreeningResult(AboutStudent, Base):
-    """The result of one student by one measure in a closed window, as it was on that day.
-
-    * `score_id`, `value`, `level` and `percentile` are None for a student who was not screened.
-    * `level` is the rank of the level that the score suggests, and `level_before` that of the last window before.
-    * `served` states whether a support in the area of the measure was planned or given.
-    """
-
-    __tablename__ = "screening_result"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    window_id: Mapped[UUID]
-    measure_id: Mapped[UUID]
-    grade: Mapped[str]
-    score_id: Mapped[UUID | None]
-    value: Mapped[float | None]
-    level: Mapped[int | None]
-    percentile: Mapped[float | None]
-    level_before: Mapped[int | None]
-    served: Mapped[bool]
+from app.roster.models import Texts
 
 
 class ScreeningCount(TenantRow, Base):

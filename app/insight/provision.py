@@ -3,7 +3,8 @@
 A number about fewer than 10 students is withheld, and others that would reveal it. No number is about an adult.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -71,7 +72,11 @@ async def provision_report(work: Work) -> ProvisionReport:
     core = (await suggested_levels(work)).core
     of_district = text(GRADES_AND_LEVELS).bindparams(parameters[0])
     rows = (await work.db.execute(of_district, {"district": work.district_id})).all()
-    shares, shares_withheld = _shares_of({("", row.grade, str(row.rank or core), ""): row.students for row in rows})
+    atoms: Counter[Atom] = Counter()
+    for row in rows:
+        # A student without a support is at the first level, as one with a support of that level is.
+        atoms["", row.grade, str(row.rank or core), ""] += row.students
+    shares, shares_withheld = _shares_of(atoms)
     return ProvisionReport(year, days, shares, days_withheld or shares_withheld)
 
 
@@ -99,7 +104,7 @@ def _days_of(rows: Iterable[Any]) -> tuple[list[DaysToSession], bool]:
     return listed, withheld
 
 
-def _shares_of(atoms: dict[Atom, int]) -> tuple[list[ShareAtLevel], bool]:
+def _shares_of(atoms: Mapping[Atom, int]) -> tuple[list[ShareAtLevel], bool]:
     """Returns the shares that are published, and whether others are withheld."""
     published: dict[Cell, int] = find_published(atoms)
     total = sum(atoms.values())

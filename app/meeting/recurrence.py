@@ -134,6 +134,8 @@ def parse_rule(rule: str, pointer: str = "/rule") -> Recurrence:
 def _parts_of(rule: str, pointer: str) -> dict[str, str]:
     """Returns the parts of a rule by name; raises `Invalid` for a part that is unknown, repeated or malformed."""
     parts: dict[str, str] = {}
+    if not rule.isascii():  # some other letters become ASCII in capitals
+        raise _unreadable(pointer, "A rule has ASCII characters only.")
     for part in rule.strip().upper().removeprefix("RRULE:").rstrip(";").split(";"):
         name, _, value = part.partition("=")
         if name not in PARTS:

@@ -14,8 +14,8 @@ from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.text import Text
 from app.core.violations import Violations, input_violations
-from app.events.catalogue import NOTE_AMENDED, NOTE_WRITTEN, EventType, student_event
-from app.events.outbox import record
+from app.events.catalogue import NOTE_AMENDED, NOTE_WRITTEN, EventType
+from app.events.outbox import record, student_event
 from app.note.models import Note, NoteChange
 from app.note.rules import check_author, check_kind
 from app.roster.lookup import today_of

@@ -3,8 +3,10 @@
 A page loads nothing and runs no script. `Markup.format` escapes every value that it puts into a page.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -46,6 +48,17 @@ PAGE: Final = Markup(
 )
 NOT_SHOWN: Final = "A student"
 """What a page shows in place of a name that the caller may not read."""
+SEVERAL: Final = 3
+"""About how many students the same must be said for them to be shown as one item."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """An item of a page: its heading, which is the name of its student if it has one, and its lines."""
+
+    heading: str
+    lines: tuple[Markup, ...]
+    of_student: bool
 
 
 def page_response(page: Markup) -> Response:
@@ -60,7 +73,7 @@ def recap_page(recap: Recap) -> Markup:
     if present:
         head.append(Markup("<p dir=auto>Present: {}</p>").format(", ".join(present)))
     parts = [
-        _section(words.OUTCOMES[state], [_recap_item(item) for item in items])
+        _section(words.OUTCOMES[state], _articles(_recap_item(item) for item in items))
         for state in OUTCOMES
         if (items := recap.of_state(state))
     ]
@@ -75,7 +88,7 @@ def agenda_page(sheet: AgendaSheet) -> Markup:
     head = [Markup("<p>The next meeting is not scheduled yet.</p>")]
     if agenda.meeting is not None:
         head = [_when(agenda.meeting, sheet.zone)]
-    items = [_agenda_item(entry, _student(sheet, entry)) for entry in agenda.entries]
+    items = [*_articles(_agenda_item(entry, _student(sheet, entry)) for entry in agenda.entries)]
     parts = [_section("What we talk about", items)] if items else []
     return _page("Agenda", sheet.team_name, head, [*parts, *_unseen(agenda.hidden, is_empty=not parts)])
 
@@ -95,19 +108,20 @@ def _when(meeting: Meeting, zone: str) -> Markup:
     return Markup("<p>{}</p>{}").format(time, place)
 
 
-def _recap_item(item: RecapItem) -> Markup:
-    lines = [_reason(item.kind, item.since), *_texts(item.minutes)]
+def _recap_item(item: RecapItem) -> _Card:
+    lines = [_reason(item.kind, item.codes, item.since), *_texts(item.minutes)]
     if item.dropped_because is not None:
         lines.append(_labelled("Because", item.dropped_because))
     if item.decision is not None:
         decided = words.DECISIONS[DecisionKind(item.decision.kind)]
         lines.append(_labelled("Decision", decided))
         lines.extend(_texts(item.decision.note))
-    return _article(item.student, item.text, item.kind, lines)
+    return _card(item.student, item.text, item.kind, lines)
 
 
-def _agenda_item(entry: AgendaEntry, student: NamedPerson | None) -> Markup:
-    lines = [_reason(entry.kind, entry.since), *_texts(entry.minutes)]
+def _agenda_item(entry: AgendaEntry, student: NamedPerson | None) -> _Card:
+    codes = (reason.code for reason in entry.reasons)
+    lines = [_reason(entry.kind, codes, entry.since), *_texts(entry.minutes)]
     if entry.times_carried:
         times = "once" if entry.times_carried == 1 else f"{entry.times_carried} times"
         lines.append(Markup("<p class=soft>Carried {} before</p>").format(times))
@@ -115,7 +129,7 @@ def _agenda_item(entry: AgendaEntry, student: NamedPerson | None) -> Markup:
         lines.append(_labelled("State", words.STATES[AgendaItemState(entry.state)]))
     if entry.dropped_because is not None:
         lines.append(_labelled("Because", entry.dropped_because))
-    return _article(student, entry.text, entry.kind, lines)
+    return _card(student, entry.text, entry.kind, lines)
 
 
 def _actions(actions: Iterable[RecapAction]) -> Markup:
@@ -137,8 +151,8 @@ def _student(sheet: AgendaSheet, entry: AgendaEntry) -> NamedPerson | None:
     return None if entry.student_id is None else NamedPerson(entry.student_id, sheet.names.get(entry.student_id))
 
 
-def _reason(kind: str, since: date) -> Markup:
-    return Markup("<p class=soft>{}, since {}</p>").format(words.KINDS[AgendaItemKind(kind)], words.write_day(since))
+def _reason(kind: str, codes: Iterable[str], since: date) -> Markup:
+    return Markup("<p class=soft>{}</p>").format(words.write_reason(kind, codes, since))
 
 
 def _texts(*texts: str | None) -> list[Markup]:
@@ -149,12 +163,24 @@ def _labelled(label: str, text: str) -> Markup:
     return Markup("<p class=text dir=auto><b>{}:</b> {}</p>").format(label, text)
 
 
-def _article(student: NamedPerson | None, topic: str | None, kind: str, lines: Iterable[Markup]) -> Markup:
+def _card(student: NamedPerson | None, topic: str | None, kind: str, lines: Iterable[Markup]) -> _Card:
     """Returns an item under the name of its student, otherwise under its topic, otherwise under its kind."""
-    heading = topic or words.KINDS[AgendaItemKind(kind)]
-    if student is not None:
-        heading, lines = student.name or NOT_SHOWN, [*_texts(topic), *lines]
-    return Markup("<article><h3 dir=auto>{}</h3>{}</article>").format(heading, Markup("").join(lines))
+    if student is None:
+        return _Card(topic or words.KINDS[AgendaItemKind(kind)], tuple(lines), of_student=False)
+    return _Card(student.name or NOT_SHOWN, (*_texts(topic), *lines), of_student=True)
+
+
+def _articles(cards: Iterable[_Card]) -> Iterator[Markup]:
+    """Yields the items. Students about whom the same is said in a row, as after a screening, have one item."""
+    article = Markup("<article><h3 dir=auto>{}</h3>{}</article>")
+    for (of_student, lines), of_same in groupby(cards, key=lambda card: (card.of_student, card.lines)):
+        headings = [card.heading for card in of_same]
+        if of_student and len(headings) >= SEVERAL:
+            names = [] if set(headings) == {NOT_SHOWN} else _texts(", ".join(headings))
+            yield article.format(f"{len(headings)} students", Markup("").join([*names, *lines]))
+        else:
+            for heading in headings:
+                yield article.format(heading, Markup("").join(lines))
 
 
 def _unseen(hidden: int, *, is_empty: bool) -> list[Markup]:

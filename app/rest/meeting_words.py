@@ -1,9 +1,12 @@
 """Contains the words of the pages of meetings, for teachers and principals."""
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
-from app.agenda.rules import AgendaItemKind, AgendaItemState
+from app.agenda.rules import DEFAULT_ORDER, AgendaItemKind, AgendaItemState
 from app.decision.rules import DecisionKind
+from app.hypothesis.rules import DueBecause
+from app.signal.rules import SignalKind
 
 KINDS = {
     AgendaItemKind.UNSERVED: "An accepted concern that no support answers",
@@ -17,6 +20,7 @@ KINDS = {
     AgendaItemKind.HYPOTHESIS_DUE: "Did the support test what we suspected?",
     AgendaItemKind.ACTION_DUE: "What we agreed is due",
     AgendaItemKind.NEW_CONCERN: "A new concern",
+    AgendaItemKind.CORE_STALL: "A grade that fell behind as a whole",
     AgendaItemKind.SIGNAL: "A signal in the data",
     AgendaItemKind.CHECK_OVERDUE: "The support has had no score for a while",
     AgendaItemKind.GOAL_MET: "It went well: the goal is met",
@@ -24,6 +28,20 @@ KINDS = {
     AgendaItemKind.OWN: "A topic of the team",
 }
 """Why something is on an agenda."""
+
+REASONS: dict[str, str] = {
+    "review_due": "The support is to be reviewed",
+    DueBecause.SUPPORT_ENDED: "Did the support, which has ended, test what we suspected?",
+    DueBecause.VERDICT_TURNED: "The verdict has turned: did the support test what we suspected?",
+    SignalKind.SCREENING_UNDER_CUT: "A signal: the screening score is under the cut",
+    SignalKind.GRADE_DROP: "A signal: the grades in a class have dropped",
+    SignalKind.FAILING: "A signal: the grades in a class are failing",
+    SignalKind.MISSING_WORK: "A signal: work is missing in a class",
+    SignalKind.ARRIVED_WITH_SUPPORT: "A signal: the student came to the school with a support",
+}
+"""The reasons that say more than the kind of their item."""
+DAYS_TO_COME = (AgendaItemKind.GOAL_DUE, AgendaItemKind.GOAL_PASSED, AgendaItemKind.ACTION_DUE)
+"""The kinds whose day is the one that was set, and not the one since which there is a reason."""
 
 DECISIONS = {
     DecisionKind.CONTINUE: "Continue as planned",
@@ -58,6 +76,14 @@ STATES = {
 def write_day(day: date) -> str:
     """Returns a day in words, such as `October 6, 2026`."""
     return f"{day:%B} {day.day}, {day.year}"
+
+
+def write_reason(kind: str, codes: Iterable[str], since: date) -> str:
+    """Returns why an item is on an agenda and since when; an alarm about which a decision is due states both."""
+    shown = AgendaItemKind(kind)
+    because = [REASONS.get(code, KINDS[AgendaItemKind(code)] if code in DEFAULT_ORDER else "") for code in codes]
+    said = ". ".join(dict.fromkeys(words for words in because if words)) or KINDS[shown]
+    return f"{said}: {write_day(since)}" if shown in DAYS_TO_COME else f"{said}, since {write_day(since)}"
 
 
 def write_time(starts_at: datetime, minutes: int) -> str:

@@ -42,6 +42,8 @@ PROBLEM_TYPES = {
     "client.revoked": ProblemType(409, "The client is revoked", "Ask the district for a new client."),
     "concern.closed": ProblemType(409, "The concern is closed", "Raise a new concern, if there is one."),
     "concern.state": ProblemType(409, "The concern is in another state", READ_AGAIN),
+    "core_stall.lapsed": ProblemType(409, "The data no longer support the core stall", "Nothing needs to be done."),
+    "core_stall.settled": ProblemType(409, "The core stall is settled", READ_AGAIN),
     "conflict": ProblemType(409, "The present state does not allow this", READ_AGAIN),
     "conflict.concurrent": ProblemType(409, "Another request wrote the same data", READ_AGAIN),
     "connections.exhausted": ProblemType(503, "Too many connections", WAIT),

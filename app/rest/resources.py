@@ -28,6 +28,7 @@ from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
 from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource, TermResource
+from app.signal.core_stalls import CoreStallResource
 from app.signal.resource import SignalResource, SignalRuleResource
 from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
@@ -73,6 +74,7 @@ SERVED: tuple[ResourceType, ...] = (
     ScreeningExpectationResource,
     SignalRuleResource,
     SignalResource,
+    CoreStallResource,
     PlaybookVersionResource,
     ConcernResource,
     SupportResource,
@@ -127,6 +129,7 @@ LISTS = (
     ("agenda_items", "list_agenda_items", "meetings"),
     ("signal_rules", "list_signal_rules", "signals"),
     ("signals", "list_signals", "signals"),
+    ("core_stalls", "list_core_stalls", "signals"),
     ("playbook_versions", "list_playbook_versions", "playbook"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
@@ -167,6 +170,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (CalendarLinkResource, "calendar-links/{calendar_link}", "get_calendar_link", "meetings"),
     (SignalRuleResource, "signal-rules/{signal_rule}", "get_signal_rule", "signals"),
     (SignalResource, "signals/{signal}", "get_signal", "signals"),
+    (CoreStallResource, "core-stalls/{core_stall}", "get_core_stall", "signals"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
     (SupportResource, "supports/{support}", "get_support", "supports"),
     (GroupResource, "groups/{group}", "get_group", "supports"),
@@ -229,6 +233,7 @@ TAGS = {
     "agenda-order": "playbook",
     "signal-rules": "signals",
     "signals": "signals",
+    "core-stalls": "signals",
     "sis-sources": "sync",
     "supports": "supports",
     "action-items": "teams",

@@ -71,8 +71,10 @@ class WindowResult(Shape):
         description="The percentile by the norm for grade and season. A score outside the norm gets its lowest or "
         "highest percentile."
     )
-    level_before: int | None = Field(description="The rank that the last closed window suggested.")
-    movement: Moved = Field(description="How the level differs from that of the last closed window.")
+    level_before: int | None = Field(
+        description="The rank that the student's score in the last closed window with one suggested."
+    )
+    movement: Moved = Field(description="How the level differs from `level_before`.")
     under_cut: bool = Field(description="Whether the score suggests a level above the first.")
     served: bool = Field(description="Whether a support in the area of the measure is planned or given.")
 

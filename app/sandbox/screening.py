@@ -1,6 +1,6 @@
 """Records screening windows with scores in the playground's district, and signal rules that read them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from random import Random
 from typing import Any
@@ -10,17 +10,22 @@ from app.sandbox.story_printer import StepFailed
 
 CLASSES = 3
 """The number of classes that are screened."""
-OPEN_SINCE, OPEN_FOR = timedelta(weeks=4), timedelta(weeks=2)
+OPEN_SINCE, OPEN_FOR, FIRST_FOR = timedelta(weeks=4), timedelta(weeks=2), timedelta(weeks=1)
 LATER = (timedelta(weeks=10), timedelta(weeks=20))
 """When the later windows open, counted from today."""
 MEASURES = {"orf": (78.0, 24.0), "maze": (14.0, 4.5)}
 """The mean and the standard deviation of the invented scores of each measure."""
 MAZE_GOAL, MAZE_RISK = 8.0, 6.0
 """So low that a student under this cut is under the published cut of oral reading too, and has a signal of each."""
+CORE, CORE_GOAL, CORE_RISK = "computation", 10.0, 5.0
+"""The measure by which a grade falls behind."""
+REACHED_BEFORE, REACHED = 3, 2
+"""How many of five students reach the goal, in the first window and in the second."""
 WEAK, WEAK_EVERY = 1.9, 7
 """By how many standard deviations every seventh student is weak in both measures."""
 RULES: tuple[dict[str, Any], ...] = (
     {"code": "under-cut", "kind": "screening_under_cut"},
+    {"code": "core", "kind": "core_stall"},
     {"code": "goal-met-early", "kind": "ahead_of_goal", "days": 0},
 )
 
@@ -32,8 +37,9 @@ def record_screening(vendor: Vendor, slug: str, today: date) -> str:
     """
     students = list(_students_of_classes(vendor))
     grades = sorted({grade for student in students for grade in student["grades"]})
-    vendor.post("/v1/benchmarks", {"benchmarks": [_maze_norm(grade) for grade in grades]})
-    opens_on = today - OPEN_SINCE
+    vendor.post("/v1/benchmarks", {"benchmarks": [norm for grade in grades for norm in _norms(grade)]})
+    opens_on = _opening(today)
+    _schedule(vendor, opens_on - FIRST_FOR, opens_on, grades, (CORE,))
     _schedule(vendor, opens_on, today + OPEN_FOR, grades)
     for wait in LATER:
         _schedule(vendor, today + wait, today + wait + OPEN_FOR, grades)
@@ -42,12 +48,17 @@ def record_screening(vendor: Vendor, slug: str, today: date) -> str:
         for place, student in enumerate(students)
         for score in _scores(student["id"], place, opens_on + timedelta(days=3))
     ]
+    for place, student in enumerate(students):
+        scores += _core_scores(student["id"], place, opens_on)
     vendor.post("/v1/scores/bulk", {"scores": scores, "backfill": True})
     for rule in RULES:
         vendor.post("/v1/signal-rules", rule)
     aimline("district", "maintain", slug)
-    signals = len(list(vendor.all("/v1/signals")))
-    return f"A screening window with {len(scores)} scores, and {signals} signals for the team to answer."
+    signals, stalls = (len(list(vendor.all(path))) for path in ("/v1/signals", "/v1/core-stalls"))
+    return (
+        f"Two screening windows with {len(scores)} scores, {signals} signals about students and {stalls} about grades "
+        "for the teams to answer."
+    )
 
 
 def _students_of_classes(vendor: Vendor) -> Iterator[dict[str, Any]]:
@@ -66,17 +77,27 @@ def _students_of_classes(vendor: Vendor) -> Iterator[dict[str, Any]]:
                 yield student
 
 
-def _maze_norm(grade: str) -> dict[str, Any]:
-    norm = {"measure": "maze", "grade": grade, "citation": "The district's own norms"}
-    return {**norm, "benchmark_goal": MAZE_GOAL, "risk_cut": MAZE_RISK}
+def _norms(grade: str) -> Iterator[dict[str, Any]]:
+    for measure, goal, risk in (("maze", MAZE_GOAL, MAZE_RISK), (CORE, CORE_GOAL, CORE_RISK)):
+        norm = {"measure": measure, "grade": grade, "citation": "The district's own norms"}
+        yield {**norm, "benchmark_goal": goal, "risk_cut": risk}
 
 
-def _schedule(vendor: Vendor, opens_on: date, closes_on: date, grades: list[str]) -> None:
+def _opening(today: date) -> date:
+    """Returns the day on which the second window opens: such that the first one opens in the same school year."""
+    opens_on = today - OPEN_SINCE
+    first = opens_on - FIRST_FOR
+    return opens_on + FIRST_FOR if (first.month, opens_on.month) == (6, 7) else opens_on
+
+
+def _schedule(
+    vendor: Vendor, opens_on: date, closes_on: date, grades: list[str], measures: Collection[str] = (*MEASURES, CORE)
+) -> None:
     window = {
         "season": _season(opens_on),
         "opens_on": opens_on.isoformat(),
         "closes_on": closes_on.isoformat(),
-        "expected": [{"measure": measure, "grades": grades} for measure in MEASURES],
+        "expected": [{"measure": measure, "grades": grades} for measure in measures],
     }
     vendor.post("/v1/screening-windows", window)
 
@@ -92,3 +113,11 @@ def _scores(student: str, place: int, taken_on: date) -> Iterator[dict[str, Any]
         value = max(0.0, round(mean + deviation * skill))
         day = taken_on.isoformat()
         yield {"student": student, "measure": measure, "taken_on": day, "value": value, "purpose": "screening"}
+
+
+def _core_scores(student: str, place: int, opens_on: date) -> Iterator[dict[str, Any]]:
+    """Yields the scores of a student in both windows by the measure of which the grade falls behind."""
+    for day, reached in ((opens_on - timedelta(days=3), REACHED_BEFORE), (opens_on + timedelta(days=3), REACHED)):
+        value = CORE_GOAL + 2 if place % 5 < reached else CORE_GOAL - 2
+        score = {"student": student, "measure": CORE, "taken_on": day.isoformat(), "value": value}
+        yield {**score, "purpose": "screening"}

@@ -25,8 +25,8 @@ from app.core.clock import now
 from app.core.db import plan_for_many_rows
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.ids import new_id
-from app.events.catalogue import SIGNAL_SUGGESTED, student_event
-from app.events.outbox import record
+from app.events.catalogue import SIGNAL_SUGGESTED
+from app.events.outbox import record, student_event
 from app.evidence.screening.classified import PARAMETERS, values_of
 from app.evidence.screening.cuts import expected_in, suggested_levels
 from app.evidence.screening.models import ScreeningWindow
@@ -36,7 +36,8 @@ from app.playbook.models import Area
 from app.roster.lookup import IdList, today_of
 from app.signal.models import SignalRule
 from app.signal.progress import read_changes
-from app.signal.rules import GRADED, SignalKind, SignalState
+from app.signal.rules import GRADED, OF_WINDOWS, SignalKind, SignalState
+from app.signal.stalls.compute import compute_stalls, windows_of_stalls
 from app.signal.statements import COUNT, GRADED_AND_SERVED, LAPSE_BEYOND, SCREENED, WRITE
 
 YEAR: Final = timedelta(days=400)
@@ -54,13 +55,20 @@ OWN: Final[tuple[BindParameter[Any], ...]] = (
 
 @needs(Can.JUDGE)
 async def compute_signals(work: Work) -> int:
-    """Suggests what rules see and have the rest lapse; returns the number of signals that began, returned or lapsed."""
+    """Suggests what rules see and have the rest lapse; returns the number of signals that began, returned or lapsed.
+
+    Core stalls are computed whenever the signals of all students are.
+    """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SIGNALS})
     today = await today_of(work)
     rules = await rules_in_force(work)
     windows = await _windows(work, rules, today)
-    students = await read_changes(work, today, await _digest(work, rules, windows))
-    return await _compute(work, rules, windows, today, students) if students is None or students else 0
+    of_stalls = await windows_of_stalls(work, rules, today)
+    students = await read_changes(work, today, await _digest(work, rules, (*windows, *of_stalls)))
+    if students is not None:
+        return await _compute(work, rules, windows, today, students) if students else 0
+    written = await _compute(work, rules, windows, today, None)
+    return written + await compute_stalls(work, rules, of_stalls, today)
 
 
 async def rules_in_force(work: Work) -> list[SignalRule]:
@@ -133,7 +141,7 @@ async def _candidates(
         values |= {"window": window.id, "areas": orjson.dumps(areas).decode(), "school": window.school_id}
         parameters = (*PARAMETERS, bindparam("school", type_=Uuid))
         queries.append((SCREENED.format(students=f"{school}{only}", scores=scores), parameters, values))
-    if any(rule.kind != SignalKind.SCREENING_UNDER_CUT for rule in rules) or len(rules) != 1:
+    if any(rule.kind not in OF_WINDOWS for rule in rules) or len(rules) != 1:
         district = bindparam("district", type_=Uuid)
         results = "" if students is None else " AND g.student_id = ANY (:students)"
         sql = GRADED_AND_SERVED.format(results=results, supports=scores)

@@ -45,7 +45,9 @@ class SignalRuleResource(
         SignalRule.area_id, AreaResource, "The area of its signals; null where it follows from the data."
     )
     measure: One[MeasureResource] | None = one(
-        SignalRule.measure_id, MeasureResource, "The only measure that it looks at, of a rule about screening."
+        SignalRule.measure_id,
+        MeasureResource,
+        "The only measure that it looks at, of a rule about screening or the core.",
     )
     published_by: One[StaffResource] | None = one(
         SignalRule.published_by, StaffResource, "The person who published it, if a person did."
@@ -98,9 +100,10 @@ class SignalResource(
 
 
 class SignalRulePreviewValue(Value):
-    """The number of students whom a rule would suggest now, of those within the caller's reach."""
+    """The number of students whom a rule would suggest now, of those within the caller's reach, or of grades."""
 
     students: int = item("The number of students.", 12)
+    grades: int = item("The number of grades, of a school or of the district, of a rule about the core.", 0)
 
 
 LINKS = (
@@ -163,7 +166,7 @@ COMMANDS = (
         "preview_signal_rule",
         rulebook.preview_signal_rule,
         None,
-        "Counts the students whom a signal rule would suggest now. Returns no names and saves nothing.",
+        "Counts the students, or the grades, that a signal rule would suggest now. Returns no names and saves nothing.",
         "POST /signal-rules/preview",
         value=SignalRulePreviewValue,
     ),

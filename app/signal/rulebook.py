@@ -18,7 +18,8 @@ from app.core.violations import Violations, input_violations
 from app.playbook.lookup import locate_area, locate_measure
 from app.signal.compute import count_candidates
 from app.signal.models import SignalRule
-from app.signal.rules import GRADED, SignalKind, complete_parameters
+from app.signal.rules import GRADED, OF_WINDOWS, SignalKind, complete_parameters
+from app.signal.stalls.compute import count_stalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +32,21 @@ class NewSignalRule:
         str | None,
         About("The area of the signals: a code or an id; required where the rule reads grades.", "ela.fluency"),
     ] = None
-    measure: Annotated[str | None, About("Only this measure, of a rule about screening: a code or an id.", "orf")] = (
-        None
-    )
+    measure: Annotated[
+        str | None, About("Only this measure, of a rule about screening or the core: a code or an id.", "orf")
+    ] = None
     days: Annotated[int | None, About("The days that the rule looks back, or waits.", 60)] = None
     percent: Annotated[int | None, About("The average under which grades are failing.", 60)] = None
-    points: Annotated[int | None, About("The points by which an average drops.", 15)] = None
+    points: Annotated[int | None, About("The points by which an average drops, or a share falls.", 15)] = None
     least: Annotated[int | None, About("The least number of results or of missing works.", 5)] = None
 
 
 @dataclass(frozen=True, slots=True)
 class RulePreview:
-    """How many students within the caller's reach a rule would suggest now."""
+    """How many students, or how many grades, within the caller's reach a rule would suggest now."""
 
     students: int
+    grades: int
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
@@ -68,8 +70,11 @@ async def publish_signal_rule(work: Work, new: NewSignalRule) -> SignalRule:
 
 @needs(Can.PUBLISH_PLAYBOOK, Can.READ_SIGNALS)
 async def preview_signal_rule(work: Work, new: NewSignalRule) -> RulePreview:
-    """Returns how many students a rule would suggest. Returns no names and saves nothing."""
-    return RulePreview(await count_candidates(work, await _rule_of(work, new)))
+    """Returns how many students or grades a rule would suggest. Returns no names and saves nothing."""
+    rule = await _rule_of(work, new)
+    if rule.kind == SignalKind.CORE_STALL:
+        return RulePreview(students=0, grades=await count_stalls(work, rule))
+    return RulePreview(students=await count_candidates(work, rule), grades=0)
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
@@ -108,8 +113,8 @@ async def _rule_of(work: Work, new: NewSignalRule) -> SignalRule:
     with violations:
         if new.measure is not None:
             measure_id = (await locate_measure(work, new.measure, "/measure")).id
-            if new.kind != SignalKind.SCREENING_UNDER_CUT:
-                detail = "Only a rule about screening names a measure."
+            if new.kind not in OF_WINDOWS:
+                detail = "Only a rule about screening or the core names a measure."
                 raise Invalid([Violation("/measure", "signal_rule.measure", detail)])
     violations.refuse()
     return SignalRule(

@@ -9,7 +9,7 @@ from app.core.errors import Conflict, Violation
 
 
 class SignalKind(StrEnum):
-    """A kind of signal. The last two are of success."""
+    """A kind of signal rule. `core_stall` is about a grade, the others about a student. The last two are of success."""
 
     SCREENING_UNDER_CUT = "screening_under_cut"
     GRADE_DROP = "grade_drop"
@@ -17,6 +17,7 @@ class SignalKind(StrEnum):
     MISSING_WORK = "missing_work"
     UNMET_GOAL = "unmet_goal"
     ARRIVED_WITH_SUPPORT = "arrived_with_support"
+    CORE_STALL = "core_stall"
     AHEAD_OF_GOAL = "ahead_of_goal"
     READY_TO_FADE = "ready_to_fade"
 
@@ -33,6 +34,8 @@ class SignalState(StrEnum):
 
 SUCCESSES: Final = frozenset({SignalKind.AHEAD_OF_GOAL, SignalKind.READY_TO_FADE})
 """The kinds that say what went well. An accepted signal of these makes no concern."""
+OF_WINDOWS: Final = frozenset({SignalKind.SCREENING_UNDER_CUT, SignalKind.CORE_STALL})
+"""The kinds that read screening windows. A rule of these may name a measure."""
 GRADED: Final = frozenset({SignalKind.GRADE_DROP, SignalKind.FAILING, SignalKind.MISSING_WORK})
 """The kinds that read the gradebook, which knows no areas: a rule of these names the area of its signals."""
 
@@ -61,6 +64,7 @@ PARAMETERS: Final[Mapping[SignalKind, Mapping[str, Parameter]]] = {
     SignalKind.MISSING_WORK: {"least": Parameter(5, 1, 100), "days": Parameter(28, 7, 365)},
     SignalKind.UNMET_GOAL: {"days": Parameter(7, 0, 120)},
     SignalKind.ARRIVED_WITH_SUPPORT: {"days": Parameter(30, 1, 365)},
+    SignalKind.CORE_STALL: {"points": Parameter(10, 1, 100), "days": Parameter(60, 0, 365)},
     SignalKind.AHEAD_OF_GOAL: {"days": Parameter(14, 0, 120)},
     SignalKind.READY_TO_FADE: {"days": Parameter(42, 7, 365)},
 }

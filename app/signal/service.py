@@ -13,8 +13,8 @@ from app.core.clock import now
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.inputs import About
 from app.core.text import Text
-from app.events.catalogue import SIGNAL_ACCEPTED, SIGNAL_DISMISSED, SIGNAL_MERGED, EventType, student_event
-from app.events.outbox import record
+from app.events.catalogue import SIGNAL_ACCEPTED, SIGNAL_DISMISSED, SIGNAL_MERGED, EventType
+from app.events.outbox import record, student_event
 from app.requests.bulk import ItemResult, run_each
 from app.roster.student_lock import lock_named_subjects, lock_student_of
 from app.signal.models import Signal

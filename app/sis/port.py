@@ -80,6 +80,8 @@ class Delivery:
     * `composed`: the columns that the engine computes from the supplements. They come last in the header, and `read`
       does not return them.
     * `nameless`: the number of columns at the end of the header that have no name. A row may lack their cells.
+    * `has_empty_rows`: whether a row of empty cells is no row, as spreadsheets write them below a table. Over REST it
+      is a row that could not be read.
     * `within`: another kind. The rows of this delivery come only inside rows of that kind, so a delivered row of that
       kind contains all of its rows of this kind.
     """
@@ -93,6 +95,7 @@ class Delivery:
     required_columns: tuple[str, ...] = ()
     composed: tuple[str, ...] = ()
     nameless: int = 0
+    has_empty_rows: bool = False
     within: str = ""
     supplements: tuple["Delivery", ...] = ()
 

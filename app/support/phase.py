@@ -13,7 +13,8 @@ from app.access.work import Work
 from app.core.clock import monday_of
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
-from app.events.catalogue import EventType, NewEvent, student_event
+from app.events.catalogue import EventType, NewEvent
+from app.events.outbox import student_event
 from app.evidence.queries import last_values
 from app.evidence.rules import baseline_of
 from app.playbook.benchmarks.lookup import growth_norm

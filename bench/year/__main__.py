@@ -63,6 +63,16 @@ def _save_charts(year: Year, folder: Path) -> None:
             picture = year.caller.ask("GET", f"/v1/groups/{group}/chart.svg")
             if picture.is_success:
                 (folder / f"group-{name}.svg").write_bytes(picture.content)
+        for name, team in year.teams.items():
+            pages = {"agenda": f"/v1/teams/{team.id}/agenda.html"}
+            if team.meetings:
+                longest = max(team.meetings, key=lambda meeting: int(meeting["items"]))
+                pages["recap"] = f"/v1/meetings/{longest['meeting']}/recap.html"
+                pages["agenda-then"] = f"/v1/teams/{team.id}/agenda.html?meeting={longest['meeting']}"
+            for kind, path in pages.items():
+                page = year.caller.ask("GET", path)
+                year.require(page.is_success, f"the page {kind} of {team.name} answered {page.status_code}")
+                (folder / f"{kind}-{name}.html").write_bytes(page.content)
 
 
 def main() -> None:
@@ -72,7 +82,9 @@ def main() -> None:
     parser.add_argument("--weeks", type=int, default=37, help="school weeks, with the breaks and the first week")
     parser.add_argument("--students", type=int, default=100)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--charts", type=Path, metavar="FOLDER", help="save the supports' charts in this folder")
+    parser.add_argument(
+        "--charts", type=Path, metavar="FOLDER", help="save charts and pages of meetings in this folder"
+    )
     options = parser.parse_args()
     with installed() as installation:
         report = play(

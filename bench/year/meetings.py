@@ -54,7 +54,7 @@ def hold(year: Year, team: TeamRecord) -> None:
     year.caller.post(f"/v1/meetings/{meeting['id']}/open", {"present": present}, act_for=member)
     opened = year.caller.get(f"/v1/teams/{team.id}/agenda", act_for=member)
     right = check_agenda(year, team, opened)
-    held = _Held()
+    held = _Held(meeting["id"])
     sitting = Sitting(year, team, opened["items"])
     for entry in opened["items"]:
         item = right.get(entry["subject"] + entry["kind"])
@@ -73,6 +73,7 @@ def hold(year: Year, team: TeamRecord) -> None:
 class _Held:
     """What became of the items of a meeting, by the id of the stored item."""
 
+    meeting: str
     worked: int = 0
     outcomes: dict[str, str] = field(default_factory=dict)
     decisions: set[str] = field(default_factory=set)
@@ -102,6 +103,7 @@ class _Held:
         """Returns the figures of the meeting."""
         return {
             "week": year.week,
+            "meeting": self.meeting,
             "items": len(entries),
             **Counter(self.outcomes.values()),
             "kinds": dict(Counter(entry["kind"] for entry in entries)),

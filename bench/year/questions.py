@@ -11,7 +11,7 @@ from bench.year.attention import needs_of
 from bench.year.roster import GRADE, SPECIALIST, TEACHERS, external
 from bench.year.state import Year
 from bench.year.truth import expected_items, is_active, is_unserved
-from bench.year.windows import LASTS, SEASONS, level_of, served_in_reading, window_before
+from bench.year.windows import LASTS, SEASONS, level_of, levels_before, served_in_reading
 
 SMALLEST: Final = 10
 """A number of fewer students is not published."""
@@ -56,11 +56,15 @@ def _what_is_on_the_agenda(year: Year, name: str) -> None:
         f"what is on the agenda of {team.name}",
         {(item.kind, item.subject, *sorted(item.codes)) for item in expected_items(year, team)},
         rest={
-            (each["kind"], each["text"] or each["subject"], *(reason["code"] for reason in each["reasons"]))
+            (each["kind"], each["text"] or each["subject"], *sorted(reason["code"] for reason in each["reasons"]))
             for each in read["items"]
         },
         graphql={
-            (each["kind"].lower(), each["text"] or each["subjectId"], *(reason["code"] for reason in each["reasons"]))
+            (
+                each["kind"].lower(),
+                each["text"] or each["subjectId"],
+                *sorted(reason["code"] for reason in each["reasons"]),
+            )
             for each in queried["items"]
         },
     )
@@ -72,12 +76,10 @@ def _who_is_under_the_cut(year: Year) -> None:
     if opened is None:
         return
     team, window = year.teams["grade"].id, year.ids[f"window {opened}"]
-    season, scores, before = SEASONS[opened], year.screened[opened], window_before(opened)
+    season, scores = SEASONS[opened], year.screened[opened]
     here = {name for name in year.student_ids if name not in year.roster.gone | year.roster.moved}
     levels = {name: level_of(season, value) for name, value in scores.items() if name in here}
-    earlier = (
-        {name: level_of(SEASONS[before], value) for name, value in year.screened[before].items()} if before else {}
-    )
+    earlier = levels_before(year, opened)
     is_closed = year.week >= opened + LASTS
     served = year.served_at_close[opened] if is_closed else served_in_reading(year)
     right = {
@@ -224,7 +226,7 @@ def _what_went_well(year: Year) -> None:
     _same(
         year,
         "who met the goal",
-        {each.id for each in year.present() if is_active(year, each) and each.state_of_verdict == "goal_met"},
+        {each.id for each in year.supports if each.id and each.state_of_verdict == "goal_met"},
         rest={each["id"] for each in met},
         graphql={edge["node"]["id"] for edge in queried["supports"]["edges"]},
     )

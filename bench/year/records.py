@@ -88,7 +88,10 @@ class ConcernRecord:
 
 @dataclass
 class HypothesisRecord:
-    """A hypothesis of the year: the support that tests it, and the state of its verdict when the test began."""
+    """A hypothesis of the year: the support that tests it, and the state of its verdict when the test began.
+
+    `is_awaited` says that there was a reason to ask about it when the day began, and the product has not asked yet.
+    """
 
     id: str
     record: SupportRecord
@@ -96,6 +99,7 @@ class HypothesisRecord:
     verdict: str | None
     state: str = "testing"
     due_because: str | None = None
+    is_awaited: bool = False
 
 
 @dataclass

@@ -69,19 +69,19 @@ def propose(year: Year, record: SupportRecord) -> None:
 def follow_hypotheses(year: Year, before: set[str]) -> None:
     """Keeps which hypotheses are due, after a day has begun. `before` are those whose reason was there before it.
 
-    Where the verdict has changed with the day itself, the answer of the product decides, because the order of the jobs
-    of a day is not stated.
+    A hypothesis is due on the first or the second day that begins with a reason: where the verdict has changed with the
+    day itself, and where another job held the student, the hourly job of the product asks only the next time.
     """
-    reasons = {each.id: because for each in year.hypotheses if (because := _reason(each)) is not None}
-    for each in year.hypotheses:
-        if each.state != "testing" or each.due_because is not None:
-            continue
-        because = reasons.get(each.id)
-        if (each.id in before) != (because is not None):
-            because = year.caller.get(f"/v1/hypotheses/{each.id}")["due_because"]
-        each.due_because = because
     with year.caller.counting("questions"):
         listed = {each["id"]: each["due_because"] for each in year.caller.all("/v1/hypotheses", due="true")}
+    for each in year.hypotheses:
+        if each.state == "testing" and each.due_because is None:
+            because = _reason(each)
+            is_late = each.is_awaited and each.id in before and because is not None
+            each.due_because = because if is_late else listed.get(each.id)
+            each.is_awaited = each.due_because is None and because is not None
+            is_right = each.due_because is None or each.due_because == because or each.id in before
+            year.require(is_right, f"the hypothesis {each.id} is due because of {each.due_because}, not of {because}")
     expected = {each.id: each.due_because for each in year.hypotheses if each.due_because is not None}
     visible = {key: because for key, because in expected.items() if key in listed or _is_here(year, key)}
     for key in listed.keys() | visible.keys():

@@ -94,9 +94,12 @@ def _send(year: Year, scores: dict[str, float]) -> None:
         year.require(not refused, f"screening scores are refused: {refused}")
 
 
-def window_before(opened: int) -> int | None:
-    """Returns the week in which the window before another one opened, or None for the first."""
-    return max((week for week in SEASONS if week < opened), default=None)
+def levels_before(year: Year, opened: int) -> dict[str, int]:
+    """Returns the level of each student in the last window before another one in which the student was screened."""
+    levels: dict[str, int] = {}
+    for week in sorted(week for week in year.screened if week < opened):
+        levels |= {name: level_of(SEASONS[week], value) for name, value in year.screened[week].items()}
+    return levels
 
 
 def level_of(season: Season, value: float) -> int:

@@ -12,6 +12,17 @@ REMOVES = ("remove_", "end_", "pause_", "archive_", "retire_", "cancel_")
 Lists = dict[str, tuple[str, str]]
 """By the name of a value: the member of a row, or the empty text for the row itself, and the address of the list."""
 UNDOES = ("undo_",)
+WITHOUT_EXAMPLE = {
+    "get_calendar": "a secret is shown only once, in the answer that creates its link",
+    "agree_at_agenda_item": "its owner must be a member of the team of the item, which no list of ids shows yet",
+    "stream_events": "a stream does not end",
+    "token": "the credentials are its example; the client gets its token by it",
+    "send_roster": "a file: `aimline sandbox export` writes one",
+    "send_scores": "a file: `aimline sandbox scores` writes one",
+}
+"""Operations whose example is not sent, with the reason."""
+NEEDS_STATE = {"approve_sync_run", "discard_sync_run", "rekey_sync_run", "undo_sync_run", "move_test_clock"}
+"""Operations on a run that is held or applied last, or on a sandbox district: only for that is the example refused."""
 
 
 @dataclass
@@ -84,6 +95,29 @@ class Examples:
         if not rows:
             return None
         return rows[0] if isinstance(rows[0], str) else str(rows[0]["name" if name == "name" else "id"])
+
+
+def failed_examples(contract: dict[str, Any], client: httpx.Client) -> list[tuple[str, str, str]]:
+    """Sends every example to a playground, and returns the operation, status and answer of each that fails.
+
+    An example fails without a documented status of success, or if no row exists where the contract says to take an id.
+    """
+    examples, failed, sent = Examples(contract, client), [], 0
+    for method, path, operation in examples.operations():
+        name = operation["operationId"]
+        if name in WITHOUT_EXAMPLE:
+            continue
+        answer = examples.send(method, path, operation)
+        if answer is None:
+            failed.append((name, "There is no row of which to take the id.", ""))
+            continue
+        expected = {409} if name in NEEDS_STATE else success_of(operation)
+        sent += 1
+        is_refused = b'"outcome":"refused"' in answer.content
+        if answer.status_code not in expected or is_refused:
+            failed.append((name, str(answer.status_code), answer.text[:300]))
+    assert sent > 100
+    return failed
 
 
 def success_of(operation: dict[str, Any]) -> set[int]:

@@ -55,6 +55,7 @@ from app.roster.breaks import NewBreak
 from app.roster.models import AcademicSession, ExternalId
 from app.signal.compute import compute_signals
 from app.signal.rulebook import NewSignalRule, publish_signal_rule
+from app.signal.stalls.models import CoreStall
 from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisQuarantine, SisRun
 from app.sis.sources.service import register_source
 from app.sis.sources.settings import SourceSettings as SourceSettings
@@ -113,6 +114,7 @@ async def fill_district(town: Town) -> FullDistrict:
         district.note("benchmark", "benchmark", saved.benchmark.id)
     await _windows(district)
     await _signals(district)
+    await _core_stalls(district)
     await _structure(district)
     await grade(town)
     await _library(district)
@@ -634,6 +636,40 @@ async def _signals(district: FullDistrict) -> None:
         names = ("signal", "signal to dismiss", "signal to merge", *in_lists)
         for name, row_id in zip(names, await signals_of(work), strict=True):
             district.note(name, "signal", row_id)
+
+
+async def _core_stalls(district: FullDistrict) -> None:
+    """Core stalls of the third grade, whose counts need more students than the district has."""
+    town = district.town
+    names = ("core stall", "core stall to dismiss")
+
+    @needs(Can.JUDGE)
+    async def add_stalls(work: Work) -> None:
+        for name in names:
+            stall = CoreStall(
+                district_id=town.district_id,
+                id=new_id(),
+                rule_id=ids.parse_id("signal_rule", district.shown["signal rule"], ""),
+                window_id=ids.parse_id("screening_window", district.shown["window to move"], ""),
+                window_before_id=ids.parse_id("screening_window", district.shown["window"], ""),
+                measure_id=town.measures["orf"],
+                area_id=town.areas["ela.fluency"],
+                school_id=town.schools[0],
+                grade="03",
+                state="suggested",
+                digest=f"{name} {town.canary}",
+                seen_on=BEGINS,
+                fell_by=12,
+                counted_at_least=50,
+                created_at=now(),
+                version=1,
+            )
+            work.db.add(stall)
+            await work.db.flush()
+            district.note(name, "core_stall", stall.id)
+
+    async with town.house() as work:
+        await add_stalls(work)
 
 
 async def _windows(district: FullDistrict) -> None:

@@ -197,6 +197,15 @@ INSERT INTO screening_window (district_id, id, season, school_year, school_id, o
 SELECT $1, gen_random_uuid(), 'fall', 1900 + n, o.id, make_date(1899 + n, 9, 1), make_date(1899 + n, 9, 15),
        CASE n % 10 WHEN 0 THEN 'scheduled' ELSE 'closed' END, now(), 1
 FROM org o, generate_series(1, 10) n WHERE o.district_id = $1;
+INSERT INTO core_stall (district_id, id, rule_id, window_id, window_before_id, measure_id, area_id, school_id, grade,
+                        state, digest, seen_on, fell_by, counted_at_least, created_at, version)
+SELECT $1, gen_random_uuid(), md5('rule' || $1::uuid::text)::uuid, w.id, w.id, m.id, a.id, w.school_id, n::text,
+       (ARRAY['suggested', 'accepted', 'dismissed', 'lapsed'])[1 + n % 4], w.id || ' ' || n, current_date, 10, 20,
+       now(), 1
+FROM screening_window AS w CROSS JOIN generate_series(1, 20) n
+CROSS JOIN (SELECT id FROM area WHERE district_id = $1 LIMIT 1) AS a
+CROSS JOIN (SELECT id FROM measure WHERE district_id = $1 LIMIT 1) AS m
+WHERE w.district_id = $1;
 INSERT INTO intervention (district_id, id, code, number, state, name, area_ids, levels, steps, checklist, languages,
                           created_at, version)
 SELECT $1, gen_random_uuid(), md5(n::text), 1, CASE n % 10 WHEN 0 THEN 'published' ELSE 'retired' END, '', '{{}}',

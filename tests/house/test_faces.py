@@ -50,6 +50,8 @@ READS = {
     "get_signal_rule": "Query.signalRule",
     "list_signals": "Query.signals",
     "get_signal": "Query.signal",
+    "list_core_stalls": "Query.coreStalls",
+    "get_core_stall": "Query.coreStall",
     "list_screening_windows": "Query.screeningWindows",
     "get_screening_window": "Query.screeningWindow",
     "list_groups": "Query.groups",

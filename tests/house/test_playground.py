@@ -4,25 +4,20 @@ import asyncio
 import fcntl
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
 from pathlib import Path
 
 import asyncpg
-import httpx
-import pytest
 
 from app.core.embedded import EmbeddedPostgres
 from app.sandbox.database import recreate_database
 from app.sandbox.discovery import FILE, LOCK, published
 from app.settings import Settings
-from tests.playground import Playground
-from tests.processes import TRUSTS_NOBODY, environment, warm
+from tests.processes import environment, warm
 from tests.town import Town
 
 REPO = Path(__file__).parents[2]
@@ -147,41 +142,3 @@ async def _tables_after(url: str, statement: str) -> list[str]:
         return [row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
     finally:
         await connection.close()
-
-
-def _token(playground: Playground) -> str:
-    credentials = (playground.named(r"client id +(\S+)"), playground.named(r"client secret +(\S+)"))
-    with httpx.Client(trust_env=False, verify=TRUSTS_NOBODY, base_url=playground.named(r"serves at (\S+)\. ")) as http:
-        answer = http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=credentials)
-        token = str(answer.json()["access_token"])
-        page = http.get("/v1/supports", params={"limit": 200}, headers={"Authorization": f"Bearer {token}"}).json()
-    states = {(one["verdict"] or {}).get("state") for one in page["items"]}
-    assert {"responding", "not_responding", "goal_met", "insufficient_data"} <= states
-    assert {one["state"] for one in page["items"]} == {"planned", "active", "ended"}
-    assert len(page["items"]) >= 30
-    assert len({one["area"] for one in page["items"]}) >= 5
-    return credentials[0]
-
-
-@pytest.mark.long
-def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) -> None:
-    """A playground that was killed keeps its district and client, and an orderly end leaves no file."""
-    first = Playground(tmp_path)
-    client = _token(first)
-    assert "A caseload to look at" in first.printed
-    first.end(signal.SIGKILL)
-    saved = tmp_path / "district.json"
-    assert saved.stat().st_mode & 0o777 == 0o600
-    content = json.loads(saved.read_text())
-    earlier = date.fromisoformat(content["data_until"]) - timedelta(days=15)
-    saved.write_text(json.dumps(content | {"data_until": earlier.isoformat()}))
-    repeated = Playground(tmp_path)
-    assert "The district demo is as you left it" in repeated.printed
-    assert int(repeated.named(r"(\d+) scores since")) > 20
-    assert _token(repeated) == client
-    districts = json.loads(_run_in_folder(tmp_path).stdout)["districts"]
-    assert [one["slug"] for one in districts] == ["demo"]
-    repeated.end(signal.SIGINT)
-    assert not (tmp_path / FILE).exists()
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(tmp_path) not in left

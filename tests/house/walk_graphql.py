@@ -47,6 +47,7 @@ NAMED_OTHERWISE = {
     "webhookEndpoint": "endpoint",
     "screeningWindow": "window",
     "signalRule": "signal rule",
+    "coreStall": "core stall",
     "agendaItem": "agenda item",
     "area": "area ela.fluency",
     "playbookVersion": "playbook",

@@ -13,11 +13,14 @@ from app.core import ids
 from app.core.clock import now
 from app.evidence.service import NewScore
 from app.response.service import record_scores
+from app.roster.student_lock import lock_students
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
+from tests.records.copies import rows_out_of_step
 from tests.rooms.agenda_town import agenda_of, done, kinds, meeting_of, meeting_team, opened, raised
 from tests.rooms.team_town import named
 from tests.rooms.test_support_measures import followed
+from tests.sis.roster_zip import ask
 from tests.town import Town
 
 
@@ -164,6 +167,33 @@ async def test_items_of_students_who_leave_are_on_no_agenda_until_they_return(ap
     assert (await agenda_of(asks, team))["items"] == []
     await _depart(north, "amy", left=False)
     assert kinds(await agenda_of(asks, team)) == ["new_concern", "own"], "both return for the next meeting"
+
+
+async def test_a_suspended_item_follows_a_student_who_moves_while_its_meeting_closes(app: FastAPI, north: Town) -> None:
+    """Closing copies an item that a member added to the next agenda: with the schools that its student then has."""
+    asks = caller(app, north)
+    meeting = await opened(asks, team := await meeting_team(north))
+    await done(asks, "agenda-items", team=team, text="About her.", student=_student(north, "amy"))
+    await _depart(north, "amy", left=True)
+
+    @needs(Can.SYNC_ROSTER)
+    async def move(work: Work) -> None:
+        await lock_students(work, {north.students["amy"]})
+        values: dict[str, Any] = {"district": north.district_id, "id": north.students["amy"], "to": [north.schools[1]]}
+        for table, key in (("person", "id"), ("agenda_item", "student_id")):
+            query = f"UPDATE {table} SET school_ids = :to WHERE district_id = :district AND {key} = :id"
+            await work.db.execute(text(query), values)
+
+    async with north.house() as work:
+        await move(work)
+        closing = asyncio.create_task(done(asks, f"meetings/{meeting['id']}/close"))
+        while not closing.done():
+            ((waits,),) = await ask(north, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if waits:
+                break
+            await asyncio.sleep(0.01)
+    assert (await closing)["state"] == "closed"
+    assert "agenda_item" not in await rows_out_of_step(north)
 
 
 async def test_faults_say_what_is_wrong(app: FastAPI, north: Town) -> None:

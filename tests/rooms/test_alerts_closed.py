@@ -13,7 +13,7 @@ from app.decision.service import NewDecision, decide
 from app.events.feed import events_after
 from app.events.render import body
 from app.response.service import change_support, end_support, record_scores
-from app.response.upkeep.overdue import expire_alerts
+from app.response.upkeep.expiry import expire_alerts
 from app.support.models import Support
 from app.support.service import SupportChange
 from tests.rooms.verdict_town import BEGINS, response_events, scores, state, supported, verdicts

@@ -11,6 +11,7 @@ from app.access.work import Work, needs
 from app.core.ids import new_id
 from app.insight.provision import _days_of, _shares_of
 from tests.faces.rest_town import Caller, caller
+from tests.rooms.team_town import named
 from tests.rooms.test_concerns_unserved import planned
 from tests.rooms.test_screening_report import screened
 from tests.rooms.test_screening_windows import scheduled, window
@@ -74,6 +75,23 @@ async def test_the_median_and_the_shares_are_those_of_the_children(app: FastAPI,
     assert len(data["daysToSession"]) == 2
     teacher = (await caller(app, north, act_for="sis:sis:teacher-1").get("/v1/reports/provision")).json()
     assert (teacher["days_to_session"], teacher["levels"]) == ([], [])
+
+
+async def test_a_support_of_the_first_level_is_counted_with_the_others_of_it(app: FastAPI, north: Town) -> None:
+    """Protects the shares from losing students: one with a support of the first level is at this level, as all are who
+    have none.
+    """
+    asks = caller(app, north)
+    async with north.house() as work:
+        await enroll(work, north)
+    before = (await asks.get("/v1/reports/provision")).json()["levels"]
+    assert before
+    for number in range(2):
+        body = {"student": named("student", north.students[f"child{number}"]), "area": "ela.fluency"}
+        concern = (await asks.post("/v1/concerns", body | {"description": "Slow."})).json()
+        await asks.post(f"/v1/concerns/{concern['id']}/accept", {"because": "The team agrees."})
+        await planned(asks, concern, level=1)
+    assert (await asks.get("/v1/reports/provision")).json()["levels"] == before
 
 
 def test_no_median_and_no_share_of_few_children_can_be_found() -> None:

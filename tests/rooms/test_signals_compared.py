@@ -226,6 +226,6 @@ async def test_what_was_read_is_not_read_again(app: FastAPI, north: Town) -> Non
         return len(statements)
 
     first = await count()
-    assert (first, await count()) == (18, 8)
+    assert (first, await count()) == (19, 8)
     await add_scores(asks, random, students[:5], range(3, 6))
     assert (await count(), await count()) == (15, 8)

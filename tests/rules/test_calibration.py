@@ -34,6 +34,21 @@ def test_noise_forms_and_correlation_are_found_again(world: World, own: float, f
     assert scatter.correlation == pytest.approx(correlation, abs=0.08)
 
 
+@pytest.mark.parametrize("seed", [4002, 5002, 7002])
+def test_a_large_wobble_is_learnt_and_the_usual_one_is_kept(seed: int) -> None:
+    """A weekly wobble of three times the default was estimated at half of its variance or less.
+
+    The false-alarm rate was then .15 in place of .10. The usual wobble is kept, so that chance does not move the rates.
+    """
+    variance, usual = (1.5 / 8) ** 2, (0.5 / 8) ** 2
+    wobbling = estimate_scatter(panel(simulate(World(wobble=1.5), 5000, seed)))
+    assert wobbling.wobble == pytest.approx(variance, rel=0.28)
+    assert estimate_scatter(panel(simulate(World(), 5000, seed))).wobble == pytest.approx(usual, abs=0.0005)
+    correlated = estimate_scatter(panel(simulate(World(autocorrelation=0.3), 5000, seed)))
+    assert correlated.wobble == pytest.approx(usual, abs=0.0005)
+    assert correlated.correlation == pytest.approx(0.3, abs=0.05)
+
+
 def test_growth_is_found_again_and_thresholds_follow_the_noise() -> None:
     """Slow growth with larger, correlated errors: the estimates are near, the threshold higher than published."""
     world = World(growth=(1.0, 0.45), noise=9.0, autocorrelation=0.3)

@@ -78,6 +78,7 @@ def _random_rule(seeded: random.Random) -> str:
         *((rule, "meeting_series.rule") for rule in ("FREQ=WEEKLY;BYHOUR=3", "FREQ=WEEKLY;BYDAY=2TU")),
         *((rule, "meeting_series.rule") for rule in ("FREQ=DAILY;COUNT=2;UNTIL=20270101", "FREQ=DAILY;BYSETPOS=1")),
         *((rule, "meeting_series.rule") for rule in ("FREQ=MONTHLY;BYMONTHDAY=0", "FREQ=DAILY;UNTIL=20261399")),
+        ("FREQ=DAILY;BYDAY=\u017fA", "meeting_series.rule"),  # a long s, whose capital is S
     ],
 )
 def test_rules_that_cannot_be_read_or_never_occur_are_refused_at_once(rule: str, code: str) -> None:

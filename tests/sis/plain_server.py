@@ -30,7 +30,7 @@ class SisRequest:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. A body that is no text is written as JSON."""
+    """An answer. A body that is neither text nor bytes is written as JSON."""
 
     status: int = 200
     body: object = ""
@@ -47,12 +47,13 @@ def answering(answer: Callable[[SisRequest], Reply]) -> Iterator[tuple[str, list
 
         def handle_any(self) -> None:
             parts = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             headers = {name.lower(): value for name, value in self.headers.items()}
-            one = SisRequest(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
+            one = SisRequest(self.command, parts.path, dict(parse_qsl(parts.query)), headers, text)
             requests.append(one)
             response = answer(one)
-            sent = response.body.encode() if isinstance(response.body, str) else json.dumps(response.body).encode()
+            body = response.body if isinstance(response.body, str | bytes) else json.dumps(response.body)
+            sent = body.encode() if isinstance(body, str) else body
             self.send_response(response.status)
             for name, value in response.headers.items():
                 self.send_header(name, value)

@@ -169,3 +169,17 @@ async def test_the_roles_of_a_user_that_is_refused_stay(north: Town) -> None:
     rows.set_role("s4", "learner")
     report = await sync_rows(north, rows)
     assert (report.state, report.exit_code, report.total("changes")) == ("applied", 3, 0)
+
+
+@pytest.mark.parametrize("org", [{"org": None}, {}], ids=["null", "missing"])
+async def test_the_roles_of_a_student_who_would_be_in_no_school_stay(north: Town, org: dict[str, Any]) -> None:
+    """If a role comes without its school, the student and the roles stay as they are. Before, the role lost it."""
+    rows = RowsServer("1.2")
+    assert (await sync_rows(north, rows)).state == "applied"
+    rows.row("users", "s4")["roles"] = [{"roleType": "primary", "role": "student", **org}]
+    report = await sync_rows(north, rows)
+    assert (report.state, report.exit_code, report.total("changes")) == ("applied", 3, 0)
+    assert {(one.file, one.code) for one in report.refusals} == {
+        ("users", "value.missing"),
+        ("users.roles", "value.missing"),
+    }

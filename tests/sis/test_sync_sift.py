@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
+from app.settings import Settings
 from app.sis.engine import report as reporting
 from app.sis.engine.intake import convert
 from app.sis.engine.stage import Stage
 from app.sis.kinds import Kind
+from app.sis.rules import RunState
 from tests.sis.gradebook_zip import Delivered
 from tests.sis.roster_zip import LENIENT, ask, sync
 from tests.town import Town
@@ -153,3 +156,38 @@ async def test_unchanged_rows_are_compared_by_parallel_workers(
     large = ("person", "enrollment", "demographics", "result")
     serial = {kind: plans[kind] for kind in large if "Parallel Hash Full Join" not in plans[kind]}
     assert not serial, serial
+
+
+async def test_a_server_with_little_shared_memory_compares_without_parallel_workers(
+    north: Town, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync succeeds where parallel workers get too little shared memory, as in a container with its default of 64 MB.
+
+    A function of the test raises PostgreSQL's error for that while parallel workers are allowed.
+    """
+    await sync(north, Delivered(), tmp_path, limits=LENIENT)
+    insert_parallel, kinds = Stage.insert_parallel, []
+
+    async def starved(stage: Stage, name: str, kind: str, columns: Sequence[str], query: str) -> int:
+        kinds.append(kind)
+        query = f"SELECT * FROM ({query}) AS x WHERE public.has_enough_memory()"
+        return await insert_parallel(stage, name, kind, columns, query)
+
+    owner = await asyncpg.connect(settings.url_of("owner"))
+    try:
+        await owner.execute(
+            """CREATE FUNCTION public.has_enough_memory() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+                   IF current_setting('max_parallel_workers_per_gather')::int > 0 THEN
+                       RAISE 'could not resize shared memory segment' USING ERRCODE = 'disk_full';
+                   END IF;
+                   RETURN true; END $$;
+               GRANT EXECUTE ON FUNCTION public.has_enough_memory() TO PUBLIC"""
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr(Stage, "insert_parallel", starved)
+            report = await sync(north, _crooked(), tmp_path, dry=True, limits=LENIENT)
+    finally:
+        await owner.execute("DROP FUNCTION public.has_enough_memory()")
+        await owner.close()
+    assert "result" in kinds
+    assert (report.state, report.kinds["enrollment"].updated > 0) == (RunState.DRY, True)

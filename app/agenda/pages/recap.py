@@ -51,10 +51,11 @@ class RecapDecision:
 
 @dataclass(frozen=True, slots=True)
 class RecapItem:
-    """An item of the meeting, and what became of it."""
+    """An item of the meeting, and what became of it. `codes` are the codes of its reasons."""
 
     item_id: UUID
     kind: str
+    codes: tuple[str, ...]
     state: str
     subject_kind: str
     subject_id: UUID
@@ -133,6 +134,7 @@ async def read_recap(work: Work, meeting_id: UUID) -> Recap:
             RecapItem(
                 item_id=item.id,
                 kind=item.kind,
+                codes=tuple(str(reason["code"]) for reason in item.reasons),
                 state=item.state,
                 subject_kind=item.subject_kind,
                 subject_id=item.subject_id,

@@ -1,4 +1,4 @@
-"""Defines the tables of screening windows, and of the measures that are expected in them."""
+"""Defines the tables of screening windows, of the measures that are expected in them, and of the kept results."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, HasChangeTime, TenantRow
-from app.roster.models import Texts
+from app.roster.models import AboutStudent, Texts
 
 
 class ScreeningWindow(HasChangeTime, TenantRow, Base):
@@ -41,3 +41,25 @@ class ScreeningExpectation(TenantRow, Base):
     window_id: Mapped[UUID]
     measure_id: Mapped[UUID]
     grades: Mapped[list[str]] = mapped_column(Texts)
+
+
+class ScreeningResult(AboutStudent, Base):
+    """The result of one student by one measure in a closed window, as it was on that day.
+
+    * `score_id`, `value`, `level` and `percentile` are None for a student who was not screened.
+    * `level` is the rank of the level that the score suggests, and `level_before` that of the last window before.
+    * `served` states whether a support in the area of the measure was planned or given.
+    """
+
+    __tablename__ = "screening_result"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    window_id: Mapped[UUID]
+    measure_id: Mapped[UUID]
+    grade: Mapped[str]
+    score_id: Mapped[UUID | None]
+    value: Mapped[float | None]
+    level: Mapped[int | None]
+    percentile: Mapped[float | None]
+    level_before: Mapped[int | None]
+    served: Mapped[bool]

@@ -107,6 +107,8 @@ class Memory:
 
     * `before` has the latches at the end of the week before `week`.
     * `now` has the latches after the latest verdict of `week`.
+    * `expired` has the ids of the measures whose goals' dates have passed while those of others have not. Their last
+      verdicts open no alert and keep none open.
 
     Every verdict of a week starts from `before`, so the order in which the scores of a week arrived makes no
     difference.
@@ -119,6 +121,7 @@ class Memory:
     alert: AlertRecord = AlertRecord()
     watch: AlertRecord = AlertRecord()
     under: AlertRecord = AlertRecord()
+    expired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple
     )
     requests_scores = conclusion.state is State.UNCERTAIN and not alert.active
     watch = _step_watch(memory.watch, now.watch.on, conclusion, AlertSignal.PROBE if requests_scores else None, signals)
-    memory_after = Memory(memory.phase, conclusion.week, before, now, alert, watch, under)
+    memory_after = Memory(memory.phase, conclusion.week, before, now, alert, watch, under, memory.expired)
     return memory_after, tuple(signals)
 
 
@@ -225,6 +228,7 @@ def as_json(memory: Memory) -> dict[str, Any]:
         "before": latches(memory.before),
         "now": latches(memory.now),
         **{name: record_as_json(record) for name, record in records.items()},
+        **({"expired": list(memory.expired)} if memory.expired else {}),
     }
 
 
@@ -239,4 +243,4 @@ def from_json(stored: Mapping[str, Any] | None, phase: str) -> Memory:
         return Memory(phase)
     before, now = (Latches(*(Latch(*latch) for latch in stored[name])) for name in ("before", "now"))
     alert, watch, under = (AlertRecord(*stored[name]) for name in ("alert", "watch", "under"))
-    return Memory(phase, stored["week"], before, now, alert, watch, under)
+    return Memory(phase, stored["week"], before, now, alert, watch, under, tuple(stored.get("expired", ())))

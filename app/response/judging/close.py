@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import all_, and_, any_, cast, exists, func, literal, select, update
+from sqlalchemy import ColumnElement, all_, and_, any_, case, cast, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import Text
 
 from app.access.permission import Can
@@ -31,11 +32,15 @@ async def close_alerts(
     event: EventType,
     *,
     of_measures_outside: Collection[UUID] | None = None,
+    passed: Mapping[UUID, Collection[UUID]] = {},
 ) -> int:
     """Closes the open alerts of these supports with the event `event`, and returns their number.
 
     For an alert that was raised quietly, no event is emitted. The phase opens no other alert, unless only alerts are
     closed that were opened by verdicts on measures outside of `of_measures_outside`.
+
+    `passed` has, by support, the measures whose goals' dates have passed while those of others have not. The phase of
+    such a support opens other alerts, but none because of these measures.
     """
     is_open = and_(
         ResponseState.district_id == work.district_id,
@@ -63,11 +68,33 @@ async def close_alerts(
     for support, verdict_id, alert_id, memory in rows:
         if not from_json(memory, memory["phase"]).alert.quiet:
             record(work, support_event(event, support, {"verdict": verdict_id, "alert": alert_id}))
-    closed = cast(literal(record_as_json(AlertRecord(week=last_week)), JSONB), JSONB)
+    closed: ColumnElement[Any] = _replace(ResponseState.memory, "alert", record_as_json(AlertRecord(week=last_week)))
+    if passed:
+        measures = {str(support_id): [str(each) for each in ids] for support_id, ids in passed.items()}
+        expired = cast(literal(measures, JSONB), JSONB)[cast(ResponseState.support_id, Text)]
+        closed = case(
+            (
+                ResponseState.support_id == any_(cast(list(passed), IdList)),
+                func.jsonb_set(
+                    _replace(ResponseState.memory, "alert", record_as_json(AlertRecord())), _path("expired"), expired
+                ),
+            ),
+            else_=closed,
+        )
     await work.db.execute(
         update(ResponseState)
         .where(is_open)
-        .values(alert_id=None, memory=func.jsonb_set(ResponseState.memory, cast(["alert"], ARRAY(Text)), closed))
+        .values(alert_id=None, memory=closed)
         .execution_options(synchronize_session=False)
     )
     return len(rows)
+
+
+def _path(name: str) -> ColumnElement[Any]:
+    path: ColumnElement[Any] = cast([name], ARRAY(Text))
+    return path
+
+
+def _replace(memory: ColumnElement[Any] | InstrumentedAttribute[Any], name: str, value: Any) -> ColumnElement[Any]:
+    """Returns SQL for a memory in which one member has another value."""
+    return func.jsonb_set(memory, _path(name), cast(literal(value, JSONB), JSONB))

@@ -31,7 +31,7 @@ from app.events.outbox import record
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, Memory, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
 from app.response.judging.state import CurrentState, CurrentVerdict
-from app.response.rules.combine import VerdictInForce, most_serious, state_for_alert
+from app.response.rules.combine import VerdictInForce, most_serious, state_for_alert, without_expired
 from app.response.rules.verdict import ALARMS, NonresponseKind, State
 from app.response.rules.wording import label
 from app.roster.lookup import today_of
@@ -139,7 +139,7 @@ def _rows_of_support(
     retractable = any(step.retractable for step in steps)
     worst = most_serious(in_force.values())
     conclusion = ConclusionOfWeek(
-        state_for_alert(in_force.values()),
+        state_for_alert(without_expired(in_force, memory.expired)),
         max(weeks) if len(in_force) == 1 else max(memory.week, *weeks),
         finalized=any(step.settled_on is not None for step in steps),
         quiet=all(step.quiet for step in steps),
@@ -161,14 +161,15 @@ def _rows_of_support(
             worst = most_serious(in_force.values())
         row["retracts"] = current.alert_id
     alert_id = current.alert_id if current is not None and current.memory.get("phase") == str(phase.id) else None
+    cause = most_serious(without_expired(in_force, memory.expired) or in_force.values())
     if memory_after.alert.active and (not memory.alert.active or alert_id is None or AlertSignal.ALERT in signals):
         # An alert that was raised quietly can be retracted too; if it is raised openly later, the later verdict is the
         # alert.
-        alert_id = worst.id
+        alert_id = cause.id
     for signal in (*end_signals, *signals):
-        kind = RESPONSE_STOPPED if worst.kind == NonresponseKind.STOPPED else RESPONSE_NEVER
+        kind = RESPONSE_STOPPED if cause.kind == NonresponseKind.STOPPED else RESPONSE_NEVER
         event = EVENT_BY_SIGNAL.get(signal, kind)
-        ids = {"verdict": worst.id, "alert": alert_id or worst.id}
+        ids = {"verdict": cause.id, "alert": alert_id or cause.id}
         record(work, support_event(event, support, {name: ids[name] for name in ids if name in event.required_ids}))
     settled_on = max((step.settled_on for step in steps if step.settled_on is not None), default=None)
     since, since_on = rows[0]["judged_at"], today
@@ -220,7 +221,7 @@ def _advance_by_new_rules(
     earlier = [(step, step.earlier) for step in steps if step.earlier is not None]
     if not earlier:
         return memory, ()
-    verdicts = [*others.values()]
+    verdicts = without_expired(others, memory.expired)
     for step, judgement in earlier:
         monitored = step.judgement.monitored
         place = _place(monitored.support, monitored.score_series.measure.id)

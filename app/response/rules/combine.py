@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
@@ -23,10 +23,21 @@ def most_serious(verdicts: Iterable[VerdictInForce]) -> VerdictInForce:
     return min(verdicts, key=lambda verdict: (MOST_SERIOUS_FIRST.index(verdict.state), verdict.place))
 
 
+def without_expired(verdicts: Mapping[UUID, VerdictInForce], expired: Collection[str]) -> list[VerdictInForce]:
+    """Returns the verdicts on which an alert depends, from those on each measure.
+
+    `expired` has the ids of the measures whose goals' dates have passed.
+    """
+    return [verdict for measure_id, verdict in verdicts.items() if str(measure_id) not in expired]
+
+
 def state_for_alert(verdicts: Collection[VerdictInForce]) -> State:
     """Returns the most serious state, on which the alert depends.
 
-    A measure that has too few scores yet does not keep the alert of another one open.
+    A measure that has too few scores yet does not keep the alert of another one open. Without a verdict, the state is
+    that of too few scores, which changes no alert.
     """
+    if not verdicts:
+        return State.INSUFFICIENT_DATA
     judged = [verdict for verdict in verdicts if verdict.state is not State.INSUFFICIENT_DATA]
     return most_serious(judged or verdicts).state

@@ -15,7 +15,6 @@ from app.access.work import Work, needs
 from app.events.catalogue import (
     GOAL_DUE,
     GOAL_PASSED,
-    RESPONSE_EXPIRED,
     SCORE_OVERDUE,
     SUPPORT_NOT_STARTED,
     SUPPORT_REVIEW_DUE,
@@ -23,11 +22,10 @@ from app.events.catalogue import (
 )
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.evidence.models import Score
-from app.response.judging.close import close_alerts
 from app.response.models import ResponseState
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
-from app.roster.student_lock import lock_students, skip_busy_students
+from app.roster.student_lock import skip_busy_students
 from app.support.models import Phase, PhaseGoal, Support, SupportMeasure
 from app.support.phase import support_event
 from app.support.rules import GOAL_NOTICE
@@ -208,31 +206,3 @@ async def remind_reviews_due(work: Work, today: date) -> int:
     mark = cast(Support.review_on, Text)
     due = (Support.state == "active", Support.review_on <= today)
     return await remind_of_supports(work, SUPPORT_REVIEW_DUE, mark, *due)
-
-
-@needs(Can.JUDGE)
-async def expire_alerts(work: Work, today: date) -> int:
-    """Closes the open alerts of active supports whose goal date has passed. Returns the number of closed alerts."""
-    query = (
-        select(Support.id, Support.student_id)
-        .join(
-            ResponseState,
-            and_(ResponseState.district_id == work.district_id, ResponseState.support_id == Support.id),
-        )
-        .join(Phase, and_(Phase.district_id == work.district_id, Phase.support_id == Support.id))
-        .where(
-            Support.district_id == work.district_id,
-            Support.state == "active",
-            Phase.ends_on.is_(None),
-            Phase.goal_on < today,
-            ResponseState.alert_id.is_not(None),
-        )
-        .order_by(Support.id)
-        .limit(AT_ONCE)
-    )
-    rows = (await work.db.execute(query)).all()
-    if not rows:
-        return 0
-    # A busy student's alert is closed by the next maintenance run.
-    locked = await lock_students(work, {student_id for _, student_id in rows}, wait=False)
-    return await close_alerts(work, [support for support, student_id in rows if student_id in locked], RESPONSE_EXPIRED)

@@ -117,6 +117,7 @@ SOURCES: dict[str, str] = {
     "screening_window": "/v1/screening-windows",
     "session": "/v1/supports/{support}/sessions",
     "signal": "/v1/signals",
+    "core_stall": "/v1/core-stalls",
     "signal_rule": "/v1/signal-rules",
     "source": "/v1/sis-sources",
     "student": "/v1/students",
@@ -135,7 +136,7 @@ IN_BODIES = SOURCES.keys() - (
     {"protocol", "meeting", "meeting_series", "calendar_link", "agenda_item"}
     | {"measure", "name", "benchmark", "group", "action_item"}
     | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal_rule"}
-    | {"screening_window"}
+    | {"screening_window", "core_stall"}
 )
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
 OWN_NAME = {"keep_consumer": "nightly"}
@@ -144,6 +145,7 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("accept_concern", "concern"): "/v1/concerns?state=raised",
     ("accept_signal", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
     ("accept_signals", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
+    **{(f"{verb}_core_stall", "core_stall"): "/v1/core-stalls?state=suggested" for verb in ("accept", "dismiss")},
     ("add_evidence", "hypothesis"): "/v1/hypotheses?state=open",
     ("add_evidence", "student"): "student in /v1/hypotheses?state=open",
     ("cancel_meeting", "meeting"): "/v1/meetings?state=scheduled",

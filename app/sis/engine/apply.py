@@ -33,7 +33,7 @@ from app.sis.engine.moves import (
 from app.sis.engine.plan import pin_of, plan_columns
 from app.sis.engine.stage import Stage, fresh_id, key_filter_sql
 from app.sis.engine.student_events import emit_student_events
-from app.sis.kinds import KINDS, Kind
+from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.port import Delivery, Progress, SourceInconsistent
 from app.sis.rules import RunState
 
@@ -268,9 +268,14 @@ async def write_school_weeks(stage: Stage) -> None:
 
 async def students_of_results(stage: Stage) -> set[UUID]:
     """Returns the students whose results in the gradebook this run has changed."""
+    if not any(stage.planned_rows.get("result", {}).values()):
+        return set()
+    plan = stage.of_run("plan", "result")
+    # The plan itself names the students of new results, which may be a million.
     rows = await stage.rows(
-        f"""SELECT DISTINCT g.student_id FROM {stage.of_run("plan", "result")} AS p
-            JOIN result AS g ON g.district_id = :district AND g.id = p.id
-            WHERE p.action <> 'rekey'"""
+        f"""SELECT DISTINCT p.student_id FROM {plan} AS p WHERE p.action = 'create'
+            UNION
+            SELECT t.student_id FROM {plan} AS p JOIN result AS t ON t.district_id = :district AND t.id = p.id
+            WHERE p.action IN {TOUCHED}{key_filter_sql(stage, BY_NAME["result"], TOUCHED)}"""
     )
     return {row["student_id"] for row in rows}

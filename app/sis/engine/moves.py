@@ -82,16 +82,16 @@ async def find_out_of_step(stage: Stage) -> dict[str, int]:
     """Stages the students who have rows with schools other than their own. Returns the number of such rows by table."""
     rows_by_table, moved = {}, stage.fills("moved")
     for table in await tables_with_schools(stage):
-        rows_by_table[table.name] = await stage.count(
-            f"""WITH astray AS MATERIALIZED (
-                    SELECT p.id, count(*) AS n FROM "{table.name}" AS t
-                    JOIN person AS p ON p.district_id = :district AND p.id = t.{table.student}
-                    WHERE t.district_id = :district AND t.school_ids IS DISTINCT FROM p.school_ids GROUP BY p.id),
-                staged AS (
-                    INSERT INTO {moved} (district_id, run_id, id) SELECT :district, :run, a.id FROM astray AS a
-                    ON CONFLICT DO NOTHING)
-                SELECT sum(a.n)::bigint FROM astray AS a"""
-        )
+        differing = f"""FROM "{table.name}" AS t
+            JOIN person AS p ON p.district_id = :district AND p.id = t.{table.student}
+            WHERE t.district_id = :district AND t.school_ids IS DISTINCT FROM p.school_ids"""
+        # Counted apart from the insertion, because parallel workers take part in no statement that writes.
+        rows_by_table[table.name] = await stage.count(f"SELECT count(*) {differing}")
+        if rows_by_table[table.name]:
+            await stage.run(
+                f"""INSERT INTO {moved} (district_id, run_id, id) SELECT DISTINCT :district, :run, p.id {differing}
+                    ON CONFLICT DO NOTHING"""
+            )
     return {table: count for table, count in rows_by_table.items() if count}
 
 

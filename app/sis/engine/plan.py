@@ -39,6 +39,7 @@ async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> Non
             f"""SELECT :district, :run, e.sourced_id, e.row_id, true FROM external_id AS e
                 JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id
                 WHERE {alias} AND t.removed_at IS NULL {others}""",
+            are_distinct=True,  # by the primary key of `external_id`
         )
     if delivery is not None:
         await stage.insert(

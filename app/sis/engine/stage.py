@@ -7,6 +7,8 @@ schema.
 * Only the tables into which files are copied belong to a single run (`intake.load`).
 * A run never analyzes a staging table. This would lock the table against the runs of other districts until the
   transaction ends.
+
+This file exceeds 250 lines so that all ways to execute a statement of a run are in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -16,12 +18,16 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
+
+import asyncpg
+import structlog
 
 from app.events.catalogue import EventType
 from app.sis.kinds import KINDS, Kind
 
+log = structlog.get_logger()
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
 _TYPES = {
     "district": "uuid",
@@ -150,12 +156,34 @@ class Stage:
         """
         table, names = self.fills(name, kind), ["district_id", "run_id", *columns]
         with TemporaryFile() as spool:
-            await self.driver.copy_from_query(self._spelled_out(query), output=spool, format="binary")
+            await self._copy_in_parallel(query, spool)
             spool.seek(0)
             status = await self.driver.copy_to_table(
                 table.removeprefix("staging."), schema_name="staging", columns=names, source=spool, format="binary"
             )
         return int(str(status).rsplit(" ", 1)[-1])
+
+    async def _copy_in_parallel(self, query: str, spool: IO[bytes]) -> None:
+        """Writes the rows of a query to a file.
+
+        If the server runs out of space, the query runs again without parallel workers. They share memory, of which a
+        container has only 64 MB unless it is started with more.
+        """
+        sql = self._spelled_out(query)
+        await self.driver.execute("SAVEPOINT parallel")
+        # All keys of a run are read. In the order of an index this takes several times as long as in that of the table.
+        await self.driver.execute("SET LOCAL enable_indexscan = off")
+        try:
+            await self.driver.copy_from_query(sql, output=spool, format="binary")
+        except asyncpg.DiskFullError:
+            log.warning("syncs.without_parallel_workers", run=str(self.run_id))
+            await self.driver.execute("ROLLBACK TO SAVEPOINT parallel")
+            await self.driver.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+            spool.seek(0)
+            spool.truncate()
+            await self.driver.copy_from_query(sql, output=spool, format="binary")
+        await self.driver.execute("SET LOCAL enable_indexscan = on")
+        await self.driver.execute("RELEASE SAVEPOINT parallel")
 
     async def insert_records(self, name: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
         """Stages records. Each has the values of `columns`; district and run are added."""

@@ -169,6 +169,7 @@ class CsvZip:
             read=partial(stream, self._archive, entry),
             required_columns=DELTA_COLUMNS if mode == "delta" else (),
             nameless=nameless,
+            has_empty_rows=True,
         )
 
     def _with_supplements(self, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
@@ -215,6 +216,7 @@ def _add_supplements(base: Delivery, composed: tuple[str, ...], supplements: lis
         required_columns=base.required_columns,
         composed=composed,
         nameless=base.nameless,
+        has_empty_rows=base.has_empty_rows,
         supplements=tuple(supplements),
     )
 

@@ -5,6 +5,7 @@ import io
 import unicodedata
 from itertools import islice
 
+from app.core.encoding import guess_encoding
 from app.core.plural import pluralize
 from app.sis.oneroster_csv.files import COMMON, ONLY_1_1, CsvFile, expected_columns
 from app.sis.port import SourceRefused
@@ -12,7 +13,6 @@ from app.sis.port import SourceRefused
 MAX_COLUMNS = 200
 PEEKED = 20  # rows of a bulk file that are checked for values that only a delta should have
 BOM = b"\xef\xbb\xbf"
-NOT_IN_1252 = frozenset((0x81, 0x8D, 0x8F, 0x90, 0x9D))
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 
 
@@ -29,16 +29,6 @@ def decode_text(raw: bytes, file: str) -> str:
         looks = f", and looks like {guess_encoding(raw)}" if raw.count(b"\0") > len(raw) // 4 else ""
         raise SourceRefused(f"{file} is not UTF-8 text, since it holds a NUL character{looks}: export it as UTF-8.")
     return text
-
-
-def guess_encoding(raw: bytes) -> str:
-    """Returns the probable encoding of bytes that are not UTF-8."""
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or raw.count(b"\0") > len(raw) // 4:
-        return "UTF-16"
-    high = {byte for byte in raw if byte >= 0x80}
-    if not high & NOT_IN_1252:
-        return "Windows-1252 (also called ANSI)" if high & set(range(0x80, 0xA0)) else "Windows-1252 or ISO-8859-1"
-    return "an old code page, such as Mac Roman or DOS"
 
 
 def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from app.core.plural import pluralize
 from app.sis.kinds import SCORE
 from app.sis.oneroster_csv.header import BOM, MAX_COLUMNS, name_columns, read_header
 from app.sis.oneroster_csv.unzip import CHUNK, HEAD
@@ -81,7 +82,8 @@ class ScoreFile:
             self._warnings.append(f"{FILE} has {', '.join(renamed)} in another case or with blanks: read as these.")
         unknown = [column for column in columns if column not in standard.values() and not column.startswith("(")]
         if unknown:
-            self._warnings.append(f"{FILE} has {len(unknown):,} other columns: not imported.")
+            others = pluralize(len(unknown), "other column", "other columns")
+            self._warnings.append(f"{FILE} has {others}: not imported.")
         return tuple(column if column in standard.values() else f"other{n}" for n, column in enumerate(columns))
 
 

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
 import orjson
 
+from app.core.encoding import guess_encoding
 from app.sis.oneroster_rest.connection import GRADES, Connection
 from app.sis.oneroster_rest.signin import credentials
 from app.sis.oneroster_rest.walk import WalkPage
@@ -33,6 +34,15 @@ ENVELOPES: Final = {
 """The names under which a page has its list of rows, keyed by the collection's path, for paths with another name."""
 
 ABSENT: Final = frozenset({403, 404, 405, 410, 501})
+NO_MORE: Final = frozenset({204, 416})
+"""Statuses that some sources send for a page behind their last row."""
+CHARSETS: Final = {
+    **dict.fromkeys(("iso-8859-1", "latin1", "windows-1252", "cp1252"), "cp1252"),
+    **{"iso-8859-15": "iso-8859-15", "utf-16": "utf-16"},
+}
+"""The charsets other than UTF-8 that a source may state, with their codecs. ISO-8859-1 is read as Windows-1252."""
+CUT_OFF: Final = "unexpected end of data"  # how a decoder calls a text that ends within a letter
+GUESSED: Final = 4096  # the number of bytes from which an encoding is guessed
 GARBLED: Final = 3  # The number of responses in a row without valid JSON after which the pull fails.
 SHARED: Final = 4  # The number of refused tokens of one request after which it is sent alone.
 _ID = itemgetter("sourcedId")
@@ -99,11 +109,16 @@ class Reader:
                 if answer.status in (400, 422):
                     raise BadQuery
                 raise CollectionAbsent(answer.status)
+            if offset and answer.status in NO_MORE:
+                return WalkPage([], [], refused=answer.status)
             if answer.status != 200:
                 raise CollectionRefused(_status_error(answer.status, name))
             try:
                 return self._read(name, url, answer)
-            except (ValueError, RecursionError):  # RecursionError is raised for lists that are nested too deeply
+            # RecursionError is raised for lists that are nested too deeply
+            except (ValueError, RecursionError) as error:
+                if isinstance(error, UnicodeDecodeError) and error.reason != CUT_OFF:
+                    raise CollectionRefused(_encoding_sentence(name, offset, error)) from None
                 garbled += 1
                 if garbled >= GARBLED:
                     raise CollectionRefused(_garbled_sentence(name, offset, answer.body)) from None
@@ -150,7 +165,7 @@ class Reader:
         return answer, await self.credentials.renew(used)
 
     def _read(self, name: str, url: str, answer: Answer) -> WalkPage:
-        rows = extract_rows(name, parse_json(answer.body))
+        rows = extract_rows(name, parse_json(answer.body, _charset(answer.headers.get("content-type", ""))))
         total = answer.headers.get("x-total-count", "").strip()
         link = answer.headers.get("link")
         following = _following(link) if link is not None else None
@@ -186,17 +201,33 @@ def page_url(base: str, name: str, limit: int, offset: int, query: Mapping[str, 
     return f"{base}/{name}?" + "&".join(f"{key}={quote(value, safe='~')}" for key, value in pairs.items())
 
 
-def parse_json(body: bytes) -> Any:
-    """Parses JSON, accepting a byte order mark, lone surrogates and control characters; raises `ValueError`."""
+def parse_json(body: bytes, charset: str = "") -> Any:
+    """Parses JSON, accepting a byte order mark, lone surrogates and control characters; raises `ValueError`.
+
+    JSON is UTF-8. A body that is not is read only in the `charset` that the source states: otherwise a letter of a name
+    would be lost.
+    """
     collecting = gc.isenabled()
     gc.disable()  # a page being parsed has no garbage, and garbage collection would take a third of the time
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return json.loads(body.decode("utf-8-sig", "replace"), strict=False)
+        try:
+            content = body.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            if charset not in CHARSETS:
+                raise
+            content = body.decode(CHARSETS[charset])
+        return json.loads(content, strict=False)
     finally:
         if collecting:
             gc.enable()
+
+
+def _charset(content_type: str) -> str:
+    """Returns the charset that a `Content-Type` header states, in small letters, or an empty string."""
+    stated = re.search(r"charset\s*=\s*\"?([\w.:-]+)", content_type, re.IGNORECASE | re.ASCII)
+    return stated[1].lower() if stated else ""
 
 
 def extract_rows(name: str, content: Any) -> list[Any]:
@@ -263,6 +294,16 @@ def _garbled_sentence(name: str, offset: int, body: bytes) -> str:
     return (
         f"The source answers for {name} with {what}: check the source's --url, which `aimline sis doctor` looks for, "
         "or ask its vendor."
+    )
+
+
+def _encoding_sentence(name: str, offset: int, error: UnicodeDecodeError) -> str:
+    """Returns a sentence about a page of a collection that is in another encoding, without any of its text."""
+    looks = guess_encoding(error.object[error.start : error.start + GUESSED])
+    row = f" from row {offset + 1:,} on" if offset else ""
+    return (
+        f"The source answers for {name} with text that is not UTF-8{row}; it looks like {looks}. Names would be read "
+        "wrongly: ask its vendor to send UTF-8, or to state the charset."
     )
 
 

@@ -218,7 +218,8 @@ class Walk:
             self.pages += 1
             self._received += len(page.rows)
             self.largest = max(self.largest, len(page.rows))
-            self._seen = frozenset(page.ids)
+            # Rows without a sourcedId may be alike although they are not the same row.
+            self._seen = frozenset(one for one in page.ids if one[:1] != "\0") or frozenset(page.ids)
             self._repeated = 0
             return True
         if self._has_repeats(page) and self.total is not None and self.offset < self.total and self._repeated < ROUND:

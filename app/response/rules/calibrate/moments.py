@@ -15,17 +15,19 @@ from app.response.rules.monitor.forms import Cohorts
 from app.response.rules.monitor.model import DEFAULT, Array
 from app.response.rules.monitor.panel import Panel
 
-LAGS = (1, 2, 3, 4, 6)
+LAGS = (1, 2, 3, 4, 6, 8, 10, 12)
+"""The lags of the contrasts, in weeks. A wobble shows at long lags, and a correlation of errors at short ones."""
 
 CORRELATION_SD, WOBBLE_SD = 0.25, 0.012
 """The standard deviations of two priors: of the correlation, around zero, and of the wobble's variance, around its
 default. They decide between a correlation and a wobble, which leave similar traces in the scores.
 """
 
-CHANGES = 0.003
+CHANGES = 0.005
 """The share of students whose growth changes in a week, which is assumed while the scatter is estimated.
 
-The prior of the monitor assumes more changes, so that it reacts quickly; here that would hide the wobble.
+It is that of the middle of the year, where contrasts at long lags have their middle. The prior of the monitor assumes
+more changes, so that it reacts quickly; here that would hide the wobble.
 """
 
 SKEW = 0.35**2 - 0.25**2
@@ -134,10 +136,13 @@ def _fit(k: NDArray[np.int64], own: Array, covariance: Array) -> tuple[float, fl
     for r in np.linspace(0, 0.8, 81):
         shape = 6 - 8 * r**k + 2 * r ** (2 * k)
         rows, targets = whitened @ np.column_stack([shape, 2.0 * k]), whitened @ own
-        free = np.linalg.lstsq(rows, targets, rcond=None)[0][1] - usual
-        # The wobble is moved towards its default by twice its standard error. Chance then does not move the false-alarm
-        # rates, and a large wobble is still learnt.
-        variance = np.linalg.inv(rows.T @ rows)[1, 1]
+        error, wobble = np.linalg.lstsq(rows, targets, rcond=None)[0]
+        free = wobble - usual
+        # The wobble is moved towards its default by twice its standard error, in which r counts as estimated too.
+        # Chance then does not move the false-alarm rates, and a large wobble is still learnt.
+        by_r = whitened @ (error * 4 * k * (r ** (2 * k - 1) - 2 * r ** (k - 1)))
+        all_rows = np.column_stack([rows, by_r])
+        variance = np.linalg.inv(all_rows.T @ all_rows)[1, 1]
         wobble = max(usual + (free * max(0.0, 1 - 4 * variance / free**2) if free else 0.0), 0.0)
         rest = targets - rows[:, 1] * wobble
         x = np.array([rows[:, 0] @ rest / (rows[:, 0] @ rows[:, 0]), wobble])

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 
-from app.sis.oneroster_csv.header import guess_encoding
+from app.core.encoding import guess_encoding
 from app.sis.port import Delivery, SourceRefused
 
 MAX_ROW_BYTES = 8 << 20  # bytes; a cell of a megabyte is accepted

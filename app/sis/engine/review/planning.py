@@ -73,7 +73,7 @@ async def _plan_kind(
     if kind in ALIASED:
         await write_keys(stage, kind, delivery)
     faulty, nameless, gone = await reporting.count_faults(stage, kind)
-    if nameless and (empty := await _leave_out_empty_rows(stage, kind, delivery)):
+    if nameless and delivery.has_empty_rows and (empty := await _leave_out_empty_rows(stage, kind, delivery)):
         counts.fetched, faulty, nameless = counts.fetched - empty, faulty - empty, nameless - empty
     if nameless:
         report.warnings.append(

@@ -6,7 +6,8 @@ Does not change the roster.
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from app.sis.engine.report import CAME, WENT, Counts
 from app.sis.engine.stage import Stage, fresh_id
@@ -45,23 +46,51 @@ async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries:
             SELECT FROM enrollment AS e WHERE e.district_id = :district AND e.person_id = p.id AND e.is_student
              AND e.removed_at IS NULL AND (e.ends_on IS NULL OR e.ends_on > :today) AND e.id NOT IN ({leaving}))
         {_current_role_sql(stage) if "role" in deliveries else ""}"""
+    plan = stage.table("plan", "person")
+    rows = await stage.rows(f"SELECT p.id FROM {plan} AS p WHERE {kept}") if "role" in deliveries else []
     await _quarantine_planned(stage, people, kinds["person"], kept, "orgSourcedIds", "value.missing")
+    if rows:
+        await _keep_roles(stage, deliveries["role"], kinds["role"], [row["id"] for row in rows])
+
+
+async def _keep_roles(stage: Stage, delivery: Delivery, counts: Counts, people: Sequence[UUID]) -> None:
+    """Takes the planned changes of the roles of these people out of the plan. Those that were delivered go into
+    quarantine.
+    """
+    ids = f"""(ARRAY[{", ".join(f"'{person}'" for person in people)}]::uuid[])"""
+    is_theirs = f"""p.district_id = :district AND p.run_id = :run AND p.action <> 'refuse' AND (
+        p.person_id = ANY {ids} OR p.id IN (
+            SELECT k.id FROM person_role AS k WHERE k.district_id = :district AND k.person_id = ANY {ids}))"""
+    await _insert_quarantined(stage, delivery, is_theirs, "orgSourcedId", "value.missing")
+    taken = await stage.rows(
+        f"""WITH taken AS (
+                DELETE FROM {stage.table("plan", "role")} AS p WHERE {is_theirs} RETURNING p.action, p.row_number)
+            SELECT action, count(*) AS rows, count(row_number) AS came FROM taken GROUP BY action"""
+    )
+    for row in taken:
+        counts.take(row["action"], row["rows"])
+        counts.quarantined += row["came"]
 
 
 async def _quarantine_planned(
     stage: Stage, delivery: Delivery, counts: Counts, condition: str, field: str, code: str
 ) -> None:
     """Takes planned updates that match an SQL condition on `p` out of the plan, and puts their rows into quarantine."""
-    plan = stage.table("plan", delivery.kind)
+    await _insert_quarantined(stage, delivery, condition, field, code)
+    rows = await stage.run(f"DELETE FROM {stage.table('plan', delivery.kind)} AS p WHERE {condition}")
+    counts.take("update", rows)
+    counts.quarantined += rows
+
+
+async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, field: str, code: str) -> None:
+    """Puts the delivered rows of the planned changes that match an SQL condition on `p` into quarantine."""
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + delivery.kind, "p.row_number::text")}, :run, '{delivery.kind}',
                    '{delivery.file}', p.row_number + 1, '{field}', '{code}'
-            FROM {plan} AS p WHERE {condition} ON CONFLICT DO NOTHING"""
+            FROM {stage.table("plan", delivery.kind)} AS p WHERE {condition} AND p.row_number IS NOT NULL
+            ON CONFLICT DO NOTHING"""
     )
-    rows = await stage.run(f"DELETE FROM {plan} AS p WHERE {condition}")
-    counts.take("update", rows)
-    counts.quarantined += rows
 
 
 def _current_role_sql(stage: Stage) -> str:

@@ -1,0 +1,1 @@
+"""Core stalls: a whole grade falls behind the benchmark between two screening windows."""

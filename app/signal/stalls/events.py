@@ -1,0 +1,22 @@
+"""Records the events about core stalls, which name the window and the school, and no person."""
+
+from typing import Any
+
+from app.access.work import Work
+from app.events.catalogue import EventType, NewEvent
+from app.events.outbox import record
+
+
+def emit_stall_event(work: Work, type_: EventType, stall: Any) -> None:
+    """Records an event about a core stall, which is a row of the table or of a statement."""
+    record(
+        work,
+        NewEvent(
+            type=type_,
+            subject_id=stall.id,
+            subject_version=stall.version,
+            ids={"screening_window": stall.window_id},
+            school_ids=() if stall.school_id is None else (stall.school_id,),
+            secured_area=stall.secured_area,
+        ),
+    )

@@ -1,0 +1,41 @@
+"""Defines the table of core stalls."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Mapped
+
+from app.core.db import Base, HasChangeTime, TenantRow
+
+
+class CoreStall(HasChangeTime, TenantRow, Base):
+    """A fall of the share of a grade that reaches the benchmark of a measure, from one screening window to the next.
+
+    It is suggested, then accepted or dismissed, or it lapses. It is about a grade of one school, or of the whole
+    district if `school_id` is None, and never about a class or a person.
+
+    * `digest` identifies the evidence: the window, the measure, the school and the grade. It is unique.
+    * `fell_by` is the fall in percentage points, and `counted_at_least` a lower limit of the number of students who
+      were counted. Both are those of `seen_on`, and do not follow each later score, which would show single students.
+    """
+
+    __tablename__ = "core_stall"
+
+    rule_id: Mapped[UUID]
+    window_id: Mapped[UUID]
+    window_before_id: Mapped[UUID]
+    measure_id: Mapped[UUID]
+    area_id: Mapped[UUID]
+    secured_area: Mapped[str | None]
+    school_id: Mapped[UUID | None]
+    grade: Mapped[str]
+    state: Mapped[str]
+    digest: Mapped[str]
+    seen_on: Mapped[date]
+    fell_by: Mapped[int]
+    counted_at_least: Mapped[int]
+    settled_by: Mapped[UUID | None]
+    settled_at: Mapped[datetime | None]
+    settled_because: Mapped[str | None]
+    created_at: Mapped[datetime]
+    version: Mapped[int]

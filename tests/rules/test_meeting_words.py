@@ -1,0 +1,74 @@
+"""Tests how the pages of meetings say why an item is on an agenda, and show many that are alike."""
+
+from datetime import date
+from uuid import UUID, uuid4
+
+from app.agenda.pages.sheet import AgendaSheet
+from app.agenda.reading import Agenda, AgendaEntry, AgendaReason
+from app.agenda.rules import DEFAULT_ORDER
+from app.rest.meeting_pages import agenda_page
+from app.rest.meeting_words import write_reason
+
+DAY = date(2026, 10, 6)
+
+
+def test_a_day_that_was_set_is_not_a_day_since_which() -> None:
+    """Protects a reader from "is near, since October 20": the day of a goal or a task is the one that was set."""
+    assert write_reason("goal_due", ["goal_due"], DAY) == "The date of the goal is near: October 6, 2026"
+    assert write_reason("goal_passed", ["review_due"], DAY) == "The support is to be reviewed: October 6, 2026"
+    assert write_reason("action_due", ["action_due"], DAY) == "What we agreed is due: October 6, 2026"
+    assert write_reason("new_concern", ["new_concern"], DAY) == "A new concern, since October 6, 2026"
+
+
+def test_a_signal_and_an_alarm_say_what_they_are() -> None:
+    """Protects a team from an item that does not say what was seen, and from one that hides its second reason."""
+    assert write_reason("signal", ["failing"], DAY) == (
+        "A signal: the grades in a class are failing, since October 6, 2026"
+    )
+    assert write_reason("decision_due", ["off_track", "decision_due"], DAY) == (
+        "Off track: at this pace the goal will be missed. A decision is due, since October 6, 2026"
+    )
+    assert write_reason("hypothesis_due", ["verdict_turned"], DAY).startswith("The verdict has turned")
+
+
+def test_each_kind_has_words_even_for_a_code_that_is_new() -> None:
+    """Protects the page from failing on a reason that a later version knows."""
+    for kind in DEFAULT_ORDER:
+        assert write_reason(kind, ["something_else"], DAY).endswith("October 6, 2026")
+        assert len(write_reason(kind, [], DAY)) > 20
+
+
+def test_many_students_about_whom_the_same_is_said_are_one_item_of_the_page() -> None:
+    """Protects a team from thirty equal cards after a screening: the page has one, with all of the names."""
+    people = {uuid4(): f"Student {letter}" for letter in "ABCD"}
+    signals = [_entry(student, "signal", "screening_under_cut") for student in people]
+    concern = _entry(next(iter(people)), "new_concern", "new_concern")
+    agenda = Agenda(uuid4(), None, DEFAULT_ORDER, (concern, *signals), 0)
+    page = agenda_page(AgendaSheet(agenda, "Grade 3", people, "America/Chicago"))
+    assert page.count("<article>") == 2
+    assert "4 students" in page
+    assert "Student A, Student B, Student C, Student D" in page
+    nameless = agenda_page(AgendaSheet(agenda, "Grade 3", {}, "America/Chicago"))
+    assert nameless.count("A student") == 1
+    two = Agenda(uuid4(), None, DEFAULT_ORDER, (concern, *signals[:2]), 0)
+    assert agenda_page(AgendaSheet(two, "Grade 3", people, "America/Chicago")).count("<article>") == 3
+
+
+def _entry(student_id: UUID, kind: str, code: str) -> AgendaEntry:
+    return AgendaEntry(
+        item_id=None,
+        kind=kind,
+        rank=DEFAULT_ORDER.index(kind) + 1,
+        subject_kind="signal",
+        subject_id=uuid4(),
+        student_id=student_id,
+        since=DAY,
+        reasons=(AgendaReason(code, ()),),
+        state="open",
+        text=None,
+        minutes=None,
+        decision_id=None,
+        dropped_because=None,
+        times_carried=0,
+        version=None,
+    )

@@ -1,0 +1,53 @@
+"""Tests that after a sync the signals look again at exactly the students whose results in the gradebook changed."""
+
+from pathlib import Path
+
+import pytest
+
+from app.sis import service
+from app.sis.engine.apply import students_of_results
+from app.sis.engine.stage import Stage
+from tests.sis.gradebook_zip import Delivered
+from tests.sis.roster_zip import LENIENT, ask, sync
+from tests.town import Town
+
+
+async def test_the_students_of_new_changed_and_removed_results_are_looked_at(
+    north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New, changed, removed and restored results name their students; an unchanged gradebook names nobody.
+
+    The results themselves are read only where the plan does not say whose they are.
+    """
+    usernames: list[set[str]] = []
+    joined: list[bool] = []
+
+    async def watched(stage: Stage) -> set[object]:
+        rows, statements = Stage.rows, list[str]()
+
+        async def noted(stage: Stage, sql: str) -> list[object]:
+            statements.append(sql)
+            return await rows(stage, sql)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Stage, "rows", noted)
+            students = await students_of_results(stage)
+        people = await rows(stage, "SELECT id, username FROM person WHERE district_id = :district")
+        usernames.append({row["username"] for row in people if row["id"] in students})
+        joined.append(bool(statements))
+        return set(students)
+
+    monkeypatch.setattr(service, "students_of_results", watched)
+    await sync(north, Delivered(), tmp_path, limits=LENIENT)
+    await sync(north, Delivered(), tmp_path, limits=LENIENT)
+    export = Delivered()
+    export.row("results", "r-quiz-s0").update(score="12")
+    export.row("results", "r-quiz-s3").update(sourcedId="r-quiz-s3-new")
+    export.without("results", "r-essay-s1")
+    await sync(north, export, tmp_path, limits=LENIENT)
+    await sync(north, Delivered(), tmp_path, limits=LENIENT)
+    everybody = {f"s{n}" for n in range(4)}
+    assert usernames == [everybody, set(), {"s0", "s1", "s3"}, {"s0", "s1", "s3"}]
+    assert joined == [True, False, True, True]
+    due = await ask(north, "SELECT count(*) FROM signal_due WHERE district_id = :district")
+    assert due[0][0] == len(everybody)
