@@ -11,11 +11,14 @@ from app.access.work import Work, needs
 from app.agenda.departures import follow_students
 from app.core import ids
 from app.core.clock import now
+from app.evidence.service import NewScore
+from app.response.service import record_scores
 from app.roster.student_lock import lock_students
 from tests.faces.graphql_face import query_data
-from tests.faces.rest_town import CLIENT_SCOPES, caller
+from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.records.copies import rows_out_of_step
 from tests.rooms.agenda_town import agenda_of, done, kinds, meeting_of, meeting_team, opened, raised
+from tests.rooms.test_support_measures import followed
 from tests.sis.roster_zip import ask
 from tests.town import Town
 
@@ -226,3 +229,27 @@ async def _depart(town: Town, name: str, *, left: bool) -> None:
     async with town.house() as work:
         await change(work)
         await follow_students(work)
+
+
+async def test_a_check_of_each_measure_can_be_overdue(app: FastAPI, north: Town) -> None:
+    """A further measure without a score was on no agenda. A support is on it once, with each such measure."""
+    asks = caller(app, north)
+    team = await meeting_team(north)
+    support = ids.format_id("support", (await followed(north)).id)
+    orf, maze = (ids.format_id("measure", north.measures[code]) for code in ("orf", "maze"))
+    item = await _overdue_check(asks, team)
+    assert (item["subject"], sorted(item["reasons"][0]["records"])) == (support, sorted([orf, maze]))
+    async with north.unit() as work:
+        student = ids.format_id("student", north.students["amy"])
+        await record_scores(work, [NewScore(student, "orf", now().date(), 44.0)])
+    assert (await _overdue_check(asks, team))["reasons"][0]["records"] == [maze]
+    meeting = await opened(asks, team)
+    stored = [each["kind"] for each in await asks.items("/v1/agenda-items", meeting=meeting["id"])]
+    assert stored.count("check_overdue") == 1
+
+
+async def _overdue_check(asks: Caller, team: str) -> dict[str, Any]:
+    """Returns the only overdue check of a team's agenda."""
+    (item,) = [each for each in (await agenda_of(asks, team))["items"] if each["kind"] == "check_overdue"]
+    shown: dict[str, Any] = item
+    return shown
