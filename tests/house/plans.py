@@ -33,7 +33,7 @@ async def explain(
     """Returns PostgreSQL's plan of a read for the principal of `work`, with parts of the planner turned off."""
     plan = compile_plan(catalog, (root,), work.principal, REST_STYLE)
     given: dict[str, Any] = {**plan.constants, "district": work.district_id}
-    given |= {"client": new_id(), "reach": "district", "schools": [], "students": [], "opens": []}
+    given |= {"client": new_id(), "person": None, "reach": "district", "schools": [], "students": [], "opens": []}
     named: dict[Any, Any] = dict(values(root))
     for path, _ in pages(root):
         named |= {(*path, "limit"): 50, (*path, "more"): 51}
