@@ -165,7 +165,9 @@ OWN_REFERENCES = {
     ("list_agenda_items", "meeting"): "closed meeting",
     ("reassign_action_item", "owner"): "administrator",
     ("list_agenda_items", "student"): "cy",
-    **dict.fromkeys((("agree_action_item", "student"), ("agree_action_items", "student")), "cy"),
+    **dict.fromkeys(
+        (("agree_action_item", "student"), ("agree_action_items", "student"), ("add_agenda_item", "student")), "cy"
+    ),
     ("accept_signals", "signal"): "signal to accept in a list",
     ("dismiss_signals", "signal"): "signal to dismiss in a list",
 }
@@ -335,7 +337,6 @@ LEFT_OUT = {
         "the support follows no checklist",
     ),
     ("start_support", "on"): "as planned",
-    ("add_agenda_item", "student"): "a student whom the team serves",
     ("discuss_agenda_item", "decision"): "a decision about the student of the item",
     **{
         (name, parameter): "a rule about screening has none"
