@@ -250,6 +250,8 @@ FIT = {
     "SuggestedLevels": SuggestedLevels(1, 2, 3),
     "Sequence[Dimension]": [Dimension.LEVEL],
     "ResultsQuery": ResultsQuery("outcome AS (SELECT 1)", "outcome", (), {}),
+    "IdsByKind": {"team": [UUID(int=1)], "meeting": [UUID(int=1)]},
+    "Person": Person(id=UUID(int=1)),
     "Iterable[Score]": [Score(student_id=UUID(int=1), taken_on=WHEN, secured_area=None)],
 }
 """A value for each annotation in the modules of `WITHIN`."""

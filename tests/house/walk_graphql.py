@@ -48,6 +48,7 @@ NAMED_OTHERWISE = {
     "screeningWindow": "window",
     "signalRule": "signal rule",
     "coreStall": "core stall",
+    "attendanceRecord": "attendance",
     "agendaItem": "agenda item",
     "calendarLink": "calendar link",
     "area": "area ela.fluency",
