@@ -275,7 +275,8 @@ async def test_graphql_has_the_links_as_well(app: FastAPI, north: Town) -> None:
     listed = await query_data("{ calendarLinks { edges { node { id teamId revokedAt } } } }")
     assert listed["calendarLinks"]["edges"] == [{"node": link | {"revokedAt": None}}]
     revoked = await query_data(
-        f'mutation {{ revokeCalendarLink(id: "{link["id"]}") {{ calendarLink {{ revokedBecause }} }} }}'
+        f'mutation {{ revokeCalendarLink(input: {{calendarLinkId: "{link["id"]}"}}) '
+        "{ calendarLink { revokedBecause } } }"
     )
     assert revoked["revokeCalendarLink"]["calendarLink"] == {"revokedBecause": "REQUESTED"}
 
