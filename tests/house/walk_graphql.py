@@ -50,11 +50,12 @@ NAMED_OTHERWISE = {
     "coreStall": "core stall",
     "attendanceRecord": "attendance",
     "agendaItem": "agenda item",
+    "calendarLink": "calendar link",
     "area": "area ela.fluency",
     "playbookVersion": "playbook",
 }
 """Single-row reads whose row has another name in the district."""
-OF_ITS_CLIENT = {"webhookEndpoint"}
+OF_ITS_CLIENT = {"webhookEndpoint", "calendarLink"}
 """Rows that only the client that made them can see."""
 OPERATION = {
     "raiseConcern": "raise_concern",

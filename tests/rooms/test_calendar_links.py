@@ -23,7 +23,6 @@ from app.core.ids import new_id
 from app.core.metrics import REGISTRY
 from app.response.administration.breaks import declare_break
 from app.roster.breaks import NewBreak
-from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller, plain
 from tests.rooms.team_town import named, team_of
 from tests.town import Town
@@ -258,18 +257,26 @@ async def test_a_link_names_a_team_or_a_person_and_a_last_day_ahead(app: FastAPI
 
 async def test_graphql_has_the_links_as_well(app: FastAPI, north: Town) -> None:
     """The two faces show the same links, and each creates and revokes them."""
+    asks = caller(app, north)
+
+    async def query_data(query: str) -> dict[str, Any]:
+        answer = (await asks.post("/graphql", {"query": query})).json()
+        assert "errors" not in answer, answer
+        data: dict[str, Any] = answer["data"]
+        return data
+
     team = named("team", (await team_of(north, "aide")).id)
     created = await query_data(
-        north,
         f'mutation {{ createCalendarLink(input: {{team: "{team}"}}) {{ secret url calendarLink {{ id teamId }} }} }}',
     )
     shown = created["createCalendarLink"]
     assert shown["url"].endswith(f"/calendar/{shown['secret']}.ics")
     link = shown["calendarLink"]
-    listed = await query_data(north, "{ calendarLinks { edges { node { id teamId revokedAt } } } }")
+    listed = await query_data("{ calendarLinks { edges { node { id teamId revokedAt } } } }")
     assert listed["calendarLinks"]["edges"] == [{"node": link | {"revokedAt": None}}]
     revoked = await query_data(
-        north, f'mutation {{ revokeCalendarLink(id: "{link["id"]}") {{ calendarLink {{ revokedBecause }} }} }}'
+        f'mutation {{ revokeCalendarLink(input: {{calendarLinkId: "{link["id"]}"}}) '
+        "{ calendarLink { revokedBecause } } }"
     )
     assert revoked["revokeCalendarLink"]["calendarLink"] == {"revokedBecause": "REQUESTED"}
 
