@@ -6,6 +6,7 @@ from app.calendar import resource as calendar
 from app.concern import resource as concern
 from app.decision import resource as decision
 from app.evidence import resource as evidence
+from app.evidence.attendance import resource as attendance
 from app.evidence.screening import resource as screening
 from app.gradebook import resource as gradebook
 from app.group import resource as group
@@ -36,7 +37,7 @@ from app.webhooks import resource as webhooks
 CATALOG = Catalog(
     (
         *(schools, roster, team, action, gradebook, playbook, structure, hypothesis_kinds, intervention),
-        *(evidence, screening, concern, delivery, support, response, judging),
+        *(evidence, attendance, screening, concern, delivery, support, response, judging),
         *(administration, decision, group, note, hypothesis, signal, core_stalls, meeting, calendar, agenda),
         *(plans, sis, syncing, webhooks, sending),
     )

@@ -33,6 +33,8 @@ class Can(StrEnum):
     RECORD_SESSIONS = "session:record"
     READ_SCORES = "score:read"
     RECORD_SCORES = "score:record"
+    READ_ATTENDANCE = "attendance:read"
+    RECORD_ATTENDANCE = "attendance:record"
     READ_VERDICTS = "verdict:read"
     READ_DECISIONS = "decision:read"
     DECIDE = "decision:make"
@@ -83,6 +85,8 @@ MEANING: dict[Can, str] = {
     Can.RECORD_SESSIONS: "Record, amend and remove the sessions of a support.",
     Can.READ_SCORES: "Read scores.",
     Can.RECORD_SCORES: "Record scores.",
+    Can.READ_ATTENDANCE: "Read attendance.",
+    Can.RECORD_ATTENDANCE: "Record and remove attendance.",
     Can.READ_VERDICTS: "Read verdicts and their reasons.",
     Can.READ_DECISIONS: "Read a team's decisions.",
     Can.DECIDE: "Record a team's decision.",
@@ -111,11 +115,18 @@ _READS = frozenset(
         Can.READ_SIGNALS,
         Can.READ_SUPPORTS,
         Can.READ_SCORES,
+        Can.READ_ATTENDANCE,
         Can.READ_VERDICTS,
         Can.READ_DECISIONS,
     }
 )
-_TEACHES = _READS | {Can.AGREE_ACTIONS, Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
+_TEACHES = _READS | {
+    Can.AGREE_ACTIONS,
+    Can.RAISE_CONCERN,
+    Can.RECORD_SCORES,
+    Can.RECORD_SESSIONS,
+    Can.RECORD_ATTENDANCE,
+}
 _LEADS = (
     _TEACHES
     | {Can.SETTLE_CONCERN, Can.SETTLE_SIGNALS, Can.PLAN_SUPPORT, Can.DECIDE}

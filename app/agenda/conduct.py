@@ -31,7 +31,7 @@ PRESENT: Final = About("The people who are present: ids or external ids.", ("per
 
 KEPT_OF_CARRIED = (
     *("district_id", "team_id", "team_school_id", "student_id", "school_ids", "secured_area", "kind", "subject_kind"),
-    *("subject_id", "basis", "since", "reasons", "rank", "text", "added_by"),
+    *("subject_id", "basis", "since", "reasons", "rank", "text", "area_id", "added_by"),
 )
 """The columns that an item has from the one that it follows."""
 

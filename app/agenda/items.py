@@ -13,10 +13,9 @@ from app.access.work import Work, needs
 from app.action.models import ActionItem
 from app.action.service import NewActionItem, agree_at, locate_owner
 from app.agenda.conduct import follow_carried
-from app.agenda.lookup import emit_item_event, lock_item
+from app.agenda.lookup import area_of, emit_item_event, lock_item, require_served
 from app.agenda.models import AgendaItem
 from app.agenda.rules import DEFAULT_ORDER, AgendaItemKind, AgendaItemState, violations_of_order
-from app.agenda.scope import students_of
 from app.core import ids
 from app.core.clock import now
 from app.core.errors import Conflict, Invalid, Violation
@@ -29,7 +28,8 @@ from app.events.catalogue import AGENDA_ITEM_ADDED, AGENDA_ITEM_SETTLED
 from app.meeting.lookup import ARCHIVED
 from app.meeting.models import Meeting
 from app.meeting.rules import MeetingState, require_open
-from app.playbook.models import PlaybookVersion
+from app.playbook.lookup import secured_code
+from app.playbook.models import Area, PlaybookVersion
 from app.playbook.service import publish_agenda_order
 from app.roster.lookup import today_of
 from app.roster.models import Person
@@ -50,6 +50,10 @@ class NewAgendaItem:
     student: Annotated[
         str | None,
         About("The student of the team whom it is about: an id or an external id.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
+    ] = None
+    area: Annotated[
+        str | None,
+        About("The area, of an item about a student: a code or an id. A secured one hides the item.", "ela.fluency"),
     ] = None
 
 
@@ -88,13 +92,19 @@ async def add_agenda_item(work: Work, new: NewAgendaItem) -> AgendaItem:
     """Adds an item to the agenda of the team's open meeting, or else of its next one."""
     violations = Violations(input_violations(new))
     student: Person | None = None
+    area: Area | None = None
+    secured_area: str | None = None
     with violations:
         if new.student is not None:
             student = await lock_student(work, new.student, "/student")
     with violations:
         team = await find_active_team(work, new.team, ARCHIVED)
         if student is not None:
-            await _require_served(work, team.id, student)
+            await require_served(work, team.id, student)
+    with violations:
+        if new.area is not None:
+            area = await area_of(work, new.area, new.student)
+            secured_area = await secured_code(work, area)
     violations.refuse()
     meeting = await work.db.scalar(
         select(Meeting)
@@ -111,6 +121,8 @@ async def add_agenda_item(work: Work, new: NewAgendaItem) -> AgendaItem:
         team_school_id=team.school_id,
         student_id=None if student is None else student.id,
         school_ids=[] if student is None else student.school_ids,
+        secured_area=secured_area,
+        area_id=None if area is None else area.id,
         meeting_id=None if meeting is None else meeting.id,
         kind=AgendaItemKind.OWN,
         subject_kind="agenda_item",
@@ -215,14 +227,6 @@ async def _require_open_meeting(work: Work, item: AgendaItem) -> None:
         raise Conflict("The meeting has not been opened.", code="meeting.scheduled")
     query = select(Meeting.state).where(Meeting.district_id == work.district_id, Meeting.id == item.meeting_id)
     require_open(str(await work.db.scalar(query)))
-
-
-async def _require_served(work: Work, team_id: UUID, student: Person) -> None:
-    """Raises `Invalid` for a student whom the team does not serve."""
-    served = students_of(work.district_id, team_id, await today_of(work))
-    if await work.db.scalar(select(served.c.student_id).where(served.c.student_id == student.id)) is None:
-        detail = "The team does not serve this student."
-        raise Invalid([Violation("/student", "agenda_item.not_of_team", detail)])
 
 
 async def _decision_about(work: Work, name: str, item: AgendaItem) -> UUID:

@@ -17,6 +17,7 @@ class AgendaItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
 
     * An item is stored when its meeting is opened. Only what a member adds is stored before, without a meeting.
     * `student_id`, `school_ids` and `secured_area` are those of the record that it is about, if that is a student's.
+    * `area_id` is the area of an item that a member added about a student.
     * `basis` distinguishes occasions: an item that is settled comes up again only on another basis, or if its kind asks
       for more than a discussion.
     * `reasons` says why it came up, in codes with the ids of records.
@@ -27,6 +28,7 @@ class AgendaItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
     __tablename__ = "agenda_item"
 
     meeting_id: Mapped[UUID | None]
+    area_id: Mapped[UUID | None]
     kind: Mapped[str]
     subject_kind: Mapped[str]
     subject_id: Mapped[UUID]

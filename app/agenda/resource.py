@@ -19,6 +19,7 @@ from app.events.catalogue import (
 )
 from app.meeting.models import Meeting
 from app.meeting.resource import MeetingResource, by_row
+from app.playbook.resource import AreaResource
 from app.playbook.structure.resource import PlaybookVersionResource
 from app.resources.command import Body, Command
 from app.resources.declare import Link, Resource
@@ -54,6 +55,9 @@ class AgendaItemResource(
     )
     student: One[StudentResource] | None = one(
         AgendaItem.student_id, StudentResource, "The student whom it is about, if it is about one."
+    )
+    area: One[AreaResource] | None = one(
+        AgendaItem.area_id, AreaResource, "The area that a member named with the item, if one did."
     )
     kind: AgendaItemKind = choice(AgendaItem.kind, "Why it is on the agenda.")
     subject_id: Id | None = reference_of(

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, false, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Date, Select, Text, and_, case, cast, false, func, literal, or_, select, union_all
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.action.models import ActionItem
 from app.action.rules import ActionState
@@ -185,28 +186,30 @@ def _goals(scope: AgendaScope) -> Select[Any]:
 
 
 def _overdue_checks(scope: AgendaScope) -> Select[Any]:
-    """Returns the supports with a measure without a score for long, each once, since the oldest such day."""
+    """Returns the supports of which a measure has had no score for days, each once with all its such measures."""
     arms = []
     for of_measure in (FIRST, FURTHER):
         since = last_check(scope.district_id, of_measure)
-        conditions = checks_overdue(scope.district_id, of_measure, since, scope.days["score_overdue"], scope.today)
-        arm = select(Support.id, Phase.id.label("phase_id"), since.label("since"))
+        arm = select_reason(
+            Support,
+            ("support", Support.id),
+            AgendaItemKind.CHECK_OVERDUE,
+            since,
+            records={"measure": of_measure.measure},
+        )
         for table in of_measure.tables:
             arm = arm.join(table, _of_support(scope, table))
-        arms.append(arm.where(scope.serves(Support), *conditions))
-    overdue = union_all(*arms).subquery("overdue")
-    oldest = (
-        select(overdue.c.id, overdue.c.phase_id, func.min(overdue.c.since).label("since"))
-        .group_by(overdue.c.id, overdue.c.phase_id)
-        .subquery("oldest")
-    )
-    return select_reason(
-        Support,
-        ("support", Support.id),
-        AgendaItemKind.CHECK_OVERDUE,
-        oldest.c.since,
-        records={"phase": oldest.c.phase_id},
-    ).join(oldest, and_(Support.district_id == scope.district_id, Support.id == oldest.c.id))
+        overdue = checks_overdue(scope.district_id, of_measure, since, scope.days["score_overdue"], scope.today)
+        arms.append(arm.where(scope.serves(Support), *overdue))
+    checks = union_all(*arms).subquery("overdue_check")
+    first: Any = func.min(checks.c.since, type_=Date)
+    combined = {
+        "basis": cast(first, Text),
+        "since": first,
+        "records": func.string_agg(checks.c.records, aggregate_order_by(literal(" ", Text), checks.c.records)),
+    }
+    columns = [combined[each.name].label(each.name) if each.name in combined else each for each in checks.c]
+    return select(*columns).group_by(*(each for each in checks.c if each.name not in combined))
 
 
 def _unled_supports(scope: AgendaScope) -> Select[Any]:

@@ -59,6 +59,7 @@ PREFIXES = {
     "group_session": "gse",
     "handover": "han",
     "score": "sco",
+    "attendance_record": "atr",
     "verdict": "ver",
     "decision": "dec",
     "note": "not",

@@ -83,7 +83,9 @@ def write_reason(kind: str, codes: Iterable[str], since: date) -> str:
     shown = AgendaItemKind(kind)
     because = [REASONS.get(code, KINDS[AgendaItemKind(code)] if code in DEFAULT_ORDER else "") for code in codes]
     said = ". ".join(dict.fromkeys(words for words in because if words)) or KINDS[shown]
-    return f"{said}: {write_day(since)}" if shown in DAYS_TO_COME else f"{said}, since {write_day(since)}"
+    if shown in DAYS_TO_COME:
+        return f"{said}: {write_day(since)}"
+    return f"{said} Since {write_day(since)}" if said.endswith("?") else f"{said}, since {write_day(since)}"
 
 
 def write_time(starts_at: datetime, minutes: int) -> str:

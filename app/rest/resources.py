@@ -8,6 +8,7 @@ from app.calendar.resource import CalendarLinkResource
 from app.catalog import CATALOG
 from app.concern.resource import ConcernResource
 from app.decision.resource import DecisionResource
+from app.evidence.attendance.resource import AttendanceRecordResource
 from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.evidence.screening.resource import ScreeningExpectationResource, ScreeningWindowResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
@@ -88,6 +89,7 @@ SERVED: tuple[ResourceType, ...] = (
     GroupMemberResource,
     GroupSessionResource,
     ScoreResource,
+    AttendanceRecordResource,
     ScoreChangeResource,
     VerdictResource,
     CalibrationResource,
@@ -135,6 +137,7 @@ LISTS = (
     ("supports", "list_supports", "supports"),
     ("groups", "list_groups", "supports"),
     ("scores", "list_scores", "scores"),
+    ("attendance_records", "list_attendance_records", "attendance"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
     ("interventions", "list_interventions", "playbook"),
@@ -175,6 +178,12 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (SupportResource, "supports/{support}", "get_support", "supports"),
     (GroupResource, "groups/{group}", "get_group", "supports"),
     (ScoreResource, "scores/{score}", "get_score", "scores"),
+    (
+        AttendanceRecordResource,
+        "attendance-records/{attendance_record}",
+        "get_attendance_record",
+        "attendance",
+    ),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
     (InterventionResource, "interventions/{intervention}", "get_intervention", "playbook"),
@@ -211,6 +220,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
 
 TAGS = {
     "areas": "playbook",
+    "attendance-records": "attendance",
     "benchmarks": "playbook",
     "breaks": "roster",
     "concerns": "concerns",

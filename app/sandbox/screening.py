@@ -1,6 +1,6 @@
 """Records screening windows with scores in the playground's district, and signal rules that read them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, timedelta
 from random import Random
 from typing import Any
@@ -21,6 +21,8 @@ CORE, CORE_GOAL, CORE_RISK = "computation", 10.0, 5.0
 """The measure by which a grade falls behind."""
 REACHED_BEFORE, REACHED = 3, 2
 """How many of five students reach the goal, in the first window and in the second."""
+ABSENT_EVERY, DAYS_ABSENT = 9, 4
+"""Every ninth student was absent on this many of the last days."""
 WEAK, WEAK_EVERY = 1.9, 7
 """By how many standard deviations every seventh student is weak in both measures."""
 RULES: tuple[dict[str, Any], ...] = (
@@ -51,6 +53,7 @@ def record_screening(vendor: Vendor, slug: str, today: date) -> str:
     for place, student in enumerate(students):
         scores += _core_scores(student["id"], place, opens_on)
     vendor.post("/v1/scores/bulk", {"scores": scores, "backfill": True})
+    vendor.post("/v1/attendance-records/bulk", {"attendance": list(_absences(students, today))})
     for rule in RULES:
         vendor.post("/v1/signal-rules", rule)
     aimline("district", "maintain", slug)
@@ -121,3 +124,10 @@ def _core_scores(student: str, place: int, opens_on: date) -> Iterator[dict[str,
         value = CORE_GOAL + 2 if place % 5 < reached else CORE_GOAL - 2
         score = {"student": student, "measure": CORE, "taken_on": day.isoformat(), "value": value}
         yield {**score, "purpose": "screening"}
+
+
+def _absences(students: Sequence[dict[str, Any]], today: date) -> Iterator[dict[str, Any]]:
+    days = [day for day in (today - timedelta(days=n) for n in range(1, 2 * DAYS_ABSENT)) if day.weekday() < 5]
+    for student in students[::ABSENT_EVERY]:
+        for day in days[:DAYS_ABSENT]:
+            yield {"student": student["id"], "day": day.isoformat(), "status": "absent", "excused": True}

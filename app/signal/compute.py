@@ -42,11 +42,13 @@ from app.signal.statements import COUNT, GRADED_AND_SERVED, LAPSE_BEYOND, SCREEN
 
 YEAR: Final = timedelta(days=400)
 """How far back grades are read, of which earlier ones are compared with recent ones."""
+YEAR_BEGINS: Final = 7
+"""The month in which the school year begins, from whose first day absences are counted."""
 FEW: Final = 500
 """The number of students up to which their rows are found by an index, and joined row by row."""
 OWN: Final[tuple[BindParameter[Any], ...]] = (
     *(bindparam(name, type_=Text) for name in ("rules", "areas", "salt", "stamp")),
-    *(bindparam(name, type_=Date) for name in ("today", "since")),
+    *(bindparam(name, type_=Date) for name in ("today", "since", "year_begins")),
     *(bindparam(name, type_=IdList) for name in ("students", "windows")),
     bindparam("now", type_=DateTime(timezone=True)),
     bindparam("window", type_=Uuid),
@@ -144,7 +146,8 @@ async def _candidates(
     if any(rule.kind not in OF_WINDOWS for rule in rules) or len(rules) != 1:
         district = bindparam("district", type_=Uuid)
         results = "" if students is None else " AND g.student_id = ANY (:students)"
-        sql = GRADED_AND_SERVED.format(results=results, supports=scores)
+        attendance = "" if students is None else " AND t.student_id = ANY (:students)"
+        sql = GRADED_AND_SERVED.format(results=results, supports=scores, attendance=attendance)
         queries.append((sql, (district,), {"district": work.district_id}))
     return queries
 
@@ -169,6 +172,7 @@ async def _common(work: Work, rules: Sequence[SignalRule], today: date) -> dict[
         "rules": orjson.dumps(stated).decode(),
         "today": today,
         "since": _grades_since(rules, today),
+        "year_begins": date(today.year - (today.month < YEAR_BEGINS), YEAR_BEGINS, 1),
         "salt": salt,
         "stamp": f"{salt[:12]}7",
         "now": now(),

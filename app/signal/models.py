@@ -37,7 +37,7 @@ class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """What a rule sees in a student's data. It is suggested, then accepted, dismissed or merged, or it lapses.
 
     * `digest` identifies the evidence. There is one signal for a student, kind and digest, whatever the rule.
-    * The evidence is a score, a support, or results in a class; and for a score, its screening window.
+    * The evidence is a score, a support, results in a class, or absences; and for a score, its screening window.
     * `concern_id` is the concern that an accepted signal became, and `merged_into` the signal that it was merged into.
     """
 
@@ -55,6 +55,7 @@ class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
     support_id: Mapped[UUID | None]
     class_id: Mapped[UUID | None]
     result_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    attendance_ids: Mapped[list[UUID]] = mapped_column(Ids)
     settled_by: Mapped[UUID | None]
     settled_at: Mapped[datetime | None]
     settled_because: Mapped[str | None]

@@ -29,6 +29,9 @@ WITH change AS (
     SELECT u.student_id, u.last_verdict_at FROM support AS u
     WHERE u.district_id = :district AND u.last_verdict_at >= :since
     UNION ALL
+    SELECT t.student_id, t.updated_at FROM attendance_record AS t
+    WHERE t.district_id = :district AND t.updated_at >= :since
+    UNION ALL
     SELECT p.id, p.updated_at FROM person AS p
     WHERE p.district_id = :district AND p.is_student AND p.updated_at >= :since
     UNION ALL

@@ -89,6 +89,12 @@ class SignalResource(
     result_ids: list[Id] = references(
         Signal.result_ids, "result", "The last 20 results that are the evidence.", rest="results"
     )
+    attendance_ids: list[Id] = references(
+        Signal.attendance_ids,
+        "attendance_record",
+        "The records of the last 20 days of absence that are the evidence.",
+        rest="attendance",
+    )
     settled_by: One[StaffResource] | None = one(
         Signal.settled_by, StaffResource, "The person who accepted, dismissed or merged it, if a person did."
     )

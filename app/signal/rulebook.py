@@ -18,7 +18,7 @@ from app.core.violations import Violations, input_violations
 from app.playbook.lookup import locate_area, locate_measure
 from app.signal.compute import count_candidates
 from app.signal.models import SignalRule
-from app.signal.rules import GRADED, OF_WINDOWS, SignalKind, complete_parameters
+from app.signal.rules import NAMES_AREA, OF_WINDOWS, SignalKind, complete_parameters
 from app.signal.stalls.compute import count_stalls
 
 
@@ -30,15 +30,22 @@ class NewSignalRule:
     kind: Annotated[str, Choices(SignalKind), About("What the rule looks at.", "screening_under_cut")]
     area: Annotated[
         str | None,
-        About("The area of the signals: a code or an id; required where the rule reads grades.", "ela.fluency"),
+        About(
+            "The area of the signals: a code or an id; required where the rule reads grades or attendance.",
+            "ela.fluency",
+        ),
     ] = None
     measure: Annotated[
         str | None, About("Only this measure, of a rule about screening or the core: a code or an id.", "orf")
     ] = None
     days: Annotated[int | None, About("The days that the rule looks back, or waits.", 60)] = None
-    percent: Annotated[int | None, About("The average under which grades are failing.", 60)] = None
+    percent: Annotated[
+        int | None, About("The average under which grades are failing, or the share of days that is too much.", 60)
+    ] = None
     points: Annotated[int | None, About("The points by which an average drops, or a share falls.", 15)] = None
-    least: Annotated[int | None, About("The least number of results or of missing works.", 5)] = None
+    least: Annotated[int | None, About("The least number of results, of missing works, or of days of school.", 5)] = (
+        None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +114,8 @@ async def _rule_of(work: Work, new: NewSignalRule) -> SignalRule:
     with violations:
         if new.area is not None:
             area_id = (await locate_area(work, new.area, "/area")).id
-        elif new.kind in GRADED:
-            detail = "The gradebook knows no areas: name the area of the signals."
+        elif new.kind in NAMES_AREA:
+            detail = "Grades and attendance know no areas: name the area of the signals."
             raise Invalid([Violation("/area", "signal_rule.area", detail)])
     with violations:
         if new.measure is not None:

@@ -15,6 +15,7 @@ class SignalKind(StrEnum):
     GRADE_DROP = "grade_drop"
     FAILING = "failing"
     MISSING_WORK = "missing_work"
+    ATTENDANCE = "attendance"
     UNMET_GOAL = "unmet_goal"
     ARRIVED_WITH_SUPPORT = "arrived_with_support"
     CORE_STALL = "core_stall"
@@ -37,7 +38,9 @@ SUCCESSES: Final = frozenset({SignalKind.AHEAD_OF_GOAL, SignalKind.READY_TO_FADE
 OF_WINDOWS: Final = frozenset({SignalKind.SCREENING_UNDER_CUT, SignalKind.CORE_STALL})
 """The kinds that read screening windows. A rule of these may name a measure."""
 GRADED: Final = frozenset({SignalKind.GRADE_DROP, SignalKind.FAILING, SignalKind.MISSING_WORK})
-"""The kinds that read the gradebook, which knows no areas: a rule of these names the area of its signals."""
+"""The kinds that read the gradebook."""
+NAMES_AREA: Final = GRADED | {SignalKind.ATTENDANCE}
+"""The kinds whose data know no areas: a rule of these names the area of its signals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ PARAMETERS: Final[Mapping[SignalKind, Mapping[str, Parameter]]] = {
         "days": Parameter(60, 7, 365),
     },
     SignalKind.MISSING_WORK: {"least": Parameter(5, 1, 100), "days": Parameter(28, 7, 365)},
+    SignalKind.ATTENDANCE: {"percent": Parameter(10, 1, 100), "least": Parameter(20, 1, 200)},
     SignalKind.UNMET_GOAL: {"days": Parameter(7, 0, 120)},
     SignalKind.ARRIVED_WITH_SUPPORT: {"days": Parameter(30, 1, 365)},
     SignalKind.CORE_STALL: {"points": Parameter(10, 1, 100), "days": Parameter(60, 0, 365)},
@@ -73,6 +77,7 @@ WORDS: Final[Mapping[SignalKind, str]] = {
     SignalKind.GRADE_DROP: "The grades in a class have dropped.",
     SignalKind.FAILING: "The grades in a class are failing.",
     SignalKind.MISSING_WORK: "Work is missing in a class.",
+    SignalKind.ATTENDANCE: "The student is absent often.",
     SignalKind.UNMET_GOAL: "The goal's day is past, and the goal is not met.",
     SignalKind.ARRIVED_WITH_SUPPORT: "The student came to the school with a support.",
     SignalKind.AHEAD_OF_GOAL: "The goal is met before its day.",

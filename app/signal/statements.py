@@ -23,7 +23,8 @@ measured AS MATERIALIZED (
 candidate AS MATERIALIZED (
     SELECT u.rule_id, u.kind, c.student_id, m.area_id, m.secured, c.score_id,
            CAST(:window AS uuid) AS window_id, CAST(NULL AS uuid) AS support_id, CAST(NULL AS uuid) AS class_id,
-           CAST('{{{{}}}}' AS uuid[]) AS result_ids, CAST(c.score_id AS text) AS basis
+           CAST('{{{{}}}}' AS uuid[]) AS result_ids, CAST('{{{{}}}}' AS uuid[]) AS attendance_ids,
+           CAST(c.score_id AS text) AS basis
     FROM classified AS c
     JOIN measured AS m ON m.measure_id = c.measure_id
     JOIN rule_in_force AS u ON u.kind = '{SignalKind.SCREENING_UNDER_CUT}'
@@ -70,18 +71,71 @@ served AS MATERIALIZED (
     LEFT JOIN phase AS h ON h.district_id = :district AND h.support_id = s.id AND h.ends_on IS NULL
     LEFT JOIN response_state AS v ON v.district_id = :district AND v.support_id = s.id
     WHERE s.district_id = :district AND s.state IN ('planned', 'active'){{supports}}),
+absent_day AS MATERIALIZED (
+    SELECT t.student_id, p.school_id, t.day,
+           (array_agg(t.id ORDER BY t.id) FILTER (WHERE t.status = 'absent'))[1] AS record_id
+    FROM attendance_record AS t
+    JOIN person AS p ON p.district_id = :district AND p.id = t.student_id AND p.removed_at IS NULL
+    WHERE t.district_id = :district AND t.removed_at IS NULL AND t.day >= CAST(:year_begins AS date)
+      AND t.day <= CAST(:today AS date){{attendance}}
+      AND EXISTS (SELECT FROM rule_in_force AS u WHERE u.kind = '{SignalKind.ATTENDANCE}')
+    GROUP BY t.student_id, p.school_id, t.day
+    HAVING coalesce(bool_or(t.status = 'absent') FILTER (WHERE t.class_id IS NULL AND t.period IS NULL),
+                    2 * count(*) FILTER (WHERE t.status = 'absent') >= count(*))),
+school_day AS MATERIALIZED (
+    SELECT c.school_id, c.day,
+           count(*) FILTER (WHERE c.is_instructional) OVER (PARTITION BY c.school_id ORDER BY c.day) AS number
+    FROM (
+        SELECT o.school_id, CAST(d.day AS date) AS day,
+               extract(isodow FROM d.day) < 6 AND CAST(d.day AS date) >= coalesce(o.first_monday, CAST(d.day AS date))
+               AND NOT EXISTS (
+                   SELECT FROM school_break AS b
+                   WHERE b.district_id = :district AND b.removed_at IS NULL
+                     AND (b.school_id IS NULL OR b.school_id = o.school_id)
+                     AND CAST(d.day AS date) BETWEEN b.begins_on AND b.ends_on) AS is_instructional
+        FROM (
+            SELECT a.school_id, (
+                SELECT min(w.monday) FROM school_week AS w
+                WHERE w.district_id = :district AND w.school_id = a.school_id AND w.instructional
+                  AND w.monday > CAST(:year_begins AS date) - 7) AS first_monday
+            FROM absent_day AS a GROUP BY a.school_id) AS o
+        CROSS JOIN generate_series(
+            CAST(:year_begins AS date), CAST(:today AS date), interval '1 day') AS d (day)) AS c),
+enrolled AS MATERIALIZED (
+    SELECT n.person_id, greatest(min(n.begins_on), CAST(:year_begins AS date)) AS since
+    FROM enrollment AS n
+    WHERE n.district_id = :district AND n.is_student AND n.removed_at IS NULL
+      AND n.person_id = ANY (ARRAY (SELECT a.student_id FROM absent_day AS a))
+    GROUP BY n.person_id),
+absent AS MATERIALIZED (
+    SELECT a.student_id, a.school_id, count(*) AS days,
+           (array_agg(a.record_id ORDER BY a.day DESC, a.record_id))[1:20] AS records
+    FROM absent_day AS a GROUP BY a.student_id, a.school_id),
+attended AS MATERIALIZED (
+    SELECT a.student_id, a.days, a.records, l.number - coalesce(f.number, 0) AS enrolled
+    FROM absent AS a
+    JOIN school_day AS l ON l.school_id = a.school_id AND l.day = CAST(:today AS date)
+    LEFT JOIN enrolled AS e ON e.person_id = a.student_id
+    LEFT JOIN school_day AS f ON f.school_id = a.school_id AND f.day = e.since - 1),
 candidate AS MATERIALIZED (
     SELECT o.rule_id, o.kind, o.student_id, o.area_id, o.secured, CAST(NULL AS uuid) AS score_id,
            CAST(NULL AS uuid) AS window_id, CAST(NULL AS uuid) AS support_id, o.class_id,
            (array_agg(g.id ORDER BY g.score_date DESC, g.id))[1:20] AS result_ids,
+           CAST('{{{{}}}}' AS uuid[]) AS attendance_ids,
            o.class_id || coalesce(CAST(nullif(o.period, '{NO_PERIOD}') AS text), '') AS basis
     FROM concerning AS o
     JOIN graded AS g ON g.student_id = o.student_id AND g.class_id = o.class_id AND g.period = o.period
     WHERE g.score_date > CAST(:today AS date) - o.days AND (g.missing OR o.kind <> '{SignalKind.MISSING_WORK}')
     GROUP BY o.rule_id, o.kind, o.student_id, o.area_id, o.secured, o.class_id, o.period
     UNION ALL
+    SELECT u.rule_id, u.kind, t.student_id, u.area_id, u.secured, NULL, NULL, NULL, NULL, CAST('{{{{}}}}' AS uuid[]),
+           t.records, CAST(CAST(:year_begins AS date) AS text)
+    FROM attended AS t
+    JOIN rule_in_force AS u ON u.kind = '{SignalKind.ATTENDANCE}' AND t.enrolled >= u.least
+     AND 100 * t.days >= u.percent * t.enrolled
+    UNION ALL
     SELECT u.rule_id, u.kind, s.student_id, coalesce(u.area_id, s.area_id), s.secured_area, NULL, NULL, s.id, NULL,
-           CAST('{{{{}}}}' AS uuid[]),
+           CAST('{{{{}}}}' AS uuid[]), CAST('{{{{}}}}' AS uuid[]),
            s.id || CASE u.kind WHEN '{SignalKind.UNMET_GOAL}' THEN CAST(s.goal_on AS text)
                                WHEN '{SignalKind.ARRIVED_WITH_SUPPORT}' THEN CAST(s.moved_on AS text)
                                ELSE CAST(s.since_on AS text) END
@@ -107,7 +161,8 @@ seen AS MATERIALIZED (
     FROM candidate AS c ORDER BY c.student_id, c.kind, c.basis, c.rule_id),
 compared AS MATERIALIZED (
     SELECT s.id, s.state, coalesce(e.student_id, s.student_id) AS student_id, e.rule_id, e.kind, e.area_id, e.secured,
-           e.score_id, e.window_id, e.support_id, e.class_id, e.result_ids, e.digest, e.student_id IS NOT NULL AS holds
+           e.score_id, e.window_id, e.support_id, e.class_id, e.result_ids, e.attendance_ids, e.digest,
+           e.student_id IS NOT NULL AS holds
     FROM seen AS e
     FULL JOIN (
         SELECT o.id, o.student_id, o.kind, o.digest, o.state FROM signal AS o
@@ -127,6 +182,7 @@ updated AS (
         seen_on = CASE WHEN c.holds THEN CAST(:today AS date) ELSE s.seen_on END,
         rule_id = CASE WHEN c.holds THEN c.rule_id ELSE s.rule_id END,
         result_ids = CASE WHEN c.holds THEN c.result_ids ELSE s.result_ids END,
+        attendance_ids = CASE WHEN c.holds THEN c.attendance_ids ELSE s.attendance_ids END,
         version = s.version + 1, updated_at = CAST(:now AS timestamptz)
     FROM changing AS c JOIN locked AS k ON k.id = c.student_id
     WHERE s.district_id = :district AND s.id = c.id
@@ -134,12 +190,13 @@ updated AS (
     RETURNING s.id, s.student_id, s.school_ids, s.secured_area, s.version, s.state),
 added AS (
     INSERT INTO signal (district_id, id, student_id, school_ids, secured_area, rule_id, kind, area_id, state, digest,
-                        seen_on, score_id, window_id, support_id, class_id, result_ids, created_at, updated_at, version)
+                        seen_on, score_id, window_id, support_id, class_id, result_ids, attendance_ids, created_at,
+                        updated_at, version)
     SELECT CAST(:district AS uuid),
            CAST(overlay(overlay(md5(CAST(:salt AS text) || c.student_id || c.digest)
                 placing CAST(:stamp AS text) from 1 for 13) placing '8' from 17 for 1) AS uuid),
            c.student_id, k.school_ids, c.secured, c.rule_id, c.kind, c.area_id, '{SignalState.SUGGESTED}', c.digest,
-           CAST(:today AS date), c.score_id, c.window_id, c.support_id, c.class_id, c.result_ids,
+           CAST(:today AS date), c.score_id, c.window_id, c.support_id, c.class_id, c.result_ids, c.attendance_ids,
            CAST(:now AS timestamptz), CAST(:now AS timestamptz), 1
     FROM changing AS c JOIN locked AS k ON k.id = c.student_id WHERE c.id IS NULL
     ON CONFLICT DO NOTHING RETURNING id, student_id, school_ids, secured_area, version, state)

@@ -341,8 +341,7 @@ async def _stage_and_apply(
     report.refusals += await reporting.first_refusals(stage)
     if not dry and not report.held_because:
         report.repaired = await apply_all(stage, deliveries, progress)
-        report.warnings += await follow_results(work, stage)
-        await mark_due(work, await students_of_results(stage))
+        report.warnings += await follow_results_and_signals(work, stage)
     conclude(report, dry)
     if report.state in (RunState.HELD, RunState.DRY):
         report.listed, notes = await list_changes(stage, deliveries, rekeys)
@@ -350,6 +349,17 @@ async def _stage_and_apply(
     if report.state == RunState.HELD:
         report.plan = await keep_plan(stage, deliveries)
     await clear_stage(stage)
+
+
+@needs(Can.SYNC_ROSTER)
+async def follow_results_and_signals(work: Work, stage: Stage) -> list[str]:
+    """Makes scores of the results that this run has changed, and has signals looked at for their students.
+
+    Returns the warnings for the report.
+    """
+    warnings = await follow_results(work, stage)
+    await mark_due(work, await students_of_results(stage))
+    return warnings
 
 
 @needs(Can.SYNC_ROSTER)

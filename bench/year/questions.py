@@ -81,7 +81,7 @@ def _who_is_under_the_cut(year: Year) -> None:
     levels = {name: level_of(season, value) for name, value in scores.items() if name in here}
     earlier = levels_before(year, opened)
     is_closed = year.week >= opened + LASTS
-    served = year.served_at_close[opened] if is_closed else served_in_reading(year)
+    served = year.served_at_close.get(opened, served_in_reading(year))
     right = {
         "unserved": {name for name, level in levels.items() if level > 1 and name not in served},
         "not_screened": here - levels.keys() - (year.away_at_close if is_closed else set()),

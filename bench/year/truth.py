@@ -15,7 +15,17 @@ from bench.year.state import Year
 
 ORDER: Final = (
     *("unserved", "not_responding", "decision_due", "off_track", "under_delivered", "unled", "goal_passed", "goal_due"),
-    *("hypothesis_due", "action_due", "new_concern", "signal", "check_overdue", "goal_met", "ready_to_fade", "own"),
+    *(
+        "hypothesis_due",
+        "action_due",
+        "new_concern",
+        "signal",
+        "core_stall",
+        "check_overdue",
+        "goal_met",
+        "ready_to_fade",
+        "own",
+    ),
 )
 """The order of the kinds that the playbook of a new district has."""
 RESTING: Final = ("off_track", "not_responding", "under_delivered", "goal_due", "goal_met", "ready_to_fade")

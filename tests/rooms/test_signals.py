@@ -50,7 +50,7 @@ async def test_a_score_under_the_cut_is_suggested_and_becomes_a_concern(app: Fas
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0, ben=120.0)
     body = {"code": "under-cut", "kind": "screening_under_cut"}
-    assert (await asks.post("/v1/signal-rules/preview", body)).json() == {"students": 1}
+    assert (await asks.post("/v1/signal-rules/preview", body)).json() == {"students": 1, "grades": 0}
     await published(asks)
     assert (await computed(asks, north)).keys() == {"amy"}
     nodes = [edge["node"] for edge in (await query_data(north, QUERY))["signals"]["edges"]]

@@ -118,7 +118,6 @@ def test_lines_without_anything_are_no_rows() -> None:
     [
         (b'a,b,"Secret', "ends inside a quoted value"),
         (b"a,b,Secr\xe9t\r\n", "is not UTF-8"),
-        (b"a,b," + b"x" * (9 << 20), "a row of over 8 MB"),
     ],
 )
 def test_what_spoils_a_whole_file_is_refused_in_a_sentence(rows: bytes, words: str) -> None:

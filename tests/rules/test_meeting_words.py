@@ -28,7 +28,7 @@ def test_a_signal_and_an_alarm_say_what_they_are() -> None:
     assert write_reason("decision_due", ["off_track", "decision_due"], DAY) == (
         "Off track: at this pace the goal will be missed. A decision is due, since October 6, 2026"
     )
-    assert write_reason("hypothesis_due", ["verdict_turned"], DAY).startswith("The verdict has turned")
+    assert write_reason("hypothesis_due", ["verdict_turned"], DAY).endswith("what we suspected? Since October 6, 2026")
 
 
 def test_each_kind_has_words_even_for_a_code_that_is_new() -> None:

@@ -83,6 +83,7 @@ def _goal_on(district_id: UUID, measure_id: InstrumentedAttribute[UUID] | Column
     return func.coalesce(own, Phase.goal_on)
 
 
+@needs(Can.JUDGE)
 async def _further_goals(work: Work, phase_ids: set[UUID]) -> Mapping[tuple[UUID, UUID], date]:
     """Returns the dates of the goals of further measures, by phase and measure."""
     if not phase_ids:

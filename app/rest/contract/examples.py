@@ -118,6 +118,7 @@ SOURCES: dict[str, str] = {
     "session": "/v1/supports/{support}/sessions",
     "signal": "/v1/signals",
     "core_stall": "/v1/core-stalls",
+    "attendance_record": "/v1/attendance-records",
     "signal_rule": "/v1/signal-rules",
     "source": "/v1/sis-sources",
     "student": "/v1/students",
@@ -136,7 +137,7 @@ IN_BODIES = SOURCES.keys() - (
     {"protocol", "meeting", "meeting_series", "calendar_link", "agenda_item"}
     | {"measure", "name", "benchmark", "group", "action_item"}
     | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal_rule"}
-    | {"screening_window", "core_stall"}
+    | {"screening_window", "core_stall", "attendance_record"}
 )
 """The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
 OWN_NAME = {"keep_consumer": "nightly"}

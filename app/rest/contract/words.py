@@ -175,6 +175,7 @@ PARAMETERS = {
     "agenda_item": "The id of an item of an agenda.",
     "signal": "A signal's id.",
     "core_stall": "A core stall's id.",
+    "attendance_record": "An attendance record's id.",
     "signal_rule": "A signal rule's id.",
     "hypothesis": "A hypothesis's id.",
     "hypothesis_kind": "The id of a kind of hypothesis.",

@@ -268,7 +268,8 @@ async def write_school_weeks(stage: Stage) -> None:
 
 async def students_of_results(stage: Stage) -> set[UUID]:
     """Returns the students whose results in the gradebook this run has changed."""
-    if not any(stage.planned_rows.get("result", {}).values()):
+    planned = stage.planned_rows.get("result")  # not counted when a kept plan is applied, or a run is undone
+    if planned is not None and not any(planned.values()):
         return set()
     plan = stage.of_run("plan", "result")
     # The plan itself names the students of new results, which may be a million.

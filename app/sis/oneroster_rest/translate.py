@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from app.roster.grades import GRADE_CODES
+from app.core.grades import GRADE_CODES
 from app.sis.kinds import BY_NAME, ROLES, WORDS, Field, Kind, Ref
 
 Row = Mapping[str, Any]

@@ -31,7 +31,6 @@ from app.sis.engine.run import (
     state_left_out,
 )
 from app.sis.engine.scores import delivery as scores
-from app.sis.engine.scores.mapping import follow_results
 from app.sis.engine.stage import Stage
 from app.sis.engine.state import change_states
 from app.sis.models import SisRun
@@ -41,7 +40,7 @@ from app.sis.runs import rekey
 from app.sis.runs.plans.changes import locate_schools
 from app.sis.runs.queries import read_report
 from app.sis.runs.queries import run as find_run
-from app.sis.service import KEPT_SIZE, open_stage, refresh_statistics
+from app.sis.service import KEPT_SIZE, follow_results_and_signals, open_stage, refresh_statistics
 
 RESTORED = "The database was restored from a backup, which has no plans: it is discarded. Run the sync again."
 
@@ -198,7 +197,7 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
             raise RosterChanged("The roster has changed since the plan was made.")
         await _restrict_plan(stage, deliveries, run.answer or {}, report)
         report.repaired = await apply_all(stage, deliveries, progress)
-        report.warnings += await follow_results(work, stage)
+        report.warnings += await follow_results_and_signals(work, stage)
         await stage.clear()
         because, report.held_because = report.held_because, []
         conclude(report, dry=False)

@@ -32,7 +32,6 @@ from app.sis.engine.run import (
     update_watermarks,
 )
 from app.sis.engine.scores import delivery as scores
-from app.sis.engine.scores.mapping import follow_results
 from app.sis.engine.stage import Stage
 from app.sis.kinds import BY_NAME, KINDS, SCORE, Kind
 from app.sis.models import SisChange, SisRun
@@ -40,7 +39,7 @@ from app.sis.port import Progress
 from app.sis.rules import RunState
 from app.sis.runs import rekey
 from app.sis.runs.queries import run as find_run
-from app.sis.service import KEPT_SIZE, open_stage
+from app.sis.service import KEPT_SIZE, follow_results_and_signals, open_stage
 
 
 async def undo(
@@ -117,7 +116,7 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
     report.repaired = await apply_all(stage, deliveries, progress)
     for kind in KINDS:
         await put_back_removed(stage, kind, run_id)
-    report.warnings += await follow_results(work, stage)
+    report.warnings += await follow_results_and_signals(work, stage)
 
 
 @needs(Can.APPROVE_SYNC)

@@ -14,8 +14,8 @@ This file exceeds 250 lines because the comparison and the conversion must agree
 
 from collections.abc import Sequence
 
+from app.core.grades import GRADE_CODES
 from app.core.violations import EARLIEST_DATE
-from app.roster.grades import GRADE_CODES
 from app.sis.engine.plan import id_lists_sql, known_columns, known_rows_sql
 from app.sis.engine.stage import SEPARATE, Stage, fresh_id
 from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind
