@@ -3,7 +3,7 @@
 * Rows are locked in the order of ids, and read again once they are locked. Copy `school_ids` only from the values that
   these functions return.
 * A transaction with several commands (`Work.named_subjects`) locks the students of all of them at its first command,
-  after the teams and before the other rows that `app.access.named_rows` lists.
+  after the teams and before the other rows that `AFTER_STUDENTS` lists.
 * A sync locks the people whom it changes in the same way, so a command and a sync never write about one student at the
   same time.
 
