@@ -3,7 +3,7 @@
 * Rows are locked in the order of ids, and read again once they are locked. Copy `school_ids` only from the values that
   these functions return.
 * A transaction with several commands (`Work.named_subjects`) locks the students of all of them at its first command,
-  after the teams and before the other rows that `app.roster.named_rows` lists.
+  after the teams and before the other rows that `AFTER_STUDENTS` lists.
 * A sync locks the people whom it changes in the same way, so a command and a sync never write about one student at the
   same time.
 
@@ -11,14 +11,14 @@ Works under the permission that the calling command requires.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, any_, cast, select
+from sqlalchemy import ColumnElement, Select, Table, any_, cast, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.work import Work
@@ -29,11 +29,28 @@ from app.core.faults import ChangedMeanwhile
 from app.events.reminders import Reminder
 from app.roster.lookup import IdList, find_row, ids_by_alias, people_by_name
 from app.roster.models import AboutStudent, MayBeAboutStudent, Person
-from app.roster.named_rows import lock_named_rows, lock_named_teams, students_of_named
 from app.roster.references import SIS, Reference, parse
 
 About = TypeVar("About", bound=AboutStudent)
 MaybeAbout = TypeVar("MaybeAbout", bound=MayBeAboutStudent)
+
+OF_TEAM: Final = ("team_scope", "team_member", "meeting")
+"""The tables whose commands lock the team of the row."""
+STUDENTS_OF: Final = (
+    ("team", "team_student", "team_id"),
+    ("group", "group_member", "group_id"),
+    ("meeting", "agenda_item", "meeting_id"),
+)
+"""The kinds whose commands lock students: each with the table that lists these, and its column for the row."""
+AFTER_STUDENTS: Final = (
+    ("group", "support_group"),
+    ("meeting_series", "meeting_series"),
+    ("meeting", "meeting"),
+    ("agenda_item", "agenda_item"),
+    ("action_item", "action_item"),
+)
+"""The kinds that are locked after students, with their tables, in the order of the locks."""
+IdsByKind = Mapping[str, Collection[UUID]]
 
 
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
@@ -173,14 +190,14 @@ async def lock_named_subjects(work: Work) -> None:
     work.named_subjects = work.named_rows = frozenset()
     if not names and not rows_by_kind:
         return
-    await lock_named_teams(work, rows_by_kind)
+    await _lock_named_teams(work, rows_by_kind)
     ids_by_kind, references = _ids_by_kind(names), list[Reference]()
     for name in names:
         with suppress(Invalid, NotFound):
             if name.startswith(SIS):
                 references.append(parse("student", name))
     students = ids_by_kind["student"] | set((await ids_by_alias(work, references)).values())
-    students |= await students_of_named(work, rows_by_kind)
+    students |= await _students_of_named(work, rows_by_kind)
     for mapper in Base.registry.mappers:
         model, row_ids = mapper.class_, ids_by_kind.get(mapper.persist_selectable.description)
         if row_ids and "student_id" in mapper.columns:
@@ -191,7 +208,7 @@ async def lock_named_subjects(work: Work) -> None:
             )
             students |= set(await db.scalars(rows))
     await lock_students(work, students)
-    await lock_named_rows(work, rows_by_kind)
+    await _lock_named_rows(work, rows_by_kind)
 
 
 def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:
@@ -202,3 +219,45 @@ def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:
             kind, row_id = ids.parse_any_id(name)
             ids_by_kind[kind].add(row_id)
     return ids_by_kind
+
+
+async def _lock_named_teams(work: Work, ids_by_kind: IdsByKind) -> None:
+    """Locks the teams that a document names, or whose rows it names, in the order of their ids."""
+    teams = set(ids_by_kind.get("team", ()))
+    for kind in OF_TEAM:
+        table, row_ids = _table(kind), ids_by_kind.get(kind)
+        if row_ids:
+            teams |= set(await work.db.scalars(select(table.c.team_id).where(*_are(work, table.c.id, table, row_ids))))
+    await _lock_rows(work, "team", teams)
+
+
+async def _students_of_named(work: Work, ids_by_kind: IdsByKind) -> set[UUID]:
+    """Returns the students of the teams, groups and meetings that a document names."""
+    students = set[UUID]()
+    for kind, name, column in STUDENTS_OF:
+        table, row_ids = _table(name), ids_by_kind.get(kind)
+        if row_ids:
+            query = select(table.c.student_id).where(*_are(work, table.c[column], table, row_ids))
+            students |= set(await work.db.scalars(query.where(table.c.student_id.is_not(None))))
+    return students
+
+
+async def _lock_named_rows(work: Work, ids_by_kind: IdsByKind) -> None:
+    """Locks the rows that a document names and that are locked after students, by table and in the order of ids."""
+    for kind, name in AFTER_STUDENTS:
+        await _lock_rows(work, name, ids_by_kind.get(kind, ()))
+
+
+async def _lock_rows(work: Work, name: str, row_ids: Collection[UUID]) -> None:
+    if row_ids:
+        table = _table(name)
+        query = select(table.c.id).where(*_are(work, table.c.id, table, row_ids)).order_by(table.c.id)
+        await work.db.execute(query.with_for_update(key_share=True))
+
+
+def _are(work: Work, column: Any, table: Table, row_ids: Collection[UUID]) -> tuple[Any, ...]:
+    return table.c.district_id == work.district_id, column == any_(cast(sorted(row_ids), IdList))
+
+
+def _table(name: str) -> Table:
+    return Base.metadata.tables[name]

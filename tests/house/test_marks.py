@@ -52,7 +52,6 @@ WITHIN = {
     "app.roster.lookup": "finds roster rows for commands of every room",
     "app.roster.calendar": "reads school weeks for reads and commands of every room",
     "app.roster.student_lock": "locks students for commands of every room",
-    "app.roster.named_rows": "locks the rows that the commands of a document name",
     "app.roster.latest": "saves by what students are sorted, for the commands of the rooms above",
     "app.concern.unserved": "counts the days of concerns for whoever reads their rows",
     "app.group.lookup": "locks groups for the commands of its room",
