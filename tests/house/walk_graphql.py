@@ -174,7 +174,7 @@ def _selection(type_: GraphQLNamedType, deep: int, shown: str = "") -> str:
         return f"{{ __typename id ... on {shown} {_selection(CORE.type_map[shown], deep)} }}"
     if not isinstance(type_, GraphQLObjectType):
         return ""
-    parts = ["__typename"]
+    parts = []
     for name, one in type_.fields.items():
         inner = get_named_type(one.type)
         if not isinstance(inner, GraphQLObjectType):
@@ -185,7 +185,7 @@ def _selection(type_: GraphQLNamedType, deep: int, shown: str = "") -> str:
             page = "(first: 1)" if "first" in one.args else ""
             below = deep - 1 if not inner.name.endswith("Connection") else 0
             parts.append(f"{name}{page} {_selection(inner, below)}")
-    return f"{{ {' '.join(parts)} }}"
+    return f"{{ {' '.join(parts) or '__typename'} }}"
 
 
 def _spellings(district: FullDistrict, row: str, *, external: bool) -> list[str]:

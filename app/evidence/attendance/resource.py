@@ -54,8 +54,7 @@ LINKS = (
         AttendanceRecord.student_id == Person.id,
         "The student's attendance, by day.",
         order=(AttendanceRecord.day, AttendanceRecord.id),
-        most=10_000,
-        assumed=100,
+        paged=True,
     ),
 )
 
