@@ -114,7 +114,7 @@ EDITS: dict[str, tuple[tuple[str, str], ...]] = {
         ("    READ_EVENTS =", '    READ_@NOUNS = "@scope:read"\n    RECORD_@NOUNS = "@scope:record"\n'),
         ("    Can.READ_EVENTS:", '    Can.READ_@NOUNS: "Read @words.",\n    Can.RECORD_@NOUNS: "Record @words.",\n'),
         ("        Can.READ_DECISIONS,\n    }", "        Can.READ_@NOUNS,\n"),
-        ("Can.RAISE_CONCERN, Can.RECORD_SCORES", "Can.RECORD_@NOUNS, "),
+        ("    Can.RECORD_SESSIONS,\n    Can.RECORD_ATTENDANCE,\n", "    Can.RECORD_@NOUNS,\n"),
     ),
     "app/events/catalogue.py": (
         ("STUDENT_ENTERED =", '@NOUN_RECORDED = _type("@noun.recorded", "@noun", "@Noun: recorded.", "student")\n'),

@@ -25,6 +25,7 @@ VERSIONED: Final = frozenset(
         *("note", "hypothesis", "intervention", "meeting", "meeting_series", "agenda_item"),
         *("action_item", "team", "team_member", "team_scope", "group", "concern", "support", "session", "score"),
         *("endpoint", "source", "measure", "screening_window", "area", "level", "signal"),
+        *("core_stall", "attendance_record", "calendar_link"),
     }
 )
 """The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""
@@ -39,6 +40,7 @@ OTHER_SUBJECTS: Final = {
     "decide": "support",
     "hand_over_support": "support",
     "record_sessions": "support",
+    "remove_attendance": "attendance_record",
     "rotate_secret": "endpoint",
     "look_at_source": "source",
 }

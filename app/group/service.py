@@ -143,9 +143,10 @@ async def leave_group(
     ] = None,
 ) -> Group:
     """Ends a membership. The support continues individually, until it is ended or the student joins another group."""
-    await lock_students_by_name(work, [student])
-    group = _require_active(await lock_group(work, group_id))
     violations = Violations()
+    with violations:
+        await lock_students_by_name(work, [student])
+    group = _require_active(await lock_group(work, group_id))
     with violations:
         person = await lock_student(work, student, "/student")
         members = await _open_members(work, group, person.id)

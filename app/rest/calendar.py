@@ -41,6 +41,7 @@ HEADERS = {
             "headers": ETAG,
         },
         304: {"description": "Nothing has changed: If-None-Match has the present ETag."},
+        400: refusal("A parameter that this address does not take."),
         404: refusal("No link in force has this secret."),
     },
 )

@@ -18,7 +18,7 @@ from tests.faces.rest_town import caller
 from tests.house.full_district import BEGINS, FullDistrict
 from tests.house.scopes import conflicts_through
 from tests.house.walk import Operation, operations, own_request
-from tests.house.walk_knows import CONFLICTING_READS, PATHS
+from tests.house.walk_knows import CONFLICTING_READS, OPEN, PATHS
 
 OF_A_MEASURE = {"measure", "goal_on", "goal", "baseline", "confirm_rate", "alert_after", "form", "concerns"}
 """Inputs that a plan without a measure does not have."""
@@ -109,7 +109,9 @@ async def test_a_read_conflicts_only_where_that_is_documented(app: FastAPI, full
         full_north.shown[f"{kind} without measure"] = made.json()["id"]
     conflicting = set()
     for operation in by_name.values():
-        for values in rows_of_kind(operation, full_north) if operation.reads and operation.names("path") else ():
+        if operation.name in OPEN or not operation.reads or not operation.names("path"):
+            continue
+        for values in rows_of_kind(operation, full_north):
             status = (await client.get(operation.path.format(**values))).status_code
             conflicting |= {operation.name} if status == 409 else set()
             assert status in (200, 404, 409), operation.name

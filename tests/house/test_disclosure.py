@@ -18,7 +18,7 @@ from tests.house.walk_graphql import commands, reads
 from tests.house.walk_knows import OPEN
 from tests.town import found_town
 
-MAY_FIT_NO_ROW = {"state", "verdict", "grade", "kind", "action", "purpose"}
+MAY_FIT_NO_ROW = {"state", "verdict", "grade", "kind", "action", "purpose", "revoked"}
 """Filters by a value that the walk takes from the contract, and which no row of the district may have."""
 OF_THE_PERSON = {"get_attention"}
 """Reads about the person for whom a request acts; the walk acts for nobody."""

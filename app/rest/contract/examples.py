@@ -33,6 +33,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "change_source": {"overlap_hours": 48},
     "change_support": {"because": "Four scores below the aimline.", "sessions_per_week": 5, "confirm_rate": True},
     "close_meeting": {"carry_rest": True},
+    "create_calendar_link": {"team": "tea_01jq4n6d9zf3vbs0x5k2m7e8th"},
     "commit_consumer": {"cursor": "…"},
     "add_evidence": {"evidence_for": ["sco_01jq4n6d9zf3vbs0x5k2m7e8tj"]},
     "add_team_scope": {"student": "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"},

@@ -176,6 +176,7 @@ PARAMETERS = {
     "signal": "A signal's id.",
     "core_stall": "A core stall's id.",
     "attendance_record": "An attendance record's id.",
+    "calendar_link": "A calendar link's id.",
     "signal_rule": "A signal rule's id.",
     "hypothesis": "A hypothesis's id.",
     "hypothesis_kind": "The id of a kind of hypothesis.",
