@@ -47,14 +47,14 @@ COMMANDS = {
         "Estimates each measure's growth, its noise and the differences between its forms, from last year's scores.",
     ),
     "doctor": Command(
-        "doctor", "Finds records whose schools differ from their student's, and students whom a team serves wrongly."
+        "doctor", "Finds records whose schools differ from their student's, and teams whose list of students is wrong."
     ),
     "explain": Command(
         "explain",
         "Shows the statement, the plan, the scopes and the disclosures of a read, and the cost of a GraphQL query.",
     ),
     "scaffold": Command(
-        "scaffold", "For developers: writes the files of a new noun about a student into the working directory."
+        "scaffold", "For developers: writes the files of a new resource type about students into the working directory."
     ),
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
