@@ -141,8 +141,10 @@ class Settings(BaseSettings):
 
     @cached_property
     def weights(self) -> dict[UUID, float]:
-        """Returns the weights of those districts whose share of the process's capacity is not 1; raises `KeyFault` if
-        invalid.
+        """Returns the configured weights of districts, which divide the process's capacity; any other district
+        has the weight 1.
+
+        Raises `KeyFault` for an invalid weight.
         """
         weights = {}
         for entry in filter(None, (part.strip() for part in self.district_weights.split(","))):

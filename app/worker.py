@@ -77,7 +77,7 @@ async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[De
 
 
 def alert_settings(settings: Settings) -> AlertSettings:
-    """Returns where notices of syncs go; raises `KeyFault` if the mail server's address is malformed."""
+    """Returns how and where notices of syncs are sent; raises `KeyFault` if the mail server's address is malformed."""
     emails = tuple(filter(None, (address.strip() for address in settings.alert_emails.split(","))))
     try:
         server = MailServer.parse(settings.smtp_url, settings.alert_from) if settings.smtp_url else None

@@ -1,8 +1,8 @@
 """Determines which quota and which share of the process a request uses, before any other work begins.
 
 Requests with a token share the process by district, and within a district by client. All requests without a token count
-together as one district, and within it share by address. The quotas are counted per process, so each process enforces
-the policy divided by the number of processes.
+together as one district, within which they share by address. The quotas are counted per process, so each process
+enforces the policy divided by the number of processes.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ ADDRESS_REQUESTS = Policy("address", 6_000, MINUTE)
 TOKEN_REQUESTS = Policy("token", 600, MINUTE)
 """The quota of requests for an access token, for each address; all clients behind an address share it."""
 TOKEN_FAILURES = Policy("token-failures", 20, MINUTE)
-"""The quota of requests with a wrong client secret, for each client and address together.
+"""The quota of requests with a wrong client secret, for each pair of a client and an address.
 
 Counting by client alone would let a stranger lock the client out.
 """
 NOBODY = "nobody"
-"""The key that all requests without a valid token share."""
+"""The key in fair queuing that all requests without a valid token share."""
 MAX_CLIENT_ID_LENGTH = 100
 
 
@@ -38,7 +38,7 @@ MAX_CLIENT_ID_LENGTH = 100
 class Requester:
     """The client or network address for which a request is counted.
 
-    Each `key` gets a share of the process. Within a key, the requests of its flows take turns.
+    Each `key` gets a share of the process. Within a key, requests of different flows take turns.
     """
 
     key: Hashable
@@ -47,7 +47,7 @@ class Requester:
 
 
 class RateLimited(Throttled):
-    """Raised when a quota is used up; `standings` has the state of every quota in which the request is counted."""
+    """Raised when a quota is used up; `standings` has the state of every quota that applies to the request."""
 
     def __init__(self, standings: tuple[QuotaState, ...]) -> None:
         used_up = [state for state in standings if not state.is_allowed]
@@ -87,9 +87,9 @@ class Admission:
         return flow if isinstance(flow, UUID) else None
 
     def count(self, requester: Requester) -> tuple[QuotaState, ...]:
-        """Counts a request in each of its quotas and returns their states.
+        """Counts a request in each quota that applies to it, and returns the states of these quotas.
 
-        If one of the quotas is used up, it raises `RateLimited` and counts nothing.
+        If one of the quotas is used up, raises `RateLimited` and counts nothing.
         """
         if requester.district_id is None:
             counted: tuple[QuotaState, ...] = (self._of_address.take(requester.flow),)
@@ -119,7 +119,7 @@ class Admission:
     async def run_in_turn(self, requester: Requester, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Runs one step of a stream when its turn comes, under the same rules as a request; returns the step's result.
 
-        Raises `Overloaded` if its turn does not come in time.
+        Raises `Overloaded` if the step's turn does not come in time.
         """
         turn = self.gate.enqueue(requester.key, requester.flow)
         try:
@@ -158,7 +158,7 @@ class TokenAttempts:
 class TokenAttempt:
     """One token request, used as a context manager.
 
-    It is counted as a failure while it runs, and stays counted only if the secret was wrong.
+    The request is counted as a failure while it runs, and stays counted only if the secret was wrong.
     """
 
     failures: Quotas

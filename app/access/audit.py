@@ -1,5 +1,4 @@
-"""Writes the disclosure log (34 CFR 99.32): one row per request or delivery, with the students whose records it
-showed.
+"""Writes the disclosure log (34 CFR 99.32): one row for each request or delivery that showed records of students.
 
 The row is written in the transaction of the request, so that no record is shown without a row in the log.
 """
@@ -60,7 +59,7 @@ async def log_disclosure(work: DisclosingWork) -> None:
 
 
 def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
-    """Writes a row for records of one kind that are sent to a client without a request, such as by a webhook."""
+    """Writes the log's row for records of one kind that are sent to a client without a request, as by a webhook."""
     if students:
         values = _values(work, client_id, students, [kind])
         work.db.add(Disclosure(**dict(zip(COLUMNS, values, strict=True))))

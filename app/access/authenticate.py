@@ -1,7 +1,7 @@
 """Issues access tokens to clients, and verifies tokens into principals.
 
-Tokens are ES256 JWTs in the manner of RFC 9068 that are valid for minutes. Their keys are derived from the key file, so
-every process of an installation can issue and verify them.
+Tokens are ES256 JWTs in the style of RFC 9068, and expire within minutes. The signing keys are derived from the key
+file, so every process of an installation can issue and verify them.
 """
 
 import hmac
@@ -132,7 +132,7 @@ class Tokens:
     def read_header(self, authorization: str | None) -> Principal:
         """Verifies the token in an Authorization header and returns its client's principal.
 
-        It also adds the client to every following log line. It does not use the database. Raises `Unauthenticated`.
+        Also adds the client to every following log line. Does not use the database. Raises `Unauthenticated`.
         """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -145,7 +145,7 @@ class Tokens:
     def verify(self, token: str) -> VerifiedToken:
         """Returns the contents of a token whose signature and claims are valid; raises `Unauthenticated`.
 
-        It does not check whether the token was revoked.
+        Does not check whether the token was revoked.
         """
         try:
             decoded = jwt.decode(token, self._keys, algorithms=[ALGORITHM])

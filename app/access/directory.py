@@ -38,7 +38,7 @@ NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}
 EVERY, RETRY, MAX_AGE = 20.0, 5.0, 60.0
 """Three times in seconds for this process's list of revocations.
 
-They are the wait after a successful read, the wait after a failed one, and the age at which the list is no longer used.
+They are the wait after a successful read, the wait after a failed read, and the largest age at which the list is used.
 """
 log = structlog.get_logger()
 
@@ -78,7 +78,7 @@ class KnownClient:
 class Revocation:
     """A revocation of a client's tokens in a district.
 
-    With `token_id`, that token is revoked. Without it, every token is revoked that was issued up to `revoked_at`.
+    With a `token_id`, only that token is revoked. Without one, every token issued up to `revoked_at` is revoked.
     """
 
     district_id: UUID
@@ -143,7 +143,7 @@ async def feed_heads(engine: AsyncEngine, district_ids: Sequence[UUID]) -> dict[
 
 
 async def client_origins(engine: AsyncEngine) -> dict[UUID, tuple[str, ...]]:
-    """Returns the web origins of every client that has registered any, by client."""
+    """Returns the registered web origins by client; clients without origins are left out."""
     async with _bound_to_nobody(engine) as connection:
         rows = await connection.execute(text("SELECT * FROM app.client_origins()"))
         return {UUID(str(row.client_id)): tuple(row.origins) for row in rows}
@@ -188,7 +188,7 @@ async def _bound_to_nobody(engine: AsyncEngine) -> AsyncIterator[AsyncConnection
 
 
 class Revocations:
-    """The list of revoked tokens in this process; a process that does not keep it current has an empty one."""
+    """The list of revoked tokens in this process. It is empty in a process that does not load it."""
 
     def __init__(self) -> None:
         self._token_ids: frozenset[UUID] = frozenset()
@@ -198,8 +198,8 @@ class Revocations:
     def covers(self, district_id: UUID, client_id: UUID, token_id: UUID, issued_at: int) -> bool:
         """Returns whether a token is revoked, either alone or with all tokens of its client in the district.
 
-        A token only contains the second at which it was issued, so one issued in the same second as a revocation is
-        revoked too.
+        A token contains the time of its issue only to the second, so a token that was issued in the same second as a
+        revocation is revoked too.
         """
         return token_id in self._token_ids or issued_at <= self._revoked_until.get((district_id, client_id), -1.0)
 

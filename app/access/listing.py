@@ -1,8 +1,8 @@
-"""Builds list queries that are restricted to schools, so that a B-tree index serves each page of a school of any size.
+"""Builds list queries that are restricted to schools, so that a B-tree index serves each page of any school.
 
 Under row-level security an index on `school_ids` cannot be used, because the policy's conditions are evaluated before
-an array operator. Listed tables therefore have columns for the student's first three schools, each with an index in the
-order of the list. Students of four or more schools are in a separate index.
+an array operator. Tables that are listed therefore have columns for the student's first three schools, each with an
+index in the order of the list. Students of four or more schools are in a separate index.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def at_school(
 ) -> ColumnElement[bool]:
     """Returns the SQL condition that a row's student is at a school.
 
-    The condition is always true if `page_of_schools` applies the restriction instead.
+    The condition is always true if `schools` is given, because `page_of_schools` then applies the restriction.
     """
     if school_id is None or schools is not None:
         return true()
@@ -76,7 +76,7 @@ def page_of_schools(
     limit: int,
     named: ColumnElement[bool] | None = None,
 ) -> Select[Listed]:
-    """Returns the query, restricted to the first `limit` rows at these schools, or of those that satisfy `named`.
+    """Returns the query, restricted to the first `limit` rows that are at these schools or satisfy `named`.
 
     `named` is true for rows about students of other schools, whom the caller sees through a team. `order` lists the
     columns of the sort order and ends with the row's id.

@@ -25,7 +25,7 @@ class District(Tenant, Base):
 
 
 class TestClock(Tenant, Base):
-    """The test clock of a sandbox district: the day that it takes for today; null means the real day.
+    """The test clock of a sandbox district: the day that counts as today; null means the real day.
 
     Only sandbox districts have a row.
     """
@@ -84,8 +84,8 @@ class ClientGrant(Tenant, Base):
 class TokenRevocation(TenantRow, Base):
     """A revocation of a client's tokens before they expire.
 
-    With `token_id`, that token is revoked. Without it, every token is revoked that was issued up to the time of the
-    revocation.
+    With a `token_id`, only that token is revoked. Without one, every token issued up to the time of the revocation is
+    revoked.
     """
 
     __tablename__ = "token_revocation"

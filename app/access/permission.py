@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Can(StrEnum):
-    """A permission to perform an action on a noun; its value is the OAuth scope."""
+    """A permission for one action on one kind of record; its value is the OAuth scope."""
 
     READ_ROSTER = "roster:read"
     READ_DEMOGRAPHICS = "demographics:read"
@@ -153,7 +153,7 @@ Other roles see only students whom they teach, support or lead, and all roles se
 """
 
 SEES_SECURED = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
-"""The roles that see records in secured areas, if the client that acts for the person was granted the area."""
+"""The roles that see records in a secured area, provided that the client acting for the person was granted the area."""
 
 AREA_PREFIX = "area:"
 DEMOGRAPHICS_LOCK = "demographics"

@@ -1,10 +1,11 @@
 """Builds the SQL conditions of the row-level security policies for every kind of table.
 
-The catalogue tests compare them with the database. The migrations contain these conditions as frozen text, so a change
+Tests compare these conditions with the database's catalogue. The migrations contain them as frozen text, so a change
 here also needs a migration.
 
-Each table and role has one permissive policy that joins its conditions with AND. A policy contains no subquery and no
-function that reads a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)
+Each table has one permissive policy per role, in which all conditions are joined with AND. A policy contains no
+subquery and no function that reads a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded
+server.)
 """
 
 DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"
@@ -36,7 +37,7 @@ def reaches(student: str, schools: str = "school_ids") -> str:
 def sees_team(team: str, school: str) -> str:
     """Returns the SQL condition that the bound principal may see a team.
 
-    It sees the teams of its district or schools, and those of which the person for whom it acts is a member.
+    The principal sees the teams of its district or schools, and the teams of which the acting person is a member.
     """
     return (
         f"({_REACH} = 'district' OR ({_REACH} = 'schools' AND {school} = ANY ({_SCHOOLS})) OR {team} = ANY ({_TEAMS}))"
@@ -60,9 +61,9 @@ def policy(
 
     * `student` is the column of the student whom a row is about, or None.
     * `schools` is an expression for that student's schools.
-    * `unless` is a condition for rows that are about no student (staff), or None.
+    * `unless` is a condition that is true for rows about no student, such as staff, which need no reach; or None.
     * `lock` is an expression for the row's secured area, which may be null.
-    * `team` has the columns of the team that a row belongs to and of that team's school, or is None.
+    * `team` is a pair of columns, or None: the team that a row belongs to, and the school of that team.
     """
     parts = [DISTRICT]
     if team is not None:

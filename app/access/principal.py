@@ -22,8 +22,8 @@ EVERYTHING_SECURED = "*"
 class Reach(StrEnum):
     """The part of the district that a principal sees.
 
-    A team is no reach of its own: its students are on the caseload of its members, and are named in addition to the
-    schools of a member who sees schools.
+    A team does not add another kind of reach. Its students are part of each member's caseload; for a member with the
+    reach `schools`, they are listed in addition to the schools.
     """
 
     DISTRICT = "district"
@@ -33,10 +33,10 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller that a unit of work is bound to; without one no database session opens.
+    """The caller that a unit of work is bound to. Without a principal, no database session opens.
 
     `schools` applies to the reach `schools`. `students` is the caseload of the reach `caseload`; under the reach
-    `schools` it has the students of other schools whom the principal sees through a team. `teams` are the teams of
+    `schools` it lists the students of other schools whom the principal sees through a team. `teams` are the teams of
     which the acting person is a member. `opens` lists additional access: codes of secured areas, `demographics`, or `*`
     for the system's own jobs.
     """
@@ -54,7 +54,7 @@ class Principal:
 
     @property
     def names_students(self) -> bool:
-        """Returns whether the principal sees students because they are named, and not only because of a school."""
+        """Returns whether the principal sees students who are listed by id, and not only the students of schools."""
         return self.reach is Reach.CASELOAD or (self.reach is Reach.SCHOOLS and bool(self.students))
 
     def may(self, can: Can) -> bool:
@@ -88,7 +88,7 @@ class Principal:
 def parts_of(student_ids: Iterable[UUID]) -> list[str]:
     """Returns sixteen texts, into which the ids are sorted by their last hexadecimal digit.
 
-    A row-level security policy searches only one of them for an id.
+    To find an id, a row-level security policy then searches only one of the texts.
     """
     parts: list[list[str]] = [[] for _ in range(16)]
     for student_id in student_ids:
@@ -100,8 +100,8 @@ def parts_of(student_ids: Iterable[UUID]) -> list[str]:
 class ActingPerson:
     """The role, schools, teams and students of the person for whom a client sends a request.
 
-    `students` has the person's caseload with the students of the teams. For a role that sees schools, it has only the
-    teams' students at other schools.
+    `students` is the person's caseload, which includes the students of the person's teams. For a role that sees
+    schools, it contains only the teams' students at other schools.
     """
 
     person_id: UUID
@@ -152,7 +152,7 @@ def acting_for(client: Principal, acting: ActingPerson) -> Principal:
         students = acting.students if reach is Reach.SCHOOLS else ()
         reached = replace(client, reach=reach, schools=schools or (), students=students)
     else:
-        # The client's own schools still apply, so that it does not see a student of another school through a teacher.
+        # `acting.students` was limited to the client's schools, so a client gets no other students through a teacher.
         reached = replace(client, reach=Reach.CASELOAD, students=acting.students)
     opens = client.opens if acting.role in SEES_SECURED else client.opens & {DEMOGRAPHICS_LOCK}
     return replace(

@@ -1,4 +1,4 @@
-"""Creates districts, clients and their secrets for the operator's commands. Each secret is shown only once."""
+"""Creates districts, clients and client secrets for the operator's commands. Each secret is shown only once."""
 
 import secrets
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ MAX_TOKEN_LIFETIME = timedelta(hours=1)
 class NewClient:
     """The input for a new client: its name, its scopes in this district, and its schools.
 
-    No schools mean the whole district.
+    An empty list of schools means the whole district.
     """
 
     name: str
@@ -90,7 +90,7 @@ async def district_of(work: Work) -> District:
 
 @needs(Can.OPERATE)
 async def register_client(work: Work, new: NewClient) -> CreatedClient:
-    """Creates a client with one secret and a grant in this district, and returns both.
+    """Creates a client with a grant in this district; returns the client's id and its secret.
 
     Raises `Invalid` for unknown scopes.
     """
@@ -105,7 +105,7 @@ async def register_client(work: Work, new: NewClient) -> CreatedClient:
 
 @needs(Can.OPERATE)
 async def grant_client(work: Work, client_id: UUID, new: NewClient) -> None:
-    """Grants an existing client access to a further district, or again to a district that revoked it."""
+    """Grants an existing client access to this district, for the first time or after a revocation."""
     _refuse_unknown(new.scopes)
     await _grant(work, client_id, new)
 
@@ -151,7 +151,7 @@ async def client_of_district(work: Work, client_id: UUID) -> DistrictClient:
 
 @needs(Can.OPERATE)
 async def client_with_access(work: Work, client_id: UUID) -> DistrictClient:
-    """Returns a client that has access to this district; raises `NotFound` for any other."""
+    """Returns a client that has access to this district; raises `NotFound` for any other client."""
     client = await client_of_district(work, client_id)
     if client.revoked_at is not None:
         raise NotFound("client")

@@ -39,8 +39,8 @@ _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
 class Work:
     """One transaction for one principal; its database session is accessible only inside a function marked `@needs`.
 
-    The session is made when it is first used. Compiled reads and the disclosure log need none: they use the driver's
-    connection, in the same transaction.
+    The session is created when it is first used. Compiled reads and the disclosure log need no session: they use the
+    driver's connection, in the same transaction.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class Work:
 
     @property
     def _session(self) -> AsyncSession:
-        """Returns the database session, which is made on the first use."""
+        """Returns the database session, which is created on its first use."""
         if self._made_session is None:
             self._made_session = AsyncSession(self._connection, expire_on_commit=False, autoflush=False)
         return self._made_session
 
     async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Runs a finished statement without SQLAlchemy, after what the session has not sent yet; returns its rows.
+        """Sends the session's pending changes, then runs an SQL text without SQLAlchemy and returns its rows.
 
         Like `db`, it raises `Misuse` outside a function marked `@needs`.
         """
@@ -98,7 +98,7 @@ class Work:
         return await self._send(statement, parameters)
 
     async def _send(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Sends a finished statement and returns its rows."""
+        """Runs an SQL text on the driver's connection and returns its rows."""
         try:
             if not self._driver.is_in_transaction():
                 await self._driver.begin_bound()
@@ -169,9 +169,9 @@ class Work:
                     await self._send(ENTER, original.binding_arguments())
 
     def end_district_step(self) -> tuple[str, ...] | None:
-        """Lets the next statement bind the previous principal again at its end. It must be the last one of the block.
+        """Lets the last statement of an `as_district` block bind the previous principal again when it ends.
 
-        Returns the arguments with which the statement calls `app.enter`, or None outside of such a block.
+        Returns the arguments with which that statement must call `app.enter`, or None outside of such a block.
         """
         suspended, self._suspended = self._suspended, None
         return None if suspended is None else suspended.binding_arguments()
@@ -180,7 +180,7 @@ class Work:
     async def savepoint(self) -> AsyncIterator[None]:
         """Runs a block that may fail without failing the transaction.
 
-        If it fails, its rows, events and disclosures are discarded.
+        If the block fails, the rows, events and disclosures of the block are discarded.
         """
         events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
         named = self.named_subjects, self.named_rows, self.named_measures
@@ -196,9 +196,9 @@ class Work:
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
-        """Runs a step of opening a unit of work, which needs the session but no permission, and returns its result.
+        """Runs a step that needs the database session but no permission, and returns the step's result.
 
-        Commands and reads never call this.
+        Such steps open or end a unit of work. Commands and reads never call this method.
         """
         token = _open_for.set(self)
         try:
@@ -207,7 +207,7 @@ class Work:
             _open_for.reset(token)
 
     async def finish(self) -> None:
-        """Runs the registered callbacks; the API calls this method before it commits."""
+        """Runs the registered callbacks; only `unit` calls this method, before it commits."""
         await self._flush()
         for _, callback in sorted(self._callbacks.items(), key=lambda item: item[0] == self._last):
             await self.run_step(functools.partial(callback, self))
@@ -258,7 +258,7 @@ async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, oper
 def needs(
     *permissions: Can,
 ) -> Callable[[Callable[Concatenate[Work, P], Awaitable[R]]], Callable[Concatenate[Work, P], Awaitable[R]]]:
-    """Returns a decorator that gives a function its required permissions and access to the database session."""
+    """Returns a decorator that checks these permissions at each call, and gives the function the database session."""
 
     def mark(
         function: Callable[Concatenate[Work, P], Awaitable[R]],

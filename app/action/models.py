@@ -13,7 +13,7 @@ from app.team.models import OfTeam
 class ActionItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
     """What a member of a team does by a day: open, then done, not done, or dropped. It may be about a student.
 
-    `agenda_item_id` is the item of a meeting's agenda from which it came.
+    `agenda_item_id` is the item of a meeting's agenda at which the action item was agreed.
     """
 
     __tablename__ = "action_item"

@@ -1,4 +1,4 @@
-"""Reads the action items that are due, for agendas and for the acting person. Counts nobody's items."""
+"""Reads the action items that are due, for agendas and for the acting person. Does not count items per person."""
 
 from collections.abc import Collection
 from datetime import date
@@ -16,9 +16,10 @@ from app.team.models import TeamStudent, in_force_on
 
 @needs(Can.READ_ACTIONS)
 async def due_action_items(work: Work, team_ids: Collection[UUID], by: date) -> list[ActionItem]:
-    """Returns the open action items of teams that are due on a day or before, the longest due first.
+    """Returns the open action items of these teams that are due on or before the day `by`, the longest due first.
 
-    Those about students whom the team does not serve today are left out. They come back with the student.
+    Items about students whom the team does not serve today are left out. They are returned again once the team serves
+    the student again.
     """
     is_due = ActionItem.team_id == any_(cast(list(team_ids), IdList))
     conditions = are_due(work.district_id, by, await today_of(work))
@@ -29,9 +30,9 @@ async def due_action_items(work: Work, team_ids: Collection[UUID], by: date) -> 
 
 
 def are_due(district_id: UUID, by: date, today: date) -> tuple[ColumnElement[bool], ...]:
-    """Returns the conditions that action items are open and due.
+    """Returns the conditions that action items are open and due on or before the day `by`.
 
-    Those about a student whom the team no longer serves are not.
+    Items about a student whom the team does not serve today do not meet these conditions.
     """
     served = select(TeamStudent.id).where(
         TeamStudent.district_id == district_id,

@@ -1,4 +1,4 @@
-"""Agrees action items, gives them to another member, and closes them. Counts and compares nobody's items."""
+"""Agrees action items, gives them to another member, and closes them. Does not count or compare items per person."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -63,7 +63,7 @@ async def agree_action_item(work: Work, new: NewActionItem) -> ActionItem:
 
 @needs(Can.AGREE_ACTIONS)
 async def agree_at(work: Work, new: NewActionItem, agenda_item_id: UUID | None, secured_area: str | None) -> ActionItem:
-    """Agrees an action item, with the secured area of the item of the agenda at which it is agreed, if there is one."""
+    """Agrees an action item. If this happens at an agenda item, the action item gets that item's secured area."""
     violations = Violations(input_violations(new))
     today = await today_of(work)
     student: Person | None = None
@@ -112,7 +112,7 @@ async def reassign_action_item(
     owner: Annotated[str, About("The member of the team who does it: an id or an external id.", STAFF_EXAMPLE)],
     due_on: Annotated[date | None, About("Another day by which it is to be done.", date(2026, 10, 13))] = None,
 ) -> ActionItem:
-    """Gives an open action item to another member of the team, or to the same one with another day."""
+    """Gives an open action item to another member of the team, or sets another day for the same member, or both."""
     violations = Violations()
     item = await _lock(work, action_item_id)
     today = await today_of(work)
@@ -148,7 +148,7 @@ async def close_action_item(
 
 
 async def _lock(work: Work, action_item_id: UUID) -> ActionItem:
-    """Locks an open action item, after the student whom it is about, and returns it."""
+    """Locks the student whom an open action item is about, then the action item, and returns the action item."""
     item = await lock_row_after_student(work, ActionItem, action_item_id)
     if item is None:
         raise NotFound("action_item")
@@ -160,7 +160,7 @@ async def _lock(work: Work, action_item_id: UUID) -> ActionItem:
 
 @needs(Can.AGREE_ACTIONS)
 async def locate_owner(work: Work, name: str | None) -> UUID:
-    """Returns the id of the person who does it: by default, the person for whom the request acts."""
+    """Returns the id of the person who is to do an action item: by default, the person for whom the request acts."""
     owner_id = work.principal.person_id if name is None else (await locate_staff(work, name, "/owner")).id
     if owner_id is None:
         raise Invalid([Violation("/owner", "action_item.no_owner", "Name a member of the team: this acts for nobody.")])

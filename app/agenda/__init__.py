@@ -1,1 +1,1 @@
-"""Agendas of meetings: what the data give a team to talk about, why, and what became of it."""
+"""Agendas of meetings: what a team should discuss, why it is on the agenda, and what became of it."""

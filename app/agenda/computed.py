@@ -1,4 +1,4 @@
-"""Computes the agenda of a team's next meeting: what the data give without what is settled, and what was added."""
+"""Computes the agenda of a team's next meeting: unsettled items from the data, and items that members added."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -20,18 +20,18 @@ MOST: Final = 1000
 
 
 async def compute_items(work: Work, query: Select[Any]) -> Sequence[Row[Any]]:
-    """Returns the items of a next agenda that the bound principal may see, at most `MOST`. Executes one statement."""
+    """Returns the rows of a `next_agenda` query that the principal may see, at most `MOST`. Executes one statement."""
     rows: Sequence[Row[Any]] = (await work.db.execute(query.limit(MOST))).all()
     return rows
 
 
 async def count_items(work: Work, query: Select[Any]) -> int:
-    """Returns the number of items of a next agenda that the bound principal may see. Executes one statement."""
+    """Returns the number of rows of a `next_agenda` query that the principal may see. Executes one statement."""
     return int(await work.db.scalar(select(func.count()).select_from(query.subquery())) or 0)
 
 
 async def next_agenda(work: Work, team_id: UUID) -> Select[Any]:
-    """Returns the query of the items of a team's next agenda."""
+    """Returns a query for the items of a team's next agenda."""
     today = await today_of(work)
     playbook = await published(work)
     days = REMINDERS | {name: int(number) for name, number in playbook.reminders.items()}
@@ -43,7 +43,7 @@ async def next_agenda(work: Work, team_id: UUID) -> Select[Any]:
         AgendaItem.district_id == work.district_id,
         AgendaItem.team_id == team_id,
         AgendaItem.subject_id == reasons.c.subject_id,
-        # An alarm about which a decision is due is the same item as before, under whichever of the two names.
+        # If a decision about an alarm becomes due, the alarm stays the same item, whichever of the two kinds it gets.
         AgendaItem.kind.in_((reasons.c.kind, func.split_part(reasons.c.code, " ", 1))),
         AgendaItem.basis == reasons.c.basis,
     )

@@ -1,4 +1,4 @@
-"""Opens meetings, which stores their agendas, and closes them once every item is settled."""
+"""Opens meetings and stores their agendas, and closes meetings once every item is settled."""
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
@@ -33,14 +33,14 @@ KEPT_OF_CARRIED = (
     *("district_id", "team_id", "team_school_id", "student_id", "school_ids", "secured_area", "kind", "subject_kind"),
     *("subject_id", "basis", "since", "reasons", "rank", "text", "area_id", "added_by"),
 )
-"""The columns that an item has from the one that it follows."""
+"""The columns that are copied from an item to the one that replaces it at the next meeting."""
 
 
 @needs(Can.RUN_MEETINGS)
 async def open_meeting(
     work: Work, meeting_id: UUID, present: Annotated[Sequence[str], AtMost(MAX_PRESENT), PRESENT] = ()
 ) -> Meeting:
-    """Opens a meeting, and stores its agenda, with the items that the caller may not see."""
+    """Opens a meeting, and stores its agenda, including the items that the caller may not see."""
     await lock_named_subjects(work)
     team_id = await _team_of(work, meeting_id)
     await require_active(work, team_id)
@@ -66,7 +66,7 @@ async def close_meeting(
         bool, About("Whether the items that are still open are carried to the next meeting.", True)
     ] = False,
 ) -> Meeting:
-    """Closes a meeting. Every item must be settled or carried; with `carry_rest`, the open ones are carried."""
+    """Closes a meeting; raises `Conflict` if items are still open. With `carry_rest`, these are carried instead."""
     await lock_named_subjects(work)
     await _team_of(work, meeting_id)
     visible = len((await work.db.scalars(_of_state(work, meeting_id, AgendaItemState.OPEN))).all())
@@ -82,7 +82,10 @@ async def close_meeting(
 
 @needs(Can.RUN_MEETINGS)
 async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
-    """Writes the items that follow carried or suspended ones that members added, for the next meeting."""
+    """Creates the items that replace carried or suspended items at the next meeting.
+
+    `items` are the carried or suspended ones; only items that members added are replaced.
+    """
     rows: list[dict[str, Any]] = [
         {name: getattr(item, name) for name in KEPT_OF_CARRIED}
         | {
@@ -102,9 +105,11 @@ async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
 
 
 async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: bool) -> None:
-    """Carries the open items of a meeting, or raises `Conflict` that counts them, and keeps what members added.
+    """Carries the open items of a meeting, and keeps the items that members added for the next meeting.
 
-    The locked meeting gets no further items; those that it got after its students were locked are about newcomers.
+    Without `carry_rest`, raises `Conflict` with the number of open items; the caller can see `visible` of them. The
+    meeting is locked, so it gets no further items. Items that were added after the students and before the meeting had
+    been locked may be about other students, who are locked first.
     """
     await lock_newcomers(work, await _students_of_items(work, meeting.id))
     query = _of_state(work, meeting.id, AgendaItemState.OPEN).with_for_update(key_share=True)
@@ -123,9 +128,10 @@ async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: 
 
 
 async def _store_items(work: Work, meeting: Meeting) -> None:
-    """Stores the computed items of a meeting, and has it take up the items that members added.
+    """Stores the computed items of a meeting, and assigns to it the items that members added.
 
-    What is about a student whom a sync has given to the team since the team's students were locked comes up next time.
+    A student who joined the team after the team's students had been locked is skipped; items about this student come up
+    at the next meeting.
     """
     order = meeting.agenda_order
     rows, taken = [], []
@@ -175,7 +181,7 @@ def _values(meeting: Meeting, entry: AgendaEntry) -> dict[str, object]:
 
 
 async def _lock_team_and_students(work: Work, team_id: UUID) -> None:
-    """Locks a team, so that it opens no two meetings at once, and then the students whom it serves."""
+    """Locks a team, so that two of its meetings cannot be opened at once, and then the students whom it serves."""
     of_team = (Team.district_id == work.district_id, Team.id == team_id)
     await work.db.execute(select(Team.id).where(*of_team).with_for_update(key_share=True))
     served = students_of(work.district_id, team_id, await today_of(work))
@@ -207,7 +213,7 @@ async def _people(work: Work, names: Sequence[str]) -> list[UUID]:
 
 
 async def _students_of_items(work: Work, meeting_id: UUID) -> set[UUID]:
-    """Returns the students about whom a meeting has items that are neither discussed, carried nor dropped."""
+    """Returns the ids of the students about whom a meeting has open or suspended items."""
     query = select(AgendaItem.student_id).where(
         AgendaItem.district_id == work.district_id,
         AgendaItem.meeting_id == meeting_id,

@@ -1,4 +1,4 @@
-"""Takes the open items about students who leave off every agenda, and puts them back when the students return."""
+"""Suspends the open agenda items about students who leave, and opens them again when the students return."""
 
 from datetime import date
 from typing import Any
@@ -23,7 +23,7 @@ from app.team.students import follow_roster
 
 @needs(Can.SYNC_ROSTER)
 async def follow_teams(work: Work) -> int:
-    """Makes the students of teams follow the roster, and the agendas the students; for a sync that changed the roster.
+    """Updates the students of teams after a sync has changed the roster, and then the agenda items about the students.
 
     Returns the number of rows about students that were written.
     """
@@ -33,11 +33,11 @@ async def follow_teams(work: Work) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def follow_students(work: Work) -> int:
-    """Suspends the open items about students whom the team no longer serves, and opens those of students who are back.
+    """Suspends open items about students whom the team no longer serves, and opens items about students who are back.
 
-    An item of a meeting that was closed meanwhile stays suspended: what the data still show comes up at the next one.
-    The hourly task calls it as well, for changes by hand. Students
-    whom another transaction has locked are left for the next run. Returns the number of items.
+    If the meeting of a suspended item was closed meanwhile, the item stays suspended; what the data still show comes up
+    as a new item at the next meeting. The hourly task also calls this function, for changes that were made by hand.
+    Students whom another transaction has locked are left for the next run. Returns the number of changed items.
     """
     today = await today_of(work)
     suspended = await _suspend(work, today)
@@ -101,7 +101,7 @@ def _serves(work: Work, today: date) -> ColumnElement[bool]:
 
 
 async def _lockable(work: Work, query: Any) -> list[Row[Any]]:
-    """Locks the students of a query's rows without waiting, and returns the rows of those that it could lock."""
+    """Locks the students of a query's rows without waiting, and returns the rows whose students could be locked."""
     rows = (await work.db.execute(query)).all()
     locked = await lock_students(work, {row.student_id for row in rows}, wait=False)
     return [row for row in rows if row.student_id in locked]

@@ -76,7 +76,7 @@ class ItemAction:
 
 @needs(Can.RUN_MEETINGS, Can.AGREE_ACTIONS)
 async def agree_at_agenda_item(work: Work, agenda_item_id: UUID, new: ItemAction) -> ActionItem:
-    """Agrees an action item at an open item of an agenda: about its student, and in its secured area."""
+    """Creates an action item that was agreed at an open agenda item, with the same student and secured area."""
     violations = Violations(input_violations(new))
     item = await lock_item(work, agenda_item_id)
     with violations:
@@ -154,7 +154,7 @@ async def discuss_agenda_item(
         str | None, About("The decision that was made from it.", "dec_01jq4n6d9zf3vbs0x5k2m7e8tk")
     ] = None,
 ) -> AgendaItem:
-    """Settles an item as discussed, with minutes, and the decision about its student that was made from it."""
+    """Settles an item as discussed, with minutes and with the decision about its student that was made."""
     violations = Violations()
     with violations:
         MINUTES.require(minutes, "/minutes")
@@ -206,7 +206,7 @@ async def order_agendas(
         About("The kinds of items in their order. Others come after these.", ("unserved", "new_concern")),
     ],
 ) -> PlaybookVersion:
-    """Publishes the next version of the playbook, with this order of agendas. Open meetings keep theirs."""
+    """Publishes the next version of the playbook, with this order of items. Open meetings keep their order."""
     if violations := violations_of_order(kinds):
         raise Invalid(violations)
     return await publish_agenda_order(work, [str(kind) for kind in kinds])
@@ -238,7 +238,7 @@ async def _require_served(work: Work, team_id: UUID, student: Person) -> None:
 
 
 async def _decision_about(work: Work, name: str, item: AgendaItem) -> UUID:
-    """Returns the id of a decision about the student of an item; raises `Invalid` for another one."""
+    """Returns the id of a decision; raises `Invalid` if the decision is not about the item's student."""
     query = select(Decision.id).where(
         Decision.district_id == work.district_id,
         Decision.id == ids.parse_id("decision", name, "/decision"),

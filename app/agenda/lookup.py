@@ -1,4 +1,4 @@
-"""Locks the items of agendas, and records their events, for the commands of the room."""
+"""Locks agenda items, and records events about them, for the commands of this package."""
 
 from uuid import UUID
 
@@ -12,9 +12,9 @@ from app.roster.student_lock import lock_row_after_student
 
 
 async def lock_item(work: Work, item_id: UUID) -> AgendaItem:
-    """Locks an item that is open, and its student first, and returns the item.
+    """Locks the student of an open item, then the item, and returns the item.
 
-    Raises `NotFound`, or `Conflict` that says what became of an item that is not open any more.
+    Raises `NotFound`; or if the item is not open any more, `Conflict` with the state of the item.
     """
     item = await lock_row_after_student(work, AgendaItem, item_id)
     if item is None:
@@ -25,7 +25,7 @@ async def lock_item(work: Work, item_id: UUID) -> AgendaItem:
 
 
 def emit_item_event(work: Work, type_: EventType, item: AgendaItem) -> None:
-    """Records an event about an item, which names the team."""
+    """Records an event about an item. The event contains the id of the team."""
     of_team = () if item.team_school_id is None else (item.team_school_id,)
     record(
         work,

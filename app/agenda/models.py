@@ -1,4 +1,4 @@
-"""Defines the table of the items of agendas."""
+"""Defines the table of agenda items."""
 
 from datetime import date, datetime
 from typing import Any
@@ -13,15 +13,16 @@ from app.team.models import OfTeam
 
 
 class AgendaItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
-    """What a team talks about in a meeting: open, then discussed, carried or dropped.
+    """A topic for a meeting of a team: open, then discussed, carried or dropped.
 
-    * An item is stored when its meeting is opened. Only what a member adds is stored before, without a meeting.
-    * `student_id`, `school_ids` and `secured_area` are those of the record that it is about, if that is a student's.
-    * `area_id` is the area that a member named with an item.
-    * `basis` distinguishes occasions: an item that is settled comes up again only on another basis, or if its kind asks
-      for more than a discussion.
-    * `reasons` says why it came up, in codes with the ids of records.
-    * A carried item that a member added is followed by the next one, whose `carried_from` names it.
+    * Computed items are stored when the meeting is opened. An item that a member adds is stored at once, and has no
+      meeting until one is opened.
+    * `student_id`, `school_ids` and `secured_area` are copied from the record that a computed item is about.
+    * `area_id` is the area that a member gave with an added item.
+    * `basis` identifies the occasion of an item. A dropped item comes up again only with another basis. So does a
+      discussed item, unless its kind requires more than a discussion.
+    * `reasons` are the reasons why the item came up: codes, each with the ids of records.
+    * If an item that a member added is carried, a new item replaces it. Its `carried_from` is the carried item.
     * A suspended item is about a student whom the team does not serve at present.
     """
 

@@ -1,7 +1,7 @@
 """Reads the agenda of a meeting, and why each item is on it.
 
-Before the meeting it is computed; once the meeting is open, the stored items are read. Items that the caller may not
-see are only counted.
+Before the meeting, the agenda is computed; once the meeting is open, the stored items are read. Items that the
+caller may not see are only counted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -58,10 +58,10 @@ class AgendaEntry:
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """The agenda of a meeting, or with no meeting scheduled, what the next one would have.
+    """The agenda of a meeting; if no meeting is scheduled, the agenda that the next one would have.
 
-    `order` has the kinds in the order of the playbook, by which the entries are ranked. `hidden` is the number of items
-    that the caller may not see.
+    `order` has the kinds of items in the order of the playbook; the entries are in this order. `hidden` is the number
+    of items that the caller may not see.
     """
 
     team_id: UUID
@@ -98,7 +98,7 @@ async def read_agenda(work: Work, team_id: UUID, meeting: str | None = None) -> 
 
 
 def entry_of(item: Row[Any], order: Sequence[str]) -> AgendaEntry:
-    """Returns the entry of a computed row."""
+    """Returns the entry for a row of a `next_agenda` query."""
     names = (name.partition(":") for name in item.records.split())
     records = tuple(ids.format_id(kind, UUID(row_id)) for kind, _, row_id in names)
     return AgendaEntry(
@@ -121,7 +121,7 @@ def entry_of(item: Row[Any], order: Sequence[str]) -> AgendaEntry:
 
 
 def rank_entries(entries: Iterable[AgendaEntry], order: Sequence[str]) -> tuple[AgendaEntry, ...]:
-    """Returns entries in the order of their kinds, and within a kind, those first that have waited longest."""
+    """Returns entries in the order of their kinds; within a kind, the entry that has waited longest is first."""
     ranks = {kind: place for place, kind in enumerate(order, 1)}
     return tuple(sorted(entries, key=lambda entry: (ranks[entry.kind], entry.since, entry.subject_id)))
 
@@ -148,13 +148,16 @@ def _entry(item: AgendaItem) -> AgendaEntry:
 
 
 def _stored(work: Work, meeting: Meeting) -> Any:
-    """Returns the query of the items of a meeting; of an open one, without those that are suspended."""
+    """Returns a query for the stored items of a meeting. If the meeting is open, suspended items are left out."""
     query = select(AgendaItem).where(AgendaItem.district_id == work.district_id, AgendaItem.meeting_id == meeting.id)
     return query.where(AgendaItem.state != AgendaItemState.SUSPENDED) if meeting.state == MeetingState.OPEN else query
 
 
 async def _meeting_of(work: Work, team_id: UUID, name: str | None) -> Meeting | None:
-    """Returns the named meeting, or else the open one, or else the next one from today on; raises `Invalid`."""
+    """Returns the meeting whose id is `name`. Without a name, returns the open meeting, or else the next from today on.
+
+    Raises `Invalid` if the team has no meeting with this id.
+    """
     query = select(Meeting).where(Meeting.district_id == work.district_id, Meeting.team_id == team_id)
     if name is not None:
         named: Meeting | None = await work.db.scalar(

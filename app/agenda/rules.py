@@ -55,19 +55,20 @@ RESTS_WHEN_DISCUSSED: Final = (
 )
 """The kinds that do not come up again on the same basis once they were discussed.
 
-The others ask for something to be done: an answer, a support, a decision. They return until the data show it.
+The other kinds require that something is done: an answer, a support, a decision. They come up again until the data show
+that it was done.
 """
 SUBJECTS: Final = ("concern", "signal", "core_stall", "support", "hypothesis", "action_item", "agenda_item")
 """The kinds of records that an item can be about."""
 
 
 def complete_order(order: Sequence[str]) -> tuple[str, ...]:
-    """Returns an order of kinds, completed by the kinds that it does not name, in the default order."""
+    """Returns this order of kinds, followed by the missing kinds in the default order."""
     return (*order, *(kind for kind in DEFAULT_ORDER if kind not in order))
 
 
 def violations_of_order(order: Sequence[str]) -> list[Violation]:
-    """Returns a violation for each kind that an order names twice."""
+    """Returns a violation for each repeated kind in an order of kinds."""
     detail = "This kind is named already."
     return [
         Violation(f"/kinds/{place}", "agenda.order", detail)
@@ -77,7 +78,7 @@ def violations_of_order(order: Sequence[str]) -> list[Violation]:
 
 
 def require_unsettled(state: str, settled_at: datetime | None) -> None:
-    """Raises `Conflict` that says what became of an item, if it is not open any more."""
+    """Raises `Conflict` with the state of an item if the item is not open any more."""
     if state == AgendaItemState.SUSPENDED:
         detail = "The team does not serve the student at present. The item returns with the student."
         raise Conflict(detail, code="agenda_item.suspended")

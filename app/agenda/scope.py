@@ -1,4 +1,4 @@
-"""Defines what every source of agenda items needs, and the columns that each has."""
+"""Defines the parameters of the sources of agenda items, and the columns that each source returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,10 @@ Expression: TypeAlias = SQLCoreOperations[Value]
 
 @dataclass(frozen=True, slots=True)
 class AgendaScope:
-    """What every source needs: the team and its students, today, and the playbook's days of reminders and order."""
+    """The parameters of a source of agenda items.
+
+    `days` has the days of each of the playbook's reminders, keyed by reminder. `order` is the order of the kinds.
+    """
 
     district_id: UUID
     team_id: UUID
@@ -39,7 +42,7 @@ class AgendaScope:
 
 
 def students_of(district_id: UUID, team_id: UUID, today: date) -> CTE:
-    """Returns the students whom a team serves on a day, without those who have left the roster."""
+    """Returns a query for the students whom a team serves on a day, without those who have left the roster."""
     return (
         select(TeamStudent.student_id)
         .join(Person, and_(Person.district_id == district_id, Person.id == TeamStudent.student_id))
@@ -64,9 +67,10 @@ def select_reason(
     code: Expression[str] | None = None,
     records: Mapping[str, Any] = {},
 ) -> Select[Any]:
-    """Returns the columns of a source. `code` is the code of the reason, by default the kind.
+    """Returns a query with the columns of a source, to which the source adds its conditions.
 
-    `model` is a table about students, or one that has no columns of a student.
+    `model` is the table of the subject; it may lack the columns about a student. `code` is the code of the reason, by
+    default the kind. `basis` is by default the day `since`.
     """
     shown: Any = literal(str(kind), Text) if isinstance(kind, AgendaItemKind) else kind
     subject_id: Any = subject[1]

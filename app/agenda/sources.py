@@ -1,8 +1,8 @@
-"""Selects what the data give a team to talk about, with one set-based statement for all sources and all its students.
+"""Selects the agenda items that follow from the data, in one statement for all sources and all students of a team.
 
-Each source is a query with the same columns. A new one is a function in `SOURCES`; it selects records about the
-students of the team, and names the kind, the subject, the day since which there is a reason, the reason's code, and the
-ids of the records on which the reason rests.
+Each source is a query with the same columns, made by a function in `SOURCES`. The query selects records about the
+students of the team, each with the kind of item, the subject, the day since which there is a reason, the code of the
+reason, and the ids of the records on which the reason rests.
 """
 
 from collections.abc import Callable
@@ -32,12 +32,18 @@ from app.support.rules import GOAL_NOTICE
 from app.team.models import Team, TeamScope, in_force_on
 
 STALL_ON_AGENDAS: Final = timedelta(days=120)
-"""How long an accepted core stall that no team discusses stays on agendas: until the next window has been read."""
+"""How long an accepted core stall stays on agendas if no team discusses it.
+
+By then, the next screening window should have been evaluated.
+"""
 ALARMS: Final = (AgendaItemKind.OFF_TRACK, AgendaItemKind.NOT_RESPONDING)
 VERDICTS: Final = (*ALARMS, AgendaItemKind.UNDER_DELIVERED)
-"""The verdicts that a team talks about until it has decided on the support."""
+"""The verdicts that stay on agendas until the team has made a decision about the support."""
 SAID_OTHERWISE: Final = (SignalKind.AHEAD_OF_GOAL, SignalKind.UNMET_GOAL)
-"""The kinds of signals that are no items, because the support is one already: its goal is met, or its day is past."""
+"""The kinds of signals that do not become items.
+
+In these cases the support is an item already, because its goal is met or the date of its goal has passed.
+"""
 
 
 def _new_concerns(scope: AgendaScope) -> Select[Any]:
@@ -73,7 +79,11 @@ def _signals(scope: AgendaScope) -> Select[Any]:
 
 
 def _core_stalls(scope: AgendaScope) -> Select[Any]:
-    """Returns the accepted stalls of the grades that the team serves: of its schools, or for a team of none, of all."""
+    """Returns the accepted core stalls of the grades that the team serves.
+
+    They are the stalls of the schools in the team's scopes. A team without a school of its own also gets the stalls of
+    the whole district.
+    """
     serves_grade = (
         select(TeamScope.id)
         .join(Team, and_(Team.district_id == scope.district_id, Team.id == TeamScope.team_id))
@@ -106,9 +116,10 @@ def _core_stalls(scope: AgendaScope) -> Select[Any]:
 
 
 def _verdicts(scope: AgendaScope) -> Select[Any]:
-    """Returns the verdicts that a team talks about, each once: that a decision is due is a further reason of an alarm.
+    """Returns the verdicts that a team should discuss, one item for each support.
 
-    Such an item has the kind of the two that comes first in the order of the agenda.
+    If a decision about an alarm is due, the item has two reasons, the alarm and the due decision. Of their two kinds,
+    the item gets the one that comes first in the order of agendas.
     """
     is_open = or_(
         and_(ResponseState.state == AgendaItemKind.GOAL_MET, ~_ready_to_fade(scope)),
@@ -132,7 +143,10 @@ def _verdicts(scope: AgendaScope) -> Select[Any]:
 
 
 def _is_decision_due(scope: AgendaScope) -> ColumnElement[bool]:
-    """Returns the condition that an undecided alarm has lasted for the playbook's days; 0 days turn it off."""
+    """Returns the condition that an alarm has lasted for the days of the playbook's reminder `decision_overdue`.
+
+    If these are 0 days, the condition is always false.
+    """
     if not scope.days["decision_overdue"]:
         return false()
     days = days_of_instruction(scope.district_id, Support.school_ids, ResponseState.since_on, scope.today)
@@ -140,7 +154,10 @@ def _is_decision_due(scope: AgendaScope) -> ColumnElement[bool]:
 
 
 def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
-    """Returns the condition that a signal about the support, which is an item, says more than that the goal is met."""
+    """Returns the condition that a suggested signal reports the support as ready to fade.
+
+    Such a signal is an item itself and implies that the goal is met, so the met goal does not become a second item.
+    """
     return (
         select(Signal.id)
         .where(
@@ -156,7 +173,7 @@ def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
 
 
 def _goals(scope: AgendaScope) -> Select[Any]:
-    """Returns the goals whose date is near or has come, and for supports without a goal, the review days."""
+    """Returns the goals whose date is near or past, and for supports without a goal, the review dates that are past."""
     day = func.coalesce(Phase.goal_on, Support.review_on, type_=Date)
     has_come = day <= scope.today
     code = case(
@@ -186,7 +203,7 @@ def _goals(scope: AgendaScope) -> Select[Any]:
 
 
 def _overdue_checks(scope: AgendaScope) -> Select[Any]:
-    """Returns the supports of which a measure has had no score for days, each once with all its such measures."""
+    """Returns the supports with measures that have had no score for too long, one item for each support."""
     arms = []
     for of_measure in (FIRST, FURTHER):
         since = last_check(scope.district_id, of_measure)
@@ -248,7 +265,7 @@ def _of_support(scope: AgendaScope, model: Any) -> ColumnElement[bool]:
 
 
 def _decided(scope: AgendaScope) -> ColumnElement[bool]:
-    """Returns the condition that a team has decided on the support since it has its present verdict."""
+    """Returns the condition that a decision about the support was made after it got its present verdict."""
     return (
         select(Decision.id)
         .where(
@@ -273,7 +290,7 @@ SOURCES: Final[tuple[tuple[Callable[[AgendaScope], Select[Any]], str | None], ..
     (_due_hypotheses, None),
     (_due_actions, None),
 )
-"""The sources, each with the reminder of the playbook whose days it waits for; 0 days turn the source off."""
+"""The sources, each with the playbook's reminder that sets how many days it waits, if any. 0 days turn a source off."""
 
 
 def sources_in_force(scope: AgendaScope) -> list[Select[Any]]:

@@ -1,1 +1,1 @@
-"""The tasks of one person, from the records of all rooms below. Only the person reads them."""
+"""Collects the tasks of one person from the records of other packages. Only this person can read them."""

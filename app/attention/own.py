@@ -1,4 +1,4 @@
-"""States which students are a person's own: those whom the person teaches, supports or leads, and those of teams."""
+"""Defines a person's own students: those in the person's classes, supports and teams."""
 
 from datetime import date
 from typing import Any
@@ -15,8 +15,8 @@ from app.team.models import TeamStudent, in_force_on
 def own_students(principal: Principal, column: Any, today: date) -> ColumnElement[bool]:
     """Returns the condition that a row is about one of the acting person's own students.
 
-    For a person who sees a caseload, that is the caseload. A person who sees schools sees more students than the own
-    ones, so that these are selected.
+    If the person's reach is a caseload, all students on it are the person's own. If the reach is larger, the own
+    students are selected through the person's supports, teams and classes.
     """
     if principal.reach is Reach.CASELOAD:
         named: ColumnElement[bool] = column == any_(cast(list(principal.students), IdList))

@@ -1,4 +1,4 @@
-"""Reads what needs something from the acting person this week, in one statement. Nobody reads another person's."""
+"""Reads the tasks of the acting person in one statement. Nobody can read the tasks of another person."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,10 +47,11 @@ KINDS: Final = ("action_item", "support", "concern", "hypothesis")
 
 @dataclass(frozen=True, slots=True)
 class AttentionItem:
-    """What needs something from a person, with the ids of what it is about, and the day since which it does.
+    """A task for a person, with its reason and the ids of the records that it is about.
 
-    `since` is the day by which an action item is due, that of the last score of a check, that of the verdict of a
-    decision, and that on which a concern was raised or lost its support.
+    `since` is the due date of an action item; for an overdue check, the day of the last score; for a due decision, the
+    day since which the support has had its state; for a concern, the day on which it was raised or lost its support;
+    and for a hypothesis, the day since which it has been due.
     """
 
     reason: Reason
@@ -64,7 +65,7 @@ class AttentionItem:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """A page of what needs something from the acting person. `left_out` has the reasons for lack of a permission."""
+    """A page of the acting person's tasks. `left_out` lists the reasons for which the caller lacks a permission."""
 
     person_id: UUID | None
     until: date
@@ -78,10 +79,11 @@ class Attention:
     *(Can.READ_SCORES, Can.READ_VERDICTS, Can.READ_DECISIONS, Can.READ_PLAYBOOK),
 )
 async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention:
-    """Returns what needs something from the acting person until a day, by default for a week; the oldest first.
+    """Returns a page of the acting person's tasks, the oldest first; a client that acts for nobody has none.
 
-    These are the person's own action items, what is due on supports that the person leads or provides, and the
-    unanswered and unserved concerns about the own students. A client that acts for nobody has nothing of its own.
+    The tasks are the person's action items that are due by `until` (by default within a week), overdue checks and due
+    decisions of supports that the person leads or provides, unanswered and unserved concerns about the person's own
+    students, and due hypotheses.
     """
     person_id = work.principal.person_id
     today = await today_of(work)
@@ -122,7 +124,7 @@ async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention
 
 
 def _position(keyset: Keyset) -> Iterator[ColumnElement[Any]]:
-    """Yields the position after which the page begins."""
+    """Yields the values of the sort columns after which the page begins."""
     try:
         since, reason, _ = keyset.after or ()
         yield literal(date.fromisoformat(str(since)), Date)
@@ -133,7 +135,7 @@ def _position(keyset: Keyset) -> Iterator[ColumnElement[Any]]:
 
 
 def _arm(reason: Reason, since: Any, row: Any, student: Any, **ids: Any) -> Select[Any]:
-    """Returns the query of one reason, with the columns that all of them have."""
+    """Returns the query for the tasks with one reason; the queries for all reasons have the same columns."""
     columns = [cast(ids.get(kind, null()), Uuid).label(f"{kind}_id") for kind in KINDS]
     return select(
         literal(str(reason), Text).label("reason"), since.label("since"), row.label("id"), student.label("student_id")
@@ -146,7 +148,7 @@ def _of_action_items(work: Work, person_id: UUID, until: date, today: date) -> S
 
 
 def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterator[Select[Any]]:
-    """Yields the queries of overdue checks and due decisions of the supports that a person leads or provides."""
+    """Yields the queries for overdue checks and due decisions of the supports that a person leads or provides."""
     own = (Support.district_id == work.district_id, or_(Support.lead_id == person_id, Support.provider_id == person_id))
     for of_measure in (FIRST, FURTHER) if days else ():
         since = last_check(work.district_id, of_measure)
@@ -160,7 +162,7 @@ def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterato
 
 
 def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
-    """Yields the queries of the unanswered and the unserved concerns about a person's own students."""
+    """Yields the queries for the unanswered and the unserved concerns about the acting person's own students."""
     own = (Concern.district_id == work.district_id, own_students(work.principal, Concern.student_id, today))
     for reason, since, condition in (
         (Reason.CONCERN_UNANSWERED, Concern.raised_on, Concern.state == ConcernState.RAISED),
@@ -170,7 +172,7 @@ def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
 
 
 def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
-    """Returns the query of the due hypotheses that a person proposed, or that are tested by a support of the person."""
+    """Returns the query for due hypotheses that the person proposed, or whose support the person leads or provides."""
     gives = select(Support.id).where(
         Support.district_id == work.district_id,
         Support.id == Hypothesis.support_id,

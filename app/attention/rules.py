@@ -1,4 +1,4 @@
-"""Defines the reasons why a student, or an action item, needs something from a person. Pure."""
+"""Defines the reasons why something is on a person's list of tasks. Pure."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Reason(StrEnum):
-    """Why something is listed."""
+    """Why something is on a person's list of tasks."""
 
     ACTION_DUE = "action_due"
     CHECK_OVERDUE = "check_overdue"
@@ -17,4 +17,4 @@ class Reason(StrEnum):
 
 
 A_WEEK: Final = timedelta(days=6)
-"""From today to the last day of the days that are looked ahead, if the caller names none."""
+"""The default time from today to the last day on which a listed action item is due."""

@@ -1,1 +1,1 @@
-"""Links by which a calendar program reads when teams meet, as iCalendar (RFC 5545) and without a token of OAuth."""
+"""Links with which a calendar program reads when teams meet, as iCalendar (RFC 5545), without an OAuth token."""

@@ -1,8 +1,9 @@
 """Reads the meetings that a calendar link opens, for whoever has its secret.
 
-The secret names its district, and only there is the link looked up, by a principal that sees nobody. The meetings are
-then read by the principal of the link: its client with what the client is granted now, restricted to what its person
-may see now. So a link never opens more than the two could read with a token, and nothing once the person has left.
+The secret contains the id of a district. The link is looked up in this district only, by a principal that can see no
+student. The meetings are then read by the link's own principal: the client that created the link, with its present
+grant, restricted to what the link's person may see now. So a link never opens more than this client and this person
+could read with a token, and it opens nothing once the person has left.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,7 +41,7 @@ MOST: Final = 5_000
 
 
 class OpenedLink(NamedTuple):
-    """A link that is in force, with the principal whose meetings it opens."""
+    """The team of a link in force (None for all teams of its person), and the principal that reads the meetings."""
 
     team_id: UUID | None
     principal: Principal
@@ -49,7 +50,8 @@ class OpenedLink(NamedTuple):
 async def open_link(engine: AsyncEngine, keyring: Keyring, secret: str) -> OpenedLink:
     """Returns the link with this secret; raises `NotFound`.
 
-    Nobody can tell a secret that never existed from a link that is revoked or has ended, or whose person has left.
+    The error is the same for a secret that never existed, and for a link that is revoked or has ended, or whose person
+    has left.
     """
     key = read_secret(secret)
     nobody = Principal(key.district_id, NAME, Reach.CASELOAD, frozenset({Can.LINK_CALENDARS}))
@@ -68,7 +70,7 @@ async def open_link(engine: AsyncEngine, keyring: Keyring, secret: str) -> Opene
 
 @needs(Can.LINK_CALENDARS)
 async def _find_link(work: Work, key: LinkKey) -> tuple[CalendarLink, ClientGrant]:
-    """Returns the link in force with this digest, and what its client is granted; raises `NotFound`."""
+    """Returns the link in force with this digest, and the grant of its client; raises `NotFound`."""
     today = await today_of(work)
     of_client = and_(
         ClientGrant.district_id == work.district_id,
@@ -93,9 +95,10 @@ async def _find_link(work: Work, key: LinkKey) -> tuple[CalendarLink, ClientGran
 
 @needs(Can.LINK_CALENDARS, Can.READ_MEETINGS)
 async def read_calendar(work: Work, team_id: UUID | None) -> list[CalendarEntry]:
-    """Returns the meetings of a team, or without one of all teams of the acting person, by the time of their beginning.
+    """Returns the meetings of a team in the last 60 and the next 400 days, earliest first.
 
-    They are those of the last 60 and the next 400 days. Raises `NotFound` for a team that the principal may not see.
+    Without a team, returns the meetings of all teams of the acting person. Raises `NotFound` for a team that the
+    principal may not see.
     """
     teams = {row.id: row for row in await _teams(work, team_id)}
     if team_id is not None and not teams:
@@ -143,7 +146,7 @@ async def _expected(
     period: tuple[date, date],
     zone: ZoneInfo,
 ) -> list[CalendarEntry]:
-    """Returns the meetings of active series that are not stored yet, because their days are more than weeks ahead."""
+    """Returns the meetings of active series that are not stored yet, because they are more than twelve weeks ahead."""
     active = [team_id for team_id, team in teams.items() if team.state == TeamState.ACTIVE]
     query = select(
         *(MeetingSeries.id, MeetingSeries.team_id, MeetingSeries.team_school_id, MeetingSeries.rule),

@@ -1,7 +1,8 @@
 """Renders meetings as an iCalendar object (RFC 5545). Pure.
 
-A calendar has no text that somebody has typed, and no name of a student or of staff: not the name of a team and not the
-place of a meeting, which may contain either. The school's name, as the district's SIS has it, stands for the place.
+A calendar contains no text that somebody has typed, and no name of a student or of a member of staff. So it lacks the
+team's name and the meeting's place, which may contain both. The location of an event is the name of the school from the
+district's SIS.
 """
 
 import unicodedata
@@ -17,7 +18,7 @@ from app.team.rules import TeamPurpose
 PRODUCT: Final = "-//Aimline//Meetings of teams//EN"
 NAME: Final = "Team meetings"
 REFRESH: Final = timedelta(hours=1)
-"""How often a calendar program is asked to read again."""
+"""The interval at which calendar programs are asked to read the calendar again."""
 SUMMARIES: Final = {
     TeamPurpose.GRADE: "Grade team meeting",
     TeamPurpose.COURSE: "Course team meeting",
@@ -30,8 +31,8 @@ SUMMARIES: Final = {
 class CalendarEntry:
     """A meeting in a calendar.
 
-    `uid` stays the same for the meeting of a series on a day, whether its row exists yet or not. `changes` is the
-    number of versions of the meeting, and `changed_at` the time of the last one.
+    The `uid` of a meeting of a series stays the same when its row is created. `changes` is the version of the meeting,
+    or 0 before its row is created, and `changed_at` is the time of the last change.
     """
 
     uid: str
@@ -79,9 +80,9 @@ def _instant(at: datetime) -> datetime:
 
 
 def _one_line(text: str) -> str:
-    """Returns a text without control characters, which iCalendar does not allow, and without the ends of lines.
+    """Returns a text on one line, without control characters, which iCalendar does not allow.
 
-    A backslash becomes a slash, because programs differ in what they read in a backslash before an n.
+    A backslash becomes a slash, because programs interpret a backslash before an n differently.
     """
     characters = (" " if unicodedata.category(each) in ("Cc", "Zl", "Zp") else each for each in text)
     return " ".join("".join(characters).replace("\\", "/").split())

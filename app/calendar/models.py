@@ -12,9 +12,9 @@ class CalendarLink(HasChangeTime, TenantRow, Base):
     """A link that opens the meetings of one team, or of all teams of a person, to whoever has its secret.
 
     * `digest` is the digest of the secret, which is not stored.
-    * `person_id` is the person for whom it was created, and `created_by` the client. It never opens more than these
-      two may read at the time of a request.
-    * The day `until_on` does not belong to it.
+    * `person_id` is the person for whom the link was created, and `created_by` is the client that created it. The link
+      never opens more than both may read at the time of a request.
+    * `until_on` is the first day on which the link no longer opens anything.
     """
 
     __tablename__ = "calendar_link"

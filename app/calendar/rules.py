@@ -12,10 +12,10 @@ from app.core.crypto import fingerprint
 from app.core.errors import Invalid, NotFound, Violation
 
 LONGEST: Final = timedelta(days=400)
-"""The longest time for which a link can be created: a school year and the weeks around it."""
+"""The longest time for which a link can be valid: a school year and the weeks around it."""
 BEFORE: Final = timedelta(days=60)
 AHEAD: Final = timedelta(days=400)
-"""How far back and ahead a calendar has the meetings."""
+"""How far ahead a calendar contains meetings; `BEFORE` is how far back."""
 SECRET: Final = re.compile(r"(?P<district>[0-9a-hjkmnp-tv-z]{26})\.(?P<secret>[A-Za-z0-9_-]{43})")
 """The form of a secret: the id of its district without the prefix, and 256 random bits."""
 
@@ -29,7 +29,7 @@ class RevokedBecause(StrEnum):
 
 
 class LinkKey(NamedTuple):
-    """What a secret says about its link: the district, and the digest by which the link is found."""
+    """The contents of a secret that identify its link: the district, and the digest of the secret."""
 
     district_id: UUID
     digest: str
@@ -42,7 +42,7 @@ def generate_secret(district_id: UUID) -> str:
 
 
 def read_secret(secret: str) -> LinkKey:
-    """Returns what a secret says about its link; raises `NotFound` for a text that is no secret."""
+    """Returns the district and the digest of a secret; raises `NotFound` for a text that is not a secret."""
     match = SECRET.fullmatch(secret)
     if match is None:
         raise NotFound("calendar_link")
@@ -54,7 +54,7 @@ def read_secret(secret: str) -> LinkKey:
 
 
 def violations_of_end(until_on: date, today: date) -> list[Violation]:
-    """Returns what is wrong with the first day on which a link no longer opens a calendar."""
+    """Returns the violations of `until_on`, the first day on which a link no longer opens a calendar."""
     if today < until_on <= today + LONGEST:
         return []
     detail = f"A day from tomorrow on, and at most {LONGEST.days} days ahead."

@@ -61,8 +61,8 @@ class CreatedLink:
 async def create_calendar_link(work: Work, new: NewCalendarLink, base_url: BaseUrl) -> CreatedLink:
     """Creates a link to the meetings of a team, or of all teams of the acting person, and returns it with its address.
 
-    Raises `Invalid` for a team outside of the caller's reach, for neither a team nor a person, and for a wrong last
-    day.
+    Raises `Invalid` if the team is outside the caller's reach, if there is neither a team nor an acting person, or if
+    `until_on` is out of range.
     """
     violations, today = Violations(input_violations(new)), await today_of(work)
     until_on, team_id = today + LONGEST, None
@@ -98,7 +98,7 @@ async def create_calendar_link(work: Work, new: NewCalendarLink, base_url: BaseU
 
 @needs(Can.LINK_CALENDARS)
 async def revoke_calendar_link(work: Work, calendar_link_id: UUID) -> CalendarLink:
-    """Revokes an own link; raises `NotFound` for a link of somebody else, and `Conflict` for a revoked one."""
+    """Revokes a link of the caller; raises `NotFound` for any other link, and `Conflict` if it is already revoked."""
     principal = work.principal
     own = [CalendarLink.created_by == principal.client_id]
     if principal.person_id is not None:
@@ -128,9 +128,9 @@ async def revoke_links_of_client(work: Work, client_id: UUID) -> int:
 
 @needs(Can.JUDGE)
 async def revoke_links_of_departed(work: Work) -> int:
-    """Revokes links of people who have left the roster, at most `AT_ONCE`, and returns their number.
+    """Revokes links whose people have left the roster, at most `AT_ONCE`, and returns their number.
 
-    Such a link opens nothing from the departure on; this states it in the row, and in an event.
+    Such a link opens nothing once the person has left; this function records that in its row and in an event.
     """
     departed = (
         select(CalendarLink.id)

@@ -17,7 +17,7 @@ from app.serving.start import uncollected
 class Command(NamedTuple):
     """An entry of the command line: the name of the module that defines a command, and the command's help text.
 
-    The help text is stated here too, so that the overview of all commands need not load the module.
+    The help text is repeated here, so that the overview of all commands can be shown without loading their modules.
     """
 
     module: str
@@ -67,16 +67,17 @@ DATABASES = ("AIMLINE_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL")
 LONG_RUNNING = {"serve", "worker"}
 """The commands that run processes, which configure their own logs."""
 USE_PLAYGROUND = {"schema", "backup", "district", "client", "token", "sis", "sync", "calibrate", "doctor", "explain"}
-"""The commands that use a running playground when the environment names no database.
+"""The commands that use a running playground if the environment variables name no database.
 
-The other commands need no database, or are meant only for an installation that the environment names.
+The other commands need no database, or are meant only for an installation whose database is in the environment
+variables.
 """
 OUTDATED_SCHEMA = ("42P01", "42703", "42883", "3F000")
 """The SQLSTATEs for a missing table, column, function or schema, which mean that a migration was not run."""
 
 
 def command_line(command: str | None = None) -> typer.Typer:
-    """Returns the command line with the given command alone, or with every command."""
+    """Returns the Typer application with the given command only, or with all commands if none is given."""
     app = _empty()
     modules = [entry.module for entry in ([COMMANDS[command]] if command in COMMANDS else COMMANDS.values())]
     with uncollected():
@@ -87,7 +88,7 @@ def command_line(command: str | None = None) -> typer.Typer:
 
 
 def overview() -> typer.Typer:
-    """Returns a command line that only lists the commands with their help texts."""
+    """Returns a Typer application that only lists the commands with their help texts."""
     app = _empty()
     for name, command in COMMANDS.items():
         app.command(name, help=command.help)(lambda: None)
@@ -131,8 +132,9 @@ def main() -> None:
 
 
 def _use_playground(arguments: list[str]) -> None:
-    """Sets the environment to a running playground's, unless it names a database, and reports this on standard
-    error.
+    """Sets the environment variables to those of a running playground, and reports on standard error which one is used.
+
+    Does nothing if the environment names a database already, or if the command does not use a playground.
     """
     names_database = any(os.environ.get(name) for name in DATABASES)
     if names_database or not set(arguments[:1]) & USE_PLAYGROUND or "--help" in arguments:
@@ -153,7 +155,7 @@ def _refuse(error: Exception) -> NoReturn:
 
     The message of an unknown error is not shown, because it may contain submitted values.
     """
-    # Imported here, because if such an error was raised, these modules are loaded already.
+    # Imported here to start quickly. If one of these errors was raised, its module is loaded already.
     from pydantic import ValidationError
     from sqlalchemy.exc import DBAPIError, ProgrammingError
 

@@ -1,7 +1,8 @@
 """Finds the changes of the API contracts that break a client.
 
-A change breaks a client if a request that was accepted can now be refused, or if a member that an answer had is missing
-or has another type. Additions to answers break no client, because clients ignore members that they do not know.
+A change breaks a client if a request that was accepted can now be refused, or if a member of an answer is now missing
+or has another type. An added member of an answer breaks no client, because clients ignore members that they do not
+know.
 """
 
 from collections.abc import Iterator, Mapping
@@ -113,7 +114,7 @@ class _Comparison:
                     yield from self.answer(f"{name} {status}", content["schema"], after["content"][kind]["schema"])
 
     def request(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Yields a sentence for each difference that breaks a client which sends values of the old schema."""
+        """Yields a sentence for each difference that breaks clients that send values of the old schema."""
         accepted = _types(self._new, new)
         missing = _types(self._old, old) - accepted
         old, new, is_compared = self._resolve_pair("request", old, new)
@@ -136,7 +137,7 @@ class _Comparison:
         yield from self._inner(at, old, new, self.request)
 
     def answer(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Yields a sentence for each difference that breaks a client which reads values of the old schema."""
+        """Yields a sentence for each difference that breaks clients that expect values of the old schema."""
         old_types = _types(self._old, old)
         added = _types(self._new, new) - old_types
         old, new, is_compared = self._resolve_pair("answer", old, new)
@@ -171,10 +172,11 @@ class _Comparison:
                 yield f"{at}: {word} is {new[word]} now."
 
     def _resolve_pair(self, direction: str, old: Json, new: Json) -> tuple[Json, Json, bool]:
-        """Returns both schemas without references and null, and whether this pair was compared before.
+        """Returns both schemas with references resolved and null removed, and whether this pair was compared before.
 
-        A pair of objects is compared once in each direction, at the first place that refers to it. Rows refer to each
-        other in circles, so comparing again would repeat the same changes for every further path to a row.
+        A pair of object schemas is compared once for requests and once for answers, where it is first referred to.
+        Schemas refer to each other in circles, so comparing a pair again would repeat its changes for every further
+        path to it.
         """
         old, new = _single(self._old, old), _single(self._new, new)
         pair = (direction, id(old), id(new))
@@ -194,7 +196,7 @@ def _resolved(document: Json, schema: Json) -> Json:
 
 
 def _single(document: Json, schema: Json) -> Json:
-    """Returns a schema with its reference resolved; for an optional type, returns the type itself."""
+    """Returns a schema with its reference resolved; for a type that allows null, returns the type without null."""
     schema = _resolved(document, schema)
     kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
     return _single(document, kinds[0]) if len(kinds) == 1 else schema

@@ -13,7 +13,7 @@ from app.core.db import UnfitServer, connect
 from app.settings import Settings
 
 ON_EVERY_NODE = ("public.district", "public.client", "public.client_secret")
-"""The tables that are copied to every node; each comes after those that it refers to."""
+"""The tables that are copied to every node; each comes after the tables that it refers to."""
 FIRST_TABLE = "public.district_lock"
 """The table that is distributed first.
 
@@ -69,8 +69,10 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
     """Returns the SQL statements that distribute these tables over the cluster, in the order in which they must run.
 
     * Foreign keys are dropped first and added last, because a table that refers to a local table cannot be distributed.
-    * FORCE ROW LEVEL SECURITY is off in between, because it would keep the owner from copying rows to the shards.
-    * Unlogged tables become logged, because an unlogged table would block moving a district to another node online.
+    * FORCE ROW LEVEL SECURITY is switched off meanwhile, because it would keep the owner from copying rows to the
+      shards.
+    * Unlogged tables become logged, because with an unlogged table, no district could be moved to another node during
+      operation.
     """
     moved = [table for table in tables if table.name not in LOCAL_TABLES]
     names = {table.name for table in moved}
@@ -97,7 +99,7 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
 
 
 async def is_distributed(settings: Settings) -> bool:
-    """Returns whether the tables are distributed over a cluster, so that new tables must be distributed too."""
+    """Returns whether the tables are distributed over a cluster, in which case new tables must be distributed too."""
     connection = await connect(settings.url_of("owner"), "owner")
     try:
         return await _has_citus(connection) and bool(await connection.fetchval(DISTRIBUTED))
@@ -130,7 +132,7 @@ async def _has_citus(connection: asyncpg.Connection) -> bool:
 
 
 async def _distribute_filled(connection: asyncpg.Connection) -> int:
-    """Distributes the owner's remaining tables with their rows, and returns the number of tables."""
+    """Distributes the owner's tables that are not distributed yet, with their rows, and returns their number."""
     async with connection.transaction():
         tables = [LocalTable(row["name"], row["unlogged"], row["forced"]) for row in await connection.fetch(TABLES)]
         keys = [ForeignKey(row["table"], row["name"], row["definition"]) for row in await connection.fetch(REFERENCES)]

@@ -110,7 +110,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("origins")
     def origins(client_id: ClientId, district: District, origin: Origin = None, as_json: AsJson = False) -> None:
-        """Replaces the origins of the web pages that may call with a client's tokens; without --origin, removes all.
+        """Replaces the origins of the web pages that may use a client's tokens; without --origin, removes all.
 
         Takes effect within 60 seconds on every process.
         """
@@ -129,7 +129,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("grant")
     def grant(client_id: ClientId, district: District, scope: Scopes, as_json: AsJson = False) -> None:
-        """Grants a client access to a further district, or again to a district that revoked it."""
+        """Grants a client access to a further district, or again to a district that revoked the access."""
         scopes, parsed_id = _scopes(scope), ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:

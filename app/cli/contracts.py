@@ -57,7 +57,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def breaking_changes(folder: Path) -> list[str]:
-    """Returns one sentence for each way in which the contracts in a folder break those that were released."""
+    """Returns one sentence for each change by which the contracts in a folder break clients of the released ones."""
     changes: list[str] = []
     for name, compare in COMPARISONS.items():
         released = RELEASED / name
@@ -75,7 +75,7 @@ COMPARISONS: dict[str, Callable[[str, str], list[str]]] = {
     "schema.graphql": breaking_in_graphql,
     "events.json": _of_json(breaking_in_events),
 }
-"""The function that compares each contract with its released version."""
+"""The functions that compare a contract with its released version, keyed by the contract's file name."""
 
 
 def _contracts() -> dict[str, str]:
@@ -93,7 +93,7 @@ def _contracts() -> dict[str, str]:
 
 
 def event_schemas() -> dict[str, Any]:
-    """Returns a JSON Schema for the body of every event type, as the feed and the webhooks send it."""
+    """Returns one JSON Schema for the bodies of all event types, as the feed and the webhooks send them."""
     schemas = {
         name if version is CATALOGUE[name] else f"{name}:{version.version}": schema(version)
         for name in sorted(CATALOGUE)

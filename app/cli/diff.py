@@ -1,6 +1,7 @@
-"""`aimline sync diff`: shows who and what a held or dry run would change. Prints only; decides nothing.
+"""`aimline sync diff`: shows who and what a held or dry run would change. Only prints; decides nothing.
 
-The exit codes are those of `aimline sync`: 0 also if nothing matches, 2 for a run without a list.
+The exit codes are those of `aimline sync`; they are 0 even if no change matches, and 2 for a run that has no list of
+changes.
 """
 
 import shutil
@@ -31,7 +32,7 @@ from app.sis.runs.plans import changes as planned
 from app.sis.runs.plans.kinds import LISTED
 
 OPERATION = "sync diff"
-NARROW = 100  # characters; a line of a table is never cut to fewer
+NARROW = 100  # characters; on a narrower terminal, lines are cut to this width
 HEADINGS = ("kind", "action", "sourcedId", "schools", "changes")
 WIDTHS = (14, 8, 20, 26)
 
@@ -74,7 +75,7 @@ def add_to_sync() -> None:
 
 
 class _List:
-    """The list of one run, read in batches as the operator."""
+    """The list of changes that one run plans, read in batches with the operator's permissions."""
 
     def __init__(
         self, engine: AsyncEngine, settings: Settings, district_id: UUID, report: Report, chosen: planned.ChangeFilter
@@ -152,7 +153,7 @@ def _line(cells: tuple[str, ...], width: int | None) -> str:
 
 
 async def _json(source: _List) -> AsyncIterator[str]:
-    """Yields one JSON object, in parts."""
+    """Yields the text of one JSON object with all changes, in parts."""
     run = orjson.dumps(ids.format_id("run", source.report.run_id)).decode()
     yield f'{{"run_id":{run},"changes":['
     separator = ""

@@ -1,5 +1,5 @@
-"""Defines `aimline doctor`, which finds and repairs records whose list of schools differs from that of their student,
-and teams whose list of students differs from whom they serve.
+"""Defines `aimline doctor`, which finds and repairs two kinds of derived data that are wrong: the schools of a record,
+which must be the schools of its student, and the students of a team, which must follow from the team's scopes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ def add_to(app: typer.Typer) -> None:
         repair: Annotated[bool, typer.Option("--repair", help="Repair the records.")] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Finds records whose schools differ from their student's, and students whom a team serves wrongly.
+        """Finds records whose schools differ from their student's, and teams whose list of students is wrong.
 
-        With --repair, it repairs them.
+        With --repair, it also corrects them. Every sync corrects them too.
 
-        Checks every district, or only the given one. Exits with 3 if there are such records and they were not repaired.
-        Every sync repairs them too.
+        Checks every district, or only the given one. Exits with 3 if something is wrong and was not corrected.
         """
 
         async def run(engine: AsyncEngine, settings: Settings) -> list[Examination]:

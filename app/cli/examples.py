@@ -69,7 +69,7 @@ EXAMPLES: dict[str, str] = {
 
 
 def add_examples(app: typer.Typer, path: str = "") -> None:
-    """Adds the example of each command of an app, and of its groups, to the end of the command's help text."""
+    """Adds an example to the end of the help text of every command in an app and in the app's groups."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "").replace("_", "-")
         if example := EXAMPLES.get(f"{path} {name}".strip()):

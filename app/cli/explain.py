@@ -31,9 +31,9 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Shows the statement, the plan, the scopes and the disclosures of a read, and the cost of a GraphQL query.
 
-        It reads no rows except those that the read names by an external id or a code.
+        The read is not carried out. Only rows that its parameters name by an external id or a code are looked up.
         """
-        # The command line of all other commands starts without the web framework.
+        # Imported here, so that all other commands start without the web framework.
         from app.graphql.explain import run_document
         from app.rest.derived.explain import run_path
         from app.rest.resources import router

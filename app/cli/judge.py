@@ -24,7 +24,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 RuleName = StrEnum("RuleName", {name.upper(): name for name in RULES})  # type: ignore[misc]  # made at run time
-"""The decision rules, by the names that a playbook uses."""
+"""The names of the decision rules, as a playbook uses them."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,8 +57,8 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Judges series: JSON Lines on standard input, verdicts as JSON Lines on standard output.
 
-        Lines of one cohort must be adjacent. An invalid line is reported on standard error; the others are judged,
-        and the exit code is 3. docs/response.md describes the rules.
+        Lines of one cohort must be adjacent. Invalid lines are reported on standard error and skipped; the exit code is
+        then 3. docs/response.md describes the rules.
         """
         if far is not None and RULES[rule.value].thresholds is None:
             raise typer.BadParameter(f"The rule {rule.value} has no table of rates; leave out --far.")

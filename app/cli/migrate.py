@@ -1,7 +1,7 @@
 """Implements `aimline migrate`, which creates the run-time roles if they are missing, and migrates the schema.
 
-At the end it compares the schema with the expected one of its version (`migrations/schema.txt`). This file exceeds 250
-lines so that all steps of a migration are in one place.
+At the end it compares the schema with the one that this version expects (`migrations/schema.txt`). This file exceeds
+250 lines so that all steps of a migration are in one place.
 """
 
 import asyncio
@@ -50,7 +50,8 @@ async def make_roles(settings: Settings, *, reset: bool = False) -> None:
     """Creates `api` and `worker` as plain roles, unless the settings have separate database URLs for them.
 
     An existing role whose password does not come from this installation's key may belong to another installation on the
-    same server. It is refused, unless `reset` asks for a new password.
+    same server. For such a role, raises `UnfitServer` or, if `reset` is set, changes its password to the one from this
+    key.
     """
     urls = {"api": settings.api_database_url, "worker": settings.worker_database_url}
     connection = await connect(settings.url_of("owner"), "owner")
@@ -122,14 +123,14 @@ SELECT array_agg(r.role || ': ' || r.privilege ORDER BY r.role, r.privilege) FRO
     WHERE has_schema_privilege(role, 'public', 'CREATE')
 ) AS r
 """
-"""SQL that returns the rights to create objects that the run-time roles still have."""
+"""SQL that returns which rights to create objects the run-time roles still have."""
 
 
 async def limit_roles(settings: Settings) -> bool:
-    """Sets the timeouts of both roles in this database; returns False if the owner may not set them.
+    """Sets the timeouts of both run-time roles in this database; returns False if the owner may not set them.
 
-    They apply to the database sessions whose timeouts Aimline cannot set itself: sessions behind a pooler that drops a
-    client's start-up settings, and sessions that the coordinator of Citus opens on its nodes.
+    These timeouts are for the database sessions whose timeouts Aimline cannot set itself: sessions behind a pooler that
+    drops a client's start-up settings, and sessions that the coordinator of Citus opens on its nodes.
     """
     connection = await connect(settings.url_of("owner"), "owner")
     database = sqlalchemy_url(settings.url_of("owner")).database
@@ -172,8 +173,9 @@ def expected_schema() -> tuple[str, list[str]]:
 
 
 async def schema_differences(settings: Settings) -> list[str]:
-    """Returns the differences between the schema and the expected one of the newest revision; empty if there are
-    none.
+    """Returns the differences between the database's schema and the one that the newest revision expects.
+
+    The list is empty if there are none. If the database is at another revision, that is the only difference returned.
     """
     expected, lines = expected_schema()
     version = await current_version(settings)
@@ -188,7 +190,7 @@ async def schema_differences(settings: Settings) -> list[str]:
 
 
 def check_schema(settings: Settings) -> None:
-    """Raises `UnfitServer` if the schema is not the expected one of its version."""
+    """Raises `UnfitServer` if the database's schema differs from the one that its version expects."""
     deviations = asyncio.run(schema_differences(settings))
     if deviations:
         more = (
@@ -204,11 +206,11 @@ def check_schema(settings: Settings) -> None:
 
 
 def migrate(settings: Settings, *, reset_roles: bool = False, check: bool = True, citus: bool = False) -> None:
-    """Creates the roles, runs every pending migration, and compares the schema with the expected one of its version.
+    """Creates the roles, runs every pending migration, and compares the schema with the expected one.
 
     * Without `check`, the schema is not compared; the command that generates the expected schema needs this.
-    * With `citus`, the tables and their rows are distributed by district. In a distributed database, new tables always
-      are.
+    * With `citus`, the tables and their rows are distributed by district. In a database that is distributed already,
+      new tables are distributed even without it.
     """
     asyncio.run(make_roles(settings, reset=reset_roles))
     asyncio.run(limit_database(settings))
@@ -222,7 +224,7 @@ def migrate(settings: Settings, *, reset_roles: bool = False, check: bool = True
     if citus:
         asyncio.run(distribute(settings))
     if check and expected_schema()[0] == head_revision(settings):
-        # If they differ, a developer has added a migration without its expected schema, which a test reports.
+        # If the revisions differ, a developer added a migration without its expected schema, which a test reports.
         check_schema(settings)
 
 
@@ -234,7 +236,7 @@ def head_revision(settings: Settings) -> str | None:
 def check_revision(settings: Settings, revision: str, subject: str) -> None:
     """Raises `UnfitServer` for a revision that this version of Aimline does not know.
 
-    `subject` is the subject of the error's sentence.
+    `subject` begins the error's sentence, such as `The backup`.
     """
     try:
         ScriptDirectory.from_config(alembic_config(settings)).get_revision(revision)

@@ -35,7 +35,7 @@ Slug = Annotated[str, typer.Argument(help="The district's short name.")]
 
 
 def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> Answer:
-    """Runs a coroutine with an engine that uses the worker's role, and returns its result."""
+    """Calls an asynchronous function with an engine that uses the worker's role, and returns the function's result."""
 
     async def operation() -> Answer:
         settings = Settings()
@@ -110,7 +110,7 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("new-epoch")
     def new_epoch(slug: Slug, as_json: AsJson = False) -> None:
-        """Restarts the change feed after a restore, so that all its readers must start again."""
+        """Restarts the change feed after a restore; old cursors are refused, so that every reader must start again."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)
@@ -128,7 +128,7 @@ def add_to(app: typer.Typer) -> None:
         days: Annotated[list[str] | None, typer.Argument(help="As concern_unanswered=10; 0 means never.")] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Shows or sets the number of instructional days after which something counts as overdue."""
+        """Shows or sets, for each kind of reminder, after how many instructional days something counts as overdue."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
             operator = system_principal(await find_district(engine, slug), "operator")
@@ -145,7 +145,7 @@ def add_to(app: typer.Typer) -> None:
         task: Annotated[list[TaskKind] | None, typer.Option(help="Only this task; repeat it for several.")] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Runs the recurring tasks of a district now, instead of when the worker would run them next."""
+        """Runs the recurring tasks of a district now, without waiting for the worker."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
             district_id, history = await find_district(engine, slug), timedelta(days=settings.sync_history_days)

@@ -32,6 +32,6 @@ def print_record(record: Mapping[str, object], *, as_json: bool) -> None:
 def printable(text: str) -> str:
     """Returns a text with a blank in the place of each control character.
 
-    A text of a source, such as a sourcedId, could otherwise move the cursor of a terminal or change its title.
+    A text from a SIS, such as a sourcedId, could otherwise move the cursor of a terminal or change its title.
     """
     return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,4 +1,4 @@
-"""Prints the report of a sync run for people. A text of the source is printed without its control characters."""
+"""Prints the report of a sync run for people. Texts from the SIS are printed without control characters."""
 
 from dataclasses import fields
 
@@ -24,7 +24,7 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
     """Prints a report: counts by kind, quarantined rows, warnings, the sentence about the outcome, and the next
     commands.
 
-    With `weighed`, it also prints each limit against mass changes with the measured value.
+    With `weighed`, it also prints each of the guard's limits with the value that was measured.
     """
     console = Console()
     if not console.is_terminal:

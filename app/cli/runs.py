@@ -1,7 +1,7 @@
 """Defines the subcommands of `aimline sync` that show sync runs and decide about them.
 
-They are `status`, `report`, `diff`, `approve`, `discard`, `undo`, `history` and `rekey`. The exit codes are those of
-`aimline sync`.
+They are `status`, `report`, `diff`, `quarantine`, `acknowledge`, `approve`, `discard`, `history`, `rekey` and `undo`.
+The exit codes are those of `aimline sync`.
 """
 
 import sys
@@ -37,7 +37,7 @@ from app.sis.scheduler.answers import attempt_answer
 from app.sis.scheduler.leases import claim_answer
 
 Answer = TypeVar("Answer")
-NEWEST = 10  # the number of runs that `status` shows without a run
+NEWEST = 10  # the number of runs that `status` shows if no run is given
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: run_…")]
 Plan = Annotated[str, typer.Option(help="The digest of the plan, which the report shows.")]
 Kept = Annotated[bool, typer.Option("--without-removals", help="Do not remove any rows.")]
@@ -70,7 +70,7 @@ def add_to(app: typer.Typer) -> None:
 
     @sync_app.command("quarantine")
     def quarantine_(run: Run, district: District) -> None:
-        """Prints the rows that a run refused as CSV, for the clerk of the SIS who corrects them."""
+        """Prints a CSV of the rows that a run refused, for the clerk who corrects them in the SIS."""
         print(_read(district, lambda work: quarantine.quarantine_csv(work, ids.parse_id("run", run))), end="")
 
     @sync_app.command("acknowledge")
@@ -117,7 +117,7 @@ def add_to(app: typer.Typer) -> None:
 
         `--plan` must name the plan that the operator has read, and the roster must not have changed since.
 
-        With --school or --kind, the rest of the plan is left out, and comes again with the next run.
+        With --school or --kind, the rest of the plan is left out; the next run plans it again.
         """
         run_id = ids.parse_id("run", run)
 
@@ -232,8 +232,8 @@ def _read(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
 
 
 def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]], as_json: bool) -> None:
-    """Stores the operator's decision about a run, and then carries it out. After a fault or a crash, the worker
-    does.
+    """Stores the operator's decision about a run, and then carries it out. If a fault or a crash interrupts this, the
+    worker carries the decision out later.
     """
 
     async def run(engine: AsyncEngine, settings: Settings) -> Report:

@@ -1,7 +1,8 @@
-"""Defines `aimline scaffold`, which writes the files of a new noun about a student, for developers.
+"""Defines `aimline scaffold`, which writes the files of a new resource type about students, for developers.
 
-It writes a model, a migration, rules, a service, a resource and tests, and adds the noun to the tables that list nouns:
-ids, permissions, events and their links, the catalogue and the paths of REST. Both APIs follow from these.
+It writes a model, a migration, rules, a service, a resource and tests. It also adds the type to the tables in the code
+that list all types: ids, permissions, events and their links, the catalogue and the REST paths. Both APIs are derived
+from these tables.
 """
 
 import re
@@ -31,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
         plural: Annotated[str | None, typer.Option(help="The plural, if it does not end in `s`.")] = None,
         prefix: Annotated[str | None, typer.Option(help="The three letters before `_` in its ids.")] = None,
     ) -> None:
-        """For developers: writes the files of a new noun about a student into the working directory."""
+        """For developers: writes the files of a new resource type about students into the working directory."""
         try:
             files = write_noun(Path(), noun, room, plural or f"{noun}s", prefix or noun[:3])
         except ValueError as error:
@@ -42,7 +43,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def write_noun(root: Path, noun: str, room: str, plural: str, prefix: str) -> list[Path]:
-    """Writes the files of a noun below a folder and returns them; raises `ValueError` before anything is written."""
+    """Writes the scaffold files for a new resource type under `root` and returns their paths.
+
+    If the type cannot be added, raises `ValueError` before anything is written.
+    """
     package = root / "app" / room / noun
     ids = (root / "app/core/ids.py").read_text()
     if not NOUN.fullmatch(noun) or not NOUN.fullmatch(plural):
@@ -99,7 +103,7 @@ def _filled(text: str, names: dict[str, str]) -> str:
 
 
 def _edited(path: Path, changes: tuple[tuple[str, str], ...], names: dict[str, str]) -> str:
-    """Returns the text of a file with a line before each anchor; raises `ValueError` if an anchor is missing."""
+    """Returns a file's text with a line inserted before each anchor; raises `ValueError` if an anchor is missing."""
     text = path.read_text()
     for anchor, line in changes:
         if anchor not in text:
@@ -133,4 +137,4 @@ EDITS: dict[str, tuple[tuple[str, str], ...]] = {
         ('}\n"""The tag of a command', '    "@paths": "@rooms",\n'),
     ),
 }
-"""The lines that a noun adds to the tables of nouns, each before an anchor."""
+"""The lines to add for a new resource type: for each file, pairs of an anchor and the text to insert before it."""

@@ -1,7 +1,7 @@
-"""Defines `aimline schema`, which compares the database's schema with that of this version of Aimline.
+"""Defines `aimline schema`, which compares the database's schema with the one that this version of Aimline expects.
 
-The expected lines are in `migrations/schema.txt`, whose first line is the revision that they describe. `aimline schema
---write` generates them from an empty database, and a test compares them with the result of the migrations.
+The expected lines are in `migrations/schema.txt`, whose first line gives the revision. `aimline schema --write`
+generates this file from an empty database, and a test compares it with the result of the migrations.
 """
 
 import asyncio

@@ -25,15 +25,15 @@ def distinct_names(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def read_schools(options: Sequence[str]) -> tuple[str, ...]:
-    """Returns the sourcedIds of schools in the values of `--schools`."""
+    """Returns the sourcedIds of schools that the values of `--schools` list, separated by commas."""
     return distinct_names(",".join(options).split(","))
 
 
 def read_users(file: str) -> tuple[str, ...]:
     """Returns the sourcedIds in a file: one a line, or the first column of a CSV file with the header sourcedId.
 
-    Raises `UnusableOption` for a file that cannot be read, and for one without any id, because an export of excluded
-    users that failed would otherwise exclude nobody.
+    Raises `UnusableOption` for a file that cannot be read, and for a file without any id, because an empty file from a
+    failed export would otherwise exclude nobody.
     """
     try:
         rows = list(csv.reader(Path(file).read_text("utf-8-sig").splitlines()))

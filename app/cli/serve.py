@@ -23,7 +23,7 @@ from app.settings import Settings
 KEEP_ALIVE = 75
 """The seconds for which an idle connection is kept.
 
-Proxies keep theirs for a shorter time, so that the proxy closes a connection first.
+Proxies keep idle connections for a shorter time, so that the proxy is the first to close a connection.
 """
 GRACE = 15
 """The seconds that running requests have to finish at shutdown."""
@@ -72,7 +72,7 @@ def add_to(app: typer.Typer) -> None:
             loop="app.serving.loop:new_loop",
             ws="app.serving.websocket:BoundedWebSocket",
             ws_max_size=MAX_MESSAGE,
-            ws_per_message_deflate=False,  # a compressed answer tells a listener what it holds
+            ws_per_message_deflate=False,  # the size of a compressed answer reveals something of its content
             lifespan="on",
             limit_concurrency=settings.connections,
             timeout_keep_alive=KEEP_ALIVE,

@@ -139,7 +139,7 @@ def _set(sis: typer.Typer) -> None:
         pull_gb: PullGb = None,
         as_json: AsJson = False,
     ) -> None:
-        """Changes the named settings and leaves the others; an empty value ("") clears an optional setting."""
+        """Changes only the given settings; an empty value ("") clears an optional setting."""
         changes = _given(locals())
         if not changes:
             _refuse("Name a setting to change, such as --schedule '0 2 * * *'.")
@@ -213,7 +213,7 @@ def _forget(sis: typer.Typer) -> None:
         person: Annotated[str, typer.Argument(metavar="PERSON", help="The person's id: stu_… or per_….")],
         district: District,
     ) -> None:
-        """Erases a person from the before-images of earlier syncs; those runs can no longer be undone."""
+        """Erases a person from the before-images of earlier syncs, which can then no longer be undone."""
 
         async def operation(work: Work, _: Allowed) -> int:
             kind, row = ids.parse_any_id(person)
@@ -234,7 +234,7 @@ def _alerts(sis: typer.Typer) -> None:
         ] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Shows or sets who is notified of held, failed and missing runs; by default, as the server is set."""
+        """Shows or sets who is notified of held, failed and missing runs; the default is in the server's settings."""
         # Imported here, because it loads many modules that the other commands do not need.
         from app.sis.scheduler.alerts import load_recipients, save_recipients, shown
 

@@ -202,7 +202,7 @@ async def _over_engine(
 
 @contextmanager
 def _progress(console: Console) -> Iterator[port.Progress]:
-    """Yields a function that advances a progress bar; nothing is shown unless the output is a terminal."""
+    """Yields a function that advances a progress bar; nothing is shown unless standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _doing, _done, _of: None
         return

@@ -37,10 +37,10 @@ def add_to(app: typer.Typer) -> None:
         district: Annotated[str, typer.Option(help="… in the district with this short name.")] = "",
         as_json: AsJson = False,
     ) -> None:
-        """Revokes one token, read from standard input, or all that a client has in a district.
+        """Revokes one token, read from standard input, or all tokens that a client has in a district.
 
-        The revocation is effective within 60 seconds on every process. The client may get a new token; to end that too,
-        use `aimline client revoke`.
+        The revocation is effective within 60 seconds on every process. The client can still get a new token; to end its
+        access, use `aimline client revoke`.
         """
         if bool(client) != bool(district):
             raise AimlineError(EXCLUSIVE, code="token.which")

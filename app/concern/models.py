@@ -14,9 +14,10 @@ from app.roster.models import AboutStudent
 class Concern(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """A dated concern about one student in one area: raised, then accepted or dismissed, then resolved.
 
-    * `repeats_id` is the dismissed concern that it raises again.
+    * `repeats_id` is the dismissed concern that this concern raises again.
     * `unserved_since` is the day since which an accepted concern has had no active support, or None.
-    * `unserved_order` is this day too, or a far one. PostgreSQL generates it, because lists are sorted by no null.
+    * `unserved_order` equals `unserved_since`, with a day far in the future in place of None. PostgreSQL generates this
+      column, because lists cannot be sorted by a column with nulls.
     """
 
     __tablename__ = "concern"

@@ -27,7 +27,7 @@ class ConcernFilter:
     def schools(self, work: Work) -> tuple[UUID, ...] | None:
         """Returns the ids of the schools to which the list is restricted, or None for a list about one student.
 
-        The concerns of one student are found by the student's index, so the schools are not needed.
+        The concerns about one student are found by the index on students, so the schools are not needed.
         """
         return None if self.student_id is not None else schools_of_list(work, self.school_id)
 

@@ -1,4 +1,4 @@
-"""States which accepted concerns have no active support, and counts the days. Never changes a concern."""
+"""Finds accepted concerns without an active support, and counts the days without one. Never changes a concern."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ async def count_unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]
 async def unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[int | None]:
     """Returns for how many days of instruction each concern has been unserved, or None for one that is not.
 
-    `keys` has each concern's id and `unserved_since`. No statement is executed if none is unserved.
+    `keys` has each concern's id and `unserved_since`. No statement is executed if no concern is unserved.
     """
     concern_ids = [concern_id for concern_id, since in keys if since is not None]
     if not concern_ids:

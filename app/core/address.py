@@ -17,7 +17,7 @@ Network = IPv4Network | IPv6Network
 
 MAX_LENGTH = 2048
 FIRST_OPEN_PORT = 1024
-"""The lowest port that a URL may name. The exceptions are port 443, and port 80 on loopback.
+"""The lowest port that a URL may contain. The exceptions are port 443, and port 80 on loopback.
 
 Lower ports serve other protocols, such as mail, DNS and remote shells.
 """

@@ -27,9 +27,7 @@ PORTS: Final = {"smtp": 25, "smtps": 465}
 
 
 class NotSent(Exception):
-    """Raised if a message could not be sent. Its text names the kind of failure, and neither a recipient nor a
-    secret.
-    """
+    """Raised if a message could not be sent. Its text states the kind of failure, but no recipient and no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class MailServer:
 
     @classmethod
     def parse(cls, url: str, sender: str) -> "MailServer":
-        """Returns the server that `smtp://[user:password@]host[:port]` or `smtps://…` names; raises `ValueError`."""
+        """Parses a URL such as `smtp://[user:password@]host[:port]` or `smtps://…`; raises `ValueError`."""
         parts = urlsplit(url)
         if parts.scheme not in PORTS or not parts.hostname or not sender:
             raise ValueError("A mail server is smtp://host:port or smtps://host:port, with a sender's address.")
@@ -83,7 +81,7 @@ def _send(server: MailServer, message: EmailMessage) -> None:
         refused = connection.send_message(message)
         if refused:
             raise smtplib.SMTPRecipientsRefused(refused)
-        # The message was accepted, and a fault at the end would repeat it.
+        # The message was accepted. If a failure of QUIT were reported, the caller would send the message again.
         with suppress(OSError, smtplib.SMTPException):
             connection.quit()
 

@@ -1,8 +1,8 @@
 """Defines the driver's connection, which refuses to begin a transaction without a principal.
 
 `BEGIN` and the statement that binds the principal are sent as one message, because a second round trip would cost a
-quarter of the throughput. Reads that need nothing of SQLAlchemy begin, run and end on the driver itself, which takes a
-third of the processor time; SQLAlchemy joins such a transaction as soon as its session is used.
+quarter of the throughput. Reads that do not need SQLAlchemy run directly on the driver, from BEGIN to COMMIT, with a
+third of the processor time. If a SQLAlchemy session is used in such a transaction, SQLAlchemy joins it and ends it.
 """
 
 from collections.abc import Sequence
@@ -20,17 +20,16 @@ class BoundConnection(asyncpg.Connection):
     binding: str | None = None
     checked_out = False
     _begun: Any = None
-    """The transaction that `begin_bound` began, until SQLAlchemy joins it or it ends."""
+    """The transaction that `begin_bound` began; None once SQLAlchemy has joined the transaction or it has ended."""
 
     def __init__(self, protocol: Any, transport: Any, *options: Any, **keywords: Any) -> None:
         super().__init__(protocol, transport, *options, **keywords)
         keep_alive(transport)
 
     def bind(self, statement: str) -> None:
-        """Sets the binding statement for the next BEGIN, which sends it along. Each later BEGIN needs a new binding
-        statement.
+        """Sets the binding statement that is sent along with the next BEGIN. Each later BEGIN needs a new one.
 
-        Raises `Misuse` if a transaction is open, because it belongs to another principal.
+        Raises `Misuse` if a transaction is open, because that transaction belongs to another principal.
         """
         if self.has_open_transaction:
             raise Misuse("The connection still has a transaction of another principal.")
@@ -38,15 +37,15 @@ class BoundConnection(asyncpg.Connection):
 
     @property
     def has_open_transaction(self) -> bool:
-        """Returns whether a transaction is open or may be, because the message that begins or ends it was cut off."""
+        """Returns whether a transaction is open, or might be because the message to begin or end it was cut off."""
         begun = self._top_xact  # type: ignore[attr-defined]  # the driver has no public name for it
         return begun is not None or self.is_in_transaction()
 
     def transaction(self, **options: Any) -> Any:
-        """Starts a transaction, or raises an error if no binding statement is set.
+        """Returns a transaction to be started; raises `Misuse` if no binding statement is set.
 
         The check comes before asyncpg counts the transaction as begun, so that the connection stays usable. If
-        `begin_bound` has begun a transaction, that one is returned, which SQLAlchemy then ends.
+        `begin_bound` has already begun a transaction, returns that transaction, so that SQLAlchemy ends it.
         """
         if self._begun is not None:
             begun, self._begun = self._begun, None
@@ -67,13 +66,13 @@ class BoundConnection(asyncpg.Connection):
         return self._begun is not None and not self.is_closed()
 
     async def begin_bound(self) -> None:
-        """Begins a transaction with the binding statement. SQLAlchemy joins it if its session is used."""
+        """Begins a transaction with the binding statement. SQLAlchemy joins it if a SQLAlchemy session is used."""
         transaction = self.transaction()
         await transaction.start()
         self._begun = transaction
 
     async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Runs a statement in the open transaction, and returns its rows. Its plan is prepared once per connection."""
+        """Runs a statement in the open transaction, and returns its rows. Each connection prepares it once."""
         return list(await self.fetch(statement, *parameters))
 
     async def commit_begun(self) -> None:
@@ -88,7 +87,7 @@ class BoundConnection(asyncpg.Connection):
 
 
 class _JoinedTransaction:
-    """A transaction that was begun before SQLAlchemy starts it; SQLAlchemy ends it."""
+    """A transaction that `begin_bound` has begun, and that SQLAlchemy ends."""
 
     def __init__(self, begun: Any) -> None:
         self._begun = begun

@@ -37,8 +37,8 @@ def unprivileged(number: signal.Signals) -> dict[str, Any]:
     """Returns the `Popen` arguments for a program that ends with this process and never runs as root.
 
     PostgreSQL refuses to run as root. When this process is root, the child runs in a user namespace in which it is the
-    user nobody but can still open root's files. Where the kernel allows no namespaces, the child runs as the machine's
-    user `nobody`, which must then own its files (see `user_outside`).
+    user `nobody`, but it can still open root's files. Where the kernel allows no namespaces, the child runs as the
+    machine's user `nobody`, which must then own the program's files (see `user_outside`).
     """
     tie = end_with_parent(number)
     if os.geteuid() != 0:

@@ -46,7 +46,7 @@ class Keyring:
             if not name.isidentifier() or len(key) != 32:
                 raise KeyFault(f"Line {number} of the key file is not <id>:<base64 of 32 bytes>.")
             if name in keys:
-                # The later key would replace the earlier one, and everything sealed under that one would be lost.
+                # The later key would replace the earlier one, and what the earlier key encrypted would be lost.
                 raise KeyFault(f"Line {number} of the key file repeats the key id {name!r}. Give each key its own id.")
             keys[name] = key
         if not keys:
@@ -67,8 +67,8 @@ class Keyring:
     def open(self, sealed: str, *bound_to: object) -> bytes:
         """Returns the decrypted bytes of a sealed value.
 
-        Raises `KeyFault` when its key is missing, when the value was changed, or when `bound_to` differs from the
-        values that it was sealed with.
+        Raises `KeyFault` when the key is missing, when the sealed value was changed, or when `bound_to` differs from
+        the `bound_to` of the call of `seal`.
         """
         name, _, body = sealed.partition(".")
         key = self.keys.get(name)
@@ -89,11 +89,11 @@ class Keyring:
         return HKDF(hashes.SHA256(), length, salt=None, info=purpose.encode()).derive(self.keys[name])
 
     def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:
-        """Returns the private P-256 keys for access tokens, by the id of the key of the ring from which each is
-        derived.
+        """Returns the private P-256 keys that sign access tokens. Each is derived from one key of the key file, and is
+        returned under the id of that key.
 
-        New tokens are signed with the first key; tokens that were signed with another one remain valid. Because the
-        keys are derived, they need not be stored or distributed.
+        New tokens are signed with the first key; tokens that were signed with one of the others remain valid. Because
+        the signing keys are derived, they need not be stored or distributed.
         """
         keys = {}
         for name in self.keys:

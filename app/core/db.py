@@ -36,9 +36,9 @@ CONVENTION = {
 }
 MINIMUM_VERSION = 17
 OVERFLOW = 2
-"""The factor by which a busy pool may open more connections than its size."""
+"""The largest number of connections of a busy pool, as a multiple of the pool's size."""
 FOR_MANY_ROWS = (text("SET LOCAL work_mem = '64MB'"), text("SET LOCAL enable_nestloop = off"))
-"""The settings of a transaction that reads a whole district. Each is a message of its own, as a SET must be."""
+"""The settings of a transaction that reads a whole district. Each SET must be sent in a separate message."""
 
 
 class Base(DeclarativeBase):
@@ -65,7 +65,7 @@ class TenantRow(Tenant):
 
 
 class HasChangeTime:
-    """Mixin for a row with the time of its last change, with which lists compare their filter `updated_since`.
+    """Mixin for a row that stores the time of its last change. The list filter `updated_since` uses this time.
 
     Every update through a mapped class sets the column. An UPDATE that is written as SQL text must set it itself; a
     test finds statements that do not.
@@ -77,7 +77,7 @@ class HasChangeTime:
 
 
 def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
-    """Returns a lateral subquery, which PostgreSQL executes by an index for each row of the outer query.
+    """Returns a lateral subquery, which PostgreSQL executes with an index lookup for each row of the outer query.
 
     The `OFFSET` in the subquery keeps PostgreSQL from rewriting it into a join. For a district that has just been
     loaded, the planner estimates one or two rows, so a join would scan the whole table for every outer row.
@@ -88,8 +88,9 @@ def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
 async def plan_for_many_rows(db: AsyncSession) -> None:
     """Sets up the rest of the transaction for statements that read the rows of a whole district.
 
-    With row-level security the planner expects one or two rows where there are a hundred thousand, and would compare
-    each row with each. Without nested loops it hashes, in memory that suffices for it.
+    With row-level security the planner expects one or two rows where there are a hundred thousand. It would therefore
+    choose nested loops, which compare every row with every other. The settings turn nested loops off, so that the
+    planner uses hash joins, and provide enough memory for the hash tables.
     """
     for setting in FOR_MANY_ROWS:
         await db.execute(setting)
@@ -97,7 +98,7 @@ async def plan_for_many_rows(db: AsyncSession) -> None:
 
 def json_text(value: Any) -> str:
     """Returns a value as JSON, in the form in which a parameter of the type `jsonb` is sent."""
-    # The driver's class of UUIDs is unknown to the encoder.
+    # `default=str` is for the driver's UUID class, which the encoder does not know.
     return orjson.dumps(value, default=str).decode()
 
 
@@ -126,7 +127,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
         pool_size=pool_size,
         max_overflow=pool_size * (OVERFLOW - 1),
         pool_timeout=timeouts.connect,
-        # The connection that was used last is used next: its process has the plans and pages at hand.
+        # The connection that was used last is used next: its server process still has plans and pages in its cache.
         pool_use_lifo=True,
         # A parameter may be a child's name: it must not reach a log through an exception.
         hide_parameters=True,
@@ -160,7 +161,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
             # request does not fail.
             raise DisconnectionError
         driver.checked_out = True
-        # The previous user may have set a binding without beginning a transaction; it must not apply to the next one.
+        # The previous user may have set a binding without beginning a transaction; the next user must not get it.
         driver.binding = None
 
     @event.listens_for(engine.sync_engine, "reset")
@@ -201,8 +202,9 @@ async def bound_connection(
 ) -> AsyncIterator[tuple[AsyncConnection, BoundConnection]]:
     """Takes a connection from the pool for the block, and sets the binding statement of its transaction.
 
-    After a failure it goes back in a task of its own, as SQLAlchemy does, because its transaction is rolled back then,
-    which a cancellation must not interrupt. After a commit nothing is sent, so that no task is needed.
+    After a failure, a separate task returns the connection to the pool (SQLAlchemy does the same). Returning it then
+    includes a rollback, which a cancellation must not interrupt. After a commit, returning it sends nothing to the
+    server, so no task is needed.
     """
     connection = await engine.connect()
     try:

@@ -1,7 +1,7 @@
 """Provides SQL statements that lock a district for one purpose until the end of the transaction.
 
-They lock a row of the district. An advisory lock would hold on one node of a database cluster only, so processes that
-are connected to different nodes would not exclude each other.
+They lock a row that belongs to the district. An advisory lock would hold on only one node of a database cluster, so
+processes that are connected to different nodes would not exclude each other.
 """
 
 from enum import StrEnum
@@ -12,8 +12,8 @@ DISTRICT, NAME = bindparam("district", type_=Uuid), bindparam("name", type_=Text
 
 
 class DistrictLock(StrEnum):
-    """The purposes for which a district is locked. For each purpose, only one transaction of a district runs at a
-    time.
+    """The purposes for which a district is locked. For each purpose, at most one transaction per district has
+    the lock at a time.
     """
 
     WRITE_SYNC = "write_sync"
@@ -26,7 +26,7 @@ class DistrictLock(StrEnum):
 
 WAIT = """INSERT INTO district_lock (district_id, name) VALUES (:district, :name)
 ON CONFLICT (district_id, name) DO UPDATE SET name = excluded.name"""
-"""SQL that takes the lock, after waiting for any transaction that has it."""
+"""SQL that takes the lock, after waiting for any transaction that has the lock."""
 WAIT_FOR_LOCK = text(WAIT).bindparams(DISTRICT, NAME)
 TRY_LOCK = text(
     "SELECT name FROM district_lock WHERE district_id = :district AND name = :name FOR UPDATE SKIP LOCKED"
@@ -40,4 +40,4 @@ FIRST_LOCK = text(
     WHERE NOT EXISTS (SELECT FROM district_lock AS l WHERE l.district_id = :district AND l.name = :name)
     ON CONFLICT DO NOTHING RETURNING name"""  # ON CONFLICT alone would wait for whoever has locked the row
 ).bindparams(DISTRICT, NAME)
-"""SQL that creates the lock's row, takes the lock and returns a row; it returns no row if the row already exists."""
+"""SQL that creates the lock's row, takes the lock and returns the lock's name; returns nothing if the row exists."""

@@ -23,7 +23,7 @@ from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment, 
 
 SUPERUSER = "postgres"
 START_LIMIT = 60.0  # seconds for a start; recovery after a crash may take a while
-RETRY_LIMIT = 10.0  # seconds for a stop; a killed server or its backends may remain for a moment
+RETRY_LIMIT = 10.0  # seconds to stop an orphan or to retry a start; a killed server may remain for a moment
 TRANSIENT_MESSAGES = ("lock file", "shared memory")  # the server's log messages while it recovers
 
 BOOTSTRAP = r"""
@@ -127,7 +127,7 @@ class EmbeddedPostgres:
     def _make_cluster(self) -> None:
         unfinished = self.folder / "pgdata.new"  # renamed when complete: an interrupted initdb leaves no cluster
         shutil.rmtree(unfinished, ignore_errors=True)  # usually there is none
-        locale = "C.UTF-8" if sys.platform == "linux" else "C"  # macOS may lack C.UTF-8; the provider has it
+        locale = "C.UTF-8" if sys.platform == "linux" else "C"  # macOS may lack C.UTF-8; the builtin provider has it
         arguments = [f"--pgdata={unfinished}", f"--username={SUPERUSER}", "--auth=scram-sha-256"]
         arguments += [f"--pwfile={self.folder / SUPERUSER}.password", "--no-instructions", "--encoding=UTF8"]
         arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", f"--locale={locale}"]

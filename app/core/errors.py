@@ -1,4 +1,4 @@
-"""Defines the errors that a caller can receive, with stable codes; each API maps them to its own form.
+"""Defines the errors that a caller can receive, with stable codes; each API maps them to its own error format.
 
 No message contains a submitted value, because a name or a birth date must not reach a log through an error.
 """
@@ -18,8 +18,8 @@ MAX_POINTER: Final = 100
 class Violation:
     """One problem in the input, with its place (a JSON Pointer, RFC 6901), a stable code and a sentence.
 
-    A longer pointer is cut: it contains an unknown name that the caller sent, which may be as long as the request.
-    `figures` are names with numbers that a program needs to correct the input, such as a proposed goal.
+    A pointer longer than `MAX_POINTER` is cut, because the caller may send an unknown field name of any length.
+    `figures` are named numbers that a program needs to correct the input, such as a proposed goal.
     """
 
     pointer: str
@@ -97,9 +97,7 @@ OUT_OF_RANGE = Violation("", "value.out_of_range", "A date or a number is out of
 
 
 class Malformed(Invalid):
-    """Raised when a part of the request, such as a parameter or a cursor, is malformed, whatever the request asks
-    for.
-    """
+    """Raised when a part of the request, such as a parameter or a cursor, is malformed, regardless of the operation."""
 
     code = "malformed"
 
@@ -114,8 +112,9 @@ class PreconditionFailed(AimlineError):
 
 
 class PreconditionRequired(AimlineError):
-    """Raised when a change does not name the version that the caller read, so that it could overwrite another
-    change.
+    """Raised when a request for a change does not state which version the caller read.
+
+    Without the version, the request could overwrite somebody else's change.
     """
 
     code = "version.required"

@@ -81,7 +81,7 @@ def _places(trace: TracebackType | None) -> list[str]:
 
 
 def short_path(filename: str) -> str:
-    """Returns a path relative to the repository or to its library's package, so that it names no folder of the
+    """Returns a path relative to the repository or to its library's package, so that logs show no folder of the
     machine.
     """
     path = Path(filename)

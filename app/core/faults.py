@@ -28,7 +28,10 @@ class DatabaseUnreachable(ConnectionError):
 
 
 class ChangedMeanwhile(Exception):
-    """Raised when rows that must be locked in order appeared after their turn, so that the unit of work begins anew."""
+    """Raised when rows that must be locked in a fixed order appeared after their place in the order had passed.
+
+    The unit of work must then start again.
+    """
 
 
 class CommitLost(Exception):
@@ -61,7 +64,10 @@ NO_CONNECTION = {
 """The sentences, by SQLSTATE, that explain why a server that answers has refused the connection."""
 BROKEN = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
 MAX_CAUSES = 10
-"""The number of causes of an error that are examined, because an error raised by a rollback hides the original one."""
+"""The largest number of chained causes of an error that are examined.
+
+An error that is raised by a rollback hides the original error, which is then one of its causes.
+"""
 
 
 def sqlstate_of(error: BaseException) -> str | None:
@@ -71,7 +77,7 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 
 def fault_of(error: BaseException) -> Fault | None:
-    """Returns the temporary database fault that an error or one of its causes stands for, or None."""
+    """Returns the temporary database fault that caused an error, or None if there is none."""
     return next((fault for cause in _chain(error) if (fault := _fault(cause)) is not None), None)
 
 

@@ -23,4 +23,4 @@ GRADE_CODES: Final = {
     **{"infant/toddler": "IT", "preschool": "PR", "kindergarten": "KG", "transitional kindergarten": "TK"},
     **{"postsecondary": "PS", "ungraded": "UG"},
 }
-"""The CEDS codes of grades, keyed by their names in small letters."""
+"""The CEDS codes of grades, keyed by their names in lower case."""

@@ -3,7 +3,7 @@
 Does not use the database.
 
 An identifier is `<prefix>_<26 characters>`: the 128 bits of a UUIDv7 (RFC 9562 §5.7) in Crockford's base 32, lower
-case. The prefix names the type of the row, for `node(id)` and for readers of logs.
+case. The prefix states the type of the row, for GraphQL's `node(id)` and for readers of logs.
 """
 
 import os
@@ -87,7 +87,7 @@ _last = 0
 
 
 def new_id() -> UUID:
-    """Returns a new UUIDv7, which is greater than every other one that this process has created."""
+    """Returns a new UUIDv7, which is greater than all that this process has created before."""
     global _last
     with _lock:
         # 48 bits of milliseconds and 12 bits of their fraction, so that order holds within a millisecond.

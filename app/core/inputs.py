@@ -32,7 +32,10 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The values that a text may have. With `as_text`, GraphQL takes it as a text, as it did before it had choices."""
+    """The values that a text may have.
+
+    With `as_text`, GraphQL declares the input as a string and not as an enum, as it did before it had choices.
+    """
 
     of: type[StrEnum]
     as_text: bool = False
@@ -45,7 +48,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class AtMost:
-    """The largest number of items of a list or of an object, and the smallest."""
+    """The largest and the smallest number of items in a list or an object."""
 
     items: int
     least: int = 0
@@ -53,13 +56,13 @@ class AtMost:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """The smallest and the largest value of a whole number."""
+    """The smallest and the largest allowed value of a whole number."""
 
     min: int
     max: int
 
     def violations(self, number: int, pointer: str) -> list[Violation]:
-        """Returns the violation of the bounds by this number, if there is one."""
+        """Returns a violation if this number is out of bounds."""
         if number < self.min:
             return [Violation(pointer, "shape.greater_than_equal", f"At least {self.min}.")]
         if number > self.max:
@@ -69,7 +72,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class ChangesOf:
-    """Annotates a parameter that takes changes to a dataclass, as the changed fields by name.
+    """Annotates a parameter that takes only the changed fields of a dataclass, as a mapping by field name.
 
     The fields in `fixed` cannot be changed.
     """
@@ -80,7 +83,7 @@ class ChangesOf:
 
 @dataclass(frozen=True, slots=True)
 class ObjectOf:
-    """Annotates an object that has the fields of a dataclass, and that the command takes as a mapping."""
+    """Annotates a parameter that takes an object as a mapping; the object has the fields of this dataclass."""
 
     type: type[Any]
 
@@ -94,11 +97,13 @@ class FromProcess:
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """An input of a command: its type without `None` and without the list, its bounds and words.
+    """An input of a command, with its type, bounds, description and example.
 
-    The bounds `text` and `choices` of a list are those of each item. `most` and `least` bound the number of items, if
-    the input is a list or an object. `hint` is the whole annotation. `object` is the dataclass with the fields of an
-    object that the command takes as a mapping.
+    * `type` is the type without `None`; if the input is a list, it is the type of an item.
+    * `text` and `choices` are bounds for the input, or for each item if the input is a list.
+    * `most` and `least` are bounds for the number of items, if the input is a list or an object.
+    * `hint` is the whole annotation.
+    * `object` is the dataclass that has the fields of the object, if the command takes the input as a mapping.
     """
 
     name: str
@@ -126,10 +131,12 @@ class InputField:
 class CommandInputs:
     """The inputs of a command's function.
 
-    `path` is the first parameter, which identifies a row, or None; `row` is its name, if it is the id of the row.
-    `whole` is the parameter that takes the input's dataclass, or None where each field is a parameter. `items` is the
-    parameter that takes a list of the input's dataclass. `changes` is the parameter that takes the changed fields of
-    the input's dataclass. `process` has the names of settings of the process, by the parameters that take them.
+    * `path` is the first parameter if it identifies a row, otherwise None.
+    * `row` is the name of the parameter `path` if it takes the id of the row, otherwise None.
+    * `whole` is the name of the parameter that takes the input's dataclass; None if each field is its own parameter.
+    * `items` is the name of the parameter that takes a list of the input's dataclass.
+    * `changes` is the name of the parameter that takes the changed fields of the input's dataclass.
+    * `process` maps each parameter that is filled from a setting of the process to the name of the setting.
     """
 
     row: str | None
@@ -155,14 +162,14 @@ def input_fields(input_type: type) -> Mapping[str, InputField]:
 
 
 PLACE = ("at", "pointer", "positions")
-"""The names of parameters that say where the inputs are in the request, for the pointers of violations."""
+"""The names of parameters that state where the inputs are in the request, for the pointers of violations."""
 
 
 @cache
 def command_inputs(function: Callable[..., Any], *, names_row: bool = True) -> CommandInputs:
-    """Returns the inputs of a command from the parameters of its function, those after the unit of work.
+    """Returns the inputs of a command. They are the parameters of its function that follow the unit of work.
 
-    With `names_row`, the first parameter may identify a row by an id or a code.
+    With `names_row`, the first of these parameters may identify a row, by an id or a code.
     """
     function = inspect.unwrap(function)
     hints = get_type_hints(function, include_extras=True)

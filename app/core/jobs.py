@@ -117,7 +117,7 @@ class JobColumns:
 class RetryPolicy:
     """How often a job is attempted, and how long it waits after a failed attempt.
 
-    The first wait is `first`, and each further one is four times as long.
+    The first wait is `first`. Each further wait is four times as long as the one before, but at most `longest`.
     """
 
     attempts: int
@@ -127,7 +127,7 @@ class RetryPolicy:
     def wait_after(self, attempts: int, jitter: float | None = None) -> timedelta | None:
         """Returns the wait after this many attempts, or None if no attempt is left.
 
-        The wait is lengthened by the jitter (0 to 1).
+        The wait is multiplied by 1 + `JITTER` x `jitter`; `jitter` is between 0 and 1, and random by default.
         """
         if attempts >= self.attempts:
             return None
@@ -144,7 +144,7 @@ class JobTable:
     * `length` is the duration of a lease.
     * `waiting` is an SQL condition for the rows `t` that can be claimed.
     * `ready` is an SQL condition on the key's row `k`; jobs of a key that is not ready are not claimed.
-    * `ailing` is an SQL condition on the key's row `k`; of an ailing key, at most `at_once_ailing` jobs are claimed.
+    * `ailing` is an SQL condition on the key's row `k`; where it is true, `at_once_ailing` replaces `at_once`.
     """
 
     table: Table
@@ -165,7 +165,7 @@ class ClaimedJob:
     * `claim_number` distinguishes this claim from earlier and later ones.
     * `attempts` counts the attempts since the job was last requested, including this one and those that crashed.
     * `claimed_at` is the instant of the claim by the database's clock.
-    * `row` contains the row's columns.
+    * `row` contains the columns of the job's row.
     """
 
     id: UUID

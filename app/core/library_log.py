@@ -1,8 +1,8 @@
 """Replaces the log records of libraries and of Python by our own log lines, without the text of any exception.
 
-The text of an exception may contain personal data (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and more
-people read a log than may read the data. For libraries whose messages are known, the first line of the message template
-is logged without its arguments.
+The text of an exception may contain personal data (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and some
+people who read a log may not read the data. For libraries whose messages are known, the first line of the message
+template is logged without its arguments.
 """
 
 import logging
@@ -27,7 +27,7 @@ Strangers can cause some of these lines, for example by sending bytes that are n
 PERIOD = 60.0
 MAX_PLACES = 1000
 PLAIN_LOGGERS = ("uvicorn", "asyncio", "concurrent.futures", "sqlalchemy.pool")
-"""The libraries whose message templates are logged by their first line; the arguments are never logged."""
+"""The loggers whose messages are logged: the first line of the template, and never its arguments."""
 _WARNING = re.compile(r"(?P<place>[^\n]{0,200}?:\d+): (?P<kind>\w+): ")
 
 
@@ -56,7 +56,7 @@ class LineQuota:
     """Counts equal lines, and lets the first `MAX_LINES` of them pass in each period."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, tuple[float, int]] = {}  # a line's period's end, and how often it occurred in it
+        self._counts: dict[str, tuple[float, int]] = {}  # for each line: the end of its period, and its count
 
     def take(self, line: str) -> int | None:
         """Counts a line. Returns None if the line must be left out.
@@ -93,7 +93,7 @@ def _message(record: logging.LogRecord) -> str:
         warning = _WARNING.match(str(record.args[0])) if isinstance(record.args, tuple) and record.args else None
         return f"{warning['kind']} at {warning['place']}" if warning else "A warning."
     if isinstance(record.msg, BaseException):
-        # The server itself wrote this OSError's message, such as that an address is in use.
+        # The web server logs an OSError as a message if it cannot listen, for example because an address is in use.
         return str(record.msg)[:MAX_MESSAGE_LENGTH] if isinstance(record.msg, OSError) else type(record.msg).__name__
     if not record.name.startswith(PLAIN_LOGGERS):
         return ""

@@ -31,7 +31,7 @@ class Keyset:
     """The start and the length of a requested page.
 
     `bound` is a digest of the district, the list and its filter. Every cursor of the list is encrypted with this
-    digest, so that it opens for no other list.
+    digest, so that it cannot be decrypted for another list.
     """
 
     seal: CursorSeal
@@ -51,7 +51,7 @@ class Keyset:
     def after_number(self, place: int = 0) -> int:
         """Returns the number at the end of the cursor's position, or 0 without a cursor.
 
-        `place` is the index of the number, which must be the last one. Raises `Malformed` for any other position.
+        `place` is the index of the number. Raises `Malformed` if the position does not end with a number there.
         """
         if self.after is None:
             return 0

@@ -22,8 +22,8 @@ def binary(name: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Returns this process's environment variables without PostgreSQL's, which would direct its programs to other
-    servers.
+    """Returns this process's environment without PostgreSQL's variables, which could direct its programs to another
+    server.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 

@@ -25,7 +25,7 @@ def schema_state(version: str | None, revisions: tuple[str, ...]) -> SchemaState
     """Returns how a database's schema version relates to this code's migrations.
 
     A schema that is newer than the code is usable. Migrations run before the processes are replaced, and as long as
-    processes with the old code may run, they only add to the schema.
+    processes with the old code may still run, migrations only add to the schema.
     """
     if not revisions or version == revisions[-1]:
         return SchemaState.CURRENT

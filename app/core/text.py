@@ -20,7 +20,7 @@ class Text:
     min: int = 0
 
     def violations(self, text: str | None, pointer: str) -> list[Violation]:
-        """Returns the violations of the length limits by this text; None has no violations."""
+        """Returns a violation if this text is too short or too long; None is accepted."""
         if text is not None and len(text) < self.min:
             return [Violation(pointer, "shape.string_too_short", f"At least {self.min} characters.")]
         if text is not None and len(text) > self.max:

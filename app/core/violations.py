@@ -1,8 +1,8 @@
 """Collects the violations of several checks, so that a caller gets all of them at once.
 
-A face that refuses some inputs by their shape still runs the command with the others, to find what the command would
-refuse as well. The refused inputs have no value then: reading one raises `Unread`, which ends only the check that reads
-it.
+An API that has refused some inputs because of their shape, such as a wrong type, still runs the command with the other
+inputs, so that the caller also learns what the command would refuse. The refused inputs then have no value: reading one
+of them raises `Unread`, which ends only the check that reads it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,17 +20,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 EARLIEST_DAY: Final = date(2000, 1, 1)
-"""The first day on which a record of a student can lie. An earlier one is a mistake, such as a year of two digits."""
+"""The earliest day that a record about a student can have. An earlier day is a mistake, such as a two-digit year."""
 EARLIEST_DATE: Final = date(1900, 1, 1)
-"""The first day of any date about a person, such as a birth date."""
+"""The earliest date that a sync accepts about a person, such as a birth date."""
 
 
 class Unread(Exception):
-    """Raised if an input is read that was refused by its shape."""
+    """Raised when a check reads an input that was refused because of its shape."""
 
 
 class Violations:
-    """Collects the violations of checks that do not depend on each other. Each check stands in a `with` block.
+    """Collects the violations of checks that do not depend on each other. Each check runs in its own `with` block.
 
     After the last check, `refuse` raises `Invalid` with all violations.
     """
@@ -53,10 +53,10 @@ class Violations:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        """Adds the violations of an `Invalid` that the check raised, and goes on with the next check."""
+        """Adds the violations of an `Invalid` that the check raised. The next check runs, even after `Unread`."""
         if isinstance(error, Invalid):
             self._all += error.violations
-            # Its traceback has the function that has these violations: a cycle that would keep the request's values.
+            # The traceback refers to the function that holds this object. This cycle would keep the request's values.
             self._refusal = error.with_traceback(None)
         elif isinstance(error, Unread):
             self._is_partial = True
@@ -65,7 +65,7 @@ class Violations:
     def refuse(self) -> None:
         """Raises `Invalid` if there are violations, and `Unread` if a check could not be made."""
         if self._refusal is not None and tuple(self._all) == self._refusal.violations:
-            # The only check that failed may have a code and a sentence of its own.
+            # If only one check failed, its own error is raised, which may have a specific code and sentence.
             refusal, self._refusal = self._refusal, None
             try:
                 raise refusal
@@ -78,7 +78,7 @@ class Violations:
 
 
 class UnreadValue:
-    """Stands for the value of a parameter that was refused by its shape; every use of it raises `Unread`."""
+    """Replaces the value of a parameter that was refused because of its shape; every use raises `Unread`."""
 
     __slots__ = ()
 
@@ -93,7 +93,7 @@ UNREAD: Final[Any] = UnreadValue()
 
 
 def partial_input(input_type: type[T], values: Mapping[str, Any]) -> T:
-    """Returns an input's dataclass that has only some of its values; reading another raises `Unread`."""
+    """Returns an instance of an input's dataclass with only these values; reading any other field raises `Unread`."""
     names = [field.name for field in fields(cast(Any, input_type)) if field.name in values]
     kept = {name: values[name] for name in names}
     if len(names) == len(fields(cast(Any, input_type))):
@@ -105,24 +105,24 @@ def partial_input(input_type: type[T], values: Mapping[str, Any]) -> T:
 
 
 class KnownValues(dict[str, Any]):
-    """Values by name, of which some may have been refused by their shape; looking one up raises `Unread`."""
+    """Values by name, without those refused because of their shape; looking up a missing name raises `Unread`."""
 
     def __missing__(self, name: str) -> NoReturn:
         raise Unread
 
 
 def without_unread(values: Mapping[str, Any]) -> KnownValues:
-    """Returns the values that were not refused by their shape."""
+    """Returns the values that were not refused because of their shape."""
     return KnownValues({name: value for name, value in values.items() if value is not UNREAD})
 
 
 def with_values(value: T, **changes: Any) -> T:
-    """Returns a dataclass with other values, as `dataclasses.replace` does; what is `Unread` stays so."""
+    """Returns a copy of a dataclass with these values changed. Other fields that raise `Unread` still raise it."""
     return partial_input(type(value), known_values(value) | changes)
 
 
 def readable(values: Iterable[Any], name: str) -> list[Any]:
-    """Returns the value of a field of each of these dataclasses, without those that are `Unread`."""
+    """Returns one field's value from each of these dataclasses, except from those where reading it raises `Unread`."""
     readable_values = []
     for value in values:
         with suppress(Unread):
@@ -139,7 +139,7 @@ def _partial_type(input_type: Any) -> Any:
 
 
 def known_values(value: Any) -> dict[str, Any]:
-    """Returns the values of a dataclass that can be read, by the names of its fields."""
+    """Returns the values of a dataclass by field name, without the fields that raise `Unread`."""
     values = {}
     for field in fields(value):
         with suppress(Unread):
@@ -150,7 +150,7 @@ def known_values(value: Any) -> dict[str, Any]:
 def broken_rules(
     rules: Iterable[Callable[Concatenate[T, P], Iterable[Violation]]], value: T, *args: P.args, **kwargs: P.kwargs
 ) -> Violations:
-    """Returns the violations of every rule. A rule that reads a value that is `Unread` has none."""
+    """Returns the violations of all rules. A rule ends when it reads a value that raises `Unread`."""
     violations = Violations()
     for rule in rules:
         with violations:
@@ -159,9 +159,10 @@ def broken_rules(
 
 
 def input_violations(new: Any, at: str = "") -> list[Violation]:
-    """Returns the violations of an input's dataclass and of those within it: lengths of texts, and days too early.
+    """Returns the texts of a wrong length and the days that are too early, as violations.
 
-    `at` is the JSON Pointer of the input. Values that are `Unread` have none.
+    Checks the fields of an input's dataclass and of the dataclasses nested in it. `at` is the JSON Pointer of the
+    input. Fields that raise `Unread` are not checked.
     """
     violations: list[Violation] = []
     texts = texts_of(cast(Any, type(new)))
@@ -177,7 +178,7 @@ def input_violations(new: Any, at: str = "") -> list[Violation]:
 
 
 def day_violations(day: date | None, pointer: str) -> list[Violation]:
-    """Returns a violation if a day lies too early to be that of a record."""
+    """Returns a violation if a day is too early for a record about a student."""
     if day is None or isinstance(day, datetime) or day >= EARLIEST_DAY:
         return []
     detail = f"This day lies before {EARLIEST_DAY.year}. Look at its year."

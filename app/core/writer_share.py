@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from app.core.errors import Unavailable
 
 READS_KEEP = 4
-"""The number of connections of which one is reserved for readers. At least one is reserved even in a smaller pool."""
+"""One in this many connections is reserved for readers; even in a smaller pool, one connection is reserved."""
 
 
 class WriterShare:

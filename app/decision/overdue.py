@@ -1,7 +1,7 @@
 """Sends reminders about overdue decisions, and runs the reminders about concerns, supports and scores.
 
-The playbook sets after how many days a reminder is due. Each reminder is sent once as long as the state of its subject
-does not change. This module makes no decision about a student.
+The playbook sets after how many days a reminder is due. Each reminder is sent once, and again only after its subject,
+such as a concern, has changed its state. This module makes no decision about a student.
 """
 
 from datetime import date
@@ -70,7 +70,10 @@ async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
 
 
 def decision_due(district_id: UUID) -> tuple[ColumnElement[bool], ...]:
-    """Returns the conditions that a support, joined with its state, is off track, and no team has decided since."""
+    """Returns the conditions that an active support is off track or not responding, and no team has decided since.
+
+    The query must join `Support` with `ResponseState`.
+    """
     decided = select(Decision.id).where(
         Decision.district_id == district_id,
         Decision.support_id == Support.id,

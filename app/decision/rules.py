@@ -26,13 +26,16 @@ class DecisionKind(StrEnum):
 
 KINDS = tuple(kind.value for kind in DecisionKind)
 DRAWS_PHASE_LINE = frozenset({"raise_goal", "intensify", "change", "fade", "restore_fidelity"})
-"""The kinds of decision after which a new phase begins. `restore_fidelity` keeps the plan and counts delivery anew."""
+"""The kinds of decision after which a new phase begins.
+
+After `restore_fidelity`, the plan is the same, but delivery is counted anew.
+"""
 
 NEEDS_NO_SUPPORT = frozenset({"refer"})
 
 
 class Decided(Protocol):
-    """The inputs of a decision on which the rules of its kind depend."""
+    """The inputs of a decision that `kind_violations` checks."""
 
     @property
     def kind(self) -> str:
@@ -96,9 +99,9 @@ def _names_student(decision: Decided) -> list[Violation]:
 
 
 def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
-    """Raises `Invalid` if a change does not intensify a support for `intensify`, or does not fade it for `fade`.
+    """Raises `Invalid` if a decision to `intensify` does not intensify the support, or one to `fade` does not fade it.
 
-    A support is never intensified at a lower level, or faded at a higher one.
+    A change to a lower level never intensifies a support, and a change to a higher level never fades it.
     """
     if kind == "intensify":
         is_right, is_wrong_level = is_intensified(before, after), after.level < before.level
@@ -111,7 +114,7 @@ def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
 
 
 def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
-    """Returns whether a change says how the support is intensified or faded. If not, its level changes by one."""
+    """Returns whether a change states how the support is intensified or faded. If not, the caller changes the level."""
     codes = set(changes_between(before, after, PhaseVerb(kind)))
     return bool(codes - {PhaseChange.OTHER_INTERVENTION})
 

@@ -76,7 +76,7 @@ class NewDecision:
 
 
 _OF_END = {"/because": "/note", "/on": "/decided_on"}
-"""The pointers of a decision's inputs, by those of the end of a support."""
+"""Maps the pointers of the inputs of `end_support` to the pointers of a decision's inputs."""
 
 
 @needs(Can.DECIDE)
@@ -116,7 +116,7 @@ async def decide(work: Work, new: NewDecision) -> Decision:
 
 
 async def _apply_to_support(work: Work, new: NewDecision, decision: Decision, violations: Violations) -> None:
-    """Applies a decision to its support, and adds what is wrong to `violations`; the caller then refuses them all."""
+    """Applies a decision to its support, and adds violations; the caller then raises them together."""
     try:
         support = await lock_support(work, ids.parse_id("support", new.support or "", "/support"))
     except NotFound:

@@ -2,7 +2,7 @@
 
 A payload has ids, a type, a time and a link, and for a sync also counts. It never has a name or a value, so that no
 student data leaves by a webhook. A changed payload gets a new version; earlier versions are kept in `former` for
-readers that were built with them.
+readers that were built for them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,8 @@ class EventType:
     """A type of event: its name in the past tense, its newest payload version, its description and the names of its
     ids.
 
-    `counts` is true if the payload has numbers by kind of row. `former` has the earlier versions, oldest first.
+    `counts` is true if the payload has the number of rows of each kind. `former` has the earlier versions, oldest
+    first.
     """
 
     name: str
@@ -49,7 +50,7 @@ class EventType:
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to be written to the outbox: `ids` are row ids by name, `counts` are numbers by kind of row."""
+    """An event to be written to the outbox: `ids` are row ids by name, `counts` are numbers of rows by kind of row."""
 
     type: EventType
     subject_id: UUID
@@ -62,7 +63,7 @@ class NewEvent:
 
 
 KIND_OF = {"school": "org", "alert": "verdict"}
-"""The kinds of row to which ids in a payload refer, for ids whose name is not the kind."""
+"""The kind of row that an id in a payload refers to, for each name of an id that differs from the kind."""
 
 
 def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False) -> EventType:
@@ -70,9 +71,9 @@ def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False
 
 
 def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) -> EventType:
-    """Returns a type of event about an alert. The payload's id `alert` is that of the verdict that opened the alert.
+    """Returns a type of event about an alert. The payload's `alert` is the id of the verdict that opened the alert.
 
-    `former` has the ids of version 1, for a type whose version 1 did not name the alert.
+    `former` lists the ids in version 1 of the payload, if that version did not contain `alert`.
     """
     ids = ("support", "student", "verdict", "alert")
     if former is None:
@@ -82,7 +83,7 @@ def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) ->
 
 
 def _of_measure(name: str, meaning: str, *ids: str) -> EventType:
-    """Returns a type of event about one of the measures of a support. Version 1 did not name the measure."""
+    """Returns a type of event about one measure of a support. Version 1 of the payload does not contain the measure."""
     first = _type(name, "support", meaning, *ids)
     return EventType(
         name=name, version=2, meaning=meaning, subject="support", ids=(*first.ids, "measure"), former=(first,)
@@ -360,7 +361,7 @@ def _types_by_name() -> dict[str, list[str]]:
 
 
 _TYPES_BY_NAME = _types_by_name()
-"""The event types that each name stands for: a single type for its own name, and all types of a kind for `<kind>.*`."""
+"""Event types by name: the name of a type stands for that type, and `<kind>.*` stands for all types of the kind."""
 
 
 def newest(names: Iterable[str], requested: Mapping[str, int] | None = None) -> dict[str, int]:

@@ -69,7 +69,7 @@ async def save_consumer(work: Work, name: str, new: NewConsumer) -> tuple[Consum
 
     * Without event types, a new consumer reads all types, and an existing one keeps its types.
     * An existing consumer keeps its position, and the payload versions of the types that it keeps.
-    * After types are added, cursors that were issued before can no longer be committed.
+    * After types are added, cursors that were issued earlier can no longer be committed.
 
     Raises `Invalid`, or `Forbidden` if the request acts for a person.
     """
@@ -144,13 +144,13 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
 
 
 def cursor_after(work: Work, row: EventConsumer, event: Event) -> str:
-    """Returns the cursor to commit once a consumer has processed an event, and all before it."""
+    """Returns the cursor that a consumer commits after it has processed this event and all events before it."""
     return _keyset(work, row.name, None, None).mark(row.epoch, event.seq, row.seeks)
 
 
 @needs(Can.READ_EVENTS)
 async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
-    """Moves a consumer's position forward to a cursor that it received; an earlier cursor changes nothing.
+    """Moves a consumer's position forward to a cursor that it received; a cursor behind the position changes nothing.
 
     Raises `NotFound` or `Invalid`, `Gone` for a cursor of another epoch, and `Conflict` for a cursor from before the
     last seek.
@@ -176,7 +176,7 @@ async def seek(
 ) -> ConsumerPosition:
     """Moves a consumer's position to the oldest kept event, to the end, to a cursor, or to an instant.
 
-    The cursor may be this consumer's own, or one of the event feed if the feed was read with the same types or
+    The cursor may be this consumer's own, or a cursor of the feed if the feed was read with the same types or
     unfiltered. Raises `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
     """
     if (cursor is not None) != (to == "cursor") or (time is not None) != (to == "time"):
@@ -254,7 +254,7 @@ async def _find(work: Work, name: str, *, removed: bool = False) -> EventConsume
 
 
 def _position_of(work: Work, row: EventConsumer, end: FeedEnd) -> ConsumerPosition:
-    """Returns a consumer with its position and its number of unread events. After a new epoch all events are unread."""
+    """Returns a consumer with its position and its number of unread events. In a new epoch, all count as unread."""
     cursor = _keyset(work, row.name, None, None).mark(row.epoch, row.seq, row.seeks)
     return ConsumerPosition(row, cursor, max(end.last - row.seq, 0) if row.epoch == end.epoch else end.last)
 

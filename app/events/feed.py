@@ -81,8 +81,9 @@ async def feed_end(work: Work) -> FeedEnd:
 async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Sequence[str], resync: str) -> EventRange:
     """Returns up to `limit` events of these types after the number `after`.
 
-    If there are fewer, the range extends to the end of the feed, so that the next read of a rare type starts there.
-    Raises `Gone`, with the advice `resync`, if an event after the number was deleted.
+    If there are fewer than `limit`, the range extends to the end of the feed, so that the next read of a rare type
+    starts there.
+    Raises `Gone` if an event after the number was deleted; `resync` is the advice in its message.
     """
     oldest = now() - KEPT - GRACE
     query = (
@@ -102,16 +103,13 @@ async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Se
 
 @needs(Can.READ_EVENTS)
 async def feed_start(work: Work) -> int:
-    """Returns the position at which a reader without a cursor begins: the number before that of the oldest kept
-    event.
-    """
+    """Returns the position at which a reader without a cursor begins, just before the oldest event that is kept."""
     return await position_before(work, now() - KEPT)
 
 
 @needs(Can.READ_EVENTS)
 async def position_before(work: Work, instant: datetime) -> int:
-    """Returns the number before that of the first event since an instant, or the last number if there is no such
-    event.
+    """Returns the position just before the first event since an instant, or the feed's last number if there is none.
 
     Events are not in the order of their instants, because an event gets its instant when it is recorded, but its number
     at the commit. Therefore the lowest matching number is searched for between two bounds: one that is certainly too

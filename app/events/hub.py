@@ -81,7 +81,7 @@ class FeedHub:
 
     @property
     def waiting(self) -> int:
-        """Returns the number of streams that have read their beginning, so that they deliver every later event."""
+        """Returns the number of streams that have read their first batch and therefore deliver every later event."""
         return sum(
             subscription.has_waited for of_district in self._subscriptions.values() for subscription in of_district
         )
@@ -110,7 +110,7 @@ class FeedHub:
         subscription = Subscription(client_id)
         self._subscriptions[district_id].add(subscription)
         if self._task is None:
-            # The task gets an empty context, because the trace id of the first request is not that of the others.
+            # The task gets an empty context, because it must not log the trace id of the first stream's request.
             self._task = Context().run(asyncio.create_task, self._poll())
         try:
             yield subscription

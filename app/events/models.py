@@ -54,8 +54,8 @@ class Event(Tenant, Base):
 class EventConsumer(Tenant, Base):
     """A named reader of the feed: its client, event types, payload versions and position.
 
-    `seq` is the number of the last event that it processed, in the feed of `epoch`. `seeks` counts seeks and additions
-    of event types; cursors that were issued before the latest of them cannot be committed.
+    `seq` is the number of the last event that the consumer processed, in the feed of `epoch`. `seeks` counts seeks and
+    additions of event types; a cursor cannot be committed if it was issued before the latest seek or addition.
     """
 
     __tablename__ = "event_consumer"

@@ -65,7 +65,7 @@ class StudentRow(Protocol):
 
 
 def student_event(type_: EventType, row: StudentRow, more: Mapping[str, UUID] | None = None) -> NewEvent:
-    """Returns an event about a row of a student, which names the student. `more` has further ids for the event."""
+    """Returns an event about a row of a student, with the student's id. `more` has further ids for the event."""
     return NewEvent(
         type=type_,
         subject_id=row.id,
@@ -80,7 +80,7 @@ def student_event(type_: EventType, row: StudentRow, more: Mapping[str, UUID] | 
 def record(work: Work, event: NewEvent) -> UUID:
     """Adds an event to this unit of work, to be written before the commit. Returns the event's id.
 
-    Events of referrals are not written, because a payload would reveal that a student was referred.
+    Callers record no event for a referral, because its payload would reveal that the student was referred.
     """
     if set(event.ids) | {event.type.subject} != event.type.required_ids:
         raise Misuse(f"The event {event.type.name} must carry the ids {sorted(event.type.required_ids)}.")
@@ -91,7 +91,7 @@ def record(work: Work, event: NewEvent) -> UUID:
 
 
 def write_weeks_last(work: Work) -> None:
-    """Lets `Work.week_rows` be written at the end of the transaction, just before the events get their numbers."""
+    """Schedules `Work.week_rows` to be written at the end of the transaction, just before events get their numbers."""
     work.before_commit("events", _write_last, last=True)
 
 

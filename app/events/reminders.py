@@ -56,7 +56,7 @@ def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElemen
 
 @needs(Can.JUDGE)
 async def remind_once(work: Work, type_: EventType, reminders: Sequence[Reminder]) -> int:
-    """Sends those of the reminders that were not sent before, and returns their number."""
+    """Sends the reminders that were not sent before, and returns how many it sent."""
     if not reminders:
         return 0
     common = {"district_id": work.district_id, "type": type_.name, "at": now()}

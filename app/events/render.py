@@ -9,7 +9,7 @@ from app.events.catalogue import CATALOGUE, KIND_OF, EventType
 from app.events.models import Event
 
 OLDEST = 1
-"""The payload version for readers that request none. It stays the same, so that the payloads of /v1 never change."""
+"""The payload version for readers that request no version. It never changes, so the payloads of /v1 stay the same."""
 _PATHS = {
     "student": "students",
     "team": "teams",
@@ -37,8 +37,9 @@ _PATHS = {
 def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Returns the payload of an event: its type, time, ids and a link to its subject.
 
-    `versions` are the reader's payload versions by event type. The event is rendered in its own version if its type is
-    not in `versions`, or if it was recorded in an older version.
+    `versions` are the reader's payload versions by event type. The event is rendered in the reader's version of its
+    type, or in `OLDEST` if the type is missing there, but never in a newer version than it was recorded in. Without
+    `versions`, it is rendered in the version that it was recorded in.
     """
     version = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
     type_ = CATALOGUE[event.type].at(version)
@@ -61,7 +62,7 @@ def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None)
 
 
 def schema(type_: EventType) -> dict[str, Any]:
-    """Returns the JSON Schema (2020-12) of this event type's payload. It allows no other properties."""
+    """Returns the JSON Schema (2020-12) of this event type's payload. The schema forbids unknown properties."""
     data = {
         "id": _shown("event"),
         "version": {"const": type_.version},

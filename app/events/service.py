@@ -36,8 +36,8 @@ async def begin_epoch(work: Work) -> None:
 async def expire_events(work: Work, upto: int, most: int, is_needed: ColumnElement[bool]) -> int:
     """Deletes up to `most` events with numbers up to `upto`, oldest first, except those that match `is_needed`.
 
-    Returns their number. The counter stores the last deleted number, so that a reader with an older cursor learns that
-    events are missing.
+    Returns the number of deleted events. The counter stores the last deleted number, so that a reader with an older
+    cursor learns that events are missing.
     """
     query = (
         select(Event.seq)

@@ -1,7 +1,7 @@
 """Follows the change feed for the event streams of both APIs, by reading batches of events as they are committed.
 
 A stream lasts longer than the transaction and the turn of its request. Each batch is therefore read in a separate
-transaction, for a caller who is authorized again. A token that expires or is revoked ends the stream, and a changed
+transaction, after the caller was authorized again. A token that expires or is revoked ends the stream, and a changed
 caseload changes which events it contains.
 """
 
@@ -43,7 +43,7 @@ class Batch:
 class FeedReader:
     """Reads the events of one stream.
 
-    * `authorize` returns the caller's principal with its present rights, or raises an error if it has lost access.
+    * `authorize` returns the caller's principal with its present rights, or raises an error if the caller lost access.
     * `operation` is the name of the stream in the disclosure log.
     * `types` are the types of event to read, or None for all.
     * `heartbeat` is the number of seconds without an event after which an idle batch is yielded.

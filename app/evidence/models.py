@@ -34,7 +34,7 @@ class Score(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
 
 class ScoreChange(AboutStudent, Base):
-    """The values of a score before it was amended or removed, with the person and the reason. It is never changed."""
+    """The values of a score before it was amended or removed, with the person and the reason. Rows never change."""
 
     __tablename__ = "score_change"
 

@@ -120,8 +120,8 @@ async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, e
 async def last_values(work: Work, student_id: UUID, measure_id: UUID, until: date) -> list[float]:
     """Returns the last three values up to the day `until`, oldest first. A baseline is computed from them.
 
-    Of the scores on the day `until` itself, only baseline scores count. The others belong to the series that begins on
-    that day.
+    Of the scores on the day `until` itself, only baseline scores count. The other scores of that day belong to the
+    series that begins then.
     """
     rows = await work.db.scalars(
         select(Score.value)

@@ -44,7 +44,7 @@ class ScoreInput:
 def violations_of(values: Mapping[str, Any], at: str) -> Violations:
     """Returns the violations of a score. `at` is the JSON Pointer of the score.
 
-    `values` has the fields of `ScoreInput`. A rule about a field that is missing is left out.
+    `values` has the fields of `ScoreInput`. Rules about a missing field are skipped.
     """
     return broken_rules(_RULES, partial_input(ScoreInput, values), at)
 
@@ -75,7 +75,7 @@ def _purpose(score: ScoreInput, at: str) -> list[Violation]:
 
 
 def is_unknown_form(form: str | None, forms: Sequence[str] | None) -> bool:
-    """Returns whether a measure has a list of forms without this form."""
+    """Returns whether a measure has a list of forms that does not contain this form."""
     return form is not None and forms is not None and form not in forms
 
 

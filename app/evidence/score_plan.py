@@ -1,7 +1,8 @@
 """Writes a plan of scores with set-based statements: it creates, amends, restores and removes scores of one sender.
 
-Each change of an existing score is recorded with its earlier values. Does not judge; the caller judges the series of
-the days that it gets back. A score that has changed since the plan was made is not written, and counts as missing.
+Each change of an existing score is recorded with its earlier values. No series is judged here. The caller judges the
+series of the days that `write_plan` returns. A score that has changed since the plan was made is neither written nor
+counted.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -77,7 +78,7 @@ async def students_of_plan(work: Work, plan_sql: str) -> set[UUID]:
 async def write_plan(work: Work, sender: UUID, plan_sql: str, because: str) -> WrittenScores:
     """Writes the rows of a plan as scores of this sender; `because` is the recorded reason of each change.
 
-    `plan_sql` is SQL for the rows, with the parameter `:district`.
+    `plan_sql` is SQL that yields the rows; it may use the parameter `:district`.
     """
     at = now()
     values = {"sender": sender, "now": at, "because": because, "stamp": f"{int(at.timestamp() * 1000):012x}7"}

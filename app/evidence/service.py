@@ -113,7 +113,7 @@ async def record_scores(
 ) -> list[RecordedScore]:
     """Records up to 500 scores; returns one result per score, in order.
 
-    `positions` has the places of the scores in the request, if other items of the request are left out. Without
+    `positions` has the index of each score in the request; it is given if the caller leaves out other items. Without
     `saves_days`, the caller saves the day of each student's last recorded score.
     """
     if not 1 <= len(new) <= MAX_BATCH:
@@ -149,7 +149,7 @@ def days_of_recorded(results: Sequence[RecordedScore]) -> dict[UUID, date]:
 def _record_all(
     work: Work, new: Sequence[NewScore], batch: _ScoreBatch, pointers: Sequence[str]
 ) -> list[RecordedScore]:
-    """Returns the result of each score. Those that the batch adds are still to be inserted."""
+    """Returns the result of each score. New scores are added to the batch, but not inserted yet."""
     contradictions = find_contradictions([_identity(score, batch) for score in new])
     results = []
     for position, score in enumerate(new):
@@ -167,12 +167,15 @@ def _record_all(
 
 
 def _can_be_inserted(score: Score | None) -> bool:
-    """Returns whether the row of a score can be sent; a number beyond PostgreSQL's type raises the mapper's error."""
+    """Returns whether the attempt number of a score fits PostgreSQL's type.
+
+    If it does not, the score is inserted through the ORM, which raises its own error.
+    """
     return score is not None and score.attempt < 2**31
 
 
 def _as_recorded(result: RecordedScore, inserted: set[UUID]) -> RecordedScore:
-    """Returns the result, which for a score that this batch itself has inserted is `recorded`."""
+    """Returns the result; `unchanged` becomes `recorded` for a score that this batch itself has inserted."""
     is_new = result.score is not None and result.score.id in inserted
     return replace(result, outcome="recorded") if is_new and result.outcome == "unchanged" else result
 
@@ -300,7 +303,7 @@ def _match(new: NewScore, student_id: UUID, measure_id: UUID, batch: _ScoreBatch
 
 def _has_other_external_id(score: Score, new: NewScore, batch: _ScoreBatch) -> bool:
     """Returns whether the same sender gave this stored score another external id. If so, the new score is a different
-    one.
+    score.
     """
     external_ids = (score.external_id, new.external_id)
     return None not in external_ids and external_ids[0] != external_ids[1] and score.sender == batch.sender

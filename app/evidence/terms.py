@@ -1,6 +1,7 @@
-"""Locks the students of a batch of scores and reads what is needed to check the scores, and inserts new scores.
+"""Locks the students of a batch of scores and reads what is needed to check the scores; inserts new scores.
 
-Each is one statement for any number of scores. Works under the permission that the calling command requires.
+Each of these two steps is one statement for any number of scores. Works under the permission that the calling command
+requires.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -58,8 +59,8 @@ meanwhile under the same external id is left out."""
 class ScoreTerms:
     """The facts by which a batch of scores is checked, keyed by the names that the sender used.
 
-    A name within nobody's reach is left out. A measure is given with the secured area that it belongs to, or with the
-    error that its use raises.
+    A student or member of staff who is not found within the caller's reach is left out. The value for a measure is the
+    measure with the secured area that it belongs to, or else the error that its use raises.
     """
 
     today: date
@@ -104,7 +105,7 @@ async def load_terms(work: Work, students: Iterable[str], staff: Iterable[str], 
 
 
 def _measure_keys(names: Iterable[str]) -> tuple[dict[str, str | UUID], dict[str, AimlineError]]:
-    """Returns the code or the id that each name of a measure is, and the errors of malformed names."""
+    """Parses each measure name into a code or an id; returns these and the errors of malformed names, keyed by name."""
     keys: dict[str, str | UUID] = {}
     errors: dict[str, AimlineError] = {}
     for name in names:
@@ -121,7 +122,7 @@ def _measure_keys(names: Iterable[str]) -> tuple[dict[str, str | UUID], dict[str
 async def _measures(
     work: Work, rows: Sequence[tuple[str, UUID, UUID, int, Any]], areas: Iterable[tuple[UUID, UUID | None, str, bool]]
 ) -> dict[str | UUID, tuple[Measure, str | None] | AimlineError]:
-    """Returns the measures by code and by id, with the secured area of each or the error that its use raises."""
+    """Returns each measure with its secured area, or the error that its use raises, keyed by code and by id."""
     versions: list[MeasureVersion] = [row[2:] for row in rows]
     measures = await measures_in_process(work, versions)
     areas_by_id = {area[0]: area for area in areas}

@@ -20,7 +20,7 @@ for _choices in (AgendaItemKind, AgendaItemState, MeetingState):
 
 @strawberry.type(description="Why an item is on the agenda.")
 class AgendaEntryReason:
-    """A reason."""
+    """A reason why an item is on the agenda."""
 
     code: str = strawberry.field(description="The code of the reason, such as `not_responding`.")
     record_ids: list[strawberry.ID] = strawberry.field(description="The ids of the records on which the reason rests.")
@@ -49,7 +49,7 @@ class AgendaEntry:
 
     @classmethod
     def of(cls, entry: ReadEntry) -> "AgendaEntry":
-        """Returns an entry with public ids."""
+        """Returns the GraphQL object for an entry, with public ids."""
         return cls(
             item_id=None if entry.item_id is None else strawberry.ID(ids.format_id("agenda_item", entry.item_id)),
             kind=AgendaItemKind(entry.kind),

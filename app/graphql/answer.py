@@ -43,7 +43,7 @@ RETRY_SECONDS = 5
 
 @dataclass
 class Answer:
-    """Builds the response to one request. Once the document has been parsed, every response states its `cost`."""
+    """Builds the response to one request. Once the document has been checked, every response states its `cost`."""
 
     trace_id: str
     limits: Limits
@@ -61,7 +61,7 @@ class Answer:
     def ran(self, result: ExecutionResult) -> Response:
         """Returns the response with the result of an operation.
 
-        An operation that could not begin, for example because of its variables, has no data.
+        If the operation could not begin, for example because of its variables, the response has no `data`.
         """
         errors = result.errors or []
         if result.data is None and not any(error.path for error in errors):
@@ -72,7 +72,10 @@ class Answer:
         return self.give(body, 200)
 
     def not_run(self, errors: list[GraphQLError]) -> Response:
-        """Returns the response to a malformed request. The status is 200 for clients that accept only plain JSON."""
+        """Returns the response to a malformed request, whose operation was not run.
+
+        The status is 400, or 200 for a client that accepts only `application/json`.
+        """
         return self.give({"errors": self._listed(errors)}, 400 if self.media == MODERN else 200)
 
     def refused(self, request: Request, error: AimlineError) -> Response:
@@ -97,7 +100,7 @@ class Answer:
         return self.give({"errors": [error]}, 503, {"Retry-After": str(RETRY_SECONDS)})
 
     def _listed(self, errors: list[GraphQLError]) -> list[dict[str, Any]]:
-        """Returns the first errors in their public form, as many as a response may list."""
+        """Returns the errors in their public form; those that exceed the number that is listed are only counted."""
         most_errors = self.limits.errors
         listed = [render_error(error, self.trace_id) for error in errors[:most_errors]]
         if len(errors) > most_errors:

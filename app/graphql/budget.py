@@ -1,4 +1,4 @@
-"""Limits what a running operation may still use: rows, and processor time without a pause."""
+"""Limits the rows that a running operation may read, and the time for which it may run without a pause."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ STRETCH = 0.02
 
 
 class Budget:
-    """The rows and the processor time that one operation may still use.
+    """The rows that one operation may still read, and the time until its next pause.
 
     The cost of a document assumes a length for lists without pages. The budget counts the rows that are really read, so
     that the limit applies even if a list is longer than assumed.
@@ -39,8 +39,8 @@ class Budget:
     async def give_turn(self) -> None:
         """Lets other requests run if this operation's resolvers have been running for long.
 
-        A read of many rows at once wakes up to a thousand resolvers in one turn of the event loop. This pause keeps
-        them from all running before other requests.
+        A read of many rows at once wakes up to a thousand resolvers in one turn of the event loop. Without this pause,
+        all of them would run before any other request.
         """
         if time.monotonic() < self._until:
             return

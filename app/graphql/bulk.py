@@ -1,4 +1,7 @@
-"""Derives the mutations with several items of declared commands: a result for each item, in order."""
+"""Derives, from declared commands, the mutations that take several items.
+
+Their payload has a result for each item, in order.
+"""
 
 import re
 from collections.abc import Mapping
@@ -28,7 +31,7 @@ OPTIONS: Final[Mapping[str, str]] = {
 
 
 def bulk_field(command: Command) -> StrawberryField:
-    """Returns the mutation with several items of a command."""
+    """Returns the mutation that runs a command for several items."""
     inputs, subject = command.inputs, next(iter(command.path), None)
     items, name = str(command.items), command.bulk_name
     row_name = _row_name(command.result)
@@ -72,7 +75,7 @@ def bulk_field(command: Command) -> StrawberryField:
 
 
 def _item(input_type: Any, sent: Any) -> Any:
-    """Returns an item as the command takes it, or as `Malformed`."""
+    """Returns an item as the command's input, or as `Malformed` if it has violations."""
     fields = input_fields(input_type)
     converted = convert(fields, sent)
     item = input_from(input_type, converted.values, fields)
@@ -119,5 +122,5 @@ def _result_type(resource: ResourceType) -> Any:
 
 
 def _row_name(resource: ResourceType) -> str:
-    """Returns the name under which a result has its row: `TeamMember` gives `team_member`."""
+    """Returns the name of the field for the row in the result for one item, such as `team_member` for `TeamMember`."""
     return re.sub(r"(?<!^)([A-Z])", r"_\1", declaration(resource).name).lower()

@@ -1,4 +1,4 @@
-"""Adds the arguments that every mutation has: `idempotencyKey`, and `version` if it changes a row with a version.
+"""Adds the argument `idempotencyKey` to every mutation, and `version` to those that change a row with a version.
 
 The key is only declared here; `repetition` reads it before the operation runs.
 """
@@ -28,7 +28,7 @@ VERSIONED: Final = frozenset(
         *("core_stall", "attendance_record", "calendar_link"),
     }
 )
-"""The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""
+"""The kinds of rows that have a version. An input identifies such a row in a field like `score` or `score_id`."""
 OTHER_SUBJECTS: Final = {
     "add_evidence": "hypothesis",
     "test_with_support": "hypothesis",
@@ -44,7 +44,7 @@ OTHER_SUBJECTS: Final = {
     "rotate_secret": "endpoint",
     "look_at_source": "source",
 }
-"""The noun whose version a mutation takes, keyed by mutation, for mutations whose name does not end with that noun."""
+"""The kind of row whose version is checked, keyed by mutation, if the mutation's name does not end with this kind."""
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
 """The mutations that overwrite a row without keeping its history.
 
@@ -101,7 +101,7 @@ def add_arguments(mutation: type) -> None:
 
 
 def name_as_sent(payload: Any, argument: StrawberryArgument) -> None:
-    """Changes the pointers of a payload's problems, so that they have the names of the input's fields in GraphQL."""
+    """Changes the pointers of a payload's problems to the names that the input's fields have in GraphQL."""
     parts = (payload, *getattr(payload, "results", ()))
     for problem in (problem for part in parts for problem in part.problems):
         problem.pointer = pointer_of(problem.pointer, argument.type)
@@ -110,7 +110,7 @@ def name_as_sent(payload: Any, argument: StrawberryArgument) -> None:
 def pointer_of(pointer: str, type_: Any) -> str:
     """Returns a JSON pointer into an input of this type, with the names that its fields have in GraphQL.
 
-    Below an object without declared fields, the names stay unchanged.
+    Within an object without declared fields, the names stay unchanged.
     """
     steps = pointer.split("/")
     for place, step in enumerate(steps[1:], 1):

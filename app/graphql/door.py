@@ -71,11 +71,11 @@ class Installation(Protocol):
 
     @property
     def hub(self) -> FeedHub:
-        """Returns the hub that wakes the streams of the process."""
+        """Returns the hub that wakes the process's streams when there are new events."""
 
     @property
     def admission(self) -> Admission:
-        """Returns the quotas and the gate of the process."""
+        """Returns the admission of the process, which counts requests in quotas and decides when they run."""
 
     @property
     def origins(self) -> Origins:
@@ -86,7 +86,7 @@ class Installation(Protocol):
 class CommandTerms:
     """The conditions under which one mutation runs.
 
-    It has the response key, the version that the caller expects, and whether a required version is missing.
+    They are the response key, the version that the caller expects, and whether a required version is missing.
     """
 
     response_key: str
@@ -219,12 +219,12 @@ def client_of(request: Request, installation: Installation) -> Principal:
 
 
 async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:
-    """Returns the caller's principal; `client` is the principal of the request's client."""
+    """Returns the principal of a request: its client's, restricted by the acting person if the request names one."""
     return await _bound(installation, client, request.headers.get(ACT_FOR))
 
 
 async def authorize(installation: Installation, authorization: str | None, act_for: str | None) -> Principal:
-    """Returns the principal of a caller by these two headers.
+    """Returns the principal of a caller for the values of the headers Authorization and Aimline-Act-For.
 
     Raises `Unauthenticated` for an invalid token, and other errors for an acting person without access.
     """
@@ -232,7 +232,7 @@ async def authorize(installation: Installation, authorization: str | None, act_f
 
 
 async def _bound(installation: Installation, client: Principal, act_for: str | None) -> Principal:
-    """Returns the client's principal. If it acts for a person, that person's role and caseload restrict it."""
+    """Returns the client's principal. If `act_for` is given, that person's role and caseload restrict the principal."""
     if act_for is None:
         return client
     return await bound_to_person(installation.engine, installation.keyring, client, act_for)

@@ -40,7 +40,10 @@ NULL = JsonText(b"null")
 
 @dataclass
 class _Reading:
-    """The roots of one operation that are read together, with the place of each answer in the response."""
+    """The selections of one operation's root fields, which are read together, and the parts of the response.
+
+    `places` has the place of each selection's answer in the response.
+    """
 
     roots: list[Root] = field(default_factory=list)
     places: list[tuple[str | int, ...]] = field(default_factory=list)
@@ -54,7 +57,7 @@ async def execute_query(
 ) -> ExecutionResult:
     """Executes a query and returns its result, in which the values of resources are `JsonText`.
 
-    `library` executes the fields that are not resources.
+    `library` is a function that executes the fields that are not resources.
     """
     prepared = context.prepared
     variables = get_variable_values(schema, prepared.operation.variable_definitions or (), operation.variables or {})
@@ -98,9 +101,9 @@ def fragments_of(prepared: Prepared) -> dict[str, FragmentDetails]:
 async def _add_root(
     reading: _Reading, selector: Selector, query: GraphQLObjectType, key: str, details: Details
 ) -> None:
-    """Adds the selection of one root field to those that are read together.
+    """Adds the selection of one root field to `reading`.
 
-    `key` is the response key. If the field names a row that cannot exist, its value is null without an error.
+    `key` is the response key. If no row can have the requested id, the value stays null, without an error.
     """
     name = details[0].node.name.value
     definition = query.fields[name]

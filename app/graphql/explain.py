@@ -1,4 +1,4 @@
-"""Runs a GraphQL query for `aimline explain`, which collects its statement instead of its rows.
+"""Runs a GraphQL query for `aimline explain`, which collects the query's SQL statement instead of its rows.
 
 It opens no unit of work.
 """

@@ -1,7 +1,7 @@
-"""Derives the GraphQL input types of declared commands, and converts the input objects of callers into the commands'
-own inputs.
+"""Derives the GraphQL input types of declared commands, and converts GraphQL input objects into the inputs of the
+commands.
 
-The bounds and descriptions are those of the commands' inputs (`app.core.inputs`).
+The bounds and descriptions come from the commands' inputs (`app.core.inputs`).
 """
 
 import re
@@ -42,8 +42,8 @@ def title(name: str) -> str:
 def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool = False) -> dict[str, Any]:
     """Returns the attributes of an input type that has these fields.
 
-    `owner` is the first part of the names of the fields' enums. With `changes`, a field that is left out differs from
-    one that is null.
+    `owner` is the first part of the names of enums that are made for fields. With `changes`, a field that is left out
+    is distinguished from a field that is null.
     """
     annotations: dict[str, Any] = {}
     members: dict[str, Any] = {"__annotations__": annotations}
@@ -62,9 +62,10 @@ def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool =
 
 
 def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = False, at: str = "") -> Converted:
-    """Returns the converted input object; a field that the caller left out has no value, nor has one with a violation.
+    """Returns the converted input object, whose JSON pointer in the request is `at`.
 
-    `at` is the JSON pointer of the object in the request.
+    A field that the caller left out is not among the values. The value of a field with a violation is `UNREAD`; only a
+    nested object keeps those of its values that have no violation.
     """
     values: dict[str, Any] = {}
     violations: list[Violation] = []
@@ -82,7 +83,7 @@ def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = Fal
 
 
 def input_from(input_type: Any, values: Mapping[str, Any], fields: Mapping[str, InputField]) -> Any:
-    """Returns an input's dataclass with these values; a value that is `UNREAD` is missing in it."""
+    """Returns an object of an input's dataclass with these values; it lacks the values that are `UNREAD`."""
     defaults = {name: declared.default for name, declared in fields.items() if not declared.required}
     return partial_input(input_type, without_unread(defaults | dict(values)))
 
@@ -121,7 +122,7 @@ def _enum(name: str, declared: InputField) -> Any:
 
 
 def _choices(declared: InputField) -> bool:
-    """Returns whether a field accepts a fixed list of texts that can also be the names of an enum."""
+    """Returns whether a field accepts only a fixed list of texts, each of which can be the name of an enum's value."""
     values = get_args(declared.type) if get_origin(declared.type) is Literal else ()
     return bool(values) and all(NAME_OF_CHOICE.fullmatch(value) for value in values)
 

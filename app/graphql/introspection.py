@@ -18,7 +18,7 @@ ROOTS = {"__schema", "__type"}
 _results: dict[tuple[str, str | None], ExecutionResult] = {}
 """The cached results, keyed by document and operation name; the oldest is first."""
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="introspection")
-"""One thread, so that many such operations at once take no more than one processor's share from other requests."""
+"""The only thread for introspection, so that many such operations at once occupy no more than one processor."""
 
 
 def is_introspection(operation: OperationDefinitionNode) -> bool:

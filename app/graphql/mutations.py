@@ -1,6 +1,6 @@
-"""Derives a mutation, with its input and payload, from each declared command that has no mutation of its own.
+"""Derives a mutation, with its input and payload, from each declared command whose mutation is not written by hand.
 
-The inputs are those of the service's function, with their bounds and descriptions.
+The inputs come from the parameters of the command's function, with their bounds and descriptions.
 """
 
 import re
@@ -97,7 +97,7 @@ def _input_type(command: Command, subject: str | None) -> Any:
     members["__doc__"] = f"The input of `{command.name}`."
     if subject is not None:
         members["__annotations__"] = {f"{subject}_id": strawberry.ID, **members["__annotations__"]}
-    # The library's fields may stand in any order, whether they have a default or not.
+    # The library allows fields with and without a default in any order.
     return strawberry.input(type(f"{title(command.name)}Input", (), members), description=command.description)
 
 

@@ -1,4 +1,4 @@
-"""Counts the open WebSocket connections of one process by their callers, and refuses more than the largest number.
+"""Counts the open WebSocket connections of one process by caller, and refuses connections above the limits.
 
 A connection without a subscription costs little, but occupies one of the process's connections. The limits are
 therefore the same as for event streams.

@@ -3,7 +3,7 @@ time.
 
 GraphQL merges all fields with the same response key, and the library compares each of them with every other one. This
 module merges them too, but only counts the pairs. It expands fragments, so it may be used only on documents that have
-passed the limit of their size.
+passed the limit on size.
 """
 
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ def comparisons(document: DocumentNode, limit: int) -> int:
 def _by_key(
     selections: Iterable[SelectionSetNode], fragments: dict[str, FragmentDefinitionNode]
 ) -> dict[str, list[FieldNode]]:
-    """Returns the fields of selection sets that are merged into one object, keyed by response key.
+    """Returns the fields of several selection sets on the same object, keyed by response key.
 
     Each fragment is visited once.
     """

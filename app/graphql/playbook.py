@@ -88,7 +88,7 @@ class ParameterInput:
     description="A rule for a measure, for an area and those below it, or, with neither, for everything else."
 )
 class RuleInput:
-    """One rule of a playbook that is previewed or published, which is converted to a `NewRule`."""
+    """One rule of a playbook to be previewed or published. It is converted to a `NewRule`."""
 
     rule: str
     parameters: list[ParameterInput] = strawberry.field(default_factory=list)
@@ -132,7 +132,7 @@ class Turned:
 
     @classmethod
     def of(cls, turn: StateChange) -> "Turned":
-        """Returns the GraphQL object for a changed state."""
+        """Returns the GraphQL object for a support whose state would change."""
         ids_ = show_id("support", turn.support_id), show_id("student", turn.student_id)
         return cls(support_id=ids_[0], student_id=ids_[1], before=turn.before, after=turn.after)
 

@@ -28,11 +28,11 @@ from app.graphql.rows import Rows
 from app.graphql.weight import Scale, Weight, too_deep
 
 MAX_KEPT, MAX_KEPT_LENGTH = 200, 4_000
-"""The largest number of valid documents that a process keeps, and the largest length of a kept one in characters."""
+"""The largest number of valid documents that a process keeps, and the largest length of each in characters."""
 MAX_KEPT_VARIABLES = 20
-"""The largest number of variables of a request whose measurements are kept."""
+"""The largest number of variables that a request may have for its prepared operation to be kept."""
 STREAM = "STREAM"
-"""The method of an operation that is answered by a stream, over a WebSocket or as server-sent events."""
+"""The value of `method` for an operation that is answered by a stream, over a WebSocket or as server-sent events."""
 MAX_ERRORS_WITH_SUGGESTIONS = 5
 """The largest number of errors for which validation is repeated with the library's suggestions ("Did you mean …").
 
@@ -41,7 +41,7 @@ The suggestions are slow.
 PARSING_ABORTED = "Parsing aborted."
 """The end of the parser's message when the parser has reached a limit."""
 SHORT_LITERAL = 100
-"""The largest number of parts of a literal that may be printed a second time in an error message."""
+"""Validation is repeated with suggestions only if no literal of the document has more parts than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +172,10 @@ class Preparation:
 
 
 def _measured_by(request: Operation, method: str) -> Hashable | None:
-    """Returns everything on which the result of preparing a request depends, or None if that is too large to be a key.
+    """Returns a key under which the prepared operation of a request can be kept, or None if it cannot be kept.
 
-    Of the variables, only integers and the lengths of lists change the cost. Texts, such as ids, do not.
+    The key contains the values of integer variables only: texts, such as ids, do not change the cost. A request whose
+    text is too long, or that has too many variables or a variable with a list or an object, has no key.
     """
     variables = request.variables or {}
     if len(request.query) > MAX_KEPT_LENGTH or len(variables) > MAX_KEPT_VARIABLES:

@@ -103,7 +103,7 @@ async def find_problems(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> list[Problem]:
-    """Returns the problems of an input's shape, and those that the command finds in the other fields."""
+    """Returns the problems of an input's shape, and those that the command finds in the fields whose shape is valid."""
     async with context.session():
         return to_problems(await all_violations(context.work, shape, lambda: command(context.work, *args, **kwargs)))
 
@@ -111,8 +111,9 @@ async def find_problems(
 async def run_command(
     context: OperationContext, command: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
 ) -> tuple[R | None, list[Problem]]:
-    """Runs a command in a savepoint, and returns its result or its problems; missing permissions and faults are
-    raised.
+    """Runs a command in a savepoint, and returns its result or its problems.
+
+    An error about a missing permission, or an internal fault, is raised instead.
     """
     try:
         return await context.write(command, *args, **kwargs), []
@@ -132,12 +133,12 @@ async def run_command(
 
 
 def is_fault(error: GraphQLError) -> bool:
-    """Returns whether an error is an internal fault, which is neither caused by the request nor a refusal."""
+    """Returns whether an error is an internal fault: neither caused by the request nor a refusal."""
     cause = _cause(error)
     if isinstance(cause, AimlineError):
         return False
     if error.path is None:
-        # An error before execution that the request caused refers to a place in its document.
+        # Before execution, an error that the request has caused refers to a place in the document.
         return cause is not None and not error.nodes
     return cause is not None or not (error.message.startswith("Argument ") or _is_null_in_input(error))
 
@@ -166,7 +167,7 @@ def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
 
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
-    """Returns an error of the application in the form in which the response lists it."""
+    """Returns an `AimlineError` in the form in which the response lists it, and counts it in the metrics."""
     REFUSALS.labels(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
     message = error.detail

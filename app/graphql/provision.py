@@ -1,4 +1,4 @@
-"""Defines the query for the report of how supports reach the students."""
+"""Defines the query for the report on how many students have supports, and how soon."""
 
 import strawberry
 
@@ -12,7 +12,7 @@ from app.insight.provision import provision_report
     description="The median days from the first signal about a student in an area to the first session.",
 )
 class ShownDaysToSession:
-    """The median days of an area, or of an area and level."""
+    """The median days from the first signal to the first session, in an area, or in an area at a level."""
 
     area_id: strawberry.ID
     level: int | None = strawberry.field(description="The rank of the support's level; null for all levels.")
@@ -22,7 +22,7 @@ class ShownDaysToSession:
 
 @strawberry.type(name="ShareAtLevel", description="The students at a level, and their share.")
 class ShownShareAtLevel:
-    """The students at a level."""
+    """The number and the share of the students at a level."""
 
     grade: str | None = strawberry.field(description="Empty for students without one; null for all grades.")
     level: int
@@ -36,7 +36,7 @@ class ShownShareAtLevel:
     "fewer than 10 students are withheld, and so are others that would reveal them.",
 )
 class ShownProvisionReport:
-    """How supports reach the students."""
+    """The report on how many students have supports, and how soon."""
 
     school_year: int = strawberry.field(description="The calendar year in which the present school year ends.")
     days_to_session: list[ShownDaysToSession]
@@ -46,7 +46,7 @@ class ShownProvisionReport:
 
 @strawberry.type
 class ProvisionQueries:
-    """The query for the report of provision."""
+    """The query for the report on supports."""
 
     @guarded_field(
         "How long it takes this school year from a signal to the first session, by area and level, and the shares of "

@@ -20,14 +20,14 @@ for _choices in (ActionState, AgendaItemKind, AgendaItemState, DecisionKind):
 
 @strawberry.type(name="RecapPerson", description="A person on a recap.")
 class ShownRecapPerson:
-    """A person."""
+    """A person on a recap."""
 
     id: strawberry.ID
     name: str | None = strawberry.field(description="Null for callers who may not read the roster.")
 
     @classmethod
     def of(cls, kind: str, person: NamedPerson) -> "ShownRecapPerson":
-        """Returns a person with the public id."""
+        """Returns the GraphQL object for a person, with the public id."""
         return cls(id=strawberry.ID(ids.format_id(kind, person.person_id)), name=person.name)
 
 
@@ -43,7 +43,7 @@ class ShownRecapDecision:
 
 @strawberry.type(name="RecapEntry", description="An item of a meeting, and what became of it.")
 class ShownRecapEntry:
-    """An item of a meeting."""
+    """An item of a meeting, and what became of it."""
 
     item_id: strawberry.ID
     kind: AgendaItemKind = strawberry.field(description="Why it was on the agenda.")
@@ -58,7 +58,7 @@ class ShownRecapEntry:
 
     @classmethod
     def of(cls, item: RecapItem) -> "ShownRecapEntry":
-        """Returns an item with public ids."""
+        """Returns the GraphQL object for an item, with public ids."""
         decision = item.decision
         return cls(
             item_id=strawberry.ID(ids.format_id("agenda_item", item.item_id)),
@@ -83,7 +83,7 @@ class ShownRecapEntry:
 
 @strawberry.type(name="RecapActionItem", description="What somebody does by a day, agreed at an item of the meeting.")
 class ShownRecapActionItem:
-    """What somebody does by a day."""
+    """An action item that was agreed at the meeting."""
 
     id: strawberry.ID
     item_id: strawberry.ID = strawberry.field(description="The id of the item at which it was agreed.")
@@ -95,7 +95,7 @@ class ShownRecapActionItem:
 
     @classmethod
     def of(cls, action: RecapAction) -> "ShownRecapActionItem":
-        """Returns an action item with public ids."""
+        """Returns the GraphQL object for an action item, with public ids."""
         return cls(
             id=strawberry.ID(ids.format_id("action_item", action.action_item_id)),
             item_id=strawberry.ID(ids.format_id("agenda_item", action.item_id)),

@@ -1,8 +1,8 @@
 """Implements the idempotency keys of mutations, so that a caller can safely send an operation again.
 
-Each mutation field can have its own idempotency key. A field that was executed before under its key is not run again;
-the caller gets the stored response. The response of each field is stored in the transaction of the operation. A field
-that failed with problems changed nothing, so nothing is stored for it.
+Each mutation field can have its own idempotency key. If a field was executed before under its key, it is not run
+again, and the caller gets the stored response. The response of each field is stored in the transaction of the
+operation. A field that failed with problems changed nothing, so nothing is stored for it.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Repetition:
     async def load_answers(self, work: Work) -> None:
         """Looks up the responses that were stored for these fields, and keeps them in `answers`.
 
-        An error of `find_answer` fails the whole operation.
+        If `find_answer` raises an error, the whole operation fails.
         """
         self.answers.clear()
         self.attempts += 1
@@ -112,9 +112,9 @@ def repetition_of(
     Raises `Malformed` for an invalid key.
     """
     if not prepared.writes or schema.mutation_type is None or KEY not in operation.query:
-        return None  # An argument's name is written out in the document, so most mutations end here.
+        return None  # No field can have a key, because the document does not contain the argument's name.
     definitions = prepared.operation.variable_definitions or ()
-    # Validation stops at one error without suggestions, because more would take longer than a small request itself.
+    # The check stops at one error, without suggestions, because more would take longer than a small request itself.
     variables = get_variable_values(schema, definitions, operation.variables or {}, max_errors=1, hide_suggestions=True)
     if isinstance(variables, list):
         return None  # The operation will fail because of its variables.

@@ -15,7 +15,7 @@ MODERN = "application/graphql-response+json"
 LEGACY = "application/json"
 EVENTS = "text/event-stream"
 MAX_RANGES = 32
-"""The number of media types of an Accept header that are read; the caller is not known yet."""
+"""The largest number of media types that are read from an Accept header. When it is read, the caller is not known."""
 MAX_PARAMETERS = 20
 """The largest number of `&` in the query string of a GET request; the protocol has four parameters."""
 _NUL = re.compile(r"\x00|\\u(?:0000|\{0+\})")
@@ -119,7 +119,7 @@ def _json(raw: bytes) -> Any:
 
 
 def _refuse_nul(nul: object) -> None:
-    # PostgreSQL cannot store a NUL in a text; refused here, it is an error of the request and not a fault.
+    # PostgreSQL cannot store a NUL in a text. Refused here, it is an error of the request; later it would be a fault.
     if nul is not None:
         raise BadRequest("text.nul", "A text must not contain the character U+0000.")
 

@@ -41,7 +41,7 @@ PATH, METHODS = "/graphql", ("GET", "POST")
 
 
 class _Faulted(Exception):
-    """Raised with a result that has a fault, so that the unit of work is rolled back."""
+    """Raised if a result contains a fault, so that the unit of work is rolled back. It has the result."""
 
     def __init__(self, result: ExecutionResult) -> None:
         super().__init__()
@@ -72,8 +72,8 @@ def graphql_router(installation: Installation, limits: Limits = Limits()) -> API
 class RoutedFirst:
     """Middleware that answers requests to /graphql without the web framework's routing.
 
-    The framework compares a request with some hundred routes, and wraps each in layers for dependencies and errors that
-    this route does not use; together they take as long as a small query.
+    The framework would compare each request with some hundred routes, and handle it in layers for dependencies and
+    errors that this route does not use. Together, this takes as long as a small query.
     """
 
     def __init__(self, app: ASGIApp, router: APIRouter) -> None:

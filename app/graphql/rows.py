@@ -58,7 +58,7 @@ def _assumed() -> dict[str, int]:
 LISTS = {
     **_assumed(),
     "Dosage.weeks": 50,
-    "WindowReport.results": 1,  # `first` of the report counts them
+    "WindowReport.results": 1,  # the report's argument `first` already counts them
     "Playbook.rules": 50,
     "PreviewPlaybookPayload.flagged": 1000,
     "PreviewPlaybookPayload.cleared": 1000,
@@ -73,7 +73,7 @@ The value is the largest number of items that the command accepts.
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The rows that one field returns: the field itself adds `own` rows, and its selection is multiplied by `times`."""
+    """The rows that one field returns: `times` objects, each with `own` rows and the rows of its selection."""
 
     times: float
     own: int
@@ -126,8 +126,8 @@ class Rows:
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
         """Returns the assumed number of elements of an introspection field.
 
-        If all types are listed, it is the mean number, whose total is then exact. For a single type it is the largest
-        number, because the caller may have chosen the longest type.
+        If all types are listed, this is the mean number over all types, so that the total is exact. For a single type,
+        it is the largest number, because the caller may have chosen the type with the most elements.
         """
         if not _is_list(field):
             return 1

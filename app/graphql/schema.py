@@ -153,7 +153,7 @@ async def _execute_by_library(context: OperationContext, operation: Operation) -
 
 
 async def execute_event(context: OperationContext, operation: Operation, event: Any) -> ExecutionResult:
-    """Executes a prepared subscription for one event, which is the value of its field."""
+    """Executes a prepared subscription for one event; `event` is the value of the subscription's field."""
     executed = execute_by_core(
         schema._schema,
         context.prepared.document,

@@ -19,7 +19,7 @@ strawberry.enum(Show, name="ReportShow", description="The results that a report 
 
 @strawberry.enum(description="How the suggested level differs from the one before.")
 class Movement(Enum):
-    """The movement of a student between two windows."""
+    """How a student's suggested level has changed from one window to the next."""
 
     IMPROVED = "improved"
     DECLINED = "declined"
@@ -44,7 +44,7 @@ class WindowCount:
 
     @classmethod
     def of(cls, one: ReportedCount) -> "WindowCount":
-        """Returns a count with public ids."""
+        """Returns the GraphQL object for a count, with public ids."""
         return cls(
             measure_id=strawberry.ID(ids.format_id("measure", one.measure_id)),
             school_id=None if one.school_id is None else strawberry.ID(ids.format_id("org", one.school_id)),
@@ -80,7 +80,7 @@ class WindowResult:
 
     @classmethod
     def of(cls, one: ReportedResult) -> "WindowResult":
-        """Returns a result with public ids."""
+        """Returns the GraphQL object for a result, with public ids."""
         return cls(
             student_id=strawberry.ID(ids.format_id("student", one.student_id)),
             school_id=None if one.school_id is None else strawberry.ID(ids.format_id("org", one.school_id)),

@@ -1,6 +1,6 @@
 """Converts the fields of an operation into a selection of resources.
 
-It reads no rows except those to which filters refer by a name.
+It reads no rows, except to look up the rows to which filters refer, such as a student.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ Details = Sequence[FieldDetails]
 
 @dataclass
 class Selector:
-    """Builds the selections of one operation; `work` is used to look up the rows that filters name."""
+    """Builds the selections of one operation; `work` is used to look up the rows to which filters refer."""
 
     schema: GraphQLSchema
     operation: OperationDefinitionNode
@@ -73,7 +73,7 @@ class Selector:
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
         """Returns the selection of a list at the root of an operation.
 
-        It checks the permissions before it looks up a row to which a filter refers, such as the student of a list.
+        It checks the permissions before it looks up a row to which a filter refers, such as a student.
         """
         arguments = self.arguments(definition, details)
         for can in permissions_of_list(listing, arguments, arguments.get("sort")):
@@ -116,7 +116,7 @@ class Selector:
             return Pick(key, member.name, await self.picks(member.target, type_, details), arguments=arguments)
         if isinstance(member, OneMember):
             picks = await self.picks(member.target, _object(definition), details)
-            # Without selected members a link would show an id. If @skip left none here, the answer is an empty object.
+            # Without selected members, a link would show an id. If @skip leaves none, the answer is an empty object.
             return Pick(key, member.name, picks or (Constant("", "null"),))
         if isinstance(member, ValueMember):
             field_arguments = self.arguments(definition, details)

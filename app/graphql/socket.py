@@ -47,7 +47,7 @@ log = structlog.get_logger()
 
 
 class View:
-    """The part of Strawberry's view that its handler calls, which decides whether a connection is accepted."""
+    """The part of Strawberry's view that the handler calls. It decides whether a connection is accepted."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class View:
         return UNSET
 
     def end(self) -> None:
-        """Stops counting the connection among those of its caller."""
+        """Removes the connection from the count of its caller's open connections."""
         self._counted.close()
 
 
@@ -222,7 +222,7 @@ async def _may_connect(websocket: WebSocket, installation: Installation) -> bool
 def _has_parts(message: dict[str, Any]) -> bool:
     """Returns whether a message has the id and the payload that the handler reads without checking them.
 
-    Only the messages `subscribe` and `complete` need them.
+    Only the messages `subscribe` and `complete` are checked; only `subscribe` needs a payload.
     """
     if message.get("type") not in ("subscribe", "complete"):
         return True

@@ -1,7 +1,7 @@
 """Runs a subscription: follows the change feed, and executes the document once for each event.
 
-Each execution has a separate transaction. Before it the caller is authorized again, and waits for its turn like a
-request.
+Each execution has a separate transaction. Before each one, the caller is authorized again, and the execution waits for
+its turn like a request.
 """
 
 import asyncio
@@ -84,9 +84,9 @@ class Subscriber:
     async def results(self) -> AsyncIterator[ExecutionResult | None]:
         """Yields the result for each event, and None at the beginning and whenever no event has come for a while.
 
-        For each None, a stream of server-sent events sends a sign of life. The caller of this method counts the
-        subscription as one request. If the subscription is refused or the subscriber loses access, the error is raised
-        and the subscription ends.
+        For each None, a stream of server-sent events sends a comment that keeps the connection open. The code that
+        calls this method counts the subscription as one request in the quotas. If the subscription is refused or the
+        subscriber loses access, the error is raised and the subscription ends.
         """
         began, count = time.monotonic(), 0
         principal = await self._authorize()
@@ -163,8 +163,9 @@ def errors_of(error: Exception, trace_id: str) -> list[dict[str, Any]]:
 
 
 def _field_of(prepared: Prepared, operation: Operation) -> tuple[str, Source, Mapping[str, Any]]:
-    """Returns the name of a subscription's only field, its source and its arguments; raises `Refused` for an invalid
-    one.
+    """Returns the name of a subscription's only field, its source and its arguments.
+
+    Raises `Refused` if the variables are invalid or there is not exactly one known field.
     """
     schema = schema_of()
     root = schema.subscription_type

@@ -163,7 +163,7 @@ def _row(text: str) -> Any:
 
 
 _VERDICTS: Final = catalogue.expand(["response.*"])
-"""All types of event about a verdict: a new type is delivered too."""
+"""All types of event about a verdict. A type that is added later is delivered too."""
 _SYNCS = (catalogue.SYNC_APPLIED, catalogue.SYNC_HELD, catalogue.SYNC_FAILED, catalogue.SYNC_FAILED_TO_APPLY)
 SOURCES: Final = {
     "events": Source(require_events, _edge),

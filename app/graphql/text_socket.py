@@ -17,11 +17,11 @@ from app.graphql.json_text import dump
 from app.graphql.request import BadRequest
 
 MAX_MESSAGE: Final = 65_536
-"""The largest number of characters of a message; a document has at most 32,768 of them."""
+"""The largest number of characters of a message; a document has at most 32,768 characters."""
 MAX_EARLY_MESSAGE, MAX_EARLY_MESSAGES = 8_192, 3
-"""The largest number of characters and of messages of a caller that is not known yet."""
+"""While the caller is not known: the largest number of characters of a message, and the largest number of messages."""
 AT_ONCE: Final = 1_024
-"""The largest number of characters of a message that is parsed at once; a longer one waits for its caller's turn."""
+"""The largest number of characters of a message that is parsed without waiting for its caller's turn."""
 MAX_REASON: Final = 123
 """The largest number of bytes of the reason in a close frame (RFC 6455, section 5.5)."""
 TOO_BIG, TRY_LATER, UNKNOWN = 1009, 1013, 4401
@@ -31,7 +31,7 @@ InTurn = Callable[[Callable[[], Coroutine[Any, Any, object]]], Awaitable[object]
 class TextSocket:
     """A WebSocket whose messages are JSON texts.
 
-    `in_turn` runs a step when it is the caller's turn; it is None until the caller is known.
+    `in_turn` runs a function when it is the caller's turn; it is None until the caller is known.
     """
 
     def __init__(self, websocket: WebSocket) -> None:

@@ -105,7 +105,7 @@ def with_permissions(description: str, permissions: Iterable[Can]) -> str:
 
 @cached
 def enum_of(choices: type[StrEnum]) -> Any:
-    """Returns an enum as a GraphQL type, whose values are the enum's names in upper case."""
+    """Returns the GraphQL enum for an enum. Its values are the names of the enum's members, in upper case."""
     description = (choices.__doc__ or "").strip().partition("\n")[0]
     return strawberry.enum(choices, name=ENUM_NAMES.get(choices, choices.__name__), description=description)
 
@@ -229,7 +229,7 @@ def _is_node(facts: Declaration) -> bool:
 
 
 def list_of(type_: Any) -> Any:
-    """Returns the list type of a type that is made at run time."""
+    """Returns the list type for items whose type is made at run time."""
     return list[type_]
 
 

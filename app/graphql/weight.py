@@ -1,6 +1,6 @@
 """Measures a document in one pass. Each fragment is measured once, however often it is spread.
 
-Where a fragment is spread, its measurements are added. A list multiplies the measurements of its selection. Fragments
+Wherever a fragment is spread, its measurements are added. A list multiplies the cost of its selection. Fragments
 are never expanded, so even a document whose fragments would double its size a hundred times is measured fast.
 """
 
@@ -65,7 +65,10 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The position of a selection set: its type, and in introspection its wrappers and whether all types are listed."""
+    """The position of a selection set: the type from which it selects, and what introspection needs to know about it.
+
+    In introspection, `listed` is true if all types are listed, and `wrapper` counts the levels of `ofType` above.
+    """
 
     type: GraphQLNamedType | None
     listed: bool = False
@@ -135,7 +138,7 @@ class Scale:
         parent, opens = place.type, int(node.selection_set is not None)
         field = self._schema.get_field(parent, node.name.value) if is_composite_type(parent) else None
         if field is None or not is_composite_type(parent):
-            # No type has this field, which validation will report; its selection is measured all the same.
+            # The type has no such field, which validation will report. The selection is measured nevertheless.
             inner = self._inner(node, _Place(None))
             weight = replace(inner, depth=inner.depth + opens)
         elif is_introspection(field) or place.introspects:
@@ -207,12 +210,15 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns a fragment's measurements for a selection set that spreads it, where they are one level deeper."""
+    """Returns a fragment's measurements as part of the selection set that contains it: nested one level deeper."""
     return replace(weight, nesting=weight.nesting + 1)
 
 
 def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinitionNode]:
-    """Returns the fragments, each after those that it spreads; raises a `GraphQLError` if one spreads itself."""
+    """Returns the fragments, each after the fragments that it spreads.
+
+    Raises a `GraphQLError` if a fragment spreads itself, perhaps through others.
+    """
     fragments: dict[str, FragmentDefinitionNode] = {}
     graph: dict[str, set[str]] = {}
     for definition in document.definitions:
@@ -230,7 +236,7 @@ def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinition
 
 
 def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
-    """Returns the names of the fragments that a selection set spreads; raises a `GraphQLError` if it is too deep."""
+    """Returns the names of the fragments that a selection set spreads; raises a `GraphQLError` for too deep nesting."""
     names: set[str] = set()
     level, depth = [selections], 0
     while level:

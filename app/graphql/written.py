@@ -34,7 +34,7 @@ from app.resources.run import read
 from app.resources.select import GRAPHQL_STYLE, ResourceType, WrittenRoot
 
 READERS: dict[str, Callable[[str], Any]] = {"Date": date.fromisoformat, "DateTime": datetime.fromisoformat}
-"""The functions that parse JSON values into those that the library's scalars serialize, keyed by scalar."""
+"""The functions that parse JSON values into the Python values that the library then serializes, keyed by scalar."""
 
 
 def row_of(resource: ResourceType, description: str | None = None) -> Any:
@@ -68,7 +68,7 @@ def _by_key(field: GraphQLField) -> Callable[..., Any]:
     parse = _reader(get_named_type(field.type))
 
     def resolve(source: Any, info: GraphQLResolveInfo[Any], **_: Any) -> Any:
-        if not isinstance(source, dict):  # of a field that is written by hand
+        if not isinstance(source, dict):  # an object from a field that is written by hand
             return getattr(source, to_snake_case(info.field_name))
         value = source[str(info.path.key)]
         if parse is None or value is None or isinstance(value, Exception):
@@ -120,7 +120,7 @@ def _batch(resource: ResourceType, info: GraphQLResolveInfo[Any]) -> Callable[[l
 
 
 def _place(rows: Any, path: tuple[str | int, ...], error: AimlineError) -> None:
-    """Replaces each null at this path of the answer by an error.
+    """Replaces the null at this path of the answer by an error.
 
     The library reports an exception that a resolver returns as an error at its path.
     """

@@ -31,7 +31,7 @@ from app.support.queries import goals_of_measure, phases_of
 
 @dataclass(frozen=True, slots=True)
 class GroupPoint:
-    """The median of the scores that a member has of one day, without screening scores."""
+    """The median of a member's scores of one day. Screening scores are left out."""
 
     taken_on: date
     value: float
@@ -96,7 +96,7 @@ class GroupPicture:
 
 @needs(Can.READ_SUPPORTS, Can.READ_SCORES)
 async def group_picture(work: Work, group_id: UUID, measure_name: str | None = None) -> GroupPicture:
-    """Returns the chart data of a group for its measure, or for a further one of its members.
+    """Returns the chart data of a group for its own measure, or for a further measure of its members.
 
     Raises `NotFound`, `Conflict` for a group without a measure, and `Invalid` if no member was ever followed by the
     named measure.
@@ -119,7 +119,8 @@ async def group_pictures(
 ) -> list[GroupPicture | None]:
     """Returns the chart data of each of these groups, with a fixed number of statements.
 
-    It is None for a group without a measure, and with `measure`, for a group whose members it never followed.
+    The result is None for a group without a measure. With `measure`, it is also None for a group in which no member
+    within the caller's reach was ever followed by this measure.
     """
     ids = [group_id for (group_id,) in keys]
     rows = await work.db.scalars(
@@ -174,7 +175,7 @@ def _picture(
     further: Mapping[UUID, PhaseGoal],
     scores: Mapping[UUID, Sequence[Score]],
 ) -> GroupPicture | None:
-    """Returns the chart data of a group for one measure, or None if the measure never followed a member."""
+    """Returns the chart data for one measure, or None for a further measure by which no member was ever followed."""
     if measure is None:
         return None
     lines: list[GroupLine] = []

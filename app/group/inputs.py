@@ -71,7 +71,7 @@ class NewGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attendance:
-    """The record of one member of a group's session. A value that is not given follows the session."""
+    """The record of one member in a group's session. A value that is not given is derived from the session."""
 
     student: Annotated[str, STUDENT]
     attended: Annotated[bool | None, About("Whether the student was present.", False)] = None

@@ -1,6 +1,7 @@
-"""Locks groups for the commands of the room, under the permission that a command requires.
+"""Locks groups for the commands of this package, under the permission that a command requires.
 
-A group is locked after students: a sync has locked the students who move before it takes them out of their groups.
+Students are locked before their group. A sync uses the same order: it locks the students who are moving, and only then
+removes them from their groups.
 """
 
 from uuid import UUID
@@ -26,9 +27,9 @@ async def lock_group(work: Work, group_id: UUID) -> Group:
 
 
 async def lock_group_after_members(work: Work, group_id: UUID, *, only_present: bool = False) -> Group:
-    """Locks the students who are or were members of a group and within reach, then the group, and returns it.
+    """Locks the present and former members of a group who are within reach, then locks and returns the group.
 
-    With `only_present`, it locks only the students whose membership has not ended.
+    With `only_present`, former members are not locked.
     """
     await lock_named_subjects(work)
     query = select(GroupMember.student_id).where(

@@ -1,4 +1,4 @@
-"""Defines the tables of groups, their members and their sessions. What a member got is a session of the support."""
+"""Defines the tables of groups, their members, and the sessions of a whole group."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -12,7 +12,7 @@ from app.roster.models import AboutStudent
 class Group(HasChangeTime, TenantRow, Base):
     """Students who are served together, each with a support of their own. The row has no data about a student.
 
-    `size` is the number of open memberships, also of those that a caller may not see.
+    `size` is the number of open memberships, including those that the caller may not see.
     """
 
     __tablename__ = "support_group"
@@ -40,7 +40,7 @@ class Group(HasChangeTime, TenantRow, Base):
 
 
 class GroupMember(AboutStudent, Base):
-    """A membership of a support's student in a group. The day `until_on` does not belong to it."""
+    """A student's membership in a group, with the student's own support. `until_on` is the day after the last."""
 
     __tablename__ = "group_member"
 
@@ -52,7 +52,7 @@ class GroupMember(AboutStudent, Base):
 
 
 class GroupSession(TenantRow, Base):
-    """One session of a group, held or lost. The sessions of its members' supports refer to it.
+    """One session of a group, either held or lost. The sessions of the members' own supports refer to it.
 
     `number` distinguishes the sessions of one day; `external_id` is the sender's own id of the session.
     """

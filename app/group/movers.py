@@ -1,4 +1,4 @@
-"""Ends the memberships of students who come to another school than their group's.
+"""Ends the group memberships of students who have left the school of their group.
 
 Their supports continue individually.
 """
@@ -21,9 +21,9 @@ from app.roster.lookup import IdList
 
 @needs(Can.SYNC_ROSTER)
 async def leave_groups_of_movers(work: Work, support_ids: Collection[UUID], today: date) -> None:
-    """Ends the open memberships of these supports in groups of schools that their students have left.
+    """Ends the open group memberships of these supports if the student has left the group's school.
 
-    Runs in the transaction of the sync, after the schools of the memberships were changed. Executes two statements.
+    Runs in the transaction of the sync, after `school_ids` of the memberships were updated. Executes two statements.
     """
     if not support_ids:
         return
@@ -62,6 +62,6 @@ async def leave_groups_of_movers(work: Work, support_ids: Collection[UUID], toda
 
 @needs(Can.SYNC_ROSTER)
 async def follow_supports(work: Work, support_ids: Collection[UUID], moved: Collection[UUID], today: date) -> None:
-    """Changes supports as their students and leads changed, and ends the memberships of movers in groups."""
+    """Updates supports after changes of their students and leads, and ends group memberships of students who moved."""
     await follow_roster(work, support_ids, moved, today)
     await leave_groups_of_movers(work, moved, today)

@@ -88,7 +88,7 @@ class GroupMemberResource(
 class GroupSessionResource(
     Resource[GroupSession], kind="group_session", requires=Can.READ_SUPPORTS, name="GroupSession", node=False
 ):
-    """One session of a group, held or lost. What each member got of it is a session of the member's support."""
+    """One session of a group, either held or lost. Each member's part is a session of the member's own support."""
 
     held_on: date = field(GroupSession.held_on, "The day on which it took place, or should have.")
     number: int = field(GroupSession.number, "The session's number on its day.", 1)

@@ -1,4 +1,4 @@
-"""Decides what each member of a group got from one of its sessions. Pure."""
+"""Determines what one session of a group delivered to each member. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,7 +22,10 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """The record of one member: presence, minutes, and why minutes were lost. What is None follows the session."""
+    """The record of one member: presence, minutes, and why minutes were lost.
+
+    A value that is None is derived from the session.
+    """
 
     attended: bool | None = None
     minutes: int | None = None
@@ -39,7 +42,7 @@ class Delivered:
 
 
 def lesson_of(planned_minutes: int, delivered_minutes: int | None, lost_because: str | None) -> Lesson:
-    """Returns a session of a group. Without delivered minutes, it delivered all planned ones, or none if lost."""
+    """Returns a session of a group. By default, it delivered all planned minutes, or 0 if it was lost."""
     default = 0 if lost_because is not None else planned_minutes
     return Lesson(planned_minutes, default if delivered_minutes is None else delivered_minutes, lost_because)
 
@@ -47,8 +50,9 @@ def lesson_of(planned_minutes: int, delivered_minutes: int | None, lost_because:
 def delivered_to(lesson: Lesson, presence: Presence) -> Delivered:
     """Returns what a member got from a session.
 
-    Members are assumed to have been there, unless nothing was delivered. A member who was not there was absent, unless
-    another reason is given or the session was lost for everybody.
+    If `presence` does not state whether the member attended, the member did, unless the session delivered nothing. The
+    reason for lost minutes is the member's own; without one, it is that of the session; without either, it is `absent`
+    for a member who did not attend.
     """
     attended = lesson.delivered_minutes > 0 if presence.attended is None else presence.attended
     default = lesson.delivered_minutes if attended else 0
@@ -60,7 +64,7 @@ def delivered_to(lesson: Lesson, presence: Presence) -> Delivered:
 
 
 def initials(names: list[tuple[str, str]]) -> list[str]:
-    """Returns the initials of people, given by their given and family names. Equal ones are numbered."""
+    """Returns the initials for pairs of given name and family name. Equal initials are numbered."""
     counts: dict[str, int] = {}
     labels = []
     for given_name, family_name in names:

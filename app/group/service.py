@@ -42,7 +42,7 @@ from app.support.rules import Starts
 from app.support.service import NewSupport
 
 OF_MEMBER = frozenset(NewMember.__slots__)
-"""The inputs of a support that each member states; the others are the group's."""
+"""The inputs of a support that are given for each member; its other inputs are given once for the group."""
 _OF_GROUP = frozenset(NewSupport.__slots__) - OF_MEMBER
 
 
@@ -105,7 +105,7 @@ async def join_group(
         date | None, About("The first day; by default, today or the group's first day.", date(2026, 10, 5))
     ] = None,
 ) -> Group:
-    """Plans a support like those of the group for another student, who is a member from its first day on."""
+    """Adds a student to a group: plans a support like those of the other members, and begins the membership with it."""
     await lock_students_by_name(work, readable([member], "student"))
     group = _require_active(await lock_group(work, group_id))
     today = await today_of(work)
@@ -142,7 +142,7 @@ async def leave_group(
         date | None, About("The first day without the student; by default, today.", date(2026, 12, 1))
     ] = None,
 ) -> Group:
-    """Ends a membership. The support continues individually, until it is ended or the student joins another group."""
+    """Ends a membership. The support continues individually until it is ended."""
     violations = Violations()
     with violations:
         await lock_students_by_name(work, [student])
@@ -183,9 +183,10 @@ async def end_group(
 
 
 async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> list[Support]:
-    """Plans the support of each member, and adds the violations of all of them at their members.
+    """Plans the support of each member, and adds the violations of all these supports, each at its member.
 
-    If the members were refused by their shape, the inputs of the group are checked by a plan without a student.
+    If the shape of the list of members is invalid, the other inputs of the group are still checked: a support without a
+    student is planned from them.
     """
     members: Sequence[NewMember | None] = (None,)
     values = {name: value for name, value in known_values(new).items() if name in _OF_GROUP}
@@ -219,14 +220,14 @@ async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> l
 def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str:
     """Returns the pointer of a violation in a member's support: at the member, or at the group for a common input.
 
-    `own` has the names of the inputs that are the member's.
+    `own` has the names of the inputs that belong to the member.
     """
     name = pointer.split("/")[1] if "/" in pointer else ""
     return f"/members/{position}{pointer}" if name in own else pointer
 
 
 def _support_of(group: Group, member: NewMember, level: int, days: dict[str, date]) -> NewSupport:
-    """Returns the plan of a support like those of the group. `days` has the first day, unless that is `Unread`."""
+    """Returns the input for a support like the group's. `days` has the first day, or is empty if that is invalid."""
 
     def public(kind: str, row_id: UUID | None) -> str | None:
         return None if row_id is None else ids.format_id(kind, row_id)

@@ -1,8 +1,8 @@
-"""Records the sessions of groups. One record covers everybody who was present, and gives each member a session.
+"""Records the sessions of groups. One record covers everybody who was present, and creates a session for each member.
 
-The session of a member belongs to the member's support, so the dosage of each is counted as for a single student. A
-session that is sent again, by its external id or else by its day and number, amends what was recorded. Each call loads
-and writes all members of all its sessions together.
+The session of a member belongs to the member's own support, so dosage is counted as for a student who is served alone.
+A session with the day and number of a recorded session amends that session; an external id must not belong to another
+session. Each call loads the members and sessions once for all the sessions that were sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,9 +69,9 @@ async def record_group_sessions(
     at: str = "/lessons",
     positions: Sequence[int] | None = None,
 ) -> list[RecordedGroupSession]:
-    """Records up to 100 sessions of a group; returns one result per session, in order. Judges the supports once.
+    """Records up to 100 sessions of a group; returns one result per session, in order.
 
-    Only members within the caller's reach get a session.
+    Only members within the caller's reach get a session. New verdicts are computed once, at the end.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MAX_BATCH} sessions at once.")])
@@ -190,7 +190,7 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
 def _records_of_members(
     new: NewGroupSession, batch: _Batch, at: str, violations: Violations
 ) -> dict[UUID, tuple[Attendance, str]]:
-    """Returns the records of single members, keyed by student, each with its place; adds their violations."""
+    """Returns the records of single members with their JSON Pointers, by the student's id; adds their violations."""
     records_by_student: dict[UUID, tuple[Attendance, str]] = {}
     attendance: Sequence[Attendance] = ()
     with violations:
@@ -213,7 +213,7 @@ def _presence(one: Attendance) -> Presence:
 
 
 def _served_on(batch: _Batch, day: date) -> list[Support]:
-    """Returns the supports that the group served on a day: those of its members that had begun and went on."""
+    """Returns the supports of the members on a day that had begun, had not ended and were not suspended then."""
     return [
         support
         for member, support in batch.members
@@ -267,8 +267,10 @@ def _new_lesson(work: Work, new: NewGroupSession, batch: _Batch, planned_minutes
 async def _write_sessions(
     work: Work, batch: _Batch, lesson: GroupSession, served: Sequence[Support], written: Mapping[UUID, dict[str, Any]]
 ) -> bool:
-    """Writes the sessions of the members, and returns whether any changed. A session that was recorded for one of them
-    alone, on the same day and with the same number, becomes part of the group's session.
+    """Writes the sessions of the members, and returns whether any changed.
+
+    If a session with the same day and number was recorded for a single member before, it becomes part of the group's
+    session.
     """
     changed = set()
     for support in served:

@@ -1,4 +1,4 @@
-"""Asks teams about hypotheses whose support has ended or has another verdict. Closes no hypothesis."""
+"""Asks teams to review hypotheses whose support has ended or has got another verdict. Closes no hypothesis."""
 
 from sqlalchemy import and_, any_, case, cast, literal, or_, select, update
 from sqlalchemy.orm import aliased
@@ -21,10 +21,11 @@ from app.support.models import Support
 
 @needs(Can.JUDGE)
 async def ask_about_hypotheses(work: Work) -> int:
-    """Marks as due the hypotheses whose support has ended, or whose verdict has turned since it was last considered.
+    """Marks hypotheses as due for review; returns the number of those marked.
 
-    Each gets one event. Hypotheses about students who left, or whom another transaction has locked, are left for
-    another run. Returns the number of hypotheses.
+    A hypothesis is due if its support has ended, or has got another verdict since the team last considered it. One
+    event is recorded for each. Hypotheses about students who left are skipped; if another transaction has locked the
+    student, the hypothesis is left for a later run.
     """
     tested, verdict = aliased(Support), aliased(ResponseState)
     has_turned = and_(

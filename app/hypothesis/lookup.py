@@ -1,4 +1,4 @@
-"""Looks up the records that a hypothesis names."""
+"""Looks up the records to which a hypothesis refers."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -42,8 +42,8 @@ EVIDENCE: Final[Mapping[str, Any]] = {
 async def check_evidence(work: Work, about: Concern | Hypothesis, names: Sequence[str], pointer: str) -> None:
     """Raises `Invalid` with every name that is not the id of a record about the same student within the caller's reach.
 
-    A record in a secured area that the concern or hypothesis is not in is refused too: whoever reads the hypothesis
-    would learn from the id that the record exists. Executes one statement for each kind of record.
+    A record in a secured area is refused too, unless the concern or hypothesis is in the same secured area: a reader of
+    the hypothesis would learn from the id that the record exists. Executes one statement for each kind of record.
     """
     violations = Violations()
     places: dict[str, dict[UUID, int]] = {}
@@ -80,8 +80,8 @@ async def check_evidence(work: Work, about: Concern | Hypothesis, names: Sequenc
 async def locate_support(work: Work, name: str, hypothesis: Hypothesis) -> Support:
     """Returns the support with this id, if it can test the hypothesis; raises `Invalid`.
 
-    It must be the student's, not have ended, and be in no secured area that the hypothesis is not in: whoever reads the
-    hypothesis then reads what became of the support.
+    The support must be for the same student and must not have ended. If it is in a secured area, the hypothesis must be
+    in the same one, because readers of the hypothesis also see the support's verdict and dosage.
     """
     query = select(Support).where(
         Support.district_id == work.district_id,

@@ -22,9 +22,10 @@ class Hypothesis(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """A suspected cause of a concern, which a support can test: open, then testing, then closed with an outcome.
 
     * `evidence_for` and `evidence_against` are public ids of records about the student.
-    * `support_id` is the support that tests it, and `verdict_state` its verdict when that was last considered.
+    * `support_id` is the support that tests the hypothesis.
+    * `verdict_state` is the state of the support's verdict when the team last considered the verdict.
     * `due_since` is the day since which it has been due for review; `NOT_DUE` if it is not due.
-    * `verdict_id` and `dosage` are those of the support on the day on which the hypothesis was closed.
+    * `verdict_id` and `dosage` are the support's verdict and dosage on the day on which the hypothesis was closed.
     """
 
     __tablename__ = "hypothesis"

@@ -32,7 +32,7 @@ EXAMPLES = {"concern": "con_01jq4n6d9zf3vbs0x5k2m7e8te", "support": "sup_01jq4n6
 
 
 class ClosingDosageValue(Value):
-    """How much of the support was delivered while it tested the hypothesis, on the day on which this was closed."""
+    """How much of the support was delivered while it tested the hypothesis, until the hypothesis was closed."""
 
     since: str = item("The first day of the test.", "2026-10-05")
     until: str = item("The day of the closing.", "2026-12-18")

@@ -32,7 +32,7 @@ class DueBecause(StrEnum):
 
 
 NO_TURN = ("insufficient_data", "uncertain")
-"""The states of a verdict that conclude nothing, so that nobody is asked because of them."""
+"""The states of a verdict that conclude nothing: a change to one of them makes no hypothesis due for review."""
 EVIDENCE_KINDS = ("score", "verdict", "session", "decision", "concern", "support", "note", "result")
 """The kinds of records that can be evidence for or against a hypothesis."""
 MAX_EVIDENCE = 50
@@ -46,7 +46,7 @@ def check_open(state: str) -> None:
 
 
 def violations_of_evidence(evidence_for: Sequence[str], evidence_against: Sequence[str]) -> list[Violation]:
-    """Returns a violation for each record that is evidence both for and against, and for too many records."""
+    """Returns a violation for each record that is evidence both for and against, and for a list that is too long."""
     detail = "This record is evidence for the hypothesis already."
     doubled = [
         Violation(f"/evidence_against/{place}", "hypothesis.evidence_doubled", detail)

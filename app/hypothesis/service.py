@@ -120,7 +120,7 @@ async def add_evidence(
     evidence_for: Annotated[Sequence[str], AtMost(MAX_EVIDENCE), FOR] = (),
     evidence_against: Annotated[Sequence[str], AtMost(MAX_EVIDENCE), AGAINST] = (),
 ) -> Hypothesis:
-    """Adds records to the evidence for or against a hypothesis that is not closed. Nothing is removed from it."""
+    """Adds records to the evidence for or against a hypothesis that is not closed. Existing evidence stays."""
     hypothesis = await _lock(work, hypothesis_id)
     pro = list(dict.fromkeys([*hypothesis.evidence_for, *evidence_for]))
     contra = list(dict.fromkeys([*hypothesis.evidence_against, *evidence_against]))
@@ -140,9 +140,9 @@ async def test_with_support(
     hypothesis_id: UUID,
     support: Annotated[str, About("The support that tests it.", "sup_01jq4n6d9zf3vbs0x5k2m7e8tf")],
 ) -> Hypothesis:
-    """Starts the test of a hypothesis by a support. It is due for review when the support ends or its verdict changes.
+    """Starts to test a hypothesis with a support, or continues the test after a review.
 
-    If the hypothesis is due for review, the same support can continue the test.
+    The hypothesis becomes due for review when the support ends or its verdict changes.
     """
     hypothesis = await _lock(work, hypothesis_id)
     row = await locate_support(work, support, hypothesis)
@@ -168,7 +168,7 @@ async def close_hypothesis(
         str, BECAUSE, About("Why the team concludes it.", "Reads long words now, and fluency has followed.")
     ],
 ) -> Hypothesis:
-    """Closes a hypothesis with an outcome, and keeps the verdict and the dosage that its support has on this day."""
+    """Closes a hypothesis with an outcome, and stores the verdict and the dosage that its support has on this day."""
     BECAUSE.require(because, "/because")
     hypothesis = await _lock(work, hypothesis_id)
     if hypothesis.support_id is not None and hypothesis.testing_since is not None:
@@ -205,7 +205,7 @@ async def _lock_concern(work: Work, name: str) -> Concern:
 
 
 def _kept(dosage: Dosage) -> dict[str, Any]:
-    """Returns the figures of a dosage that a closed hypothesis keeps, in the form in which they are stored."""
+    """Returns the figures of a dosage that are stored with a closed hypothesis."""
     return {
         "since": dosage.since.isoformat(),
         "until": dosage.until.isoformat(),

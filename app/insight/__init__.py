@@ -1,1 +1,1 @@
-"""Reports about many students: what a screening window shows. Small cells of counts are never published."""
+"""Reports about many students: screening windows, and how supports reach students. Small counts are not published."""

@@ -1,4 +1,4 @@
-"""Counts the students of a screening window by at most two dimensions, and withholds what would show a few of them."""
+"""Counts a screening window's students by up to two dimensions. Withholds small counts and others that reveal them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from app.insight.statements import ATOMS
 
 @dataclass(frozen=True, slots=True)
 class ReportedCount:
-    """A published count, with its share of the students in its row; a dimension that is not requested is None."""
+    """A published count, with its share of the students in its row. A dimension that was not requested is None."""
 
     measure_id: UUID
     school_id: UUID | None
@@ -49,7 +49,7 @@ async def kept_counts(
 ) -> tuple[list[ReportedCount], bool]:
     """Returns the counts that were published when the window closed, and whether some were withheld.
 
-    Those of schools out of the caller's reach are left out.
+    Counts of schools outside the caller's reach are left out.
     """
     counts, withheld = [], False
     for measure_id, published in (await published_cells(work, window)).items():
@@ -60,13 +60,13 @@ async def kept_counts(
 
 
 async def count_atoms(work: Work, window: ScreeningWindow, results: ResultsQuery) -> dict[UUID, dict[Atom, int]]:
-    """Returns the counts of students by measure and by all dimensions, of which `find_published` chooses."""
+    """Returns the counts of students by measure and by all four dimensions at once, as `find_published` takes them."""
     statement, values = results.statement(ATOMS, **group_of(window))
     return atoms_of(await work.db.execute(statement, values))
 
 
 def group_of(window: ScreeningWindow) -> dict[str, str]:
-    """Returns the parts of the statements that count, for the group by which a window counts."""
+    """Returns the SQL parts `group` and `join`, with which a counting statement reads the student group of a window."""
     if window.group_by is None:
         return {"group": "''", "join": ""}
     column = WindowGroup(window.group_by).value
@@ -78,7 +78,7 @@ def group_of(window: ScreeningWindow) -> dict[str, str]:
 
 
 def atoms_of(rows: Iterable[Any]) -> dict[UUID, dict[Atom, int]]:
-    """Returns the counts of students by measure and by all dimensions, from the rows of a statement that counts."""
+    """Converts the rows of a counting statement into counts by measure and by all four dimensions at once."""
     atoms: dict[UUID, dict[Atom, int]] = {}
     for row in rows:
         level = "not_screened" if not row.screened else "no_cut" if row.level is None else str(row.level)
@@ -88,7 +88,10 @@ def atoms_of(rows: Iterable[Any]) -> dict[UUID, dict[Atom, int]]:
 
 
 def counts_of(measure_id: UUID, published: Mapping[Cell, int], dimensions: Sequence[Dimension]) -> list[ReportedCount]:
-    """Returns the published counts of one table, each with its share of its row: of the first dimension's value."""
+    """Returns the published counts of one table, each with its share of the total of its row.
+
+    With two dimensions, a row is a value of the first one. Otherwise all students together are the only row.
+    """
     place = tuple(sorted(DIMENSIONS.index(dimension) for dimension in dimensions))
     counts = []
     for (cell_place, values), students in published.items():
@@ -121,7 +124,7 @@ def _sees_school(work: Work, school_id: UUID | None) -> bool:
 
 
 async def published_cells(work: Work, window: ScreeningWindow) -> dict[UUID, dict[Cell, int]]:
-    """Returns the cells that were published when a window closed, with their counts, by measure."""
+    """Returns the cells that were published when a window closed, with their counts, keyed by measure."""
     rows = await work.db.scalars(
         select(ScreeningCount)
         .where(ScreeningCount.district_id == work.district_id, ScreeningCount.window_id == window.id)

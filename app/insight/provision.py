@@ -1,6 +1,7 @@
 """Reports how supports reach the students: days from a signal to the first session, and shares by level and grade.
 
-A number about fewer than 10 students is withheld, and others that would reveal it. No number is about an adult.
+A number about fewer than 10 students is withheld, and so are other numbers that would reveal it. No number is about an
+adult.
 """
 
 from collections import Counter
@@ -26,7 +27,10 @@ LEVEL, GRADE = DIMENSIONS.index(Dimension.LEVEL), DIMENSIONS.index(Dimension.GRA
 
 @dataclass(frozen=True, slots=True)
 class DaysToSession:
-    """The median days from the first signal about a student in an area to the first session; by level or of all."""
+    """The median number of days from a student's first signal in an area to the first session of a support for it.
+
+    `level` is the level of that support. If it is None, supports of all levels are counted together.
+    """
 
     area_id: UUID
     level: int | None
@@ -36,7 +40,7 @@ class DaysToSession:
 
 @dataclass(frozen=True, slots=True)
 class ShareAtLevel:
-    """The students at a level, and their share of the students of the grade, or of all; None where not named."""
+    """The number of students at a level, and their share of all students of `grade`; None means all grades."""
 
     grade: str | None
     level: int
@@ -61,8 +65,8 @@ class ProvisionReport:
 async def provision_report(work: Work) -> ProvisionReport:
     """Returns the days from a signal to the first session in this school year, and the share of students by level.
 
-    The days are those of accepted signals of trouble. A student counts at the highest level of the active supports, and
-    without one at the first level.
+    The days are counted from accepted signals that belong to a concern. A student counts at the highest level of the
+    student's active supports, or at the first level if there are none.
     """
     today = await today_of(work)
     year = school_year_of(today)
@@ -74,7 +78,7 @@ async def provision_report(work: Work) -> ProvisionReport:
     rows = (await work.db.execute(of_district, {"district": work.district_id})).all()
     atoms: Counter[Atom] = Counter()
     for row in rows:
-        # A student without a support is at the first level, as one with a support of that level is.
+        # A student without a support counts at the first level, just like a student with a support of that level.
         atoms["", row.grade, str(row.rank or core), ""] += row.students
     shares, shares_withheld = _shares_of(atoms)
     return ProvisionReport(year, days, shares, days_withheld or shares_withheld)
@@ -83,7 +87,7 @@ async def provision_report(work: Work) -> ProvisionReport:
 def _days_of(rows: Iterable[Any]) -> tuple[list[DaysToSession], bool]:
     """Returns the medians that are published, and whether others are withheld.
 
-    Each area is a table of its own, because a student counts in several of them.
+    Each area is treated as a separate table, because the same student can count in several areas.
     """
     by_area: dict[UUID, dict[int | None, tuple[int, float]]] = {}
     for row in rows:

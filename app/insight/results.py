@@ -1,4 +1,4 @@
-"""Prepares the statements over the results of a screening window, open or closed."""
+"""Prepares the SQL statements that read the results of a screening window, open or closed."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from app.evidence.screening.rules import WindowState
 from app.insight.statements import KEPT_RESULTS, OPEN_RESULTS
 
 NAMES: Final = re.compile(r"(?<!:):(\w+)")
-"""A parameter in a statement."""
+"""Matches a named parameter in an SQL statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultsQuery:
-    """The SQL of the results of a window, with the parameters and values of the statements over them.
+    """The SQL for the results of a window, with the parameters and values of the statements that read them.
 
-    `counted` is the part of it that has what is counted.
+    `counted` is the name of the subquery in this SQL that has the rows to count.
     """
 
     sql: str
@@ -36,7 +36,7 @@ class ResultsQuery:
         return replace(self, parameters=(*self.parameters, *parameters), values={**self.values, **values})
 
     def statement(self, template: str, **parts: str) -> tuple[TextClause, dict[str, Any]]:
-        """Returns a statement over these results, with the values of its parameters."""
+        """Inserts the SQL for these results into a template. Returns the statement and its parameters' values."""
         sql = template.format(results=self.sql, counted=self.counted, **parts)
         used = set(NAMES.findall(sql))
         statement = text(sql).bindparams(*(one for one in self.parameters if one.key in used))
@@ -52,9 +52,10 @@ def results_of(
     students: str = "",
     listed: str = "",
 ) -> ResultsQuery:
-    """Returns the SQL of the results of a window within the caller's reach.
+    """Returns the SQL for the results of a window within the caller's reach.
 
-    `students` is a condition on the students `p`, and `listed` one on the results `x` that are listed.
+    `students` is an SQL condition on the students `p`. `listed` is an SQL condition on the results `x`: it selects
+    those that are listed.
     """
     where, scores, more_parameters, more_values = within_caseload(work)
     kept = window.state == WindowState.CLOSED

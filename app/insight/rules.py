@@ -1,8 +1,8 @@
-"""Decides which counts of a window are published, so that nobody can find a count under 10 from those that are. Pure.
+"""Decides which counts of a window are published, so that no count under 10 can be computed from them. Pure.
 
-A count is withheld if it is under 10. Others of its row and column are withheld with it, until another set of students
-exists that has the same published counts and another value in the place of the withheld one. So the withheld count
-cannot be computed from the published ones. `find_published` states how.
+A count under 10 is withheld. Further counts of its row and column are withheld with it, until the published counts also
+fit a different set of students, for which the withheld count would have another value. So the withheld count cannot be
+computed from the published ones. `find_published` states the rules.
 """
 
 from collections import Counter, defaultdict
@@ -27,11 +27,11 @@ class Dimension(StrEnum):
 
 DIMENSIONS: Final = tuple(Dimension)
 Atom = tuple[str, str, str, str]
-"""The values of one student in each dimension, in the order of `DIMENSIONS`."""
+"""The value of a student in each dimension, in the order of `DIMENSIONS`."""
 Place = tuple[int, ...]
 """One or two positions in `DIMENSIONS`, in order: the dimensions of a table."""
 Cell = tuple[Place, tuple[str, ...]]
-"""A cell: the dimensions of its table, and its value in each of them. The cell of all students has neither."""
+"""A cell: the dimensions of its table, and the value of the cell in each of these. For all students, both are empty."""
 PLACES: Final[tuple[Place, ...]] = tuple(
     place for size in (1, 2) for place in combinations(range(len(DIMENSIONS)), size)
 )
@@ -43,7 +43,7 @@ def cell_of(place: Place, atom: Atom) -> Cell:
 
 
 def count_cells(atoms: Mapping[Atom, int]) -> Counter[Cell]:
-    """Returns the count of every cell of every table, and of all students. Empty cells have none."""
+    """Returns the count of every cell of every table, and of all students. Cells without students are left out."""
     counts: Counter[Cell] = Counter({((), ()): sum(atoms.values())})
     for place in PLACES:
         for atom, students in atoms.items():
@@ -55,12 +55,13 @@ def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] 
     """Returns the cells that are published, with their counts.
 
     `withheld_before` has cells that an earlier report of the school year withheld. They stay withheld, so that a later
-    report of the same students does not show them.
+    report about the same students does not reveal them.
 
-    In a table of one dimension, the withheld values together have at least 10 students and are at least two. Every row
-    and column of theirs is withheld in the tables of two dimensions. In these, each row and column with a withheld
-    count follows the same rule, and each small count is part of a rectangle of withheld cells whose students could
-    change places without a trace in any table. A table in which that cannot be had is withheld as a whole.
+    * Tables of one dimension: if any value is withheld, at least two are, and together they have at least 10 students.
+    * Tables of two dimensions: the whole row or column of such a value is withheld. In every other row and column, the
+      same rule applies to the withheld cells. In addition, each small count is a corner of a rectangle of four withheld
+      cells, such that students could be swapped between the corners without changing any total. If there is no such
+      rectangle for a small count, the whole table is withheld.
     """
     counts = count_cells(atoms)
     if counts[(), ()] < SMALLEST:
@@ -91,14 +92,14 @@ def _withheld_of_line(counts: Counter[Cell], place: Place, values: Sequence[str]
 
 
 def _is_enough(counts: Iterator[int] | Sequence[int]) -> bool:
-    """Returns whether withheld counts hide each other: at least two, and together no small count themselves."""
+    """Returns whether withheld counts hide each other: there are at least two, and their sum is not small itself."""
     listed = list(counts)
     return len(listed) > 1 and sum(listed) >= SMALLEST
 
 
 @dataclass
 class _Table:
-    """A table of two dimensions, in which cells are withheld until none that is small can be found."""
+    """A table of two dimensions. Cells are withheld until no small count can be computed from the published ones."""
 
     place: Place
     rows: Sequence[str]
@@ -107,7 +108,7 @@ class _Table:
     atoms: Mapping[Atom, int]
     hidden: set[tuple[str, str]] = field(default_factory=set)
     others: Mapping[tuple[str, str], set[tuple[str, ...]]] = field(default_factory=dict)
-    """The values of the students of a cell in the two other dimensions."""
+    """For each cell, the values that its students have in the two dimensions that are not in this table."""
 
     def count(self, row: str, column: str) -> int:
         """Returns the count of a cell."""
@@ -123,7 +124,10 @@ class _Table:
         }
 
     def withhold(self, rows: Collection[str], columns: Collection[str], kept: Collection[Cell]) -> None:
-        """Withholds small cells, those of withheld rows and columns and those withheld before, and what they need."""
+        """Withholds small cells, cells of withheld rows and columns, and the cells `kept`, which were withheld before.
+
+        Further cells are withheld until none of the small counts can be computed from the published ones.
+        """
         others: dict[tuple[str, str], set[tuple[str, ...]]] = defaultdict(set)
         first, second = self.place
         for atom, students in self.atoms.items():
@@ -153,7 +157,10 @@ class _Table:
                         return
 
     def _complete_lines(self, rows: Sequence[str], columns: Sequence[str]) -> None:
-        """Withholds the smallest cells of each row and column whose withheld counts do not hide each other."""
+        """Withholds further cells, smallest first, in lines whose withheld counts do not hide each other yet.
+
+        The lines are the rows `rows` and the columns `columns`.
+        """
         lines = [[(row, column) for column in self.columns] for row in rows]
         lines += [[(row, column) for row in self.rows] for column in columns]
         for line in lines:
@@ -168,9 +175,10 @@ class _Table:
                 self.hidden.add(hidden[-1])
 
     def _hide_rectangle(self, row: str, column: str) -> bool:
-        """Withholds a rectangle with this cell whose students can change places; returns whether there is one.
+        """Withholds four cells that form a rectangle including this cell. Returns whether there is such a rectangle.
 
-        Of the possible rectangles, that with the fewest students in cells that were shown is chosen.
+        It must be possible to swap students between the four cells without changing any total (see `_can_change`). Of
+        several rectangles, the one is chosen in which the newly withheld cells have the fewest students.
         """
         best: tuple[int, list[tuple[str, str]]] | None = None
         for other_row in self.rows:
@@ -194,9 +202,9 @@ class _Table:
         return True
 
     def _can_change(self, row: str, column: str, other_row: str, other_column: str) -> bool:
-        """Returns whether two students at opposite corners of a rectangle are alike in the two other dimensions.
+        """Returns whether students at two opposite corners of a rectangle are alike in the two other dimensions.
 
-        If they change places, no other table shows it.
+        If two such students moved to the other two corners, only the counts of the four corners would change.
         """
         others = self.others
         empty: set[tuple[str, ...]] = set()

@@ -1,4 +1,4 @@
-"""Opens screening windows on their day, and keeps the results and the counts of those that close. A worker's task."""
+"""Opens screening windows on their first day. Closes past ones and stores their results and counts. A worker's task."""
 
 from collections.abc import Collection
 from typing import Final
@@ -29,12 +29,18 @@ from app.roster.student_lock import lock_students
 
 SCHOOL, GRADE, LEVEL, GROUP = range(len(DIMENSIONS))
 LASTING: Final = frozenset({SCHOOL, GRADE, GROUP})
-"""The dimensions that every measure of a window shares, so that one measure could show what another withholds."""
+"""The dimensions in which a student has the same value for every measure of a window.
+
+In these, the counts of one measure could therefore reveal what is withheld for another measure.
+"""
 
 
 @needs(Can.MAINTAIN)
 async def update_windows(work: Work) -> int:
-    """Opens the windows whose first day has come, and closes one whose last day is past. Returns the number of both."""
+    """Opens the windows whose first day has come, and closes one whose last day is past.
+
+    Returns the number of windows that were opened or closed.
+    """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SCREENING})
     today = await today_of(work)
     windows = (ScreeningWindow.district_id == work.district_id, ScreeningWindow.opens_on <= today)
@@ -48,7 +54,7 @@ async def update_windows(work: Work) -> int:
     past = select(ScreeningWindow).where(
         *windows, ScreeningWindow.state == WindowState.OPEN, ScreeningWindow.closes_on <= today
     )
-    # One window in a transaction: its results are rows of up to all students.
+    # Only one window is closed in a transaction, because its results can be rows about all students of a district.
     closing = await work.db.scalar(past.order_by(ScreeningWindow.closes_on, ScreeningWindow.id).limit(1))
     if closing is not None:
         await _close(work, closing)
@@ -69,9 +75,10 @@ async def _close(work: Work, window: ScreeningWindow) -> None:
 
 
 async def _locked_results(work: Work, window: ScreeningWindow, expected: Collection[ExpectedInWindow]) -> ResultsQuery:
-    """Locks the students of a window, so that no sync moves one while the results are kept, and returns their results.
+    """Locks the students of a window, and returns the query for their results.
 
-    A student who is added meanwhile is left out.
+    The lock keeps a sync from moving a student while the results are stored. A student who is added meanwhile is left
+    out.
     """
     expectations, levels = list(expected), await suggested_levels(work)
     statement, values = results_of(work, window, expectations, levels).statement(EXPECTED_STUDENTS)
@@ -92,14 +99,14 @@ async def _keep_results(work: Work, expected: Collection[ExpectedInWindow], resu
 async def _keep_counts(
     work: Work, window: ScreeningWindow, expected: Collection[ExpectedInWindow], results: ResultsQuery
 ) -> None:
-    """Keeps the published counts of each measure. What a window of the year withheld stays withheld."""
+    """Stores the published counts of each measure. Cells that an earlier window of the year withheld stay withheld."""
     atoms = await count_atoms(work, window, results)
     secured = {one.measure.id: one.secured_area for one in expected}
     own, lasting = await _withheld_before(work, window)
     kept: dict[UUID, dict[Cell, int]] = {}
     size = -1
     while size != len(lasting):
-        # A cell without a level has the same students by every measure, so that all of them withhold it or none.
+        # A cell without a level has the same students for every measure, so it is withheld for all measures or none.
         size = len(lasting)
         for measure_id, counts in atoms.items():
             kept[measure_id] = find_published(counts, lasting | own.get(measure_id, set()))
@@ -112,7 +119,10 @@ async def _keep_counts(
 
 
 async def _withheld_before(work: Work, window: ScreeningWindow) -> tuple[dict[UUID, set[Cell]], set[Cell]]:
-    """Returns the cells that earlier windows of the school year withheld: by measure, and those without a level."""
+    """Returns the cells that earlier windows of the school year withheld: first by measure, then those without a level.
+
+    A cell without a level is withheld for every measure.
+    """
     query = select(ScreeningWindow).where(
         ScreeningWindow.district_id == work.district_id,
         ScreeningWindow.school_year == window.school_year,

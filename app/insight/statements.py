@@ -1,6 +1,6 @@
-"""Holds the SQL of the reports of a window: each student's result while it is open, and what is kept of it.
+"""Holds the SQL of the reports about a screening window, and of the report on how supports reach the students.
 
-A closed window has the same columns as an open one, so that one statement reads both.
+The results of an open and of a closed window have the same columns, so the same statements can read either.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -30,10 +30,13 @@ outcome AS (
                SELECT s.student_id, a.measure_id FROM support AS s JOIN area_of AS a ON a.area_id = s.area_id
                WHERE s.district_id = :district AND s.state IN {SERVING}) AS served
     FROM (SELECT x.* FROM classified AS x WHERE true{{listed}} ORDER BY x.student_id, x.measure_id OFFSET 0) AS c)"""
-"""The results of an open window. `level_before` is that of the last closed window by the same measure.
+"""The results of an open window.
 
-What is not in `classified` is computed for the rows that a page reaches, as it reads them in its order. `{listed}` is a
-further condition on the results `x` that are listed, but not on those that are counted.
+`level_before` is the student's level by the same measure in the latest earlier window that has one.
+
+The columns that `classified` does not have are computed only for the rows that a page reads, in the order of the page.
+`{listed}` is a further condition on the results `x`; it applies to those that are listed, but not to those that are
+counted.
 """
 KEPT_RESULTS: Final = """
 outcome AS (
@@ -81,14 +84,14 @@ SELECT g.measure_id, g.school_id, g.grade, g.level, NULL, NULL, NULL, g.student_
        g.level_before, g.served
 FROM page AS g
 ORDER BY student_id, measure_id"""
-"""Counts the students and lists a page of their results, so that both read the scores of the window once.
+"""Counts the students and lists a page of their results in one statement, which reads the window's scores only once.
 
-A row of counts has no student.
+In the rows with counts, `student_id` is null.
 """
 EXPECTED_STUDENTS: Final = """
 WITH {results}
 SELECT DISTINCT e.student_id FROM expected AS e"""
-"""Reads the students whom an open window expects, to lock them. The other parts of the results are not run."""
+"""Reads the students whom an open window expects, to lock them. PostgreSQL skips the other parts of the results."""
 KEEP: Final = """
 WITH {results}
 INSERT INTO screening_result (district_id, id, student_id, school_ids, secured_area, window_id, measure_id, grade,
@@ -124,7 +127,10 @@ WITH {FIRST_SESSIONS}
 SELECT f.area_id, f.rank, count(*) AS students, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.days) AS days
 FROM first_session AS f GROUP BY GROUPING SETS ((f.area_id, f.rank), (f.area_id))
 ORDER BY f.area_id, f.rank NULLS FIRST"""
-"""The median days by area and level, and by area. The counts are of students, who have one first signal in an area."""
+"""The median days by area and level, and by area alone.
+
+A student has only one first signal in an area, so `students` is the number of different students.
+"""
 GRADES_AND_LEVELS: Final = """
 WITH highest AS MATERIALIZED (
     SELECT u.student_id, max(l.rank) AS rank FROM support AS u
@@ -134,4 +140,4 @@ SELECT coalesce(p.grade, '') AS grade, h.rank, count(*) AS students
 FROM person AS p LEFT JOIN highest AS h ON h.student_id = p.id
 WHERE p.district_id = :district AND p.is_student AND p.removed_at IS NULL AND p.merged_into IS NULL
 GROUP BY 1, 2"""
-"""Counts the students by grade and by the rank of the highest level of their active supports, null for none."""
+"""Counts the students by grade and by the rank of the highest level of their active supports (null without one)."""

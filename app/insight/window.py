@@ -30,7 +30,7 @@ from app.team.lookup import find_team
 
 MAX_DIMENSIONS: Final = 2
 TYPES: Final[dict[str, Any]] = {"limit": Integer(), "today": Date()}
-"""The types of the parameters of a page that are no ids."""
+"""The types of the parameters of a page. The other parameters are ids."""
 IN_CLASS: Final = """ AND x.student_id IN (
     SELECT n.person_id FROM enrollment AS n
     WHERE n.district_id = :district AND n.class_id = :class AND n.is_student AND n.removed_at IS NULL)"""
@@ -57,10 +57,10 @@ class Show(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReportQuery:
-    """What a caller asks of the report of a window.
+    """The options of a caller who requests the report of a window.
 
-    `count_by` has the dimensions of the counts, at most two; without one, the counts are of all students. `school`,
-    `school_class` and `team` restrict the listed results, and never the counts.
+    `count_by` has the dimensions of the counts, at most two; if it is empty, all students are counted together.
+    `school`, `school_class` and `team` restrict the listed results, and never the counts.
     """
 
     count_by: tuple[str, ...] = ()
@@ -154,7 +154,7 @@ async def _listed(
     query: ReportQuery,
     keyset: Keyset,
 ) -> ResultsQuery:
-    """Returns the SQL of the results of a window, of which those are listed that the query and the cursor choose."""
+    """Returns the SQL for the results of a window. Only results that match the query and the cursor are listed."""
     listed = ""
     values: dict[str, Any] = {"limit": keyset.limit + 1}
     if query.school is not None:
@@ -174,7 +174,7 @@ async def _listed(
 
 
 async def _team_id(work: Work, name: str) -> UUID:
-    """Returns the id of a team within the caller's reach; raises `Invalid` for another team."""
+    """Returns the id of this team; raises `Invalid` if the team is not within the caller's reach, and `Forbidden`."""
     if not work.principal.may(Can.READ_TEAMS):
         detail = f"Results by team require the permission {Can.READ_TEAMS.value}."
         raise Forbidden(detail, code="permission.missing")

@@ -1,4 +1,4 @@
-"""Validates the marks of a session on the checklist of its intervention. Pure."""
+"""Validates which parts of an intervention's checklist a session reports as done. Pure."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
@@ -16,15 +16,15 @@ DoneParts = Annotated[
         (1, 2, 4),
     ),
 ]
-"""The type of the input by which a session states what of its checklist was done."""
+"""The type of the input with which a session reports the parts of the checklist that were done."""
 CHECKED: Final = ("done_parts", "checklist_size")
-"""The columns of a session that have its marks."""
+"""The columns of a session that store the parts that were done and the number of all parts."""
 
 
 def marks_of(done_parts: Sequence[int], checklist_size: int, at: str) -> dict[str, Any]:
-    """Returns the marks of a session as columns; raises `Invalid` with every violation.
+    """Returns the values of the columns `CHECKED` for a session; raises `Invalid` with every violation.
 
-    `checklist_size` is 0 where the support follows no entry of the library, or one without a checklist. `at` is the
+    `checklist_size` is 0 if the support follows no entry of the library, or an entry without a checklist. `at` is the
     JSON Pointer of the session.
     """
     if not checklist_size:

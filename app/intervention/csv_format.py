@@ -1,7 +1,7 @@
 """Writes and reads the intervention library as CSV, with one entry a row. Pure.
 
-The columns are the fields of an entry. In a cell with a list, each entry has a line. A cell that begins with `=`, `+`,
-`-` or `@`, which a spreadsheet would run as a formula, is written with an apostrophe before it, and read without.
+The columns are the fields of an entry. In a cell with a list, each item has a line. A text that begins with `=`, `+`,
+`-` or `@`, which a spreadsheet would run as a formula, is written with an apostrophe in front; reading removes it.
 """
 
 import csv
@@ -24,7 +24,7 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_csv(entries: Iterable[Mapping[str, Any]]) -> str:
-    """Returns entries as CSV (RFC 4180) with a header; each entry has its values by column."""
+    """Returns entries as CSV (RFC 4180) with a header. Each entry maps columns to values."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -34,10 +34,11 @@ def write_csv(entries: Iterable[Mapping[str, Any]]) -> str:
 
 
 def read_csv(text: str, at: str) -> tuple[dict[int, dict[str, Any]], list[Violation]]:
-    """Returns the values by column of each row, keyed by its number, and every violation of the form.
+    """Returns the values of each row, keyed by the row's number and then by column, and every violation of the form.
 
-    Rows are counted from 1 without the header. Violations name row and column; `at` is the JSON Pointer of the text. No
-    more than `MAX_AT_ONCE` rows are read, because a row can have a single character.
+    Rows are counted from 1 without the header. Violations name row and column; `at` is the JSON Pointer of the text. A
+    text with more than `MAX_AT_ONCE` rows is refused and not read to its end: as a row can be a single character, there
+    can be very many.
     """
     try:
         header, *rows = [*islice(_rows(text), MAX_AT_ONCE + 2)] or [[]]
@@ -81,7 +82,7 @@ def _values(header: Sequence[str], cells: Sequence[str], at: str, violations: li
 
 
 def _parts(name: str, cell: str, at: str, violations: list[Violation]) -> tuple[Any, ...]:
-    """Returns the parts of a cell with a list; a violation if there are more than the field can have."""
+    """Returns the items of a cell with a list; adds a violation if there are more than the field can have."""
     parts = [_read(part.strip()) for part in cell.splitlines() if part.strip()]
     most = input_fields(NewIntervention)[name].most
     if most is not None and len(parts) > most:

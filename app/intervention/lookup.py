@@ -14,7 +14,7 @@ from app.roster.lookup import IdList
 
 
 async def locate_entry(work: Work, name: str, pointer: str) -> Intervention:
-    """Returns the published entry with this code, or the published one with this id; raises `Invalid` at `pointer`."""
+    """Returns the published entry with this code or id; raises `Invalid` at `pointer`."""
     if name.startswith(f"{ids.PREFIXES['intervention']}_"):
         named = Intervention.id == ids.parse_id("intervention", name, pointer)
     elif "\x00" in name:  # PostgreSQL cannot store this text and would raise an error.

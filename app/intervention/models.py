@@ -13,9 +13,9 @@ from app.core.db import Base, HasChangeTime, TenantRow
 class Intervention(HasChangeTime, TenantRow, Base):
     """One version of an entry of the library: a draft, then published, then retired. A published one never changes.
 
-    * `code` identifies the entry and `number` the version, so that a support cites both by the row's id.
-    * `levels` are the ranks of the levels that it fits.
-    * `checklist` has the parts of a session by which its adherence is checked, in order.
+    * `code` identifies the entry and `number` the version. A support cites an entry in one version by the row's id.
+    * `levels` are the ranks of the levels for which the intervention is meant.
+    * `checklist` lists the parts of a session that are checked for adherence, in order.
     """
 
     __tablename__ = "intervention"

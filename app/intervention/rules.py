@@ -30,7 +30,7 @@ class InterventionState(StrEnum):
 
 
 def violations_of(new: Any, at: str = "") -> Violations:
-    """Returns every violation of an entry's own values; `at` is its JSON Pointer."""
+    """Returns every violation of an entry's own values; `at` is the JSON Pointer of the entry."""
     rules: tuple[Callable[[Any, str], Iterator[Violation]], ...] = (_code, _numbers, _group, _parts, _languages, _twice)
     return broken_rules(rules, new, at)
 

@@ -93,7 +93,7 @@ async def publish_intervention(work: Work, intervention_id: UUID) -> Interventio
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def retire_intervention(work: Work, intervention_id: UUID) -> Intervention:
-    """Retires a published version, or drops a draft: no further support can cite it, and those that do keep it."""
+    """Retires a published version, or drops a draft. Supports can no longer cite it, but existing citations stay."""
     entry = await _lock(work, intervention_id)
     if entry.state == InterventionState.RETIRED:
         raise Conflict("This version is retired already.", code="intervention.state")

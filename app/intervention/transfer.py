@@ -25,7 +25,7 @@ _COPIED = ("code", *TEXTS, *NUMBERS, "levels", "steps", "checklist", "languages"
 
 @dataclass(frozen=True, slots=True)
 class ImportedInterventions:
-    """The number of entries that an import has written as drafts, and of those that were there already."""
+    """The number of entries that an import has written as drafts, and the number that were there already."""
 
     drafted: int
     unchanged: int

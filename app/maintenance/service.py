@@ -1,6 +1,6 @@
 """Runs each district's recurring tasks once an hour. They send reminders and delete expired rows.
 
-Each task is a separate job, so a failed task is attempted again after a wait and delays no other. A task works in
+Each task is a separate job, so a failed task is attempted again after a wait and delays no other task. A task works in
 batches, each in a separate transaction. No transaction covers several districts.
 """
 
@@ -45,10 +45,11 @@ INTERVAL: Final = timedelta(hours=1)
 It is an hour because reminders depend on the date, and the days of districts begin at different hours.
 """
 INTERVAL_OF: Final = {TaskKind.SIGNALS: timedelta(minutes=5)}
-"""The interval of tasks that follow the data soon, if it is not an hour. A run that finds no change costs little."""
+"""The intervals of tasks that do not run hourly. Signals follow new data soon; a run that finds no change costs little.
+"""
 RETRIES: Final = RetryPolicy(attempts=5, first=timedelta(minutes=1), longest=timedelta(minutes=15))
-"""How often a failed task is attempted. After the last attempt it waits for its next hourly run, which counts from
-zero.
+"""How often a failed task is attempted, and the waits between attempts. After the last attempt, the task waits for its
+next hourly run, which begins with a new count of attempts.
 """
 BUDGET: Final = 300.0  # seconds that the batches of one run may take; what remains is due again at once
 # seconds after the start until new districts get their tasks, so that a new process begins with deliveries
@@ -71,7 +72,7 @@ async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stop
                 for district_id in districts:
                     await create_tasks(engine, keyring, district_id)
                 last = districts[-1]
-        except Exception as error:  # districts that still have none get them an hour later
+        except Exception as error:  # districts that still lack tasks get them an hour later
             log.error("tasks.trouble", **describe_fault(error))
         wait = INTERVAL.total_seconds()
 
@@ -142,7 +143,7 @@ async def _attempt(
 async def run_task(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, kind: TaskKind, history: timedelta = KEPT
 ) -> tuple[int, bool]:
-    """Runs a task of a district in batches; returns the number of rows that it wrote and whether it is finished."""
+    """Runs a task of a district in batches. Returns how many rows it wrote, and whether the task is finished."""
 
     async def expire_history(work: Work) -> int:
         expired = await expire_changes(work, history) or await expire_lists(work)

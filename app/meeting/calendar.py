@@ -1,4 +1,4 @@
-"""States on which days a team has school, for the commands and the task that schedule meetings."""
+"""Determines on which days a team has school, for the commands and the task that schedule meetings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,22 +14,29 @@ from app.roster.calendar import weeks_of_schools
 from app.roster.models import Org, SchoolBreak
 
 CALENDAR_BEFORE: Final = timedelta(days=366)
-"""How far back a school's weeks are read, so that a summer after the last known week is no time without a calendar."""
+"""How far back a school's weeks are read.
+
+Without these weeks, a summer after the last known week would look as if the school had no calendar.
+"""
 DISTRICT: Final = None
-"""Stands for the whole district where a school is expected: a team of several schools."""
+"""The key of the district's own breaks in `SchoolDays.breaks`, and the school of a team of several schools."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchoolDays:
-    """The weeks of instruction of each school that has a calendar, and the breaks, by school and of the district."""
+    """The Mondays of the weeks with instruction, for each school that has a calendar, and the breaks.
+
+    The breaks have their first and last day. They are keyed by school, or by `DISTRICT` for the whole district.
+    """
 
     mondays: Mapping[UUID, frozenset[date]]
     breaks: Mapping[UUID | None, tuple[tuple[date, date], ...]]
 
     def is_school_day(self, school_id: UUID | None, day: date) -> bool:
-        """Returns whether a team of this school, or with None of several schools, has school on a day.
+        """Returns whether a team has school on a day. For a team of several schools, `school_id` is None.
 
-        Without a calendar every day counts that is in no break. Several schools have school while one of them has.
+        There is no school in a break of the school or of the district. On all other days, a school without a calendar
+        has school. A team of several schools has school if any school with a calendar has, or if none has a calendar.
         """
         own = self.breaks.get(school_id, ())
         if any(first <= day <= last for first, last in (*own, *self.breaks.get(DISTRICT, ()))):

@@ -1,4 +1,4 @@
-"""Locks meetings, and records their events, for the commands of this room and of agendas."""
+"""Locks meetings and series, and records events about meetings, for the commands on meetings and agendas."""
 
 from typing import Final
 from uuid import UUID
@@ -49,7 +49,7 @@ async def lock_series(work: Work, series_id: UUID) -> MeetingSeries:
 
 
 async def count_change(work: Work, meeting: Meeting, type_: EventType) -> Meeting:
-    """Counts a change of a meeting in its version, and records the event."""
+    """Increments a meeting's version after a change, and records the event. Returns the meeting."""
     meeting.version += 1
     await work.db.flush()
     emit_meeting_event(work, type_, meeting)
@@ -57,6 +57,6 @@ async def count_change(work: Work, meeting: Meeting, type_: EventType) -> Meetin
 
 
 def emit_meeting_event(work: Work, type_: EventType, meeting: Meeting) -> None:
-    """Records an event about a meeting, which names the team."""
+    """Records an event about a meeting. The event contains the id of the team."""
     schools = () if meeting.team_school_id is None else (meeting.team_school_id,)
     record(work, NewEvent(type_, meeting.id, meeting.version, {"team": meeting.team_id}, school_ids=schools))

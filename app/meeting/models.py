@@ -14,7 +14,7 @@ from app.team.models import OfTeam
 
 
 class Protocol(HasChangeTime, TenantRow, Base):
-    """A version of a protocol: the steps that a meeting may follow. It is never changed, only followed or retired."""
+    """A version of a protocol: the steps that a meeting may follow. It never changes, but can be retired."""
 
     __tablename__ = "protocol"
 
@@ -30,7 +30,7 @@ class Protocol(HasChangeTime, TenantRow, Base):
 class MeetingSeries(HasChangeTime, OfTeam, Base):
     """Meetings of a team that recur by a rule of RFC 5545, until the series is ended.
 
-    `begins_at` is the day and the time of day of the first one, in the time zone of the district.
+    `begins_at` is the day and the time of day of the first meeting, in the time zone of the district.
     """
 
     __tablename__ = "meeting_series"
@@ -49,10 +49,10 @@ class MeetingSeries(HasChangeTime, OfTeam, Base):
 class Meeting(HasChangeTime, OfTeam, Base):
     """A meeting of a team: scheduled, then open, then closed; or cancelled.
 
-    * `occurs_on` is the day on which the series has the meeting.
+    * `occurs_on` is the day of the meeting by the rule of its series. A single meeting has none.
     * `present` are the people who were there.
-    * `agenda_order` has the kinds of items in the order of the playbook when the meeting was opened.
-    * `fell_on_break` is true if it was cancelled because there is no school on that day.
+    * `agenda_order` has the kinds of agenda items, in the order that the playbook gave when the meeting was opened.
+    * `fell_on_break` is true if the meeting was cancelled because there is no school on that day.
     """
 
     __tablename__ = "meeting"

@@ -1,4 +1,4 @@
-"""Publishes and retires protocols. A published version is never changed, only followed by the next."""
+"""Publishes and retires protocols. A published version never changes; a change publishes the next version."""
 
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -48,7 +48,7 @@ class NewProtocol:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_protocol(work: Work, new: NewProtocol) -> Protocol:
-    """Publishes the next version of a protocol, or the first of a new one. The version before is retired."""
+    """Publishes the next version of a protocol, or the first version of a new one. Retires the previous version."""
     Violations(input_violations(new)).refuse()
     await lock_playbook(work)
     last = await work.db.scalar(
@@ -76,7 +76,7 @@ async def publish_protocol(work: Work, new: NewProtocol) -> Protocol:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def retire_protocol(work: Work, protocol_id: UUID) -> Protocol:
-    """Retires a protocol. Meetings that follow it go on following it; new ones cannot."""
+    """Retires a version of a protocol. Meetings that already follow it keep it; new meetings cannot choose it."""
     protocol = await work.db.scalar(
         select(Protocol)
         .where(Protocol.district_id == work.district_id, Protocol.id == protocol_id)
@@ -94,7 +94,10 @@ async def retire_protocol(work: Work, protocol_id: UUID) -> Protocol:
 
 @needs(Can.RUN_MEETINGS)
 async def locate_protocol(work: Work, name: str | None, pointer: str) -> UUID | None:
-    """Returns the id of the protocol in force with this code or id; raises `Invalid`. Without a name, returns None."""
+    """Returns the id of the protocol in force whose code or id is `name`; returns None if `name` is None.
+
+    Raises `Invalid` if there is no such protocol.
+    """
     if name is None:
         return None
     query = select(Protocol.id).where(Protocol.district_id == work.district_id, Protocol.retired_at.is_(None))

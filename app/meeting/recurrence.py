@@ -1,8 +1,8 @@
-"""Reads a recurrence rule of RFC 5545, and lists the days on which it occurs. Pure.
+"""Parses a recurrence rule of RFC 5545, and lists the days on which it occurs. Pure.
 
-A rule of meetings names days; the time of day is that of the series. The days are found by looking at each day of the
-period. A library that searches for the next occurrence takes many seconds for a rule that has none, such as the
-thirtieth of February, because it goes on until the year 9999.
+The rule of a series gives only the days of its meetings; the series itself has the time of day. The days are found by
+testing each day of the period. A library that searches for the next occurrence would take many seconds for a rule
+without any, such as the thirtieth of February, because it would search until the year 9999.
 """
 
 import re
@@ -33,16 +33,22 @@ PARTS: Final[Mapping[str, str]] = {
     "BYSETPOS": rf"{_PLACE}(?:,{_PLACE}){{0,20}}",
     "WKST": _WEEKDAY,
 }
-"""The parts that a rule may have, each with the form of its value. Times of day and days of the year are not among
-them.
+"""The parts that a rule may have, each with the pattern of its value.
+
+Parts for times of day and for days of the year are not allowed.
 """
 FIRST_WITHIN: Final = timedelta(days=400)
-"""A rule must occur within this time from the beginning of its series."""
+"""The time after the beginning of a series within which its rule must occur at least once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """A rule whose parts have been read. `weekdays` are pairs of the place in the month, or 0, and the weekday."""
+    """A parsed rule.
+
+    * `weekdays` are pairs: the place in the month (0 for every week, negative from the end), and the weekday from 0,
+      Monday.
+    * `places` are the values of BYSETPOS.
+    """
 
     frequency: str
     interval: int
@@ -55,7 +61,7 @@ class Recurrence:
     week_begins: int
 
     def days(self, begins_on: date, since: date, until: date) -> list[date]:
-        """Returns the days from `since` to `until`, both included, on which a series that begins then occurs."""
+        """Returns the days from `since` to `until`, both included, of a series that begins on `begins_on`."""
         last = until if self.until is None else min(until, self.until)
         first = begins_on - timedelta(days=31 if self.frequency == "MONTHLY" else 6)
         candidates = (first + timedelta(days=number) for number in range((last - first).days + 32))
@@ -68,7 +74,7 @@ class Recurrence:
         return [day for day in days_of_rule[: self.count] if day >= since]
 
     def _number(self, day: date) -> int:
-        """Returns the number of the day, week or month in which a day lies."""
+        """Returns the number of the period (a day, week or month, by the frequency) that contains a day."""
         if self.frequency == "MONTHLY":
             return day.year * 12 + day.month
         if self.frequency == "WEEKLY":
@@ -89,21 +95,21 @@ class Recurrence:
         return self.frequency == "DAILY" or bool(self.month_days) or day.day == begins_on.day
 
     def _chosen(self, days: Sequence[date]) -> list[date]:
-        """Returns those of a period's days that have one of the places that BYSETPOS names."""
+        """Returns the days of a period that BYSETPOS chooses by their places; without BYSETPOS, all of them."""
         if not self.places:
             return list(days)
         return [day for place, day in enumerate(days, 1) if {place, place - len(days) - 1} & set(self.places)]
 
 
 def check_rule(rule: str, begins_on: date, pointer: str = "/rule") -> None:
-    """Raises `Invalid` unless the rule is of RFC 5545 and occurs in a series that begins then."""
+    """Raises `Invalid` unless the rule can be parsed and occurs within `FIRST_WITHIN` from `begins_on`."""
     if not parse_rule(rule, pointer).days(begins_on, begins_on, begins_on + FIRST_WITHIN):
         detail = "By this rule the meeting never occurs in the year after its beginning."
         raise Invalid([Violation(pointer, "meeting_series.never_occurs", detail)])
 
 
 def parse_rule(rule: str, pointer: str = "/rule") -> Recurrence:
-    """Returns a rule whose parts have been read; raises `Invalid` for parts that are unknown or contradict."""
+    """Returns the parsed rule; raises `Invalid` for parts that are unknown or malformed, or contradict each other."""
     parts = _parts_of(rule, pointer)
     frequency = parts["FREQ"]
     weekdays = tuple((int(day[:-2] or 0), WEEKDAYS.index(day[-2:])) for day in _list(parts, "BYDAY"))
@@ -134,7 +140,7 @@ def parse_rule(rule: str, pointer: str = "/rule") -> Recurrence:
 def _parts_of(rule: str, pointer: str) -> dict[str, str]:
     """Returns the parts of a rule by name; raises `Invalid` for a part that is unknown, repeated or malformed."""
     parts: dict[str, str] = {}
-    if not rule.isascii():  # some other letters become ASCII in capitals
+    if not rule.isascii():  # in capitals, some non-ASCII letters become ASCII
         raise _unreadable(pointer, "A rule has ASCII characters only.")
     for part in rule.strip().upper().removeprefix("RRULE:").rstrip(";").split(";"):
         name, _, value = part.partition("=")

@@ -1,4 +1,4 @@
-"""Schedules single meetings and series of them, and cancels them. Whether a meeting takes place is up to its team."""
+"""Schedules and cancels single meetings and series of meetings. A meeting is opened by its team, never by itself."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,7 +104,7 @@ async def cancel_meeting(
     meeting_id: UUID,
     because: Annotated[str, BECAUSE, About("Why it does not take place.", "Half of the team is ill.")],
 ) -> Meeting:
-    """Cancels a meeting that has not been opened, with a reason. What its agenda had comes up at the next one."""
+    """Cancels a meeting that has not been opened, with a reason. The items on its agenda come up at the next one."""
     BECAUSE.require(because, "/because")
     meeting = await lock_meeting(work, meeting_id)
     require_scheduled(meeting.state)
@@ -114,7 +114,7 @@ async def cancel_meeting(
 
 @needs(Can.RUN_MEETINGS)
 async def schedule_series(work: Work, new: NewSeries) -> MeetingSeries:
-    """Schedules a series, with its meetings of the next twelve weeks. It skips days on which there is no school.
+    """Schedules a series, and creates its meetings for the next twelve weeks, except on days without school.
 
     Raises `Invalid` for a rule that cannot be read or never occurs.
     """
@@ -173,7 +173,7 @@ async def end_series(work: Work, series_id: UUID) -> MeetingSeries:
 
 
 def _local_time(text: str) -> datetime:
-    """Returns a day and time of day without a time zone; raises `Invalid`."""
+    """Parses a day and a time of day without a time zone; raises `Invalid` for any other text."""
     try:
         moment = datetime.strptime(text, "%Y-%m-%dT%H:%M")  # a local time, as the series needs it
     except ValueError:

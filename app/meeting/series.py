@@ -1,4 +1,4 @@
-"""Creates the meetings of series for the next weeks, and moves none: those on days without school are cancelled."""
+"""Creates the meetings of series for the next weeks. A meeting on a day without school is cancelled, not moved."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -28,10 +28,10 @@ AT_ONCE: Final = 500
 
 @needs(Can.JUDGE)
 async def extend_series(work: Work) -> int:
-    """Creates the missing meetings of all active series, and cancels those on which a break has fallen since.
+    """Creates the missing meetings of all active series, and cancels meetings on days that no longer have school.
 
-    A meeting that was cancelled for a break takes place again once the break is withdrawn. Returns the number of
-    meetings that were written.
+    A meeting that was cancelled for this reason is scheduled again if its day has school after all, for example because
+    a break was withdrawn. Returns the number of meetings that were created or changed.
     """
     query = (
         select(MeetingSeries)
@@ -49,7 +49,7 @@ async def extend_series(work: Work) -> int:
 
 @needs(Can.RUN_MEETINGS)
 async def extend_one(work: Work, series: MeetingSeries) -> int:
-    """Creates the missing meetings of one series, and returns their number."""
+    """Creates and cancels the meetings of one series as `extend_series` does, and returns how many it wrote."""
     return await _extend(work, [series])
 
 
@@ -86,7 +86,10 @@ async def _extend(work: Work, all_series: Sequence[MeetingSeries]) -> int:
 
 
 def _follow_breaks(work: Work, meetings: Sequence[Meeting], school_days: SchoolDays) -> int:
-    """Cancels scheduled meetings on days without school, and schedules again those whose break was withdrawn."""
+    """Cancels scheduled meetings on days without school, and returns the number of meetings that were changed.
+
+    A meeting that was cancelled for this reason is scheduled again if its day has school after all.
+    """
     written = 0
     for meeting in meetings:
         if meeting.occurs_on is None:

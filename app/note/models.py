@@ -11,9 +11,9 @@ from app.roster.models import AboutStudent
 
 
 class Note(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """A text about a record of one student. It is never removed, and each amendment keeps the text before it.
+    """A text about a record of one student. It is never removed, and each amendment keeps the earlier text.
 
-    `about_kind` and `about_id` identify the record. Its secured area is also the note's.
+    `about_kind` and `about_id` identify the record. The note has the same secured area as the record.
     """
 
     __tablename__ = "note"

@@ -55,7 +55,7 @@ class NoteChangeResource(
 async def _subject_id(work: Work, text: str, pointer: str | None) -> UUID:
     """Returns the UUID in the public id of a record about which a note can be.
 
-    For another id, raises `Invalid` at `pointer`, or `NotFound` if there is no pointer.
+    For the id of another kind of record, raises `Invalid` at `pointer`, or `NotFound` if there is no pointer.
     """
     try:
         kind, row_id = ids.parse_any_id(text, pointer or "")

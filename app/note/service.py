@@ -1,4 +1,4 @@
-"""Writes notes and amends them. An amendment keeps the text before it, and nothing is removed."""
+"""Writes notes and amends them. An amendment keeps the earlier text, and nothing is removed."""
 
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -25,7 +25,7 @@ from app.team.lookup import find_team
 
 MAX_AT_ONCE: Final = 200
 NOTED: Final[dict[str, type[Concern] | type[Support]]] = {"concern": Concern, "support": Support}
-"""The model of each kind of record about which a note can be."""
+"""The model of each kind of record that can have notes."""
 NOTE_TEXT = Text(min=1, max=8000)
 BECAUSE = Text(min=1, max=500)
 
@@ -82,7 +82,7 @@ async def amend_note(
     text: Annotated[str, NOTE_TEXT, About("The new text.", "Reads fluently at home with her grandfather.")],
     because: Annotated[str, BECAUSE, About("Why it is amended.", "It was the grandfather.")],
 ) -> Note:
-    """Replaces the text of a note by its author, and keeps the text before it with the reason.
+    """Replaces the text of a note that the caller wrote, and keeps the earlier text with the reason for the change.
 
     Raises `Forbidden` for a note of another author.
     """

@@ -1,7 +1,7 @@
 """Defines the playbook that a new district starts with and may then change.
 
-The percentiles and the average weekly improvement of the norms were compared with a reprint of the technical report,
-and the benchmark goals with the publisher's table. In grade 1 the weekly improvement counts from winter.
+The norms' percentiles and average weekly improvements were compared with a reprint of the technical report, and the
+benchmark goals with the publisher's table. In grade 1 the weekly improvement is counted from winter.
 """
 
 from collections.abc import Iterator
@@ -40,9 +40,9 @@ SEMS: dict[str, tuple[tuple[float, str | None, float | None, float | None], ...]
 
 The fields are the SEM, the grade, the lowest baseline of the range and the baseline at which it ends.
 
-* Beginning readers of 29 published single-case series scatter by 2.7 to 4.1 words round their own line.
-* The SEM of oral reading is most likely 5 to 9 words, 10 at the median, and grows with the level (Christ and
-  Silberglitt, 2007, 8,200 students). The limits between the ranges are this project's.
+* In 29 published single-case series, the scores of beginning readers scatter by 2.7 to 4.1 words around their own line.
+* Christ and Silberglitt (2007, 8,200 students) give 5 to 9 words as the most likely SEM of oral reading, and 10 words
+  as the median. It grows with the level of the scores. This project chose the limits between the ranges.
 """
 
 COUNTS = frozenset({"referrals"})

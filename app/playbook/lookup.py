@@ -17,12 +17,12 @@ Row = TypeVar("Row", Area, Measure, Level)
 
 
 async def locate_area(work: Work, name: str, pointer: str) -> Area:
-    """Returns the area with this code or id; raises `Invalid` at `pointer`."""
+    """Returns the area with this code or id; raises `Invalid` at `pointer` if there is none."""
     return await _by_code_or_id(work, Area, "area", name, Area.code == name, pointer)
 
 
 async def locate_area_in_force(work: Work, name: str, pointer: str) -> Area:
-    """Returns the area with this code or id, which something new is to use; raises `Invalid` also if it is retired."""
+    """Returns the area with this code or id, for a new record; raises `Invalid` if it does not exist or is retired."""
     area = await locate_area(work, name, pointer)
     require_in_force(area, pointer)
     return area
@@ -36,19 +36,22 @@ def require_in_force(area: Area, pointer: str) -> None:
 
 
 async def locate_measure(work: Work, name: str, pointer: str) -> Measure:
-    """Returns the measure with this code or id; raises `Invalid` at `pointer`."""
+    """Returns the measure with this code or id; raises `Invalid` at `pointer` if there is none."""
     return await _by_code_or_id(work, Measure, "measure", name, Measure.code == name, pointer)
 
 
 async def locate_level(work: Work, rank: int, pointer: str) -> Level:
-    """Returns the level in force that has this rank; raises `Invalid` at `pointer`."""
+    """Returns the level in force that has this rank; raises `Invalid` at `pointer` if there is none."""
     if not 0 <= rank < 2**31:  # PostgreSQL refuses a number beyond its type `integer`.
         raise unknown_name("level", pointer)
     return await _load_one(work, Level, "level", (Level.rank == rank) & Level.retired_at.is_(None), pointer)
 
 
 async def locate_level_or_retired(work: Work, rank: int, pointer: str) -> Level:
-    """Returns the level in force that has this rank, or else the last retired one; raises `Invalid` at `pointer`."""
+    """Returns the level in force that has this rank, or else the level of this rank that was retired last.
+
+    Raises `Invalid` at `pointer` if there is no such level.
+    """
     query = select(Level).where(Level.district_id == work.district_id, Level.rank == rank)
     level = None
     if 0 <= rank < 2**31:
@@ -68,7 +71,7 @@ async def level_beside(work: Work, rank: int, *, above: bool) -> Level | None:
 
 @dataclass(frozen=True, slots=True)
 class AreasByName:
-    """The areas that the items of a list name, by code and by id."""
+    """The areas to which the items of a list refer, keyed by code and by id."""
 
     by_name: dict[str | UUID, Area]
 
@@ -81,10 +84,10 @@ class AreasByName:
 
 
 async def load_areas(work: Work, names: Iterable[str]) -> AreasByName:
-    """Returns the areas with these codes or ids, read with one statement, however many items name one."""
+    """Returns the areas with these codes or ids, read with one statement. Unknown names are left out."""
     keys: set[str | UUID] = set()
     for name in set(names):
-        with suppress(Invalid):  # `find` raises it with the place of the name
+        with suppress(Invalid):  # `find` raises it later, with the name's pointer
             keys.add(_id_or_code("area", name, ""))
     area_ids, codes = ([key for key in keys if isinstance(key, kind)] for kind in (UUID, str))
     is_named = or_(Area.id == any_(cast(area_ids, ARRAY(Uuid))), Area.code == any_(cast(codes, ARRAY(Text))))
@@ -94,23 +97,23 @@ async def load_areas(work: Work, names: Iterable[str]) -> AreasByName:
 
 
 async def load_levels(work: Work) -> dict[int, Level]:
-    """Returns the levels in force by their ranks."""
+    """Returns the levels in force, keyed by rank."""
     query = select(Level).where(Level.district_id == work.district_id, Level.retired_at.is_(None))
     return {level.rank: level for level in await work.db.scalars(query)}
 
 
 async def area_by_id(work: Work, area_id: UUID) -> Area:
-    """Returns the area with this id, which another row refers to."""
+    """Returns the area to which another row refers by this id."""
     return await _load_one(work, Area, "area", Area.id == area_id, "")
 
 
 async def measure_by_id(work: Work, measure_id: UUID) -> Measure:
-    """Returns the measure with this id, which another row refers to."""
+    """Returns the measure to which another row refers by this id."""
     return await _load_one(work, Measure, "measure", Measure.id == measure_id, "")
 
 
 async def level_by_id(work: Work, level_id: UUID) -> Level:
-    """Returns the level with this id, which another row refers to."""
+    """Returns the level to which another row refers by this id."""
     return await _load_one(work, Level, "level", Level.id == level_id, "")
 
 
@@ -139,7 +142,7 @@ async def secured_code(work: Work, area: Area) -> str | None:
 
 
 def opened_code(work: Work, code: str) -> str:
-    """Returns the code of a secured area; raises `Forbidden` if the caller lacks the scope of that area."""
+    """Returns the code of a secured area unchanged; raises `Forbidden` if the caller lacks the scope of that area."""
     if not work.principal.opens_area(code):
         detail = f"The area {code} is secured: it needs the scope area:{code}."
         raise Forbidden(detail, code="area.secured")
@@ -154,7 +157,10 @@ async def _by_code_or_id(
 
 
 def _id_or_code(kind: str, name: str, pointer: str) -> UUID | str:
-    """Returns the id that this name is, or else the name, which is a code; raises `Invalid` at `pointer`."""
+    """Returns the row id if `name` is a public id, otherwise `name` itself, which is then a code.
+
+    Raises `Invalid` at `pointer` for a malformed id or code.
+    """
     if name.startswith(f"{ids.PREFIXES[kind]}_"):
         return ids.parse_id(kind, name, pointer)
     if "\x00" in name:  # PostgreSQL cannot store this text and would raise an error.
@@ -170,5 +176,5 @@ async def _load_one(work: Work, model: type[Row], kind: str, condition: ColumnEl
 
 
 def unknown_name(kind: str, pointer: str) -> Invalid:
-    """Returns the error about a name of a row that the playbook does not have."""
+    """Returns the error for a code or id to which nothing of this kind in the playbook belongs."""
     return Invalid([Violation(pointer, f"{kind}.unknown", f"The playbook has no such {kind}.")])

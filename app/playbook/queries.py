@@ -26,7 +26,7 @@ class ChosenRule:
 
 @needs(Can.READ_PLAYBOOK)
 async def areas(work: Work) -> list[Area]:
-    """Returns all areas by code. There is no paging, because a district has only some tens."""
+    """Returns all areas by code. There is no paging, because a district has only a few dozen."""
     return list(await work.db.scalars(select(Area).where(Area.district_id == work.district_id).order_by(Area.code)))
 
 
@@ -45,19 +45,19 @@ async def measures(work: Work) -> list[Measure]:
 
 @needs(Can.READ_PLAYBOOK)
 async def area_named(work: Work, name: str, pointer: str) -> Area:
-    """Returns the area with this code or id; raises `Invalid` at `pointer`."""
+    """Returns the area with this code or id; raises `Invalid` at `pointer` if there is none."""
     return await locate_area(work, name, pointer)
 
 
 @needs(Can.READ_PLAYBOOK)
 async def measure_named(work: Work, name: str, pointer: str) -> Measure:
-    """Returns the measure with this code or id; raises `Invalid` at `pointer`."""
+    """Returns the measure with this code or id; raises `Invalid` at `pointer` if there is none."""
     return await locate_measure(work, name, pointer)
 
 
 @needs(Can.READ_PLAYBOOK)
 async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
-    """Returns the level of this rank, in force or else retired; raises `Invalid` at `pointer`."""
+    """Returns the level of this rank, in force or else retired; raises `Invalid` at `pointer` if there is none."""
     return await locate_level_or_retired(work, rank, pointer)
 
 
@@ -66,7 +66,7 @@ class Rulebook:
     """The decision rules of a playbook version and the tree of areas, loaded once, so that choosing a rule needs no
     query.
 
-    `above` is keyed by area; it has the codes on the path from that area up to the root.
+    `above` maps each area's id to the codes on the path from this area up to the root.
     """
 
     playbook_version_id: UUID

@@ -122,7 +122,7 @@ class BenchmarkResource(
 
 
 async def _version_number(work: Work, number: Any, pointer: str | None) -> int:
-    """Returns the number of a version within the range of the column; no version has a number beyond it."""
+    """Returns a requested version number, limited to the range of the column, so that PostgreSQL accepts it."""
     return min(max(int(number), 0), 2**31 - 1)
 
 

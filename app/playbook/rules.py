@@ -54,9 +54,9 @@ def choose(
 ) -> tuple[str, Mapping[str, Any]]:
     """Returns the name and the parameters of the rule for a measure in an area.
 
-    A school's own entries take precedence over the district's. Within each of the two, the order is: the entry of the
-    measure, the entry of the nearest area, the entry for all others. `areas` has the codes on the path from the
-    support's own area up to the root.
+    A school's own entries take precedence over the district's. Within each of these two groups, the
+    entry of the measure comes first, then the entry of the nearest area, then the entry for all other series. `areas`
+    has the codes on the path from the support's own area up to the root.
     """
     keys = [measure, *(f"{AREA}{code}" for code in areas), REST]
     for prefix in (*(f"{SCHOOL}{school}/" for school in schools), ""):

@@ -99,7 +99,7 @@ async def _add_published_benchmarks(work: Work, number: int) -> None:
 async def publish_next_version(work: Work) -> PlaybookVersion:
     """Publishes the next version with the rules and reminders of the version in force.
 
-    The areas and levels are the present ones, so a command that changes them saves its rows first.
+    The version gets the areas and levels that are stored now, so a command that changes them must save them first.
     """
     last = await published(work)
     return await _publish(work, last.rules, last.reminders)
@@ -118,8 +118,8 @@ async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
 async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVersion:
     """Publishes the next version with these reminders; raises `Invalid`.
 
-    `days` has the days of instruction (0 to 365) for each kind; 0 turns a reminder off. The reminders of other kinds
-    stay the same.
+    `days` has the days of instruction (0 to 365) for each kind; 0 turns a reminder off. Kinds that are
+    not in `days` keep their reminders.
     """
     if not all(name in REMINDERS and 0 <= number <= MAX_REMINDER_DAYS for name, number in days.items()):
         detail = f"Name {', '.join(REMINDERS)}, each with 0 to {MAX_REMINDER_DAYS} days."
@@ -130,9 +130,9 @@ async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVers
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_agenda_order(work: Work, kinds: list[str]) -> PlaybookVersion:
-    """Publishes the next version with this order of agendas. The rules and reminders stay the same.
+    """Publishes the next version with this order of the kinds of agenda items. Rules and reminders stay the same.
 
-    The caller must validate the kinds first, because only `agenda.rules` knows which there are.
+    The caller must validate the kinds first, because only `agenda.rules` knows which kinds exist.
     """
     last = await published(work)
     return await _publish(work, last.rules, last.reminders, kinds)

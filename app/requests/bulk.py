@@ -28,9 +28,9 @@ class ItemOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """An item that has not the expected shape, with its violations. Their pointers begin at the item.
+    """An item that does not have the expected shape, with violations whose pointers begin at the item.
 
-    `partial` is the command's input with the values that were not refused, or None if there are none.
+    `partial` is the command's input with only its valid values, or None if there are none.
     """
 
     violations: tuple[Violation, ...]
@@ -47,7 +47,7 @@ class ItemResult:
 
 
 RunItems = Callable[[Sequence[Any], Sequence[int]], Awaitable[list[ItemResult]]]
-"""Runs the items with these positions in the request. Returns the result of each."""
+"""Runs a command for these items, which have these positions in the request, and returns the result of each item."""
 
 
 class _Undo(Exception):
@@ -66,10 +66,12 @@ async def run_bulk(
 ) -> list[ItemResult]:
     """Runs the items that are not `Malformed`, and returns a result for each item, in order.
 
-    Raises `Invalid` for no items, and for more than `most`.
+    Raises `Invalid` if there are no items, or more than `most`.
 
     With `atomic`, nothing is written if one item is refused. With `dry_run`, nothing is written at all, and the results
-    are those that the request would have. A result has no row if nothing was written. `at` is the pointer of the list.
+    are those that the request would otherwise have. A result has no row if nothing was written. `at` is the pointer of
+    the list of items.
+
     The results together list at most `MAX_VIOLATIONS` violations, as `limit_violations` chooses them.
     """
     if not 1 <= len(items) <= most:
@@ -103,7 +105,7 @@ async def run_bulk(
 async def _with_violations_of_run(
     work: Work, run: RunItems, items: Sequence[Any], results: Mapping[int, ItemResult]
 ) -> dict[int, ItemResult]:
-    """Returns the results of the malformed items, with what the command finds in their other values as well."""
+    """Returns the results of the malformed items, also with the violations that the command finds in valid values."""
     positions = [position for position, item in enumerate(items) if isinstance(item, Malformed) and item.partial]
     results_of_run: list[ItemResult] = []
     if positions:
@@ -126,12 +128,12 @@ async def run_each(
     lock: Callable[[Work], Awaitable[None]],
     row_kind: str | None = None,
 ) -> list[ItemResult]:
-    """Runs a command of one item for each item, in a savepoint each, so that a refused item undoes nothing else.
+    """Runs a command that takes one item for each item, in separate savepoints, so that a refusal undoes only one item.
 
-    `row_kind` is the kind of the row to which all items belong: if that row does not exist, the request is refused, and
-    not each item. First, `lock` locks the students of all items, in one order, as `Work.named_subjects` describes. It
-    runs before the first savepoint, because PostgreSQL releases the locks of a savepoint with a refused item, so that
-    the next item would lock all of them again.
+    `row_kind` is the kind of the row to which all items belong: if this row does not exist, the request as a whole is
+    refused, instead of each item. First, `lock` locks the students of all items, in one order, as `Work.named_subjects`
+    describes. This happens before the first savepoint, because PostgreSQL releases the locks that were taken in the
+    savepoint of a refused item, and the next item would have to lock all students again.
     """
     work.named_subjects |= frozenset(name for item in items for name in _texts(item) if len(name) <= MAX_NAME_LENGTH)
     await lock(work)
@@ -155,8 +157,8 @@ async def run_each(
 def limit_violations(results: Sequence[ItemResult], at: str) -> list[ItemResult]:
     """Returns the results with at most `MAX_VIOLATIONS` violations in all, so that the answer has a bound.
 
-    The first violation of each item goes before the others, so that as many items as possible show why they were
-    refused. If violations are left out, one more, with the pointer `at`, follows the last and states how many.
+    The first violation of every item has precedence over further ones, so that as many items as possible show why they
+    were refused. If violations are left out, an extra one with the pointer `at` follows at the end and states how many.
     """
     omitted = sum(len(result.violations) for result in results) - MAX_VIOLATIONS
     if omitted <= 0:

@@ -20,8 +20,8 @@ NO_SCHOOL = UUID(int=0)
 class Caller:
     """A caller, with its district, its permissions and the students whom it may see (its reach).
 
-    `caseload` is the number of these students if they are a caseload. `team_ids` are the teams of the acting person,
-    whose students the caller sees too.
+    `caseload` is the number of these students if the reach is a caseload, otherwise None. `team_ids` are the teams of
+    the acting person; the caller also sees the students of these teams.
     """
 
     client_id: UUID | None

@@ -35,12 +35,12 @@ IN_FLIGHT: Final = "idempotency.in_flight"
 LOCK_PAUSES: Final = (0.02, 0.08, 0.2)
 """The seconds between the attempts to take the lock when a unit of work is retried.
 
-The database session of its first attempt may still be ending.
+The database session of the first attempt may not have ended yet.
 """
 
 
 CLAIM_KEY: Final = "SELECT is_free, sealed FROM app.claim_key($1, $2, $3, $4)"
-"""Takes the lock and reads the stored answer as it is once the lock is taken."""
+"""The SQL statement that takes the lock, and then reads the stored answer."""
 INSERT: Final = """INSERT INTO idempotent_request (district_id, digest, client_id, operation, at, answer)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING 1"""
 

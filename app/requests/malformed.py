@@ -1,6 +1,6 @@
-"""Finds what else a command would refuse in a request of which some inputs have not the expected shape.
+"""Finds what else a command would refuse in a request in which some inputs do not have the expected shape.
 
-A caller thereby gets all violations at once, and does not correct the shape first to learn of an unknown student next.
+The caller thus gets all violations at once, instead of learning of an unknown student only after correcting the shape.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,7 @@ from app.core.violations import Unread
 
 
 class Misshapen(Invalid):
-    """Raised when inputs have not the expected shape; lists these violations, and those that the command has found."""
+    """Raised if inputs do not have the expected shape; lists these violations and those that the command has found."""
 
     code = "shape"
 
@@ -31,9 +31,9 @@ class _Undo(Exception):
 async def all_violations(
     work: Work, shape: Sequence[Violation], run: Callable[[], Awaitable[Any]]
 ) -> tuple[Violation, ...]:
-    """Returns the violations of the shape, and those that the command raises for its other inputs.
+    """Returns the violations of the shape, and those that the command raises for the inputs whose shape is valid.
 
-    `run` runs the command with these inputs. What it writes is rolled back.
+    `run` runs the command with the valid inputs. What the command writes is rolled back.
     """
     try:
         async with work.savepoint():
@@ -50,7 +50,7 @@ async def all_violations(
 
 
 def merged(shape: Sequence[Violation], of_command: Sequence[Violation]) -> tuple[Violation, ...]:
-    """Returns the violations of the shape, and those found at other places."""
+    """Returns the violations of the shape, and those of the command at places without a violation of the shape."""
     refused = tuple(violation.pointer for violation in shape)
     others = (each for each in of_command if not any(_is_within(each.pointer, pointer) for pointer in refused))
     return (*shape, *others)

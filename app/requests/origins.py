@@ -64,7 +64,7 @@ async def origins_of(work: Work, client_id: UUID) -> tuple[str, ...]:
 def is_origin(text: str) -> bool:
     """Returns whether a text is an origin as a browser sends it (RFC 6454 §6.2).
 
-    The scheme must be https, or http for this machine.
+    The scheme must be https; http is allowed only for this machine, such as `http://localhost:3000`.
     """
     if not text.isascii() or len(text) > 300:
         return False

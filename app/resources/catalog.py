@@ -49,7 +49,7 @@ class Catalog:
         return member
 
     def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:
-        """Returns the columns that a resource's members and links use, as pairs of table and name.
+        """Returns the columns that a resource's members and links use, as pairs of table name and column name.
 
         A page selects only these columns, because a role may not be allowed to read the other columns of a table.
         """
@@ -81,9 +81,7 @@ class Catalog:
 
     @cached_property
     def gets(self) -> Mapping[str, ResourceType]:
-        """Returns the resources of which the APIs can read a single row, keyed by the name under which the row is
-        read.
-        """
+        """Returns the resources of which the APIs can read a single row, keyed by the name `get` of each."""
         return {facts.get: resource for resource in self.resources if (facts := declaration(resource)).get is not None}
 
     def _resources(self) -> Iterator[ResourceType]:

@@ -1,4 +1,4 @@
-"""Declares commands, which both APIs derive from the declaration, and runs one for several items."""
+"""Declares commands, from which both APIs derive their operations, and runs a command for several items."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Single:
-    """The operation with one item of a command whose function takes a list."""
+    """The single-item operation of a command whose function takes a list of items."""
 
     name: str
     description: str
@@ -39,24 +39,28 @@ class Single:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a package's service, for both APIs.
+    """A command of a package's service, declared once for both APIs.
 
-    The inputs are those of `function`, which states their bounds and descriptions (`app.core.inputs`). `result`: the
-    resource that the command returns, or None. `rest`: method and path; the path's parameter is the id of the row.
-    `emits`: the events that the command can record.
+    The inputs are the parameters of `function`, which also states their bounds and descriptions (`app.core.inputs`).
 
-    `bulk`: the largest number of items of one call. Each item has its own result, in order; the caller can ask for all
-    items or none (`atomic`), or for a trial (`dry_run`). `items` is the name of the list. The operation with several
-    items is derived: `raise_concerns` for `raise_concern`. If the function itself takes a list, `single` is the
-    operation with one item, or None.
-
-    `row`: a function that returns the row in what the command returns, if that is not the row itself. `value`: the
-    items of what the command returns beside the row. `body`: REST's request body; by default it has the name and the
-    description of the input's dataclass. `created`: returns whether the row is new,
-    of a command that may find it there: REST then answers `status`, otherwise 200. `rest_result`: the resource of the
-    row in the path, which REST shows instead of `result`. `more`: a longer description for REST. `answer`: the name in
-    REST of the answer of a command with `value`. `sometimes`: permissions that only some inputs
-    require, as the description says.
+    * `result` is the resource that the command returns, or None.
+    * `rest` is REST's method and path. A parameter in the path is the id of the row that the command is about.
+    * `emits` are the events that the command can record.
+    * `bulk` is the largest number of items in one bulk call. Each item has its own result, in order. The caller can
+      request that all items are written or none (`atomic`), or that nothing is written at all (`dry_run`).
+    * `items` is the name of the list in a bulk call. The name of the bulk operation is derived from it:
+      `raise_concerns` for `raise_concern`.
+    * `single` is the single-item operation, or None. It is used only if the function itself takes a list.
+    * `row` is a function that takes the return value of `function` and returns the row. Without it, the return value
+      is the row.
+    * `value` describes what the command returns in addition to the row. `answer` is the name that REST gives to this
+      response.
+    * `body` describes REST's request body. By default it has the name and the description of the input's dataclass.
+    * `created`, for a command that may find an existing row, returns whether the row is new. REST answers `status` for
+      a new row, otherwise 200.
+    * `rest_result` is the resource of the row in the path, which REST shows instead of `result`.
+    * `more` is text that REST adds to the description.
+    * `sometimes` are permissions that only some inputs require, as the description states.
     """
 
     name: str
@@ -80,19 +84,19 @@ class Command:
 
     @property
     def bulk_name(self) -> str:
-        """The name of the operation with several items."""
+        """The name of the bulk operation."""
         return self.name if self.inputs.items is not None else f"{self.name.partition('_')[0]}_{self.items}"
 
     @property
     def bulk_words(self) -> str:
-        """The description of the operation with several items."""
+        """The description of the bulk operation."""
         if self.inputs.items is not None:
             return self.description
         return f"{self.description} For up to {self.bulk} items, each with its own result."
 
     @property
     def bulk_rest(self) -> str:
-        """Method and path of the operation with several items."""
+        """Method and path of the bulk operation."""
         return self.rest if self.inputs.items is not None else f"{self.rest}/bulk"
 
     @property
@@ -117,7 +121,7 @@ async def run_items(
     atomic: bool = False,
     dry_run: bool = False,
 ) -> list[ItemResult]:
-    """Runs a command for several items. `items` are the inputs of the command, or `Malformed`.
+    """Runs a command for several items. Each item is an input of the command, or its `Malformed` error.
 
     `arguments` identify the row in the path, and `named` are the inputs besides the list of items. `lock` locks the
     students of `Work.named_subjects` and the row in the path. The results are those of `app.requests.bulk.run_bulk`.
@@ -143,7 +147,10 @@ async def run_items(
 
 
 def _single(command: Command, result: ItemResult) -> ItemResult:
-    """Returns the result of a command of one item with the row in it, and says whether the row was there already."""
+    """Returns an item's result with the row extracted from the command's return value.
+
+    The outcome becomes `unchanged` if the command found the row instead of creating it.
+    """
     if result.row is None:
         return result
     was_there = command.created is not None and not command.created(result.row)

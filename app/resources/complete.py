@@ -69,7 +69,7 @@ async def _values(work: Work, slot: ValueSlot, given: Mapping[Path, Any], texts:
         if (path := (*slot.path, "argument", argument.name)) in given
     }
     try:
-        # A value that is not marked requires what its row requires, which the caller has.
+        # A function that declares no permissions needs only those of the row, which the caller has.
         compute = member.compute if required_permissions(member.compute) else needs()(member.compute)
         values = await compute(work, rows, **arguments)
     except (AimlineError, DBAPIError):
@@ -92,8 +92,9 @@ def _whole(value: Any, slot: ValueSlot, style: Style) -> Any:
 
 
 def render_value(value: Any, shape: Any, picks: Picks, style: Style) -> Any:
-    """Returns a structured value as JSON-compatible data, with the selected items or else all items that the API
-    shows.
+    """Returns a structured value as JSON-compatible data, with the selected items.
+
+    If no items are selected, returns all items that the API shows.
     """
     if value is None or is_json(shape) or not (is_value(shape) or shape is Figures):
         return value

@@ -8,9 +8,9 @@ A declaration is a class in the `resource.py` of its package. It uses no framewo
         state: ConcernState = choice(Concern.state, "The state of the concern.")
         student: One[StudentResource] = one(Concern.student_id, StudentResource, "The student.")
 
-The options of the class, such as `requires`, are in `__declaration__`. An attribute of the class cannot have them,
-because a column could have the same name. mypy reports a wrong column or type. What mypy cannot check (a choice's
-`| None`, a missing description) raises `Misuse` when the class is made.
+The options of the class, such as `requires`, are stored in `__declaration__`, and not as attributes of the class,
+because a member could have the same name. mypy reports a wrong column or type. What mypy cannot check (a choice's
+`| None`, a missing description) raises `Misuse` when the class is created.
 """
 
 from collections.abc import Mapping
@@ -157,7 +157,7 @@ def OneLink(
 ) -> "AddedLink":
     """Declares a link from a resource of another package to at most one row.
 
-    `more` has further options of `OneMember`.
+    `more` has further options, which are those of `OneMember`.
     """
     member = OneMember(name, description, expression=None, target=target, condition=condition, nullable=True, **more)
     return AddedLink(source, member)

@@ -44,7 +44,7 @@ def choice(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Any:
-    """Declares a value from a fixed list; the annotation is a `StrEnum`, which is compared with the column's values."""
+    """Declares a value from a fixed list; the annotation is a `StrEnum` with the values of the column."""
     return FieldMember("", description, None, rest, graphql, expression=column)
 
 
@@ -166,8 +166,8 @@ def computed(
 ) -> Any:
     """Declares a value that Python computes for all rows of an answer in one call; the annotation is a `Value`.
 
-    `compute` takes the unit of work, the values of the columns `keys` for each row, and the arguments. The value
-    requires the permissions of `compute` as well as `requires`; if both are empty, those of its row.
+    `compute` takes the unit of work, the values of the columns `keys` for each row, and the arguments. Reading
+    the value needs the permissions of `compute` and those in `requires`; if there are none, those of its row suffice.
     """
     return ValueMember(
         "",

@@ -38,7 +38,7 @@ class Filter(Generic[T]):
 
     * `name` is the name in REST. `graphql` is the name in GraphQL (in snake case) if it differs.
     * `value_type` is the type of the value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`.
-    * `resolve` turns the caller's value into the value of the condition, whose type is `bound`.
+    * `resolve` turns the caller's value into the value that the condition uses. `bound` is the type of that value.
     * `narrow` states that the list is read by an index of this filter, whatever schools the caller may see.
     * `schools` is the model that has the school columns, for a filter by school.
     * `most` is the largest number of characters of a text.
@@ -95,7 +95,7 @@ class Sort:
 class Listing:
     """A list of a resource, which is a root field in GraphQL and the path `/<name>` in REST.
 
-    * `order` is the order without `sort`. By default it is the order of ids, which is the order of creation.
+    * `order` applies if a request has no `sort`. By default it is the order of ids, which is the order of creation.
     * `descending` reverses that order.
     * `condition` is true for every row of the list.
     * `schools` is the model whose school columns are used to read the rows for a caller who may see only some schools.
@@ -158,7 +158,7 @@ def sort_words(listing: Listing) -> str:
 
 
 def check_offset(pointer: str, instant: datetime | None) -> datetime | None:
-    """Returns the instant unchanged; raises `Malformed` at `pointer` if it has no offset, because it is then
+    """Returns the instant unchanged; raises `Malformed` at `pointer` if it has no UTC offset, because it is then
     ambiguous.
     """
     if instant is not None and instant.tzinfo is None:

@@ -25,7 +25,7 @@ PLANS = Plans()
 
 @dataclass(frozen=True, slots=True)
 class ReadError:
-    """An error at a place in the answer where the value is null; `path` begins below the root."""
+    """An error at a place in the answer where the value is null; `path` is relative to the root."""
 
     path: Path
     error: AimlineError
@@ -81,8 +81,8 @@ async def resolve_filters(
     """Returns a list's filters with resolved values, such as a row id for an external id, keyed by the filters' own
     names.
 
-    * `criteria` are keyed by the names that an API uses, as in `Listing.by_face`.
-    * `texts` has the values as the caller wrote them.
+    * `criteria` are the filters and flags, keyed by the names that an API uses, as in `Listing.by_face`.
+    * `texts` has the values as the caller wrote them, keyed by the same names.
     * `listing`, if given, is the list whose permissions are checked before any row is looked up; raises `Forbidden` if
       one is missing.
 
@@ -166,7 +166,7 @@ async def _answer(
 def _errors(text: bytes, patterns: Sequence[tuple[Path, AimlineError]]) -> list[ReadError]:
     """Returns an error for each place in the answer that is null and matches one of the patterns.
 
-    Each pattern is a path with the error for the values there.
+    Each pattern is a path, in which `*` stands for every index of an array, with the error for the places it matches.
     """
     if not patterns:
         return []

@@ -187,7 +187,7 @@ Root = ListRoot | RowRoot | WrittenRoot
 
 
 def parts_with_rows(page: Page) -> Iterator[tuple[Path, Picks]]:
-    """Yields the selected members of each part of a page that shows rows, with the path of that part."""
+    """Yields, for each part of a page that shows rows, the path of the part and the members that it selects."""
     for part in page.parts:
         if isinstance(part, Rows):
             yield (part.key,), part.picks

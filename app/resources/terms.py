@@ -15,6 +15,8 @@ REACH: BindParameter[Any] = bindparam("reach", type_=Text(), required=False)
 SCHOOLS: BindParameter[Any] = bindparam("schools", type_=ARRAY(Uuid()), required=False)
 """The schools of a caller who may see the students of some schools only."""
 STUDENTS: BindParameter[Any] = bindparam("students", type_=ARRAY(Uuid()), required=False)
-"""The students whom the caller sees by name: a caseload, or beside schools, the students of teams elsewhere."""
+"""The students of the caller's caseload. For a caller who sees some schools, the students of other schools whom the
+caller sees through a team.
+"""
 OPENS: BindParameter[Any] = bindparam("opens", type_=ARRAY(Text()), required=False)
 """The codes of the secured areas that the caller may access."""

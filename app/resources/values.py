@@ -1,7 +1,7 @@
 """Declares structured values without an id, which are parts of a resource that come from a JSON column or from Python.
 
 A `Value` is a class whose annotations state the types in the contract and whose attributes are `item(…)`. A dict, or an
-instance of any class, can be rendered as a `Value` if it has the same names.
+instance of any class, can be rendered as a `Value` if its keys or attributes have the same names.
 """
 
 import functools

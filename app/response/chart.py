@@ -39,15 +39,12 @@ BASELINE_SHOWN = timedelta(weeks=6)
 """The chart shows the baseline scores of this period before the first phase. The baseline itself is always shown."""
 FRIDAY = timedelta(days=4)
 SCORES_OF_LEVEL = 3
-"""The number of scores from which the height of the fitted line is computed if fewer than two scores follow the change.
-
-These are the last scores.
-"""
+"""The number of last scores that set the height of the fitted line if fewer than two scores follow the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point of the chart: one baseline score, or the median of the other scores of a day.
+    """A point of the chart: one baseline score, or the median of the progress scores of a day.
 
     `kind` is `baseline` or `score`. `phase` is the number of the point's phase, or None before the first phase.
     """
@@ -89,9 +86,10 @@ class ChartPhase:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The fitted line: its slope is the rate of the verdict, and it goes through the middle of the verdict's scores.
+    """The fitted line: its slope is the rate of the verdict, and it goes through the midpoint of the fitted scores.
 
-    The true rate is between `rate_low` and `rate_high` with a probability of 80 %.
+    The midpoint is (`through_week`, `through_value`). The true rate is between `rate_low` and `rate_high`
+    with a probability of 80 %.
     """
 
     from_week: int
@@ -103,13 +101,13 @@ class Fit:
     rate_high: float | None
 
     def at(self, week: float, rate: float) -> float:
-        """Returns the value in a week of the line that has this rate and goes through the same middle point."""
+        """Returns the value, at the given week, of a line with slope `rate` through this line's midpoint."""
         return self.through_value + rate * (week - self.through_week)
 
 
 @dataclass(frozen=True, slots=True)
 class ChartChange:
-    """The week about which growth slowed, as the verdict states it."""
+    """The week around which growth slowed, according to the verdict."""
 
     week: int
     monday: date
@@ -137,7 +135,8 @@ class Picture:
 async def picture_of(work: Work, support_id: UUID, measure_name: str | None = None) -> Picture:
     """Returns the chart data of a support for its first measure, or for a further one; raises `NotFound`.
 
-    `measure_name` is the code or the id of the measure. Raises `Invalid` if the support has never been followed by it.
+    `measure_name` is the code or the id of the measure. Raises `Invalid` if it was never a measure of
+    this support.
     """
     support = await find_support(work, support_id)
     if support.measure_id is None:
@@ -171,7 +170,7 @@ async def picture_of(work: Work, support_id: UUID, measure_name: str | None = No
 
 
 async def _phases_of_further_measure(work: Work, phases: Sequence[Phase], measure_id: UUID) -> list[Phase]:
-    """Returns those phases in which a further measure has a goal, with this goal; they are not saved."""
+    """Returns the phases in which a further measure has a goal, as unsaved copies with the goal of that measure."""
     goals = await goals_of_measure(work, [phase.id for phase in phases], measure_id)
     if not goals:
         detail = "The support has never been followed by this measure."
@@ -236,7 +235,7 @@ def picture(
         ],
         sessions={axis.week(week.monday): week for week in sessions if week.monday in weeks.values()},
         verdict=verdict,
-        # A slope means nothing for a measure that does not grow along a line.
+        # A slope has no meaning for a measure that does not grow along a line.
         fit=_fit(verdict, points, change) if measure.kind == "growth" else None,
         change=change,
     )

@@ -36,7 +36,7 @@ JUDGED = (
     RESPONSE_UNDER_DELIVERED,
     PROBE_REQUESTED,
 )
-"""The events that can occur when a command judges series at once."""
+"""The events that can occur when a command judges series immediately."""
 
 COMMANDS = (
     Command(

@@ -69,10 +69,9 @@ class VerdictRow(AboutStudent, Base):
 
 
 class ResponseState(AboutStudent, Base):
-    """The present state of a support: its current verdict, and the time and the district's day since which it has this
-    state.
+    """The present state of a support: its current verdict, and the time and the district's day when this state began.
 
-    * `verdict_id`: the most serious of the current verdicts on its measures. `verdict_ids`: all of these.
+    * `verdict_id`: the most serious of the current verdicts on its measures. `verdict_ids`: all its current verdicts.
     * `alert_id`: the verdict whose alert is active.
     * `memory`: the alert state, in the form of `alerts.Memory`.
     * `settled_on`: the Monday of the last week that was finalized (judged with a complete cohort).

@@ -126,7 +126,7 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def begin_phase(work: Work, support_id: UUID, change: SupportChange, verb: PhaseVerb) -> Phase:
-    """Begins a new phase of a support as `change_support` does, with the verb of a team's decision."""
+    """Begins a new phase of a support as `change_support` does. `verb` states what a team decided."""
     phase = await supports.change_support(work, support_id, change, verb)
     await _close_as_district(work, support_id, RESPONSE_SUPERSEDED)
     await _judge_as_district(work, support_id)
@@ -137,7 +137,7 @@ async def begin_phase(work: Work, support_id: UUID, change: SupportChange, verb:
 async def follow_measure(
     work: Work, support_id: UUID, new: Annotated[NewSupportMeasure, About("The measure, with its goal.")]
 ) -> Support:
-    """Follows a support by a further measure, and judges its measures, which now share the false-alarm rate."""
+    """Adds a further measure to a support, and judges all its measures, which now share the false-alarm rate."""
     support = await measures.follow_measure(work, support_id, new)
     await _judge_as_district(work, support_id, amended=True)
     return support
@@ -147,7 +147,7 @@ async def follow_measure(
 async def stop_measure(
     work: Work, support_id: UUID, measure: Annotated[str, About("The measure: a code or an id.", "maze")]
 ) -> Support:
-    """Stops following a support by a further measure, and judges the others, which share the false-alarm rate.
+    """Stops following a further measure of a support, and judges its other measures, which share the false-alarm rate.
 
     An open alert that this measure opened is closed.
     """
@@ -191,7 +191,7 @@ async def record_sessions(
 
 @needs(Can.RECORD_SESSIONS)
 async def judge_delivery(work: Work, support_ids: Collection[UUID]) -> None:
-    """Judges these supports again, because sessions of theirs were recorded or amended."""
+    """Judges these supports again, because their sessions were recorded or amended."""
     async with work.as_district("judging"):
         await judge_selected(work, SeriesSelection(support_ids=list(support_ids)), JudgingMode(amended=True))
 
@@ -223,8 +223,8 @@ async def judge_days(
 ) -> JudgingOutcome:
     """Judges every active support that has scores on these days, and schedules the finalization of their weeks.
 
-    `written` has the day of the last newly recorded score of each student, which is saved with the verdicts. Judging is
-    then the last thing that is done as the district.
+    `written` has the day of the last newly recorded score of each student, which is saved with the verdicts. If it
+    is given, nothing else can be done as the district afterwards.
     """
     pairs = {(student_id, measure_id) for student_id, measure_id, _ in days}
     mode = JudgingMode(quiet=quiet, amended=amended)
@@ -237,7 +237,7 @@ async def judge_days(
 async def judge_many(
     work: Work, pairs: Collection[tuple[UUID, UUID]] | None = None, *, quiet: bool = False
 ) -> JudgingOutcome:
-    """Judges all active supports of the district, or only those of these pairs of student and measure, at once.
+    """Judges, at once, all active supports of the district or only those with these pairs of student and measure.
 
     With `quiet`, no alerts are raised.
     """

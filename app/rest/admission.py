@@ -1,6 +1,7 @@
 """Counts a request against its quotas and makes it wait for its turn, for REST and GraphQL alike.
 
-The body is read before the turn, and the turn ends when the response begins, so that no slow client occupies a slot.
+The body is read before the turn begins, and the turn ends when the response begins, so that a slow client does not keep
+others waiting.
 The headers follow the IETF draft of the RateLimit fields (draft-ietf-httpapi-ratelimit-headers).
 """
 
@@ -136,7 +137,10 @@ def _replayed(messages: list[Message], receive: Receive) -> Receive:
 
 
 def _announcing(send: Send, standings_at: Callable[[int], Sequence[QuotaState]]) -> Send:
-    """Returns a `send` function that adds the RateLimit headers for the response's status."""
+    """Returns a `send` function that adds the RateLimit headers.
+
+    `standings_at` returns the states of the quotas, given the status of the response.
+    """
 
     async def announce(message: Message) -> None:
         if message["type"] == "http.response.start" and (standings := standings_at(message["status"])):

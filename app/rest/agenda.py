@@ -31,7 +31,7 @@ class AgendaEntryReason(Shape):
 
 
 class AgendaEntry(Shape):
-    """An item of an agenda, which is stored once the meeting is opened."""
+    """An item of an agenda. Before the meeting is opened, only the items that a member added are stored."""
 
     item: str | None = Field(description="The id of the item; null until it is stored.")
     kind: str = Field(description="Why it is on the agenda.")
@@ -50,7 +50,7 @@ class AgendaEntry(Shape):
 
 
 class AgendaMeeting(Shape):
-    """The meeting whose agenda it is."""
+    """The meeting to which an agenda belongs."""
 
     id: str = Field(description="The id.")
     state: str = Field(description="`scheduled`, `open`, `closed` or `cancelled`.")
@@ -58,7 +58,7 @@ class AgendaMeeting(Shape):
 
 
 class Agenda(Shape):
-    """What is on the agenda of a meeting, in the order of the playbook, and why each thing is on it."""
+    """The agenda of a meeting: its items in the order of the playbook, each with the reasons why it is listed."""
 
     team: str = Field(description="The id of the team.")
     meeting: AgendaMeeting | None = Field(
@@ -73,7 +73,10 @@ class Agenda(Shape):
 
 @router.get("/teams/{team}/agenda", operation_id="get_agenda", **requires(read_agenda))
 async def get_agenda(work: OpenWork, team: str, meeting: MeetingOf = None) -> Agenda:
-    """Returns what is on the agenda of a team's meeting, and why. Before the meeting it is computed from the data."""
+    """Returns the agenda of a team's meeting, with the reasons for each item.
+
+    Before the meeting is opened, the agenda is computed from the current records.
+    """
     agenda = await read_agenda(work, row_id("team", team), meeting)
     row = agenda.meeting
     return Agenda.model_construct(

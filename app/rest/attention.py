@@ -1,4 +1,4 @@
-"""Serves what needs something from the acting person in REST."""
+"""Serves the tasks of the acting person in REST."""
 
 from datetime import date
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ Until = Annotated[
 class AttentionItemShape(Shape):
     """A task for the acting person, with its reason.
 
-    It has the ids of the records that it is about; the others are null.
+    Only the ids of the records that the task is about are set; all other ids are null.
     """
 
     reason: Reason = Field(

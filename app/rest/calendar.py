@@ -1,7 +1,7 @@
-"""Serves the calendar that a calendar link opens, as iCalendar, without a token of OAuth.
+"""Serves the calendar that a calendar link opens, as iCalendar, without an OAuth token.
 
-The secret is in the path, because a calendar program knows nothing but an address. No log, metric or trace has it: they
-name the route and not the path.
+The secret is in the path, because a calendar program is given nothing but an address. The secret appears in no log,
+metric or trace, because these record the route instead of the path.
 """
 
 from hashlib import sha256

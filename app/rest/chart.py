@@ -55,7 +55,7 @@ class ChartWeek(Shape):
 
 
 class ChartBreak(Shape):
-    """A break: weeks without instruction that follow a week of the axis. Its first and last day are included."""
+    """A break: weeks without instruction, placed after `after_week` on the axis. First and last day are included."""
 
     after_week: int
     begins_on: date
@@ -66,8 +66,9 @@ class ChartBreak(Shape):
 class ChartPoint(Shape):
     """A score, or the median of several scores of one day. Each score of a baseline is a separate point.
 
-    `place` is its position on the axis of weeks. `baseline` is true for scores that were taken before the support
-    began. Later screening scores are left out, because they do not measure progress.
+    `place` is the point's position on the axis of weeks. `kind` is `baseline` for scores from before the support began
+    and for scores that were taken to establish a baseline. Screening scores from after the beginning are left out,
+    because they do not measure progress.
     """
 
     scores: list[str]
@@ -105,8 +106,8 @@ class ChartPhase(Shape):
 class FittedRate(Shape):
     """The growth rate that the verdict states, in units per week.
 
-    `line` is drawn with this rate through the middle of the scores. The band between `low` and `high` contains the true
-    rate with a probability of 80 %.
+    `line` goes through the middle of the scores with the slope `rate`. `low` and `high` go through the same point with
+    the slopes `rate_low` and `rate_high`; the true rate is between these with a probability of 80 %.
     """
 
     rate: float
@@ -118,7 +119,7 @@ class FittedRate(Shape):
 
 
 class SessionsOfWeek(Shape):
-    """The minutes of a week's sessions, planned and delivered, and the number of planned sessions without a record."""
+    """The planned and the delivered minutes of a week's recorded sessions, and the number of unrecorded sessions."""
 
     week: int
     known_minutes: int
@@ -213,7 +214,7 @@ async def get_chart_svg(
 
 
 def svg_response(request: Request, picture: str) -> Response:
-    """Returns a picture as SVG, or as a file where the caller accepts bytes."""
+    """Returns a picture as SVG, or as a file to download if the caller accepts `application/octet-stream`."""
     if DOWNLOAD in request.headers.get("accept", ""):
         attachment = {"Content-Disposition": 'attachment; filename="chart.svg"'}
         return Response(picture, media_type=DOWNLOAD, headers=PICTURE_HEADERS | attachment)

@@ -1,8 +1,8 @@
 """Defines the colours and the presentation of a chart, once as SVG attributes and once as CSS.
 
 Every element has its presentation in plain attributes, which any renderer understands. The style sheet repeats it with
-CSS variables, through which the reader's colour scheme or the page around the chart can change the colours. It is in an
-`@supports` block, so that a renderer without CSS variables ignores it and uses the attributes.
+CSS variables, through which the reader's colour scheme or the page around the chart can change the colours. The style
+sheet is in an `@supports` block, so that a renderer without CSS variables ignores it and uses the attributes.
 """
 
 from functools import cache
@@ -46,7 +46,7 @@ TEXT = {
     "font-size": "12px",
     "font-family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
 }
-"""The presentation of every text, which the presentation of its classes may override."""
+"""The default presentation of texts; the presentation of a text's classes may override it."""
 CLASSES: dict[str, dict[str, str]] = {
     "ground": {"fill": "ground"},
     "soft": {"fill": "soft"},
@@ -90,7 +90,7 @@ A value that is the name of a colour stands for that colour.
 HALO = ".aimline .halo{paint-order:stroke;stroke:var(--ground);stroke-width:4px;stroke-linejoin:round}"
 """The CSS rule for the halo around a text.
 
-There are no attributes for it, because a renderer that does not know `paint-order` would draw the halo over its text.
+No attributes describe the halo, because a renderer that does not know `paint-order` would draw it over the text.
 """
 
 CLASSED = pattern('<([a-z]+)( [^<>]*?)?( class="([^"]+)")')

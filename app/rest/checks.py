@@ -1,4 +1,4 @@
-"""Finds all violations of a request in one stage: in its path, parameters, headers and body."""
+"""Finds all violations of a request at once: in its path, parameters, headers and body."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,7 +20,7 @@ PLACES = ("path", "query", "header")
 
 
 class RequestChecks:
-    """The checks of a route's requests; what follows from the route's declaration is computed once."""
+    """Checks the requests of a route; what depends only on the route's declaration is computed once."""
 
     def __init__(self, dependant: Dependant) -> None:
         fields = get_flat_params(dependant)
@@ -32,9 +32,10 @@ class RequestChecks:
         )
 
     async def run(self, request: Request, *checks: Check) -> None:
-        """Runs checks that raise `Malformed`. If one does, or a parameter is wrong, raises all violations.
+        """Runs `checks`; if one raises `Malformed` or a query parameter is wrong, raises all violations together.
 
-        The violations of the values are then found as well: those that FastAPI would report at a later stage.
+        In that case, the values are validated here as well, so that the violations that FastAPI would only report later
+        are included.
         """
         violations = list(self._parameter_violations(request))
         for check in checks:
@@ -52,10 +53,10 @@ class RequestChecks:
         raise RequestValidationError(errors)
 
     def _parameter_violations(self, request: Request) -> Iterator[Violation]:
-        """Yields a violation for each unknown query parameter, because a list would otherwise ignore a misspelt filter.
+        """Yields the violations of query parameters: unknown names, repetitions and NUL characters.
 
-        Repeated parameters are violations too, because all but one of their values would be ignored, and so are NUL
-        characters, because PostgreSQL cannot store them, so that no row could match.
+        Otherwise a list would ignore a misspelt filter, and all but one value of a repeated parameter. PostgreSQL
+        cannot store NUL characters, so that no row could match them.
         """
         parameters = request.query_params.multi_items()
         for name in sorted({name for name, _ in parameters} - self._accepted):

@@ -127,9 +127,9 @@ async def list_consumer_events(work: OpenWork, request: Request, name: Name, lim
 
 @router.post("/{name}/commit", operation_id="commit_consumer", **requires(consumers.commit, gone=LOST))
 async def commit_consumer(work: OpenWork, name: Name, request: Commit) -> Consumer:
-    """Moves the consumer forward to a cursor that it returned.
+    """Moves the consumer's position forward to a cursor that the consumer has returned.
 
-    It never moves back, so that a slower reader does not undo another's progress.
+    The position never moves back, so that a slower process does not undo the progress of another one.
     """
     return _consumer(await consumers.commit(work, name, request.cursor))
 

@@ -30,8 +30,9 @@ RESPONSE_HEADERS = (
     "WWW-Authenticate, Deprecation, Sunset"
 )
 MAX_AGE = "600"
-"""The seconds for which a browser may keep the response to a preflight request; each later response is checked
-again.
+"""The seconds for which a browser may keep the response to a preflight request.
+
+Each actual request is checked all the same.
 """
 ROUTE = "preflight"
 log = structlog.get_logger()

@@ -25,7 +25,7 @@ HTML, SCRIPT, STYLE, PNG = "text/html; charset=utf-8", "text/javascript", "text/
 
 
 class Asset(NamedTuple):
-    """A file of an installed package, or one of our own, that is served unchanged."""
+    """A file that is served unchanged, from an installed package or from this service."""
 
     package: str
     path: str
@@ -100,7 +100,7 @@ class Document:
 
 
 def documents(app: FastAPI) -> APIRouter:
-    """Returns the routes that serve the contract of an app and its documentation page."""
+    """Returns the routes that serve an app's contract, its documentation pages and their assets."""
     router = APIRouter(include_in_schema=False)
     contract = Document(lambda: orjson.dumps(app.openapi()), "application/json")
     swagger = Document(lambda: _swagger_page(app.title), HTML, page_headers)

@@ -121,9 +121,9 @@ def requires(
     """Returns a route's entry in the contract, with the scopes that `functions` require and the additional `scopes`.
 
     * `gone` is the description of the response 410, if the route has one.
-    * `conflict` is the description of the response 409 of a read; every write has one.
+    * `conflict` is the description of the response 409 of a read; every write has this response anyway.
     * `answers` has the successful responses in addition to the usual one.
-    * `has_version` makes the route take `If-Match`, although its response does not show the row whose version is
+    * `has_version` makes the route take `If-Match`, even if its response does not show the row whose version is
       checked.
 
     The problem responses are added by `app.rest.contract`.

@@ -34,7 +34,7 @@ They forbid caches, because most responses are about a person.
 CLIENT_GONE = 499
 """The status that is logged for a request whose client disconnected before it was answered; no client receives it."""
 LAST_ANSWER_SECONDS = 1.0
-"""The seconds that a caller has to read the answer to a request that the server stopped."""
+"""The seconds within which the caller must receive the last response, if the server stops during a request."""
 STOPPED = (
     "The server stopped before the request was complete. If it was to change something, it is not known whether it "
     "did; send it again with the same Idempotency-Key, or read first what it would have changed."
@@ -73,7 +73,7 @@ class Edge:
             else:
                 await self.app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            # The server ends and cancels what still runs; its own answer would be a bare 500.
+            # The server shuts down and cancels running requests; its own response would be a bare 500.
             if exchange.status is None and not exchange.too_large:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LAST_ANSWER_SECONDS):

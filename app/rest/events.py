@@ -124,7 +124,7 @@ def webhooks() -> APIRouter:
     receiver = APIRouter(tags=["webhooks"])
     for name, type_ in sorted(CATALOGUE.items()):
         bodies = [schema(payload) for payload in type_.versions]
-        # The versions exclude each other by `data.version`, but linters look for what does so at the top of a `oneOf`.
+        # The versions differ in `data.version`, but linters expect a `oneOf` to differ in a top-level property.
         content = {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"anyOf": bodies}}}
         receiver.post(
             name,

@@ -1,4 +1,4 @@
-"""Defines the REST commands on scores."""
+"""Serves the changes of a score in REST."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Serves the chart of a group in REST, as data and as SVG. It contains no more of a name than initials."""
+"""Serves the chart of a group in REST, as data and as SVG. It shows at most the initials of a student's name."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -24,20 +24,20 @@ MeasureName = Annotated[
     Query(description="A measure of its members: a code or an id; by default, the group's.", max_length=200),
 ]
 CLASSES = ("member-aim", "member-fit", "member-good", "member-watch")
-"""The presentations of the lines in turn, so that neighbours differ in colour and in dashes."""
+"""The CSS classes that the lines get in turn, so that neighbouring lines differ in colour and in dashes."""
 LABEL_HEIGHT = 13.0
-"""The least vertical distance of two labels, in pixels."""
+"""The least vertical distance between two labels, in pixels."""
 
 
 class GroupChartPoint(Shape):
-    """The score of a day, or the median of several."""
+    """The score of one day, or the median if there are several."""
 
     taken_on: date
     value: float
 
 
 class GroupChartLine(Shape):
-    """The line of one member: initials where the caller may read the roster, otherwise a number."""
+    """The line of one member, labelled with initials if the caller may read the roster, otherwise with a number."""
 
     label: str
     support: str
@@ -49,7 +49,7 @@ class GroupChartLine(Shape):
 
 
 class GroupChart(Shape):
-    """The data of a group's chart; `others` counts present members out of the caller's reach."""
+    """The data of a group's chart; `others` is the number of present members outside the caller's reach."""
 
     group: str
     measure: str

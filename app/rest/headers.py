@@ -50,9 +50,7 @@ class Declared(Protocol):
 
 
 def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
-    """Returns the additions to a route's entry in the contract: the route's headers, and the statuses that these
-    cause.
-    """
+    """Returns the additions to a route's entry in the contract: its headers, and the statuses that follow from them."""
     parameters = [dict(parameter) for parameter in extra.get("parameters", ())]
     responses: dict[str, Any] = {status: dict(answer) for status, answer in extra.get("responses", {}).items()}
     headers: dict[str, Any] = {}

@@ -17,5 +17,5 @@ router = APIRouter(prefix="/v1", tags=["playbook"], route_class=Route)
     **requires(export_interventions),
 )
 async def get_interventions_csv(work: OpenWork) -> Response:
-    """Returns the published entries of the intervention library as CSV, in the form that the import takes."""
+    """Returns the published entries of the intervention library as CSV, in the form that the import accepts."""
     return CsvResponse(await export_interventions(work))

@@ -1,4 +1,4 @@
-"""Keeps a body of which some values have not the expected shape, so that the other values can be checked as well."""
+"""Keeps a body in which some values do not have the expected shape, so that the other values can still be checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from app.rest.problem import violation_of
 
 @dataclass(frozen=True, slots=True)
 class MalformedBody:
-    """A body of which some values have not the expected shape: the errors, and the values as they were sent."""
+    """A body in which some values do not have the expected shape: the errors, and all values as they were sent."""
 
     model: type[Input]
     errors: tuple[Mapping[str, Any], ...]
@@ -27,7 +27,7 @@ class MalformedBody:
 
 
 def lenient(model: type[Input]) -> Any:
-    """Returns the type of a body for which a malformed object is a `MalformedBody` instead of an error."""
+    """Returns the type of a body that turns a malformed object into a `MalformedBody` instead of raising an error."""
     return Annotated[model, WrapValidator(partial(_keep, model))]
 
 

@@ -1,6 +1,6 @@
 """Serves information about the caller in REST.
 
-It is written by hand, because the caller is not a resource of the district.
+The route is written by hand, because the caller is not a resource of the district.
 """
 
 from datetime import date

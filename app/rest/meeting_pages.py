@@ -49,7 +49,7 @@ PAGE: Final = Markup(
 NOT_SHOWN: Final = "A student"
 """What a page shows in place of a name that the caller may not read."""
 SEVERAL: Final = 3
-"""About how many students the same must be said for them to be shown as one item."""
+"""The smallest number of consecutive students with the same text that are shown as one item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class _Card:
 
 
 def page_response(page: Markup) -> Response:
-    """Returns a page that nothing keeps and that may not load or run anything."""
+    """Returns a page with headers that forbid storing it, and forbid the page to load or run anything."""
     return Response(page, media_type=HTML, headers=PICTURE_HEADERS)
 
 
@@ -171,7 +171,7 @@ def _card(student: NamedPerson | None, topic: str | None, kind: str, lines: Iter
 
 
 def _articles(cards: Iterable[_Card]) -> Iterator[Markup]:
-    """Yields the items. Students about whom the same is said in a row, as after a screening, have one item."""
+    """Yields the items. Consecutive students with the same text, as after a screening, are combined into one item."""
     article = Markup("<article><h3 dir=auto>{}</h3>{}</article>")
     for (of_student, lines), of_same in groupby(cards, key=lambda card: (card.of_student, card.lines)):
         headings = [card.heading for card in of_same]
@@ -184,7 +184,7 @@ def _articles(cards: Iterable[_Card]) -> Iterator[Markup]:
 
 
 def _unseen(hidden: int, *, is_empty: bool) -> list[Markup]:
-    """Returns the sentence about the items that the reader may not see, or that there is none."""
+    """Returns a sentence about the items that the reader may not see or, for an empty page, that there are no items."""
     if hidden:
         return [Markup("<p>{}</p>").format(words.count_items(hidden))]
     return [Markup("<p>There is nothing on it.</p>")] if is_empty else []

@@ -1,4 +1,4 @@
-"""Contains the words of the pages of meetings, for teachers and principals."""
+"""Contains the wording of the pages about meetings, which teachers and principals read."""
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
@@ -27,7 +27,7 @@ KINDS = {
     AgendaItemKind.READY_TO_FADE: "It went well: the support can fade",
     AgendaItemKind.OWN: "A topic of the team",
 }
-"""Why something is on an agenda."""
+"""The words for each kind of agenda item, which state why it is on the agenda."""
 
 REASONS: dict[str, str] = {
     "review_due": "The support is to be reviewed",
@@ -39,9 +39,9 @@ REASONS: dict[str, str] = {
     SignalKind.MISSING_WORK: "A signal: work is missing in a class",
     SignalKind.ARRIVED_WITH_SUPPORT: "A signal: the student came to the school with a support",
 }
-"""The reasons that say more than the kind of their item."""
+"""The words for those reasons that are more specific than the kind of the item."""
 DAYS_TO_COME = (AgendaItemKind.GOAL_DUE, AgendaItemKind.GOAL_PASSED, AgendaItemKind.ACTION_DUE)
-"""The kinds whose day is the one that was set, and not the one since which there is a reason."""
+"""The kinds of items that show a date that somebody set, instead of the day since which there has been a reason."""
 
 DECISIONS = {
     DecisionKind.CONTINUE: "Continue as planned",
@@ -53,7 +53,7 @@ DECISIONS = {
     DecisionKind.RESTORE_FIDELITY: "Give the support as planned",
     DecisionKind.REFER: "Refer",
 }
-"""What a team has decided."""
+"""The words for each kind of decision."""
 
 OUTCOMES = {
     AgendaItemState.DISCUSSED: "What we discussed",
@@ -79,7 +79,7 @@ def write_day(day: date) -> str:
 
 
 def write_reason(kind: str, codes: Iterable[str], since: date) -> str:
-    """Returns why an item is on an agenda and since when; an alarm about which a decision is due states both."""
+    """Returns why an item is on an agenda, and since when. If it has several reasons, all of them are stated."""
     shown = AgendaItemKind(kind)
     because = [REASONS.get(code, KINDS[AgendaItemKind(code)] if code in DEFAULT_ORDER else "") for code in codes]
     said = ". ".join(dict.fromkeys(words for words in because if words)) or KINDS[shown]

@@ -88,9 +88,7 @@ async def token(request: Request) -> JSONResponse:
 
 
 def refuse(_: Request, error: Throttled) -> JSONResponse:
-    """Returns the OAuth error for a request that is refused temporarily. RFC 8628 has registered its code
-    `slow_down`.
-    """
+    """Returns the OAuth error for a request that is refused temporarily. Its code `slow_down` is from RFC 8628."""
     status = 503 if isinstance(error, Overloaded) else 429
     body = {"error": "temporarily_unavailable" if status == 503 else "slow_down", "error_description": error.detail}
     return JSONResponse(body, status, headers=NEVER_STORED | {"Retry-After": str(error.retry_after)})

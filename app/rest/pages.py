@@ -33,8 +33,9 @@ class Input(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def of_its_type(cls, value: Any, info: ValidationInfo) -> Any:
-        """Returns the value, or raises an error if it has another JSON type, such as a number or an instant in place
-        of a date.
+        """Returns the value, or raises an error if its JSON type does not match the field.
+
+        Such a value is, for example, a number or an instant where a date is expected.
         """
         check_value(annotations_of(cls)[str(info.field_name)], value)
         return value

@@ -1,4 +1,4 @@
-"""Draws a support's chart as plain SVG, in light or dark colours, from a width of 280 pixels.
+"""Draws a support's chart as plain SVG, in light or dark colours, at least 280 pixels wide.
 
 The SVG contains no name and no free text. The only id in it is the last part of the support's id, so that two charts on
 one page can be distinguished.

@@ -1,4 +1,4 @@
-"""The list of what a sync run would change, as a CSV file in REST: a route, without rules."""
+"""Serves the list of what a sync run would change as a CSV file in REST."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 if TYPE_CHECKING:
     Kind = str | None
     Action = str | None
-else:  # The choices are spelled out in the contract, as those of the derived list are.
+else:  # The contract lists the choices, as it does for the derived list.
     Kind = Annotated[choice_of(BY_NAME) | None, Query(description="Only rows of this kind.")]
     Action = Annotated[choice_of(PlannedAction) | None, Query(description="Only this action.")]
 School = Annotated[
@@ -52,7 +52,7 @@ async def get_planned_changes_csv(
     school_id = None if school is None else await planned.locate_school(work, school, "/school")
     chosen = planned.ChangeFilter(kind, action, school_id)
     services: Services = request.app.state.services
-    # The file is read in transactions of its own, each of which logs what it shows before it is sent.
+    # The rows are read in separate transactions. Each logs the records that it shows before they are sent.
     admission = services.admission
     requester = admission.identify(token_of(request.scope), request.client.host if request.client else None)
     lines = planned.csv_of_changes(

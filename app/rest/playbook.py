@@ -22,9 +22,7 @@ Parameters = Annotated[dict[str, Count], Field(max_length=10)]
 
 
 class RuleInput(Input):
-    """A rule for a measure, for an area with the areas below it, or for all other series. It applies in one school or
-    in all.
-    """
+    """A rule for a measure, for an area with its subareas, or for all other series; in one school or in all."""
 
     rule: str = Field(max_length=50)
     parameters: Parameters = Field(
@@ -42,7 +40,7 @@ class RulesToPreview(Input):
 
 
 class RulesToPublish(RulesToPreview):
-    """All rules of the next version. Without a general rule, the one in force is kept."""
+    """All rules of the next version. If no general rule is given, the general rule in force is kept."""
 
     alert: bool = Field(default=False, strict=True, description="Whether the results of the new rules raise alerts.")
 
@@ -82,8 +80,9 @@ class Turned(Shape):
 
 
 class RulesPreview(Shape):
-    """The verdicts of new rules on the active supports that the caller may see, compared with those of the rules in
-    force.
+    """A comparison of the verdicts of new rules with those of the rules in force.
+
+    It covers the active supports that the caller may see.
     """
 
     judged: int
@@ -114,7 +113,7 @@ async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPre
 
 @router.post("/playbook", status_code=201, operation_id="publish_playbook", **requires(playbook.publish_rules))
 async def publish_playbook(work: OpenWork, proposal: RulesToPublish) -> Playbook:
-    """Publishes the next version. All series are then judged by it, which raises alerts only with `alert`."""
+    """Publishes the next version and judges all series by its rules, which raises alerts only if `alert` is true."""
     await playbook.publish_rules(work, _rules(proposal), alert=proposal.alert)
     return _playbook(*await playbook.published_rules(work))
 

@@ -58,7 +58,7 @@ STATUS: dict[type[AimlineError], int] = {
     OutcomeUnknown: 503,
 }
 OVERFLOWS = ("22003", "22008")
-"""The SQLSTATEs of a number or a date out of range."""
+"""The SQLSTATEs for a number or a date that is out of range."""
 log = structlog.get_logger()
 
 
@@ -172,7 +172,7 @@ async def _shape(request: Request, error: Exception) -> JSONResponse:
 
 
 def violation_of(error: Mapping[str, Any], place: Sequence[int | str]) -> Violation:
-    """Returns an error of pydantic as a violation at a place of the request."""
+    """Converts an error of pydantic into a violation at this place in the request."""
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
     return Violation(pointer, f"shape.{error['type']}", words_of(error))
 
@@ -194,7 +194,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods_of(request: Request) -> set[str]:
-    """Returns the methods of every route with the path of a request; the framework names those of one route only."""
+    """Returns the methods of every route with the path of a request; the framework lists those of one route only."""
     contract = request.app.openapi()["paths"]
     path = request.url.path
     templates = [template for template in contract if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path)]

@@ -1,6 +1,6 @@
 """Lists every problem that a caller can get, with its code, status, meaning and remedy.
 
-The `type` of a problem is the address of its page, `/docs/problems/<code>` below AIMLINE_BASE_URL. GraphQL gives the
+The `type` of a problem is the address of its page, `/docs/problems/<code>` below AIMLINE_BASE_URL. GraphQL uses the
 same codes. A test compares this list with the code.
 """
 

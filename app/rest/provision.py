@@ -13,7 +13,7 @@ router = APIRouter(prefix="/v1", tags=["supports"], route_class=Route)
 
 
 class DaysToSession(Shape):
-    """The median days from the first signal about a student in an area to the first session of a support for it."""
+    """The median days from the first signal about a student in an area to the first session of a support there."""
 
     area: str = Field(description="The id of the area.")
     level: int | None = Field(description="The rank of the support's level; null for all levels.")
@@ -22,7 +22,10 @@ class DaysToSession(Shape):
 
 
 class ShareAtLevel(Shape):
-    """The students at a level. A student is at the highest level of the active supports, otherwise at the first."""
+    """The students at one level.
+
+    A student counts at the highest level of the student's active supports, or at the first level without a support.
+    """
 
     grade: str | None = Field(description="The grade, empty for students without one; null for all grades.")
     level: int = Field(description="The rank of the level.")
@@ -33,9 +36,7 @@ class ShareAtLevel(Shape):
 class ProvisionReport(Shape):
     """How many of the students within the caller's reach have supports, and how soon.
 
-    Small numbers, and those that would reveal them, are withheld.
-
-    None of them is about an adult, a class or a team.
+    Small numbers, and numbers that would reveal them, are withheld. No number is about an adult, a class or a team.
     """
 
     school_year: int = Field(description="The calendar year in which the present school year ends.")

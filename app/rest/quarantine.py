@@ -1,4 +1,4 @@
-"""Serves in REST the rows that a sync run refused as a CSV file."""
+"""Serves in REST, as a CSV file, the rows that a sync run refused."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
@@ -24,6 +24,6 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
     **requires(quarantine.quarantine_csv),
 )
 async def get_quarantine_csv(work: OpenWork, run: str) -> Response:
-    """Returns the rows that a run refused as CSV, for the clerk of the SIS who corrects them."""
+    """Returns, as CSV, the rows that a run refused, for the clerk who corrects them in the SIS."""
     sheet = await quarantine.quarantine_csv(work, row_id("run", run))
     return CsvResponse(sheet)

@@ -22,7 +22,7 @@ NOT_CLOSED = "The meeting is not closed (meeting.scheduled, meeting.open, meetin
 
 
 def _page_of(*functions: Any, **more: Any) -> dict[str, Any]:
-    """Returns the entry of a page in the contract."""
+    """Returns the contract's entry for a route that returns a page."""
     contract = requires(*functions, **more)
     contract["responses"][200] = PAGE
     return contract
@@ -36,7 +36,7 @@ class RecapPerson(Shape):
 
 
 class RecapDecision(Shape):
-    """A decision that was made from an item."""
+    """A decision that was made at an item of the meeting."""
 
     id: str = Field(description="The id.")
     kind: str = Field(description="What was decided.")
@@ -59,7 +59,7 @@ class RecapEntry(Shape):
 
 
 class RecapActionItem(Shape):
-    """What somebody does by a day, agreed at an item of the meeting."""
+    """An action item that was agreed at an item of the meeting: what somebody does by a certain day."""
 
     id: str = Field(description="The id of the action item.")
     item: str = Field(description="The id of the item at which it was agreed.")
@@ -71,7 +71,7 @@ class RecapActionItem(Shape):
 
 
 class Recap(Shape):
-    """What a meeting came to. Items that the caller may not see are only counted."""
+    """The outcome of a meeting. Items that the caller may not see are only counted."""
 
     meeting: str = Field(description="The id of the meeting.")
     team: str = Field(description="The id of the team.")
@@ -91,7 +91,7 @@ class Recap(Shape):
 
 @router.get("/meetings/{meeting}/recap", operation_id="get_recap", **requires(read_recap, conflict=NOT_CLOSED))
 async def get_recap(work: OpenWork, meeting: str) -> Recap:
-    """Returns what a closed meeting came to: what was discussed, carried and dropped, and who does what by when."""
+    """Returns the recap of a closed meeting: what was discussed, carried and dropped, and who does what by when."""
     recap = await read_recap(work, row_id("meeting", meeting))
     row = recap.meeting
     return Recap.model_construct(

@@ -1,4 +1,4 @@
-"""Serves in REST the route that requests a map from old to new sourcedIds for a held run."""
+"""Serves the REST route that requests a map from old to new sourcedIds for a held run."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""Lists the reads that REST derives from the declared resources, and derives the declared commands. Nothing else."""
+"""Lists the reads that REST derives from the declared resources, and adds the routes of the declared commands."""
 
 from fastapi import APIRouter
 
@@ -254,7 +254,7 @@ TAGS = {
     "test-clock": "me",
     "webhook-endpoints": "webhooks",
 }
-"""The tag of a command: that of the last part of its path that is here."""
+"""The tag for a part of a path. A command gets the tag of the last part of its path that is listed here."""
 WRITTEN = frozenset({"rekey_sync_run"})
 """Declared commands whose routes are written by hand."""
 

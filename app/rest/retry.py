@@ -76,7 +76,7 @@ class _Exchange:
         return not self.answered and self._size <= MAX_KEPT_BYTES
 
     async def receive(self) -> Message:
-        """Returns the next message, which is a kept one or otherwise a new one from the client."""
+        """Returns the next message: the next kept one, or a new one from the client if all kept ones were read."""
         if self._next < len(self._kept):
             self._next += 1
             return self._kept[self._next - 1]

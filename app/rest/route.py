@@ -145,8 +145,8 @@ async def _authorize(request: Request, scopes: tuple[Can, ...]) -> None:
 def _release_body(error: BaseException) -> None:
     """Clears the variables of the functions that raised an error.
 
-    FastAPI's function keeps the error in a variable, and the error keeps the function: the body would stay in memory
-    until the next full garbage collection, which may be a hundred bodies later.
+    FastAPI's function refers to the error in a variable, and the error refers to the function. The body would therefore
+    stay in memory until the next full garbage collection, which may be a hundred bodies later.
     """
     if isinstance(error, RequestValidationError):
         error.body = None

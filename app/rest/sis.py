@@ -1,7 +1,4 @@
-"""Serves sync runs in REST.
-
-This file exceeds 250 lines because runs, reports and answers share their models.
-"""
+"""Serves sync runs in REST."""
 
 from datetime import datetime
 from typing import Any
@@ -44,7 +41,7 @@ class WeighedRule(Shape):
 
 
 class LikelyRekey(Shape):
-    """A known person who likely has another sourcedId now."""
+    """A known person who probably has another sourcedId now."""
 
     old: str = Field(description="The known sourcedId.")
     new: str | None = Field(
@@ -63,7 +60,7 @@ class LikelyRekey(Shape):
 
 
 class RekeyPlan(Shape):
-    """The counts of the people that a plan of new sourcedIds is about.
+    """Counts of the people whom a plan of new sourcedIds covers.
 
     If the caller gave a map, only the people in the map are counted. Otherwise all people whom the held run would
     remove or create are counted.
@@ -137,8 +134,9 @@ AS_TEXT = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
     **requires(queries.run, queries.read_report, answers=AS_TEXT),
 )
 async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncReport:
-    """Returns what a run did or would do, with its plan if the run is held. Clients that accept text/plain get it as
-    text.
+    """Returns what a run did or would do, with its plan if the run is held.
+
+    Clients that accept text/plain get the report as text.
     """
     source_run = await queries.run(work, row_id("run", run))
     report = await queries.read_report(work, source_run.run.id)

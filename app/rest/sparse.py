@@ -1,4 +1,4 @@
-"""Validates only the query parameters that a request names, because most requests name few of a list's many."""
+"""Validates only the query parameters that a request contains, because most requests contain few of a list's many."""
 
 from collections.abc import Callable, Coroutine
 from copy import copy
@@ -12,14 +12,14 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 PLAIN = (type(None), bool, int, str)
 """The types of defaults that need no copy for each request."""
 MOST_HANDLERS = 64
-"""The largest number of handlers that a route keeps. Requests with further selections use the whole handler."""
+"""The largest number of handlers that a route keeps. Beyond it, requests use the handler for all parameters."""
 
 
 class SparseHandlers:
-    """The handlers of a route, one for each set of parameters that requests have named."""
+    """The handlers of a route, one for each set of parameters that occurred in a request."""
 
     def __init__(self, dependant: Dependant, make: Callable[[Dependant], Handler]) -> None:
-        """Creates the set for a route; `make` returns the framework's handler for a `Dependant`."""
+        """Creates the handlers of a route; `make` returns the framework's handler for a `Dependant`."""
         self._dependant, self._make = dependant, make
         self._whole = make(dependant)
         self._optional = {
@@ -30,7 +30,7 @@ class SparseHandlers:
         self._handlers: dict[frozenset[str], Handler] = {}
 
     def for_request(self, request: Request) -> Handler:
-        """Returns the handler for a request; a parameter that the request does not name has its default."""
+        """Returns the handler for a request; a parameter that the request does not contain has its default."""
         if not self._optional:
             return self._whole
         named = frozenset(name for name in request.query_params if name in self._optional)

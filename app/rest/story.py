@@ -1,6 +1,6 @@
-"""Serves a student's story in REST: everything that the service has about the student.
+"""Serves a student's story in REST: the student with all enrollments, concerns, supports, scores and decisions.
 
-It is written by hand, because it shows the student's links next to the student instead of inside it.
+The route is written by hand, because the response shows the student's links next to the student object, not inside it.
 """
 
 from fastapi import APIRouter, Response
@@ -28,7 +28,7 @@ STUDENT_FIELD = (SHAPES.of(StudentResource), Field(description="The student."))
 STORY = make_model("Story", "Everything that the service has about one student.", {"student": STUDENT_FIELD, **FIELDS})
 STUDENT = picks_of(SHAPES, StudentResource, {})
 EXPANDED: dict[str, Tree] = {"supports": {"measure_verdicts": {}}}
-"""What the story shows of its links beside their usual members: the verdict on each measure of a support."""
+"""The links that the story expands within its rows: for each support, the verdicts on its measures."""
 PICKS = tuple(Pick(name, name, picks_of(SHAPES, link.target, EXPANDED.get(name, {}))) for name, link in LINKS.items())
 SCOPES = {
     can for part in (StudentResource, *(link.target for link in LINKS.values())) for can in READER.permissions(part)
@@ -44,7 +44,7 @@ router = APIRouter(prefix="/v1", tags=["decisions"], route_class=Route)
     **requires(scopes=SCOPES),
 )
 async def get_story(work: OpenWork, student: StudentPath) -> Response:
-    """Returns everything that the service has about one student, in one call and one statement.
+    """Returns a student with all enrollments, concerns, supports, scores and decisions, read in one statement.
 
     Each support has the verdict in force on each of its measures (`measure_verdicts`).
     """

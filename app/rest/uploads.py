@@ -26,7 +26,10 @@ from app.rest.sis import RUN, accepted_run
 from app.sis.runs import pull, queries, upload
 
 BINARY = "application/octet-stream"
-"""The media type in the contract. Generators know no client for application/zip and text/csv; both are accepted."""
+"""The media type in the contract, because client generators do not support application/zip and text/csv.
+
+The service accepts these two as well.
+"""
 ACCEPTED = {"oneroster-csv": {BINARY, "application/zip"}, "scores-csv": {BINARY, "text/csv"}}
 """The media types that are accepted for each kind of source."""
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
@@ -91,7 +94,7 @@ async def send_scores(
     """Receives a CSV file of scores for a source of the kind scores-csv; the worker imports it.
 
     The media type is `text/csv` or `application/octet-stream`.
-    The columns are studentSourcedId, measure, date and value, and if need be attempt, form, purpose, externalId and
+    The columns are studentSourcedId, measure, date and value, and optionally attempt, form, purpose, externalId and
     status. 409 while a run is pending.
     """
     return await _accept(request, response, principal, source, dry, "scores-csv")

@@ -27,8 +27,9 @@ CODES = {date: "day", datetime: "instant", bool: "boolean", int: "number", float
 
 
 def check_value(annotation: Any, value: Any) -> None:
-    """Raises an error if a value has another JSON type than its annotation. The fields of a nested model are checked
-    by that model.
+    """Raises an error if the JSON type of a value does not match its annotation.
+
+    The fields of a nested model are checked by that model.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:

@@ -1,8 +1,8 @@
 """Implements the headers ETag, If-Match and If-None-Match: which routes have them, and what they contain.
 
 The ETag of a row begins with the row's version and ends with a digest of the response. The digest is needed because
-some members change without a new version, such as how far a source was read or since when an endpoint fails. If-Match
-compares only the versions.
+some members change without a new version, such as how far a source was read, or since when an endpoint has failed.
+If-Match compares only the versions.
 """
 
 import re
@@ -75,7 +75,7 @@ def is_known(request: Request, tag: str) -> bool:
 
 
 def note_versions(request: Request) -> None:
-    """Stores the versions of the row in the path that the client accepts, or None; raises `Malformed`."""
+    """Stores which versions of the row in the path the client accepts, or None without If-Match; raises `Malformed`."""
     values = request.headers.getlist(IF_MATCH)
     request.state.expected = None
     if not values:

@@ -8,7 +8,7 @@ INSTANT: Final = "Give an instant as a text with its offset, such as 2026-01-05T
 NUMBER, WHOLE, BOOLEAN = "Give a number", "Give a whole number", "Give true or false"
 OTHER: Final = "This value has not the expected form"
 OWN: Final = frozenset({"day", "instant", "boolean", "number", "nul", "too_large"})
-"""The types of the errors that this package raises itself, with words of its own."""
+"""The types of the errors that this package raises itself, with its own messages."""
 WORDS: Final[Mapping[str, str]] = {
     "missing": "This is required",
     "extra_forbidden": "There is no such field here",
@@ -33,7 +33,7 @@ WORDS: Final[Mapping[str, str]] = {
     "timezone_aware": INSTANT,
 }
 PREFIXES: Final = (("datetime_", INSTANT), ("date_", DAY), ("int_", WHOLE), ("float_", NUMBER), ("bool_", BOOLEAN))
-"""The words for the other types of errors, by how they begin."""
+"""The words for types of errors that are not in `WORDS`, by the beginning of the type."""
 
 
 def words_of(error: Mapping[str, Any]) -> str:

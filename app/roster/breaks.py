@@ -84,8 +84,9 @@ class NewBreak:
 
 @dataclass(frozen=True, slots=True)
 class SavedBreak:
-    """The result of saving or deleting a break: the break, whether it is new, and the schools of which a week
-    changed.
+    """The result of saving or deleting a break.
+
+    `schools` are the schools for which a week changed.
     """
 
     row: SchoolBreak
@@ -162,7 +163,7 @@ async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
 
 
 async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
-    """Computes again the weeks that a break touches, from all breaks. Returns the schools of which a week changed."""
+    """Recomputes the weeks that overlap a break, from all breaks. Returns the schools for which a week changed."""
     parameters = {
         "district": work.district_id,
         "school": row.school_id,

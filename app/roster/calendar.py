@@ -49,8 +49,8 @@ def days_of_instruction(
 ) -> ColumnElement[int]:
     """Returns SQL for the number of days, from the date `since` to today, that lie in instructional weeks.
 
-    Saturdays and Sundays of these weeks are counted too. The weeks are those of the first of `school_ids`. If no weeks
-    of this school are stored, every day counts.
+    Saturdays and Sundays of these weeks are counted too. The weeks of the first school in `school_ids` are used. If no
+    weeks of this school are stored, every day counts.
     """
     until = literal(today, Date)
     school = school_ids[1]
@@ -119,7 +119,7 @@ def counted(weeks: Sequence[tuple[date, bool]]) -> dict[date, int]:
     Only instructional weeks are counted.
     """
     # The count begins with the given weeks rather than with the school year, because a phase may continue into the next
-    # one.
+    # school year.
     numbers, number = {}, 0
     for monday, instructional in weeks:
         number += 1 if instructional else 0

@@ -1,8 +1,8 @@
 """Declares the list filters by student, staff, school and class, which the lists of all packages use.
 
-The value of a filter is an id or an external id `sis:<source>:<sourcedId>`. REST passes a JSON pointer: an unknown row
-is then `Invalid` at this pointer. GraphQL passes none: any id is then accepted, and an unknown external id is
-`NotFound`.
+The value of a filter is an id or an external id `sis:<source>:<sourcedId>`. REST passes a JSON pointer; a value for
+which there is no row then raises `Invalid` at this pointer. GraphQL passes no pointer; an id is then accepted without
+looking for the row, and an unknown external id raises `NotFound`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -59,7 +59,7 @@ def of_school(column: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None]) 
 def by_class(condition: Callable[[UUID], Any]) -> Filter[UUID]:
     """Returns a filter by class.
 
-    `condition` takes the id of a class, and returns the SQL condition that a row belongs to it.
+    `condition` takes the id of a class, and returns the SQL condition that a row belongs to the class.
     """
     return _by_row(CLASS, condition, f"Only those in this class: {NAMED}.")
 

@@ -1,7 +1,7 @@
 """Saves the day of the last score in each student's row. Lists of students are sorted by this column.
 
 The callers lock the students first. They leave out scores of secured areas, because the order of a list must not reveal
-records that its reader may not see. Opens no database session; uses the caller's unit of work and
+records that the reader of the list may not see. Opens no database session; uses the caller's unit of work and
 permission.
 """
 
@@ -17,7 +17,9 @@ from app.roster.models import Person
 
 
 async def set_last_scores(work: Work, days: Mapping[UUID, date], *, exact: bool = False) -> None:
-    """Saves the day of each student's last score. Without `exact`, a day before the saved one is ignored."""
+    """Saves the day of each student's last score. Without `exact`, a day before the day that is already saved is
+    ignored.
+    """
     if not days:
         return
     given = func.unnest(cast(list(days), IdList), cast(list(days.values()), ARRAY(Date)))

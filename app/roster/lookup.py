@@ -42,8 +42,9 @@ def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnEleme
 
 
 def named_students(work: Work, model: Any) -> ColumnElement[bool] | None:
-    """Returns the condition that a row of a list by schools is about a student of another school, whom the principal
-    sees through a team, or None for a principal who has no such students.
+    """Returns an SQL condition for rows about students of other schools whom the principal sees through a team.
+
+    A list that is restricted to schools includes these rows too. Returns None if the principal has no such students.
     """
     if not work.principal.names_students:
         return None
@@ -65,7 +66,8 @@ async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Per
 
 
 async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
-    """Returns the id of the person to whom an action is attributed: the person `name`, or else the acting person.
+    """Returns the id of the person to whom an action is attributed: the person with the id `name`, or the acting person
+    if `name` is None.
 
     A request that acts for a person cannot attribute an action to another person: this raises `Invalid` at `pointer`.
     """
@@ -99,7 +101,8 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
 async def ids_of_names(work: Work, names: Iterable[str], *, students: bool) -> dict[str, UUID]:
     """Returns the ids to which these ids or external ids of students, or of staff, refer, keyed by the given text.
 
-    Whether a person has such an id is only known for external ids, for which it executes a statement.
+    External ids are looked up with one statement, and unknown ones are left out. For other ids, it is not checked
+    whether there is such a person.
     """
     kind = "student" if students else "person"
     references: dict[str, Reference] = {}
@@ -133,12 +136,12 @@ async def moved_day_of(work: Work) -> date | None:
 
 
 def keep_clock(work: Work, zone: str, moved_to: date | None) -> None:
-    """Keeps the district's time zone and moved day, which another statement has read, for this unit of work."""
+    """Saves the district's time zone and the day of its test clock for this unit of work. The caller has read them."""
     work.db.info["clock"] = zone, moved_to
 
 
 def forget_clock(work: Work) -> None:
-    """Makes this unit of work read the test clock again, which has been moved."""
+    """Makes this unit of work read the test clock again. Called after the clock has been moved."""
     work.db.info.pop("clock", None)
 
 
@@ -182,7 +185,7 @@ async def page_by_id(
 ) -> Page[Any]:
     """Returns a page of a query's rows in the order of their ids, which is the order of creation.
 
-    `column` is the id; `schools` restricts the rows to these schools.
+    `column` is the column of the id. If `schools` is given, the rows are restricted to these schools.
     """
     if keyset.after is not None:
         query = query.where(column > keyset.after_id())
@@ -223,7 +226,7 @@ async def find_row(
 
 
 def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
-    """Returns the query. With `lock`, it locks its rows and reads their values after they are locked."""
+    """Returns the query. With `lock`, the query locks the rows, and reads their values only once they are locked."""
     if not lock:
         return query
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)

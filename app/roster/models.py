@@ -46,7 +46,9 @@ class AboutStudent(Tenant):
 
 
 class MayBeAboutStudent(TenantRow):
-    """Mixin for a row about one student or about none. `school_ids` are those of the student, and empty for none."""
+    """Mixin for a row about one student or about none. `school_ids` are the student's schools, or empty without a
+    student.
+    """
 
     student_id: Mapped[UUID | None]
     school_ids: Mapped[list[UUID]] = mapped_column(Ids)
@@ -233,7 +235,7 @@ class PersonRole(FromSource, Base):
 
 
 class Demographics(Tenant, Base):
-    """A student's demographics. They are readable only with their own scope."""
+    """A student's demographics. Reading them requires a separate scope."""
 
     __tablename__ = "demographics"
 
@@ -260,7 +262,7 @@ class Demographics(Tenant, Base):
 class Caseload(Tenant, Base):
     """An entry of a staff member's caseload: a student whom the person supports or leads, through a support.
 
-    There is no entry for students whom the person teaches. They follow from enrollments.
+    Students whom the person teaches have no entry, because they can be found through their enrollments.
     """
 
     __tablename__ = "caseload"
@@ -287,7 +289,7 @@ class SchoolWeek(Tenant, Base):
 
 
 class SchoolBreak(HasChangeTime, TenantRow, Base):
-    """Days without school, including the first and the last. If the school is null, for the whole district."""
+    """Days without school, including the first and the last. Without a school, they apply to the whole district."""
 
     __tablename__ = "school_break"
 

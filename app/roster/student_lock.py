@@ -2,10 +2,10 @@
 
 * Rows are locked in the order of ids, and read again once they are locked. Copy `school_ids` only from the values that
   these functions return.
-* A transaction with several commands (`Work.named_subjects`) locks the students of all of them at its first command,
-  after the teams and before the other rows that `AFTER_STUDENTS` lists.
-* A sync locks the people whom it changes in the same way, so a command and a sync never write about one student at the
-  same time.
+* A transaction with several commands locks the students of all its commands (`Work.named_subjects`) at the first
+  command: after the teams, and before the rows of the kinds in `AFTER_STUDENTS`.
+* A sync locks people in the same way before it changes them, so a command and a sync never write about one student at
+  the same time.
 
 Works under the permission that the calling command requires.
 """
@@ -35,13 +35,16 @@ About = TypeVar("About", bound=AboutStudent)
 MaybeAbout = TypeVar("MaybeAbout", bound=MayBeAboutStudent)
 
 OF_TEAM: Final = ("team_scope", "team_member", "meeting")
-"""The tables whose commands lock the team of the row."""
+"""The tables whose rows belong to a team. A command on such a row locks the team."""
 STUDENTS_OF: Final = (
     ("team", "team_student", "team_id"),
     ("group", "group_member", "group_id"),
     ("meeting", "agenda_item", "meeting_id"),
 )
-"""The kinds whose commands lock students: each with the table that lists these, and its column for the row."""
+"""The kinds of rows that have students. A command on such a row locks its students.
+
+Each entry has the kind, the table that lists the students, and the column of this table that refers to the row.
+"""
 AFTER_STUDENTS: Final = (
     ("group", "support_group"),
     ("meeting_series", "meeting_series"),
@@ -49,7 +52,7 @@ AFTER_STUDENTS: Final = (
     ("agenda_item", "agenda_item"),
     ("action_item", "action_item"),
 )
-"""The kinds that are locked after students, with their tables, in the order of the locks."""
+"""The kinds of rows that are locked after students, with their tables, in the order in which they are locked."""
 IdsByKind = Mapping[str, Collection[UUID]]
 
 
@@ -79,7 +82,7 @@ LOCKED_STUDENTS = """locked AS MATERIALIZED (
     SELECT person.id, person.school_ids, person.removed_at FROM person
     WHERE person.district_id = $1 AND person.id = ANY ($2::uuid[]) AND person.is_student
     ORDER BY person.id FOR NO KEY UPDATE)"""
-"""The part of a statement, after WITH, that locks students as `lock_students_by_name` does."""
+"""An SQL common table expression, to be used after WITH, that locks students like `lock_students_by_name`."""
 
 
 class LockedStudent(NamedTuple):
@@ -91,7 +94,7 @@ class LockedStudent(NamedTuple):
 
 
 def note_locked(work: Work, students: Iterable[Sequence[Any]]) -> dict[UUID, LockedStudent]:
-    """Returns the students whom a statement with `LOCKED_STUDENTS` has locked, keyed by id, and notes the locks."""
+    """Records that a statement with `LOCKED_STUDENTS` has locked these students, and returns them keyed by id."""
     locked = {student[0]: LockedStudent(*student) for student in students}
     work.locked_students |= locked.keys()
     work.disclose("student", locked)
@@ -117,7 +120,7 @@ async def lock_students(
 async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[Reminder]:
     """Locks the students of reminders without waiting, and returns the reminders whose students could be locked.
 
-    The returned reminders have the current schools of their students. The others are found again by the next
+    The returned reminders have the current schools of their students. The other reminders are found again by the next
     maintenance run. Waiting could cause a deadlock, because reminders of several kinds are sent in one transaction.
     """
     students = {reminder.event.student_id for reminder in reminders if reminder.event.student_id is not None}
@@ -148,10 +151,10 @@ async def lock_student_of(
 
 
 async def lock_newcomers(work: Work, student_ids: Collection[UUID]) -> None:
-    """Locks students who were found only after a row that is locked after students, such as a group's.
+    """Locks students who were found only when a row that must be locked after them, such as a group, was locked.
 
-    It does not wait, because these students are out of order. Raises `ChangedMeanwhile` if another transaction has
-    locked one of them.
+    It does not wait, because waiting for locks in the wrong order could cause a deadlock. Raises `ChangedMeanwhile` if
+    another transaction has locked one of them.
     """
     missing = set(student_ids) - work.locked_students
     if missing - set(await lock_students(work, missing, wait=False)):
@@ -183,8 +186,9 @@ async def lock_named_subjects(work: Work) -> None:
     """Locks every student to whom `work.named_subjects` refers, before the first command of the transaction.
 
     A subject is the id or external id of a student, or the id of a row about a student. A subject that is not found
-    within the caller's reach is skipped; the command that gets it reports the error. Later calls in the transaction do
-    nothing. Of the rows that `work.named_rows` names, teams are locked before the students, and others after them.
+    within the caller's reach is skipped; the command that uses it reports the error. Later calls in the transaction do
+    nothing. The rows in `work.named_rows` are locked too: teams before the students, and the kinds in `AFTER_STUDENTS`
+    after them.
     """
     db, names, rows_by_kind = work.db, work.named_subjects, _ids_by_kind(work.named_rows)
     work.named_subjects = work.named_rows = frozenset()
@@ -212,7 +216,7 @@ async def lock_named_subjects(work: Work) -> None:
 
 
 def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:
-    """Returns those of the texts that are ids of rows, by kind."""
+    """Returns the ids of rows among these texts, keyed by kind. Other texts are left out."""
     ids_by_kind = defaultdict[str, set[UUID]](set)
     for name in names:
         with suppress(Invalid, NotFound):
@@ -222,7 +226,7 @@ def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:
 
 
 async def _lock_named_teams(work: Work, ids_by_kind: IdsByKind) -> None:
-    """Locks the teams that a document names, or whose rows it names, in the order of their ids."""
+    """Locks the teams to which a request refers, directly or through a row of the team, in the order of their ids."""
     teams = set(ids_by_kind.get("team", ()))
     for kind in OF_TEAM:
         table, row_ids = _table(kind), ids_by_kind.get(kind)
@@ -232,7 +236,7 @@ async def _lock_named_teams(work: Work, ids_by_kind: IdsByKind) -> None:
 
 
 async def _students_of_named(work: Work, ids_by_kind: IdsByKind) -> set[UUID]:
-    """Returns the students of the teams, groups and meetings that a document names."""
+    """Returns the students of the teams, groups and meetings to which a request refers."""
     students = set[UUID]()
     for kind, name, column in STUDENTS_OF:
         table, row_ids = _table(name), ids_by_kind.get(kind)
@@ -243,7 +247,7 @@ async def _students_of_named(work: Work, ids_by_kind: IdsByKind) -> set[UUID]:
 
 
 async def _lock_named_rows(work: Work, ids_by_kind: IdsByKind) -> None:
-    """Locks the rows that a document names and that are locked after students, by table and in the order of ids."""
+    """Locks the rows of the kinds in `AFTER_STUDENTS` to which a request refers, by table and in the order of ids."""
     for kind, name in AFTER_STUDENTS:
         await _lock_rows(work, name, ids_by_kind.get(kind, ()))
 

@@ -1,4 +1,4 @@
 """The sandbox, which provides a synthetic district to try Aimline with.
 
-It uses the product only from outside, and no other package imports it.
+It uses Aimline only from outside, as a client or an operator does. Only the command line imports it.
 """

@@ -23,9 +23,10 @@ EARLIER = timedelta(days=7)
 
 
 def record_caseload(printer: Printer, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
-    """Records each planned support for a different student, and returns each support's number, student and id.
+    """Records the planned supports, each for a different student if possible; returns their numbers, students and ids.
 
-    `monday` is the Monday from which the plan counts. `taken` is the student of the story, who gets no other support.
+    `monday` is the Monday from which the plan counts its weeks. `taken` is the student of the story, who gets no other
+    support.
     """
     series = [Series(number, plan, monday) for number, plan in enumerate(CASELOAD)]
     seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))
@@ -60,7 +61,7 @@ def continue_caseload(
             try:
                 vendor.post(f"/v1/supports/{entry['support']}/sessions", {"sessions": sessions[:MAX_BATCH]})
             except StepFailed:
-                continue  # a person has ended the support since then
+                continue  # somebody has ended the support in the meantime
     _send(vendor, scores)
     return len(scores)
 
@@ -68,16 +69,16 @@ def continue_caseload(
 def verdicts(vendor: Vendor) -> Counter[str]:
     """Returns the number of supports with each verdict, keyed by verdict.
 
-    Supports that have not begun are counted by their state.
+    A support without a verdict, such as one that has not begun, is counted under its state.
     """
     supports = vendor.get("/v1/supports", limit=200)["items"]
     return Counter((support["verdict"] or {}).get("state") or support["state"] for support in supports)
 
 
 def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
-    """Returns pairs of a student and a teacher for the supports, three from each class.
+    """Returns pairs of a student and a teacher for the supports, at most three pairs from each class.
 
-    The classes are taken from every school in turn.
+    The classes come from all schools in turn.
     """
     seats: list[tuple[str, str]] = []
     used = {taken}

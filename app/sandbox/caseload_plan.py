@@ -59,8 +59,8 @@ class PlannedSupport:
     """One support of the planned caseload.
 
     * The support began `weeks_ago` weeks ago.
-    * Until week `until`, the student grows `growth` times as fast as the goal requires; after it, `later` times as
-      fast.
+    * Until week `until`, the student grows `growth` times as fast as the goal requires; after that week, `later` times
+      as fast.
     * In week `decided_in` the team takes `decision`. If the decision ends the support, the support ends in that week.
     """
 

@@ -27,9 +27,9 @@ SETTINGS = (
 )
 """The settings that the file provides for the command line."""
 PATIENCE = 0.5
-"""The seconds to wait for the lock, because a command that looks for a playground takes the lock for a moment."""
+"""The seconds to wait for the lock, which a command that looks for a playground holds for a moment."""
 VARIABLE = "AIMLINE_PLAYGROUND"
-"""The environment variable with the folder of a playground that is not in the usual place."""
+"""The environment variable that gives the folder of a playground that is not in the usual place."""
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 Every record is computed on demand from its own position in the district, so that even a million students are generated
 in constant memory. Ids are hashes: opaque, case-sensitive, and the same for the same seed.
 
-This file exceeds 250 lines because the seven kinds of record refer to each other by ids that are made in one way.
+This file exceeds 250 lines because the seven kinds of record refer to each other by ids.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ class District:
             raise ValueError("A district needs at least one student, and a day that is not negative.")
 
     def on(self, day: int) -> "District":
-        """Returns the district on another day, by which some students have left, entered, moved, or changed name or
+        """Returns the district on another day. By then, some students have left, entered, moved, or changed name or
         grade.
         """
         return replace(self, day=day)
@@ -276,8 +276,8 @@ class District:
     def change_thresholds(self, key: str) -> list[float]:
         """Returns four random numbers in [0, 1), one for each kind of change that can happen to a student.
 
-        The probability of each change grows from day to day. A change has happened once its probability exceeds its
-        number.
+        The probability of each change grows from day to day. A change has happened to the student once its probability
+        exceeds the number for this kind of change.
         """
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
         return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in (0, 4, 8, 12)]
@@ -299,7 +299,7 @@ class District:
 def _opaque(key: str) -> str:
     """Returns an id of twelve letters and digits in upper and lower case, derived from a key.
 
-    With 72 bits, it is practically impossible that two ids of a source are equal.
+    An id has 72 bits, so it is practically impossible that two ids of a source are equal.
     """
     digest = hashlib.blake2b(key.encode(), digest_size=9).digest()
     return b2a_base64(digest, newline=False).translate(_LETTERS).decode()
@@ -330,5 +330,8 @@ def _name(school: School) -> str:
 
 
 def _dates(terms: tuple[Term, Term, Term], subject: Subject) -> tuple[date, date]:
-    """Returns the first and the last date of a subject's classes. A class of the whole year includes the holidays."""
+    """Returns the first day of a subject's classes and the day after the last one.
+
+    For a class that lasts the whole year, these are the dates of the school year.
+    """
     return terms[0][1:] if subject.semesters == WHOLE_YEAR else terms[subject.semesters[0] + 1][1:]

@@ -26,7 +26,7 @@ class Grades:
         self.items = gradebook.line_items_by(district.day) if items is None else items
 
     def rows(self, name: str) -> Iterator[Row]:
-        """Yields the rows of one file, each as a dictionary keyed by column. Its first key is `sourcedId`."""
+        """Yields the rows of one file, each as a dictionary keyed by column; the first key is `sourcedId`."""
         match name:
             case "categories":
                 return (
@@ -110,8 +110,8 @@ class Grades:
     def _roles_of(self, user: User, office: bool) -> Iterator[Row]:
         """Yields one role for each org of a person.
 
-        In OneRoster 1.2 the roles of administrators have other names. `office` states that the person works in the
-        district's office.
+        The roles of administrators have other names in OneRoster 1.2 than in 1.1. `office` states that the person works
+        in the district's office.
         """
         role = user.role
         name = role if role != "administrator" else "districtAdministrator" if office else "siteAdministrator"

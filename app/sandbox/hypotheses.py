@@ -1,4 +1,4 @@
-"""Records hypotheses about the playground's supports that do not work: one open, one under test, and one refuted."""
+"""Records three hypotheses about why supports in the playground do not work: one open, one under test, one refuted."""
 
 from typing import Any
 
@@ -22,15 +22,15 @@ HYPOTHESES: tuple[tuple[str, str, str], ...] = (
         "Scores that are taken alone are as low as those taken in the group.",
     ),
 )
-"""The code of the kind, the suspected cause, and what would refute it."""
+"""The hypotheses, each as the code of its kind, the suspected cause, and what would refute it."""
 FOLLOWED = 2
-"""The number of supports for comprehension that are followed by oral reading too."""
+"""The number of supports for comprehension that get oral reading as a further measure."""
 
 
 def record_hypotheses(vendor: Vendor) -> str:
-    """Proposes a hypothesis about each of three concerns, tests the second one and closes the third one.
+    """Proposes a hypothesis for each of three concerns and returns a sentence about the hypotheses.
 
-    Returns a sentence about them.
+    The second and the third are put under test; then the third is closed as refuted.
     """
     supports = _supports_to_explain(vendor)
     hypotheses = []
@@ -53,7 +53,7 @@ def record_hypotheses(vendor: Vendor) -> str:
 
 
 def follow_comprehension(vendor: Vendor) -> str:
-    """Follows the first active supports for comprehension by oral reading too, and returns a sentence about them."""
+    """Adds oral reading as a further measure to some supports for comprehension; returns a sentence about them."""
     supports = vendor.get("/v1/supports", area="ela.comprehension", state="active", limit=FOLLOWED)["items"]
     for support in supports:
         measure = {"measure": "orf", "baseline": 60.0, "goal": 75.0, "confirm_rate": True}
@@ -62,7 +62,7 @@ def follow_comprehension(vendor: Vendor) -> str:
 
 
 def _supports_to_explain(vendor: Vendor) -> list[dict[str, Any]]:
-    """Returns the supports that do not work, one of each student."""
+    """Returns active supports with the verdict `not_responding`, one for each student."""
     supports = vendor.get("/v1/supports", state="active", verdict="not_responding", limit=50)["items"]
     by_student: dict[str, dict[str, Any]] = {}
     for support in supports:

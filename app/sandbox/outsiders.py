@@ -20,7 +20,7 @@ ANSWER_LIMIT = 20.0
 def aimline(*arguments: str, fine: tuple[int, ...] = (0,)) -> str:
     """Runs the command line as an operator would and returns its output.
 
-    Raises `StepFailed` with the last line of the output.
+    Raises `StepFailed` with the last line of the output if the exit code is not one of `fine`.
     """
     finished = subprocess.run(  # runs our own program with our own arguments
         [sys.executable, "-m", "app", *arguments], capture_output=True, text=True, check=False
@@ -113,7 +113,7 @@ class Receiver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=10)  # closes its input, so that it ends, and the pipe of its output
+        self._process.communicate(timeout=10)  # closes the pipes to the receiver, which then ends
         self._folder.cleanup()
 
     def set_secret(self, secret: str) -> None:
@@ -126,7 +126,7 @@ class Receiver:
             return list(http.get(f"{self.url}received", params={"after": 0}).json())
 
     def wait_for(self, type_: str, seconds: float = 10.0) -> dict[str, Any]:
-        """Waits for a delivery of this type and returns the first one."""
+        """Waits for a delivery of an event of this type, and returns the first such delivery."""
         received = 0
         with httpx.Client(timeout=seconds + 5, trust_env=False) as http:
             while True:

@@ -88,10 +88,10 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: boo
 
 
 def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fresh: bool) -> dict[str, str]:
-    """Returns the environment variables of the processes.
+    """Returns the environment variables for the playground's processes.
 
-    Unless AIMLINE_DATABASE_URL names another server, it starts the embedded one. `fresh` empties the embedded server's
-    database; on another server it only begins a new district.
+    Unless AIMLINE_DATABASE_URL names another server, it starts the embedded one first. `fresh` empties the embedded
+    server's database; on another server it only begins a new district.
     """
     if fresh:
         for file in folder.glob("district*.json"):

@@ -1,5 +1,5 @@
-"""Manages one process of the playground, which has a log, ends together with its parent, and can be stopped in
-order.
+"""Starts, checks and stops one process of the playground. The process writes to its own log and ends if its parent
+ends.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C reaches the parent only, which stops its children in order
+                start_new_session=True,  # Ctrl-C reaches only the parent, which stops its children one by one
                 preexec_fn=end_with_parent(),
             )
 

@@ -4,8 +4,8 @@ It is never used in production.
 
 `python -m app.sandbox.receiver --port 0 --secret-file F [--log FILE]` prints its address on the first line. Every POST
 is verified with the `standardwebhooks` library and answered 204, or 401 if it cannot be verified. `GET /received`
-returns the deliveries so far as JSON: `?after=N` leaves out the first N, and `&wait=SECONDS` waits until another one
-arrives.
+returns the deliveries so far as JSON: `?after=N` leaves out the first N, and `&wait=SECONDS` waits until another
+delivery arrives.
 """
 
 import argparse
@@ -82,10 +82,10 @@ class Receiver:
         return Response(None if code == 204 else f"Answered {code}.", status_code=code, headers=headers)
 
     async def get(self, request: Request) -> Response:
-        """Returns the received deliveries as JSON, without the first `after` ones.
+        """Returns the received deliveries as JSON, without the first `after` deliveries.
 
         With `wait`, it waits up to that number of seconds until there is a new delivery. A delivery is new if it comes
-        after the first `after` ones or, without `after`, if it arrives after this request.
+        after the first `after` deliveries or, without `after`, if it arrives after this request.
         """
         try:
             after = int(request.query_params["after"]) if "after" in request.query_params else None
@@ -106,8 +106,8 @@ class Receiver:
 def verify(secret_file: Path, body: bytes, headers: Mapping[str, str]) -> bool:
     """Returns whether the body has a valid and recent signature by one of the secrets in the file.
 
-    The file has one secret per line, because during a rotation two secrets are valid. It is read each time, because it
-    may be written after the endpoint was registered, and changes when the secret changes.
+    The file has one secret per line, because during a rotation two secrets are valid. The file is read each time,
+    because it may be written after the endpoint was registered, and changes when the secret changes.
     """
     try:
         secrets = secret_file.read_text(encoding="utf-8").split()

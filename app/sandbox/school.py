@@ -18,7 +18,7 @@ WHOLE_YEAR, FIRST, SECOND = (0, 1), (0,), (1,)  # the semesters in which a class
 class Subject:
     """A subject in a student's timetable.
 
-    * `slot` is the position in the day; 0 is homeroom, and half-year subjects share one.
+    * `slot` is the position in the day; 0 is homeroom, and two half-year subjects share a slot.
     * `area` is the subject's field, and `sced` its two-digit SCED subject area.
     * `taught_by` is the kind of teacher: the homeroom's own, one specialist for the whole school, or a department with
       a teacher for each section.
@@ -38,7 +38,8 @@ class Subject:
 class Level:
     """A kind of school, such as an elementary school.
 
-    Grades are CEDS entry-level codes. `begins` is the number of grades before the first grade of this kind.
+    Grades are CEDS entry-level codes. `begins` is the number of grades, over all kinds of school, before the first
+    grade of this kind.
     """
 
     name: str
@@ -196,8 +197,8 @@ def posts(school: School) -> Iterator[tuple[Role, str]]:
 def adults(school: School, grade: int, subject: Subject, section: int) -> Iterator[tuple[Adult, str, bool | None]]:
     """Yields the adults of a class, each as the role in the class, the adult's key, and whether the adult is primary.
 
-    Every class has a teacher. In some subjects, the first section also has a co-teacher or an aide, who are not
-    primary. The key identifies the adult within the school.
+    Every class has a teacher. In some subjects, the first section also has a co-teacher, who is not primary, or an
+    aide, for whom the value is None. The key identifies the adult within the school.
     """
     if subject.taught_by == "specialist":
         key = f"special/{subject.code}"

@@ -1,4 +1,6 @@
-"""Writes the scores of a screening window of a synthetic district as CSV. Does not decide who is in the district."""
+"""Writes the scores of a screening window of a synthetic district as CSV. The module `district` decides which students
+there are.
+"""
 
 import csv
 from pathlib import Path

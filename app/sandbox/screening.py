@@ -1,4 +1,4 @@
-"""Records screening windows with scores in the playground's district, and signal rules that read them."""
+"""Records screening windows with scores in the playground's district, and the signal rules that evaluate the scores."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, timedelta
@@ -12,19 +12,23 @@ CLASSES = 3
 """The number of classes that are screened."""
 OPEN_SINCE, OPEN_FOR, FIRST_FOR = timedelta(weeks=4), timedelta(weeks=2), timedelta(weeks=1)
 LATER = (timedelta(weeks=10), timedelta(weeks=20))
-"""When the later windows open, counted from today."""
+"""How long after today the later windows open."""
 MEASURES = {"orf": (78.0, 24.0), "maze": (14.0, 4.5)}
 """The mean and the standard deviation of the invented scores of each measure."""
 MAZE_GOAL, MAZE_RISK = 8.0, 6.0
-"""So low that a student under this cut is under the published cut of oral reading too, and has a signal of each."""
+"""The goal and the risk cut of `maze`.
+
+The cut is so low that a student below it is also below the published cut of oral reading, and gets a signal for each
+measure.
+"""
 CORE, CORE_GOAL, CORE_RISK = "computation", 10.0, 5.0
-"""The measure by which a grade falls behind."""
+"""The measure for which the data show a core stall, with its goal and its risk cut."""
 REACHED_BEFORE, REACHED = 3, 2
-"""How many of five students reach the goal, in the first window and in the second."""
+"""How many of every five students reach the goal of `CORE`, in the first window and in the second."""
 ABSENT_EVERY, DAYS_ABSENT = 9, 4
-"""Every ninth student was absent on this many of the last days."""
+"""Every ninth student was absent on the last four school days."""
 WEAK, WEAK_EVERY = 1.9, 7
-"""By how many standard deviations every seventh student is weak in both measures."""
+"""Every seventh student scores lower by this many standard deviations in both `MEASURES`."""
 RULES: tuple[dict[str, Any], ...] = (
     {"code": "under-cut", "kind": "screening_under_cut"},
     {"code": "core", "kind": "core_stall"},
@@ -33,9 +37,9 @@ RULES: tuple[dict[str, Any], ...] = (
 
 
 def record_screening(vendor: Vendor, slug: str, today: date) -> str:
-    """Screens some classes, has the signal rules suggest what they see, and returns a sentence about it.
+    """Screens some classes, computes the signals from the results, and returns a sentence about the signals.
 
-    Signals are otherwise computed by the worker every few minutes; here an operator's command computes them at once.
+    Normally the worker computes signals every few minutes; here an operator's command computes them at once.
     """
     students = list(_students_of_classes(vendor))
     grades = sorted({grade for student in students for grade in student["grades"]})
@@ -65,7 +69,7 @@ def record_screening(vendor: Vendor, slug: str, today: date) -> str:
 
 
 def _students_of_classes(vendor: Vendor) -> Iterator[dict[str, Any]]:
-    """Yields the students of the classes of the lowest grade that has a published norm, or else of any classes."""
+    """Yields the students of a few classes, if possible homerooms of grades 2 and 3, which have published norms."""
     classes = sorted(
         vendor.all("/v1/classes"),
         key=lambda class_: (min(class_["grades"], default="99") not in ("02", "03"), class_["type"] != "homeroom"),
@@ -87,7 +91,7 @@ def _norms(grade: str) -> Iterator[dict[str, Any]]:
 
 
 def _opening(today: date) -> date:
-    """Returns the day on which the second window opens: such that the first one opens in the same school year."""
+    """Returns the day on which the second window opens, chosen so that both windows open in the same school year."""
     opens_on = today - OPEN_SINCE
     first = opens_on - FIRST_FOR
     return opens_on + FIRST_FOR if (first.month, opens_on.month) == (6, 7) else opens_on
@@ -119,7 +123,7 @@ def _scores(student: str, place: int, taken_on: date) -> Iterator[dict[str, Any]
 
 
 def _core_scores(student: str, place: int, opens_on: date) -> Iterator[dict[str, Any]]:
-    """Yields the scores of a student in both windows by the measure of which the grade falls behind."""
+    """Yields a student's two scores of the measure `CORE`, one in each window."""
     for day, reached in ((opens_on - timedelta(days=3), REACHED_BEFORE), (opens_on + timedelta(days=3), REACHED)):
         value = CORE_GOAL + 2 if place % 5 < reached else CORE_GOAL - 2
         score = {"student": student, "measure": CORE, "taken_on": day.isoformat(), "value": value}

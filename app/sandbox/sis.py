@@ -1,6 +1,7 @@
 """Runs the sandbox SIS as a process, from opening its socket to its shutdown.
 
-It prints its address on the first line, then what a client needs, one `name: value` per line, and an empty line.
+It prints its address on the first line, then the settings that a client needs, one `name: value` per line, and an empty
+line.
 """
 
 import os

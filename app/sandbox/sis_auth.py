@@ -35,7 +35,7 @@ PREFIX: Final = {
 READ_SCOPES: Final = frozenset(
     PREFIX[version] + name for version, names in SCOPES.items() for name in names.split() if name.endswith(".readonly")
 )
-"""The scopes of a token whose request names none (RFC 6749, 3.3)."""
+"""The scopes that a token gets if its request names no scopes (RFC 6749, 3.3)."""
 ALL_SCOPES: Final = {PREFIX[version] + name for version, names in SCOPES.items() for name in names.split()}
 SKEW = 300  # the largest difference in seconds between a signature's clock and ours
 HASHES: Final = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}

@@ -15,7 +15,7 @@ from app.sandbox.school import LEVELS, Seat
 
 ID = 12  # the number of letters in the sourcedId of a class or a user
 CATEGORIES = ("Classwork", "Quizzes", "Projects", "Tests")
-AT_FIRST, EVERY = 2, 5  # the line items of a class on day 0, and the days between two later ones
+AT_FIRST, EVERY = 2, 5  # a class's number of line items on day 0, and the days until each further one
 SCREENINGS = (("ORF", "Oral Reading Fluency, fall"), ("CBM", "Mathematics Computation, fall"))
 SCREENED_TO = 200.0
 

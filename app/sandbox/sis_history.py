@@ -18,7 +18,7 @@ The seat is None if the student has left.
 
 
 class Row(NamedTuple):
-    """A record as a SIS stores it, with the day of its last change; 0 is the beginning of the school year."""
+    """A record as a SIS stores it, with the day of its last change; day 0 is the beginning of the school year."""
 
     record: Any
     active: bool
@@ -83,9 +83,9 @@ def _first_day(rate: float, number: float, last: int) -> int | None:
 def fold(states: Iterable[State], make: Callable[[Seat, int], Iterable[Any]]) -> list[Row]:
     """Returns the rows that result from a student's states, in the order in which they were created.
 
-    `make` returns the student's records in one state. If a later state no longer gives a record, the record is
-    `tobedeleted` from the day of that state on. If a later state gives the same record again, the record's day does not
-    change.
+    `make` returns the student's records in one state. If a later state no longer has a record, the record is
+    `tobedeleted` from the day of that state on. If a later state has the same record unchanged, the day of its last
+    change stays the same.
     """
     rows: dict[str, Row] = {}
     for day, seat in states:

@@ -1,15 +1,15 @@
 """Finds the rows of a page of a list.
 
-The cost depends on the query:
+A block is a group of rows that are generated together. The cost of a page depends on the query:
 
-* Without a filter, the rows of each block are counted by arithmetic, which after day 0 takes one hash per student. Then
-  only the blocks of the page are made, however deep it is.
+* Without a filter, the number of rows in each block is calculated, which after day 0 takes one hash per student. Then
+  only the blocks of the page are generated, however far down the list the page is.
 * With a filter, or for a nested path, one scan counts the matching rows of each block, and then only the blocks of the
-  page are made. For `dateLastModified>` the scan skips students who have not changed since.
-* With a sort, one scan keeps every sort key in memory. After the sort, eight bytes remain for each row, and a page
-  makes only the blocks of its rows.
+  page are generated. For `dateLastModified>` the scan skips students who have not changed since.
+* With a sort, one scan keeps every sort key in memory. After the sort, eight bytes remain for each row, and only the
+  blocks of the page's rows are generated.
 
-The counts and orders of the last few queries are kept for one day of the simulation.
+The counts and sort orders of the last few queries are cached, separately for each day of the simulation.
 """
 
 from bisect import bisect_right
@@ -72,7 +72,7 @@ class Pages:
                 yield json_row
 
     def _since(self, since: datetime | None) -> int:
-        """Returns the last day of which all changes are before the instant `since`.
+        """Returns the last day whose changes were all made before the instant `since`.
 
         Returns -1 if there is no such day or if a quirk hides the times.
         """

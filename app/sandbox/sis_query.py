@@ -1,7 +1,8 @@
 """Parses the query parameters of a list: limit, offset, sort, orderBy, filter, fields.
 
-Strings are compared without regard to case, but ids are compared exactly. A list matches if one of its members matches.
-`a.b` refers to a field of an object or of a list of objects. Invalid parameters are refused by name.
+Strings are compared without regard to case, but ids are compared exactly. A field with a list of values matches if one
+of the values matches. `a.b` refers to a field of an object or of a list of objects. A refusal of an invalid parameter
+names it.
 """
 
 import re
@@ -37,8 +38,8 @@ class Refused(Exception):
 class Query:
     """The parsed query parameters of a list.
 
-    `keep` is the function that selects rows, or None without a filter. Rows whose last change was before `since` cannot
-    match.
+    `keep` is the function that selects rows, or None without a filter. `since` is an instant or None; rows whose last
+    change was before it cannot match the filter.
     """
 
     limit: int

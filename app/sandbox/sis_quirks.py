@@ -112,7 +112,7 @@ class Quirks:
     def text(self, name: str) -> str | None:
         """Returns the value of a quirk `name:value`, or None if the quirk is not switched on.
 
-        If the quirk is given several times, it is the last value.
+        If the quirk is given several times, returns the last value.
         """
         return self.values[name][-1] if name in self.values else None
 
@@ -139,8 +139,8 @@ class Quirks:
             yield replace(user, sourced_id=f"{user.sourced_id}.{org[:SUFFIX_LENGTH]}", org_sourced_ids=(org,))
 
     def enrollment(self, enrollment: Enrollment) -> Enrollment:
-        """Returns the enrollment. With the quirk `row-per-school`, it refers to the person's user row for its own
-        school.
+        """Returns the enrollment. With the quirk `row-per-school`, it refers to the person's user row for the school of
+        the enrollment.
         """
         if "row-per-school" not in self:
             return enrollment
@@ -149,8 +149,8 @@ class Quirks:
         )
 
     def enrollments(self, seat: Seat, enrolled: Iterable[Enrollment]) -> Iterator[Enrollment]:
-        """Yields a student's enrollments; with the quirk `re-enrolled`, some students have an earlier one in their
-        first class.
+        """Yields a student's enrollments; with the quirk `re-enrolled`, some students have two enrollments, one after
+        the other, in their first class.
         """
         reenrolled = "re-enrolled" in self and seat.number % ENROLLED_AGAIN == 0
         for enrollment in enrolled:

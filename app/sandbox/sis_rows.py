@@ -1,8 +1,8 @@
 """Lists the rows of each collection, block by block.
 
-A block has the rows of one grade of one school, or of one school's staff. Rows are made on demand. Memory holds only a
-list of blocks (nine for each 1,000 students), a count for each block, and the rows of the last few blocks. Once a row
-was read by its id, there is also an index of twelve bytes for each row of its kind.
+A block usually has the rows of one grade of one school, or of one school's staff. Rows are generated on demand. Memory
+holds only a list of blocks (nine for each 1,000 students), a count for each block, and the rows of the last few blocks.
+After the first search for a row by its id, there is also an index with twelve bytes for each row of that kind.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -67,7 +67,7 @@ class Rows:
         return self._seated(kind, block, since)
 
     def count(self, kind: str, block: Block) -> int:
-        """Returns the number of rows of a block, which it computes without making the rows if possible."""
+        """Returns the number of rows of a block, which it calculates without generating the rows if possible."""
         if block.school is None or self.quirks.change_rows:
             return len(self._cached(kind, block))
         if block.part == "rooms":
@@ -103,7 +103,7 @@ class Rows:
         return self._children[kind].get(sourced_id, [])
 
     def find(self, kind: str, sourced_id: str) -> Row | None:
-        """Returns the row with this id, or None. The block that contains the row follows from an index or from the id
+        """Returns the row with this id, or None. Finds the block that contains the row by an index or from the id
         itself.
         """
         for block in self.where(kind, sourced_id):
@@ -220,7 +220,9 @@ class Rows:
 
 
 def _with_line_item_days(states: list[State], days: list[int]) -> list[State]:
-    """Returns a student's states, extended by a state for each day of the enrollment on which a line item was added."""
+    """Returns a student's states, with an additional state for each day on which line items were added while the
+    student was enrolled.
+    """
     marked = dict(states)
     for day in sorted({*days} - marked.keys()):
         earlier = [seat for since, seat in states if since <= day]

@@ -1,5 +1,5 @@
-"""Implements the sandbox SIS, which serves a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV. Clients only
-read.
+"""Implements the sandbox SIS, which serves a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV. Clients can
+only read.
 
 In addition to the standard's paths, it has these:
 

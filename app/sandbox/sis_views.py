@@ -65,8 +65,8 @@ def whole(rows: Rows, collection: str) -> View:
 
 
 def nested(rows: Rows, path: Sequence[str]) -> View:
-    """Returns the view of a path with one or two ids: (`schools`, id, `classes`), (`classes`, id, `students`, id,
-    `results`).
+    """Returns the view of a path with one or two ids, such as (`schools`, id, `classes`) or (`classes`, id, `students`,
+    id, `results`).
     """
     above, sourced_id, collection = path[0], path[1], path[-1]
     parent = one(rows, above, sourced_id).record

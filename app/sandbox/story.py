@@ -23,7 +23,7 @@ SCOPES = "all area:sel"
 """The scopes of the vendor's client. They include the secured area, so that the client's pages show everything."""
 ELEMENTARY = {"01", "02", "03", "04", "05"}
 YOUNG = {"01", "02"}
-"""The grades in which the norms call the goal's rate realistic."""
+"""The grades for which `GOAL_RATE` is realistic according to the norms."""
 ONE_CALL = """
 query Story($id: ID!) {
   student(id: $id) {

@@ -23,7 +23,7 @@ WORDS = {
 
 
 class StepFailed(Exception):
-    """Raised when a step did not give the expected result; the message states the actual one."""
+    """Raised when a step did not give the expected result; the message states what happened instead."""
 
 
 class Printer:

@@ -1,4 +1,6 @@
-"""Records a team and a group in the playground's district over public HTTP: a grade's team, and a table that reads."""
+"""Records a team and a group in the playground's district over public HTTP: the team of a grade, and a group that
+practises reading.
+"""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -17,11 +19,11 @@ GROWTH = (1.6, 1.4, 0.3)
 """The weekly growth of each member; the last one falls behind the aimline."""
 SESSION_DAYS = (0, 2, 3)
 OWN_ITEMS = ("Who calls the families?", "The schedule of January", "A room for the readers", "Books")
-"""What members have put on the agenda of the team whose meeting is open."""
+"""The items that members have put on the agenda of the problem-solving team, whose meeting is open."""
 
 
 def record_teams_and_groups(vendor: Vendor, today: date, taken: set[str]) -> str:
-    """Forms a team that serves a class, and a group of three of its students, and returns a sentence about them.
+    """Forms a team that serves a class, and a group of three students of that class; returns a sentence about both.
 
     `taken` are the students who have supports already.
     """
@@ -56,8 +58,8 @@ def record_teams_and_groups(vendor: Vendor, today: date, taken: set[str]) -> str
 
 
 def record_meetings(vendor: Vendor, today: date, team: str) -> None:
-    """Schedules the weekly meetings of a team, and lets two other teams have meetings that are open, and one that is
-    over.
+    """Schedules meetings for a team, and creates three other teams: two with an open meeting, and one with a closed
+    meeting.
     """
     steps = [
         {"title": "What do we see?", "minutes": 5, "question": "Which scores lie under the aimline?"},
@@ -85,7 +87,7 @@ def record_meetings(vendor: Vendor, today: date, team: str) -> None:
 
 
 def _hold_meeting(vendor: Vendor, today: date, terms: dict[str, Any]) -> None:
-    """Lets a team hold a meeting, which then has a recap."""
+    """Creates a team whose meeting is closed, so that the meeting has a recap."""
     team = vendor.post("/v1/teams", {"name": "Library team", "purpose": "leadership"})["id"]
     meeting = vendor.post("/v1/meetings", {"team": team, "starts_at": f"{today}T13:00:00Z"} | terms)["id"]
     vendor.post(f"/v1/meetings/{meeting}/open", {})
@@ -98,9 +100,9 @@ def _hold_meeting(vendor: Vendor, today: date, terms: dict[str, Any]) -> None:
 
 
 def _class_with_students(vendor: Vendor, taken: set[str]) -> tuple[dict[str, Any], str, list[str]]:
-    """Returns a class with a teacher and the students of it who have no support, as many as a group needs.
+    """Returns a class, its teacher, and as many of its students without a support as a group needs.
 
-    In a small roster, where no class has enough, it is the last class with a teacher.
+    If no class has enough such students, as in a small roster, returns the class with the most of them.
     """
     best: tuple[dict[str, Any], str, list[str]] | None = None
     for class_ in vendor.all("/v1/classes"):

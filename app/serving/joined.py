@@ -1,7 +1,7 @@
 """Joins the head of a response with the first part of its body, so that both leave in one message.
 
-The server writes them one after the other, and uvloop sends each at once: two system calls, and two packets that each
-wake the caller up.
+The server writes the head and the body one after the other, and uvloop would send each immediately: two system calls,
+and two packets that each wake the caller up.
 """
 
 import asyncio
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class JoinedWrites:
-    """The transport that a response is written to. A head that no body follows at once is sent in the loop's next turn.
+    """Takes the place of the transport that a response is written to, and holds a head back until the body follows.
 
-    It has the methods of a transport that a response uses.
+    If no body follows at once, the head is sent in the next turn of the event loop.
     """
 
     __slots__ = ("_head", "_loop", "_transport")
@@ -21,7 +21,7 @@ class JoinedWrites:
         self._head = b""
 
     def write(self, data: bytes) -> None:
-        """Sends these bytes; a head of a response is kept until the next bytes, or until the loop's next turn."""
+        """Sends these bytes; the head of a response is kept until the next bytes or the event loop's next turn."""
         if self._head:
             head, self._head = self._head, b""
             self._transport.writelines((head, data))
@@ -32,13 +32,13 @@ class JoinedWrites:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Sends the head that is kept, if there is one."""
+        """Sends the head that is being kept, if there is one."""
         if self._head:
             head, self._head = self._head, b""
             self._transport.write(head)
 
     def close(self) -> None:
-        """Closes the connection, after what was written."""
+        """Closes the connection after all written bytes were sent."""
         self.flush()
         self._transport.close()
 

@@ -26,24 +26,24 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEADERS: Final = 128
 """The largest number of headers of a request."""
 MAX_NEGOTIATION_BYTES: Final = 2048
-"""The largest number of bytes of all headers that hold lists of choices, such as Accept and Sec-WebSocket-Protocol.
+"""The largest number of bytes of all headers that contain lists of choices, such as Accept, taken together.
 
 Each item of such a list takes a microsecond to read, before the caller is known.
 """
 NEGOTIATION: Final = (b"accept", b"connection", b"upgrade", b"sec-websocket-", b"te", b"prefer", b"expect")
-"""The beginnings of the names of these headers."""
+"""The prefixes of the names of the headers that contain lists of choices."""
 MAX_BODY_MARKS: Final = 16 * 1024
-"""The largest number of bytes of a body's chunk markers and trailers, beyond a quarter of the body itself."""
+"""The bytes that a body's chunk markers and trailers may have, in addition to a quarter of the body's own size."""
 MAX_UNWANTED_MARKS: Final = 4 * 1024
-"""The same for what is left of a body after its request was answered, beyond a sixteenth of the body."""
+"""The same limit once the request was answered, in addition to a sixteenth of the body's own size."""
 MANY_MARKS: Final = 1024
-"""The same, beyond a sixteenth, from which on a body takes turns with those of other connections."""
+"""The bytes of markers, in addition to a sixteenth of the body, from which on parsing takes turns with other work."""
 SLICE: Final = 8 * 1024
 """The largest number of bytes that the parser reads before the limits are checked again."""
 PROGRESS_PERIOD: Final = 12.0
-"""The seconds within which the headers must be complete, and within which each part of a body must arrive."""
+"""The seconds within which the headers must be complete, and the length of the period of `MIN_PROGRESS`."""
 MIN_PROGRESS: Final = 16 * 1024
-"""The smallest number of bytes of a body that must arrive in each period, which is about a kilobyte per second."""
+"""The smallest number of bytes of a body that must arrive in each `PROGRESS_PERIOD`: about a kilobyte per second."""
 UNREAD_LIMIT: Final = 60.0
 """The seconds after which a caller that does not read its response is disconnected."""
 CHECK_INTERVAL: Final = 1.0
@@ -56,10 +56,10 @@ LINGER: Final = 1.0
 """The seconds that a refused caller has to read the response, before the connection is closed."""
 MAX_LINGERING: Final = 100
 CLOSING_LIMIT: Final = 10.0
-"""The seconds after which a closing WebSocket whose caller does not read is ended."""
+"""The seconds after which a closing WebSocket is aborted if its caller does not read the remaining bytes."""
 _lingering: set["BoundedProtocol"] = set()
 _turns: WeakKeyDictionary[ServerState, deque[Callable[[], None]]] = WeakKeyDictionary()
-"""What waits for a turn of the event loop, for each server: handshakes of WebSockets, and parts of dear bodies."""
+"""For each server, the WebSocket handshakes and the parts of costly bodies that wait for a turn of the event loop."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -80,7 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_raw = 0  # bytes received since the head began, parsed or not
         self._head_parsed = 0  # bytes of the header fields that were parsed, trailers included
         self._headers = 0
-        self._negotiation = 0  # bytes of the headers that hold lists of choices
+        self._negotiation = 0  # bytes of the headers that contain lists of choices
         self._body_raw = 0
         self._body_parsed = 0
         self._rest = b""  # received and not parsed yet, while it waits for its turn
@@ -129,13 +129,13 @@ class BoundedProtocol(HttpToolsProtocol):
         CONNECTIONS.set(len(self.connections))
 
     def handle_websocket_upgrade(self) -> None:
-        """Has the connection handed over to the WebSocket protocol. From then on, only the limit on unread bytes
-        applies here.
+        """Schedules the handover of the connection to the WebSocket protocol. Afterwards, this class applies only the
+        limit on unread bytes.
 
         One connection is handed over in each turn of the event loop, because many handshakes in one turn would delay
-        every other request. Half of the connections are kept for requests: beyond the other half, a WebSocket is
-        refused. So is an upgrade before earlier requests of the connection are answered, because their responses would
-        come amid its frames.
+        every other request. At most half of all connections may be WebSockets, so that the other half remains for
+        ordinary requests; further upgrades are refused. An upgrade is also refused while earlier requests on the
+        connection are unanswered, because their responses would be mixed with the frames of the WebSocket.
         """
         if self._is_refused:
             return
@@ -168,7 +168,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.loop.call_soon(take_turns, self.loop, waiting)
 
     def shutdown(self) -> None:
-        """Tells the app once that the server ends, and closes the connection or lets its response be the last."""
+        """Tells the app that the server ends, and closes the connection, or closes it after the current response."""
         if (stop := self.app_state.get("stop")) is not None:
             stop()
         super().shutdown()
@@ -199,7 +199,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_refused:
             self._receive(data[:SLICE])
         if self._is_refused:
-            self.transport.resume_reading()  # what comes is dropped, and the caller's end is noticed
+            self.transport.resume_reading()  # further bytes are dropped, and a disconnect is noticed
         elif len(data) > SLICE:
             self._rest = data[SLICE:]
             self._wait_for_turn(self._read_on)
@@ -259,7 +259,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_headers_complete()
         if self.cycle is not None:  # an upgrade has no cycle
-            self.cycle.transport = self._joined  # type: ignore[assignment]  # has what a response uses of a transport
+            self.cycle.transport = self._joined  # type: ignore[assignment]  # has all methods that a response uses
         self._in_body, self._head_began = True, None
         self._head_raw = self._body_raw = self._body_parsed = self._unwanted = self._window = 0
         self._window_began = self.loop.time()
@@ -314,7 +314,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._time_out()
 
     def _is_still_closing(self, now: float) -> bool:
-        """Returns whether a closing WebSocket waits for its caller to read; ends the connection after a while."""
+        """Returns whether a closing WebSocket waits for its caller to read; aborts it after `CLOSING_LIMIT` seconds."""
         self._closing_since = now if self._closing_since is None else self._closing_since
         if self.transport.get_write_buffer_size() and now - self._closing_since > CLOSING_LIMIT:
             self.transport.abort()

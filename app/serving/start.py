@@ -1,4 +1,4 @@
-"""Starts a process of the product: imports it without collecting garbage, since all of an import is kept.
+"""Starts a process of the product: imports the code without garbage collection, since imported objects stay in use.
 
 Garbage collection would take a fifth of the processor time of a start.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Collects no garbage within the block."""
+    """Turns garbage collection off within the block."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

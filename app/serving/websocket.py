@@ -1,7 +1,7 @@
 """Limits what a WebSocket connection may cost before and after its caller is known: the number and the rate of frames.
 
-The parser of the library reads all that it is given and then hands over the frames. It is therefore given a few
-kilobytes at a time, so that a flood of tiny frames is noticed after the first of them.
+The library's parser reads all bytes that it is given before it hands over the frames. It is therefore given a few
+kilobytes at a time, so that a flood of tiny frames is noticed after the first few kilobytes.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ FRAMES_PER_SECOND: Final = 10.0
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket connection that is ended if its caller sends more frames than it may."""
+    """A WebSocket connection that is ended if its caller sends too many frames."""
 
     def __init__(
         self,

@@ -41,11 +41,11 @@ from app.signal.stalls.compute import compute_stalls, windows_of_stalls
 from app.signal.statements import COUNT, GRADED_AND_SERVED, LAPSE_BEYOND, SCREENED, WRITE
 
 YEAR: Final = timedelta(days=400)
-"""How far back grades are read, of which earlier ones are compared with recent ones."""
+"""How far back a rule about a drop in grades reads, so that it has older grades to compare recent grades with."""
 YEAR_BEGINS: Final = 7
-"""The month in which the school year begins, from whose first day absences are counted."""
+"""The month in which the school year begins. Absences are counted from the first day of this month."""
 FEW: Final = 500
-"""The number of students up to which their rows are found by an index, and joined row by row."""
+"""For more students than this, the transaction is set up for statements that read many rows."""
 OWN: Final[tuple[BindParameter[Any], ...]] = (
     *(bindparam(name, type_=Text) for name in ("rules", "areas", "salt", "stamp")),
     *(bindparam(name, type_=Date) for name in ("today", "since", "year_begins")),
@@ -57,9 +57,9 @@ OWN: Final[tuple[BindParameter[Any], ...]] = (
 
 @needs(Can.JUDGE)
 async def compute_signals(work: Work) -> int:
-    """Suggests what rules see and have the rest lapse; returns the number of signals that began, returned or lapsed.
+    """Suggests what rules see, and lets other suggestions lapse; returns how many signals were written.
 
-    Core stalls are computed whenever the signals of all students are.
+    Core stalls are computed only together with the signals of all students. The number includes them.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SIGNALS})
     today = await today_of(work)
@@ -80,7 +80,7 @@ async def rules_in_force(work: Work) -> list[SignalRule]:
 
 
 async def count_candidates(work: Work, rule: SignalRule) -> int:
-    """Returns the number of students within the caller's reach whom a rule would suggest now."""
+    """Returns the number of students within the caller's reach about whom a rule would suggest a signal now."""
     await plan_for_many_rows(work.db)
     today, counted = await today_of(work), 0
     for sql, parameters, values in await _candidates(work, await _windows(work, [rule], today), None, [rule]):
@@ -127,7 +127,7 @@ def _suggested(work: Work, row: Any) -> None:
 async def _candidates(
     work: Work, windows: Sequence[ScreeningWindow], students: Collection[UUID] | None, rules: Sequence[SignalRule]
 ) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
-    """Returns the SQL of the candidates of each window, and of the other kinds, with parameters and values."""
+    """Returns a query for each screening window, and one for the other kinds of rule, with parameters and values."""
     only = "" if students is None else " AND p.id = ANY (:students)"
     scores = "" if students is None else " AND s.student_id = ANY (:students)"
     queries: list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]] = []
@@ -180,7 +180,11 @@ async def _common(work: Work, rules: Sequence[SignalRule], today: date) -> dict[
 
 
 def _grades_since(rules: Sequence[SignalRule], today: date) -> date:
-    """Returns the first day whose grades a rule reads. Only a rule about a drop reads earlier ones than its days."""
+    """Returns the first day whose grades any of the rules needs.
+
+    A rule normally needs only the grades within its own number of days; a rule about a drop also needs older grades to
+    compare with.
+    """
     if any(rule.kind == SignalKind.GRADE_DROP for rule in rules):
         return today - YEAR
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind in GRADED]
@@ -211,7 +215,7 @@ async def _windows(work: Work, rules: Sequence[SignalRule], today: date) -> list
 
 
 async def _digest(work: Work, rules: Sequence[SignalRule], windows: Sequence[ScreeningWindow]) -> str:
-    """Returns a digest of all that bears on every student's signals."""
+    """Returns a digest of what affects the signals of all students: the rules, the windows, the playbook version."""
     parts = [str(rule.id) for rule in rules]
     parts += [f"{window.id}{window.version}" for window in windows]
     parts.append(str((await published(work)).number))
@@ -221,7 +225,7 @@ async def _digest(work: Work, rules: Sequence[SignalRule], windows: Sequence[Scr
 def _statement(
     sql: str, parameters: Sequence[BindParameter[Any]], values: Mapping[str, Any]
 ) -> tuple[TextClause, dict[str, Any]]:
-    """Returns a statement with the types of its parameters, and their values."""
+    """Returns a statement with typed parameters, and the values of these parameters."""
     statement = text(sql)
     names = set(statement._bindparams)
     by_name = {one.key: one for one in (*OWN, bindparam("district", type_=Uuid), *parameters)}

@@ -24,10 +24,10 @@ from app.signal.stalls.rules import StallState
 class CoreStallResource(
     Resource[CoreStall], kind="core_stall", requires=Can.READ_SIGNALS, name="CoreStall", get="core_stall"
 ):
-    """A fall of the share of a grade at or above the benchmark, from one screening window to the next.
+    """A fall in the share of a grade's students at or above the benchmark, from one screening window to the next.
 
-    The same students are counted in both windows. A grade is compared only with at least 10 of them on each side of the
-    benchmark in both windows.
+    The same students are counted in both windows. A grade is compared only if, in each window, at least 10 of these
+    students are at or above the benchmark and at least 10 are below it.
     """
 
     rule: One[SignalRuleResource] = one(

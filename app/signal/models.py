@@ -14,10 +14,10 @@ from app.roster.models import AboutStudent, Ids
 
 
 class SignalRule(HasChangeTime, TenantRow, Base):
-    """A version of a rule that suggests signals. A published version is never changed, only followed or retired.
+    """A version of a rule that suggests signals. A published version is never changed, only replaced or retired.
 
-    `area_id` is the area of its signals. It is None if the area follows from the data. `measure_id` restricts a rule
-    about screening to one measure.
+    `area_id` is the area of the rule's signals, or None if the area follows from the data. `measure_id` restricts a
+    rule about screening or the core to one measure.
     """
 
     __tablename__ = "signal_rule"
@@ -36,9 +36,11 @@ class SignalRule(HasChangeTime, TenantRow, Base):
 class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """What a rule sees in a student's data. It is suggested, then accepted, dismissed or merged, or it lapses.
 
-    * `digest` identifies the evidence. There is one signal for a student, kind and digest, whatever the rule.
-    * The evidence is a score, a support, results in a class, or absences; and for a score, its screening window.
-    * `concern_id` is the concern that an accepted signal became, and `merged_into` the signal that it was merged into.
+    * `digest` identifies the evidence. There is only one signal for a student, kind and digest, even if several rules
+      see the same evidence.
+    * The evidence is a screening score with its window, a support, results in a class, or absences.
+    * `concern_id` is the concern that the signal became when it was accepted.
+    * `merged_into` is the other signal into which this one was merged.
     """
 
     __tablename__ = "signal"
@@ -66,10 +68,12 @@ class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
 
 class SignalProgress(Tenant, Base):
-    """How far a district's signals are computed: of all students on `full_on`, of changed ones until `until`.
+    """How far a district's signals are computed.
 
-    `read_students` are the students with changes since `until` that were read nevertheless, and `read_marks` the sums
-    of the times of these changes.
+    * `full_on` is the day on which the signals of all students were last computed.
+    * `until` is the instant up to which all changes have been read. The last computation also read some later changes.
+    * `read_students` are the students with such later changes. For each of them, `read_marks` has the sum of the times
+      of these changes.
     """
 
     __tablename__ = "signal_progress"
@@ -83,7 +87,10 @@ class SignalProgress(Tenant, Base):
 
 
 class SignalDue(AboutStudent, Base):
-    """A student whose signals must be computed again, because the gradebook changed, which has no times of changes."""
+    """A student whose signals must be computed again because gradebook results changed.
+
+    The change is marked here, because results do not store the time of their last change.
+    """
 
     __tablename__ = "signal_due"
 

@@ -14,11 +14,14 @@ from app.roster.lookup import IdList
 from app.signal.models import SignalProgress
 
 OVERLAP: Final = timedelta(minutes=10)
-"""How far before its beginning the last computation is taken to have read: a transaction may have ended after it."""
+"""How long before the start of the last computation the next one begins to read changes.
+
+A transaction that changed data before that start may have been committed after it.
+"""
 MANY: Final = 20_000
 """The number of changed students above which the signals of all students are computed again."""
 ZERO: Final = datetime(2020, 1, 1, tzinfo=UTC)
-"""The instant from which the times of changes are counted, for their sum."""
+"""The instant from which times of changes are counted in seconds, so that they can be summed."""
 READ_CHANGES: Final = """
 WITH change AS (
     SELECT s.student_id, s.updated_at AS at FROM score AS s
@@ -59,15 +62,16 @@ HAVING max(b.mark) IS NOT NULL AND max(b.mark) IS DISTINCT FROM max(b.before)
 LIMIT :most"""
 """Reads the students whose data have changed since an instant, and saves how far the computation has come.
 
-The instant lies before the last computation, because a transaction that began before it may have ended after it. What
-that computation has already read is kept as the sum of each student's times of changes, and is not read again.
+The instant lies before the start of the last computation, because a transaction that changed data before that start may
+have been committed after it. For the later changes that the last computation read nevertheless, the sum of the times is
+kept for each student. A student for whom the sum is still the same is not returned again.
 """
 MARK: Final = """
 INSERT INTO signal_due (district_id, student_id, school_ids, marked_at)
 SELECT :district, p.id, p.school_ids, CAST(:now AS timestamptz) FROM person AS p
 WHERE p.district_id = :district AND p.id = ANY (:students)
 ON CONFLICT (district_id, student_id) DO UPDATE SET marked_at = excluded.marked_at"""
-"""Has the next computation look at some students."""
+"""Marks students, so that the next computation includes them."""
 _READ_CHANGES: Final = text(READ_CHANGES).bindparams(
     bindparam("district", type_=Uuid),
     *(bindparam(name, type_=DateTime(timezone=True)) for name in ("since", "until", "zero")),
@@ -83,10 +87,10 @@ _MARK: Final = text(MARK).bindparams(
 
 
 async def read_changes(work: Work, today: date, digest: str) -> Sequence[UUID] | None:
-    """Returns the students that a computation of signals must include, or None for all, and saves that it does.
+    """Returns the students whom the computation must include, or None for all students, and saves the progress.
 
-    All are computed once a day, when `digest`, which stands for all that concerns every student, is another one, and
-    when very many have changed.
+    All students are included once a day, when the data of more than `MANY` students have changed, and when `digest` has
+    changed, which covers everything that affects all students.
     """
     until = now() - OVERLAP
     progress = await work.db.scalar(select(SignalProgress).where(SignalProgress.district_id == work.district_id))
@@ -101,7 +105,7 @@ async def read_changes(work: Work, today: date, digest: str) -> Sequence[UUID] |
 
 @needs(Can.SYNC_ROSTER)
 async def mark_due(work: Work, student_ids: Collection[UUID]) -> None:
-    """Has the next computation look at these students, whose results have changed."""
+    """Marks students with changed results, so that the next computation includes them."""
     if student_ids:
         values = {"district": work.district_id, "now": now(), "students": sorted(student_ids)}
         await work.db.execute(_MARK, values)

@@ -35,7 +35,7 @@ from app.support.resource import SupportResource
 class SignalRuleResource(
     Resource[SignalRule], kind="signal_rule", requires=Can.READ_PLAYBOOK, name="SignalRule", get="signal_rule"
 ):
-    """A version of a rule that suggests signals. A change is the next version of the rule."""
+    """A version of a rule that suggests signals. To change a rule, its next version is published."""
 
     code: str = field(SignalRule.code, "The code, by which the rule is known.", "under-cut")
     number: int = field(SignalRule.number, "The number of the version of this rule.", 1)
@@ -106,7 +106,7 @@ class SignalResource(
 
 
 class SignalRulePreviewValue(Value):
-    """The number of students whom a rule would suggest now, of those within the caller's reach, or of grades."""
+    """The number of students, or grades, within the caller's reach about which a rule would suggest something now."""
 
     students: int = item("The number of students.", 12)
     grades: int = item("The number of grades, of a school or of the district, of a rule about the core.", 0)

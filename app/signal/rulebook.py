@@ -50,7 +50,7 @@ class NewSignalRule:
 
 @dataclass(frozen=True, slots=True)
 class RulePreview:
-    """How many students, or how many grades, within the caller's reach a rule would suggest now."""
+    """The number of students, or grades, within the caller's reach about which a rule would suggest something now."""
 
     students: int
     grades: int
@@ -58,7 +58,7 @@ class RulePreview:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_signal_rule(work: Work, new: NewSignalRule) -> SignalRule:
-    """Publishes the next version of a rule, or the first of a new one. The version before is retired."""
+    """Publishes the next version of a rule, or the first version of a new rule. The previous version is retired."""
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SIGNALS})
     rule = await _rule_of(work, new)
     last = await work.db.scalar(
@@ -77,7 +77,7 @@ async def publish_signal_rule(work: Work, new: NewSignalRule) -> SignalRule:
 
 @needs(Can.PUBLISH_PLAYBOOK, Can.READ_SIGNALS)
 async def preview_signal_rule(work: Work, new: NewSignalRule) -> RulePreview:
-    """Returns how many students or grades a rule would suggest. Returns no names and saves nothing."""
+    """Returns how many students or grades a rule would suggest something about. Returns no names and saves nothing."""
     rule = await _rule_of(work, new)
     if rule.kind == SignalKind.CORE_STALL:
         return RulePreview(students=0, grades=await count_stalls(work, rule))
@@ -86,7 +86,7 @@ async def preview_signal_rule(work: Work, new: NewSignalRule) -> RulePreview:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def retire_signal_rule(work: Work, rule_id: UUID) -> SignalRule:
-    """Retires a rule. Its signals that are still suggested lapse."""
+    """Retires a rule. At the next computation, its suggested signals lapse unless another rule sees the same."""
     rule = await work.db.scalar(
         select(SignalRule)
         .where(SignalRule.district_id == work.district_id, SignalRule.id == rule_id)
@@ -103,7 +103,7 @@ async def retire_signal_rule(work: Work, rule_id: UUID) -> SignalRule:
 
 
 async def _rule_of(work: Work, new: NewSignalRule) -> SignalRule:
-    """Returns the first version of a rule, which is not added yet; raises `Invalid` with every violation."""
+    """Returns a rule as version 1, not yet added to the session; raises `Invalid` with every violation."""
     violations = Violations(input_violations(new))
     parameters: dict[str, int] = {}
     with violations:

@@ -9,7 +9,7 @@ from app.core.errors import Conflict, Violation
 
 
 class SignalKind(StrEnum):
-    """A kind of signal rule. `core_stall` is about a grade, the others about a student. The last two are of success."""
+    """A kind of signal rule: `core_stall` is about a grade, all others about a student. The last two report success."""
 
     SCREENING_UNDER_CUT = "screening_under_cut"
     GRADE_DROP = "grade_drop"
@@ -34,13 +34,13 @@ class SignalState(StrEnum):
 
 
 SUCCESSES: Final = frozenset({SignalKind.AHEAD_OF_GOAL, SignalKind.READY_TO_FADE})
-"""The kinds that say what went well. An accepted signal of these makes no concern."""
+"""The kinds that report success. No concern is raised when a signal of these kinds is accepted."""
 OF_WINDOWS: Final = frozenset({SignalKind.SCREENING_UNDER_CUT, SignalKind.CORE_STALL})
-"""The kinds that read screening windows. A rule of these may name a measure."""
+"""The kinds that read screening windows. Only rules of these kinds can be restricted to one measure."""
 GRADED: Final = frozenset({SignalKind.GRADE_DROP, SignalKind.FAILING, SignalKind.MISSING_WORK})
 """The kinds that read the gradebook."""
 NAMES_AREA: Final = GRADED | {SignalKind.ATTENDANCE}
-"""The kinds whose data know no areas: a rule of these names the area of its signals."""
+"""The kinds that read data without an area. A rule of these kinds must state the area of its signals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ WORDS: Final[Mapping[SignalKind, str]] = {
     SignalKind.AHEAD_OF_GOAL: "The goal is met before its day.",
     SignalKind.READY_TO_FADE: "The student has responded for weeks.",
 }
-"""The description of the concern that a signal becomes, unless the team writes its own."""
+"""The description of the concern that a signal of each kind becomes, unless the team writes its own."""
 
 
 def complete_parameters(kind: SignalKind, given: Mapping[str, int | None]) -> tuple[dict[str, int], list[Violation]]:
-    """Returns all parameters of a rule, with the defaults of those that are not given, and the violations."""
+    """Returns all parameters of a rule, with the default where a parameter is not given, and the violations."""
     defaults, violations, values = PARAMETERS[kind], [], {}
     for name, value in given.items():
         if value is not None and name not in defaults:

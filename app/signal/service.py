@@ -1,4 +1,4 @@
-"""Accepts, dismisses and merges signals. An accepted signal of trouble becomes an accepted concern."""
+"""Accepts, dismisses and merges signals. An accepted signal becomes an accepted concern, unless it reports success."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class DismissedSignal:
 async def accept_signals(
     work: Work, signals: Sequence[AcceptedSignal], *, at: str = "/signals", positions: Sequence[int]
 ) -> list[ItemResult]:
-    """Accepts several signals, each with a result of its own: one that is settled already refuses no other."""
+    """Accepts several signals, each with a result of its own. If one is refused, the others are still accepted."""
 
     async def accept(item: AcceptedSignal) -> Signal:
         return await accept_signal(work, ids.parse_id("signal", item.signal, "/signal"), item.description)
@@ -78,7 +78,7 @@ async def accept_signal(
     signal_id: UUID,
     description: Annotated[str | None, DESCRIPTION, WORDS_OF_CONCERN] = None,
 ) -> Signal:
-    """Accepts a signal. One of trouble becomes an accepted concern about the student in the area of the signal."""
+    """Accepts a signal. Unless it reports success, it becomes an accepted concern in the signal's area."""
     if description is not None:
         DESCRIPTION.require(description, "/description")
     signal = await _lock_signal(work, signal_id)
@@ -105,7 +105,7 @@ async def merge_signal(
     signal_id: UUID,
     into: Annotated[str, About("The signal about the same student that stays.", "sig_01jq4n6d9zf3vbs0x5k2m7e8tf")],
 ) -> Signal:
-    """Merges a signal into another one about the same student, which stays as it is."""
+    """Merges a signal into another signal about the same student. The other signal does not change."""
     target_id = ids.parse_id("signal", into, "/into")
     signal = await _lock_signal(work, signal_id)
     target = await lock_student_of(work, Signal, Signal.id, target_id)

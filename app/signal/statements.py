@@ -1,7 +1,8 @@
 """Holds the SQL that computes signals: the candidates of each kind of rule, and the writing of what has changed.
 
-A candidate is what a rule sees in a student's data now. Its `basis` names the evidence; the digest is made of it and of
-the kind. A suggested signal without a candidate lapses, and a lapsed one with a candidate is suggested again.
+A candidate is what a rule sees in a student's data now. Its `basis` identifies the evidence; its digest is computed
+from the kind of rule and the basis. A suggested signal without a candidate lapses, and a lapsed signal with a candidate
+is suggested again.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -31,9 +32,9 @@ candidate AS MATERIALIZED (
      AND (u.measure_id IS NULL OR u.measure_id = c.measure_id)
      AND CAST(:closes AS date) + u.days > CAST(:today AS date)
     WHERE c.level > :core)"""
-"""The candidates of one screening window: students whose score suggests more than the first level."""
+"""The candidates of one screening window: students whose score suggests a more intensive level than core."""
 NO_PERIOD: Final = "00000000-0000-0000-0000-000000000000"
-"""The grading period of work that has none, because rows with a null period would not join each other."""
+"""Stands for the grading period of work that has none: rows with a null period would not join each other."""
 GRADED_AND_SERVED: Final = f"""
 graded AS MATERIALIZED (
     SELECT g.id, g.student_id, coalesce(g.class_id, l.class_id) AS class_id,
@@ -148,10 +149,11 @@ candidate AS MATERIALIZED (
          AND s.since_on + u.days <= CAST(:today AS date) AND s.goal_on > CAST(:today AS date))
      OR (u.kind = '{SignalKind.READY_TO_FADE}' AND s.state = 'active' AND s.verdict IN ('responding', 'goal_met')
          AND s.since_on + u.days <= CAST(:today AS date)))"""
-"""The candidates of the kinds that read the gradebook, supports and verdicts.
+"""The candidates of the kinds that read the gradebook, attendance, supports and verdicts.
 
-The results are listed for those averages that concern somebody, because listing and sorting them for all takes most of
-the time. A dismissed signal about a class returns in the next grading period, and one about a goal with the next goal.
+The results behind an average are listed only where the average meets a rule, because listing and sorting all results
+takes most of the time. After a signal has been dismissed, a similar signal can follow: about a class in the next
+grading period, and about an unmet goal when the goal has another day.
 """
 WRITE: Final = f"""
 WITH {RULES},
@@ -204,12 +206,15 @@ SELECT w.id, w.student_id, w.school_ids, w.secured_area, w.version, w.state FROM
     SELECT u.id, u.student_id, u.school_ids, u.secured_area, u.version, u.state FROM updated AS u
     UNION ALL SELECT a.id, a.student_id, a.school_ids, a.secured_area, a.version, a.state FROM added AS a) AS w
 ORDER BY w.id"""
-"""Writes the signals that begin, return or lapse, and returns them. One that returns names its evidence of today."""
+"""Writes the signals that begin, return or lapse, and returns them.
+
+A lapsed signal that returns gets the results and absences that are its evidence today.
+"""
 COUNT: Final = f"""
 WITH {RULES},
 {{candidates}}
 SELECT count(DISTINCT c.student_id) FROM candidate AS c"""
-"""Counts the students whom a rule would suggest, for its preview."""
+"""Counts the students about whom a rule would suggest a signal, for the preview of the rule."""
 LAPSE_BEYOND: Final = f"""
 UPDATE signal AS s SET state = '{SignalState.LAPSED}', version = s.version + 1, updated_at = CAST(:now AS timestamptz)
 FROM person AS p
@@ -218,4 +223,4 @@ WHERE s.district_id = :district AND p.district_id = :district AND p.id = s.stude
   AND (p.removed_at IS NOT NULL
        OR (s.kind = '{SignalKind.SCREENING_UNDER_CUT}' AND NOT s.window_id = ANY (:windows))){{students}}
 RETURNING s.id"""
-"""Has the signals lapse that no candidate can bear out: of students who left, and of windows of the past."""
+"""Lets suggested signals lapse that are about students who left, or about windows that no rule reads any more."""

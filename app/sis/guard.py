@@ -44,8 +44,8 @@ class PlannedKind:
     * `expired`: the removed rows whose end date had passed. Such a removal is normal, so these rows count neither as
       removed nor as known.
     * `came`: whether there was a file.
-    * `may_be_silent`: whether no rows need to come. This is so in a delta, and for a kind that a delivery may leave
-      out.
+    * `may_be_silent`: whether a delivery may have no rows of this kind. This is so in a delta, and for a kind that may
+      be left out.
 
     The other counts are rows that the plan would change, remove or refuse.
     """
@@ -74,7 +74,7 @@ class ShrunkGroup:
 class GuardResult:
     """The result of one rule of the guard.
 
-    * The rule compares `count` of `of` rows with the share `limit` and the minimum number `rows`.
+    * The rule compares `count`, out of `of` rows, with the share `limit` and the minimum number `rows`.
     * `what` is the plural of a kind, or `schools`, `classes` or `people`.
     * If `held` is true, the rule holds the plan, and `sentence` gives the reason.
     """
@@ -103,7 +103,7 @@ def weigh(
     * `shrunk`: the schools and classes that would lose students.
     * `rekeyed`: the number of people who would be removed and created again with another sourcedId.
     * `people`: the number of known people.
-    * `contradicted`: the number of rows of `CONTRADICTED` kinds that are missing although the same delivery names them.
+    * `contradicted`: the number of rows of `CONTRADICTED` kinds that a delivery lacks although it refers to them.
     * `reused`: the number of known people whose sourcedIds the delivery gives to other people.
     """
     results = [result for kind in kinds for result in _weigh_kind(kind, limits)]

@@ -95,7 +95,7 @@ MALFORMED: Final = {
     "json": "json.malformed",
     "role": "role.unknown",
 }
-"""The error code for a value that cannot be converted, keyed by type. Other types ignore what they cannot convert."""
+"""The error code for a value that cannot be converted, keyed by type. With other types, the value counts as missing."""
 
 
 def _race(column: str, header: str) -> Field:

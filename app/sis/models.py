@@ -72,8 +72,8 @@ class SisRun(JobColumns, HasChangeTime, TenantRow, Base):
       `running`, and ends as `applied`, `held`, `failed`, `dry`, or `skipped` if there is no new file.
     * A held run becomes `approved` or `discarded` by the `answer` of a person. An approved run becomes `applied`, or
       `failed_to_apply` if all attempts fail.
-    * `plan`: of a held run, the digest and the header of each file; the planned rows are in staging tables. A requested
-      map of sourcedIds has its parameters in `plan` until the map is planned.
+    * `plan`: for a held run, the digest of the plan and the header of each file; the planned rows are in staging
+      tables. A requested map of sourcedIds has its parameters in `plan` until the map is planned.
     * `undoes`: the run that this one reverts.
     * `weighed`: the guard's results. `taken`: the imported file. `pulled_at`: the time of the source's data.
     * `listed`: the number of planned changes that are stored in `sis_planned_change`.
@@ -184,7 +184,7 @@ class SisPlannedChange(TenantRow, Base):
 
 
 class SisPlannedValue(TenantRow, Base):
-    """The personal values of a planned change in clear, before and after, keyed by column.
+    """The personal values of a planned change as plain text, before and after, keyed by column.
 
     The values of demographics are in a secured area, as the demographics themselves are.
     """
@@ -240,10 +240,10 @@ class SisUploadSlot(Tenant, Base):
 
 
 class SisNotice(JobColumns, TenantRow, Base):
-    """A notice to people that a source's run was held, has failed, or did not come; sent as a job.
+    """A notice to people that a source's run was held, has failed, or is overdue. A worker sends it as a job.
 
-    `kind` is the state of the run, or `overdue`. `channel` is email or chat. `state` is pending, sent, skipped if
-    nobody is to be told this way, or failed.
+    `kind` is the state of the run, or `overdue`. `channel` is email or chat. `state` is pending, sent, skipped if the
+    channel has no recipients, or failed.
     """
 
     __tablename__ = "sis_notice"

@@ -71,7 +71,7 @@ class RosterBusy(SourceInconsistent):
 class Delivery:
     """The rows of one kind as a source delivers them: CSV, UTF-8, RFC 4180, without a byte order mark.
 
-    * `complete`: whether a known row that is missing in the delivery is gone.
+    * `complete`: whether the delivery has all rows of the kind, so that a known row that is missing in it is removed.
     * `header`: the names of the columns in the order of the file.
     * `read`: each call reads the bytes again from the header on. Raises `SourceRefused` if the bytes end too soon.
     * `required_columns`: columns that must have a value in every row, whatever the kind. In a CSV delta these are the
@@ -80,10 +80,10 @@ class Delivery:
     * `composed`: the columns that the engine computes from the supplements. They come last in the header, and `read`
       does not return them.
     * `nameless`: the number of columns at the end of the header that have no name. A row may lack their cells.
-    * `has_empty_rows`: whether a row of empty cells is no row, as spreadsheets write them below a table. Over REST it
-      is a row that could not be read.
-    * `within`: another kind. The rows of this delivery come only inside rows of that kind, so a delivered row of that
-      kind contains all of its rows of this kind.
+    * `has_empty_rows`: whether rows that have only empty cells are ignored. Spreadsheets write such rows below a table.
+      Over REST, such a row is one that could not be read.
+    * `within`: the kind of the outer rows, if the rows of this delivery come only inside rows of another kind. An outer
+      row that was delivered contains all of its inner rows.
     """
 
     kind: str

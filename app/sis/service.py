@@ -1,6 +1,7 @@
 """Runs the steps of a sync: takes the lock, creates the run, plans, checks the limits, applies, and reports.
 
-It does not know the format of a source. This file exceeds 250 lines so that the whole course of a run is in one place.
+It is independent of the format of a source. This file exceeds 250 lines so that the whole course of a run is in one
+place.
 """
 
 # only our own names are formatted into statements; values are bound
@@ -115,7 +116,7 @@ async def sync_scores(
     progress: Progress,
     scope: SourceScope = WHOLE,
 ) -> Report:
-    """Imports a CSV file of scores on this machine. Does and returns the same as `sync`."""
+    """Imports a CSV file of scores on this machine, as `sync` does, and returns the report."""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[OpenedSource]:
@@ -145,9 +146,9 @@ async def sync(
     kinds to those that the source's settings leave out. `scope` restricts the run further than the settings do. `kind`
     is the kind of the source. With `dry`, nothing is applied. If the source is refused, the report's state is `failed`;
     if the source has nothing new, it is `skipped`.
-    Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another one has begun after this
-    run lost its lock, `NotFound` for an unknown district, `Conflict` if the source is of a kind that delivers other
-    rows, and `StorageFull` if a disk is full. After any error the roster is unchanged.
+    Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another sync has begun after this
+    run lost its lease, `NotFound` for an unknown district, `Conflict` if a source of scores is to deliver a roster or
+    the reverse, and `StorageFull` if a disk is full. After any error the roster is unchanged.
     """
     principal = system_principal(district_id, "sync")
 
@@ -223,7 +224,7 @@ async def rehearse(
 
 @needs(Can.SYNC_ROSTER)
 async def _rehearse(work: Work, report: Report, source_id: UUID, source: OpenedSource) -> None:
-    # The rows in quarantine refer to a run; this one is rolled back with them.
+    # Quarantined rows refer to a run's row. The row that is created here is rolled back together with them.
     run = SisRun(
         district_id=work.district_id,
         id=report.run_id,
@@ -353,9 +354,9 @@ async def _stage_and_apply(
 
 @needs(Can.SYNC_ROSTER)
 async def follow_results_and_signals(work: Work, stage: Stage) -> list[str]:
-    """Makes scores of the results that this run has changed, and has signals looked at for their students.
+    """Updates the scores that come from results, and marks students whose signals must be computed again.
 
-    Returns the warnings for the report.
+    These are the students whose results this run has changed. Returns the warnings for the report.
     """
     warnings = await follow_results(work, stage)
     await mark_due(work, await students_of_results(stage))
@@ -367,7 +368,8 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     """Returns the stage of a run in this transaction. `largest` is the size in bytes of the run's largest file."""
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Staged rows have no
-    # statistics, and with row-level security the planner expects one or two rows: nested loops over a million are off.
+    # statistics, and with row-level security the planner expects one or two of them, so it would choose nested loops
+    # even for a million rows. Nested loops are therefore off.
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")

@@ -55,7 +55,7 @@ class DosageWeek:
     """The planned and the delivered sessions and minutes of one week.
 
     `known_minutes` are the planned minutes of those sessions that have a record. `checked_sessions` are the delivered
-    sessions with marks on a checklist, which had `checklist_parts`, of which `done_parts` were done.
+    sessions with marks on a checklist. The checklists had `checklist_parts` parts, of which `done_parts` were done.
     """
 
     monday: date
@@ -153,8 +153,8 @@ Days = tuple[date, date]
 def school_days(since: date, until: date, off: Collection[date], suspended: Collection[Days] = ()) -> dict[date, int]:
     """Returns the number of school days in each week from `since` to `until`, keyed by the week's Monday.
 
-    `until` is included. `off` has the Mondays of weeks without instruction, which have no school days. The days of
-    `suspended` count as none either, because nothing is planned while a student is away.
+    `until` is included. `off` has the Mondays of weeks without instruction, which have no school days. Days
+    within `suspended` do not count as school days either, because nothing is planned while a student is away.
     """
     days_by_monday: dict[date, int] = {}
     monday = monday_of(since)
@@ -183,9 +183,9 @@ def dosage(
     minutes_per_session: int,
     sessions_per_week: int,
 ) -> Dosage:
-    """Returns the dosage of one plan from `since` to `until`, with the delivered sessions.
+    """Returns the dosage from `since` to `until` under one plan, including the delivered sessions.
 
-    `off` has the Mondays of weeks without instruction, `suspended` the days on which nothing was planned.
+    `off` has the Mondays of weeks without instruction, `suspended` the ranges of days on which nothing was planned.
     """
     planned = _planned_weeks(since, until, frozenset(off), minutes_per_session, sessions_per_week, suspended)
     records: dict[date, list[DeliveredSessions]] = {}

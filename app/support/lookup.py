@@ -69,7 +69,7 @@ class DosageWindow:
     def last(self) -> date:
         """Returns the last day of the window that is also a day of the phase.
 
-        The day on which a phase ends belongs to the next phase.
+        The day on which a phase ends belongs to the next phase, but the support's last day belongs to its last phase.
         """
         ends_on = self.phase.ends_on
         if ends_on is None:
@@ -128,7 +128,7 @@ def compute_dosages(
 
 
 async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
-    """Returns the sums of the sessions of each window by week and reason. The database computes the sums."""
+    """Returns for each window the sums of its sessions by week and by reason for lost minutes, computed in SQL."""
     requested = (
         func.unnest(
             cast([window.support.id for window in windows], IdList),

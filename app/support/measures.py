@@ -51,7 +51,8 @@ class NewSupportMeasure:
 async def follow_measure(work: Work, support_id: UUID, new: NewSupportMeasure) -> Support:
     """Follows a support by a further measure from today on, or from its first day if that is later.
 
-    Raises `Conflict` for a measure that has a goal in the present phase already, and `Invalid` for an impossible goal.
+    Raises `Conflict` if the support has ended, is suspended or has no first measure. Raises `Invalid` if the measure
+    cannot be added in the present phase, or if its goal is impossible.
     """
     support = await lock_support(work, support_id)
     if support.state not in ("planned", "active"):
@@ -122,10 +123,11 @@ async def stop_measure(
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def carry_goals_over(work: Work, support: Support, last: Phase, phase: Phase, *, confirm_rate: bool) -> None:
-    """Gives a new phase the goals that further measures had in the last one, each with a new baseline.
+    """Copies the goals of the further measures from the last phase to a new phase, each with a new baseline.
 
-    The baseline is the median of the last three scores, or else the last one. A measure whose goal is met already, or
-    whose goal's date is too near, has no goal in the new phase until it is given one; until then it is not judged.
+    The new baseline is the median of the last three scores; with fewer scores, the baseline of the last phase is kept.
+    A goal is not copied if it is met already, or if its date is too near or after the date of the phase's own goal. The
+    measure is then not judged until somebody sets a goal for it.
     """
     if not support.more_measures:
         return
@@ -163,7 +165,7 @@ async def carry_goals_over(work: Work, support: Support, last: Phase, phase: Pha
 
 @needs(Can.PLAN_SUPPORT)
 async def set_rates_anew(work: Work, support: Support, phase: Phase) -> None:
-    """Sets the first day and the rates of the further goals of a phase whose first day has changed."""
+    """Updates the goals of the further measures in a phase whose first day has changed: their first day and rates."""
     if not support.more_measures:
         return
     goals = await work.db.scalars(
@@ -201,7 +203,7 @@ async def _check_measure(work: Work, support: Support, phase: Phase, measure: Me
 
 
 async def _row_of(work: Work, support: Support, measure: Measure, begins_on: date) -> SupportMeasure:
-    """Returns the row of a further measure, which is new or open again if the measure was not followed until now."""
+    """Returns the row of a further measure; creates or reopens the row if the measure was not followed until now."""
     row = await work.db.scalar(
         select(SupportMeasure).where(
             SupportMeasure.district_id == work.district_id,

@@ -15,9 +15,9 @@ from app.roster.models import AboutStudent, Ids
 class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """An intervention provided, or planned, for a student: planned, then active, then ended.
 
-    `intervention` is the name of the library's entry `intervention_id`, or else free words.
-    A support without a measure has no series and no verdict. It has a review date instead of a goal. `more_measures`
-    are the further measures that are followed now; `SupportMeasure` has their days.
+    `intervention` is the name of the library's entry `intervention_id`, or else free text. A support without a measure
+    has no series and no verdict; it has a review date instead of a goal. `more_measures` are the further measures that
+    are followed now; `SupportMeasure` has the days from which and until which each is followed.
     """
 
     __tablename__ = "support"
@@ -27,7 +27,7 @@ class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
     intervention_id: Mapped[UUID | None]
     area_id: Mapped[UUID]
     level_id: Mapped[UUID]
-    measure_id: Mapped[UUID] = mapped_column(nullable=True)  # whoever reads series selects supports that have one
+    measure_id: Mapped[UUID] = mapped_column(nullable=True)  # reads of series skip supports without a measure
     more_measures: Mapped[list[UUID]] = mapped_column(Ids, server_default=text("'{}'"))
     review_on: Mapped[date | None]
     state: Mapped[str]
@@ -66,7 +66,7 @@ class Phase(AboutStudent, Base):
 
     The day `ends_on` does not belong to the phase. `required_rate` is the growth that the goal required when it was
     set, in the measure's units a week of instruction. `realistic_rate` is the most that the norm `benchmark_id` called
-    realistic. They are None for phases from before they were recorded.
+    realistic. Both rates are None for phases that were created before rates were recorded.
     """
 
     __tablename__ = "phase"
@@ -77,7 +77,7 @@ class Phase(AboutStudent, Base):
     level_id: Mapped[UUID]
     begins_on: Mapped[date]
     ends_on: Mapped[date | None]
-    # Null, all three, in a support without a measure; whoever draws or judges an aimline selects those that have one.
+    # These three are null in a support without a measure. Code that draws or judges an aimline skips such supports.
     baseline: Mapped[float] = mapped_column(nullable=True)
     goal: Mapped[float] = mapped_column(nullable=True)
     goal_on: Mapped[date] = mapped_column(nullable=True)
@@ -117,7 +117,7 @@ class SupportMeasure(AboutStudent, Base):
 class PhaseGoal(AboutStudent, Base):
     """The goal of a further measure in a phase, with its own aimline, which begins with the phase or later.
 
-    Its other columns are those of the phase's own goal.
+    The other columns have the same meaning as in `Phase`.
     """
 
     __tablename__ = "phase_goal"
@@ -139,9 +139,9 @@ class PhaseGoal(AboutStudent, Base):
 
 
 class Handover(AboutStudent, Base):
-    """A change of the person who leads or provides a support, with its reason. It is never changed.
+    """A change of the person who leads or provides a support, with its reason. A row is never changed.
 
-    It draws no phase line. The people before and after it are null where there was, or is, nobody.
+    It draws no phase line. The person before or after the change is null if there was, or is, nobody.
     """
 
     __tablename__ = "handover"
@@ -163,7 +163,7 @@ class Session(AboutStudent, Base):
     """One delivery of a support on a day, whether it took place or was lost.
 
     `number` distinguishes the deliveries of one day; `external_id` is the sender's own id of the session. `done_parts`
-    has the numbers of the checklist's parts that were done, of `checklist_size`; null if nobody checked.
+    has the numbers of those parts of the checklist that were done, out of `checklist_size`; null if nobody checked.
     """
 
     __tablename__ = "session"
@@ -188,7 +188,7 @@ class Session(AboutStudent, Base):
 
 
 class SessionChange(AboutStudent, Base):
-    """The values of a session before it was amended or removed, and the person who changed it. It is never changed."""
+    """The values of a session before it was amended or removed, and the person who changed it. Rows never change."""
 
     __tablename__ = "session_change"
 

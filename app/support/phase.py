@@ -66,7 +66,7 @@ async def add_phase(
 ) -> Phase:
     """Adds a phase, whose plan the caller has validated, to a support and returns it.
 
-    `last` is the phase that it follows. Without `confirm_rate`, a required rate above the norms is refused.
+    `last` is the phase before the new phase. Without `confirm_rate`, a required rate above the norms is refused.
     """
     if measure is not None:
         await set_rates(work, support, measure, phase, last=last, confirm_rate=confirm_rate)
@@ -79,8 +79,9 @@ async def add_phase(
 
 
 async def set_review(work: Work, support: Support, review_on: date) -> None:
-    """Sets the next review of a support without a measure; raises `Invalid` if it has one, or for a day that has
-    passed.
+    """Sets the next review of a support without a measure.
+
+    Raises `Invalid` if the support has a measure, or if the day of the review has passed.
     """
     phase = await current_phase(work, support)
     today = await today_of(work)
@@ -97,7 +98,7 @@ async def set_review(work: Work, support: Support, review_on: date) -> None:
 async def set_rates(
     work: Work, support: Support, measure: Measure, phase: GoalRow, *, last: GoalRow | None, confirm_rate: bool
 ) -> None:
-    """Sets the rate that the goal of a phase requires, the rate before, and what the norms call realistic.
+    """Sets the rate that a goal requires, the rate that `last` required, and the rate that the norms call realistic.
 
     Raises `Invalid` if the rate is above the norms and not confirmed.
     """
@@ -128,7 +129,7 @@ async def set_rates(
 async def _weeks_of_phases(work: Work, support: Support, phases: Sequence[GoalRow]) -> list[int]:
     """Returns the number of weeks of instruction from the beginning of each phase to its goal's date, at least one.
 
-    They are counted as judging counts them.
+    The weeks are counted in the same way as when a series is judged.
     """
     first = min(phase.begins_on for phase in phases)
     calendars = await weeks_of_schools(work, support.school_ids, first, max(phase.goal_on for phase in phases))

@@ -23,7 +23,7 @@ from app.support.models import Phase, PhaseGoal, Session, SessionChange, Support
 @needs(Can.READ_CONCERNS, Can.READ_SUPPORTS)
 async def unserved_concerns(work: Work, keyset: Keyset, criteria: ConcernFilter) -> Page[Concern]:
     """Returns a page of accepted concerns that have no active support and match the filters."""
-    # The supports of a student who left are suspended; nobody is served before the student is back.
+    # The supports of a student who left are suspended. The concerns are left out until the student is back.
     has_left = exists().where(
         Person.district_id == work.district_id, Person.id == Concern.student_id, Person.removed_at.is_not(None)
     )
@@ -181,7 +181,7 @@ async def dosage_between(work: Work, support_id: UUID, since: date | None, until
 async def dosages_between(
     work: Work, keys: Sequence[tuple[UUID]], since: date | None = None, until: date | None = None
 ) -> list[Dosage | None]:
-    """Returns the dosage of each of these supports, as `dosage_between` does. Executes five statements in total."""
+    """Returns the dosage of each of these supports, computed as by `dosage_between`, with five statements in total."""
     _check_window(since, until)
     rows = await supports_by_id(work, [support_id for (support_id,) in keys])
     dosages = await _dosages(work, list(rows.values()), since, until)

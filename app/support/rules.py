@@ -42,7 +42,7 @@ class LostBecause(StrEnum):
 STATES = tuple(state.value for state in SupportState)
 ROUNDING = 1e-6
 GOAL_NOTICE = timedelta(weeks=2)
-"""How long before the goal's date a decision about what follows is due."""
+"""How long before the goal's date a decision about what happens next is due."""
 MAX_PLAN_DAYS = 3 * 366
 MAX_SESSION_MINUTES = 480
 MAX_GROUP_SIZE = 40
@@ -100,7 +100,7 @@ def is_ahead(goal: float, baseline: float, direction: str) -> bool:
 def violations_of(values: Mapping[str, Any]) -> Violations:
     """Returns the violations in the plan of a phase, with pointers to the input's fields.
 
-    `values` has the fields of `Plan`. A rule about a field that is missing is left out.
+    `values` has the fields of `Plan`. Rules about a missing field are skipped.
     """
     return broken_rules(_PLAN_RULES, partial_input(Plan, values))
 
@@ -155,7 +155,7 @@ _PLAN_RULES = (_baseline_in_range, _goal_in_range, _goal_ahead, _span, _minutes,
 def violations_of_review(values: Mapping[str, Any]) -> Violations:
     """Returns the violations in the plan of a phase without a measure, with pointers to the input's fields.
 
-    `values` has the fields of `ReviewPlan`. A rule about a field that is missing is left out.
+    `values` has the fields of `ReviewPlan`. Rules about a missing field are skipped.
     """
     return broken_rules((_review_follows, _minutes, _sessions), partial_input(ReviewPlan, values))
 
@@ -195,8 +195,10 @@ class FollowUp(Change, Protocol):
 
 
 def check_follow_up(new: FollowUp) -> None:
-    """Raises `Invalid` if a new support with a measure lacks a goal or its date, if one without lacks a review date, or
-    if it has what belongs to the other kind.
+    """Checks that a new support is followed either by a measure with a goal or by a review; raises `Invalid` if not.
+
+    A support with a measure needs a goal with its date, and has no review date. A support without a measure needs a
+    review date, and has no goal, no goal date and no baseline.
     """
     if new.measure is not None:
         missing = [name for name in ("goal", "goal_on") if getattr(new, name) is None]
@@ -216,7 +218,7 @@ def check_follow_up(new: FollowUp) -> None:
 
 
 def check_change(change: Change, *, has_measure: bool) -> None:
-    """Raises `Invalid` for a review date of a support with a measure, or a goal of one without."""
+    """Raises `Invalid` for a review date if the support has a measure, and for a goal if it has no measure."""
     if has_measure:
         violations = [] if change.review_on is None else [unexpected_review()]
     else:
@@ -243,7 +245,7 @@ def _unexpected_goals(goal: float | None, goal_on: date | None, baseline: float 
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """A suspension of a support from a day on, until the day on which it is resumed; None while it lasts."""
+    """A suspension of a support. It ends before the day `resumed_on`, which is None while the suspension lasts."""
 
     suspended_on: date
     resumed_on: date | None
@@ -253,7 +255,7 @@ class Suspension:
         return self.suspended_on <= day and (self.resumed_on is None or day < self.resumed_on)
 
     def days(self, last: date) -> tuple[date, date]:
-        """Returns the first and the last day of the suspension; one that lasts ends on the day `last`."""
+        """Returns the first and the last day of the suspension; a suspension that lasts ends on the day `last`."""
         return self.suspended_on, last if self.resumed_on is None else self.resumed_on - timedelta(days=1)
 
 
@@ -281,7 +283,7 @@ class SessionInput:
 def violations_of_session(values: Mapping[str, Any], at: str) -> Violations:
     """Returns the violations in the values of a session; `at` is the JSON Pointer of the session.
 
-    `values` has the fields of `SessionInput`. A rule about a field that is missing is left out.
+    `values` has the fields of `SessionInput`. Rules about a missing field are skipped.
     """
     return broken_rules(_SESSION_RULES, partial_input(SessionInput, values), at)
 

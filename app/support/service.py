@@ -61,9 +61,9 @@ from app.support.rules import (
 from app.team.caseload import assign, release
 
 _PLANNED = ("begins_on", "baseline", "goal", "goal_on", "review_on", "minutes_per_session", "sessions_per_week")
-"""The values of a phase that its plan states."""
+"""The columns of a phase that come from its plan."""
 _OF_MEASURE = ("direction", "lowest", "highest")
-"""The values of a measure against which a plan is validated."""
+"""The columns of a measure against which a plan is validated."""
 Number = TypeVar("Number", int, int | None)
 
 
@@ -186,8 +186,8 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
 async def start_support(work: Work, support_id: UUID, on: date | None = None, confirm_rate: bool = False) -> Support:
     """Makes a planned support active from the day of its first session.
 
-    A support that has started by itself gets another first day, if one is given. A later start requires more growth a
-    week. If this is above the norms, it must be confirmed too.
+    If the support has already started by itself, `on` replaces its first day. A later start requires more growth a
+    week. Growth above the norms must be confirmed, unless the rate of the phase was confirmed before.
     """
     support = await lock_support(work, support_id)
     has_started_by_itself = support.state == "active" and support.starts == Starts.ON_ITS_DAY
@@ -227,7 +227,7 @@ async def change_support(
 ) -> Phase:
     """Ends the current phase and begins the next one, with its own baseline and goal; returns the new phase.
 
-    `verb` is what the team decided. It is kept with the phase, and so is what the change consists of.
+    `verb` is what the team decided. The phase stores it, together with the differences from the last phase.
     """
     violations = Violations(input_violations(change))
     support = await lock_support(work, support_id)
@@ -270,7 +270,7 @@ async def change_support(
         number=last.number + 1,
         level_id=level_id,
         intervention=change.intervention or (last.intervention if entry is None else entry.name),
-        # Other words without an entry are another intervention, which no longer follows the library's.
+        # New free text without an entry is another intervention, which no longer belongs to an entry of the library.
         intervention_id=entry.id if entry else None if change.intervention else last.intervention_id,
         group_size=_changed_or_last(change.group_size, last.group_size),
         because=change.because,
@@ -328,7 +328,7 @@ async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
 
 
 async def _refuse_other_start(work: Work, phase: Phase, on: date | None) -> None:
-    """Raises an error if an active support cannot begin on the day `on`, because of a later phase or of a session."""
+    """Raises an error if an active support cannot start on `on`: if it was changed or has a session before that day."""
     if phase.number > 1:
         raise Conflict("This support was changed since it began.", code="support.state")
     session = select(Session.id).where(
@@ -349,14 +349,17 @@ def _refuse_future(day: date, today: date, pointer: str) -> None:
 
 
 def _planned_values(new: NewSupport) -> dict[str, Any]:
-    """Returns the values of the first phase, except those that were refused by their shape, and the baseline."""
+    """Returns the planned values of the first phase, without the baseline and without values of an invalid shape."""
     accepted = {name: value for name, value in known_values(new).items() if value is not None}
     values = {name: accepted[name] for name in _PLANNED if name in accepted and name != "baseline"}
     return values | ({"begins_on": accepted["starts_on"]} if "starts_on" in accepted else {})
 
 
 def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
-    """Returns the values of a new phase, except those that were refused by their shape, its start and its baseline."""
+    """Returns the planned values of a new phase, without its first day, its baseline and values of an invalid shape.
+
+    Values that are not changed are those of the last phase.
+    """
     values = {
         name: getattr(last, name) if value is None else value
         for name, value in known_values(change).items()
@@ -373,7 +376,7 @@ def _is_due(new: NewSupport, today: date) -> bool:
 
 
 async def _changes(work: Work, last: Phase, phase: Phase, verb: PhaseVerb) -> list[str]:
-    """Returns what distinguishes a phase from the one before it, as codes."""
+    """Returns the codes of the differences between a phase and the one before it."""
     ranks = [(await level_by_id(work, level_id)).rank for level_id in (last.level_id, phase.level_id)]
     before, after = (
         Intensity(rank, row.minutes_per_session, row.sessions_per_week, row.group_size, row.intervention)

@@ -106,7 +106,7 @@ class RecordedSession:
 class _SessionBatch:
     """The rows that are needed to record a batch of sessions, loaded once: support, phases and existing sessions.
 
-    `checklist_sizes` are the numbers of parts of the phases' checklists, keyed by the library's entry.
+    `checklist_sizes` has the number of parts of each checklist of the phases, keyed by the id of the library's entry.
     """
 
     support: Support
@@ -127,7 +127,7 @@ async def record_sessions(
 ) -> list[RecordedSession]:
     """Records up to 500 sessions of a support that has begun; returns one result per session, in order.
 
-    `positions` has the places of the sessions in the request, if other items of the request are left out.
+    `positions` has the index of each session in the request; it is given if the caller leaves out other items.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MAX_BATCH} sessions at once.")])
@@ -253,7 +253,7 @@ async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) ->
 
 
 def _values_of(new: NewSession) -> KnownValues:
-    """Returns the values that a session states, except those that were refused by their shape."""
+    """Returns the values that are given for a session, without values of an invalid shape."""
     readable_values = known_values(new)
     minutes = ("planned_minutes", "delivered_minutes")
     return KnownValues(
@@ -298,11 +298,11 @@ def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Sessio
 
 @needs(Can.RECORD_SESSIONS)
 async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
-    """Changes the values of a session that differ, and logs the earlier values. Returns whether any value differed."""
+    """Updates the values of a session that differ, and logs the earlier values. Returns whether any value differed."""
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     if not changed:
         return False
-    # A session that this batch has just created must have its row before a change can refer to it.
+    # A session that this batch has just created must be in the database before a logged change can refer to it.
     await work.db.flush()
     before = {name: getattr(row, name) for name in KEPT_COLUMNS}
     work.db.add(
@@ -329,13 +329,13 @@ async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool
 
 
 def _marks(done_parts: Sequence[int], batch: _SessionBatch, day: date, at: str) -> dict[str, Any]:
-    """Returns the marks on the checklist of the phase of a day as columns."""
+    """Returns the columns for marks on a checklist, which is that of the phase in force on `day`."""
     entry_id = _phase_on(batch.phases, day).intervention_id
     return marks_of(done_parts, 0 if entry_id is None else batch.checklist_sizes.get(entry_id, 0), at)
 
 
 def _planned_minutes(phases: Sequence[Phase], day: date) -> int:
-    """Returns the planned minutes of one session on a day, by the phase of that day.
+    """Returns the planned minutes of one session on a day, as the phase in force on that day plans them.
 
     For a day before the first phase, the plan of the first phase applies.
     """

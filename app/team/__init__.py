@@ -1,1 +1,1 @@
-"""Teams: who belongs to them, whom they serve, and the reach that their members have by them."""
+"""Teams: their members, the students whom they serve, and the reach that membership gives."""

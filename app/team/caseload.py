@@ -1,7 +1,7 @@
-"""Determines whom a member of staff sees: the students whom this person teaches, supports or leads, and those of teams.
+"""Determines which students a member of staff sees: those the person teaches, supports or leads, and team students.
 
-Whom a person teaches follows from enrollments. The students of a team are seen by those who are members today, while
-the team is active; what a member may do for them follows from the member's role in the roster.
+Whom a person teaches follows from enrollments. While a team is active, its students are seen by the people who are
+members today; what a member may do for these students follows from the member's role in the roster.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -67,12 +67,12 @@ SELECT p.role, p.enabled AND p.removed_at IS NULL, p.school_ids,
        {TEAMS}
 FROM person p
 WHERE p.district_id = $1 AND p.id = $2 AND NOT p.is_student"""
-"""The statement about an acting person: role, whether active, schools, whether one is the district, students, teams.
+"""Selects the data of an acting person: role, whether active, schools, whether one is the district, students, teams.
 
-The students are the caseload and those of teams; for a role that sees schools, only those of teams whom the person does
-not see by a school. A student who left is on nobody's caseload and in no team; the student's school and district still
-see the records. Each step selects by the ids of the step before, as an array: joins would be planned badly for a roster
-that was just loaded and has no statistics yet.
+The students are the caseload and the students of the person's teams. For a role that sees whole schools, they are only
+the team students outside the person's schools. A student who left the roster is not among them; whoever sees the
+student's school or the district still sees the records. Each step passes ids to the next as an array, because joins
+would be planned badly for a roster that was just loaded and has no statistics yet.
 """
 
 
@@ -140,10 +140,10 @@ async def release(work: Work, support_id: UUID) -> None:
 
 @needs(Can.PLAN_SUPPORT)
 async def reassign(work: Work, entries: Sequence[tuple[UUID, UUID, Sequence[UUID], str, UUID | None]]) -> None:
-    """Replaces the caseload entries that exist because of these supports.
+    """Replaces the caseload entries that exist because of the supports in `entries`.
 
-    An entry is a support, its student, the student's schools, a role (`lead` or `provider`), and the person in this
-    role or None.
+    Each of the `entries` has the ids of a support, of its student and of the student's schools, a role (`lead` or
+    `provider`), and the id of the person in this role or None.
     """
     support_ids = cast(sorted({support_id for support_id, *_ in entries}), IdList)
     await work.db.execute(

@@ -1,4 +1,4 @@
-"""Finds teams for commands of every room, locks them for those of this room, and counts their changes."""
+"""Finds teams for the commands of all packages, locks teams for the commands of this package, and counts changes."""
 
 from typing import Final
 from uuid import UUID
@@ -19,10 +19,10 @@ OUT_OF_REACH: Final = "A client or person of some schools forms and changes team
 async def lock_team(work: Work, team_id: UUID) -> Team:
     """Locks and returns an active team that the caller may change. A team is locked before students.
 
-    The lock leaves rows that refer to the team alone: a command or sync that has locked a student can write them.
+    The lock does not block rows that refer to the team: a command or sync that has locked a student can write them.
 
-    Raises `NotFound`, `Forbidden` for a team of another school, whose members the caller may be, and `Conflict` for an
-    archived team.
+    Raises `NotFound`; `Forbidden` for a team that the caller may not change, such as a team of another school in which
+    the caller is a member; and `Conflict` for an archived team.
     """
     await lock_named_subjects(work)
     query = select(Team).where(Team.district_id == work.district_id, Team.id == team_id)
@@ -46,7 +46,7 @@ async def find_team(work: Work, name: str, pointer: str = "/team") -> Team:
 
 
 async def find_active_team(work: Work, name: str, if_archived: str, pointer: str = "/team") -> Team:
-    """Returns the active team with this id; raises `Invalid`, for an archived team with the sentence `if_archived`."""
+    """Returns the active team with this id; raises `Invalid`, with the text `if_archived` if the team is archived."""
     team = await find_team(work, name, pointer)
     if team.state == TeamState.ARCHIVED:
         raise Invalid([Violation(pointer, "team.archived", if_archived)])
@@ -54,12 +54,12 @@ async def find_active_team(work: Work, name: str, if_archived: str, pointer: str
 
 
 def may_change(work: Work, school_id: UUID | None) -> bool:
-    """Returns whether the caller may form and change teams of a school, or with None, teams of several schools."""
+    """Returns whether the caller may form and change teams of a school, or with None, of several schools."""
     principal = work.principal
     return principal.reach is Reach.DISTRICT or (principal.reach is Reach.SCHOOLS and school_id in principal.schools)
 
 
 async def count_change(work: Work, team: Team) -> None:
-    """Counts a change of the team or of its rows in the team's version."""
+    """Increases the team's version after a change of the team, its members or its scopes."""
     team.version += 1
     await work.db.flush()

@@ -1,4 +1,4 @@
-"""Defines the tables of teams: the teams, their members, whom they serve, and the students whom that comprises."""
+"""Defines the tables of teams: the teams, their members, the scopes they serve, and the students in these scopes."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -11,7 +11,10 @@ from app.roster.models import AboutStudent, Ids
 
 
 class Team(HasChangeTime, TenantRow, Base):
-    """People who meet about certain students. A team of one school has that school for ever; others have none."""
+    """People who meet about certain students.
+
+    `school_id` is the school of a team of one school, and never changes. It is None for a team of several schools.
+    """
 
     __tablename__ = "team"
 
@@ -27,14 +30,14 @@ class Team(HasChangeTime, TenantRow, Base):
 
 
 class OfTeam(TenantRow):
-    """Mixin for a row of a team. It copies the team's school, which never changes, for row-level security."""
+    """Mixin for a row that belongs to a team. The row copies the team's unchanging school for row-level security."""
 
     team_id: Mapped[UUID]
     team_school_id: Mapped[UUID | None]
 
 
 class TeamMember(OfTeam, Base):
-    """A membership of a person in a team from a day on. The day `until_on` does not belong to it."""
+    """A membership of a person in a team. `until_on` is the first day on which it no longer holds."""
 
     __tablename__ = "team_member"
 
@@ -48,7 +51,8 @@ class TeamMember(OfTeam, Base):
 class TeamScope(OfTeam, Base):
     """A part of the students whom a team serves, from a day on: a grade of a school, a class, or a named student.
 
-    The day `until_on` does not belong to it. `school_ids` are the schools of the named student, and empty for others.
+    `until_on` is the first day on which the scope no longer holds. `school_ids` are the schools of the named student,
+    and empty for a grade or a class.
     """
 
     __tablename__ = "team_scope"
@@ -65,9 +69,10 @@ class TeamScope(OfTeam, Base):
 
 
 class TeamStudent(OfTeam, AboutStudent, Base):
-    """A student whom a team serves because of one of its scopes. The day `until_on` does not belong to it.
+    """A student whom a team serves because of one of its scopes.
 
-    Commands and syncs write these rows from the scopes and the roster; nobody writes them by hand.
+    `until_on` is the first day on which the team no longer serves the student because of this scope. Commands and syncs
+    write these rows from the scopes and the roster; nobody writes them by hand.
     """
 
     __tablename__ = "team_student"
@@ -81,10 +86,10 @@ Dated = type[TeamMember] | type[TeamScope] | type[TeamStudent]
 
 
 def in_force_on(row: Dated, day: date) -> ColumnElement[bool]:
-    """Returns the condition that a dated row has begun, and has not ended before a day."""
+    """Returns the condition that a dated row is in force on a day."""
     return and_(row.from_on <= day, lasts_beyond(row, day))
 
 
 def lasts_beyond(row: Dated, day: date | InstrumentedAttribute[date]) -> ColumnElement[bool]:
-    """Returns the condition that a dated row is still in force on a day, whenever it begins."""
+    """Returns the condition that a dated row has not ended by a day, whether or not it has begun."""
     return or_(row.until_on.is_(None), row.until_on > day)

@@ -1,4 +1,4 @@
-"""Declares the public shapes of teams, their members, whom they serve and the students whom that comprises."""
+"""Declares the public shapes of teams, their members, their scopes and the students within these scopes."""
 
 from datetime import date
 from operator import attrgetter

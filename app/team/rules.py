@@ -33,7 +33,7 @@ class TeamRole(StrEnum):
 
 
 class ScopeKind(StrEnum):
-    """What a scope of a team names."""
+    """The kind of a team's scope: a grade of a school, a class, or a single student."""
 
     GRADE = "grade"
     CLASS = "class"
@@ -44,7 +44,7 @@ KINDS: Final = "Name a school with a grade, or a class, or a student."
 
 
 def kind_of_scope(school: str | None, grade: str | None, school_class: str | None, student: str | None) -> ScopeKind:
-    """Returns the kind of a scope that names these; raises `ValueError` unless they are exactly one of the kinds."""
+    """Returns the kind of a scope with these values; raises `ValueError` unless they fit exactly one kind."""
     named = {
         ScopeKind.GRADE: school is not None and grade is not None,
         ScopeKind.CLASS: school_class is not None,
@@ -59,7 +59,7 @@ def kind_of_scope(school: str | None, grade: str | None, school_class: str | Non
 def violations_of_end(from_on: date, until_on: date, today: date) -> list[Violation]:
     """Returns what is wrong with the first day on which a membership or a scope no longer holds.
 
-    It cannot lie in the past, because the reach that it gave until today was real.
+    The day cannot lie in the past, because until today the members could in fact see the students.
     """
     if until_on >= max(from_on, today):
         return []

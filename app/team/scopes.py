@@ -1,4 +1,4 @@
-"""Adds and ends the scopes of a team, which name whom it serves: a grade of a school, a class, or a student."""
+"""Adds and ends the scopes of a team. A scope is a grade of a school, a class, or a student whom the team serves."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -59,11 +59,12 @@ class SavedScope:
 
 @needs(Can.FORM_TEAMS)
 async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedScope:
-    """Assigns a team to a grade of a school, a class or a single student, and lists the students at once.
+    """Assigns a team to a grade of a school, a class or a single student, and writes the list of students at once.
 
     From the first day on, the members of the team see these students. Each sync keeps the list equal to the roster.
-    If the team serves them already, nothing changes. Raises `Invalid` unless exactly one of the kinds is named, and for
-    students outside of the caller's schools, and `Conflict` if the team serves them until a last day.
+    If the team has this scope already, nothing changes. Raises `Invalid` unless exactly one of a grade, a class and a
+    student is given, and for students outside the caller's schools. Raises `Conflict` if the team has this scope
+    already and the scope has a last day.
     """
     violations = Violations(input_violations(new))
     team = await lock_team(work, team_id)
@@ -89,7 +90,7 @@ async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedS
 
 @needs(Can.FORM_TEAMS)
 async def end_team_scope(work: Work, team_scope_id: UUID, until_on: Annotated[date | None, UNTIL] = None) -> TeamScope:
-    """Ends a scope of a team. On the day `until_on`, its members no longer see these students by it."""
+    """Ends a scope of a team. From the day `until_on`, it no longer lets the team's members see students."""
     query = select(TeamScope).where(TeamScope.district_id == work.district_id, TeamScope.id == team_scope_id)
     scope = await work.db.scalar(query)
     if scope is None:
@@ -109,10 +110,10 @@ async def end_team_scope(work: Work, team_scope_id: UUID, until_on: Annotated[da
 
 
 async def _served(work: Work, new: NewTeamScope, violations: Violations) -> dict[str, Any]:
-    """Returns the columns of a scope that name whom it serves.
+    """Returns the columns of a new scope that say whom the team serves.
 
-    Adds to `violations` unless exactly one of the kinds is named, and each name that is unknown, or that the caller
-    does not see by the district or a school.
+    Adds a violation unless exactly one of a grade, a class and a student is given, and for each school, class or
+    student that is unknown or lies outside the caller's schools.
     """
     values: dict[str, Any] = {}
     with violations:
@@ -145,7 +146,7 @@ async def _served(work: Work, new: NewTeamScope, violations: Violations) -> dict
 
 
 def _require_reach(work: Work, school_ids: list[UUID], pointer: str) -> None:
-    """Raises `Invalid` unless the caller sees one of these schools. Students of another team cannot be passed on."""
+    """Raises `Invalid` unless the caller sees one of these schools. Seeing students through a team is not enough."""
     principal = work.principal
     if principal.reach is Reach.DISTRICT:
         return
@@ -154,7 +155,7 @@ def _require_reach(work: Work, school_ids: list[UUID], pointer: str) -> None:
 
 
 async def _present(work: Work, team: Team, values: dict[str, Any], day: date) -> TeamScope | None:
-    """Returns the scope of the team that already names these; raises `Conflict` if it has a last day."""
+    """Returns the team's existing scope with these values, or None; raises `Conflict` if the scope has a last day."""
     named = [getattr(TeamScope, name) == value for name, value in values.items() if name != "school_ids"]
     still = lasts_beyond(TeamScope, day)
     same = (TeamScope.district_id == work.district_id, TeamScope.team_id == team.id)

@@ -1,4 +1,4 @@
-"""Forms and archives teams, and keeps their members. Whom a team serves is in `scopes`."""
+"""Forms and archives teams, and manages their members. The module `scopes` manages whom a team serves."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -71,7 +71,7 @@ class SavedMember:
 async def form_team(work: Work, new: NewTeam) -> Team:
     """Forms a team without members, which serves nobody yet.
 
-    A caller who sees some schools must name one of them.
+    A caller who sees only some schools must state one of these as the team's school.
     """
     violations = Violations(input_violations(new))
     with violations:
@@ -126,8 +126,9 @@ async def archive_team(work: Work, team_id: UUID) -> Team:
 async def add_team_member(work: Work, team_id: UUID, new: NewTeamMember) -> SavedMember:
     """Adds a person to a team. From the first day on, the person sees the students of the team.
 
-    If the person has this role in the team already, nothing changes. Raises `Conflict` for a member with another role
-    or with a last day, and `Invalid` for a student, a guardian and others whose role opens nothing.
+    If the person has this role in the team already, nothing changes. Raises `Conflict` if the person is a member with
+    another role or with a last day, and `Invalid` for anybody whose role in the roster gives no access, such as a
+    student or a guardian.
     """
     violations = Violations(input_violations(new))
     team = await lock_team(work, team_id)

@@ -1,7 +1,7 @@
-"""Keeps the list of the students whom teams serve equal to their scopes and the roster, by one set-based statement.
+"""Keeps the students whom teams serve in step with the teams' scopes and the roster, by one set-based statement.
 
-The statement compares the students who follow from the scopes (those of a grade at a school, of a class, and those
-named) with the open rows of `team_student`, and writes only the differences. Commands run it for their team; a sync
+The statement compares the students who follow from the scopes (those of a grade at a school, of a class, or a single
+student) with the open rows of `team_student`, and writes only the differences. Commands run it for one team; a sync
 runs it for the whole district after it has changed the roster, so that a student who moves leaves the team that night.
 """
 
@@ -50,10 +50,10 @@ CROSS JOIN LATERAL (
     WHERE s.kind = '{ScopeKind.STUDENT}' AND {ON_ROSTER} AND p.id = s.student_id
     OFFSET 0) AS c
 WHERE s.district_id = :district AND (s.until_on IS NULL OR s.until_on > CAST(:today AS date))"""
-"""The students who follow from the open scopes of active teams, with the day until which that is certain.
+"""The students who follow from the open scopes of active teams, with the day on which the scope or enrollment ends.
 
-The OFFSET has each scope look its students up by an index, whatever the statistics say. An enrollment that will end has
-its last day in the row, so that the row ends without a sync.
+The OFFSET makes PostgreSQL look up the students of each scope by an index, whatever the statistics say. If an
+enrollment has an end date, the row gets this date too, so that it ends without a further sync.
 """
 DIFFERENT: Final = """
 expected AS MATERIALIZED ({expected}{of_scope}),
@@ -67,7 +67,10 @@ compared AS MATERIALIZED (
     FROM expected AS e FULL JOIN present AS m ON m.scope_id = e.scope_id AND m.student_id = e.student_id),
 different AS MATERIALIZED (
     SELECT * FROM compared AS d WHERE d.id IS NULL OR d.former IS DISTINCT FROM d.until_on)"""
-"""The rows to add, to end, to continue or to end on another day. A row that ended today is continued, and not added."""
+"""The rows to add, to end, to continue or to end on another day.
+
+If a student's row ended today, it is continued, and no new row is added.
+"""
 WRITE: Final = """
 WITH {different},
 changed AS (
@@ -85,7 +88,7 @@ added AS (
     ON CONFLICT DO NOTHING RETURNING team_id)
 SELECT w.team_id, count(*) FROM (SELECT c.team_id FROM changed AS c UNION ALL SELECT a.team_id FROM added AS a) AS w
 GROUP BY w.team_id ORDER BY w.team_id"""
-"""Writes the differences. The array has the rows to change read by their key, whatever the statistics say."""
+"""Writes the differences. The array makes PostgreSQL read these rows by their key, whatever the statistics say."""
 MEMBERS_GONE: Final = text(
     """UPDATE team_member AS m SET until_on = greatest(m.from_on, CAST(:today AS date)), version = m.version + 1
        FROM person AS p
@@ -103,7 +106,7 @@ class Only:
     scope_id: UUID | None = None
 
     def conditions(self) -> dict[str, str]:
-        """Returns the conditions for the rows of scopes and of students."""
+        """Returns the SQL conditions that restrict the scopes and the rows of `team_student`."""
         if self.scope_id is not None:
             return {"of_scope": " AND s.id = :only", "of_row": " AND m.scope_id = :only"}
         if self.team_id is not None:
@@ -124,10 +127,10 @@ def select_differing_students(only: Only = DISTRICT_WIDE) -> str:
 
 @needs(Can.SYNC_ROSTER)
 async def follow_roster(work: Work) -> int:
-    """Makes the students of all teams follow the roster, and ends the memberships of people who left it.
+    """Brings the students of all teams in line with the roster, and ends the memberships of staff who left the roster.
 
-    Records an event for each team that changed. Returns the number of rows about students that were written. The sync
-    has locked these students.
+    Records an event for each team that changed. Returns the number of rows about students that were written. The
+    calling sync has already locked these students.
     """
     await lock_team_students(work)
     today = await today_of(work)
@@ -147,16 +150,17 @@ async def follow_roster(work: Work) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def count_out_of_step(work: Work) -> int:
-    """Returns the number of students whose rows differ from the scopes of the teams and the roster."""
+    """Returns the number of students whose team rows differ from what the teams' scopes and the roster require."""
     sql = f"SELECT count(*) FROM ({select_differing_students()}) AS d"
     values = _values(work, await today_of(work), DISTRICT_WIDE)
     return int(await work.db.scalar(_statement(sql, DISTRICT_WIDE), values) or 0)
 
 
 async def lock_served_students(work: Work, only: Only) -> None:
-    """Locks the students whom a team or a scope names or serves, before its rows are written.
+    """Locks the students whom a team, or one of its scopes, names or serves, before their team rows are written.
 
-    A sync that moves one of them writes these rows too. Works under the calling command's permission, as the district.
+    A sync that moves one of these students writes the same rows. Works under the calling command's permission, as the
+    district.
     """
     is_scope = TeamScope.id == only.scope_id if only.team_id is None else TeamScope.team_id == only.team_id
     is_row = TeamStudent.scope_id == only.scope_id if only.team_id is None else TeamStudent.team_id == only.team_id
@@ -173,12 +177,12 @@ async def follow_scopes(work: Work, today: date, only: Only) -> None:
     """Writes the students of a team or of a scope that has just changed. Works under the calling command's permission.
 
     It reads and writes as the district, as a sync does, because a class may have students of other schools than the
-    caller's. The students are locked before their rows are written. They are looked for once more when no sync can
-    change them any more, because one may have been committed in the meantime.
+    caller's. The students are locked before their rows are written. When no sync can write such rows any more, the
+    students are determined once more, because a sync may have been committed in the meantime.
     """
     async with work.as_district("team students"):
         differing = await _differing(work, today, only)
-        # A transaction that has locked students already waits for no further ones, which may be out of order.
+        # A transaction that has locked students does not wait for further locks, whose order may be wrong.
         await (lock_newcomers if work.locked_students else lock_students)(work, differing)
         await lock_team_students(work)
         await lock_newcomers(work, await _differing(work, today, only))
@@ -202,7 +206,7 @@ async def _differing(work: Work, today: date, only: Only) -> set[UUID]:
 
 
 async def _write(work: Work, today: date, only: Only) -> dict[UUID, int]:
-    """Writes the differences, and returns the number of written rows by team."""
+    """Writes the differences, and returns the number of written rows for each team."""
     sql = WRITE.format(different=DIFFERENT.format(expected=EXPECTED, **only.conditions()))
     salt = new_id().hex
     values = _values(work, today, only) | {"salt": salt, "stamp": f"{salt[:12]}7"}

@@ -1,8 +1,8 @@
 """Delivers events to endpoints in four steps: dispatch, claim, send, record.
 
-Never keeps a transaction open during a network request. A delivery is claimed and the claim committed, then it is sent
-by POST, and then it is recorded in a new transaction that checks the claim number. A worker that crashes at any point
-loses nothing. A receiver may get an event twice, with the same id and the same bytes.
+Never keeps a transaction open during a network request. First the delivery is claimed and the claim is committed. Then
+the event is sent by POST. Finally the result is recorded in a new transaction, which checks the claim number. A worker
+that crashes at any point loses nothing. A receiver may get an event twice, with the same id and the same bytes.
 
 This file exceeds 250 lines because the correctness of a delivery depends on all steps together.
 """
@@ -124,8 +124,8 @@ class Attempt:
 
 
 async def claim_batch(context: DeliveryContext, district_id: UUID, most: int) -> list[OutboundDelivery]:
-    """Dispatches a district's new events, and claims and returns up to `most` deliveries. Both are committed before it
-    returns.
+    """Dispatches a district's new events, and claims and returns up to `most` deliveries. Commits the new deliveries
+    and the claims before it returns.
     """
     principal = system_principal(district_id, PRINCIPAL)
     async with unit(context.engine, principal, context.keyring, "webhook delivery") as work:
@@ -175,8 +175,8 @@ async def dispatch(work: Work) -> int:
     """Creates a delivery for each pair of a new event and an endpoint that receives it, and returns the number of
     deliveries.
 
-    The number of the last event is read before the endpoints. An endpoint that is created between these two reads may
-    get one of these events, but misses no later one.
+    Reads the number of the last event first, and the endpoints afterwards. An endpoint that is created in between may
+    receive some of the events up to that number, and misses none of the events after it.
     """
     of_district = WebhookPosition.district_id == work.district_id
     behind = select(EventCounter.last).join(WebhookPosition, EventCounter.last > WebhookPosition.seq)
@@ -196,10 +196,11 @@ async def dispatch(work: Work) -> int:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
-    """Claims due deliveries, at most a certain number per endpoint, and logs each as a disclosure.
+    """Claims due deliveries, at most a certain number per endpoint, and logs the disclosure of the students whom the
+    events are about.
 
-    A delivery ends here without being sent if its endpoint is removed or disabled, if its event is no longer kept, or
-    if crashes have used up its attempts.
+    A delivery fails here, without being sent, if its endpoint was removed or disabled, if its event was deleted, or if
+    crashes have used up its attempts.
     """
     claimed = await claim(work.db, DELIVERIES, work.district_id, most)
     if not claimed:
@@ -251,7 +252,7 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
 
 
 async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
-    """Returns those of the endpoints that are marked as failing. The others need no update after a success."""
+    """Returns the ids of those endpoints that are marked as failing. After a success, only these need an update."""
     ids = await work.db.scalars(
         select(WebhookEndpoint.id).where(
             WebhookEndpoint.district_id == work.district_id,
@@ -277,9 +278,9 @@ def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:
 
 
 async def _contents(work: Work, claimed: Sequence[ClaimedJob]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
-    """Returns the endpoints of claimed deliveries by id, and their events by number.
+    """Returns the endpoints of claimed deliveries, keyed by id, and the events to deliver, keyed by number.
 
-    It uses two queries, because PostgreSQL chose a slow plan for a join.
+    Uses two queries, because PostgreSQL chose a slow plan for a join.
     """
     ids = cast(list({job.row["endpoint_id"] for job in claimed}), ARRAY(PgUUID))
     numbers = cast(list({job.row["event_seq"] for job in claimed}), ARRAY(BigInteger))

@@ -77,7 +77,7 @@ class DeliveryDispatcher:
                 rest = self.rests.note_fault(district_id)
                 log.error("webhooks.take_failed", wait=rest, **describe_fault(error))
                 return []
-            # This repeats at once, so that a delivery that has just become due does not wait.
+            # The district is not skipped next time, so that a delivery that has just become due does not wait.
             self.rests.note(district_id, done=1)
             return claimed
 

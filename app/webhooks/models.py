@@ -30,10 +30,10 @@ class WebhookEndpoint(HasChangeTime, TenantRow, Base):
     * `school_ids` is empty for the whole district.
     * `opens` lists the secured areas whose events the endpoint receives.
     * `after_seq` is the number of the last event before the endpoint was created; such events are not sent.
-    * `versions` has the payload version by event type; for a type that is missing it is 1.
-    * `former_until` is the time until which the previous secret also signs.
-    * `failing_since` is the first failure since the last success.
-    * `slowed_until` is the time until which nothing is sent.
+    * `versions` maps event types to payload versions; a type that is missing has version 1.
+    * `former_until` is the time until which deliveries are also signed with the previous secret.
+    * `failing_since` is the time of the first failure since the last success.
+    * `slowed_until` is the time until which nothing is sent, because the receiver is overloaded or requested a pause.
     """
 
     __tablename__ = "webhook_endpoint"
@@ -63,7 +63,9 @@ class WebhookEndpoint(HasChangeTime, TenantRow, Base):
 
 
 class WebhookDelivery(JobColumns, TenantRow, Base):
-    """The delivery of one event to one endpoint. Each of its attempts records the number of the claim that made it."""
+    """The delivery of one event to one endpoint. Each attempt stores the number of the claim under which the event was
+    sent.
+    """
 
     __tablename__ = "webhook_delivery"
 

@@ -1,7 +1,7 @@
 """Reads endpoints and their deliveries. Never returns a secret.
 
-A caller sees only endpoints whose reach is not larger than the caller's own; other endpoints do not exist for the
-caller.
+A client sees only the endpoints that it created itself, and of these only those whose reach is within the caller's
+reach. Any other endpoint is treated as if it did not exist.
 """
 
 from collections import defaultdict
@@ -44,7 +44,7 @@ async def endpoints(work: Work, keyset: Keyset) -> Page[WebhookEndpoint]:
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def endpoint(work: Work, endpoint_id: UUID, *, lock: bool = False) -> WebhookEndpoint:
-    """Returns the endpoint with this id, and locks it with `lock`; raises `NotFound`."""
+    """Returns the endpoint with this id, and locks its row if `lock` is set; raises `NotFound`."""
     query = select(WebhookEndpoint).where(_visible(work), WebhookEndpoint.id == endpoint_id)
     if lock:
         query = query.with_for_update(key_share=True)
@@ -58,8 +58,8 @@ async def endpoint(work: Work, endpoint_id: UUID, *, lock: bool = False) -> Webh
 async def deliveries(work: Work, endpoint_id: UUID, keyset: Keyset) -> Page[LoggedDelivery]:
     """Returns a page of an endpoint's deliveries, newest event first; raises `NotFound`.
 
-    Events that the caller cannot read are left out, because an endpoint may receive events of secured areas that the
-    caller may not see.
+    Deliveries of events that the caller cannot read are left out, because an endpoint may receive events of secured
+    areas that the caller may not see.
     """
     await endpoint(work, endpoint_id)
     in_district = WebhookDelivery.district_id == work.district_id
@@ -82,7 +82,7 @@ async def deliveries(work: Work, endpoint_id: UUID, keyset: Keyset) -> Page[Logg
 async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDelivery:
     """Returns one delivery with its attempts.
 
-    Raises `NotFound` if it does not exist or the caller cannot read its event.
+    Raises `NotFound` if the delivery does not exist or the caller cannot read its event.
     """
     await endpoint(work, endpoint_id)
     query = (
@@ -106,12 +106,14 @@ async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDe
 def matches(district_id: UUID, after: int, upto: int, *, replayed_to: UUID | None = None) -> Select[int, UUID, UUID]:
     """Returns a query for the pairs of an event and an endpoint that receives it.
 
-    * An endpoint receives its event types, if its creator may read the event.
-    * An event about no student and no school belongs to the district; every school's endpoint receives it too.
-    * An event of a secured area goes only to endpoints with that area.
+    * An endpoint receives events of its event types that are about its schools; an endpoint without schools receives
+      those of the whole district.
+    * An event about no student and no school belongs to the district; endpoints with schools receive it too.
+    * An event of a secured area goes only to endpoints that are open to this area.
+    * A test event goes only to the endpoint that is tested.
 
-    With `replayed_to`, the query returns the events for which that endpoint has no delivery yet, including those from
-    before the endpoint was created.
+    With `replayed_to`, the query returns only pairs with this endpoint for which there is no delivery yet. They include
+    events from before the endpoint was created, but no test events.
     """
     districts = and_(Event.student_id.is_(None), func.cardinality(Event.school_ids) == 0)
     everywhere = or_(districts, func.cardinality(WebhookEndpoint.school_ids) == 0)
@@ -171,7 +173,8 @@ async def _attempts(work: Work, delivery_ids: list[UUID]) -> dict[UUID, list[Web
 def _visible(work: Work) -> ColumnElement[bool]:
     """Returns an SQL condition that selects the endpoints that the caller may see.
 
-    The caller sees an endpoint that was not removed if the caller may see all of its schools and secured areas.
+    These are the endpoints that the caller's client created, that were not removed, and whose schools and secured areas
+    the caller may all see.
     """
     own = and_(
         WebhookEndpoint.district_id == work.district_id,

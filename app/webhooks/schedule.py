@@ -22,10 +22,10 @@ DELAYS = (
 )
 """The wait before each attempt, counted from the previous attempt: ten attempts in three days."""
 SLOWED = timedelta(minutes=1)
-"""The pause of an endpoint that reports overload but sends no `Retry-After`."""
+"""The pause for an endpoint that reports overload but sends no `Retry-After`."""
 MAX_REST = timedelta(days=1)  # The longest pause that a receiver can request.
 FAILING_LIMIT = timedelta(days=5)
-"""The time after which an endpoint is disabled if all attempts since have failed."""
+"""How long all attempts of an endpoint may fail before the endpoint is disabled."""
 OVERLOADED = frozenset({429, 502, 504})
 JITTER = 0.2  # Each wait is lengthened by up to this share, at random, so that the attempts are spread.
 
@@ -53,7 +53,9 @@ class NextStep:
 
 
 def wait_before(number: int, jitter: float) -> timedelta:
-    """Returns the wait before the attempt `number` (from 1). `jitter`, in [0, 1), lengthens it."""
+    """Returns the wait before the attempt `number` (from 1). `jitter`, in [0, 1), lengthens the wait by up to the share
+    `JITTER`.
+    """
     if not 0 <= jitter < 1:
         raise ValueError("A jitter is a number from 0 to below 1.")
     return DELAYS[number - 1] * (1 + JITTER * jitter)
@@ -78,8 +80,8 @@ def retry_after(header: str | None, at: datetime) -> timedelta | None:
 
 
 def has_failed_too_long(failing_since: datetime, at: datetime) -> bool:
-    """Returns whether an endpoint must be disabled at `at`, if all of its attempts since `failing_since` have
-    failed.
+    """Returns whether an endpoint whose attempts have all failed since `failing_since` must be disabled at the time
+    `at`.
     """
     return at - failing_since >= FAILING_LIMIT
 
@@ -90,9 +92,9 @@ def next_step(number: int, status: int | None, jitter: float, requested_wait: ti
     * 2xx means that the event was delivered.
     * 410 Gone disables the endpoint (Standard Webhooks).
     * Anything else, including a redirect, leads to another attempt, but not before the time that the receiver
-      requested.
+      requested. After the last attempt, the delivery has failed.
 
-    If the receiver is overloaded or requested a wait, it gets no other delivery meanwhile.
+    If the receiver is overloaded or requested a wait, no other delivery is sent to its endpoint for a while (`rest`).
     """
     if status is not None and 200 <= status < 300:
         return NextStep(Meaning.DELIVERED)

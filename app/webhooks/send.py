@@ -20,7 +20,7 @@ from app.core.outbound import AddressRefused, checked_session, is_private_answer
 
 TIMEOUT = 15.0  # Seconds for the whole request, so that a receiver that sends one byte per second is cut off.
 MAX_RESPONSE_BYTES = 4096  # The number of bytes of a response body that are read.
-# Seconds. Receivers keep connections open longer, so that no POST meets a connection that is being closed.
+# Seconds that an idle connection is kept. Receivers keep it longer, so that no POST meets one that is being closed.
 KEPT_OPEN = 4.0
 HEADERS = {
     "content-type": "application/json",
@@ -68,7 +68,7 @@ def checked_url(url: str, allowed: Allowed) -> str:
 class Sender:
     """Sends POST requests to all receivers, over one HTTP session.
 
-    The session is opened at the first POST, in that event loop, and closed when the process ends. It uses aiohttp
+    The session is opened in the event loop of the first POST, and closed when the process ends. It uses aiohttp
     directly, because half of the cost of a POST with httpx goes into cookies, redirects, authentication and copied
     headers, none of which is needed here.
     """
@@ -121,7 +121,7 @@ class Sender:
 async def _read(response: aiohttp.ClientResponse) -> str:
     """Returns the beginning of a response's body."""
     received = bytearray()
-    # Only the status matters, so a response whose body breaks off counts too.
+    # Only the status matters, so a response counts even if its body breaks off.
     with suppress(aiohttp.ClientError):
         while len(received) < MAX_RESPONSE_BYTES and (part := await response.content.readany()):
             received += part
@@ -134,7 +134,9 @@ def _storable(answer: bytes) -> str:
 
 
 def _name(error: BaseException) -> str:
-    """Returns a stable name for a failure. Its text is not used, because it may contain data from the receiver."""
+    """Returns a stable name for a failure. The text of the error is not used, because it may contain data from the
+    receiver.
+    """
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:

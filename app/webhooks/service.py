@@ -153,8 +153,8 @@ async def rotate_secret(
 ) -> tuple[WebhookEndpoint, str | None]:
     """Gives an endpoint a new secret or private key; returns the secret, which is shown only once.
 
-    The previous secret or key also signs until the overlap ends. At most two of them sign at the same time, so a
-    further rotation ends the oldest. Raises `NotFound`, or `Invalid` for an invalid overlap.
+    The previous secret or key also signs until the overlap ends. At most two secrets or keys sign at the same time, so
+    a further rotation ends the oldest. Raises `NotFound`, or `Invalid` for an invalid overlap.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         detail = f"An overlap lasts 0 to {int(MAX_OVERLAP.total_seconds())} seconds."
@@ -184,8 +184,8 @@ async def pause_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
 async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
     """Resumes an endpoint that was paused, slowed down or disabled. Raises `NotFound`.
 
-    Waiting deliveries are then sent. Failed deliveries, and events from the time while it was disabled, are sent only
-    on request (`replay`).
+    Waiting deliveries are then sent. Failed deliveries, and events from the time while the endpoint was disabled, are
+    sent only on request (`replay`).
     """
     row = await endpoint(work, endpoint_id, lock=True)
     if any((row.paused_at, row.disabled_at, row.failing_since, row.slowed_until)):
@@ -229,7 +229,7 @@ async def _schools(work: Work, names: Sequence[str], violations: Violations) -> 
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Makes dispatch begin after the district's last event, unless it has begun before; returns the number of that
+    """If dispatch has not begun in the district yet, makes it begin after the last event; returns the number of the
     last event.
     """
     in_district = EventCounter.district_id == work.district_id

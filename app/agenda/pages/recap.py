@@ -33,7 +33,7 @@ OUTCOMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class NamedPerson:
-    """A person, with the name where the caller may read the roster."""
+    """A person; the name is None if the caller may not see it."""
 
     person_id: UUID
     name: str | None
@@ -69,7 +69,7 @@ class RecapItem:
 
 @dataclass(frozen=True, slots=True)
 class RecapAction:
-    """What somebody does by a day, agreed at an item of the meeting."""
+    """An action item that was agreed at an agenda item of the meeting."""
 
     action_item_id: UUID
     item_id: UUID
@@ -190,7 +190,7 @@ async def _items(work: Work, meeting_id: UUID) -> Sequence[tuple[AgendaItem, Dec
 
 
 async def _actions(work: Work, item_ids: Sequence[UUID]) -> Sequence[ActionItem]:
-    """Returns what was agreed at these items, in the order of the days by which it is to be done."""
+    """Returns the action items that were agreed at these agenda items, ordered by due date."""
     query = (
         select(ActionItem)
         .where(

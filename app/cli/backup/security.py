@@ -26,7 +26,8 @@ def _unquoted(name: str) -> str:
 def policies_for(script: str, roles: Mapping[str, str]) -> str:
     """Returns a script's policies, with the roles renamed by this mapping.
 
-    Raises `AimlineError` for a policy of a role that is not Aimline's, because it would have to be created by hand.
+    Raises `AimlineError` for a policy of a role that is not Aimline's, because such a policy would have to be created
+    by hand.
     """
 
     def rename(match: re.Match[str]) -> str:
@@ -41,8 +42,9 @@ def policies_for(script: str, roles: Mapping[str, str]) -> str:
 
 
 def grants_for(script: str, roles: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Returns a script's grants with the roles renamed, and the names of other software's roles, whose grants are left
-    out.
+    """Returns a script's grants with the roles renamed, and the names of the roles of other software.
+
+    The grants to the roles of other software are left out.
     """
     left_out: set[str] = set()
     grants = []

@@ -1,1 +1,1 @@
-"""Divides one process fairly between districts: the order of requests, their number at once, and their rate."""
+"""Divides one process fairly between districts: the order of requests, how many run at once, and their rate."""

@@ -7,8 +7,8 @@ Requests of the key with the most running requests pause between their steps whi
 request of one district therefore does not share the processor with many requests of another.
 
 A request that takes long while the processor is mostly idle, such as one whose statement waits for a lock, gives its
-slot back and continues, so that others need not wait for it. Another limit bounds how many requests of one key run at
-once.
+slot back and continues, so that others need not wait for it. A separate limit bounds how many requests of one key run
+at once.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from app.core.fairness.processor import processor_demand
 BUSY_SHARE = 0.5
 """The share of processor time above which this thread is the bottleneck and admitting more requests would not help."""
 LONG_STEP = 0.002
-"""The duration in seconds of a long step. After one, the event loop handles new arrivals before other requests."""
+"""The seconds from which a step is long. After a long step, the event loop handles new arrivals first."""
 STOPPING_SECONDS = 8.0
 """The seconds that waiting requests have to begin once the process was asked to end."""
 ARRIVAL_TURNS = 32
 """The turns of the event loop between two long steps.
 
-The loop accepts one connection in each turn, and a request of a new connection takes three more; an idle turn takes
-some ten microseconds.
+The loop accepts one connection in each turn, and a request on a new connection takes three more turns; an idle turn
+takes some ten microseconds.
 """
 FULL_QUEUE_RETRY = 1
 """The `Retry-After` in seconds for a caller whose queue is full."""
@@ -137,7 +137,7 @@ class Gate:
         return turn
 
     def stop(self) -> None:
-        """Refuses the requests that still wait `STOPPING_SECONDS` from now, because the process ends."""
+        """Refuses, after `STOPPING_SECONDS`, the requests that are still waiting then, because the process ends."""
         if not self._is_stopping:
             asyncio.get_running_loop().call_later(STOPPING_SECONDS, self._refuse_waiting)
 
@@ -169,7 +169,7 @@ class Gate:
     def pause(self, turn: Turn) -> asyncio.Future[None] | None:
         """Returns a future that this turn's next step must wait for, or None if the step may run now.
 
-        A step waits while a key with fewer running requests has priority.
+        A step waits while the event loop handles new arrivals, or while a key with fewer running requests has priority.
         """
         if self._arrivals_handled is not None and not self._arrivals_handled.done():
             return self._arrivals_handled

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 FIRST_COST = 0.01
-"""The estimated cost of a key's first request."""
+"""The estimated cost of a key's first request, in seconds."""
 SMOOTHING = 0.2
 """The weight of the latest request in the estimated cost of the next one."""
 KEYS_BEFORE_PRUNING = 256
@@ -130,9 +130,9 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Drops the keys that have no requests.
+        """Drops keys that have no requests.
 
-        While the process has requests, it keeps a key that has used more than its share.
+        As long as other requests wait or run, keeps a key that has used more than its share.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()

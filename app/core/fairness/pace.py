@@ -37,8 +37,8 @@ class _Paced:
         error: BaseException | None = None
         while True:
             try:
-                # An error, such as a cancellation, is delivered at once. Several coroutines wait for the same future,
-                # which the cancellation of one of them must not cancel for the others.
+                # An error, such as a cancellation, is delivered at once. Several coroutines wait for the same future.
+                # It is shielded, because the cancellation of one coroutine must not cancel it for the others.
                 while error is None and (paused := self._pacer.pause()) is not None:
                     yield from asyncio.shield(paused)
             except GeneratorExit:

@@ -24,7 +24,7 @@ def processor_demand() -> float:
 
 
 def _opened() -> int:
-    """Returns the descriptor of this thread's file, which stays open, because each request reads it."""
+    """Returns the descriptor of the file with this thread's times. It stays open, because each request reads it."""
     file: _File | None = getattr(_of_thread, "file", None)
     if file is None or file.process != os.getpid():
         file = _of_thread.file = _File()
@@ -32,7 +32,7 @@ def _opened() -> int:
 
 
 class _File:
-    """The open file of one thread of one process; it is closed when the thread ends."""
+    """The open file with the times of one thread of one process; it is closed when the thread ends."""
 
     def __init__(self) -> None:
         self.process = os.getpid()

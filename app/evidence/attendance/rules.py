@@ -9,7 +9,7 @@ from app.core.errors import Violation
 MAX_BATCH: Final = 500
 MINUTES_OF_DAY: Final = 24 * 60
 OLDEST: Final = timedelta(days=3 * 366)
-"""How old a record may be when it is sent: the years that a school moves from another system."""
+"""The largest age of a record when it is sent. A school that changes its system sends the records of three years."""
 
 
 class AttendanceStatus(StrEnum):

@@ -1,7 +1,7 @@
-"""Records and removes attendance. A sent record that matches a stored one amends it; any other one is new.
+"""Records and removes attendance. A sent record that matches a stored one amends it; any other is new.
 
-It matches by the sender's external id, or else by student, day, period and class. Each invalid record is refused alone,
-with every violation.
+Records match by the sender's external id, or else by student, day, period and class. An invalid record is refused with
+every violation, and the other records are recorded.
 """
 
 from collections.abc import Iterable, Sequence
@@ -74,7 +74,7 @@ class _Terms:
 async def record_attendance(
     work: Work, attendance: Sequence[NewAttendanceRecord], *, at: str = "/attendance", positions: Sequence[int]
 ) -> list[ItemResult]:
-    """Records the attendance of up to 500 students and days; returns a result for each, in order."""
+    """Records up to 500 attendance records; returns a result for each record, in order."""
     if not 1 <= len(attendance) <= MAX_BATCH:
         raise Invalid([Violation(at, "attendance.count", f"Send 1 to {MAX_BATCH} attendance at once.")])
     terms = await _load_terms(work, attendance)
@@ -212,7 +212,10 @@ def _record(
 
 
 def _match(new: NewAttendanceRecord, key: Key, terms: _Terms, at: str) -> AttendanceRecord | None:
-    """Returns the stored record that a sent one matches; raises `Invalid` if its external id names another one."""
+    """Returns the stored record that a sent record matches, or None.
+
+    Raises `Invalid` if the external id belongs to a record of another student, or if `key` belongs to another record.
+    """
     by_key = terms.by_key.get(key)
     by_external_id = None if new.external_id is None else terms.by_external_id.get(new.external_id)
     if by_external_id is None:

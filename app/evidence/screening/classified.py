@@ -15,7 +15,7 @@ from app.evidence.screening.models import ScreeningWindow
 from app.roster.lookup import IdList
 
 NORMAL_GRADE: Final = "coalesce(nullif(ltrim(upper(btrim(p.grade)), '0'), ''), upper(btrim(p.grade)))"
-"""SQL for a student's grade in the form of `normal_grade`."""
+"""SQL for a student's grade in the form that `normal_grade` returns."""
 CLASSIFIED: Final = f"""
 cut AS MATERIALIZED (
     SELECT CAST(c.place AS integer) AS place, c.measure_id, c.grade, c.sign, c.risk * c.sign AS risk,
@@ -47,10 +47,11 @@ classified AS MATERIALIZED (
                 WHEN e.risk IS NOT NULL OR e.goal IS NOT NULL THEN CAST(:core AS integer) END AS level
     FROM expected AS e
     LEFT JOIN taken AS t ON t.student_id = e.student_id AND t.measure_id = e.measure_id)"""
-"""The expected students with their last screening score in the window, and the level that it suggests.
+"""The expected students, each with the last screening score in the window and the level that the score suggests.
 
-`{students}` is a further condition on the students `p`, and `{scores}` one on the scores `s`. `place` names the row of
-`cut`, in which a percentile is looked up. The rows are narrow, because there are as many as students in a district.
+`{students}` is a further condition on the students `p`, and `{scores}` on the scores `s`. `place` is the number of the
+row in `cut` from which `PERCENTILE` is computed. The rows have few columns, because there can be a row for every
+student of a district.
 """
 PERCENTILE: Final = """(
     SELECT CASE WHEN c.value IS NULL OR cardinality(k.scores) = 0 THEN NULL
@@ -61,9 +62,10 @@ PERCENTILE: Final = """(
                      / (k.scores[b.below + 1] - k.scores[b.below]) END
     FROM cut AS k CROSS JOIN LATERAL (SELECT width_bucket(c.value * k.sign, k.scores) AS below OFFSET 0) AS b
     WHERE k.place = c.place)"""
-"""The percentile of a row `c` of `classified`.
+"""The percentile of a row `c` of `classified`, interpolated between the known percentiles.
 
-A score below that of the lowest known percentile has this percentile, and one above the highest has that.
+A score that is worse than the lowest known percentile gets this percentile. A score that is better than the highest
+known percentile gets the highest.
 """
 PARAMETERS: Final[tuple[BindParameter[Any], ...]] = (
     bindparam("district", type_=Uuid),
@@ -93,9 +95,10 @@ def values_of(
 
 
 def within_caseload(work: Work) -> tuple[str, str, list[BindParameter[Any]], dict[str, Any]]:
-    """Returns the SQL conditions on the students `p` and the scores `s` for a caller who sees a caseload.
+    """Returns SQL conditions that restrict the students `p` and the scores `s` to the caller's caseload.
 
-    Their parameters and values follow. Row-level security applies in addition; the conditions let an index be used.
+    Returns also the parameters of the conditions and their values. The conditions are empty for a caller who sees more
+    than a caseload. Row-level security applies in addition; the conditions let an index be used.
     """
     if work.principal.reach is not Reach.CASELOAD:
         return "", "", [], {}

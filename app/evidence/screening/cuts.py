@@ -1,7 +1,7 @@
 """Finds the cuts and norms by which the scores of a window are classified, and the levels that they suggest.
 
 A district's own figures take precedence over published ones, and figures of the season over those of the whole year. A
-grade without a cut and a benchmark is cut at its 10th and 25th percentile.
+grade that has neither a cut nor a benchmark goal is cut at its 10th and 25th percentiles.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,11 @@ POINTS = tuple(zip(PERCENTILES, (10.0, 25.0, 50.0, 75.0, 90.0), strict=True))
 
 @dataclass(frozen=True, slots=True)
 class SuggestedLevels:
-    """The ranks of the levels that a score suggests: at or above the benchmark, below it, and below the cut of risk."""
+    """The ranks of the levels that a score suggests.
+
+    A score at or above the benchmark suggests `core`, a score below it `targeted`, and a score below the risk cut
+    `intensive`.
+    """
 
     core: int
     targeted: int
@@ -31,10 +35,10 @@ class SuggestedLevels:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The cuts of one measure for one grade. Those that are None are not known.
+    """The cuts of one measure for one grade. `risk` or `goal` is None if it is not known.
 
-    `sign` is -1 for a measure whose lower scores are better. `scores` are the known percentiles' scores times `sign`,
-    in order, and `percentiles` are the percentiles.
+    `sign` is -1 if lower scores of the measure are better, otherwise 1. `scores` has the scores at the known
+    percentiles, times `sign` and in ascending order. `percentiles` has the percentiles in the same order.
     """
 
     measure_id: UUID
@@ -47,7 +51,7 @@ class Cut:
     benchmark_ids: tuple[UUID, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the cut in the form in which the statements take it."""
+        """Returns the cut as an element of the statements' parameter `cuts`."""
         return {
             "measure_id": str(self.measure_id),
             "grade": self.grade,
@@ -63,7 +67,8 @@ class Cut:
 class ExpectedInWindow:
     """A measure of a window that the caller may see, with its secured area if it has one, and its cuts.
 
-    `area_ids` are its area, those above it and those below it: a support in one of them serves a student under its cut.
+    `area_ids` are the measure's area, the areas above it and the areas below it. A support in any of these areas serves
+    a student whose score is under a cut of the measure.
     """
 
     measure: Measure
@@ -73,7 +78,7 @@ class ExpectedInWindow:
 
 
 async def expected_in(work: Work, window: ScreeningWindow) -> tuple[list[ExpectedInWindow], int]:
-    """Returns the expected measures of a window, and the number of those whose secured area the caller may not see.
+    """Returns the expected measures of a window that the caller may see, and the number of the other expected measures.
 
     Works under the calling function's permission.
     """
@@ -122,7 +127,7 @@ async def suggested_levels(work: Work) -> SuggestedLevels:
 
 
 def choose_cut(measure: Measure, grade: str, season: str, norms: Iterable[Benchmark]) -> Cut:
-    """Returns the cuts of a measure for a grade and season from these norms of all measures and grades."""
+    """Returns the cuts of a measure for a grade and season; `norms` can contain other measures and grades."""
     rows = [
         norm
         for norm in norms
@@ -162,7 +167,7 @@ async def _areas(work: Work) -> dict[UUID, Area]:
 
 
 def _path(areas: Mapping[UUID, Area], area_id: UUID | None) -> Iterator[Area]:
-    """Yields an area and those above it."""
+    """Yields an area and then the areas above it, from the nearest to the top."""
     while area_id is not None:
         yield areas[area_id]
         area_id = areas[area_id].parent_id

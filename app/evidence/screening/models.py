@@ -10,10 +10,10 @@ from app.roster.models import AboutStudent, Texts
 
 
 class ScreeningWindow(HasChangeTime, TenantRow, Base):
-    """The days on which students are screened, in one school or in all. The day `closes_on` does not belong to it.
+    """The days on which students are screened, in one school or in all. `closes_on` is the day after the last day.
 
     `school_year` is the calendar year in which the school year ends. `group_by` is the demographic group by which the
-    reports of the window count, or None. `closed_at` is the instant at which the results were kept, and
+    reports of the window are broken down, or None. `closed_at` is the instant at which the results were saved, and
     `playbook_number` the version of the playbook by which they were classified.
     """
 
@@ -44,11 +44,13 @@ class ScreeningExpectation(TenantRow, Base):
 
 
 class ScreeningResult(AboutStudent, Base):
-    """The result of one student by one measure in a closed window, as it was on that day.
+    """The result of one student by one measure in a closed window, as it stood when the window closed.
 
     * `score_id`, `value`, `level` and `percentile` are None for a student who was not screened.
-    * `level` is the rank of the level that the score suggests, and `level_before` that of the last window before.
-    * `served` states whether a support in the area of the measure was planned or given.
+    * `level` is the rank of the level that the score suggests.
+    * `level_before` is the student's level by this measure in the latest earlier window that has one.
+    * `served` states whether the student had a support that had not ended, in the area of the measure or in an area
+      above or below it.
     """
 
     __tablename__ = "screening_result"

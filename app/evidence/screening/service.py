@@ -1,4 +1,4 @@
-"""Schedules, moves and cancels screening windows. A window that overlaps another of its measure is refused."""
+"""Schedules, moves and cancels screening windows. A window that overlaps another of the same measure is refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,7 +132,7 @@ async def move_screening_window(
     opens_on: Annotated[date | None, OPENS] = None,
     closes_on: Annotated[date | None, CLOSES] = None,
 ) -> ScreeningWindow:
-    """Moves a window to other days, as long as its results are not kept."""
+    """Moves a window to other days; raises `Conflict` if it was closed or cancelled."""
     window = await _lock_window(work, window_id)
     violations = Violations()
     with violations:
@@ -155,14 +155,14 @@ async def move_screening_window(
 
 @needs(Can.SCHEDULE_SCREENING)
 async def cancel_screening_window(work: Work, window_id: UUID) -> ScreeningWindow:
-    """Cancels a window, as long as its results are not kept. The scores that were taken in it stay."""
+    """Cancels a window; raises `Conflict` if it was closed or cancelled. The scores that were taken in it stay."""
     window = await _lock_window(work, window_id)
     window.state = WindowState.CANCELLED
     return await _changed(work, window, SCREENING_CANCELLED)
 
 
 def emit_window_event(work: Work, type_: EventType, window: ScreeningWindow) -> None:
-    """Records an event about a screening window. It names no student."""
+    """Records an event about a screening window. The event names no student."""
     schools = () if window.school_id is None else (window.school_id,)
     record(work, NewEvent(type_, window.id, window.version, {}, school_ids=schools))
 

@@ -56,10 +56,10 @@ def normal_grade(grade: str) -> str:
 
 
 def realistic_growth(norms: Iterable[GrowthSource], grades: Sequence[str]) -> RealisticGrowth | None:
-    """Returns the most growth that any of these norms of a measure calls realistic, or None if none of them is known.
+    """Returns the highest growth that these norms of a measure call realistic, or None if they state no growth.
 
-    The norms of the first of `grades` count that has any. A district's own norms take precedence over published ones.
-    A norm that states only typical growth counts with that.
+    Only one grade's norms count: those of the first of `grades` that has any. A district's own norms take precedence
+    over published ones. If a norm states no realistic growth, its typical growth is used.
     """
     growths = [(norm, growth) for norm in norms if (growth := _growth_of(norm)) is not None]
     for grade in map(normal_grade, grades):

@@ -85,8 +85,8 @@ async def publish_benchmarks(
     """Publishes benchmarks of the district in the next version of the playbook; returns one result for each, in order.
 
     A benchmark replaces the district's earlier one of the same measure, grade, season and citation. Published norms are
-    never replaced. If nothing changes, no version is published. `positions` has the places of the items in the
-    request, if other items of the request are left out.
+    never replaced. If nothing changes, no version is published. `positions` has the index of each item in the request;
+    it is given if the caller leaves out other items.
     """
     if not 1 <= len(new) <= MAX_AT_ONCE:
         raise Invalid([Violation(at, "benchmarks.count", f"Send 1 to {MAX_AT_ONCE} benchmarks at once.")])
@@ -138,7 +138,7 @@ async def retire_benchmark(work: Work, benchmark_id: UUID) -> Benchmark:
 
 
 async def _resolve(work: Work, new: NewBenchmark, today: date, at: str) -> Benchmark:
-    """Returns the row of a new benchmark, which is not added yet; raises `Invalid` with every violation."""
+    """Returns the row of a new benchmark without adding it to the session; raises `Invalid` with every violation."""
     violations, values = Violations(input_violations(new, at)), known_values(new)
     with violations:
         measure = await locate_measure(work, new.measure, f"{at}/measure")

@@ -21,7 +21,7 @@ async def kind_in_force(work: Work, code: str) -> HypothesisKind | None:
 
 
 async def locate_kind(work: Work, code: str, pointer: str) -> HypothesisKind:
-    """Returns the kind of hypothesis in force that has this code; raises `Invalid` at `pointer`."""
+    """Returns the kind of hypothesis in force that has this code; raises `Invalid` at `pointer` if there is none."""
     kind = await kind_in_force(work, code)
     if kind is None:
         detail = "The playbook has no such kind of hypothesis."

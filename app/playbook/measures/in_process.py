@@ -1,7 +1,7 @@
-"""Keeps the measures and rulebooks that the process has read, because a version of them never changes.
+"""Caches measures and rulebooks in the process, because a version of a measure or a rulebook never changes.
 
-They are found by district and version, and the version in force is read by the caller in each transaction. Works under
-the permission that the calling command requires.
+The cache is keyed by district and version. The caller reads the version in force in each transaction. Works under the
+permission that the calling command requires.
 """
 
 from collections import OrderedDict
@@ -25,7 +25,7 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Key, Value]):
-    """A dictionary with a largest size. If it is full, the entry that was used least recently is dropped."""
+    """A dictionary with a maximum size. If it is full, the entry that was used least recently is dropped."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -38,7 +38,7 @@ class Kept(Generic[Key, Value]):
         return self._values.get(key)
 
     def put(self, key: Key, value: Value) -> None:
-        """Keeps a value."""
+        """Stores a value under a key."""
         self._values[key] = value
         self._values.move_to_end(key)
         if len(self._values) > self._most:
@@ -46,14 +46,17 @@ class Kept(Generic[Key, Value]):
 
 
 MeasureVersion = tuple[UUID, int, datetime]
-"""The id of a measure, its version, and when it was changed. The last tells apart a version that was rolled back."""
+"""The id of a measure, its version number, and the time of its last change.
+
+The time distinguishes two versions with the same number, of which one was rolled back.
+"""
 
 _measures: Kept[tuple[UUID, MeasureVersion], Measure] = Kept(MOST_MEASURES)
 _rulebooks: Kept[tuple[UUID, UUID], Rulebook] = Kept(MOST_RULEBOOKS)
 
 
 async def measures_in_process(work: Work, versions: Iterable[MeasureVersion]) -> dict[UUID, Measure]:
-    """Returns the measures of these versions, keyed by id. They belong to no session, and never change."""
+    """Returns the measures of these versions, keyed by id. They belong to no database session, and never change."""
     measures: dict[UUID, Measure] = {}
     unread: dict[UUID, MeasureVersion] = {}
     for version in versions:
@@ -77,9 +80,9 @@ async def measures_in_process(work: Work, versions: Iterable[MeasureVersion]) ->
 
 
 async def rulebook_in_force(work: Work, version_id: UUID, area_ids: Collection[UUID]) -> Rulebook:
-    """Returns the rulebook of the version in force, which `version_id` names, for series in these areas.
+    """Returns the rulebook of the version in force, which is `version_id`, for series in these areas.
 
-    An area that was added since the rulebook was read makes it read again.
+    A cached rulebook with rules for areas is read again if one of these areas was added after it was read.
     """
     rules = _rulebooks.get((work.district_id, version_id))
     if rules is None or (any(AREA in key for key in rules.rules) and not rules.above.keys() >= set(area_ids)):

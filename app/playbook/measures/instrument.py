@@ -36,7 +36,7 @@ rule: `area:…`, `school:…/…`, `*`.
 MAX_NAME_LENGTH, MAX_UNIT_LENGTH, MAX_FORM_LENGTH, MAX_FORMS = 200, 100, 100, 500
 MAX_VALUE = 1e9
 FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
-"""The columns that cannot change once a measure has a score or a support, with the names of the input's fields."""
+"""The columns that cannot change once a measure has a score or a support, mapped to the names of the input's fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ Rule = Callable[[Mapping[str, Any]], list[Violation]]
 def violations_of(values: Mapping[str, Any]) -> Violations:
     """Returns the violations in the values of a measure, with pointers to the input's fields.
 
-    A rule about a value that is `Unread` is left out.
+    Rules about a value that is `Unread` are skipped.
     """
     return broken_rules(_RULES, values)
 

@@ -1,4 +1,4 @@
-"""Chooses the standard error of measurement (SEM) of a measure by grade and range of score, and validates it. Pure."""
+"""Chooses a measure's standard error of measurement (SEM) by grade and range of score; validates the ranges. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,10 +27,10 @@ class NewSemRange:
 
 
 def sem_for(sem: float | None, ranges: Sequence[Mapping[str, Any]], grade: str | None, baseline: float) -> float | None:
-    """Returns the SEM of a series of a student of this grade with this baseline.
+    """Returns the SEM that applies to a series, by the student's grade and the baseline of the series.
 
-    `ranges` are stored `NewSemRange`s. A range of the student's grade has precedence over one of every grade, and both
-    have precedence over `sem`, the measure's SEM.
+    `ranges` are stored `NewSemRange`s. A range for the student's grade takes precedence over a range for all grades,
+    and both take precedence over `sem`, the measure's own SEM.
     """
     fitting = [each for each in ranges if _lowest(each) <= baseline < _highest(each)]
     for grade_of_range in (grade, None):
@@ -85,7 +85,7 @@ def _highest(each: Mapping[str, Any]) -> float:
 
 
 def _is_grade(grade: str | None, other: str | None) -> bool:
-    """Returns whether two grades are the same. `03` and `3` are."""
+    """Returns whether two grades are the same grade, as `03` and `3` are."""
     if grade is None or other is None:
         return grade is other
     return _plain(grade) == _plain(other)

@@ -47,7 +47,7 @@ from app.roster.student_lock import lock_named_subjects
 
 COLUMNS = ("name", "area_id", "unit", "direction", "sem", "sems", "lowest", "highest", "kind", "forms")
 CHECKED_AGAINST_USE = frozenset({*FIXED_IN_USE, "lowest", "highest", "forms"})
-"""The columns of which a change must be checked against existing scores and supports."""
+"""The columns whose changes must be checked against existing scores and supports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ async def amend_measure(
 ) -> AmendedMeasure:
     """Changes the measure with this code or id. `changes` has the new values, keyed by the field names of `NewMeasure`.
 
-    `use_of` returns how the measure is used. It gets the measure and the new list of forms, and is called only if the
+    `use_of` returns how the measure is used. It takes the measure and the new list of forms, and is called only if the
     change depends on the result. Raises `NotFound`, or `Invalid` with every violation.
     """
     measure = await _lock_measure(work, name)
@@ -148,8 +148,8 @@ async def amend_measure(
 async def _lock_measure(work: Work, name: str) -> Measure:
     """Locks and returns the measure with this code or id.
 
-    First, the students and measures that the other commands of this transaction name are locked. Students are locked
-    before measures, because recording a score locks its student first and then its measure.
+    First, the students and measures to which the other commands of this transaction refer are locked. Students are
+    locked before measures, because recording a score locks its student first and then its measure.
     """
     await lock_named_subjects(work)
     try:

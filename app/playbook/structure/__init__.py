@@ -1,1 +1,1 @@
-"""Areas and levels: the commands with which a district changes its own, and the versions of the playbook they make."""
+"""Areas and levels: the commands that change them, and the playbook versions that these commands publish."""

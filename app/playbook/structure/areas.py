@@ -1,7 +1,7 @@
 """Adds, renames, orders and retires the areas of a district. Each change publishes the next version of the playbook.
 
-A retired area takes nothing new. What is in it stays in it, and is judged by the same rules. The code of an area never
-changes, and neither does its mark as secured, because records, rules and scopes refer to them.
+No new record can use a retired area. Its existing records stay in it and are judged by the same rules. The code of an
+area never changes, and neither does its mark as secured, because records, rules and scopes refer to both.
 """
 
 from dataclasses import dataclass
@@ -184,7 +184,7 @@ async def _load(work: Work, area_id: UUID) -> Area:
 
 
 async def _publish(work: Work, changed: list[Area]) -> None:
-    """Counts the change in the version of each changed area, and publishes the next version of the playbook."""
+    """Increments the version number of each changed area, and publishes the next version of the playbook."""
     for area in changed:
         area.version += 1
     if changed:

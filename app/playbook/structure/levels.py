@@ -1,7 +1,7 @@
 """Adds, renames, orders and retires the levels of support. Each change publishes the next version of the playbook.
 
-A retired level takes nothing new; supports and phases that have it keep it. It keeps its rank, which may then be that
-of a level in force too.
+No new record can use a retired level; supports and phases that have it keep it. It keeps its rank, so a level in force
+may have the same rank.
 """
 
 from dataclasses import dataclass
@@ -156,7 +156,7 @@ async def restore_level(work: Work, level_id: UUID) -> Level:
 async def _move(work: Work, ranks: dict[Level, int]) -> None:
     """Gives each of these levels its rank.
 
-    The ranks are unique after every statement, so that the levels first get ranks that no level has.
+    The ranks must be unique after every statement, so the levels first get negative ranks, which no level has.
     """
     for level, rank in ranks.items():
         level.rank = -rank

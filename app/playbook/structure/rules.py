@@ -1,4 +1,4 @@
-"""Validates new areas and levels, and the lists that put them in order. Pure."""
+"""Validates new areas and levels, and the lists that reorder them. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def parent_code(code: str) -> str | None:
 def violations_of_area(values: Mapping[str, Any]) -> Violations:
     """Returns the violations in the code and the name of a new area.
 
-    A rule about a value that is `Unread` is left out.
+    Rules about a value that is `Unread` are skipped.
     """
     return broken_rules((_violations_of_code, _violations_of_name), values)
 
@@ -62,7 +62,7 @@ def violations_of_rank(rank: int, highest: int) -> list[Violation]:
 
 
 def repeated(ids: Sequence[object], pointer: str, code: str) -> list[Violation]:
-    """Returns a violation for each item of a list that occurs in it before."""
+    """Returns a violation for each item that repeats an earlier item of the list."""
     first_places: dict[object, int] = {}
     return [
         Violation(f"{pointer}/{place}", code, "This is listed twice.")
@@ -72,5 +72,5 @@ def repeated(ids: Sequence[object], pointer: str, code: str) -> list[Violation]:
 
 
 def renumbered(ordered: Sequence[Any], attribute: str) -> dict[Any, int]:
-    """Returns the rows whose number differs from their place in the order, which counts from 1, with this place."""
+    """Returns the rows whose number must change, with the new number: the place in the order, counted from 1."""
     return {row: place for place, row in enumerate(ordered, 1) if getattr(row, attribute) != place}

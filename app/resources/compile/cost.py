@@ -6,7 +6,7 @@ from app.resources.members import ManyMember, OneMember, ValueMember
 from app.resources.select import ListRoot, Page, Pick, Picks, ResourceType, Root, Total, parts_with_rows
 
 COUNTING = 250
-"""The cost of a list's total, in rows; counting a row costs about a hundredth of returning it."""
+"""The cost of requesting a list's total, in rows; counting a row costs about a hundredth of returning it."""
 
 
 def cost(catalog: Catalog, root: Root) -> int:

@@ -1,7 +1,7 @@
 """Compiles a row into a JSON object, with its links as correlated subqueries.
 
 PostgreSQL cannot turn a correlated subquery into a join, so it reads the children of each row by an index, whatever its
-statistics say. Every subquery names its district.
+statistics say. Every subquery has a condition on the district.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ def object_of(
     """Returns the SQL of one row as a JSON object, preceded by a token for the disclosure log.
 
     * `picks` are the selected members.
-    * `path` and `pattern` are the row's place in the answer.
-    * `around` is the level of the enclosing row.
+    * `path` is the row's place in the selection. `pattern` is its place in the answer, with `*` for each array index.
+    * `around` is the level of the enclosing row, or None at the root.
     """
     pieces: list[Piece] = [*_disclosure(scope, level, around), "{"]
     for place, pick in enumerate(picks):

@@ -1,8 +1,8 @@
 """Compiles pages: the rows of one page in order, with cursors, page information and totals.
 
-A page is either at the root of a selection or below a row. One row more than the page needs is selected, which shows
-whether more rows follow. The selection precedes the numbering of the rows, so that this extra row is read without its
-children.
+A page belongs either to a list at the root of a selection, or to a link of a row (a nested list). The query selects one
+row more than the page holds, to find out whether more rows follow. The rows are selected and numbered before their
+children are read, so that no children are read for this extra row.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,7 +68,10 @@ class Paged:
 def linked_page(
     scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path, object_of: ObjectOf
 ) -> ColumnElement[Any]:
-    """Returns the SQL of the page of a link below a row. The page's cursors are valid for that row only."""
+    """Returns the SQL for one page of the rows to which a row links (a nested list).
+
+    The page's cursors are valid for the linking row only.
+    """
     page = pick.page
     if page is None or not member.paged:
         raise CannotCompile(f"{member.name} has no pages.")
@@ -79,7 +82,7 @@ def linked_page(
     page_sql = page_of(scope, page, child, conditions, order, path, pattern, level, object_of, tuple(level.parts), None)
     if page.after is None:
         return page_sql
-    # A cursor from one row's page is not valid below another row; there the link is null, with an error.
+    # A cursor is valid only for the row whose link issued it. For any other row the link is null, with an error.
     scope.moved.append(pattern)
     parent = scope.bind((*path, "after", 0), table_of(level.facts.model).c[level.facts.key.key].type)
     return case((level.key == parent, page_sql), else_=NULL)
@@ -100,8 +103,8 @@ def page_of(
 ) -> ColumnElement[Any]:
     """Returns the SQL of a page as JSON text.
 
-    * `restrict` limits the rows to some schools, through the indexes of these schools.
-    * `around` is the level of the enclosing row, and `outer` contains that row's tables.
+    * `restrict`, if given, limits a query to the rows of some schools in such a way that it uses the indexes by school.
+    * `around` is the level of the enclosing row, or None at the root. `outer` contains the tables of that row.
     """
     descending = order.descending != page.backward
     shift = 0 if around is None else 1
@@ -147,7 +150,7 @@ def page_of(
     paged = Paged(
         scope, page, row_level, numbered.c.row_number, limit, position, path, pattern, around, object_of, total
     )
-    # HAVING makes it one row, also where nothing of the page is selected that counts or joins its rows.
+    # With HAVING, the query returns one row even if the selected parts of the page contain no aggregate function.
     answer: Select[Any] = select(_shape(paged)).select_from(numbered).having(literal_column("true"))
     return answer.correlate(*outer).scalar_subquery()
 
@@ -227,7 +230,7 @@ def _has_more(paged: Paged) -> ColumnElement[bool]:
 
 
 def _cursor_at(paged: Paged, *, first: bool, following: bool = False) -> ColumnElement[Any]:
-    """Returns the SQL of a cursor: that of the page's first row if `first` is true, otherwise that of its last row.
+    """Returns the SQL of the cursor of the page's first row if `first` is true, otherwise of its last row.
 
     With `following`, the cursor is REST's `next`.
     """
@@ -242,7 +245,7 @@ def _cursor(paged: Paged, *, following: bool = False) -> ColumnElement[Any]:
 
 
 def _columns(scope: Scope, level: Level, name: str, order: Order) -> Sequence[Any]:
-    """Returns the columns of a level's table that the rows of its page need."""
+    """Returns the columns of the level's table `name` that a page needs: those of the members and of the order."""
     models = [level.facts.model, *(join.model for join in level.facts.joins)]
     model = next((candidate for candidate in models if table_of(candidate).name == name), None)
     if model is None:

@@ -1,7 +1,7 @@
 """Builds plans: a selection's SQL statement, the names of its parameters, and the work that remains for Python.
 
 A plan depends on the structure of a selection, on the caller's scopes and kind of reach, and on which values are set.
-The values themselves are parameters. Plans are cached, and the least recently used one is dropped.
+The values themselves are parameters. Plans are cached; if the cache is full, the least recently used plan is dropped.
 """
 
 from collections import OrderedDict
@@ -105,7 +105,7 @@ def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal
         )
     if not columns:
         return Plan("", (), {}, records, tuple(plans), ())
-    # The members of a declared `IN` get parameters of their own now, because the statement is run by the driver.
+    # Each value of a declared `IN` list gets its own parameter now, because the driver executes the statement directly.
     compiled = select(*columns).compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
     parameters = tuple(cast("list[str]", compiled.positiontup))
     constants = {name: value for name, value in compiled.params.items() if value is not None}

@@ -40,7 +40,7 @@ IDS = ARRAY(Uuid())
 
 
 def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
-    """Returns the SQL of a root as JSON text, which is null if a single row does not exist."""
+    """Returns the SQL of a root as JSON text; it yields null if the root is a single row that does not exist."""
     if isinstance(root, RowRoot):
         level, conditions = level_of(scope, root.resource)
         row_id = scope.bind(("id",), Uuid())
@@ -167,9 +167,9 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns the SQL of the ids of the schools whose indexes are used to read the list.
+    """Returns the SQL of the ids of the schools for which the list is read through the indexes by school.
 
-    Returns None if the list is not read by the indexes of schools.
+    Returns None if the list is not read through these indexes.
     """
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
@@ -188,8 +188,8 @@ def _reach(
     """Returns the conditions that restrict a list to the caller's caseload, if there is one, and to the requested
     school, if any.
 
-    They apply in addition to row-level security. `restricted` states that the list is already read by the indexes of
-    the school.
+    They apply in addition to row-level security. `restricted` states that the query is already limited to the requested
+    school by `at_schools`.
     """
     conditions: list[ColumnElement[bool]] = []
     if scope.reach is Reach.CASELOAD and (named := _named(scope, level)) is not None:
@@ -210,11 +210,11 @@ def at_schools(
     schools: ColumnElement[Any],
     named: ColumnElement[bool] | None = None,
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
-    """Returns a function that restricts a query to its first rows at these schools, or about students named in `named`.
+    """Returns a function that restricts a query to its first rows that are at these schools or satisfy `named`.
 
-    The function reads each school's rows in order from an index. Under row-level security an index on `school_ids`
-    cannot be used, because the policy is evaluated before an array operator. Therefore the first three schools of a
-    student are columns, with indexes in the order of the list.
+    The restricted query reads each school's rows in order from an index. Under row-level security an index on
+    `school_ids` cannot be used, because the policy is evaluated before an array operator. Therefore a student's first
+    three schools are stored in columns of their own, each with an index in the order of the list.
     """
     column = level.tables[table_of(model).name]
 
@@ -246,9 +246,9 @@ def at_schools(
 
 
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
-    """Returns the condition that a row is about a student whom the caller sees by name, or about no student.
+    """Returns the condition that a row is about one of the students in `Principal.students`, or about no student.
 
-    Returns None for a caller who sees no students by name.
+    Returns None if no students are listed there, or if the resource is not about students.
     """
     student = level.student
     if student is None or not scope.principal.names_students:

@@ -69,10 +69,10 @@ def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
 
 
 def _finite(shown: ColumnElement[Any], column: ColumnElement[Any], first: str, last: str) -> ColumnElement[Any]:
-    """Returns SQL for a date as text: `shown`, or where that is null, `first` or `last`.
+    """Returns SQL for a date as text, which is `shown` unless that is null.
 
-    The driver stores Python's `date.min` and `date.max` as infinite dates. Their text is null in PostgreSQL, so the SQL
-    gives the texts `first` and `last` for them.
+    The driver stores Python's `date.min` and `date.max` as infinite dates, for which PostgreSQL formats the text as
+    null. In that case the SQL yields `first` or `last`.
     """
     middle: ColumnElement[Any] = literal_column("DATE '2000-01-01'")
     return func.coalesce(shown, case((column < middle, text(first)), (column > middle, text(last))))

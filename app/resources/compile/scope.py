@@ -43,7 +43,7 @@ class ValueSlot:
 
 @dataclass(frozen=True, slots=True)
 class LinkSlot:
-    """A link to at most `most` rows; more rows are an error."""
+    """A link, or a list without pages, that may have at most `most` rows; more rows are an error."""
 
     name: str
     most: int
@@ -171,7 +171,7 @@ def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
                 return level.tables[name](element.key)
         return None
 
-    traverse: Any = visitors.replacement_traverse  # its types know less than it does
+    traverse: Any = visitors.replacement_traverse  # its type annotations are too narrow
     adapted: ColumnElement[Any] = traverse(plain(expression), {}, substitute)
     return adapted
 

@@ -20,8 +20,8 @@ def level_of(
 ) -> tuple[Level, list[ColumnElement[Any]]]:
     """Returns a level with a resource's aliased tables, and the conditions that each of its rows must satisfy.
 
-    The conditions are those of the district and, unless `removed` is true, of visibility. The resource's own table
-    comes first, then its joins, then the intermediate table of a link (`through`), if there is one.
+    The conditions restrict the rows to the district and, unless `removed` is true, to those that satisfy `visible`. The
+    resource's own table comes first, then its joins, then the intermediate table of a link (`through`), if any.
     """
     facts = declaration(resource)
     models = [facts.model, *(join.model for join in facts.joins)]
@@ -37,7 +37,7 @@ def level_of(
             conditions.append(alias.c.district_id == DISTRICT)
     linking = {}
     if through is not None:
-        # The link's condition, which the caller adds, joins the two tables; each has an index for its side of it.
+        # The caller adds the link's condition, which joins the two tables. Each table has an index for this condition.
         middle = scope.alias(table_of(through))
         linking[table_of(through).name] = columns_of(middle)
         source = source.join(middle, middle.c.district_id == aliases[0].c.district_id)

@@ -33,9 +33,9 @@ def structure(root: Root) -> tuple[Any, ...]:
 
 
 def values(root: Root) -> Iterator[tuple[Path, Any]]:
-    """Yields the values of a root's filters, limits and arguments, each with its path.
+    """Yields the values of a root's ids, filters and arguments, each with its path.
 
-    Cursors are not included, because `cursors.open_pages` decrypts them.
+    Cursors and limits are not included, because `cursors.open_pages` returns them.
     """
     if isinstance(root, RowRoot):
         yield ("id",), root.row_id
@@ -53,7 +53,7 @@ def values(root: Root) -> Iterator[tuple[Path, Any]]:
 
 
 def _in_utc(instant: datetime | None) -> datetime | None:
-    """Returns an instant in UTC, or the first or last possible one if its offset leads beyond the calendar."""
+    """Returns an instant in UTC, or the first or last possible instant if UTC would exceed the range of `datetime`."""
     if instant is None:
         return None
     try:

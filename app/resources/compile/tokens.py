@@ -30,7 +30,7 @@ VALUES = re.compile(rb"\x06(\d+):([^\x07]*)\x07")
 TOO_MANY_ROWS = re.compile(rb"\x08(\d+):\x07")
 
 MAX_SHORT = 800
-"""The length of the longest text, in bytes, that is rendered without arrays, which only pay for longer ones."""
+"""The largest length, in bytes, of a text that is rendered token by token; arrays are faster only for longer texts."""
 _TOKEN = re.compile(rb"\x01(.)(.{36})|\x02(.)|\x03(.)(.{36})|\x0e", re.DOTALL)
 _FIRST = 48
 _UUID = 36
@@ -97,7 +97,7 @@ def render(raw: bytes) -> Rendered:
 
 
 def _render_short(raw: bytes) -> Rendered:
-    """Returns the same as `render` does, token by token."""
+    """Renders a short text token by token, with the same result as `render`."""
     students: set[UUID] = set()
     records: set[int] = set()
     rows = 0

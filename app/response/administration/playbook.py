@@ -56,7 +56,7 @@ class NewRule:
 class RuleInForce:
     """A rule of the version in force, with its stated false-alarm rate.
 
-    `holds_badly` names the cases in which this rate does not hold.
+    `holds_badly` describes the cases in which this rate does not hold.
     """
 
     entry: Entry
@@ -118,8 +118,8 @@ async def _load_rules(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
 async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = False) -> PlaybookVersion:
     """Publishes the next version of the playbook with these rules. A worker then judges all series again.
 
-    With `alert`, this may raise alerts. If the rules have none for all other series, the current one is kept. Raises
-    `Invalid` with every violation.
+    With `alert`, the judging may raise alerts. If none of the rules is the general one, which applies to all series
+    without a more specific rule, the current general rule is kept. Raises `Invalid` with every violation.
     """
     version = await playbook.publish_rules(work, await _validate(work, rules))
     async with work.as_district("publishing"):
@@ -178,7 +178,7 @@ async def _compare(
 
 
 def _states_of_supports(series: Sequence[MonitoredSeries], judgements: Mapping[UUID, Judgement]) -> dict[UUID, State]:
-    """Returns the most serious state of each support's measures, keyed by support."""
+    """Returns the state of each support, which is the most serious state of its measures, keyed by support."""
     states: dict[UUID, State] = {}
     for monitored in series:
         state = judgements[monitored.score_series.series_id].verdict.state

@@ -1,4 +1,4 @@
-"""Decides when a verdict opens, names or closes an alert. Pure.
+"""Decides when a verdict opens an alert, names it "not responding", or closes it. Pure.
 
 An alert is opened once, and it ends only after calm verdicts in two weeks (hysteresis). The decision depends only on
 successive verdicts, not on scores. What must be remembered between two verdicts is a `Memory`, which is stored as JSON.
@@ -20,7 +20,7 @@ RECOVERED = frozenset({State.RESPONDING, State.GOAL_MET})
 """
 
 CALM = RECOVERED | {State.BELOW_PACE}
-"""The states that count towards the end of a watch.
+"""The states that count towards the end of a watch, which is an early sign below the threshold of an alert.
 
 `uncertain` is not one of them: it is between the thresholds of the watch and of the alert, and changes nothing.
 """
@@ -45,7 +45,7 @@ class Latch:
     """A switch that turns on with the first verdict that asks for it, and off after calm verdicts in two successive
     weeks.
 
-    A week without a verdict does not count. `calm_since` is the first of the two weeks.
+    Weeks without a verdict are ignored. `calm_since` is the first of the two weeks.
     """
 
     on: bool = False
@@ -89,10 +89,10 @@ class Latches:
 class AlertRecord:
     """The record of the latest alert or watch of a phase.
 
-    * `active`: it has not ended.
-    * `week`: the week in which it became active. For an inactive one, the last week in which no other may be opened.
+    * `active`: the alert or watch has not ended.
+    * `week`: the week in which it became active. After its end: the last week in which no new one may be opened.
     * `quiet`: it was raised quietly, without an event.
-    * `named`: it was classified, which means that the verdict was "not responding".
+    * `named`: the alert was named, which means that a verdict was "not responding".
     """
 
     active: bool = False
@@ -107,10 +107,10 @@ class Memory:
 
     * `before` has the latches at the end of the week before `week`.
     * `now` has the latches after the latest verdict of `week`.
-    * `expired` has the ids of the measures whose goals' dates have passed while those of others have not. Their last
-      verdicts open no alert and keep none open.
+    * `expired` has the ids of the measures whose goal date has passed, while another measure of the support has a goal
+      date ahead. The last verdict on an expired measure opens no alert and keeps none open.
 
-    Every verdict of a week starts from `before`, so the order in which the scores of a week arrived makes no
+    Every verdict of a week is applied to `before`, so the order in which the scores of the week arrived makes no
     difference.
     """
 
@@ -130,7 +130,7 @@ class ConclusionOfWeek:
 
     * `finalized`: the cohort's week was complete.
     * `quiet`: the verdict results from a backfill or a change of rules. It raises no alert, but may end one.
-    * `retractable`: today's scores no longer support the active alert, judged as of the week in which it was raised.
+    * `retractable`: the active alert would not be raised from today's scores, judged as of the week of the alert.
     * `raise_alerts`: the verdict results from new rules that are to raise alerts, even if one was already raised
       quietly.
     """
@@ -194,11 +194,11 @@ def _step_alert(
         end = AlertSignal.RETRACTED
     else:
         end = AlertSignal.RECOVERED
-    # Every receiver of an alert also receives its end, even a quiet one; the end of an alert that nobody received is
-    # not sent.
+    # Every receiver of an alert also receives its end, even if the ending verdict is quiet. If the alert was quiet,
+    # nobody received it, and its end is not sent.
     if not record.quiet:
         signals.append(end)
-    # An alert that was retracted said nothing true, so the next week may open another one.
+    # A retracted alert was a mistake, so another one may be opened in the very next week.
     rest = REST_WEEKS - 1 if end is AlertSignal.RECOVERED else 0
     return AlertRecord(False, conclusion.week + rest, record.quiet)
 

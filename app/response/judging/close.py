@@ -36,11 +36,13 @@ async def close_alerts(
 ) -> int:
     """Closes the open alerts of these supports with the event `event`, and returns their number.
 
-    For an alert that was raised quietly, no event is emitted. The phase opens no other alert, unless only alerts are
-    closed that were opened by verdicts on measures outside of `of_measures_outside`.
+    For an alert that was raised quietly, no event is emitted. Afterwards the phase can open no more alerts, with two
+    exceptions:
 
-    `passed` has, by support, the measures whose goals' dates have passed while those of others have not. The phase of
-    such a support opens other alerts, but none because of these measures.
+    * If `of_measures_outside` is given, an alert is closed only if it was opened by a verdict on a measure that is not
+      in `of_measures_outside`. The phase can then open further alerts.
+    * `passed` has the measures whose goal date has passed, keyed by support, for supports with another measure whose
+      goal date is ahead. The phase of such a support can open further alerts, but not because of the passed measures.
     """
     is_open = and_(
         ResponseState.district_id == work.district_id,
@@ -96,5 +98,5 @@ def _path(name: str) -> ColumnElement[Any]:
 
 
 def _replace(memory: ColumnElement[Any] | InstrumentedAttribute[Any], name: str, value: Any) -> ColumnElement[Any]:
-    """Returns SQL for a memory in which one member has another value."""
+    """Returns SQL for the memory with the member `name` set to `value`."""
     return func.jsonb_set(memory, _path(name), cast(literal(value, JSONB), JSONB))

@@ -2,8 +2,8 @@
 time.
 
 A series is always judged with its whole cohort, ordered by the ids of the series, whichever series are requested. The
-same numbers then go through the same operations, and the verdict on a series is equal to the byte whether the series is
-judged alone or with its district.
+same numbers then go through the same operations, and the verdict on a series is identical to the byte, whether the
+series is judged alone or with its district.
 
 This file exceeds 250 lines so that a cohort's calendar, its columns and the conclusions from them stay together.
 """
@@ -83,8 +83,8 @@ def judge_series(
 ) -> dict[UUID, Judgement]:
     """Returns the verdict on each requested series by the rule chosen for it, keyed by series.
 
-    * `others` are series of the same cohorts that need no verdict: those of other classmates, and phases that have
-      ended. Together with the requested series, their scores show how difficult the forms were.
+    * `others` are series of the same cohorts that need no verdict: series of classmates, and phases that have ended.
+      The scores of all these series together show how difficult the forms were.
     * `calibrated` has the district's calibrations.
     * `as_of` has the week as of which to judge, keyed by series. Without it, a series is judged as of its last week.
     """
@@ -161,7 +161,8 @@ def _by_rule(monitored: MonitoredSeries, series: Series, shares: Shares | None =
     except (UnjudgeableSeries, UnusableRule) as error:
         return _refused(monitored, series, error.code, error.sentence)
     if monitored.measures > 1 and monitored.chosen.rule != MONITOR and verdict.stated_far is not None:
-        # Such a rule cannot be made stricter for each measure: at most, the rates of all measures add up.
+        # A rule other than the monitor cannot be made stricter for each measure. In the worst case, the rates of all
+        # measures add up.
         verdict = replace(verdict, stated_far=min(monitored.measures * verdict.stated_far, 1.0))
     if verdict.state is not State.INSUFFICIENT_DATA and series.weeks and series.weeks[-1] == 0:
         sentence = "Every score so far is from the week in which the phase began, or from a break after it."
@@ -229,8 +230,8 @@ def _by_monitor(
 def _delivered(judged: Sequence[int], requests: Mapping[int, JudgingRequest]) -> NDArray[np.float64] | None:
     """Returns the delivered share of the dose of each judged series (rows) in the weeks of its phase (columns).
 
-    The delivery of classmates is not loaded. They only help to estimate the difficulty of forms, and count as having
-    got everything. Returns None if everything was delivered to everybody.
+    The sessions of classmates are not loaded, so everything counts as delivered to them; they only help to estimate the
+    difficulty of forms. Returns None if everything was delivered to everybody.
     """
     shares = {position: request.series.weekly_delivery for position, request in requests.items()}
     weeks = max((len(delivery) for delivery in shares.values() if delivery is not None), default=0)
@@ -251,8 +252,8 @@ def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
     weeks = {first.begins_on: 0}
     for score_series in ordered:
         if score_series.begins_on not in weeks:
-            # The week is counted at week 1, because a phase that begins in a break counts the break and the week after
-            # it as one week.
+            # The two calendars are compared at week 1 of the series and not at its beginning, because a phase that
+            # begins in a break counts the break and the week after it as one week.
             next_monday = score_series.monday_of_week(1)
             weeks[score_series.begins_on] = first.week_of(next_monday) - score_series.week_of(next_monday)
     return [Placed(score_series, weeks[score_series.begins_on]) for score_series in ordered]
@@ -320,10 +321,10 @@ def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np
 
 
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
-    """Returns the distinct cells in ascending order, and a table of values with a column for each of these cells.
+    """Returns the distinct values of `cells` in ascending order, and a table with one column for each of them.
 
-    Where a row has no value for a cell, the table has nan. Where it has several, the table has the last one. `count` is
-    the number of rows.
+    Each score has a row, a cell (the number of its column) and a value. If a row has no value for a cell, the table has
+    nan; if it has several, the table has the last of them. `count` is the number of rows.
     """
     occurs = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
     occurs[cells] = True

@@ -44,7 +44,7 @@ WEEK_ENDS_AT = time(6)
 BATCH_WAIT = timedelta(seconds=2)
 """The wait before a past week is finalized, because scores of a past week usually arrive in several batches."""
 UNTIL_MOVED = timedelta(days=3650)
-"""The wait before a week is finalized that has not ended by a test clock. Moving the clock ends the wait."""
+"""The wait before a week is finalized if, by a test clock, it has not ended yet. Moving the clock ends the wait."""
 
 
 def _table(model: type[FinalizationJob] | type[Measure]) -> Table:
@@ -73,8 +73,8 @@ def weeks_to_finalize(
 ) -> dict[Week, datetime]:
     """Returns the weeks that contain these days, each with the instant at which it is to be finalized.
 
-    `days` has triples of student, measure and day, and names the days for which scores were written. `moved_to` is the
-    day to which a sandbox's test clock was moved.
+    `days` has triples of student, measure and day, for the scores that were written. `moved_to` is the day to which a
+    sandbox's test clock was moved.
     """
     mondays: dict[tuple[UUID, UUID], set[date]] = {}
     for student_id, measure_id, day in days:
@@ -144,11 +144,12 @@ def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: b
 
 async def _merge_weeks(work: Work) -> None:
     """Prepares the rows of the jobs that the commands of the transaction scheduled, in the order in which all
-    transactions lock them.
+    transactions lock job rows.
 
-    They are written with the events. A worker that judges one of these weeks now loses its claim, so that the new
-    scores are judged after it. A backfill never makes a week quiet in which other scores were recorded; rules that
-    raise alerts keep doing so until they were judged.
+    The rows are written with the events. A worker that is judging one of these weeks at that time loses its claim, so
+    that the week is judged again with the new scores. A job is quiet only if everything that scheduled it is quiet: a
+    backfill does not silence a week with other new scores, and quiet rules do not silence earlier rules that are to
+    raise alerts and were not judged yet.
     """
     pending, work.pending_weeks = work.pending_weeks, []
     merged: dict[tuple[Week, str], tuple[datetime, bool]] = {}
@@ -172,7 +173,7 @@ async def _merge_weeks(work: Work) -> None:
 
 def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:
     """Returns the Mondays of the complete weeks of each cohort. A week is complete if every student has a score in
-    it, except those whose goal's date has passed.
+    it. Students whose goal date has passed are not counted.
     """
     scored: dict[Cohort, list[tuple[set[date], date]]] = {}
     for score_series in all_series:
@@ -191,8 +192,8 @@ def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]
 def _due_at(monday: date, *, is_complete: bool, moved_to: date | None) -> datetime:
     """Returns the instant at which the week that begins on `monday` is to be finalized.
 
-    A complete week is finalized at once, any other week when it ends. With a test clock, the latter is when the clock
-    is moved past the week's end.
+    A complete week is finalized at once, and any other week when it ends. With a test clock, a week ends when the clock
+    is moved past its last day.
     """
     present = now()
     if moved_to is not None and not is_complete:
@@ -203,7 +204,7 @@ def _due_at(monday: date, *, is_complete: bool, moved_to: date | None) -> dateti
 
 @needs(Can.JUDGE)
 async def end_waits(work: Work, today: date) -> None:
-    """Makes the weeks due at once that have ended by the day `today`, to which a test clock was moved."""
+    """Makes every week due at once that has ended by `today`, which is the day to which a test clock was moved."""
     waits = select(FinalizationJob.id).where(
         FinalizationJob.district_id == work.district_id,
         FinalizationJob.state == FinalizationState.PENDING.value,
@@ -301,7 +302,7 @@ async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
 
 
 async def _lock_jobs(work: Work, ids: Collection[UUID]) -> None:
-    """Locks these jobs in the order that `_write_weeks` uses.
+    """Locks these jobs in the order in which `_merge_weeks` sorts them.
 
     In another order, this transaction and a command that writes several of the jobs could wait for each other
     (deadlock).

@@ -30,7 +30,7 @@ class JudgingMode:
     * `finalizes`: the Mondays of the weeks whose verdicts become final, because the cohorts' weeks are complete.
     * `amended`: scores were changed or removed, so active alerts are checked again at once.
     * `raise_alerts`: the judging results from new rules that are to raise alerts.
-    * `by_rules`: the judging results from new rules, and judges nothing whose goal's date has passed.
+    * `by_rules`: the judging results from new rules. A series keeps its verdict if its goal date has passed.
     * `backfilled`: the Mondays of weeks in which all scores come from backfills. A series whose last score is in such a
       week is judged quietly.
     """
@@ -109,9 +109,10 @@ def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
 
 
 def _has_last_verdict(judgement: Judgement, current: CurrentVerdict | None, mode: JudgingMode, today: date) -> bool:
-    """Returns whether the verdict in force is the last one of its phase.
+    """Returns whether the verdict in force is the last one that its phase can get.
 
-    After the goal's date only other scores up to that date lead to another verdict, and no change of rules does.
+    Once the goal date has passed, only a change of the scores up to that date leads to another verdict. A change of
+    rules does not.
     """
     goal_on = judgement.monitored.score_series.goal_on
     if current is None or goal_on is None or goal_on >= today:
@@ -148,8 +149,8 @@ def _find_retractable(loaded: LoadedSeries, judgements: dict[UUID, Judgement], m
 async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUID]) -> set[UUID]:
     """Returns `retractable` without the series that keep their alert because of another measure of the support.
 
-    Another measure justifies the alert if it was off track in the week of the alert. This reads the further measures,
-    and so takes another statement, but only for a support that has some.
+    Another measure justifies the alert if it was off track in the week of the alert. To find out, all measures of the
+    supports with several measures are loaded, by one more statement.
     """
     openers = {
         monitored.support.id: monitored

@@ -87,8 +87,8 @@ class LoadedSeries:
     * `ended` are phases of the same cohorts that have ended.
     * `current` has the current verdict of each requested series that was judged before, keyed by series. `states` has
       the state of each support that was judged before, keyed by support.
-    * `calibrated` has the newest calibrations. A district with too little data has none; the published defaults then
-      apply.
+    * `calibrated` has the newest calibrations. If a district has too little data for a calibration, the published
+      defaults apply.
 
     The scores of classmates and of ended phases show how difficult the forms were.
     """
@@ -114,7 +114,7 @@ class LoadedSeries:
 async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
     """Loads the selected active supports with their running phases, scores, weeks, dosage and current verdicts.
 
-    Executes one statement for any number of series. Another one locks the students who are not locked yet.
+    Executes one statement for any number of series. A second statement locks the students who are not locked yet.
     """
     if selection.lock:
         await _lock_students(work, selection)
@@ -164,9 +164,10 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
 
 
 def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any]]:
-    """Returns the statement that reads the selected series, with its parameters after the district.
+    """Returns the statement that reads the selected series, and its parameters except the first, the district.
 
-    A student who arrived after the students were locked is judged by the sync that brought them.
+    A student who arrived after the students were locked is left out: the sync that created the student judges the
+    student's series.
     """
     if selection.pairs is not None:
         pairs = sorted(pair for pair in set(selection.pairs) if not selection.lock or pair[0] in work.locked_students)
@@ -222,7 +223,8 @@ def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
 async def _build_series(work: Work, rows: Sequence[PhaseRow]) -> tuple[list[ScoreSeries], Calendars]:
     """Returns the series of these phases, and the weeks of their schools over the whole period.
 
-    Only requested series end with their goal's date: later scores of classmates still show how difficult a form was.
+    Only the requested series end with their goal date. Later scores of classmates are kept, because they still show how
+    difficult a form was.
     """
     measures = await measures_in_process(work, rows[0].measures or ())
     calendars = _calendars_of(rows[0])
@@ -283,7 +285,7 @@ def _add_dosage(requested: dict[UUID, MonitoredSeries], rows: Mapping[UUID, Phas
 
 
 def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
-    """Returns the support and the phase of a row, with the columns that judging needs. They belong to no session."""
+    """Returns the support and the phase of a row, with the columns that judging needs. They are detached objects."""
     about = {"district_id": district_id, "student_id": row.student_id, "school_ids": row.school_ids}
     about |= {"secured_area": row.secured_area}
     support = Support(
@@ -311,7 +313,7 @@ def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
 
 
 def _weeks_into_phase(row: PhaseRow, calendars: Calendars) -> int:
-    """Returns the number of instructional weeks from the beginning of a phase to that of one of its series."""
+    """Returns how many instructional weeks after the beginning of the phase the series in this row began."""
     if row.begins_on == row.phase_begins_on:
         return 0
     return weeks_between(
@@ -339,7 +341,7 @@ def _calendars_of(row: PhaseRow) -> Calendars:
 def _weeks_of(row: PhaseRow, calendars: Calendars, counted_weeks: dict[tuple[UUID, date], Weeks]) -> Weeks:
     """Returns the numbers of a phase's weeks, counted from its start.
 
-    The calendar is that of the first of the phase's schools that has one.
+    Uses the calendar of the first school of the phase that has a calendar.
     """
     school = next((school_id for school_id in row.school_ids if school_id in calendars), None)
     if school is None:

@@ -22,8 +22,8 @@ Students who took the same forms on a day are compared as if they had taken one 
 class DayPoints(NamedTuple):
     """The points of a series as columns. There is one point for each day with scores.
 
-    The id of a point is the id of the day's first score. `same_day` has the ids of the day's other scores, keyed by
-    this id.
+    The id of a point is the id of the first score of its day. `same_day` has the ids of the other scores of the day,
+    keyed by the id of the point.
     """
 
     ids: tuple[UUID, ...]

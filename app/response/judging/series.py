@@ -30,8 +30,8 @@ class Scores:
     """The points of a phase as columns, oldest first: ids, days, instructional weeks, values and forms.
 
     * An empty text means that no form is known.
-    * A point is the median of a day's scores. Its id is the id of the first of them; `same_day` has the ids of the
-      others, keyed by this id.
+    * A point is the median of a day's scores. Its id is the id of the first of these scores; `same_day` has the ids of
+      the other scores of the day, keyed by the id of the point.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -84,8 +84,8 @@ class Scores:
 class ScoreSeries:
     """A phase with its aimline and scores.
 
-    * `series_id` is the id of the support, or for a further measure that of its `SupportMeasure`.
-    * `scores` of a requested support end with the goal's date `goal_on`. Later ones are not judged by that goal.
+    * `series_id` is the id of the support or, for a further measure, the id of its `SupportMeasure`.
+    * `scores` of a requested support end with the goal date `goal_on`, because later scores are not judged.
     * `before` has the points of the baseline, oldest first. It is filled only for the first phase of a requested
       support.
     * `goal_week` is at least 1, even if the goal date is in the first instructional week.
@@ -140,10 +140,10 @@ class ScoreSeries:
 
 @dataclass(frozen=True, slots=True)
 class MonitoredSeries:
-    """The running phase of a support, with everything that its decision rule needs, for one of its measures.
+    """The running phase of a support, for one of its measures, with everything that the decision rule needs.
 
     * `measures` is the number of measures of the support among which the stated false-alarm rate is shared.
-    * `offset` is the number of instructional weeks from the beginning of the phase to that of this series.
+    * `offset` is the number of instructional weeks between the beginning of the phase and the beginning of this series.
     """
 
     score_series: ScoreSeries
@@ -169,7 +169,7 @@ class WeeklyDelivery(series.DeliveredMinutes):
         """Returns the delivered share of the dosage planned after the week `after` and up to the week `upto`.
 
         With `after` = 0, the first day of the phase is included. Returns None if fewer than half of the planned
-        sessions have a record, because the others may have been delivered too.
+        sessions have a record, because the sessions without a record may have been delivered too.
         """
         if self.whole is None:
             return None
@@ -178,7 +178,7 @@ class WeeklyDelivery(series.DeliveredMinutes):
         return Dosage(self.whole.since, self.whole.until, weeks).share
 
     def adherence(self) -> tuple[float, int] | None:
-        """Returns the share of the checklists' parts that was done up to the last score, and the number of checked
+        """Returns the share of the parts of checklists that were done up to the last score, and the number of checked
         sessions; None if no session was checked.
         """
         share = None if self.whole is None else self.whole.adherence

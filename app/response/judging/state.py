@@ -56,7 +56,7 @@ class CurrentVerdict:
 
 
 def current_state(row: PhaseRow, verdict_id: UUID) -> CurrentState:
-    """Returns the state of the support of a row, whose most serious verdict has this id."""
+    """Returns the state of the support in this row. `verdict_id` is the id of its most serious verdict."""
     return CurrentState(
         verdict_id=verdict_id,
         state=row.state,

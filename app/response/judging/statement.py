@@ -1,6 +1,6 @@
 """Builds the one statement that reads everything on which the verdicts of some series depend, and reads its rows.
 
-Each row is a phase with its scores as arrays: a requested one, one of a classmate, or an ended one of the same cohort.
+Each row is a phase with its scores as arrays: a requested phase, a classmate's phase, or an ended phase of the cohort.
 Rows are looked up by their keys, through lateral subqueries, because the planner knows hardly anything about a district
 that was just loaded. Judges nothing.
 """
@@ -21,7 +21,7 @@ from app.response.judging.series import Cohort
 
 NO_SCORES: Final[ScoreColumns] = ((), (), (), ())
 BASELINE_DAYS: Final = 84
-"""The days before a support in which scores count as points of its baseline. These points may show a trend."""
+"""The number of days before a support in which scores count as points of its baseline, which may show a trend."""
 
 
 class PhaseRole(IntEnum):
@@ -69,8 +69,8 @@ class StoredVerdict(NamedTuple):
 class PhaseRow(NamedTuple):
     """A row of the statement.
 
-    A row is about the first measure of a support, or about a further one. `series_id` is then the id of the
-    `SupportMeasure` instead of the support's, and `begins_on` and the goal are those of the `PhaseGoal`.
+    A row is about the first measure of a support, or about a further one. For a further measure, `series_id` is the id
+    of the `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
 
     The members from `week_schools` on are set in the first row only: the weeks of all schools, the newest calibrations,
     the measures with their versions, and the playbook in force.
@@ -322,7 +322,7 @@ BY_IDS: Final = f"""(SELECT * FROM unnest($2::uuid[]) AS a (id) LIMIT cardinalit
 
 FURTHER: Final = "cardinality(s.more_measures) > 0"
 OF_PAIR, FOLLOWED = "g.measure_id = pair.measure_id", "g.measure_id = ANY (s.more_measures)"
-"""The conditions on the goals `g` of further measures: the measure of a pair, or any that is followed."""
+"""The conditions on the goals `g` of further measures: for the measure of a pair, or for every followed one."""
 
 
 @cache
@@ -336,11 +336,14 @@ def series_statement(
     phases: str = "p.ends_on IS NULL",
     cohorts: bool = True,
 ) -> str:
-    """Returns the statement for the supports `s` that `supports` selects, under a condition.
+    """Returns the statement that reads the phases of certain supports, by their first and their further measures.
 
-    `$1` is the district. `phases` is a condition on the phases `p`; with `cohorts`, those of the cohorts are read too.
-    The further measures are those of the supports that `further_supports` selects, by default the same, under a
-    condition of their own, and with a condition on their goals `g`.
+    * `supports` is the SQL that selects the supports `s`, and `condition` a condition on these.
+    * `further_supports` and `further_condition` are the same for supports with further measures. By default, they are
+      the supports of `supports` that have further measures. `goals` is a condition on the goals `g` of these measures.
+    * `phases` is a condition on the phases `p`.
+    * With `cohorts`, the other phases of the same cohorts are read too.
+    * `$1` is the district.
     """
     columns = ", ".join("id" if name == "support_id" else name for name in _NAMES)
     return _STATEMENT.format(

@@ -78,9 +78,9 @@ class VerdictStep:
 async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID, date] | None = None) -> int:
     """Writes the verdicts and states that differ from the current ones. Returns the number of new verdicts.
 
-    One statement writes all of them, and the days and times by which lists of supports and students are sorted.
-    `written`, if given, has the day of the last score that was written now, by student. This is then the last statement
-    of a block of `Work.as_district`.
+    One statement writes all of these, and the days and times by which lists of supports and students are sorted.
+    `written`, if given, has the day of the last newly recorded score of each student. The statement then also ends the
+    block of `Work.as_district` in which it runs.
     """
     today = await today_of(work)
     steps_by_support: dict[UUID, list[VerdictStep]] = {}
@@ -114,8 +114,8 @@ def _rows_of_support(
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """Returns the new verdicts on the measures of one support, and its state if that changes.
 
-    `steps` are the judgements of those of its measures that were judged now. The state, the alert and the events are
-    the support's: they follow the most serious of the verdicts on its measures.
+    `steps` has one judgement for each measure that was judged now. There is one state, one alert and one series of
+    events for the whole support: they follow the most serious of the verdicts on its measures.
     """
     support, phase = steps[0].judgement.monitored.support, steps[0].judgement.monitored.phase
     current = steps[0].state
@@ -150,7 +150,7 @@ def _rows_of_support(
     retracted = memory.alert.active and not memory_after.alert.active and (retractable or not memory.before.alert.on)
     retracted = retracted or AlertSignal.RETRACTED in end_signals
     if retracted and current is not None and current.alert_id is not None:
-        # The verdict that retracts is a new one, even if it says the same as the one before.
+        # The retracting verdict is stored as a new one, even if its content is the same as that of the current one.
         place = next((place for place, step in enumerate(steps) if step.retractable or step.earlier is not None), 0)
         row = rows[place]
         if row not in new_rows:
@@ -193,7 +193,7 @@ def _rows_of_support(
 
 
 def _verdicts_of_others(steps: Sequence[VerdictStep], current: CurrentState | None) -> dict[UUID, VerdictInForce]:
-    """Returns the verdicts in force, in the present phase, on those measures of a support that are not judged now."""
+    """Returns the verdicts in force on the measures that are not judged now, if they are about the present phase."""
     support, phase = steps[0].judgement.monitored.support, steps[0].judgement.monitored.phase
     judged = {step.judgement.monitored.score_series.measure.id for step in steps}
     followed = {support.measure_id, *support.more_measures} - judged
@@ -207,7 +207,7 @@ def _verdicts_of_others(steps: Sequence[VerdictStep], current: CurrentState | No
 
 
 def _place(support: Support, measure_id: UUID) -> int:
-    """Returns the place of a measure among those of its support; 0 is that of the first measure."""
+    """Returns the position of a measure in the list of measures of its support. The first measure has position 0."""
     return [support.measure_id, *support.more_measures].index(measure_id)
 
 
@@ -234,7 +234,7 @@ def _advance_by_new_rules(
 def _state_changed(current: CurrentState, worst: VerdictInForce) -> bool:
     """Returns whether the state of a support differs from the current one.
 
-    An alarm that is named, or loses its name, counts as the same state, which began with the alarm.
+    An alarm that gains or loses the name "not responding" counts as the same state, which began with the alarm.
     """
     if current.state in ALARMS and worst.state in ALARMS:
         return False

@@ -1,4 +1,4 @@
-"""Lists the decision rules, each with all that the product says about it. It does not choose the rule of a district."""
+"""Lists the decision rules, each with everything that is stated about it. Does not choose the rule of a district."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says which of the verdicts on the measures of one support is the support's. Pure."""
+"""Chooses, among the verdicts on the measures of one support, the one that counts for the support. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.response.rules.verdict import MOST_SERIOUS_FIRST, State
 
 
 class VerdictInForce(NamedTuple):
-    """The verdict in force on one measure of a support. `place` is that of the measure; 0 is the first."""
+    """The verdict in force on one measure of a support. `place` is the position of the measure; 0 is the first."""
 
     id: UUID
     state: State
@@ -19,14 +19,14 @@ class VerdictInForce(NamedTuple):
 
 
 def most_serious(verdicts: Iterable[VerdictInForce]) -> VerdictInForce:
-    """Returns the most serious verdict; of several, the one on the first of the measures."""
+    """Returns the most serious verdict. If several are equally serious, returns the one whose measure comes first."""
     return min(verdicts, key=lambda verdict: (MOST_SERIOUS_FIRST.index(verdict.state), verdict.place))
 
 
 def without_expired(verdicts: Mapping[UUID, VerdictInForce], expired: Collection[str]) -> list[VerdictInForce]:
-    """Returns the verdicts on which an alert depends, from those on each measure.
+    """Returns the verdicts on which an alert depends: all except those on expired measures.
 
-    `expired` has the ids of the measures whose goals' dates have passed.
+    `expired` has the ids of the measures whose goal dates have passed.
     """
     return [verdict for measure_id, verdict in verdicts.items() if str(measure_id) not in expired]
 
@@ -34,8 +34,8 @@ def without_expired(verdicts: Mapping[UUID, VerdictInForce], expired: Collection
 def state_for_alert(verdicts: Collection[VerdictInForce]) -> State:
     """Returns the most serious state, on which the alert depends.
 
-    A measure that has too few scores yet does not keep the alert of another one open. Without a verdict, the state is
-    that of too few scores, which changes no alert.
+    Measures with too few scores are ignored if another measure has enough, so they do not keep its alert open. Without
+    any verdict, the state is `insufficient_data`, which changes no alert.
     """
     if not verdicts:
         return State.INSUFFICIENT_DATA

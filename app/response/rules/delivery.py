@@ -11,16 +11,17 @@ from app.response.rules.verdict import ALARMS, Finding, Reason, State
 from app.response.rules.wording import UNDER_DELIVERED
 
 AS_DESIGNED = 0.8
-"""The share of the parts of checklists from which on a support counts as delivered as designed."""
+"""The least share of the parts of checklists that must be done so that a support counts as delivered as designed."""
 CHECKED_SESSIONS = 3
-"""The number of checked sessions from which on their share is a reason."""
+"""The least number of checked sessions that is enough to state their share as a reason."""
 
 
 def allow_for_delivery(series: Series, finding: Finding, judge: Callable[[Series], Finding], by_rate: bool) -> Finding:
-    """Returns the finding of a rule. An alarm becomes `under_delivered` if what was not delivered explains it.
+    """Returns the finding of a rule. An alarm becomes `under_delivered` if the missed delivery explains it.
 
-    Each score is credited with the growth that could not be expected. The alarm holds if `judge`, the rule, raises it
-    for the credited scores too. `by_rate` states whether the rule judges growth rather than a level.
+    To find out, each score is credited with the growth that could not be expected. The alarm stays if the rule, which
+    is given as `judge`, raises it for the credited scores too. `by_rate` states whether the rule judges growth rather
+    than a level.
     """
     shares = series.weekly_delivery
     if finding.state not in ALARMS or shares is None:
@@ -39,9 +40,10 @@ def allow_for_delivery(series: Series, finding: Finding, judge: Callable[[Series
 
 
 def note_adherence(series: Series, finding: Finding) -> Finding:
-    """Returns the finding with a reason if the support was not delivered as designed, by the checklists of sessions.
+    """Returns the finding, with one more reason if checklists show that the support was not delivered as designed.
 
-    The state stays as it is: the marks say how the intervention was given, and not how much growth that has cost.
+    The state stays as it is: checklists show how the intervention was delivered, but not how much growth was lost by
+    that.
     """
     checked = None if series.dosage is None else series.dosage.adherence()
     if checked is None or checked[1] < CHECKED_SESSIONS or checked[0] >= AS_DESIGNED:

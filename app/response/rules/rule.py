@@ -45,7 +45,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """A decision rule: all that the product says about it is stated here.
+    """A decision rule, with everything that the product states about it.
 
     * `description` says in a sentence when the rule flags a series.
     * `parameter` is the main parameter. Its value is also the minimum number of scores that the rule needs.
@@ -81,7 +81,7 @@ class DecisionRule:
         return {parameter.name: parameter.default for parameter in self.parameters}
 
     def resolve_parameters(self, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
-        """Returns the values of all parameters: the given ones, and the defaults of the others.
+        """Returns the values of all parameters: the given values, and the defaults for all other parameters.
 
         Raises UnusableRule: `unknown_parameter`, `parameter_out_of_range`.
         """
@@ -128,8 +128,8 @@ class DecisionRule:
     def threshold_at(self, far: float) -> float:
         """Returns the threshold for the false-alarm rate `far`.
 
-        The share `far` of the benchmark's responders exceeds it at some time within 26 weeks. Raises KeyError for a
-        rule without a table of thresholds.
+        The share `far` of the benchmark's responders exceeds this threshold at some time within 26 weeks. Raises
+        KeyError for a rule without a table of thresholds.
         """
         if self.thresholds is None:
             raise KeyError(self.name)
@@ -148,7 +148,7 @@ class DecisionRule:
         Finding and shares may come from this series alone, or from judging it together with the student's cohort.
         """
         finding = _too_little(self, series, resolved) or finding
-        if self.name != "monitor":  # The monitor allows for the delivery itself.
+        if self.name != "monitor":  # The monitor takes the delivery into account itself.
             finding = allow_for_delivery(
                 series, finding, lambda credited: self.finding(credited, resolved), self.judges_growth
             )

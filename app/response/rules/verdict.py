@@ -53,7 +53,7 @@ MOST_SERIOUS_FIRST = (
     State.RESPONDING,
     State.GOAL_MET,
 )
-"""The states in the order in which one of several measures decides what is said of a support."""
+"""The states, the most serious first. A support has the most serious of the states of its measures."""
 
 
 def rounded(number: float) -> float:
@@ -134,7 +134,7 @@ class Verdict:
     * `statistic` and `threshold` are the rule's own, whatever the state, or None while there are too few scores.
     * `rate` is the least-squares slope, in units a week. It is None with under three scores, within a single week, and
       for a rule about counts, percentages or criteria. `required_rate` is in units a week.
-    * `change_week` is the instructional week about which growth slowed, counted as the series counts weeks.
+    * `change_week` is the instructional week around which growth slowed, counted as in the series.
     * `rate_low` and `rate_high` are the bounds of the middle 80 % of the present rate. `odds` are the odds of slow
       growth against growth that keeps pace. The JSON leaves them out if the rule does not estimate them.
     * `slow`, `short` and `on_pace` are the shares of a growth measure with an SEM, from three scores on, whichever rule

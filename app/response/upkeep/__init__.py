@@ -1,1 +1,1 @@
-"""Contains handovers and the recurring tasks about supports, and what follows from changes of the roster."""
+"""Contains handovers, the recurring tasks about supports, and the effects of roster changes on supports."""

@@ -1,4 +1,4 @@
-"""Closes the alerts of supports whose goals' dates have passed. Judges no series."""
+"""Closes the alerts of supports whose goal dates have passed. Judges no series."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -23,8 +23,8 @@ from app.support.models import Phase, PhaseGoal, Support
 async def expire_alerts(work: Work, today: date) -> int:
     """Closes the open alerts that a passed goal no longer justifies. Returns the number of closed alerts.
 
-    An alert expires on the day after the date of the goal of the measure that opened it. If another measure of the
-    support is off track and its goal is still ahead, the alert stays open as long as that is so.
+    An alert expires on the day after the goal date of the measure that opened it. It stays open, however, while another
+    measure of the support is off track and has a goal date that is not past.
     """
     opener = VerdictRow.__table__.alias("opener")
     is_off_track = (
@@ -72,7 +72,7 @@ async def expire_alerts(work: Work, today: date) -> int:
 
 
 def _goal_on(district_id: UUID, measure_id: InstrumentedAttribute[UUID] | ColumnElement[UUID]) -> ColumnElement[date]:
-    """Returns SQL for the date of the goal of a measure in a phase: its own, or that of the phase's first measure."""
+    """Returns SQL for the goal date of a measure in a phase: its own date or, without one, the date of the phase."""
     own = (
         select(PhaseGoal.goal_on)
         .where(PhaseGoal.district_id == district_id, PhaseGoal.phase_id == Phase.id, PhaseGoal.measure_id == measure_id)
@@ -85,7 +85,7 @@ def _goal_on(district_id: UUID, measure_id: InstrumentedAttribute[UUID] | Column
 
 @needs(Can.JUDGE)
 async def _further_goals(work: Work, phase_ids: set[UUID]) -> Mapping[tuple[UUID, UUID], date]:
-    """Returns the dates of the goals of further measures, by phase and measure."""
+    """Returns the goal dates of further measures, keyed by phase and measure."""
     if not phase_ids:
         return {}
     query = select(PhaseGoal.phase_id, PhaseGoal.measure_id, PhaseGoal.goal_on).where(

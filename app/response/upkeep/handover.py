@@ -1,4 +1,4 @@
-"""Hands supports over to another lead or provider: one, or all of a person at once. Draws no phase line."""
+"""Hands over one support, or all supports of a person at once, to another lead or provider. Draws no phase line."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -31,7 +31,7 @@ DAY = About("The day of the handover, which is not in the future; by default, to
 
 @dataclass(frozen=True, slots=True)
 class NewHandover:
-    """The input of `hand_over_support`. A person who is not given stays."""
+    """The input of `hand_over_support`. A lead or provider who is not given stays the same."""
 
     because: Annotated[str, Text(min=1, max=4000), REASON]
     lead: Annotated[

@@ -1,4 +1,4 @@
-"""Sends reminders about supports that did not start, overdue scores and goals' dates. Changes no support."""
+"""Sends reminders about supports that did not start, overdue scores and goal dates. Changes no support."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,9 +35,9 @@ OfSupport = type[Phase] | type[ResponseState] | type[SupportMeasure] | type[Phas
 
 @dataclass(frozen=True, slots=True)
 class GoalColumns:
-    """The columns of the present goals of active supports: those of their first measures, or of further ones.
+    """The columns of the present goals of active supports, either for their first or for their further measures.
 
-    `about` identifies the measure of a support. `tables` are those that the conditions name.
+    `about` is the id of the row that stands for a measure of a support. `tables` are the tables in the conditions.
     """
 
     about: InstrumentedAttribute[UUID]
@@ -86,8 +86,8 @@ async def remind_of_supports(
     """Sends the reminder `event` once about each support that meets the conditions and whose student has not left.
 
     `mark` identifies the state that the reminder is about, and `about` is the id of the row that has this state.
-    `joined` are tables about the support that the conditions name, and `ids` has the columns of further ids of the
-    event. Returns the number of reminders.
+    `joined` has the other tables about the support that occur in the conditions, and `ids` has the columns of further
+    ids that the event contains. Returns the number of reminders.
     """
     query = select(Support, about.label("about"), mark.label("mark"), *ids.values())
     for table in joined:
@@ -126,8 +126,8 @@ async def remind_supports_not_started(work: Work, days: int, today: date) -> int
 async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     """Sends a reminder for each measure of an active support that has had no score for `days` days of instruction.
 
-    The days are counted from the last score of the phase, or else from the first day of the measure's aimline. A
-    screening score does not count, and none is missed after the goal's date. Returns the number of reminders.
+    The days are counted from the last score or the first day of the measure's aimline, whichever is later. Screening
+    scores do not count. No score is overdue after the goal date. Returns the number of reminders.
     """
     sent = 0
     for of_measure in (FIRST, FURTHER):
@@ -145,7 +145,7 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
 
 
 def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date]:
-    """Returns SQL for the day of the last score of a measure in a phase, or for the first day of its aimline."""
+    """Returns SQL for the day of a measure's last score or the first day of its aimline, whichever is later."""
     last = (
         select(func.max(Score.taken_on))
         .where(

@@ -1,7 +1,7 @@
 """Changes supports when their students, or the people who lead them, leave the roster, move, or come back.
 
 * A support of a student who left is suspended, and is active again once the student is back.
-* A support of a student who moved continues at the new school. It is marked as one that came with its student.
+* A support of a student who moved continues at the new school. It is marked as having moved with the student.
 * A support whose lead left the roster, or is at none of the student's schools any more, is marked as unled.
 * The caseloads of people who share no school with the student lose the student.
 
@@ -34,8 +34,8 @@ GOES_ON = ("planned", "active")
 
 @needs(Can.SYNC_ROSTER)
 async def follow_roster(work: Work, support_ids: Collection[UUID], moved: Collection[UUID], today: date) -> None:
-    """Changes these supports as their students and leads changed. `moved` are those whose students came to another
-    school.
+    """Adapts these supports to the changes of their students and leads. `moved` are the ids of the supports whose
+    students came to another school.
     """
     if not support_ids:
         return
@@ -67,7 +67,7 @@ async def _change(
     *conditions: ColumnElement[bool],
     values: dict[str, Any],
 ) -> None:
-    """Changes those of the supports that meet the conditions, and records an event about each."""
+    """Changes those of the supports that meet the conditions, and records `event`, if given, about each of them."""
     if not support_ids:
         return
     changed = await work.db.scalars(
@@ -89,7 +89,10 @@ async def _change(
 
 
 async def _follow_caseloads(work: Work, support_ids: Collection[UUID]) -> None:
-    """Removes the entries of people who share no school with the student, and adds those of people who do."""
+    """Removes the caseload entries of people who share no school with the student.
+
+    Adds the missing entries of leads and providers who do share a school.
+    """
     staff = aliased(Person, name="staff")
     common = (
         STUDENT.district_id == work.district_id,

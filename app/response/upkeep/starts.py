@@ -24,8 +24,8 @@ AT_ONCE = 500
 async def start_due_supports(work: Work) -> int:
     """Starts the supports that start by themselves and whose first day has come. Returns the number of supports.
 
-    A support of a busy student is started by the next run of the task, one of a student who left once the student is
-    back.
+    If another transaction has locked the student, the next run of the task starts the support. If the student has left
+    the roster, the support is started once the student is back.
     """
     today = await today_of(work)
     is_due = (

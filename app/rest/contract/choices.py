@@ -9,7 +9,7 @@ OPEN = "A later version may add values."
 
 
 def open_choices(document: dict[str, Any]) -> None:
-    """Adds the statement that a later version may add values to every choice in a response.
+    """Adds the sentence `OPEN` to the description of every field with choices in a response.
 
     Choices in requests stay closed.
     """

@@ -14,7 +14,7 @@ PREFIX = "#/components/schemas/"
 
 
 def state_defaults(document: dict[str, Any]) -> None:
-    """Moves the default of every request body's field into the field's description."""
+    """Moves the default of every field of a request body into the field's description."""
     schemas = document["components"]["schemas"]
     for name in references(document, [operation.get("requestBody") for _, _, operation in operations(document)]):
         for field in schemas[name].get("properties", {}).values():

@@ -1,7 +1,7 @@
-"""Gives every operation an example of its request, which works in the playground when it is pasted.
+"""Gives every operation an example of its request, which works in the playground once its ids are replaced.
 
-The values are those that the inputs declare. Ids of rows differ in every district, so each operation says where to take
-them: the descriptions that this module writes are read by the test that tries all examples.
+The values are the examples that the inputs declare. Ids of rows differ in every district, so the description of each
+operation states which lists have them. The test that tries all examples reads these descriptions.
 """
 
 from typing import Any
@@ -77,7 +77,7 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "stop_measure": {"measure": "orf"},
 }
-"""What the example of an operation's body has beside, or instead of, the required fields."""
+"""Values for the example of an operation's body, added to those of the required fields or replacing them."""
 FORM = {"grant_type": "client_credentials"}
 SOURCES: dict[str, str] = {
     "action_item": "/v1/action-items",
@@ -130,9 +130,10 @@ SOURCES: dict[str, str] = {
     "team_scope": "scopes in /v1/teams?expand=scopes",
     "verdict": "/v1/supports/{support}/verdicts",
 }
-"""The list from which to take a value of an example, by the name of the parameter or of the field.
+"""The list from which to take a value of an example, keyed by the name of the parameter or the field.
 
-`members in /v1/teams` takes it from that member of the first row. A name in braces is itself taken from its list.
+`members in /v1/teams` means the member `members` of the first row of `/v1/teams`. A name in braces stands for a value
+that is taken from the list for that name.
 """
 IN_BODIES = SOURCES.keys() - (
     {"protocol", "meeting", "meeting_series", "calendar_link", "agenda_item"}
@@ -140,9 +141,12 @@ IN_BODIES = SOURCES.keys() - (
     | {"intervention", "hypothesis_kind", "note", "area", "level", "playbook", "signal_rule"}
     | {"screening_window", "core_stall", "attendance_record"}
 )
-"""The fields of bodies that refer to a row by an id. A measure has a code, which is the same in every playground."""
+"""The fields of bodies that refer to a row by its id.
+
+A field that can have a code, such as `measure`, is not among them: codes are the same in every playground.
+"""
 OWN_NAME = {"keep_consumer": "nightly"}
-"""The name in the path that a client chooses itself."""
+"""An example of a name that the client chooses itself and sends in the path, keyed by operation."""
 OF_OPERATION: dict[tuple[str, str], str] = {
     ("accept_concern", "concern"): "/v1/concerns?state=raised",
     ("accept_signal", "signal"): "/v1/signals?state=suggested&area=ela.fluency",
@@ -184,11 +188,14 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("test_with_support", "student"): "student in /v1/hypotheses?state=open",
     ("test_with_support", "support"): "/v1/supports?state=active&student={student}",
 }
-"""The list of rows in the state that an operation needs."""
+"""The lists that replace those in `SOURCES` where an operation needs rows in a certain state.
+
+The keys are the operation and the name of the parameter or the field.
+"""
 
 
 def give_examples(document: dict[str, Any]) -> None:
-    """Adds an example to the body of every operation, and says where the ids of a request are listed."""
+    """Adds an example to the body of every operation, and describes which lists have the ids for a request."""
     for path, _, operation in operations(document):
         named = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "path"]
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
@@ -211,7 +218,7 @@ def give_examples(document: dict[str, Any]) -> None:
 
 
 def _lists_of(operation: str, names: list[str]) -> dict[str, str]:
-    """Returns the list of each value that has one, and of the values that the addresses of these lists need."""
+    """Returns the list for each name that has one, and for each name in braces in the addresses of these lists."""
     lists: dict[str, str] = {}
     names = [name for name in names if name in SOURCES]
     while names:
@@ -227,7 +234,7 @@ def _place(address: str) -> str:
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """Returns the example of a schema: that of the field, or an object with its required fields."""
+    """Returns a schema's declared example; without one, a value built from the schema, such as its required fields."""
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].removeprefix(PREFIX)]
     if schema.get("examples"):
@@ -246,7 +253,7 @@ def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
 
 
 def _references(example: Any) -> list[str]:
-    """Returns the names of the fields of an example that have an id or a cursor."""
+    """Returns the names of the fields, at any depth of an example, whose value is an id or a cursor."""
     if isinstance(example, list):
         return [name for item in example for name in _references(item)]
     if not isinstance(example, dict):

@@ -1,4 +1,4 @@
-"""States in the contract which values are acceptable: ids, entity tags, bounds, and no null where none can be sent."""
+"""States in the contract which values are acceptable: patterns of ids and headers, bounds, no null in parameters."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ HEADERS = {
     "If-Match": TAGS,
     "If-None-Match": TAGS,
 }
-"""The pattern of each header whose value has a form."""
+"""The pattern of each header whose value has a fixed format."""
 BOUNDS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("NewMeasure", "code"): {"pattern": f"^{instrument.CODE.pattern}$"},
     ("NewIntervention", "code"): {"pattern": f"^{intervention.CODE.pattern}$"},
@@ -36,15 +36,15 @@ BOUNDS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     },
     **{(name, "event_types"): {"minItems": 1} for name in ("NewEndpoint", "EndpointChanges")},
 }
-"""The bounds that only the service checks, by the names of schema and field."""
+"""The bounds and patterns that only the service checks, keyed by the names of the schema and the field."""
 NAMES = {"keep_consumer": consumers.NAME.pattern}
-"""The pattern of the name in the path, by the operation that gives it."""
+"""The pattern of the name in the path, keyed by the operation in which the client chooses the name."""
 
 
 def state_patterns(document: dict[str, Any]) -> None:
-    """Adds the pattern to every header and every field of an id, and removes null from parameters.
+    """Adds patterns and bounds to ids, headers and other values, and removes null from parameters.
 
-    A parameter that is left out has no value; a generated client would send a null as text.
+    To send no value, a client leaves a parameter out; if null were allowed, generated clients would send it as text.
     """
     for name, schema in document["components"]["schemas"].items():
         for field, property_ in schema.get("properties", {}).items():
@@ -71,7 +71,7 @@ def _state_id(property_: dict[str, Any]) -> None:
         return
     words = property_.get("description", "")
     is_external = "external id" in words or "`sis:" in words
-    own = f"{'[a-z]{3}' if ' or of ' in words else match[1]}_{BODY}"  # one that names several kinds takes any id
+    own = f"{'[a-z]{3}' if ' or of ' in words else match[1]}_{BODY}"  # if it can be of several kinds, any id matches
     for kind in property_.get("anyOf", [property_]):
         if kind.get("type") == "string":
             kind["pattern"] = f"^({own}|{EXTERNAL})$" if is_external else f"^{own}$"

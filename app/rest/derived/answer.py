@@ -1,4 +1,4 @@
-"""Answers a derived read: converts the request into roots, reads them with one statement, and sends the JSON bytes."""
+"""Answers a derived read: converts the request into a selection, reads it in one statement, and sends the JSON."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ from app.rest.derived.selection import Tree, permissions_of_picks, picks_of, req
 from app.rest.derived.shapes import Shapes
 
 MAX_ROWS = 30_000
-"""The largest number of rows that an answer with `expand` could have, including the rows of links."""
+"""A request with `expand` is refused if its answer could have more rows than this, including the rows of links."""
 JSON = "application/json"
 NEXT = re.compile(rb'"next":"([^"]*)"\}+$')
 
@@ -74,7 +74,7 @@ class Reader:
     async def answer_row(
         self, work: Work, request: Request, resource: ResourceType, name: str, given: Mapping[str, Any]
     ) -> Response:
-        """Returns the response with one row, which an id or another name identifies; raises `NotFound`."""
+        """Returns the response with one row; `name` is its id or another name of it. Raises `NotFound`."""
         picks = self._picks(work, resource, given)
         root = RowRoot("", resource, await self.find(work, resource, name), picks)
         self._check_cost(root, given)
@@ -118,7 +118,7 @@ class Reader:
         return await self._row(work, RowRoot("", resource, row_id, picks_of(self.shapes, resource, {})))
 
     async def read(self, work: Work, *roots: Root) -> list[Answer]:
-        """Reads roots with one statement and returns their answers; raises the first error in them."""
+        """Reads the roots of selections with one statement and returns their answers; raises the first error."""
         answers = await read(work, self.catalog, roots, REST_STYLE)
         for answer in answers:
             for error in answer.errors:
@@ -126,7 +126,7 @@ class Reader:
         return answers
 
     async def find(self, work: Work, resource: ResourceType, name: str) -> UUID:
-        """Returns the id of the row that a name in a path stands for; raises `NotFound` if there is no such row."""
+        """Returns the id of the row that a name in a path identifies; raises `NotFound` if it cannot identify a row."""
         facts = declaration(resource)
         if facts.locate is not None:
             row_id: UUID = await facts.locate(work, name, None)
@@ -137,7 +137,7 @@ class Reader:
             raise NotFound(str(facts.kind)) from None
 
     def permissions(self, resource: ResourceType, more: Iterable[Can] = ()) -> tuple[Can, ...]:
-        """Returns the permissions that reading a resource without `expand` requires."""
+        """Returns the permissions, including `more`, that reading a resource without `expand` requires."""
         picks = picks_of(self.shapes, resource, {})
         inner = permissions_of_picks(self.catalog, resource, picks)
         return tuple(dict.fromkeys((*declaration(resource).requires, *more, *inner)))

@@ -1,4 +1,4 @@
-"""Derives the operations of commands with several items: the shapes of their results, and the answers."""
+"""Derives the operations that run a command for several items: the models of the results, and the responses."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Optional, cast
@@ -43,7 +43,7 @@ class BulkShapes:
         self._items: dict[str, type[Shape]] = {}
 
     def of(self, command: Command) -> type[Shape]:
-        """Returns the model of the results: one for each item, in order."""
+        """Returns the model of a command's response, which has one result for each item, in order."""
         item = self._item(command)
         words = "One result for each item, in the order in which they were sent."
         fields = {"results": (list[item], Field(description=words))}  # type: ignore[valid-type]  # made at run time
@@ -51,7 +51,7 @@ class BulkShapes:
         return make_model(f"Recorded{name}", "The results of a request with items.", fields)
 
     def row_name(self, command: Command) -> str:
-        """Returns the name under which a result has its row."""
+        """Returns the name of the field in which a result shows its row."""
         facts = declaration(command.result)
         return facts.kind or facts.name.lower()
 

@@ -30,7 +30,7 @@ from app.rest.pages import Shape
 
 BODY = "body"
 ACCEPTED = 202
-"""The status of a command whose effect the worker brings about; `Location` is where it can be read."""
+"""The status of a command that the worker carries out later; the header `Location` has the address of the row."""
 Endpoint = Callable[..., Awaitable[Response]]
 
 
@@ -38,7 +38,7 @@ class Commands:
     """Derives the routes of commands, with the shapes of the resources that REST serves."""
 
     def __init__(self, reader: Reader, places: Mapping[ResourceType, str]) -> None:
-        """Creates the routes' builder; `places` has the path of the read of one row, by resource."""
+        """Creates the builder of the routes; `places` has the path at which one row can be read, keyed by resource."""
         self.reader = reader
         self.bodies = Bodies()
         self.places = places
@@ -47,7 +47,7 @@ class Commands:
         self._by_kind = {declaration(resource).kind: resource for resource in reader.catalog.resources}
 
     def add(self, router: APIRouter, command: Command, *, tag: str) -> None:
-        """Adds the routes of a command: with one item, and with several."""
+        """Adds the routes of a command: the one for a single item, and the one for several items."""
         if command.inputs.items is None:
             self._add_one(router, command, tag)
         elif command.single is not None:
@@ -76,7 +76,7 @@ class Commands:
         self._add_route(router, command, answer, body, tag)
 
     def _add_single(self, router: APIRouter, command: Command, tag: str) -> None:
-        """Adds the route with one item of a command whose function takes a list."""
+        """Adds the route for a single item, for a command whose function takes a list."""
         single, input_type = command.single, command.inputs.type
         assert single is not None  # noqa: S101  # the caller has checked it
         one = replace(
@@ -146,7 +146,7 @@ class Commands:
         )
 
     def _has_version(self, command: Command) -> bool:
-        """Returns whether the row in the path has a version although the answer does not show the row."""
+        """Returns whether the path identifies a row that has a version, and the answer does not show this row."""
         if not command.path or command.result is not None or command.value is not None:
             return False
         resource = self._by_kind.get(_kind_of(command.path[-1]))
@@ -191,8 +191,9 @@ class Commands:
         return Response(model.model_construct(**values).model_dump_json(), command.status, media_type=JSON)
 
     async def _read(self, work: Work, resource: ResourceType, shown_id: Any) -> bytes:
-        """Returns the row that a command has written as JSON text. It needs no permission but the command's and those
-        of its links.
+        """Returns as JSON text the row that a command has written.
+
+        Requires only the permissions of the command and of the links that the answer shows.
         """
         root = WrittenRoot("", resource, (shown_id,), picks_of(self.reader.shapes, resource, {}))
         (answer,) = await read(work, self.reader.catalog, (root,), REST_STYLE)
@@ -212,7 +213,7 @@ def _arguments(command: Command, given: Mapping[str, Any]) -> list[Any]:
 
 
 async def _refuse_malformed(work: Work, command: Command, given: Mapping[str, Any], request: Request) -> None:
-    """Raises `Misshapen` for a body that has not the expected shape, with all that the command would refuse."""
+    """Raises `Misshapen` for a malformed body; the error also lists what the command refuses in the valid values."""
     body = given.get(BODY)
     if not isinstance(body, MalformedBody):
         return
@@ -224,7 +225,7 @@ async def _refuse_malformed(work: Work, command: Command, given: Mapping[str, An
 
 
 async def _refuse_malformed_item(work: Work, command: Command, given: Mapping[str, Any]) -> None:
-    """Raises `Misshapen` as `_refuse_malformed` does, of a command whose function takes a list."""
+    """Does the same as `_refuse_malformed`, for a command whose function takes a list."""
     body = given[BODY]
     if not isinstance(body, MalformedBody):
         return
@@ -241,7 +242,7 @@ def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict
     """Returns a command's keyword arguments: the members of the body, the ids in the path after the first one, and the
     services that the server provides, such as the settings.
 
-    A member of the body that has not the expected shape is `UNREAD`, or missing in the input's dataclass.
+    A malformed member of the body has the value `UNREAD`, or is missing from the input's dataclass.
     """
     inputs, services = command.inputs, request.app.state.services
     values: dict[str, Any] = {}
@@ -271,7 +272,7 @@ def _known_of_body(body: MalformedBody, own: Mapping[str, InputField], *, change
 
 
 def _kind_of(name: str) -> str:
-    """Returns the kind of id that a parameter of a path takes: `class` for `class_`."""
+    """Returns the kind of id that a path parameter takes, such as `class` for `class_`."""
     return name.rstrip("_")
 
 

@@ -60,7 +60,7 @@ class Bodies:
         return self.model(name, description, declared, changes=inputs.changes is not None)
 
     def bulk_of(self, command: Command) -> type[Input]:
-        """Returns the model of the body with several items of a command."""
+        """Returns the model of a command's body with several items."""
         inputs, items = command.inputs, str(command.items)
         many = InputField(
             items,
@@ -78,7 +78,7 @@ class Bodies:
         return self.model(f"New{items.title().replace('_', '')}", f"Up to {command.bulk} items.", declared, alone=items)
 
     def nested(self, input_type: type) -> type[Input]:
-        """Returns the model of an input's dataclass that is part of another input."""
+        """Returns the model of an input's dataclass, such as one that is part of another input."""
         return self.model(input_type.__name__, _doc(input_type), input_fields(input_type))
 
     def model(
@@ -90,9 +90,9 @@ class Bodies:
         changes: bool = False,
         alone: str | None = None,
     ) -> type[Input]:
-        """Returns the model with this name; raises `Misuse` if the name has another model already.
+        """Returns the model with this name; raises `Misuse` if a different model already has the name.
 
-        `alone` is the list whose malformed items are refused alone.
+        `alone` is the name of the list in which a malformed item is refused by itself, without the other items.
         """
         facts = (tuple(declared.values()), changes)
         cached = self._models.get(name)
@@ -147,12 +147,12 @@ class Bodies:
 
 
 def known_values_of(body: MalformedBody, inputs_of: Mapping[str, InputField]) -> dict[str, Any]:
-    """Returns the values of a malformed body that were not refused, as a command takes them."""
+    """Returns the valid values of a malformed body, in the form in which a command takes them."""
     return _known(body.model, body.errors, body.sent, inputs_of)
 
 
 def _refuse_alone(model: type[Input], input_type: Any, item: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Returns the item as its model; a malformed item is returned as `Malformed`, so that the others are taken."""
+    """Returns an item as its model, or as `Malformed` if it is malformed, so that the others are still accepted."""
     try:
         return validate(item)
     except ValidationError as error:
@@ -170,7 +170,7 @@ def _known(
     sent: Mapping[str, Any],
     inputs_of: Mapping[str, InputField],
 ) -> dict[str, Any]:
-    """Returns the values of an object that were not refused. Of an object within it, what was not refused is kept."""
+    """Returns the valid values of an object. Of a partly invalid object within it, the valid values are kept."""
     values: dict[str, Any] = {}
     for name, declared in inputs_of.items():
         within = [{**each, "loc": each["loc"][1:]} for each in errors if each["loc"][:1] == (name,)]
@@ -203,7 +203,7 @@ def _bounded_text(declared: InputField) -> Any:
 
 
 def _bounds(declared: InputField) -> dict[str, Any]:
-    """Returns the bounds of a field in pydantic's words."""
+    """Returns the bounds of a field as arguments of pydantic's `Field`."""
     if declared.most is not None:
         return {"min_length": declared.least or None, "max_length": declared.most}
     if declared.text is not None and not declared.many:
@@ -218,8 +218,9 @@ def _doc(input_type: type) -> str:
 
 
 def values_of(body: Input, inputs_of: Mapping[str, InputField], *, changes: bool = False) -> dict[str, Any]:
-    """Returns the values of a body as a command takes them: inputs that are parts as their dataclasses, lists as
-    tuples.
+    """Returns the values of a body in the form in which a command takes them.
+
+    Inputs that are part of another input become dataclasses, and lists become tuples.
     """
     values: dict[str, Any] = {}
     for name, declared in inputs_of.items():

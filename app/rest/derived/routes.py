@@ -71,7 +71,7 @@ def add_link(
     operation: str,
     tag: str,
 ) -> None:
-    """Adds the route of the rows, or of the one row, that a link of a row leads to."""
+    """Adds the route that returns the target of a row's link: several rows, or one."""
     name = _parameter_of(path)
     shapes = reader.shapes
     link = shapes.catalog.member(resource, link_name)

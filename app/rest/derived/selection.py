@@ -14,7 +14,7 @@ from app.rest.derived.shapes import Shapes
 Tree = dict[str, Any]
 """Dotted names, arranged as a tree: `supports.area` is `{"supports": {"area": {}}}`."""
 MAX_DEPTH = 2
-"""The number of links that one name in `expand` may follow."""
+"""The largest number of links that one name in `expand` may follow."""
 
 
 def expandable(shapes: Shapes, resource: ResourceType, depth: int = MAX_DEPTH) -> Iterator[str]:
@@ -45,8 +45,8 @@ def tree_of(names: Iterable[str]) -> Tree:
 def picks_of(shapes: Shapes, resource: ResourceType, expand: Tree, fields: Tree | None = None) -> Picks:
     """Returns the members of a resource that an answer shows.
 
-    `expand` has the links that are shown as rows, and `fields` the members to which the answer is limited. The id is
-    always shown, if there is one. Raises `Malformed` for a field that is not shown.
+    `expand` lists the links that are shown as rows, and `fields` the members to which the answer is limited. The id is
+    always shown, if the resource has one. Raises `Malformed` if `fields` lists a member that the answer does not have.
     """
     members, links = shapes.members(resource), shapes.links(resource)
     expanded = {shapes.key_of(resource, name): name for name in expand}

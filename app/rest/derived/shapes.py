@@ -119,11 +119,11 @@ class Shapes:
         return self.of(resource).model_construct(**self.values_of(resource, row))
 
     def values_of(self, resource: ResourceType, row: Any) -> dict[str, Any]:
-        """Returns the values of a stored row by the names of its members."""
+        """Returns the values of a stored row, keyed by the names of its members in REST."""
         return {name: stored_value(member, row) for name, member in self.members(resource).items()}
 
     def is_stored(self, resource: ResourceType) -> bool:
-        """Returns whether `render` can return the row: whether every member is in a column of the row."""
+        """Returns whether `render` works for a resource: whether every member comes from a column of the row."""
         return all(is_stored(member, resource) for member in self.members(resource).values())
 
     def _named(self, resource: ResourceType) -> list[tuple[str, Member]]:
@@ -150,8 +150,9 @@ class Shapes:
         return self.names.get(resource, declaration(resource).name)
 
     def values_model(self, value: Any, name: str, base: type[Shape] = Shape) -> type[Shape]:
-        """Returns the model of a structured value with this name; with `base`, its items are added to those of a
-        row.
+        """Returns a model with this name for a structured value.
+
+        It has the fields of `base`, which can be the model of a row, and a field for each item of the value.
         """
         fields = self._value_fields(value)
         return make_model(name, " ".join((value.__doc__ or "").split()), fields, base)

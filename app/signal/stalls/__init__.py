@@ -1,1 +1,1 @@
-"""Core stalls: a whole grade falls behind the benchmark between two screening windows."""
+"""Core stalls: the share of a whole grade that reaches the benchmark falls between two screening windows."""

@@ -1,4 +1,4 @@
-"""Computes core stalls with set-based SQL: in every window that a rule reads, the grades that fell since the last."""
+"""Computes core stalls with set-based SQL: the grades that fell from one screening window to the next."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -35,11 +35,11 @@ OWN: Final[tuple[BindParameter[Any], ...]] = (
 )
 OF_DISTRICT: Final = ""
 OF_SCHOOLS: Final = " AND NOT n.is_district"
-"""The condition on grades for a caller of some schools, who does not see all students of the district."""
+"""The condition that leaves out district-wide grades, for a caller who sees only some schools."""
 
 
 async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
-    """Returns the windows that a rule about the core still reads. Works under the calling function's permission."""
+    """Returns the windows that a rule about core stalls still reads. Works under the calling function's permission."""
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.CORE_STALL]
     if not days:
         return []
@@ -55,7 +55,7 @@ async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date
 async def compute_stalls(
     work: Work, rules: Sequence[SignalRule], windows: Sequence[ScreeningWindow], today: date
 ) -> int:
-    """Suggests the core stalls of these windows and has the others lapse; returns the number of those that changed.
+    """Suggests the core stalls of these windows, and lets others lapse; returns the number of rows that were written.
 
     Works under the calling function's permission.
     """
@@ -76,7 +76,7 @@ async def compute_stalls(
 
 
 async def count_stalls(work: Work, rule: SignalRule) -> int:
-    """Returns the number of grades that a rule about the core would suggest now, of those that the caller may see.
+    """Returns the number of grades for which a rule would suggest a core stall now, among those that the caller sees.
 
     Works under the calling function's permission.
     """
@@ -94,7 +94,7 @@ async def count_stalls(work: Work, rule: SignalRule) -> int:
 async def _values(
     work: Work, rules: Sequence[SignalRule], window: ScreeningWindow, today: date
 ) -> dict[str, Any] | None:
-    """Returns the values of the statements about a window, or None if there is no window before it to compare with."""
+    """Returns the values of the parameters for a window, or None if there is no earlier window to compare with."""
     expected, _ = await expected_in(work, window)
     before = await _windows_before(work, window)
     compared = [one for one in expected if one.measure.id in before]
@@ -130,9 +130,10 @@ def _measured(one: ExpectedInWindow, before: dict[UUID, UUID]) -> dict[str, str 
 
 
 async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUID]:
-    """Returns the last closed window before a window, by measure: of the same school year, and of its school or of all.
+    """Returns, for each measure, the id of the last closed window before this window in the same school year.
 
-    A window of all schools is not compared with one of a school, which had other students.
+    A window of one school is compared with windows of this school or of all schools. A window of all schools is
+    compared only with windows of all schools, because a window of one school had other students.
     """
     of_school = () if window.school_id is None else (ScreeningWindow.school_id == window.school_id,)
     query = (
@@ -158,7 +159,7 @@ async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUI
 def _statement(
     template: str, window: ScreeningWindow, cells: str, values: dict[str, Any]
 ) -> tuple[TextClause, dict[str, Any]]:
-    """Returns a statement about a window with the types of its parameters, and their values."""
+    """Returns a statement about a window with typed parameters, and the values of these parameters."""
     outcome = CLOSED_WINDOW
     if window.state != WindowState.CLOSED:
         school = "" if window.school_id is None else " AND :school = ANY (p.school_ids)"

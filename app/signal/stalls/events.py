@@ -8,7 +8,7 @@ from app.events.outbox import record
 
 
 def emit_stall_event(work: Work, type_: EventType, stall: Any) -> None:
-    """Records an event about a core stall, which is a row of the table or of a statement."""
+    """Records an event about a core stall; `stall` is a row of the table or of the result of a statement."""
     record(
         work,
         NewEvent(

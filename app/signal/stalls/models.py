@@ -9,14 +9,15 @@ from app.core.db import Base, HasChangeTime, TenantRow
 
 
 class CoreStall(HasChangeTime, TenantRow, Base):
-    """A fall of the share of a grade that reaches the benchmark of a measure, from one screening window to the next.
+    """A fall in the share of a grade that reaches the benchmark of a measure, from one screening window to the next.
 
     It is suggested, then accepted or dismissed, or it lapses. It is about a grade of one school, or of the whole
     district if `school_id` is None, and never about a class or a person.
 
     * `digest` identifies the evidence: the window, the measure, the school and the grade. It is unique.
     * `fell_by` is the fall in percentage points, and `counted_at_least` a lower limit of the number of students who
-      were counted. Both are those of `seen_on`, and do not follow each later score, which would show single students.
+      were counted. Both are as of the day `seen_on`. They are not updated after each later score, because the
+      differences would reveal single students' results.
     """
 
     __tablename__ = "core_stall"

@@ -1,7 +1,7 @@
-"""Decides which grades may be compared and which have stalled, so that no count under 10 can be found. Pure.
+"""Decides which grades may be compared and which have stalled, so that nobody can infer a count under 10. Pure.
 
-The students who have a level in both windows are counted, so that the same children are compared. The statement that
-computes the stalls of a district has the same conditions; a test compares the two.
+Only students who have a level in both windows are counted, so that the same children are compared. The SQL statement
+that computes the core stalls of a district has the same conditions as this module; a test compares the two.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Final
 from app.core.errors import Conflict
 
 SMALLEST: Final = 10
-"""The smallest number of students on each side of the benchmark, in both windows, of a grade that is compared."""
+"""A grade is compared only if at least this many students are on each side of the benchmark in both windows."""
 
 
 class StallState(StrEnum):
@@ -25,10 +25,12 @@ class StallState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GradeInWindows:
-    """The numbers of students of a grade by one measure in two windows. None of them is ever shown.
+    """Counts of one grade's students, for one measure, in an earlier and a later window. The counts are never shown.
 
-    * `expected` and `expected_before` are those to be screened, and `leveled_before` those with a level before.
-    * `counted` have a level in both windows. `reached_before` and `reached` of them are at or above the benchmark.
+    * `expected_before` and `expected`: the students who were to be screened in the earlier and in the later window.
+    * `leveled_before`: the students with a level in the earlier window.
+    * `counted`: the students with a level in both windows.
+    * `reached_before` and `reached`: the counted students at or above the benchmark in the earlier and later window.
     """
 
     expected_before: int
@@ -40,7 +42,11 @@ class GradeInWindows:
 
     @property
     def comparable(self) -> bool:
-        """Returns whether the grade may be compared: enough of the same students, and no few on either side."""
+        """Returns whether the grade may be compared.
+
+        In both windows, each side of the benchmark must have at least `SMALLEST` students. At least half of the
+        students with a level in the earlier window must be counted, that is, have a level in the later window too.
+        """
         sides = (self.reached_before, self.counted - self.reached_before, self.reached, self.counted - self.reached)
         return min(sides) >= SMALLEST and 2 * self.counted >= self.leveled_before
 
@@ -53,12 +59,15 @@ class GradeInWindows:
 
     @property
     def counted_at_least(self) -> int:
-        """Returns a lower limit of the counted students in tens. At least 10 of the expected ones may be beyond it."""
+        """Returns a lower limit for the number of counted students, rounded down to tens.
+
+        In each window, at least 10 more students than this were expected.
+        """
         beyond = SMALLEST
         return min(self.counted, self.expected_before - beyond, self.expected - beyond) // 10 * 10
 
     def has_stalled(self, points: int) -> bool:
-        """Returns whether the share fell by at least this many percentage points."""
+        """Returns whether the grade may be compared and its share fell by at least `points` percentage points."""
         return self.comparable and self.fell_by >= points
 
 

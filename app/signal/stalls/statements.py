@@ -10,12 +10,12 @@ from app.signal.stalls.rules import SMALLEST, StallState
 OPEN_WINDOW: Final = f"""
 {CLASSIFIED},
 outcome AS (SELECT c.student_id, c.school_id, c.grade, c.measure_id, c.level FROM classified AS c)"""
-"""The levels of an open window."""
+"""The students' levels in an open window, computed from their scores."""
 CLOSED_WINDOW: Final = """
 outcome AS (
     SELECT x.student_id, x.school_ids[1] AS school_id, x.grade, x.measure_id, x.level
     FROM screening_result AS x WHERE x.district_id = :district AND x.window_id = :window)"""
-"""The levels of a closed window, as they were kept."""
+"""The students' levels in a closed window, as stored in `screening_result`."""
 CANDIDATES: Final = f"""
 rule_in_force AS MATERIALIZED (
     SELECT u.* FROM jsonb_to_recordset(CAST(:rules AS jsonb)) AS u (
@@ -64,12 +64,12 @@ candidate AS MATERIALIZED (
     JOIN rule_in_force AS u ON (u.measure_id IS NULL OR u.measure_id = f.measure_id)
      AND CAST(:closes AS date) + u.days > CAST(:today AS date) AND f.fell_by >= u.points
     ORDER BY f.measure_id, f.grade, f.school_id, u.rule_id)"""
-"""The grades whose share at the benchmark fell since the window before, of each school and of the district.
+"""The grades of each school and of the district whose share at the benchmark fell at least as much as a rule requires.
 
-`{outcome}` has the levels of the window, and `{cells}` is a further condition on the grades `n`.
+`{outcome}` is the SQL for the levels in the window, and `{cells}` is a further condition on the grades `n`.
 """
 COUNT: Final = f"WITH {CANDIDATES}\nSELECT count(*) FROM candidate AS c"
-"""Counts the grades that a rule would suggest, for its preview."""
+"""Counts the grades for which a rule would suggest a core stall, for the preview of the rule."""
 WRITE: Final = f"""
 WITH {CANDIDATES},
 compared AS MATERIALIZED (
@@ -115,4 +115,4 @@ UPDATE core_stall AS s
 SET state = '{StallState.LAPSED}', version = s.version + 1, updated_at = CAST(:now AS timestamptz)
 WHERE s.district_id = :district AND s.state = '{StallState.SUGGESTED}' AND NOT s.window_id = ANY (:windows)
 RETURNING s.id"""
-"""Has the core stalls lapse whose windows no rule reads any more."""
+"""Lets suggested core stalls lapse if no rule reads their window any more."""

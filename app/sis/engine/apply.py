@@ -47,9 +47,10 @@ MAX_YEAR_DAYS = 400  # days; a longer session that claims to be a school year ge
 
 
 async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> dict[str, int]:
-    """Applies the plans of all kinds in the order of their dependencies, then updates what depends on them.
+    """Applies the plans of all kinds in the order of their dependencies, then updates what depends on the roster.
 
-    Also repairs rows about a student that do not have the student's schools. Returns the number of these rows by table.
+    Also corrects rows whose list of schools differs from the list of their student. Returns the number of these rows by
+    table.
     """
     has_people = "person" in deliveries
     progress("looking for records out of step", 0, 0)
@@ -149,7 +150,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
                 SELECT :district, :source, '{kind.name}', p.sourced_id, p.id FROM {plan} AS p
                 WHERE p.action = 'create' ON CONFLICT DO NOTHING"""
         )
-    # Without ON CONFLICT, which would look into every unique index first: a seventh of the cost of the insertion.
+    # No ON CONFLICT: it would look into every unique index first, which makes up a seventh of the insertion's cost.
     return await stage.count(
         f"""WITH made AS (
             INSERT INTO {kind.table} (district_id, {kind.key}, arrived_in, {", ".join(columns)})
@@ -160,7 +161,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the name of the column, in a kind's plan, that refers to the student whom a row is about."""
+    """Returns the column of a kind's plan that refers to the student whom the planned row is about."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 

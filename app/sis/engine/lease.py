@@ -62,8 +62,8 @@ async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id
 async def renewed(renew: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
     """Calls `renew` every `seconds` seconds until the block ends.
 
-    A call that fails is made up for by the next one, which is still early enough. If all of them fail, the lease ends,
-    and the run is refused when it writes.
+    If a call fails, the next call is still early enough. If all calls fail, the lease ends, and the run is refused when
+    it writes.
     """
 
     async def repeat() -> None:
@@ -91,8 +91,7 @@ async def take_lease(work: Work, holder: UUID) -> timedelta:
     length = min(idle, MAX_LENGTH) if idle else MAX_LENGTH
     if not await try_lock_district_writes(work):
         raise _already_running()
-    # The times are the database's own, and are compared where they are written, so that no clock of another machine
-    # decides who has the lease.
+    # The database sets and compares all times, so that the clock of no other machine decides who has the lease.
     lease = insert(SisLease).values(
         district_id=work.district_id,
         holder=holder,

@@ -1,9 +1,8 @@
-"""Updates the schools of all rows about a student when the student moves to other schools, and finds the supports that
-follow.
+"""Updates the schools of all rows about a student who moves to other schools, and the supports that this affects.
 
-Also makes the students of teams follow the roster, and finds and repairs rows whose schools differ from the student's.
-The list of tables is read from PostgreSQL's catalogue, so that no new table is forgotten. Before anything about people
-is written, they are locked in the order of their ids, as in all packages (`roster.student_lock`).
+Also updates which students each team serves, and corrects rows whose list of schools differs from the student's. The
+list of tables is read from PostgreSQL's catalogue, so that no new table is forgotten. People are locked in the order of
+their ids before anything about them is written, as in all packages (`roster.student_lock`).
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -79,13 +78,16 @@ async def tables_with_schools(stage: Stage) -> list[TableWithSchools]:
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
-    """Stages the students who have rows with schools other than their own. Returns the number of such rows by table."""
+    """Stages the students about whom there are rows whose list of schools differs from the student's.
+
+    Returns the number of these rows by table.
+    """
     rows_by_table, moved = {}, stage.fills("moved")
     for table in await tables_with_schools(stage):
         differing = f"""FROM "{table.name}" AS t
             JOIN person AS p ON p.district_id = :district AND p.id = t.{table.student}
             WHERE t.district_id = :district AND t.school_ids IS DISTINCT FROM p.school_ids"""
-        # Counted apart from the insertion, because parallel workers take part in no statement that writes.
+        # The rows are counted in a separate query, because a statement that writes gets no parallel workers.
         rows_by_table[table.name] = await stage.count(f"SELECT count(*) {differing}")
         if rows_by_table[table.name]:
             await stage.run(
@@ -112,7 +114,10 @@ async def note_moves(stage: Stage) -> None:
 
 
 async def lock_people(stage: Stage, *, planned: bool) -> None:
-    """Locks the people who change schools; with `planned`, all people whom the plan changes. Raises `RosterBusy`."""
+    """Locks the people whom `find_out_of_step` and `note_moves` have staged. Raises `RosterBusy`.
+
+    With `planned`, also locks all people whom the plan changes, and the students of `students_of_staff_sql`.
+    """
     people = f"SELECT m.id FROM {stage.of_run('moved')} AS m"
     if planned:
         people += f" UNION SELECT p.id FROM {stage.of_run('plan', 'person')} AS p WHERE p.action IN {TOUCHED}"
@@ -138,10 +143,10 @@ async def lock_in_order(stage: Stage, people: str) -> int:
 async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]]) -> Locked:
     """Runs `lock`, which takes locks with a short timeout, until it succeeds, and returns its result.
 
-    The locks of a failed attempt are released before the next attempt. After the last one, `RosterBusy` is raised.
+    The locks of a failed attempt are released before the next attempt. If all attempts fail, `RosterBusy` is raised.
 
-    Without timeouts there could be a deadlock. A unit of work with several commands may lock students in another order
-    than that of their ids. And a sync locks the students of mapped results after the students who move.
+    Without timeouts there could be a deadlock, because not everybody locks in the order of ids: a unit of work may have
+    several commands, and a sync locks the students of mapped results after the students who move.
     """
     previous_timeout = await stage.driver.fetchval("SELECT current_setting('lock_timeout')")
     for _ in range(TRIES):
@@ -185,16 +190,16 @@ def people_sql(stage: Stage) -> str:
 
 
 def students_of_staff_sql(stage: Stage) -> str:
-    """Returns SQL that selects the students of the supports that these people lead or provide."""
+    """Returns SQL that selects the students of the supports that the people of `people_sql` lead or provide."""
     return f"""SELECT s.student_id FROM support AS s
                WHERE s.district_id = :district AND s.state <> 'ended'
                  AND (s.lead_id IN ({people_sql(stage)}) OR s.provider_id IN ({people_sql(stage)}))"""
 
 
 async def find_moved_supports(stage: Stage) -> set[UUID]:
-    """Returns the supports whose students come to another school.
+    """Returns the supports whose student now belongs to a school that the support does not have yet.
 
-    Must be called after the plan of people is applied, and before the schools of the supports follow.
+    Must be called after the plan of people is applied, and before `follow_moves` updates the schools of the supports.
     """
     rows = await stage.rows(
         f"""SELECT s.id FROM {stage.of_run("moved")} AS m
@@ -207,7 +212,10 @@ async def find_moved_supports(stage: Stage) -> set[UUID]:
 
 
 async def follow_supports(stage: Stage, moved: set[UUID]) -> None:
-    """Changes the supports of people who left, moved or came back. `moved` are those that came to another school."""
+    """Updates the supports whose student, lead or provider left, moved, came back, or was enabled or disabled.
+
+    `moved` are the supports that `find_moved_supports` returned.
+    """
     rows = await stage.rows(
         f"""SELECT s.id FROM support AS s
             WHERE s.district_id = :district AND s.state <> 'ended'
@@ -218,10 +226,11 @@ async def follow_supports(stage: Stage, moved: set[UUID]) -> None:
 
 
 async def follow_teams(stage: Stage) -> int:
-    """Locks the students who enter or leave a team, and writes that. Returns the number of written rows.
+    """Updates which students each team serves, and returns the number of written rows.
 
-    The students are looked up by indexes, which the settings of a run would turn off. Raises `RosterBusy` if a student
-    stays locked, or a command that changes whom a team serves does not end.
+    First locks the students who enter or leave a team. They are looked up by index, for which nested loops are enabled
+    meanwhile; a run otherwise disables them. Raises `RosterBusy` if a student stays locked, or if a command that
+    changes a team's scope does not end.
     """
     await stage.driver.execute("SET LOCAL enable_nestloop = on")
 

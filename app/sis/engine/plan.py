@@ -22,8 +22,8 @@ from app.sis.port import Delivery
 async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
     """Stages a table with the row id of each sourcedId of a kind, for existing rows and for rows to be created.
 
-    Without a delivery, the table has all existing rows. For a delta, it has the delivered rows, and the existing rows
-    that the delta does not mention.
+    Without a delivery, the table has all existing rows. For a complete delivery, it has the delivered rows, and for a
+    delta also the existing rows that the delta does not mention.
     """
     columns = ("sourced_id", "id", "existed")
     alias = f"e.district_id = :district AND e.source_id = :source AND e.kind = '{kind.name}'"
@@ -68,7 +68,7 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns the columns of a staged row that hold values of the roster row that it changes, by name and SQL type."""
+    """Returns the columns of a staged row with the current values of its roster row, by name and SQL type."""
     compared = [(f"t_{column}", sql) for column, sql in plan_columns(kind, delivery)]
     pinned = [("t_pinned", "text[]")] if kind.pinnable else []
     return [("t_sourced_id", "text"), ("t_key", "uuid"), ("t_removed_at", "timestamptz"), *compared, *pinned]
@@ -144,8 +144,8 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Writes the plan of a kind by comparing the staged rows with the roster rows.
 
-    If `complete` is false, a roster row that was not delivered is not removed. There is one exception: rows that are
-    delivered inside a row of another kind are removed if that row was delivered without them.
+    If `complete` is false, a roster row that was not delivered is not removed. There is one exception: a row of a kind
+    that comes inside rows of another kind is removed if the outer row was delivered without it.
     """
     complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
@@ -181,11 +181,11 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
             FROM ({_resolved_sql(stage, kind, delivery)}) AS s
             FULL JOIN ({_matched_sql(stage, kind, compared)}) AS t ON t.sourced_id = s.sourced_id
         ) AS p WHERE p.action IS NOT NULL""",
-        # Two sourcedIds of an aliased kind could be those of one row.
+        # With aliases in `external_id`, two sourcedIds could belong to the same row.
         are_distinct=kind.own_alias,
     )
     if not kind.own_alias and kind.key == "id":
-        # No reference may lead to a refused row that does not exist yet.
+        # A new row that is refused will not exist, so no reference may lead to it.
         await stage.run(
             f"""DELETE FROM {stage.table("key", kind.name)} AS k USING {stage.of_run("plan", kind.name)} AS p
                 WHERE k.district_id = :district AND k.run_id = :run AND NOT k.existed AND p.action = 'refuse'
@@ -221,15 +221,15 @@ def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
 
 
 def pin_of(column: str) -> str:
-    """Returns the name that stands for this column in `Person.pinned`."""
+    """Returns the name under which `Person.pinned` has this column."""
     return "role" if column == "is_student" else column
 
 
 async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
     """Copies the plan, without refused rows, into a table that outlives the run and a crash.
 
-    Only the plan's district can read the copy. Returns what is stored about the plan in the run's row: the digest that
-    an approval must name, and the header of each file.
+    Only the plan's district can read the copy. Returns what the run's row stores about the plan: the digest that an
+    approval must contain, and the header of each file.
     """
     for kind in deliveries:
         table = stage.table("plan", kind)

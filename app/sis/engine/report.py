@@ -37,12 +37,12 @@ class Counts:
     * `fetched`: rows of the file; identical repeats count once.
     * `removed`: roster rows that the file marks `tobedeleted`.
     * `absent`: roster rows that are removed because the file does not contain them. They were not fetched.
-    * `restored`: those of the updated rows that had been removed before.
-    * `expired`: those of the removed and absent rows whose end date had passed.
+    * `restored`: updated rows that had been removed before. They are part of `updated`.
+    * `expired`: removed and absent rows whose end date had passed. They are part of `removed` and `absent`.
     * `ignored`: rows that the file marks as deleted and that the roster does not have.
     * `acknowledged`: quarantined rows that a person has acknowledged.
-    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. Those of
-      them that were fetched belong to the sum.
+    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. Left-out
+      rows that were fetched belong to the sum too.
     """
 
     file: str = ""
@@ -90,17 +90,17 @@ class Refusal:
 class Report:
     """The result of a run. `state` is applied, held, dry or failed, and `sentence` describes it.
 
-    * `plan`: a held run has one until a person approves or discards it. An approval names the plan's `digest`.
+    * `plan`: a held run has one until a person approves or discards it. An approval must contain the plan's `digest`.
     * `mode`: full or delta.
     * `weighed`: the result of each limit of the guard.
     * `taken`: describes the imported file.
     * `pulled_at`: the time of the source's data.
     * `repaired`: by table, the number of rows whose schools were corrected to those of their student.
     * `failed`: the kinds whose optional collections could not be read.
-    * `partial`: the collections of which rows may be missing.
-    * `rekeys`: the people who likely came back with another sourcedId, and those whose sourcedId now has the name of
-      another person (`reused`). Each has the old and the new sourcedId, the fields by which this was seen, and whether
-      the plan leaves both unchanged.
+    * `partial`: the collections in which rows may be missing.
+    * `rekeys`: the people who likely came back with another sourcedId, and the people whose sourcedId now has the name
+      of another person (`reused`). Each has the old and the new sourcedId, the fields that show this, and whether the
+      plan leaves the people with these sourcedIds unchanged.
     * `listed`: the number of planned changes that can be listed one by one.
     """
 
@@ -299,7 +299,7 @@ def planned_kind(
     """Returns the counts of one kind in the form that the guard takes.
 
     A delta may have no file for a kind, which means that the kind has not changed. `left_out` has the kinds that the
-    settings of the source leave out.
+    settings of the source leave out, and the kinds that could not be read.
     """
     delivery = deliveries.get(kind.name)
     if delivery is None:
@@ -321,10 +321,10 @@ def planned_kind(
 
 
 def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[str]) -> None:
-    """Counts collections that the source no longer lets us read, or no longer has, as failed if rows of them are known.
+    """Reports each collection that cannot be read any more (`forbidden`, `absent`) as failed if rows of it are known.
 
-    These rows stay. A kind that every full delivery must have is not in question here if it is absent: the guard holds
-    the run.
+    These rows stay as they are. A kind that every full delivery must have is not handled here if it is absent, because
+    the guard holds the run in this case.
     """
     for name in sorted({*forbidden, *(name for name in absent if BY_NAME[name].optional)}):
         if known := report.kinds[name].known:

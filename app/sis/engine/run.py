@@ -1,6 +1,6 @@
 """Creates the row of a run, saves its outcome, and updates its source at the end.
 
-It also has the lock of the transaction that writes a sync. It does not stage, plan or apply.
+It also takes the lock for the transaction that writes a sync. It does not stage, plan or apply.
 
 This file exceeds 250 lines so that everything that decides which process owns a run is in one place.
 """
@@ -55,9 +55,9 @@ DROP_KEPT_PLAN = tuple(
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The request that a run executes: the id of its existing row, and the number of the claim that may execute it.
+    """A request to execute an existing run: the id of the run's row, and the number of the claim that may execute it.
 
-    `mode` is full or delta, or None if it follows from the delivery.
+    `mode` is full or delta, or None if the delivery decides.
     """
 
     run_id: UUID | None = None
@@ -99,9 +99,7 @@ def _superseded() -> Superseded:
 
 @needs(Can.SYNC_ROSTER)
 async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
-    """Returns the limits of the guard that apply to a source today. Without settings of the source, these are the
-    defaults.
-    """
+    """Returns the limits of the guard that apply to a source today: the defaults if the source has no settings."""
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(is_source))
     return limits_of(row.limits, row.rollover, await today_of(work)) if row else GuardLimits()
@@ -129,9 +127,9 @@ async def begin(
 ) -> None:
     """Creates the row of a run, or starts the requested run.
 
-    Also ends a run that is in state `running` because of a crash. `undoes` is the id of the run that this run reverts.
-    Raises `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another run is being
-    applied.
+    Also ends any run that is still in the state `running` because of a crash. `undoes` is the id of the run that this
+    run reverts. Raises `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another
+    run is being applied.
     """
     if not await try_lock_district_writes(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
@@ -166,7 +164,7 @@ async def begin(
 
 
 def note_left_out(report: Report, notes: Sequence[str]) -> None:
-    """Adds notes about planned changes that were not approved, and has the next run read the whole source again."""
+    """Adds notes about planned changes that were not approved. If any, the next run reads the whole source again."""
     report.warnings += notes
     if notes:
         report.taken = None
@@ -216,12 +214,12 @@ async def end(
     claim_number: int | None = None,
     fault: FaultSummary = NO_FAULT,
 ) -> None:
-    """Ends the run's row and emits the run's event. If the run was applied or held, it replaces the held runs of its
-    source.
+    """Saves the outcome of a run in its row, updates its source, and emits its event.
 
-    A dry run emits no event, even if it fails, because it changes nothing. After an applied run, the next delta begins
-    at the time at which this run read its source. Raises `Superseded` if the run's state is none of `of`, or if another
-    claim owns the run; the caller must then roll back the transaction.
+    If the run was applied or held, older plans of its source that still wait are discarded. A dry run emits no event,
+    even if it fails, because it changes nothing. After an applied run, the next delta begins at the time at which this
+    run read its source. Raises `Superseded` if the run's state is none of `of`, or if another claim owns the run; the
+    caller must then roll back the transaction.
     """
     mine = (
         SisRun.id == report.run_id,
@@ -258,13 +256,13 @@ async def end(
     # A held map of sourcedIds does not replace the held plan that it was made from, so that a person can still choose
     # that plan.
     if report.mode == "scores":
-        # Each file of scores stands for itself; a newer run replaces only the same plan.
+        # Files of scores do not replace each other, so a newer run replaces only a run with the same plan.
         digest = report.plan and report.plan["digest"]
         await _discard_replaced_plans(work, report.run_id, source_id, [SisRun.plan["digest"].astext == digest])
     elif report.state == RunState.APPLIED or (report.state == RunState.HELD and report.mode != "rekey"):
         await _discard_replaced_plans(work, report.run_id, source_id)
     if report.state == RunState.APPLIED and report.total("left_out"):
-        # The next run must plan again what was left out, and a delta would not have it.
+        # The next run must plan the left-out changes again, and a delta would not contain them.
         await update_watermarks(work, source_id, False, report.mode, None, undone=True)
     elif report.state in EVENTS and report.mode != "rekey":
         # A delta with quarantined or missing rows does not move the watermark, so that the next delta requests those
@@ -312,8 +310,9 @@ async def _drop_uploads(work: Work) -> None:
 async def _discard_replaced_plans(
     work: Work, run_id: UUID, source_id: UUID, which: Collection[ColumnElement[bool]] = ()
 ) -> None:
-    """Discards the other held or approved plans of the source, or those among them that match `which`, because they
-    were compared with a roster that has changed since.
+    """Discards the plans of the source's other runs that wait for an answer or to be applied.
+
+    The current run, `run_id`, replaces these plans. With `which`, only the runs that match it are discarded.
     """
     others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id, *which)
     waiting = await work.db.scalars(select(SisRun.id).where(*others, SisRun.state.in_(WAITING)))

@@ -60,10 +60,13 @@ Rows that wait for approval are not in them: a plan is in `kept_plan`, and a map
 `kept_rekey`.
 """
 EmitStudentEvents = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
-"""A function that records an event for each of these pairs of student and school, in the run's transaction."""
+"""A function that records an event for each given pair of student and school, in the run's transaction."""
 
 FollowSupports = Callable[[Collection[UUID], Collection[UUID], date], Awaitable[None]]
-"""A function that changes supports as their students and leads changed, in the run's transaction."""
+"""A function that updates supports after their students or staff changed, in the run's transaction.
+
+Its parameters are the ids of these supports, the ids of those that moved to another school, and the present day.
+"""
 
 
 @dataclass
@@ -82,7 +85,7 @@ class Stage:
     emit: EmitStudentEvents
     follow_supports: FollowSupports
     follow_teams: Callable[[], Awaitable[int]]
-    """Makes the students of teams follow the roster, in the run's transaction."""
+    """Updates which students each team serves, in the run's transaction. Returns the number of written rows."""
     filled: list[str] = field(default_factory=list)
     """The staging tables into which this run has written rows that it deletes at its end."""
     raw_tables: dict[str, str] = field(default_factory=dict)
@@ -98,7 +101,7 @@ class Stage:
     sifted: set[str] = field(default_factory=set)
     """The kinds of which only the changed rows were staged."""
     outside: dict[str, str] = field(default_factory=dict)
-    """SQL for the keys of the known rows that the run's scope leaves out, by kind. No plan removes one of these."""
+    """SQL for the keys of the known rows that the run's scope leaves out, by kind. No plan removes these rows."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the report about values that were changed for import."""
 
@@ -166,12 +169,12 @@ class Stage:
     async def _copy_in_parallel(self, query: str, spool: IO[bytes]) -> None:
         """Writes the rows of a query to a file.
 
-        If the server runs out of space, the query runs again without parallel workers. They share memory, of which a
-        container has only 64 MB unless it is started with more.
+        If the server runs out of space, the query runs again without parallel workers. These need shared memory, of
+        which a container has only 64 MB unless it is started with more.
         """
         sql = self._spelled_out(query)
         await self.driver.execute("SAVEPOINT parallel")
-        # All keys of a run are read. In the order of an index this takes several times as long as in that of the table.
+        # All keys of a run are read. This takes several times as long in index order as in the order of the table.
         await self.driver.execute("SET LOCAL enable_indexscan = off")
         try:
             await self.driver.copy_from_query(sql, output=spool, format="binary")
@@ -251,8 +254,9 @@ class Stage:
                 used.append(name)
             return f"${used.index(name) + 1}::{_TYPES[name]}"
 
-        # With the run in its text a statement is prepared again for each run: a plan that was kept on this connection
-        # would be that of a run of another size. `plan_cache_mode` would also have every foreign key planned again.
+        # The run's id in the text makes the driver prepare each statement again for each run. Otherwise a query plan of
+        # an earlier, smaller or larger run could be reused on this connection. The setting `plan_cache_mode` would
+        # prevent this too, but PostgreSQL would then also plan the check of each foreign key again.
         text = f"{_NAMED.sub(placeholder, sql)} /* run_{self.run_id.hex} */"
         return (text, *(values[name] for name in used))
 
@@ -281,11 +285,11 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
 
 
 def key_filter_sql(stage: Stage, kind: Kind, actions: str) -> str:
-    """Returns an SQL condition that restricts the roster table (alias `t`) to the rows that the plan changes by
-    `actions`.
+    """Returns an SQL condition that restricts the roster table (alias `t`) to the rows for which one of these actions
+    is planned.
 
-    Returns an empty string if this affects many rows, because a single scan of the table is then faster. The planned
-    rows must have been counted before.
+    Returns an empty string if these are many rows, because a single scan of the table is then faster. The planned rows
+    must already be counted.
     """
     affected = sum(rows for action, rows in stage.planned_rows.get(kind.name, {}).items() if f"'{action}'" in actions)
     if affected * FEW > stage.known_rows.get(kind.name, 0):

@@ -222,7 +222,7 @@ def _add_supplements(base: Delivery, composed: tuple[str, ...], supplements: lis
 
 
 def _empty_delta(kind: str, file: str) -> Delivery:
-    """Returns an empty delta of a kind. It is needed if a delta contains only a supplement of this kind."""
+    """Returns a delta without rows. It is needed if a delta contains a supplement of a kind, but not the kind."""
     line = f"{','.join(COMMON)}\r\n".encode()
     return Delivery(kind, file, False, COMMON, len(line), lambda: iter((line,)))
 

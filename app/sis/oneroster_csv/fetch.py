@@ -51,7 +51,13 @@ def _opened_scores(file: IO[bytes], leave_out: Collection[str]) -> Iterator[Open
 
 @dataclass(frozen=True, slots=True)
 class FileForm:
-    """The form of the files of a source: their suffix, what a sentence calls one, and how it is opened."""
+    """The form of a source's files.
+
+    * `suffix`: the end of their names.
+    * `noun`: the word for such a file in messages.
+    * `name`: the name under which a downloaded file is recorded.
+    * `opened`: opens such a file.
+    """
 
     suffix: str
     noun: str
@@ -236,7 +242,7 @@ def _is_bulk(path: Path, leave_out: Collection[str], form: FileForm) -> bool:
 
 @contextmanager
 def _opened(path: Path, leave_out: Collection[str], form: FileForm) -> Iterator[tuple[IO[bytes], OpenedSource]]:
-    """Opens a file and the delivery in it. Both read the same bytes even if the file is replaced meanwhile."""
+    """Opens a file and the delivery in it. Both keep reading the same bytes if the file is replaced meanwhile."""
     try:
         file = path.open("rb")
     except OSError as error:

@@ -18,7 +18,7 @@ class CsvFile:
 
     * `kind`: the kind of its rows. A supplementary file adds columns to the rows of this kind.
     * `columns`: its columns in 1.1 and 1.2, after the three columns that all files have.
-    * `required`: the columns that must have a value. A row of a REST source without such a value is refused too.
+    * `required`: the columns that must have a value, in the rows of a REST source as well.
     * `since`: the version that introduced the file.
     """
 

@@ -25,8 +25,8 @@ OPTIONAL: Final = ("attempt", "form", "purpose", EXTERNAL_ID, "status")
 class ScoreFile:
     """An open CSV file of scores with a valid header, as an `OpenedSource`.
 
-    In the delivery's header, `sourcedId` names the column that identifies a row: the externalId, or without such a
-    column the student. A delivery of scores is never complete, so a score that it lacks is not removed.
+    In the delivery's header, `sourcedId` is the column that identifies a row: the externalId, or the student if there
+    is no externalId. A delivery of scores is never complete, so a score that it lacks is not removed.
     """
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -15,7 +15,8 @@ from app.sis.port import Delivery
 class Collection:
     """A collection of OneRoster, with the kind of its rows.
 
-    `instead` names other collections that together contain the same rows. They are read if the source lacks this one.
+    `instead` names other collections that together contain the same rows. They are read if the source does not have
+    this collection.
     """
 
     name: str
@@ -41,8 +42,8 @@ COLLECTIONS: Final = (
 )
 """The collections in the order in which they are read.
 
-A collection whose rows refer to another collection is read before it. The row to which a reference leads is then read
-too, even if both rows are added during the pull.
+A collection is read before the collections to which its rows refer. The row to which a reference leads is therefore
+always read too, even if both rows are added during the pull.
 """
 
 FORBIDDEN: Final = (401, 403)
@@ -77,11 +78,11 @@ class PulledCollection:
 class RestSource:
     """The result of a pull as an `OpenedSource`.
 
-    * `mode`: full even if a delta was requested, if the source could only be read in full.
+    * `mode`: `full` if a delta was requested but the source could only be read in full, otherwise None.
     * `failed`: the kinds of the optional collections that could not be read.
-    * `absent`: the kinds of the collections that the source does not have, and those that it does not let us read
-      (`forbidden`).
-    * `partial`: the names of the collections of which rows may be missing.
+    * `absent`: the kinds of the collections that the source does not have.
+    * `forbidden`: the kinds of the collections that the source does not let us read.
+    * `partial`: the names of the collections that may lack some rows.
     """
 
     deliveries: Mapping[str, Delivery]
@@ -98,7 +99,7 @@ class RestSource:
 def to_source(
     collections: Sequence[Collection], pulled_by_name: Mapping[str, PulledCollection], notes: list[str], is_delta: bool
 ) -> RestSource:
-    """Returns the pulled collections as a source, with `notes` and with a sentence about everything that is missing."""
+    """Returns the pulled collections as a source. Its warnings are `notes` and sentences about what is missing."""
     deliveries: dict[str, Delivery] = {}
     failed: set[str] = set()
     partial: list[str] = []

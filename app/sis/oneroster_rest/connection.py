@@ -35,9 +35,10 @@ class RetryPolicy:
     """The limits, in seconds, for sending and repeating one request.
 
     * The waits between tries double from `first` up to `longest`, each with jitter.
-    * `total` limits the sum of the waits and of the failed tries of a request. A wait that the source states in
+    * `total` limits the time that a request may spend on waits and failed tries. A wait that the source states in
       `Retry-After` is observed if it fits into `total`.
-    * `answer` limits the time without a byte, and `whole` the time of a complete response.
+    * `answer` limits the time during which no byte of the response arrives, and `whole` the time until the response is
+      complete.
     """
 
     tries: int = 8
@@ -53,13 +54,13 @@ class Connection:
     """The settings for the connection to a source.
 
     * `url`: the base address of rostering, such as `https://sis.example.org/ims/oneroster/v1p1`.
-    * `gradebook_url`: the base address of the gradebook. Without it, the gradebook has the same base; in 1.2, with
-      `/gradebook/` in place of `/rostering/`.
-    * `scopes`: requested as they are. Without them, the scopes that the collections need are requested.
+    * `gradebook_url`: the base address of the gradebook. If it is None, it is derived from `url`: equal to it in 1.1,
+      and with `/gradebook/` in place of `/rostering/` in 1.2.
+    * `scopes`: the OAuth scopes to request. If there are none, the scopes that the collections need are requested.
     * `leave_out`: collections that are not requested, such as `demographics`.
     * `pull_minutes`, `pull_gb`: limit the time and the disk space of a pull.
     * `sandbox`: allows loopback addresses over plain HTTP.
-    * `today`: the district's day, by which the roles of users are current.
+    * `today`: the current day in the district. It decides which roles of a user are current.
     """
 
     version: Literal["1.1", "1.2"]

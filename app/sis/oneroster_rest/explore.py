@@ -70,8 +70,8 @@ It returns the exit code of the run, and sentences about it.
 async def explore(connection: Connection, judge: Judge | None = None) -> Findings:
     """Inspects a source and returns the findings. Writes nothing, and does not raise for faults of the source.
 
-    `judge` is called with everything that was read, and decides with which exit code a run would end. Without it, only
-    the reading decides.
+    `judge` gets everything that was read, and returns the exit code with which a run would end. Without `judge`, the
+    exit code depends only on whether everything could be read.
     """
     findings = Findings()
     try:
@@ -121,10 +121,9 @@ async def _explore(connection: Connection, findings: Findings) -> None:
 
 
 def _missing_options(current: Connection, working: Connection, facts: dict[str, Any]) -> list[str]:
-    """Returns the command-line options that must change, if the source could be read only with other settings than its
-    own.
+    """Returns the command-line options that would correct the source's settings.
 
-    `current` has the source's settings, and `working` those with which the source could be read.
+    `current` has the settings of the source, and `working` the settings with which the source could be read.
     """
     signs = f"{working.auth}{'-sha1' if working.auth == 'oauth1' and working.signature == 'HMAC-SHA1' else ''}"
     as_set = f"{current.auth}{'-sha1' if current.auth == 'oauth1' and current.signature == 'HMAC-SHA1' else ''}"

@@ -197,9 +197,9 @@ class RestPull:
             raise _first(errors) from None
 
     async def _one(self, reader: Reader, collection: Collection) -> PulledCollection | None:
-        """Pulls one collection, or the collections that contain the same rows if the source does not have it.
+        """Pulls one collection. Returns None if the collection changed meanwhile.
 
-        Returns None if the collection changed meanwhile.
+        If the source does not have this collection, pulls the collections that together contain the same rows.
         """
         try:
             return await self._spooled(reader, collection, (collection.name,))
@@ -220,7 +220,7 @@ class RestPull:
         return PulledCollection(absent=status)
 
     async def _require_no_filter(self, reader: Reader, name: str) -> None:
-        """Raises `DeltaRefused` if the collection exists, and only the request for its changes is refused."""
+        """Raises `DeltaRefused` if a delta was requested and the source sends the collection only without a filter."""
         if self.since is not None:
             with suppress(CollectionAbsent, BadQuery, CollectionRefused):
                 await reader.page(name, 1, 0, {}, None)
@@ -316,8 +316,8 @@ class RestPull:
         """Returns whether the rows of a collection can be trusted. If not, the collection is pulled again.
 
         * Rows that come twice may be in the source twice, or may show that the collection changed between two pages.
-          They are in the source twice if they came in one page, if a second pull with other pages returned every row at
-          the same place, or if they were adjacent after sorting.
+          They are in the source twice if they came in one page, if a second pull with pages of another size returned
+          every row at the same place, or if they were adjacent after sorting.
         * A collection that was incomplete twice in the same way is imported, but its missing rows are not removed.
         """
         if pulled.spool is None:

@@ -31,17 +31,17 @@ ENVELOPES: Final = {
     "students": "users",
     "teachers": "users",
 }
-"""The names under which a page has its list of rows, keyed by the collection's path, for paths with another name."""
+"""The key of the list of rows in a page's JSON, by collection. Has only collections whose key is not their own name."""
 
 ABSENT: Final = frozenset({403, 404, 405, 410, 501})
 NO_MORE: Final = frozenset({204, 416})
-"""Statuses that some sources send for a page behind their last row."""
+"""The statuses that some sources send for a page after their last row."""
 CHARSETS: Final = {
     **dict.fromkeys(("iso-8859-1", "latin1", "windows-1252", "cp1252"), "cp1252"),
     **{"iso-8859-15": "iso-8859-15", "utf-16": "utf-16"},
 }
 """The charsets other than UTF-8 that a source may state, with their codecs. ISO-8859-1 is read as Windows-1252."""
-CUT_OFF: Final = "unexpected end of data"  # how a decoder calls a text that ends within a letter
+CUT_OFF: Final = "unexpected end of data"  # the reason that a decoder gives for a text that ends within a character
 GUESSED: Final = 4096  # the number of bytes from which an encoding is guessed
 GARBLED: Final = 3  # The number of responses in a row without valid JSON after which the pull fails.
 SHARED: Final = 4  # The number of refused tokens of one request after which it is sent alone.
@@ -86,8 +86,8 @@ class Reader:
         """Returns a page of a collection.
 
         `query` has the filter and the order. `link` is the `next` link to follow in place of an offset. Raises
-        `CollectionAbsent` or `BadQuery` if the first page cannot be read. For a later page, the statuses of these
-        errors mark the end of the collection.
+        `CollectionAbsent` or `BadQuery` if the first page cannot be read. A later page for which the source sends such
+        a status (other than 401) marks the end of the collection, and is returned without rows.
         """
         url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
         try:
@@ -127,8 +127,8 @@ class Reader:
     async def get(self, url: str) -> Answer:
         """Returns the response to an authorized request.
 
-        The status is 401 only if new tokens do not help. If a token is valid for a few uses only, concurrent requests
-        use up each new token. Then requests are sent one by one.
+        The status is 401 only if new tokens do not help. If a token is valid for only a few uses, concurrent requests
+        may use up each new token. After several refused tokens, requests are therefore sent one by one.
         """
         for _ in range(SHARED):
             if self._alone:
@@ -204,8 +204,8 @@ def page_url(base: str, name: str, limit: int, offset: int, query: Mapping[str, 
 def parse_json(body: bytes, charset: str = "") -> Any:
     """Parses JSON, accepting a byte order mark, lone surrogates and control characters; raises `ValueError`.
 
-    JSON is UTF-8. A body that is not is read only in the `charset` that the source states: otherwise a letter of a name
-    would be lost.
+    JSON is UTF-8. A body in another encoding is decoded only with the `charset` that the source states: with a guessed
+    encoding, letters of names could be lost.
     """
     collecting = gc.isenabled()
     gc.disable()  # a page being parsed has no garbage, and garbage collection would take a third of the time
@@ -283,7 +283,7 @@ def _codes(content: Any) -> str:
 
 
 def _garbled_sentence(name: str, offset: int, body: bytes) -> str:
-    """Returns a sentence about a page of a collection that is not JSON, without any of its text."""
+    """Returns a sentence that says that a page of a collection is not JSON, without quoting the page."""
     start = body[:200].lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     what = {b"": "nothing", b"<": "a web page"}.get(start, "JSON that breaks off or is malformed")
     if offset:
@@ -298,7 +298,7 @@ def _garbled_sentence(name: str, offset: int, body: bytes) -> str:
 
 
 def _encoding_sentence(name: str, offset: int, error: UnicodeDecodeError) -> str:
-    """Returns a sentence about a page of a collection that is in another encoding, without any of its text."""
+    """Returns a sentence that says that a page of a collection is not UTF-8, without quoting the page."""
     looks = guess_encoding(error.object[error.start : error.start + GUESSED])
     row = f" from row {offset + 1:,} on" if offset else ""
     return (

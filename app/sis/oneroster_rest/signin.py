@@ -43,7 +43,9 @@ class Credentials(Protocol):
         """Returns the value of the `Authorization` header for this request."""
 
     async def renew(self, used: str) -> bool:
-        """Returns whether to retry a request whose header `used` was refused with 401. Prepares a new header for it."""
+        """Prepares a new header for a request whose header `used` was refused with 401. Returns whether to retry the
+        request.
+        """
 
     def accept(self, used: str) -> None:
         """Notes that the header `used` was accepted."""
@@ -133,9 +135,9 @@ class BearerToken:
 
     @property
     def known_scopes(self) -> tuple[str, ...]:
-        """Returns those of the granted scopes that were requested or that OneRoster defines.
+        """Returns the granted scopes that were requested or that OneRoster defines.
 
-        Only these are shown, because another scope could be any text that the source sends.
+        Only these are shown, because any other scope is an arbitrary text from the source.
         """
         granted = self.scopes if self.granted is None else self.granted
         return tuple(scope for scope in granted if scope in self.requested or _SCOPE.fullmatch(scope))

@@ -86,8 +86,8 @@ class Spool:
     def add(self, rows: Iterable[Cells], start: int | None = None) -> None:
         """Writes rows, and digests of their ids and values. The time of the last change is not part of a digest.
 
-        `start` is the place of the first of these rows in the collection. Without it, they follow the rows written
-        before.
+        `start` is the place of the first of these rows in the collection. Without `start`, these rows follow the rows
+        that were written before.
         """
         batch = list(rows)
         self._write(batch)
@@ -170,7 +170,7 @@ class Spool:
     def delivery(self, *, complete: bool, within: str = "") -> Delivery:
         """Returns the rows as a delivery, which can be read until `close` is called.
 
-        `complete` and `within` are attributes of `Delivery`.
+        `complete` and `within` are explained at `Delivery`.
         """
         self._csv.flush()
         self._digests.close()

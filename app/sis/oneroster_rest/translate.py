@@ -48,7 +48,7 @@ def text(value: Any) -> str:
 
 
 def word(value: Any) -> str:
-    """Returns a value as a word of a OneRoster vocabulary, in the standard's spelling if the standard has it.
+    """Returns a value as a word of a OneRoster vocabulary, in the standard's spelling if the standard has this word.
 
     Removes the prefix `ext:` if a standard word follows it.
     """
@@ -104,7 +104,7 @@ def scale(value: Any) -> str:
 
 
 def objectives(value: Any) -> str:
-    """Returns learning objectives as sorted JSON in the gradebook's format. Those of a result come with their
+    """Returns learning objectives as sorted JSON in the gradebook's format. The objectives of a result include their
     scores.
     """
     items: list[dict[str, Any]] = []
@@ -172,7 +172,8 @@ def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], 
 class _Shape(NamedTuple):
     """The way to read rows that have the same keys.
 
-    It has the key and the converting function of each column, and states whether the rows have the roles of 1.2.
+    `columns` has the converting function and the JSON key of each column. `roles` is true if the rows have roles as in
+    OneRoster 1.2.
     """
 
     columns: tuple[tuple[Callable[[Any], str], str | None], ...]
@@ -182,7 +183,7 @@ class _Shape(NamedTuple):
 class Translator:
     """Translates the JSON rows of one kind into cells of CSV.
 
-    `today` is the day by which the roles of a user are current. Without it, their dates do not count.
+    `today` decides which roles of a user are current. Without it, the begin and end dates of roles are ignored.
     """
 
     def __init__(self, kind: Kind, today: date | None = None) -> None:
@@ -198,9 +199,7 @@ class Translator:
         )
 
     def page(self, rows: Sequence[Any]) -> list[Cells]:
-        """Returns the cells of each row, as `cells` does. It is faster, because rows with the same keys are read column
-        by column.
-        """
+        """Returns the cells of each row, like `cells` but faster: rows with the same keys are read column by column."""
         if set(map(type, rows)) != {dict}:
             return list(map(self.cells, rows))
         shapes = set(map(tuple, rows))
@@ -238,10 +237,10 @@ class Translator:
         return list(map(self._with_roles, rows, cells)) if shape.roles else cells
 
     def _with_roles(self, row: Row, cells: Cells) -> Cells:
-        """Returns the cells of a 1.2 user, with the user's main role and the orgs of all current roles, that of the
-        primary role first.
+        """Returns the cells of a 1.2 user, with the user's main role and orgs derived from the current roles.
 
-        If all roles have ended, the user has no org. If none has begun and none is current, those to come count.
+        The org of the primary role comes first. If no role is current, the roles that begin later are used. If all
+        roles have ended, the user has no org.
         """
         roles, primary = _any_case(row, "roles"), _any_case(row, "primaryOrg")
         if not roles and not primary:
@@ -258,7 +257,7 @@ class Translator:
         return tuple(changed)
 
     def _rank(self, role: Row) -> int:
-        """Returns whether a role is current, is to come, or has ended. Its end date is the first day without it."""
+        """Returns whether a role is current, begins later, or has ended. On its end date, a role has already ended."""
         begins, ends = (day(_any_case(role, name)).strip() for name in ("beginDate", "endDate"))
         if self._today and _DAY.fullmatch(ends) and ends <= self._today:
             return ENDED

@@ -61,12 +61,12 @@ class Walk:
     """A walk through all pages of a collection.
 
     * `whole`: whether nothing indicates that there are more rows. Valid after the walk.
-    * `disordered`: whether rows came again in a way that overlapping pages do not explain. The pages may then have no
-      fixed order, and some row may be missing.
+    * `disordered`: whether rows were repeated in a way that overlapping pages do not explain. The pages may then have
+      no fixed order, and some row may be missing.
     * `promised`: whether the source announced more rows than it sent.
-    * `has_gap`: whether rows follow an empty page. The rows after it are not read.
+    * `has_gap`: whether more rows follow an empty page. These rows are not read.
     * `refused`: the status of the error with which the pages ended.
-    * `start`: the place of the page that was yielded last.
+    * `start`: the position in the collection of the first row of the page that was yielded last.
     * `largest`: the number of rows of the largest page.
     """
 
@@ -104,7 +104,7 @@ class Walk:
             link = self._link()
             self.start = self.offset if link is None else self._received
             page = await self._fetch(self._limit, self.offset, link)
-            if link is not None and page.refused is not None:  # the link leads nowhere, and an offset may not
+            if link is not None and page.refused is not None:  # the link leads nowhere, but an offset may still work
                 page = await self._fetch(self._limit, self.offset, None)
             if self._is_suspicious(page):
                 page = await self._fetch(self._limit, self.offset, None)
@@ -118,17 +118,17 @@ class Walk:
             yield page
 
     def _has_repeats(self, page: WalkPage) -> bool:
-        """Returns whether a page has only ids of the previous page, but is not the same page.
+        """Returns whether all ids of a page were also in the previous page, although the two pages differ.
 
-        Its rows are then repeats, and more rows may follow. The same page again would mean the end.
+        Such a page only repeats rows, and more rows may follow. Two equal pages would mean the end of the collection.
         """
         return bool(page.rows) and all(map(self._seen.__contains__, page.ids)) and page.rows != self._before
 
     def _is_suspicious(self, page: WalkPage) -> bool:
         """Returns whether an empty page may be an error: it follows a full page, and nothing else marks the end.
 
-        Such a page is requested once more, and so is the page after it, because rows that follow would otherwise count
-        as removed.
+        Such a page is requested once more. If it is empty again, the page after it is requested too, because rows after
+        a gap would otherwise count as removed.
         """
         last, first = self._last, self._first
         if page.rows or page.refused or last is None or first is None:
@@ -137,10 +137,10 @@ class Walk:
         return full and self.total is None and last.more is None
 
     async def _prefetch(self, step: int, total: int) -> AsyncIterator[WalkPage]:
-        """Yields the next pages, and requests several of them ahead. Ends at a page that does not have `step` rows.
+        """Yields the next pages, and requests several of them ahead. Ends at a page that does not have `step` new rows.
 
-        `total` is the number of all rows. The budget limits how many pages are requested ahead. One page more is always
-        allowed, so that no walk waits for another.
+        `total` is the number of rows in the collection. The budget limits how many pages are requested ahead. One page
+        beyond the budget is always allowed, so that no walk waits for another walk.
         """
         starts = iter(range(step, total, step))
         requests: list[tuple[int, asyncio.Task[WalkPage]]] = []
@@ -176,8 +176,8 @@ class Walk:
     def _link(self) -> str | None:
         """Returns the `next` link to follow. Raises `SourceRefused` if the walk has followed this link before.
 
-        A page whose link leads to the page itself is an exception: the source may remember the position, and otherwise
-        the walk ends by itself.
+        The link that was followed last is an exception and may come again: the source may remember the position, and if
+        it does not, the walk ends by itself.
         """
         link, before = self._last.beyond if self._last else None, self._followed
         if link is not None and link != before:
@@ -190,7 +190,7 @@ class Walk:
     def _check_for_circle(self, ids: list[str]) -> None:
         """Raises `SourceRefused` if the pages repeat endlessly.
 
-        That is so if several pages in succession have no new rows, and the source states no total.
+        That is assumed if several pages in succession equal earlier pages, and the source states no total.
         """
         page = hash(tuple(ids))
         self._again = self._again + 1 if page in self._pages else 0

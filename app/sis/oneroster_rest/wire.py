@@ -1,4 +1,4 @@
-"""Sends one request to a source, with limits, concurrency, waits and retries. Knows nothing about pages.
+"""Sends one request to a source, with limits, concurrency, waits and retries. Does not deal with pages.
 
 It reports no text of a response body, because it may contain a name.
 """
@@ -75,8 +75,9 @@ class Wire:
         """Sends a request and returns the response, whatever its status.
 
         Retries while the source is busy or the network fails. Calls `headers` again for each try. Raises
-        `CollectionRefused` when the limits of the retry policy are reached: other collections may still answer, and if
-        the whole source is down, those that a roster needs fail too.
+        `CollectionRefused` when the limits of the retry policy are reached. The error refuses only one collection,
+        because the source may still send the others. If the whole source is down, the collections that a roster needs
+        fail as well.
         """
         policy, tries, waited = self._policy, 0, 0.0
         kind: type[CollectionRefused] = CollectionRefused

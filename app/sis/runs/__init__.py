@@ -1,4 +1,4 @@
 """Executes sync runs and lists them.
 
-There are runs that pull a source, undo a run, or rename sourcedIds, and people's answers to held runs.
+A run pulls a source, undoes an earlier run, or renames sourcedIds. People's answers to held runs are executed here too.
 """

@@ -64,8 +64,8 @@ async def approve(
 
     * `plan` is the digest that the report shows.
     * With `without_removals`, the planned removals are dropped.
-    * `schools` and `kinds` restrict the approval to a part of the plan. The rest is left out and comes again with the
-      next run.
+    * `schools` and `kinds` restrict the approval to a part of the plan. The rest of the plan is not applied; the next
+      run plans it again.
 
     Raises `NotFound`, `Conflict` if the run has another state or its plan has another digest, and `Invalid` for an
     unknown school or kind.
@@ -86,7 +86,7 @@ async def approve(
 
 
 def _validate_part(run: SisRun, schools: Sequence[str] | None, kinds: Sequence[str] | None) -> None:
-    """Raises `Invalid` for an approval of a part that the run's plan does not have."""
+    """Raises `Invalid` unless the run's plan can be restricted to these schools and kinds."""
     given = {"/schools": schools, "/kinds": kinds}
     if run.mode == rekey.MODE and (schools is not None or kinds is not None):
         detail = "A map of new sourcedIds is approved as a whole."
@@ -114,7 +114,7 @@ async def discard(work: Work, run_id: UUID) -> None:
 async def discard_unkept_plans(work: Work) -> int:
     """Discards every plan that waits for approval. Returns the number of discarded runs.
 
-    This is needed after a backup was restored, because backups do not contain staged rows.
+    This is needed after a backup was restored, because backups do not contain the staged rows of plans.
     """
     lost = {"sentence": RESTORED, "plan": None, "answer": None}
     has_plan = SisRun.plan.is_not(None)

@@ -120,7 +120,7 @@ def _whole_rollover(rollover: Mapping[str, Any] | None) -> Mapping[str, Any] | N
 
 
 def _whole(limits: Mapping[str, float]) -> Mapping[str, float]:
-    """Returns limits with whole numbers as integers, because some limits are numbers of rows."""
+    """Converts limits that are whole numbers to integers, because some limits are numbers of rows."""
     return {name: int(limit) if limit == int(limit) else limit for name, limit in limits.items()}
 
 

@@ -1,6 +1,6 @@
-"""Checks that every row about a student has the student's schools, and every team the students whom it serves.
+"""Checks that rows about students have the students' schools, and that teams have the students whom they serve.
 
-Repairs rows that are wrong. Reads no source.
+Can repair rows that are wrong. Reads no source.
 """
 
 from dataclasses import dataclass
@@ -28,8 +28,9 @@ SIZE = 1 << 26  # Bytes; the check gets as much memory as a sync with a file of 
 class Examination:
     """The result of checking one district.
 
-    For each table, it has the number of rows whose schools differ from the student's. `of_teams` is the number of
-    students whom the teams serve otherwise than their scopes and the roster say.
+    * `rows_by_table`: for each table, the number of rows whose list of schools differs from the student's.
+    * `of_teams`: the number of students who are wrongly recorded as served, or not served, by a team. The teams' scopes
+      and the roster determine whom a team serves.
     """
 
     district: str
@@ -43,11 +44,11 @@ class Examination:
 
 
 async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> Examination:
-    """Counts the rows of each table whose schools differ from their student's, and the students whom teams serve
-    wrongly. Corrects both if `repair` is true.
+    """Checks a district and returns the numbers of wrong records. Corrects these records if `repair` is true.
 
-    A repair waits until no sync is being applied. Raises `RosterBusy` if another transaction locks the district's
-    people for too long.
+    A row about a student is wrong if its list of schools differs from the student's. A student of a team is wrong if
+    the student is recorded as served, or not served, contrary to the team's scopes and the roster. A repair waits until
+    no sync is being applied. Raises `RosterBusy` if another transaction locks the district's people for too long.
     """
     async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)

@@ -1,4 +1,7 @@
-"""Reads what syncs did to people and to their enrollments, and declares its public shape. Returns no value of a row."""
+"""Reads the changes that syncs made to people and their enrollments, and declares their public shape.
+
+Returns no values of the changed fields.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -263,7 +263,7 @@ def connection_of(settings: SourceSettings, secret: str | None, allowed: Allowed
     """Returns the settings of a source as the connection that the REST adapter expects.
 
     `secret` is the decrypted client secret. `allowed` are the networks to which connections are allowed. `today` is the
-    district's day.
+    current day in the district.
     """
     method = settings.auth or "oauth2-basic"
     return Connection(

@@ -47,8 +47,9 @@ async def quarantine_csv(work: Work, run_id: UUID) -> str:
 
 @needs(Can.READ_SYNC)
 async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[UUID]:
-    """Returns the ids of those quarantined rows of a run that are at these places, such as `users.csv:7`. Raises
-    `Invalid`.
+    """Returns the ids of the quarantined rows of a run at these places, such as `users.csv:7`.
+
+    Raises `Invalid` for a place without a quarantined row.
     """
     rows = await work.db.execute(
         select(SisQuarantine.id, SisQuarantine.file, SisQuarantine.row_number).where(
@@ -63,8 +64,10 @@ async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[U
 
 @needs(Can.READ_SYNC)
 async def find_reused(work: Work, run_id: UUID, sourced_ids: Collection[str]) -> list[UUID]:
-    """Returns the ids of the quarantined rows of these people, whose sourcedIds may be another person's now. Raises
-    `Invalid`.
+    """Returns the ids of quarantined rows of a run, given the sourcedIds of people.
+
+    Finds only rows that were refused because the sourcedId may be another person's now. Raises `Invalid` for a
+    sourcedId without such a row.
     """
     is_person = (SisQuarantine.kind == "person") & (SisQuarantine.code == REUSED)
     rows = await work.db.execute(
@@ -83,15 +86,16 @@ async def find_reused(work: Work, run_id: UUID, sourced_ids: Collection[str]) ->
 async def acknowledge_rows(
     work: Work, run_id: UUID, rows: Collection[UUID] | None = None, same_person: bool = False
 ) -> int:
-    """Acknowledges these quarantined rows of a run, or all of them if `rows` is None. Returns the number newly
-    acknowledged.
+    """Acknowledges the quarantined rows `rows` of a run, or all of the run's quarantined rows if `rows` is None.
 
-    The next runs of the source do not count an acknowledged row as long as its content and its fault stay the same.
-    With `same_person`, the rows are of known people whose sourcedIds may be other people's now, and the next runs
-    import these rows as about the same people.
+    Returns the number of rows that it acknowledged. The next runs of the source do not count an acknowledged row as
+    long as its content and its fault stay the same. `same_person` is for rows that were refused because their sourcedId
+    may be another person's now. It confirms that they are about the same person as before, and the next runs import
+    them.
 
-    Raises `NotFound`, and `Invalid` for rows without a sourcedId, which cannot be recognized in a later run, and with
-    `same_person` for other rows.
+    Raises `NotFound` for an unknown run, and `Invalid` for given rows that the run does not have, or that have no
+    sourcedId by which a later run could recognize them. With `same_person`, also raises `Invalid` if no rows are given,
+    or for rows that were refused for another reason.
     """
     is_run = (SisRun.district_id == work.district_id) & (SisRun.id == run_id)
     source_id = await work.db.scalar(select(SisRun.source_id).where(is_run))
@@ -138,7 +142,7 @@ async def acknowledge_rows(
 
 
 def _require_reused(rows: Collection[UUID] | None, matching: Sequence[SisQuarantine]) -> None:
-    """Raises `Invalid` unless rows are named, and each is that of a person whose sourcedId may be another person's."""
+    """Raises `Invalid` unless rows are given and all were refused because the sourcedId may be another person's."""
     if not rows:
         detail = "Name the rows of the people who are the same as before."
         raise Invalid([Violation("/rows", "quarantine.same_person", detail)])

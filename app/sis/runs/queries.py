@@ -33,7 +33,7 @@ NON_STUDENT_KINDS = (
 )
 """The kinds whose rows are not about a student."""
 KINDS_WITH_IDS = ("org", "academic_session", "course", "class")
-"""Those of `NON_STUDENT_KINDS` whose rows have public ids."""
+"""The kinds in `NON_STUDENT_KINDS` whose rows have public ids."""
 KIND_ORDER = (*BY_NAME, SCORE.name)
 """The order of the kinds in a report."""
 

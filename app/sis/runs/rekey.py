@@ -1,8 +1,8 @@
 """Gives people new sourcedIds by a map of old to new ones, if the source has changed their sourcedIds (rekey).
 
-A map is planned from a held run, then applied or discarded; an applied map can be undone. An old and a new sourcedId
-match if exactly one person to be removed and one to be created have the same value in the compared field, and no other
-person has it. Ambiguous people are counted, not matched. Only sourcedIds change, never a person or a role.
+A map is planned from a held run, then applied or discarded; an applied map can be undone. A person to be removed and a
+person to be created match if they have the same value in the compared field and nobody else has this value. Ambiguous
+people are counted, not matched. Only sourcedIds change, never a person or a role.
 
 This file exceeds 250 lines so that planning, applying and undoing a map are in one place.
 """
@@ -43,7 +43,7 @@ from app.sis.service import open_stage
 MODE: Final = "rekey"
 MATCHES: Final = ("identifier", "email")
 LIKELY: Final = "likely"
-"""The method that matches the people whom the run's report names as likely the same."""
+"""The method that matches people whom the run's report lists as likely the same person."""
 GIVEN: Final = "map"
 """The method of a request that contains the map itself."""
 FORMER: Final = "person.former"
@@ -92,7 +92,11 @@ def validate_map(match: str | None, pairs: Pairs | None) -> None:
 
 
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
-    """Returns the files of a held run's plan. Raises `Conflict` if it is not held or no file has the field `match`."""
+    """Returns the files of a run's plan, by kind.
+
+    Raises `Conflict` if the run is not held, or if its people cannot be matched by `match`. For `likely`, the run may
+    also be an applied one.
+    """
     files: dict[str, Any] = (held.plan or {}).get("files", {})
     if match == LIKELY and not likely_pairs(held):
         raise Conflict("The run names nobody who is likely the same person.", code="rekey.match")
@@ -136,10 +140,11 @@ async def plan_rekey(
     pairs: Pairs = (),
     request: RunRequest = RunRequest(),
 ) -> Report:
-    """Plans the map for the people of a held run by `identifier`, `email`, `likely` or `pairs`, and returns its report.
+    """Plans the map of sourcedIds for the people of a held run, and returns the report of this planning.
 
-    With `likely`, the run may also be an applied one. Its people without records came as new people; the map reunites
-    each of them with the former person. The map is held until a person approves or discards it.
+    People are matched by the field `match` (`identifier` or `email`), by the pairs in the run's report (`likely`), or
+    by the given `pairs`. With `likely`, the run may also be an applied one; the map then also reunites each person
+    without records whom the run created with the former person. The map is held until somebody approves or discards it.
 
     Raises `NotFound`; `Conflict` if the run is not held or lacks the field to match by; `AlreadyRunning`.
     """
@@ -287,7 +292,7 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
     """Undoes the applied map of the run `undone`: each person gets the former sourcedId back.
 
-    Raises `SourceInconsistent` if the people have changed since.
+    Raises `SourceInconsistent` if the people have changed since the map was applied.
     """
     people, roles = (
         f"""SELECT c.before ->> 'became' AS old, c.before ->> 'sourced_id' AS new, c.row_id AS {kind}_id

@@ -51,8 +51,9 @@ If the lease of a running run has ended, the sentence says since when the worker
 async def _shown_urls(_: Work, keys: Sequence[tuple[str]]) -> list[str]:
     """Returns the addresses of sources as remote callers may see them.
 
-    Secrets are left out, and of a local file only the name is shown. This needs no permission of its own, because it
-    only shortens values that the answer has: also the answer to a client that may register sources but not read runs.
+    Secrets are hidden, and only the name of a local file is shown. No permission is required, because the function only
+    shortens addresses that the response already contains. It is also used for clients that may register sources but not
+    read runs.
     """
     return [without_path(hide_secrets(url)) for (url,) in keys]
 
@@ -176,9 +177,9 @@ class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name=
 VISIBLE_ENROLLMENT = (
     select(Enrollment.id).where(Enrollment.district_id == DISTRICT, Enrollment.id == SisChange.row_id).scalar_subquery()
 )
-"""SQL for the id of the enrollment of a change. It is null if the caller may not see the enrollment.
+"""SQL for the id of the enrollment that was changed, or null if the caller may not see this enrollment.
 
-It is not an EXISTS, because PostgreSQL may compute that by reading all enrollments.
+An EXISTS is not used, because PostgreSQL may compute an EXISTS by reading all enrollments.
 """
 
 

@@ -90,7 +90,7 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
 
 
 async def _undo_people(stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    """Separates the people whom a map reunited: the former person is removed again, and the new person comes back."""
+    """Separates the people whom a map reunited: the former person is removed again, and the new person is restored."""
     kind = BY_NAME["person"]
     await write_undo_plan(stage, kind, undone.id)
     if await reporting.count_planned(stage, kind):
@@ -121,7 +121,7 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
 
 @needs(Can.APPROVE_SYNC)
 async def require_undoable(work: Work, run: SisRun) -> None:
-    """Raises `Conflict` if a run was not applied or is already undone, or if a later run changed the same rows."""
+    """Raises `Conflict` if a run was not applied, is an undo, is undone or expired, or if later runs depend on it."""
     if run.state != RunState.APPLIED or run.undoes is not None:
         reason = "undid another" if run.undoes else f"is {run.state}"
         raise Conflict(f"The run {reason}: only a sync that was applied can be undone.", code="run.not_applied")
@@ -166,9 +166,10 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Returns the number of rows of a kind that this run changed and that one of the runs `later` changed again.
+    """Counts the rows of a kind that the runs `later` wrote and that prevent an undo of this run.
 
-    A row that this run created is counted too if a later run created a row with the same id.
+    These are the rows that this run created or changed and a later run changed again, and the rows that a later run
+    created and that refer to a row created by this run.
     """
     is_created = f""" OR EXISTS (SELECT FROM {kind.table} AS t WHERE t.district_id = :district
         AND t.{kind.key} = c.row_id AND t.arrived_in = :run)"""
@@ -220,7 +221,7 @@ async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
 async def reopen_memberships(stage: Stage, ran_on: date) -> None:
     """Reopens the school memberships that a run on the date `ran_on` had ended.
 
-    Without this, an undo would leave a gap in them.
+    Without this, an undo would leave a gap in the memberships.
     """
     await stage.run(
         f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.of_run("plan", "person")} AS p
@@ -233,9 +234,9 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Removes again the rows that the run `run_id` had restored. They get back their former values and time of removal.
+    """Removes again, with their former values and time of removal, the rows that the run `run_id` had restored.
 
-    The schools of records about these students are not changed, because the records of a student who left stay in their
+    The column `school_ids` is not changed, because the records about a student who has left stay in the student's
     schools.
     """
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]

@@ -1,5 +1,6 @@
-"""Validates the headers of uploaded files, roster zips or CSV files of scores, and stores them until their run has
-ended.
+"""Validates the headers of uploaded files (roster zips or CSV files of scores).
+
+Stores the files until their run has ended.
 
 The processes share the database but no disk, so the file is stored in the database, where any worker that claims the
 run can read it. Never checks a row.
@@ -49,13 +50,14 @@ class Slot:
 
 
 def form_of(kind: str) -> FileForm:
-    """Returns the form of the files of a source of this kind."""
+    """Returns the file format for sources of this kind: a roster zip or a CSV file of scores."""
     return SCORES_CSV if kind == "scores-csv" else ROSTER_ZIP
 
 
 def validate_upload(file: IO[bytes], kind: str, leave_out: Collection[str] = ()) -> None:
-    """Raises `Invalid` with every violation in a file: of a zip in its manifest and the headers of its files, of scores
-    in the header.
+    """Raises `Invalid` with every violation in an uploaded file.
+
+    For a zip, the manifest and the headers of its files are checked; for a CSV file of scores, its header.
     """
     try:
         with form_of(kind).opened(file, leave_out):
@@ -70,16 +72,16 @@ def validate_upload(file: IO[bytes], kind: str, leave_out: Collection[str] = ())
 
 
 def _pointer(sentence: str) -> str:
-    """Returns a JSON Pointer to the file with whose name a sentence begins, or an empty string."""
+    """Returns a JSON Pointer to the file if the sentence begins with the name of a file, otherwise an empty string."""
     match = _FILE.match(sentence)
     return f"/{match.group()}" if match else ""
 
 
 @needs(Can.RUN_SYNC)
 async def require_upload_source(work: Work, source_id: UUID, kind: str = "oneroster-csv") -> list[str]:
-    """Returns the names of the files that a source leaves out.
+    """Returns the names of the files that a source's settings leave out.
 
-    Raises `NotFound` for an unknown source, and `Conflict` for a source that is of another kind.
+    Raises `NotFound` for an unknown source, and `Conflict` if the source is not of the given kind.
     """
     configured = await load_source(work, source_id)
     if configured.source.kind != kind:
@@ -132,7 +134,7 @@ async def renew_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
 
 @needs(Can.RUN_SYNC)
 async def save_upload(work: Work, run_id: UUID, file: IO[bytes]) -> None:
-    """Saves a zip for a run that is requested in the same transaction."""
+    """Saves an uploaded file for a run that is requested in the same transaction."""
     file.seek(0)
     place = 0
     while part := file.read(PART):
@@ -150,7 +152,7 @@ async def has_upload(work: Work, run_id: UUID) -> bool:
 
 @asynccontextmanager
 async def open_missing_upload(form: FileForm) -> AsyncIterator[OpenedSource]:
-    """Raises `NothingNew`. It is the opener for a run without an upload, of a source that is read from uploads only."""
+    """Raises `NothingNew`. Used for a run without an upload if its source is read from uploads only."""
     raise NothingNew(
         f"No {form.noun} was uploaded: this source only reads {form.noun}s that are uploaded to it over REST."
     )

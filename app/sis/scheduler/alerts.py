@@ -1,7 +1,8 @@
 """Reports held, failed and missing runs to people, by e-mail and to a chat. Never sends a student's data.
 
-A notice is a row that is created together with the state of the run. A worker sends it as a job, with several attempts.
-The district's own recipients come first; without any, those of the server's settings are used.
+A notice is a row that is created in the transaction that changes the run's state. A worker sends it as a job, with
+several attempts. For each channel, the recipients that the district has set get the notice; if it has set none, the
+recipients in the server's settings get it.
 """
 
 from collections.abc import Mapping
@@ -50,7 +51,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Where the notices of a district go. An empty list and None mean that nobody is notified by this channel."""
+    """Where the notices of a district go. If a field is empty or None, nobody is notified by its channel."""
 
     emails: tuple[str, ...] = ()
     chat_url: str | None = None
@@ -58,7 +59,7 @@ class Recipients:
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """The mail server, the recipients of districts that name none, and the networks where a chat may be."""
+    """The mail server, the recipients for districts that have set none, and the networks that a chat may be in."""
 
     server: MailServer | None = None
     default: Recipients = Recipients()
@@ -123,15 +124,15 @@ async def load_recipients(work: Work) -> Recipients:
 
 
 def shown(recipients: Recipients) -> dict[str, Any]:
-    """Returns recipients as plain values. Of a chat's address only scheme and host are shown, because the rest of it is
-    a secret.
+    """Returns recipients as plain values. Only the scheme and the host of a chat's address are shown, because its path
+    is a secret.
     """
     parts = hide_secrets(recipients.chat_url).split("/", 3) if recipients.chat_url else None
     return {"emails": list(recipients.emails), "chat_url": parts and "/".join([*parts[:3], "..."])}
 
 
 async def send_notices(settings: AlertSettings, engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Sends the due notices of a district, and returns the number of those that were claimed."""
+    """Sends the due notices of a district, and returns the number of notices that it claimed."""
     principal = system_principal(district_id, "sync")
     async with unit(engine, principal, keyring, "sync notices") as work:
         notices = await _claim_notices(work, settings)
@@ -180,8 +181,10 @@ def _render(
     runs: Mapping[UUID, list[str]],
     recipients: Recipients,
 ) -> _Notice:
-    """Returns the notice with its text. Of a run it has only the guard's sentences, which are numbers, or the sentence
-    about its fault, which has no value of a row.
+    """Returns the notice with its text.
+
+    About a run, the text has only the sentences of the guard, which contain only numbers, or the run's own sentence,
+    which contains no value of a row.
     """
     source, run_id, kind = names[job.row["source_id"]], job.row["run_id"], job.row["kind"]
     subject = f"Aimline, {slug}: the sync of {source} {SENTENCES[kind].partition(':')[0].rstrip('.')}"

@@ -108,7 +108,7 @@ async def _record_fault(
 async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> None:
     """Marks an approved run as failed to apply, and emits its event. The plan of the run then waits for another answer.
 
-    If the plan of a discarded run cannot be deleted, its staged rows are left to maintenance.
+    If the plan of a discarded run cannot be deleted, its staged rows are deleted later by maintenance.
     """
     mine = (SisRun.id == job.id, SisRun.claim_number == job.claim_number)
     ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}

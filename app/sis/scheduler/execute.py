@@ -56,7 +56,9 @@ from app.sis.sources.settings import freeze_of
 AT_ONCE = 2
 MAX_RUNNING = 8  # The maximum number of districts in total; each uses a database connection.
 WAITING = ("", "fetching", "downloading", "starting")
-"""The first words of the stages in which a run waits for its source. A slow source must not delay other districts."""
+"""The first words of the stages in which a run waits for its source. Runs in these stages do not count towards
+`AT_ONCE`, so that a slow source does not delay other districts.
+"""
 
 log = structlog.get_logger()
 
@@ -214,7 +216,8 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
 
 @needs(Can.SYNC_ROSTER)
 async def _create_due_run(work: Work, row: SisSource) -> None:
-    """Creates the scheduled run of a source, unless another run is unfinished. Sets the time of the next scheduled run.
+    """Creates the scheduled run of a source, unless another run of the source is unfinished. Sets the time of the next
+    scheduled run.
 
     During a freeze, no run is created.
     """

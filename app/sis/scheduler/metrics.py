@@ -1,7 +1,7 @@
 """Defines metrics for operators' alarms, for each source: hours since the last applied run, and held and failed runs.
 
-The metrics are read from the database, so that every worker reports the same values, even after a restart. Their labels
-are the short names of district and source. They never contain a student's data.
+The metrics are read from the database, so that every worker reports the same values, even after a restart. The labels
+are the short names of district and source. No metric or label contains a student's data.
 """
 
 from typing import Final

@@ -83,7 +83,7 @@ def render_guard_result(result: dict[str, object]) -> str:
 def next_steps(report: Report) -> list[str]:
     """Returns sentences that tell a person what to do after a run.
 
-    In the commands that they contain, only the name of the district is missing.
+    The sentences contain commands that are complete except for the name of the district.
     """
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     held = {result["rule"] for result in report.weighed if result["held"]}

@@ -27,7 +27,7 @@ BATCH: Final = 2000  # The maximum number of rows in one batch.
 LISTS_KEPT: Final = timedelta(days=30)
 LISTS_OF_SOURCE: Final = 10
 ABOUT: Final = tuple(sorted({ref.column for kind in KINDS for ref in kind.refs if ref.kind == "person"}))
-"""The columns, of all kinds, that refer to the person whom a row is about."""
+"""The columns, in the tables of all kinds, that refer to the person whom the row is about."""
 _PROBE: Final = " UNION ALL ".join(
     f"SELECT '{name}' WHERE EXISTS (SELECT FROM staging.{name} AS w WHERE w.district_id = :district)"
     for name in STAGING_TABLES
@@ -39,11 +39,10 @@ _DROP_KEPT: Final = """DELETE FROM staging.{table} AS k WHERE k.district_id = :d
 
 @needs(Can.SYNC_ROSTER)
 async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) -> int:
-    """Deletes a batch of before-images, of runs that ended longer than `kept` ago. Returns the number of deleted
-    images.
+    """Deletes one batch of the before-images of runs that ended longer than `kept` ago. Returns the number deleted.
 
-    `most` is the size of a batch. The ids of runs ascend with time, so an index finds the oldest runs first and newer
-    ones are not read.
+    `most` is the size of a batch. The ids of runs ascend with time, so an index finds the oldest runs first, and newer
+    runs are not read.
     """
     until = now() - kept
     expired = (
@@ -88,10 +87,10 @@ async def erase_person(work: Work, person_id: UUID) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def expire_lists(work: Work, kept: timedelta = LISTS_KEPT, most: int = BATCH) -> int:
-    """Deletes one batch of the list of planned changes of a run that needs it no more, and returns the number of rows.
+    """Deletes one batch of a run's list of planned changes, if a list has expired. Returns 0 if no list has expired.
 
-    A list is kept for `kept`, and while its run waits for an answer. Of one source the lists of the newest
-    `LISTS_OF_SOURCE` runs are kept.
+    A list expires when it is older than `kept`, or when `LISTS_OF_SOURCE` newer runs of the source have lists. The list
+    of a run that waits for an answer does not expire.
     """
     rank = func.row_number().over(partition_by=SisRun.source_id, order_by=SisRun.id.desc()).label("rank")
     listed = (
@@ -125,7 +124,7 @@ async def delete_left_rows(work: Work) -> int:
 
     * The plans of runs that no longer wait for an answer are not needed.
     * All other staged rows that this transaction sees are not needed either: a run deletes its own rows before it
-      commits, so any such row was left behind.
+      commits, so a row that is visible here was left behind.
     """
     district, deleted = {"district": work.district_id}, 0
     states = {"with_plan": [state.value for state in WITH_PLAN], "discarded": RunState.DISCARDED.value}
@@ -150,5 +149,5 @@ async def _blank(work: Work, which: ColumnElement[bool]) -> int:
 
 
 def _first_id(at: datetime) -> UUID:
-    """Returns the lowest possible UUIDv7 of an instant."""
+    """Returns the lowest possible UUIDv7 among those created at an instant."""
     return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -14,12 +14,12 @@ def is_local(url: str) -> bool:
 
 
 def without_path(url: str) -> str:
-    """Returns an address as remote callers may see it: of a local file or folder, only the last part of the path."""
+    """Returns an address as remote callers may see it: the path of a local file or folder is cut to its last part."""
     return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
 
 
 def hide_secrets(url: str) -> str:
-    """Returns an address in which user name, password and the values of the query are hidden. They may be secrets."""
+    """Returns an address in which user name, password and query values are hidden, because they may be secrets."""
     parts = urlsplit(url)
     if is_local(url) or not (parts.query or "@" in parts.netloc):
         return url

@@ -4,7 +4,7 @@ A cron expression has five fields, and is in the district's time zone.
 
 * If a change of clocks skips a scheduled time, the run begins right after the change.
 * If a scheduled time occurs twice, there is one run, as in Debian's cron.
-* Both rules do not apply to expressions in which the minute or the hour is a star.
+* Neither of these two rules applies to expressions in which the minute or the hour is a star.
 """
 
 import hashlib
@@ -55,7 +55,8 @@ def jitter_of(source_id: UUID, minutes: int) -> timedelta:
 def next_run(cron: str, zone: str, after: datetime, jitter: timedelta = timedelta(0), freeze: Freeze = ()) -> datetime:
     """Returns, in UTC, the first scheduled instant that is after `after` and not within a freeze.
 
-    Raises `ValueError` if the freezes leave no such instant, or if the calendar ends before it.
+    Raises `ValueError` if the freezes leave no such instant, or if the search for it reaches the last year that can be
+    computed.
     """
     local = ZoneInfo(zone)
     begin = (after - jitter).astimezone(local)
@@ -90,8 +91,9 @@ def is_frozen(day: date, freeze: Freeze) -> bool:
 def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: datetime) -> bool:
     """Returns whether a run at the instant `at` must be a full one.
 
-    A run must be full if no full run was applied yet, or if a full run was scheduled since the last one, which was at
-    `full_at`. Without a schedule for full runs, every run is full, because a delta cannot prove that a row is gone.
+    A run must be full if no full run was applied yet, or if a full run has become due since the last full run, which
+    was at `full_at`. Without a schedule for full runs, every run is full, because a delta cannot prove that a row is
+    gone.
     """
     return full_cron is None or full_at is None or next_run(full_cron, zone, full_at) <= at
 

@@ -266,7 +266,9 @@ def _seal_secret(work: Work, source_id: UUID, secret: str | None) -> str | None:
 
 
 def render_source(configured: ConfiguredSource) -> dict[str, Any]:
-    """Returns a source as plain values for the APIs. They contain no secret, and do not tell whether there is one."""
+    """Returns a source as plain values for the APIs. They contain no secret, and do not reveal whether the source has
+    one.
+    """
     row, settings = configured.settings, settings_of(configured)
     times = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}
     return {

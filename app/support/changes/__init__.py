@@ -1,1 +1,1 @@
-"""Contains what distinguishes two phases of a support: its intensity, and the growth that its goal requires."""
+"""Compares two phases of a support: the intensity of each, and the growth that the goal of each requires."""

@@ -80,10 +80,10 @@ def changed(before: Intensity, change: IntensityChange) -> Intensity:
 
 
 def changes_between(before: Intensity, after: Intensity, verb: PhaseVerb) -> list[PhaseChange]:
-    """Returns the differences of two phases, in the order of `PhaseChange`.
+    """Returns the differences between two phases, in the order of `PhaseChange`.
 
-    Another intervention is a stronger programme where the team intensifies the support. A group whose size was not
-    known becomes smaller where the team intensifies, and larger where the team fades.
+    If the team intensifies the support, a different intervention counts as a stronger programme. If only the earlier
+    group size is unknown, the group counts as smaller if the team intensifies, and as larger if the team fades.
     """
     size = before.group_size
     if size is None and after.group_size is not None:
@@ -108,7 +108,7 @@ def changes_between(before: Intensity, after: Intensity, verb: PhaseVerb) -> lis
 def is_intensified(before: Intensity, after: Intensity) -> bool:
     """Returns whether a phase is more intensive than the one before it.
 
-    More sessions that are shorter, or fewer that are longer, count only if the minutes of a week do not become fewer.
+    More sessions that are shorter, or fewer that are longer, count only if the weekly minutes do not decrease.
     """
     codes = set(changes_between(before, after, PhaseVerb.INTENSIFY))
     more_dose = {PhaseChange.MORE_SESSIONS, PhaseChange.LONGER_SESSIONS}

@@ -60,7 +60,7 @@ class RequiredRate:
     def proposed_goal(self) -> float:
         """Returns the best goal by the same date that requires no more than the realistic rate.
 
-        It is a whole number if a whole number is better than the baseline, and has one decimal, or two, otherwise.
+        The goal is rounded to a whole number, or to one or two decimals if only then it is better than the baseline.
         """
         exact = self.baseline + self.sign * (self.realistic or 0.0) * self.weeks
         exact = min(max(exact, self.lowest), self.highest)

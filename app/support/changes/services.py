@@ -1,6 +1,6 @@
-"""Keeps in each concern since when it has no active support, after supports have begun, ended or been suspended.
+"""Updates the day since which concerns have had no active support, after supports began, ended or were suspended.
 
-Runs in the transaction that changes the supports, which has locked their students. One statement per call.
+Runs in the transaction that changes the supports; it has locked their students. One statement updates all concerns.
 """
 
 from collections.abc import Collection
@@ -20,11 +20,11 @@ from app.support.rules import SupportState
 
 
 async def follow_services(work: Work, support_ids: Collection[UUID]) -> int:
-    """States since when the concerns of these supports are unserved, and returns the number of changed concerns.
+    """Updates since when the concerns of these supports are unserved, and returns the number of changed concerns.
 
-    An accepted concern that has lost its last active support is unserved from today on. One that has an active support
-    is served. The concern's version does not count this, because nobody has changed the concern. Works under the
-    permission of the calling command.
+    An accepted concern that has lost its last active support is unserved from today on. A concern with an active
+    support is served. The version of the concern stays the same, because nobody has changed the concern itself. Works
+    under the permission of the calling command.
     """
     if not support_ids:
         return 0

@@ -61,7 +61,7 @@ async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDeli
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Schedules again all deliveries of an endpoint that finally failed since an instant, and returns their number.
+    """Schedules an endpoint's finally failed deliveries of events since an instant again, and returns their number.
 
     Raises `NotFound` or `Conflict`.
     """
@@ -81,10 +81,10 @@ async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Creates deliveries for those events since an instant for which this endpoint has none, and returns their number.
+    """Creates the deliveries that an endpoint lacks for events since an instant, and returns the number of deliveries.
 
-    An endpoint has no delivery for events from before it was created or while it was disabled. At most 1,000 deliveries
-    are created per call, for the oldest events first. Raises `NotFound` or `Conflict`.
+    An endpoint lacks deliveries for events from before it was created and from the time while it was disabled. At most
+    1,000 deliveries are created per call, for the oldest events first. Raises `NotFound` or `Conflict`.
     """
     await _require_active(work, endpoint_id)
     last = select(EventCounter.last).where(EventCounter.district_id == work.district_id)
@@ -99,7 +99,7 @@ async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
 def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[TextClause, dict[str, Any]]:
     """Returns the statement that inserts deliveries, and its parameters.
 
-    `pairs` are rows of an event's number, the event's id and an endpoint's id.
+    Each row in `pairs` has the number and the id of an event, and the id of an endpoint.
     """
     numbers, events, endpoints = zip(*pairs, strict=True)
     ids = [new_id() for _ in pairs]
@@ -113,8 +113,9 @@ def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) 
 
 
 def _reschedule(district_id: UUID) -> Any:
-    """Returns an UPDATE that makes deliveries due now and resets their waits, except deliveries with a current
-    lease.
+    """Returns an UPDATE that makes deliveries due now and counts their attempts from zero again.
+
+    It leaves out deliveries with a current lease, because these are being sent.
     """
     free = or_(WebhookDelivery.leased_until.is_(None), WebhookDelivery.leased_until <= func.now())
     return (

@@ -26,7 +26,7 @@ AT_ONCE = 2000
 async def expire(work: Work, most: int = AT_ONCE) -> int:
     """Deletes one batch of a district's expired deliveries and events; returns the number of deleted rows.
 
-    The caller repeats it until it returns 0.
+    The caller calls it again until it returns 0.
     """
     upto = await feed_start(work)
     delivery_ids = await _ended(work, upto, most)

@@ -33,7 +33,7 @@ SAMPLE = 1500
 IMAGINED = 12_000
 """The number of simulated students from whom the thresholds are computed.
 
-About a third of these students grow as the goal requires. They determine each false-alarm rate to half a percent.
+About a third of these students grow as the goal requires. That sets each false-alarm rate to half a percent.
 """
 
 
@@ -58,8 +58,8 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
     of a cohort are adjacent.
 
     The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): `imagined` students are simulated with
-    the estimates. Each threshold is set so that the stated share of those who grow as the goal requires exceeds it at
-    some time within 26 weeks.
+    the estimates. Each threshold is set so that, of those who grow as the goal requires, the stated share exceeds the
+    threshold at some time within 26 weeks.
 
     With fewer than 300 series, 3,000 scores or 12 weeks, the published defaults are returned, with only `series` and
     `scores` filled. The same input gives the same result.
@@ -101,9 +101,9 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
 
 
 def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
-    """Returns the share of the panel's series that exceed, in a week, the threshold of a 10 % false-alarm rate.
+    """Returns the share of the panel's series that exceed, as of a week, the threshold of a 10 % false-alarm rate.
 
-    The default of `week` is the panel's last week with a score.
+    If `week` is None, the series are judged as of the panel's last week with a score.
     """
     estimate = judge_panel(panel, calibration.prior, week=week)
     return float((estimate.statistic > calibration.threshold_at(0.10)).mean())

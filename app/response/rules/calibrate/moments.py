@@ -16,7 +16,7 @@ from app.response.rules.monitor.model import DEFAULT, Array
 from app.response.rules.monitor.panel import Panel
 
 LAGS = (1, 2, 3, 4, 6, 8, 10, 12)
-"""The lags of the contrasts, in weeks. A wobble shows at long lags, and a correlation of errors at short ones."""
+"""The lags of the contrasts, in weeks. A wobble shows at long lags, and a correlation of errors at short lags."""
 
 CORRELATION_SD, WOBBLE_SD = 0.25, 0.012
 """The standard deviations of two priors: of the correlation, around zero, and of the wobble's variance, around its
@@ -26,14 +26,15 @@ default. They decide between a correlation and a wobble, which leave similar tra
 CHANGES = 0.005
 """The share of students whose growth changes in a week, which is assumed while the scatter is estimated.
 
-It is that of the middle of the year, where contrasts at long lags have their middle. The prior of the monitor assumes
-more changes, so that it reacts quickly; here that would hide the wobble.
+It is the share in the middle of the year, on which contrasts at long lags are centred. The monitor's prior assumes more
+changes, so that the monitor reacts quickly; here, such an assumption would hide the wobble.
 """
 
 SKEW = 0.35**2 - 0.25**2
 """A correction that is added to the square of the estimated spread of students' noise.
 
-The monitor works best if it assumes noise that varies slightly more between students than it does (docs/response.md).
+The monitor works best if it assumes that noise varies slightly more between students than it really does
+(docs/response.md).
 """
 
 
@@ -105,7 +106,8 @@ def estimate_scatter(panel: Panel) -> Scatter:
         mean = sums.sum() / max(number.sum(), 1)
         change_terms = CHANGES * turn * sum((k - abs(j)) ** 2 for j in range(-k, k + 1))
         own.append(mean - 6 * form - change_terms)
-        # The lags share most of their chance: noisy students are so at every lag. What differs is known much better.
+        # Most of the chance error is common to all lags, because a noisy student is noisy at every lag. The differences
+        # between lags are known much better.
         influence.append(cohorts.sums((sums - mean * number)[:, None])[:, 0] / max(number.sum(), 1))
     covariance = np.array(influence) @ np.array(influence).T + 1e-12 * np.eye(len(lags))
     sigma, wobble, r = _fit(np.array(lags), np.array(own), covariance)

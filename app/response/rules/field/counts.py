@@ -84,7 +84,7 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
     The kind of `not_responding` is `stopped` if any three scores in a row had covered half of the way.
 
     After a collapse (see `_fallen_below`), the state is `not_responding` and the kind `stopped`, without waiting for
-    three more scores. The threshold is then 1 minus the limit that this function returns.
+    three more scores. The threshold is then 1 minus the limit that `_fallen_below` returns.
     """
     del parameters
     values = series.values

@@ -30,7 +30,7 @@ def judge_by_k_point(series: Series, parameters: Mapping[str, int]) -> Finding:
 
     * All k scores are worse than the line: `not_responding`.
     * All k scores are better than the line: `responding`, and a higher goal is suggested.
-    * In all other cases: `responding`, because the field's rule then says to continue.
+    * In all other cases: `responding`, because the published rule then says to continue.
 
     Each score counts, also if there are several in a week. A score on the line is on neither side. The statistic is the
     number of scores in a row, at the end, that are worse than the line. The threshold is k.
@@ -63,12 +63,12 @@ def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> F
     """Returns a finding `not_responding`, with its kind and the week of the change.
 
     * The kind is `stopped` if there are at least three scores before the final run of worse scores, and at least half
-      of these are on the aimline or better. Growth then slowed about the week of the first score of the run.
+      of these are on the aimline or better. Growth then slowed around the week of the first score of the run.
     * Otherwise the kind is `never`.
 
-    The week is only the one in which the scores fell behind. A student who was well ahead of the aimline slowed some
-    weeks earlier. If a student never grew, early scores can still be above the aimline because of noise or a low
-    baseline.
+    This is only the week in which the scores fell behind the aimline. A student who was well ahead of the aimline
+    slowed some weeks earlier. If a student never grew, early scores can still be above the aimline because of noise or
+    a low baseline.
     """
     earlier = sides[:-run]
     kept_pace = sum(1 for side in earlier if side >= 0)
@@ -127,7 +127,7 @@ def _window(series: Series, run: int) -> dict[str, float]:
 
 
 def excess(series: Series, finding: Finding, sem: float) -> float:
-    """Returns the smallest distance of the last k scores from the aimline, in SEM; positive if all lie below it."""
+    """Returns the smallest distance of the last k scores from the aimline, in SEM; positive if all are worse."""
     line, k = series.aimline, int(finding.threshold or 0)
     last = zip(series.weeks[-k:], series.values[-k:], strict=True)
     return min(line.better * (line.at(week) - value) / sem for week, value in last)

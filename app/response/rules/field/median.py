@@ -20,7 +20,7 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
     statistic is the median of the three distances, and the threshold is 0.
 
     * The kind is `stopped` if there are at least three earlier scores, and the median of their distances is 0 or
-      better. Growth then slowed about the week of the first of the last three scores.
+      better. Growth then slowed around the week of the first of the last three scores.
     * Otherwise the kind is `never`.
 
     The caller checks the minimum number of scores.
@@ -49,5 +49,5 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def excess(_: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the median lies below the aimline, in SEM."""
+    """Returns how far the median lies on the worse side of the aimline, in SEM."""
     return -(finding.statistic or 0.0) / sem

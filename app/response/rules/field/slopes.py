@@ -14,7 +14,7 @@ from app.response.rules.wording import growth, plain, plainly, scores, weeks
 PRIOR_RATE, PRIOR_SPREAD = 0.87, 0.40
 """The mean and the standard deviation of the true rates of supported students, in required rates g.
 
-They are assumed, because this rule uses no cohort from which to estimate them.
+They are assumed, because the shrunken slope uses no cohort from which to estimate them.
 """
 
 
@@ -136,13 +136,13 @@ def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Fi
     The least-squares line is continued to the goal's week W, where its interval is yhat(W) +- z * SE(slope) * (W - t).
 
     * t is the week of the last score.
-    * SE(slope) is that of `trend.slope_se`, with the residual standard error of the series.
+    * SE(slope) is computed by `trend.slope_se`, with the residual standard error of the series.
     * z is the two-sided normal quantile of `confidence` (75 gives 1.15).
 
     The statistic is the distance from the interval's better end to the goal, in units. It is positive if the whole
     interval is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
 
-    Source: the standard error of the slope is that of Christ (2006).
+    Source: Christ (2006), for the standard error of the slope.
     """
     line, rate = series.aimline, slope(series.weeks, series.values)
     if rate is None:
@@ -163,8 +163,8 @@ def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Fi
 
 
 def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges a series by the empirical-Bayes slope. The state is `not_responding` if it is worse than the required rate
-    g.
+    """Judges a series by the empirical-Bayes slope. The state is `not_responding` if this slope is worse than the
+    required rate g.
 
     Otherwise the state is `responding`. The slope is (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v).
 
@@ -192,11 +192,11 @@ def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Fi
 
 
 def excess_of_interval(_: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the interval of the slope lies below the required growth, in SEM."""
+    """Returns how far the whole interval is short of the goal, in SEM."""
     return (finding.statistic or 0.0) / sem
 
 
 def excess_of_discrepancy(_: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the greater discrepancy lies beyond its limit, in standard errors."""
+    """Returns how far the better of the two quotients is below the threshold z, in standard errors."""
     del sem
     return (finding.threshold or 0.0) - (finding.statistic or 0.0)

@@ -94,7 +94,7 @@ def best_break(series: Series) -> tuple[int, float, float] | None:
 
     The line is y = a + before * min(t, w) + after * max(t - w, 0). A week w is a candidate if it has a score, at least
     four scores are in or before it, and at least three are after it. The line with the least squared error is chosen;
-    of equally good ones, the one with the earliest week. Returns None if no week is a candidate.
+    of equally good lines, the line with the earliest bend. Returns None if no week is a candidate.
 
     The result only describes how growth fell short (`stopped` if the slope before the bend kept pace). Another rule
     must have found that growth did fall short. The result is rough: because of noise, a few high scores in the middle
@@ -127,6 +127,6 @@ def _falls_short(series: Series, rate: float) -> bool:
 
 
 def excess(series: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the slope lies below the required growth, as a share of it."""
+    """Returns how far the slope lies below the required rate, as a share of the required rate."""
     del sem
     return 1 - (finding.statistic or 0.0) / series.aimline.rate

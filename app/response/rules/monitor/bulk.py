@@ -116,8 +116,8 @@ def find_bulk(
     adjust: bool = True,
     only: NDArray[np.bool_] | None = None,
 ) -> PanelEstimate:
-    """Returns the monitor's estimate of each series as of its last score. It is nan for a series without a usable
-    score.
+    """Returns the monitor's estimate of each series as of its last score. A series without a usable score has
+    nan.
 
     `only` (N,) marks the series to estimate; without it, all are estimated. The scores of the other series only help to
     estimate the difficulty of the forms, and their own estimates are nan.
@@ -175,8 +175,8 @@ def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
     """Returns the state of each series by the monitor, without considering whether the goal is met.
 
-    The state depends on the statistic, the share of slow growth and the interval of the rate. It is under_delivered if
-    only the assumption that everything was delivered would give an alarm, and by a material part.
+    The state depends on the statistic, the share of slow growth and the interval of the rate. It is `under_delivered`
+    if full delivery would have given an alarm, and the missed delivery lowers the statistic by at least MATERIAL.
     """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))

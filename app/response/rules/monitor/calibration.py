@@ -22,13 +22,13 @@ class Calibration:
     """The monitor's prior for one measure and grade, and its thresholds at the stated rates of GRID.
 
     * `noise`: the standard deviation of the errors, in the measure's SEM.
-    * `prior`: its rates are in required rates g, all else is in the measure's SEM times `noise`.
-    * `thresholds`: log odds in descending order, one for each rate. `adaptive` has those for districts that give extra
-      scores when these are requested.
+    * `prior`: its rates are multiples of the required rate g, and its `wobble` is in the measure's SEM times `noise`.
+    * `thresholds`: log odds in descending order, one for each rate. `adaptive`: the thresholds for districts that
+      collect extra scores on request.
     * `series`, `scores`: the numbers from which the estimates were made; 0 for the published defaults.
     * `estimates`: intermediate estimates, keyed by name.
-    * `observed`: the share of these series that passed the threshold for the rate .10. `expected`: the share that would
-      pass it according to the estimated model.
+    * `observed`: the share of the district's series that passed the threshold for the rate .10. `expected`: the share
+      that would pass this threshold according to the estimated model.
 
     A district's true false-alarm rate cannot be known, so none is stated.
     """
@@ -55,8 +55,8 @@ class Calibration:
     def threshold_at(self, far: float, *, adaptive: bool = False) -> float:
         """Returns the threshold, in log odds, for the stated false-alarm rate `far`.
 
-        The share `far` of the responders exceeds it at some time within 26 weeks. With `adaptive`, returns the
-        threshold for districts that give extra scores when these are requested.
+        The share `far` of the responders exceeds this threshold at some time within 26 weeks. With `adaptive`, returns
+        the threshold for districts that collect extra scores on request.
         """
         return between(GRID, self.adaptive if adaptive else self.thresholds, far)
 

@@ -15,9 +15,9 @@ STOPPED = 0.62
 """The probability of stopped growth from which the kind of nonresponse is `stopped`. Below it, the kind is `never`."""
 
 LEAST_SLOW = 0.6
-"""The model's probability of slow growth that an alarm needs for a name.
+"""The model's probability of slow growth above which an alarm may be named "not responding".
 
-At or below it the name is ruled out, so the kind of nonresponse is not computed.
+At or below this probability, the kind of nonresponse is not needed, so it is not computed.
 """
 
 MIDDLE_80 = 1.2815515655446004

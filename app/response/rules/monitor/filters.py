@@ -57,7 +57,7 @@ def posterior(
 
     * times (slots,): whole weeks in order.
     * values (slots, students): scores in SEM, higher is better; nan where there is none.
-    * extra (slots, students) or (slots, 1): variance of each score besides the student's own, SEM^2.
+    * extra (slots, students) or (slots, 1): variance of each score in addition to its own noise, SEM^2.
     * g (students,): the required rate in SEM a week.
     * start: mean and variance of the level at the start, (students,) each.
     * own (slots,): variance of a score's own noise, SEM^2.
@@ -71,7 +71,7 @@ def posterior(
     the distribution `prior.after`, and level and rate are Gaussian. A forward filter (Kalman, 1960) gives the level
     from the scores up to w. A backward filter in information form (Fraser and Potter, 1969, "The optimum linear
     smoother as a combination of two optimum linear filters") gives level and rate at w from the later scores. The
-    hypothesis of a week is the product of the two with the new rate.
+    result for a hypothesis is the product of both filters at its week, combined with the distribution of the new rate.
     """
     weeks = np.arange(int(times[0]), int(times[-1]) + 1)
     steps = Steps.of(weeks, began, delivered, g, prior)
@@ -136,7 +136,7 @@ def _run_filters(
     each.
 
     `y` has the scores, and `inverse` the inverse variances of their errors. `edges` has the index at which the slots of
-    each week begin, and at last the number of slots.
+    each week begin; its last entry is the number of slots.
     """
     return _run_forward(edges, y, inverse, g, start, prior, steps), _run_backward(edges, y, inverse, steps)
 

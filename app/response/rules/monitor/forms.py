@@ -23,10 +23,11 @@ COMMON_LEVEL = 2.0
 """The assumed standard deviation of the level that the students of a cohort have in common, in SEM."""
 
 COMMON = np.array([(0.15, 0.0, 1.0), (0.15, 0.3, 1.0), (0.6, 0.0, 0.15)])
-"""The assumptions about what the students of a cohort have in common: the standard deviations of their rate and of its
-weekly change, both in g, and the variance of a form's effect, relative to `Prior.share`.
+"""Three assumptions about what the students of a cohort have in common. Each has the standard deviations of their
+common rate and of its weekly change, both in g, and the variance of a form's effect, relative to `Prior.share`.
 
-All students of a cohort seldom change together. Where forms are alike, slow growth of all is not taken for hard forms.
+The second assumption allows the growth of the whole cohort to change, which is rare. In the third one, the forms are
+nearly alike and the cohort may grow slowly, so that slow growth of all students is not mistaken for hard forms.
 """
 
 CHANCE = np.array([0.8, 0.1, 0.1])[:, None, None]
@@ -221,9 +222,8 @@ class Paths:
         surprise.
 
         An outlier is a score that is further than CLIP standard errors from the value that the student's other scores
-        predict. The worst is clipped first, so that it does not make others look like outliers. `form` is the variance
-        of each score's form effect. `only` marks the students whose scores are clipped; without it, the scores of all
-        are.
+        predict. The worst outlier is clipped first, so that it does not make other scores look like outliers. `form` is
+        the variance of each score's form effect. `only` marks the students to return and to clip; without it, all are.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -280,7 +280,7 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns two parts of the prior covariance between slots that a cohort has in common, and the identity matrix.
+    """Returns the two parts of the prior covariance between slots that a cohort shares, and the identity matrix.
 
     * The first part comes from the form's effect and the common level.
     * The second part comes from the common growth, and is in g^2.

@@ -26,8 +26,9 @@ NODE_WEIGHTS = -0.5 * NODES**2
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """The monitor's assumptions before the first score. Rates are in required rates g, all else is in the measure's
-    SEM.
+    """The monitor's assumptions before the first score.
+
+    Rates are multiples of the required rate g. `wobble` is in the measure's SEM.
 
     * `before`, `after`: mean and standard deviation of the rate before and after a change.
     * `hazard`: the probability of a change per week.
@@ -82,7 +83,7 @@ def normal_cdf(z: Array) -> Array:
 def log_odds(slow: Array, pace: Array) -> Array:
     """Returns the log odds of slow growth, log [ P(rate now < slow g) / P(rate now >= pace g) ], limited to +-15.
 
-    `slow` and `pace` are the two probabilities of each student.
+    `slow` and `pace` have the two probabilities in this formula for each student.
     """
     floor = 1e-30
     return np.asarray(np.clip(np.log((slow + floor) / (pace + floor)), -15, 15))
@@ -93,12 +94,12 @@ SLOW_SHARE, UNDER_SHARE = (-0.663, 0.91), (-0.082, 0.934)
 
 They were fitted in the benchmark by logistic regression over all students and weeks (`bench/response/shares.py`). The
 model gives changes of growth a larger weight than they have in the benchmark, so that the statistic reacts quickly. The
-displayed shares do not.
+displayed shares are corrected for that weight.
 """
 
 
 def shares_below(slow: Array, under: Array) -> tuple[Array, Array]:
-    """Converts the model's probabilities that the rate is below .5 g and below g, and returns the calibrated ones."""
+    """Converts the model's probabilities that the rate is below .5 g and below g into calibrated probabilities."""
     displayed_slow, displayed_under = (
         1 / (1 + np.exp(-(intercept + slope * log_odds(raw, np.maximum(1 - raw, 0)))))
         for raw, (intercept, slope) in ((slow, SLOW_SHARE), (under, UNDER_SHARE))
@@ -110,12 +111,13 @@ DISPLAYED_ODDS = (-0.6, 0.9)
 """Intercept and slope that convert the statistic's log odds into the displayed ones.
 
 They were fitted in the benchmark by logistic regression. The statistic gives changes of growth a larger weight than
-they have in the benchmark, so that it reacts quickly; the displayed odds do not. docs/response.md has the check.
+they have in the benchmark, so that it reacts quickly. The displayed odds are corrected for that weight, as
+docs/response.md shows.
 """
 
 
 def calibrated_log_odds(log_odds: Array) -> Array:
-    """Returns the log odds that are shown to people, computed from those of the statistic.
+    """Returns the log odds that are shown to people, computed from the log odds of the statistic.
 
     The conversion is calibrated in the benchmark. Larger values of `log_odds` give larger results.
     """

@@ -105,8 +105,9 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 class PreparedScores:
     """Scores after form adjustment, as `filters.posterior` takes them.
 
-    `doubted` has the values and the variances of the scores with a weaker form adjustment, as far as the difficulty of
-    the forms is doubtful because of what was not delivered. None means that nothing is.
+    `doubted` has the values and the variances of the scores after a weaker form adjustment. It is used for students who
+    missed a part of the dose, because the estimated difficulty of the forms is then doubtful. None if nothing is
+    doubtful.
     """
 
     times: Weeks
@@ -138,10 +139,11 @@ class PreparedScores:
     def estimate(self, prior: Prior) -> PanelEstimate:
         """Returns the monitor's estimates from these scores.
 
-        Where less was delivered than planned, an alarm must hold under two readings. In the first, growth was slower
-        in proportion, and may have been anything in a week without delivery. In the second, the undelivered part would
-        have brought the growth that the goal requires. The statistic and the probability of slow growth are the lower
-        of the two; all else comes from the first reading. Both use the scores with the weaker form adjustment.
+        If less was delivered than planned, an alarm must hold under each of two assumptions. The first: growth was
+        slower in proportion to delivery, and may have been anything in a week without delivery. The second: the
+        undelivered part would have brought the growth that the goal requires. The statistic and the probability of slow
+        growth are the lower ones of the two results; all other estimates come from the first assumption. Both
+        assumptions are applied to the scores with the weaker form adjustment.
         """
         if_delivered = summarize(replace(self, delivered=None).posterior(prior))
         if self.delivered is None or not (self.delivered < 1).any():
@@ -159,8 +161,8 @@ class PreparedScores:
         return replace(if_delivered, **columns)
 
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
-        """Returns the scores of the students with these indices, as far as their forms are not doubtful, and with the
-        given delivered shares.
+        """Returns the scores of the students with these indices, after the weaker form adjustment if there is one, and
+        with the given delivered shares.
         """
         values, extra = (self.values, self.extra) if self.doubted is None else self.doubted
         return replace(
@@ -185,7 +187,7 @@ def prepare(
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
 ) -> Iterator[PreparedScores]:
-    """Yields, for each of `weeks` in order, the scores that were known at its end, after form adjustment.
+    """Yields, for each of `weeks` in order, the scores known at the end of that week, after form adjustment.
 
     * `last` (students,) has a week for each student, as of which this student is judged. Without it, all students are
       judged as of the week of the yielded scores.
@@ -248,8 +250,8 @@ def _adjust(
 ) -> Array:
     """Returns the values of the students in `only` without the effects of their forms, with outliers clipped.
 
-    `raw` has the distances of the scores from the expected path, and `remaining` the variance of the form effects that
-    is left. `adjusted` marks the students whose form effects were estimated; None means all of them.
+    `raw` has the distances of the scores from the expected path, and `remaining` the variance of the form effects
+    after adjustment. `adjusted` marks the students whose form effects were estimated; None means all of them.
     """
     known = remaining if adjusted is None else np.where(adjusted[:, None], remaining, 0)
     surprise, _ = paths.clipped(raw - effect, known, only)

@@ -1,7 +1,7 @@
 """Defines the stated false-alarm rates, and the thresholds that give the monitor these rates in the benchmark.
 
-These rates are measured in the benchmark. They are never a district's own rates. Those of the other rules are declared
-with the rules.
+These rates are measured in the benchmark. They are never a district's own rates. The other rules declare their own
+rates and thresholds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
 
 MONITOR = (2.874, 2.3, 1.528, 0.988, 0.681, 0.435, 0.253, 0.086, -0.181, -0.397)
 ADAPTIVE = (2.744, 2.17, 1.398, 0.858, 0.551, 0.305, 0.123, -0.044, -0.311, -0.527)
-"""The thresholds of the monitor at the rates of GRID, in log odds: as used, and with adaptive scoring."""
+"""The monitor's thresholds at the rates of GRID, in log odds. ADAPTIVE is for districts that collect extra scores."""
 
 
 def between(rates: Sequence[float], thresholds: Sequence[float], far: float) -> float:

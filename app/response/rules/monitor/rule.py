@@ -21,7 +21,7 @@ from app.response.rules.wording import MAJORITY, NAMED, UNDER_DELIVERED, growth,
 WATCH = 0.25
 """The stated false-alarm rate of the watch threshold.
 
-If a series is above this threshold, giving extra scores is worth the time.
+If a series is above this threshold, collecting extra scores is worth the time.
 """
 
 DEFAULT_FAR = 0.10
@@ -33,10 +33,10 @@ There is a limit because the work grows with the square of the number of weeks.
 """
 
 MATERIAL = 0.6
-"""How far below the alarm's statistic the actual delivery must bring it, in log odds, to explain it: `under_delivered`.
+"""How much the missed delivery must lower the statistic, in log odds, so that an alarm becomes `under_delivered`.
 
-The loss of a session now and then moves the statistic too. With 95 % delivered it explains no alarm; nobody would
-believe that the support was not given as planned.
+A session missed now and then lowers the statistic too, but does not explain an alarm: if 95 % was delivered, everybody
+would say that the support was delivered as planned.
 """
 
 MEDIAN_NOISE = 0.45
@@ -68,10 +68,11 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     * No starting level is assumed. The baseline, a median of three, is a score at week 0 with .45 of the variance.
     * The noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35).
     * The true level wobbles by SEM/16 a week.
-    * The growth of a week is expected to be the delivered share of the rate, and varies by up to g a week where nothing
-      was delivered. An alarm that would only be raised if everything had been delivered is `under_delivered`, if what
-      was not delivered explains a material part of it.
-    * A score further than three standard errors from the value that the student's other scores predict counts as three.
+    * The growth of a week is expected to be the delivered share of the rate. In a week without delivery, it varies with
+      a standard deviation of 5 g. If there would be an alarm only if everything had been delivered, the state is
+      `under_delivered`, provided that the missed delivery lowers the statistic by a material amount.
+    * A score that is further than three standard errors from the value that the other scores predict is moved to that
+      distance.
 
     The statistic is log [ P(rate now < .5 g) / P(rate now >= .8 g) ], with a threshold for each stated false-alarm rate
     (`far_percent`). Without a SEM the state is `insufficient_data`.
@@ -140,8 +141,8 @@ def conclude(
     """Returns the finding for the student with the index `student`: state, reasons and one sentence for a teacher.
 
     `estimate` has the estimates of a panel of students. `far` is the stated false-alarm rate. With `adaptive`, the
-    thresholds for districts that give extra scores are used. If the student is followed by several `measures`, each has
-    an equal part of the rate, so that the rate at which any of them is flagged is at most `far` (Bonferroni).
+    thresholds for districts that collect extra scores are used. If the student is followed by several `measures`, each
+    has an equal part of the rate, so that the rate at which any of them is flagged is at most `far` (Bonferroni).
     """
     statistic, threshold = (
         round(float(estimate.statistic[student]), 9),
@@ -214,7 +215,7 @@ Nearer than the first distance, two scores a week are requested; nearer than the
 
 
 UNNAMED = (0.35, 0.44)
-"""The probabilities of slow growth from which extra scores are requested after an alarm, to decide about its name.
+"""The probabilities of slow growth from which extra scores are requested to decide whether an alarm gets its name.
 
 From the first value on two scores a week are requested, from the second on three.
 """

@@ -32,7 +32,7 @@ class Steps:
     """The steps of the students' levels from each week of the calendar to the next one.
 
     * `share` (weeks, students): the share of a week's growth that is expected in the step into each week. It is zero up
-      to the week in which a phase began. None means one in every step.
+      to the week in which a phase began. None means that the share is one in every step.
     * `variance` (weeks, students): the variance of each step, in SEM^2.
     * `grown` (weeks, students): the sum of the shares up to each week.
     """
@@ -80,7 +80,7 @@ def doubt_of_forms(lost: Array, g: Array, share: float) -> Array:
 
     The effect is estimated as if everything had been delivered to the whole cohort, because a verdict must not depend
     on which classmates' delivery is known. If classmates lost the same sessions as the student, their growth was lower
-    by as much, and a part of that is taken for hard forms before and easy ones after.
+    by the same amount, and a part of this loss is mistaken for a change in the difficulty of the forms.
 
     `lost` has the weeks of dose that each student did not get, and `share` is the variance of a form's effect.
     """

@@ -42,7 +42,7 @@ NO_WEEK = Finding(
 class Options:
     """The options for judging lines: the rule and its settings.
 
-    Without `far`, a field's rule has no margin, and the monitor has a false-alarm rate of .10.
+    Without `far`, the rules that schools use have no margin, and the monitor has a false-alarm rate of .10.
     """
 
     rule: str = "monitor"
@@ -246,6 +246,6 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
         "rule_version": RULES[options.rule].version,
     }
     if options.adaptive:
-        # Only the monitor knows how close it is to a verdict; the field's rules request one score a week.
+        # Only the monitor can tell how close it is to a verdict; the rules that schools use request one score a week.
         answer["probe"] = probes(finding) if options.rule == "monitor" else 1
     return answer

@@ -1,4 +1,4 @@
-"""Applies the field's rules at a stated false-alarm rate: a series is flagged only if it exceeds the limit by a margin.
+"""Applies the rules that schools use at a stated false-alarm rate, by a margin beyond the limit of each rule.
 
 Contains no rule itself.
 """

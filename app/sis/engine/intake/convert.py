@@ -5,7 +5,7 @@
 * A row is skipped as unchanged if every value equals the roster's, as text or after conversion, and every reference
   leads to the same roster row.
 * All other rows are converted value by value: new, deleted, malformed, incomplete, pinned and repeated rows, and rows
-  of which it is not certain that they are unchanged.
+  that may have changed.
 
 This file exceeds 250 lines because the comparison and the conversion must agree.
 """
@@ -22,7 +22,7 @@ from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind
 from app.sis.port import Delivery
 
 MAX_ID_BYTES = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
-MAX_NAME_LENGTH = 300  # two names and an id of four bytes a character must fit into an index entry
+MAX_NAME_LENGTH = 300  # two names and an id must fit into an index entry, at four bytes a character
 GONE_SQL = """CASE WHEN {x} IS NULL THEN false WHEN lower(btrim({x})) IN ('', 'active', 'null', '\\n') THEN false
     WHEN lower(btrim({x})) IN ('tobedeleted', 'inactive') THEN true END"""
 _LIST = """CASE WHEN coalesce(btrim({x}), '') = '' THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
@@ -76,10 +76,10 @@ def _grade_sql(x: str) -> str:
 
 
 def typed_sql(field: Field, x: str) -> str:
-    """Returns SQL that converts the text `x` to the type of a field. For a text that cannot be converted the SQL yields
-    null, and so it does for a date before `EARLIEST_DATE`.
+    """Returns SQL that converts the text `x` to the type of a field.
 
-    The most frequent form is tried first.
+    The SQL yields null for a text that cannot be converted, and for a date before `EARLIEST_DATE`. It tries the most
+    frequent form first.
     """
     match field.type:
         case "date":
@@ -121,7 +121,7 @@ def typed_sql(field: Field, x: str) -> str:
 
 
 def no_null_sql(x: str) -> str:
-    """Returns SQL that treats the texts NULL and \\N as an empty value, because databases export missing values so."""
+    """Returns SQL that treats the texts NULL and \\N as an empty value. Some databases export these texts."""
     return f"CASE WHEN {x} NOT IN ('NULL', 'null', '\\N') THEN {x} END"
 
 
@@ -170,9 +170,9 @@ def _converted_sql(
 ) -> tuple[list[str], str]:
     """Returns the columns of the staged rows, and the SQL that converts the raw rows of the query `rows`.
 
-    `place` is SQL for the position by which the staged rows are ordered. `roster_columns` has the names and types of
-    columns of `rows` that hold values of the roster row that a raw row changes. A roster row for which there is no raw
-    row is staged without a row number.
+    `place` is SQL for the position by which the staged rows are ordered. Each row of `rows` may also have the current
+    values of its roster row: `roster_columns` are the names and types of the columns with these values. A roster row
+    without a raw row is staged without a row number.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     fields = tuple(field for field in kind.fields if field.header in at)
@@ -201,12 +201,13 @@ def _converted_sql(
 
 
 async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Removes the repeats of staged rows. Returns the number of identical repeats.
+    """Removes repeated rows from the staged rows. Returns the number of identical repeats.
 
-    Of identical rows, one is imported. Rows with the same sourcedId and different values all go into quarantine.
+    One of several identical rows is imported. If rows have the same sourcedId and different values, all go into
+    quarantine.
     """
     delivered, staged = stage.delivered(kind.name), stage.table("staged", kind.name)
-    # Hashes are grouped faster than ids; a collision of two hashes only costs the query below.
+    # Hashes are grouped faster than ids. If two hashes collide, only the queries below run without need.
     repeated = await stage.rows(
         f"SELECT FROM {delivered} AS s WHERE s.sourced_id IS NOT NULL "
         "GROUP BY hashtextextended(s.sourced_id, 0) HAVING count(*) > 1 LIMIT 1"
@@ -250,11 +251,11 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
     """Stages the rows of a delivery, except those that are certainly unchanged. Returns the number of unchanged rows.
 
-    Each staged row comes with the values of the roster row that it changes. Roster rows that are missing in the
+    Each staged row also has the current values of the roster row that it changes. Roster rows that are missing in the
     delivery are staged too.
 
-    Stages nothing and returns None if the roster has no row of this kind, if a kind to which this kind refers is not
-    staged yet, if the delivery is a delta, or if rows have the same sourcedId.
+    Stages nothing and returns None if the roster has no row of this kind, if this kind refers to a kind that is not
+    staged yet, if the delivery is a delta, or if several delivered rows have the same sourcedId.
     """
     refs = [ref for ref in kind.refs if ref.header in delivery.header]
     has_keys = all(stage.table("key", ref.kind) in stage.filled for ref in refs)
@@ -283,7 +284,7 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
             FROM {stage.of_run("staged", kind.name)} AS s"""
     )
     if raw_rows - row["fresh"] != stage.known_rows[kind.name] - row["absent"]:
-        # More raw rows matched than there are known rows: some share a sourcedId.
+        # More raw rows than known rows were matched, so several raw rows have the same sourcedId.
         await stage.delete("staged", kind.name)
         return None
     stage.sifted.add(kind.name)
@@ -291,7 +292,7 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
 
 
 def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL that joins the raw rows with their roster rows, without the unchanged ones."""
+    """Returns SQL that joins the raw rows with their roster rows, and leaves out unchanged rows."""
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     joins, conditions = "", ["t.removed_at IS NULL", "r.fault IS NULL"]
     if "status" in at:

@@ -1,6 +1,6 @@
 """Loads a delivery into its raw table: sends the checked bytes to COPY, and marks refused rows.
 
-If a COPY is cancelled, or fails at a row, PostgreSQL writes this row, with a child's data, to its log. To prevent this:
+If a COPY is cancelled or fails, PostgreSQL writes the current row, with a child's data, to its log. To prevent this:
 
 * COPY gets only rows that it can read.
 * It has no statement timeout and is never cancelled. Instead, its stream is ended.
@@ -121,7 +121,7 @@ async def _trim_ids(stage: Stage, delivery: Delivery, name: str) -> int:
 async def drop_empty_rows(stage: Stage, delivery: Delivery) -> int:
     """Deletes the raw rows that have only empty cells, notes them in the report, and returns their number.
 
-    Spreadsheets write such rows below a table. They say nothing, so they are no fault.
+    Spreadsheets write such rows below a table. They contain no data, so they do not count as faulty.
     """
     columns = [f"r.c{number}" for number in range(1, len(delivery.header) + 1)]
     is_empty = " AND ".join(f"nullif(btrim({column}, {BLANKS}), '') IS NULL" for column in columns)
@@ -177,9 +177,9 @@ async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
 
 
 async def widen_raw(stage: Stage, kind: str, columns: Sequence[str], query: str) -> None:
-    """Replaces the raw table of a kind by one with these columns, filled with the rows of a query.
+    """Replaces the raw table of a kind by a table with the columns `columns`, filled with the rows of a query.
 
-    The query returns the row number, the fault, and the columns.
+    The query returns the row number, the fault, and these columns.
     """
     narrow = stage.raw_tables[kind]
     name = await _create_raw(stage, kind, columns, "wide")

@@ -3,7 +3,7 @@
 * A role as a student takes precedence, then the primary role, then the first role by sourcedId.
 * The orgs of a person are the orgs of all current roles.
 * A role that has ended does not count; its end date is the first day on which it has ended. A role that has not begun
-  counts only if the person has no current one.
+  counts only if the person has no current role.
 
 This module writes no other part of the roster.
 """
@@ -99,7 +99,7 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
         kept = ""
     else:
         row = f"SELECT FROM {staged} AS s WHERE s.sourced_id = k.sourced_id AND s.fault IS"
-        # A known role whose row cannot be read counts as before.
+        # If the row of a known role cannot be read, the role counts with its known values.
         kept = f"AND EXISTS ({row} NOT NULL)" if roles.complete else f"AND NOT EXISTS ({row} NULL)"
     parts.append(
         f"""SELECT x.sourced_id AS person, k.role, coalesce(k.role_type, '') = 'primary' AS is_primary,
@@ -116,7 +116,7 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
 def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
     """Returns SQL that selects the people whose roles may have changed, each with a row number.
 
-    The row number is that of the delivered row that made the change, or 0 if no delivered row did.
+    It is the number of the delivered row that made the change, or 0 if the change does not come from a delivered row.
     """
     roles_sql = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
         JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}
@@ -138,7 +138,7 @@ async def match_roles(stage: Stage, columns: Collection[str]) -> int:
     """Matches each role that the plan would remove with an equal role of the same person that the plan would create.
 
     The matched role gets the new id, because every source builds role ids in its own way; over REST, a role id contains
-    the person's id. `columns` are the columns of the plan of roles. The people must be matched before. Returns the
+    the person's id. `columns` are the columns of the plan for roles. The people must already be matched. Returns the
     number of matched roles.
     """
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
@@ -166,10 +166,10 @@ async def match_roles(stage: Stage, columns: Collection[str]) -> int:
 
 
 async def rename_roles(stage: Stage, pairs: str) -> tuple[int, int]:
-    """Gives roles new sourcedIds, and writes the changes to the change log. Returns the expected and the actual number.
+    """Gives roles new sourcedIds, and writes the changes to the change log.
 
-    `pairs` is a query that returns old, new and role_id. Fewer roles than expected are renamed if one has got another
-    sourcedId meanwhile, or if a new sourcedId already belongs to another role.
+    `pairs` is a query that returns old, new and role_id. Returns the number of pairs, and the number of renamed roles.
+    A role is not renamed if its sourcedId is no longer `old`, or if `new` already belongs to another role.
     """
     expected = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
     await stage.run(

@@ -3,8 +3,8 @@
 COPY writes a line that it cannot read to the server's log, so COPY must only get lines that it can read.
 
 * A block of rows that match the header passes unchanged.
-* In any other block, each row that does not match is replaced by an empty row. This keeps the row number and, if it is
-  readable, the sourcedId. `Screen` stores the numbers of the replaced rows.
+* In any other block, each row that does not match is replaced by an empty row, which keeps the row number and, if it
+  is readable, the sourcedId. `Screen` stores the numbers of the replaced rows.
 
 This file exceeds 250 lines so that both ways of checking rows, by block and one by one, are in one place.
 """
@@ -28,9 +28,9 @@ GUESSED = 4096  # the number of bytes from which an encoding is guessed
 COLUMNS, MALFORMED, TOO_LONG = "row.columns", "row.malformed", "row.too_long"
 QUOTE, COMMA, FEED, RETURN, BLANK = 34, 44, 10, 13, 32
 ORDINARY = bytes(set(range(256)) - {QUOTE, COMMA, FEED, RETURN})
-"""All bytes but those that separate rows and cells."""
+"""All bytes except quotes, commas and line ends."""
 IS_EDGE = np.isin(np.arange(256), (QUOTE, COMMA, FEED, RETURN))
-"""Whether a byte separates rows or cells, by its value."""
+"""For each value of a byte, whether it is a quote, a comma or a line end."""
 MARK = "\ufdd0"  # a noncharacter that replaces a carriage return, at which `csv` would end the row
 _CELL = rb'(?:"(?:[^"]++|"")*+"|[^",]*+)'
 _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
@@ -155,7 +155,7 @@ class Screen:
     def _rows_of_plain(self, block: bytes, quotes: "np.ndarray | None") -> int:
         """Returns the number of rows of a block if COPY can read all of them unchanged, otherwise 0.
 
-        Of each row only the separators are compared: its commas, its line end and, if it has some, its quotes.
+        Only the separators of the rows are checked: commas, line ends and quotes.
         """
         separators = block.translate(None, ORDINARY)
         if quotes is not None:
@@ -170,7 +170,7 @@ class Screen:
         return rows if separators == row * rows and self._has_whole_ends(block, quotes is not None) else 0
 
     def _has_whole_ends(self, block: bytes, has_quotes: bool) -> bool:
-        """Returns whether in a file with CR LF no character is between the two, outside of quotes."""
+        """Returns whether, in a file with the line end CR LF, each CR and LF outside of quotes is part of a CR LF."""
         if self._end != b"\r\n":
             return True
         letters = np.frombuffer(block, np.uint8)
@@ -242,8 +242,9 @@ class Screen:
         return 0 if last or len(data) - at > MAX_ROW_BYTES else None
 
     def _row(self, line: bytes) -> bytes:
-        """Returns a row in a form that COPY can read: the row itself, the row with corrected line ends, or an empty
-        row.
+        """Returns a row in a form that COPY can read: the row itself, a corrected row, or an empty row.
+
+        A corrected row ends like the other rows, has quotes that COPY can read, and has all cells of nameless columns.
         """
         body = line.removesuffix(self._mark).rstrip(b"\r")
         if not body:
@@ -275,7 +276,7 @@ class Screen:
         return b",".join(_quoted(cell.encode()) for cell in cells) + self._end
 
     def _has_stray_quotes_only(self, row: bytes) -> bool:
-        """Returns whether a row has quotes, none of which begins a cell, so that each is a character like any other."""
+        """Returns whether a row has quotes of which none begins a cell, so that all are read as ordinary characters."""
         if b'"' not in row or row.startswith(b'"') or b',"' in row:
             return False
         return row.count(b",") == self._width - 1
@@ -283,14 +284,14 @@ class Screen:
     def _malformed(self, row: bytes, code: str = MALFORMED) -> bytes:
         """Records a malformed row, and returns the empty row that replaces it.
 
-        The empty row has the sourcedId of the row, provided that this is before the row's first quote, and is UTF-8.
+        The empty row keeps the sourcedId of the malformed row if it precedes the row's first quote and is UTF-8.
         """
         cells = row.partition(b'"')[0].split(b",")[:-1]
         key = cells[self._key].rstrip(b"\r\n") if len(cells) > self._key else b""
         return self._replaced(code, key if _is_text(key) else b"")
 
     def _replaced(self, code: str, key: bytes) -> bytes:
-        """Records the fault of the current row, and returns the empty row with the sourcedId `key` that replaces it."""
+        """Records the fault of the current row. Returns the empty row that replaces it, with the sourcedId `key`."""
         self._note(self.faults[code])
         return self._empty(key)
 
@@ -309,9 +310,9 @@ def _positions(block: bytes, letter: int) -> "np.ndarray":
 
 
 def _within_quotes(letters: "np.ndarray") -> "np.ndarray":
-    """Returns 1 for each byte within quotes, and 0 for each other byte; of a pair of quotes, the second is outside.
+    """Returns 1 for each byte within quotes, and 0 for each other byte. The closing quote counts as outside.
 
-    A position is within quotes if the number of quotes up to it is odd; an overflow of the byte does not change that.
+    A byte is within quotes if the number of quotes up to it is odd. The sum may overflow, but stays odd or even.
     """
     return np.asarray(np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1)
 
@@ -332,9 +333,9 @@ def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
 
 
 def _has_padding(block: bytes) -> bool:
-    """Returns whether any cell of whole rows may begin or end with a blank.
+    """Returns whether any cell of a block of whole rows may begin or end with a blank.
 
-    The check is fast, because in most blocks no cell does.
+    The rows are not split into cells, because that would take longer and most blocks have no such cell.
     """
     if b"\t" in block:
         return True

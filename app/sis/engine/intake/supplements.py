@@ -25,7 +25,7 @@ TARGETS = {
     "result_scale": "resultSourcedId",
     "result_objective": "resultSourcedId",
 }
-"""The column of each supplement that refers to the row to which values are added."""
+"""The column in which each supplement names the row to which it adds values."""
 MAKES = {"scale": "scoreScaleSourcedId", "objective": "learningObjectiveSet"}
 NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$"
 

@@ -1,8 +1,8 @@
-"""Stores the list of what a run would change, so that a person can read it before and after answering the run.
+"""Stores the list of what a run would change, so that a person can read it before and after approving the run.
 
-The list has a digest in the place of each personal value; the value itself is stored apart, for callers who may read
-it in the roster too. The digests of one run are made with a random text that is stored nowhere: equal values have equal
-digests within the run, and no digest can be turned into a value by trying all names or birth dates.
+In the list, a digest replaces each personal value. The value itself is stored separately, for callers who may also read
+it in the roster. The digests of one run are made with a random text that is stored nowhere: equal values have equal
+digests within the run, and nobody can find the value of a digest by trying all names or birth dates.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -21,15 +21,16 @@ from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.port import Delivery
 
 MOST_LISTED: Final = 50_000
-"""The number of planned changes of one kind that are listed. Removals come first, then changes, returns and new rows.
+"""The maximum number of listed changes of one kind. Removals come first, then updates, restored rows and new rows.
 
-Nobody reads more of them one by one; a plan is approved whole, or by schools and kinds.
+Nobody reads a longer list change by change; a plan is approved as a whole, or by schools and kinds.
 """
 REKEY: Final = "rekey"
 PERSONAL_KINDS: Final = ("person", "demographics", "result", "assessment_result", "score")
 NOT_PERSONAL: Final = ("role", "enabled", "grades", "student_id", "taken_on", "attempt", "purpose")
-"""The columns of `PERSONAL_KINDS` whose values are listed in clear, as references are: what a person is in the
-district, and when and for what purpose a score was taken.
+"""The columns of `PERSONAL_KINDS` whose values do not count as personal, and are listed as plain text.
+
+They say what a person is in the district, and when and for what purpose a score was taken.
 """
 ORDER: Final = "CASE p.action WHEN 'update' THEN 2 WHEN 'restore' THEN 3 WHEN 'create' THEN 4 ELSE 1 END"
 
@@ -47,7 +48,7 @@ class Listing:
 
     * `rows_sql`: SQL for the rows, in the form of `planned_rows_sql`.
     * `secured_area`: SQL for the code of the secured area to which a row `p` belongs, or null.
-    * `context`: the columns that are listed even where a row does not change them.
+    * `context`: the columns that are listed for every row, even if the row does not change them.
     """
 
     kind: Kind
@@ -60,9 +61,9 @@ class Listing:
 async def list_changes(
     stage: Stage, deliveries: Mapping[str, Delivery], rekeys: Sequence[LikelyRekey]
 ) -> tuple[int, list[str]]:
-    """Stores the list of a run's planned changes and likely re-keys.
+    """Stores the list of a run's planned changes, and of the people who likely have a new sourcedId (re-keys).
 
-    Returns the number of listed changes, and a sentence for each kind of which not all are listed.
+    Returns the number of listed changes, and a sentence for each kind whose changes are not all listed.
     """
     listings = []
     for kind in KINDS:
@@ -75,7 +76,7 @@ async def list_changes(
 
 
 async def list_rows(stage: Stage, listings: Sequence[Listing]) -> tuple[int, list[str]]:
-    """Stores planned rows. Returns their number, and a sentence for each kind of which not all rows are listed."""
+    """Lists planned rows. Returns the number of listed rows, and a sentence for each kind that is not fully listed."""
     salt, listed, notes = secrets.token_hex(16), 0, []
     for place, listing in enumerate(listings):
         kind = listing.kind
@@ -106,7 +107,7 @@ async def _list_kind(stage: Stage, listing: Listing, place: int, salt: str) -> i
 
 
 async def _store_personal(stage: Stage, listing: Listing) -> None:
-    """Stores the personal values of one kind's listed changes as plain text, where the list itself has only digests."""
+    """Stores the personal values of one kind's listed changes as plain text. The list itself has only their digests."""
     await stage.run(
         f"""INSERT INTO sis_planned_value (district_id, id, run_id, student_id, org_ids, secured_area, personal)
             SELECT :district, c.id, :run, c.student_id, c.org_ids, {listing.secured_area}, {_fields_sql(listing, None)}
@@ -120,7 +121,7 @@ def _fields_sql(listing: Listing, salt: str | None) -> str:
     """Returns SQL for a JSON object with the columns that a planned row `p` changes.
 
     Each member is a list of the value before and the value after. With a `salt`, a personal value is replaced by its
-    digest, and the list has `true` as its third item. Without one, the object has only the personal columns.
+    digest, and the list has `true` as its third item. Without a `salt`, the object has only the personal columns.
     """
     pairs = []
     for column in listing.columns:
@@ -141,9 +142,9 @@ def _digest(salt: str, column: str, side: str) -> str:
 
 
 async def _list_rekeys(stage: Stage, rekeys: Sequence[LikelyRekey]) -> int:
-    """Adds each likely re-key to the list.
+    """Adds each person who likely has a new sourcedId (a re-key) to the list.
 
-    If the run plans the removal and the creation of which the re-key consists, the list has these two changes as well.
+    If the plan removes the old person and creates the new one, these two changes stay in the list as well.
     """
     if not rekeys:
         return 0
@@ -160,7 +161,7 @@ async def _list_rekeys(stage: Stage, rekeys: Sequence[LikelyRekey]) -> int:
 
 
 async def list_rekeyed(stage: Stage, name: str, pairs: str) -> int:
-    """Lists people or roles that continue under another sourcedId. `pairs` is SQL that returns row_id, old and new.
+    """Lists people or roles that go on with another sourcedId. `pairs` is SQL that returns row_id, old and new.
 
     Returns the number of listed rows.
     """

@@ -1,6 +1,6 @@
-"""Takes changes out of a plan that follow from the delivery but would do harm. Does not change the roster.
+"""Removes harmful changes from a plan, although the delivery implies them. Does not change the roster.
 
-* A plan must not remove people, classes, schools or terms that the same delivery names elsewhere.
+* A plan must not remove people, classes, schools or terms to which other rows of the same delivery refer.
 * A plan must not take the records from a student who only has a new sourcedId.
 
 Two people are likely the same if the plan would remove one and create the other, and if they have the same identifier,
@@ -30,16 +30,16 @@ _STAFF_DUTIES: Final = (
     ("team_member", "person_id", "r.until_on IS NULL"),
     ("action_item", "owner_id", "r.closed_on IS NULL"),
 )
-"""The tables, columns and conditions of what a member of staff does, and must not lose either."""
+"""The duties that a member of staff must not lose either: table, column of the person, condition for a current duty."""
 FIELDS: Final = ("identifier", "name and birth date", "email", "username")
-"""The fields in which two people can agree, the strongest first."""
+"""The fields by which two people can be recognized as the same person, the strongest first."""
 NAMED_BY: Final = {
     "org": (("class", "school_id"), ("enrollment", "school_id"), ("person", "school_ids"), ("org", "parent_id")),
     "academic_session": (("class", "academic_session_ids"), ("academic_session", "parent_id")),
     "class": (("enrollment", "class_id"),),
     "person": (("enrollment", "person_id"),),
 }
-"""The kinds whose rows are kept if they are missing although another kind refers to them, with these references."""
+"""The kinds whose missing rows are kept if delivered rows refer to them, with the kinds and columns of references."""
 ARRIVES: Final = "('create', 'restore')"
 REKEYED: Final = "sourcedId.rekeyed"
 
@@ -47,7 +47,7 @@ REKEYED: Final = "sourcedId.rekeyed"
 def has_records_sql(person: str) -> str:
     """Returns SQL for whether the person with the id `person` has records as a student, or duties as a member of staff.
 
-    These must neither be lost because of a new sourcedId, nor pass to another person.
+    Such records and duties must neither be lost because of a new sourcedId, nor pass to another person.
     """
     conditions = [(table, "student_id", "") for table in _STUDENT_RECORDS]
     conditions += [(table, column, f" AND {condition}") for table, column, condition in _STAFF_DUTIES]
@@ -62,11 +62,12 @@ def has_records_sql(person: str) -> str:
 class LikelyRekey:
     """A known person who likely has another sourcedId in the delivery.
 
-    * The plan would remove the person `old` and create the person `new`, who agree in the field `by`.
-    * Or, if `reused` is true, the delivery gives the sourcedId `old` to another person, by the fields `by`. The known
-      person is `new` in the delivery, or not in it if this is None.
-    * `set_aside` is true if the plan leaves both unchanged, because the known person has records, or stays because the
-      delivery names both sourcedIds.
+    * If `reused` is false, the plan would remove the person with the sourcedId `old` and create the person with the
+      sourcedId `new`, and both have the same value in the field `by`.
+    * If `reused` is true, the delivery gives the sourcedId `old` to another person, as the fields `by` show. `new` is
+      the sourcedId under which the delivery has the known person, or None if there is no such sourcedId, or several.
+    * `set_aside` is true if the plan must change neither person, because the known person, or somebody who exchanged
+      sourcedIds with the known person, has records, or because the delivery still refers to `old`.
     """
 
     old: str
@@ -74,11 +75,11 @@ class LikelyRekey:
     by: str
     set_aside: bool
     person: UUID
-    """The row of the known person."""
+    """The row id of the known person."""
     reused: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the pair as plain values for the report, without the id of the row."""
+        """Returns the pair as plain values for the report, without `person`."""
         return {
             **{"old": self.old, "new": self.new, "by": self.by},
             **{"set_aside": self.set_aside, "reused": self.reused},
@@ -86,10 +87,10 @@ class LikelyRekey:
 
 
 async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[str, Delivery]) -> int:
-    """Takes the removal of rows out of the plan if complete deliveries of the same run still refer to them.
+    """Cancels the planned removal of rows to which complete deliveries of the same run still refer.
 
-    An enrollment that has ended does not count. Rows that need the reference go into quarantine. Returns the number of
-    rows that are kept.
+    An enrollment that has ended does not count as a reference. Planning has already quarantined the delivered rows
+    that require such a reference. Returns the number of rows that are kept.
     """
     kept = 0
     for kind, references in NAMED_BY.items():
@@ -103,7 +104,8 @@ async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[st
             is_current = "s.fault IS NULL AND NOT s.gone"
             if by == "enrollment" and "endDate" in delivery.header:
                 is_current += " AND (s.ends_on IS NULL OR s.ends_on > :today)"
-            # A person of several schools stays in the others. A list may also be a single id that has a comma.
+            # The schools of a person are compared as one text, so a school is kept only for people who have no other.
+            # The sessions of a class are compared one by one, and also as one text: a single id may contain a comma.
             is_list = column == "academic_session_ids"
             item = "u.item" if is_list else f"s.ref_{column}"
             items = f", unnest(string_to_array(s.ref_{column}, ',') || s.ref_{column}) AS u (item)" if is_list else ""
@@ -133,8 +135,9 @@ def _has_column(delivery: Delivery, column: str) -> bool:
 
 
 async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
-    """Returns the people whom the plan would remove and create again with another sourcedId, as pairs without
-    repeats.
+    """Returns the people whom the plan would remove and create again with another sourcedId.
+
+    Each pair of an old and a new sourcedId is returned once.
     """
     if "person" not in deliveries:
         return []
@@ -168,9 +171,10 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 
 
 async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs, with those set aside whose old person is kept because enrollments of the delivery name it.
+    """Returns the pairs, and sets a pair aside if the plan no longer removes its old person.
 
-    Otherwise the same child would be in the roster twice.
+    The plan keeps an old person to whom the delivered enrollments still refer. If it also created the new person, the
+    same child would be in the roster twice.
     """
     if not pairs:
         return pairs
@@ -190,10 +194,10 @@ def _pairs_sql(plan: str, name: str, condition: str) -> str:
 async def set_aside(
     stage: Stage, pairs: list[LikelyRekey], kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]
 ) -> None:
-    """Takes the pairs that are set aside out of the plans.
+    """Removes the planned changes about the pairs that are set aside from the plans of all kinds.
 
-    The old person and all rows about the old person stay unchanged, and the new person is not created. These rows go
-    into quarantine: rows about the new person, and rows that would move a row of the old person to the new person.
+    The old person and all rows about the old person stay unchanged, and the new person is not created. The delivered
+    rows that would create or change anything about either person go into quarantine.
     """
     for code, reused in ((REUSED, True), (REKEYED, False)):
         chosen = [pair for pair in pairs if pair.set_aside and pair.reused == reused]
@@ -225,8 +229,7 @@ def _column_of_person(kind: Kind) -> str | None:
 async def _set_aside_kind(
     stage: Stage, code: str, kind: Kind, column: str, delivery: Delivery, counts: Counts, people: Collection[UUID]
 ) -> None:
-    """Takes the rows about these people out of the plan of a kind. Those of the rows that were delivered go into
-    quarantine.
+    """Removes the rows about these people from the plan of a kind, and puts the delivered ones into quarantine.
 
     `column` is the kind's column that refers to the person.
     """

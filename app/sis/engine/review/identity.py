@@ -11,7 +11,7 @@ from datetime import date
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The fields that tell people apart. An empty or missing value is unknown and decides nothing."""
+    """The fields by which people are distinguished. An empty or missing value is unknown and decides nothing."""
 
     given_name: str = ""
     family_name: str = ""
@@ -34,10 +34,10 @@ def is_other_name(before: str, after: str) -> bool:
 
 
 def is_other_person(before: Identity, after: Identity) -> bool:
-    """Returns whether both names and the birth date or the identifier changed at once.
+    """Returns whether the given name, the family name, and the birth date or the identifier have all changed.
 
-    If neither the birth date nor the identifier is known on both sides, e-mail and username take their place: one of
-    them must have changed, and none be the same.
+    If neither the birth date nor the identifier is known on both sides, e-mail and username take their place: at least
+    one of the two must be known on both sides, and none may be the same.
     """
     if not (
         is_other_name(before.given_name, after.given_name) and is_other_name(before.family_name, after.family_name)
@@ -53,9 +53,9 @@ def is_other_person(before: Identity, after: Identity) -> bool:
 
 
 def is_same_person(stored: Identity, delivered: Identity) -> bool:
-    """Returns whether a delivered row has both names of a known person, and the birth date or the identifier too.
+    """Returns whether a delivered row has both names of a known person, and the same birth date or identifier.
 
-    Where neither of these is known on both sides, the names decide.
+    If neither birth date nor identifier is known on both sides, the names alone decide.
     """
     names = ((getattr(each, name) for each in (stored, delivered)) for name in ("given_name", "family_name"))
     for one, other in names:
@@ -66,7 +66,7 @@ def is_same_person(stored: Identity, delivered: Identity) -> bool:
 
 
 def count_changes(before: Identity, after: Identity) -> int:
-    """Returns how many of names, birth date and identifier are known on both sides and differ."""
+    """Returns how many of given name, family name, birth date and identifier are known on both sides and differ."""
     names = (normalize_name(before.given_name), normalize_name(after.given_name))
     families = (normalize_name(before.family_name), normalize_name(after.family_name))
     changed = sum(bool(one and other and one != other) for one, other in (names, families))
@@ -74,7 +74,7 @@ def count_changes(before: Identity, after: Identity) -> int:
 
 
 def _differences(before: Identity, after: Identity, fields: tuple[str, ...]) -> list[bool]:
-    """Returns for each of these fields that is known on both sides whether it differs."""
+    """Returns whether each field differs, for those of the `fields` that are known on both sides."""
     pairs = [(getattr(before, name), getattr(after, name)) for name in fields]
     return [_plain(one) != _plain(other) for one, other in pairs if _plain(one) and _plain(other)]
 

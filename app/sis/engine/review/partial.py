@@ -1,9 +1,12 @@
 """Leaves planned rows out of a plan that is approved for some schools or kinds only. Never changes the roster.
 
-A row is applied only if all the schools that it concerns, before and after, are approved. Rows that belong to no school
-and to no person, such as terms, may come and change with any school, but are not removed. Then the references are
-followed. A row stays out if it refers to a row that would come and is left out, and so does the enrollment of a student
-whose move is left out. A removal stays out if a row refers to the removed one and is left out.
+A row is applied only if all the schools that it concerns, before and after the change, are approved. Rows that belong
+to no school and to no person, such as terms, may always be created and changed, but are not removed. Then the
+references are followed:
+
+* A row is left out if it refers to a row whose creation or return is left out.
+* An enrollment is left out if a move of its student to other schools is left out.
+* A removal is left out if the change of a row that refers to the removed row is left out.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -43,7 +46,7 @@ SENTENCES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ApprovedPart:
-    """The part of a plan that a person approved. None stands for all schools, or for all kinds."""
+    """The schools and kinds of a plan that a person approved. None stands for all schools, or for all kinds."""
 
     schools: Collection[UUID] | None = None
     kinds: Collection[str] | None = None
@@ -110,7 +113,7 @@ async def _leave_out_schools(
 
 
 async def _note(stage: Stage, kind: Kind, delivery: Delivery, reason: Reason, condition: str) -> None:
-    """Notes the planned rows of a kind that satisfy a condition as left out."""
+    """Stages the planned rows of a kind that satisfy a condition as rows to be left out."""
     moves, columns = "false", []
     if kind.name == "person" and "school_ids" in dict(plan_columns(kind, delivery)):
         moves, columns = (
@@ -135,9 +138,7 @@ def _array(row_ids: Iterable[UUID]) -> str:
 
 
 async def _orgs_without_students(stage: Stage) -> list[UUID]:
-    """Returns the ids of orgs that are no schools, such as the district: whoever belongs to one needs no approval of
-    it.
-    """
+    """Returns the ids of the orgs that are not schools, such as the district. These need no approval."""
     rows = await stage.rows(
         f"""SELECT o.id FROM org AS o WHERE o.district_id = :district AND o.type <> 'school'
             UNION SELECT p.id FROM {stage.of_run("plan", "org")} AS p WHERE p.action IN {CAME} AND p.type <> 'school'"""
@@ -146,8 +147,9 @@ async def _orgs_without_students(stage: Stage) -> list[UUID]:
 
 
 async def _follow_arrivals(stage: Stage, planned: Iterable[Kind]) -> None:
-    """Leaves out the rows that refer to a row that would come and is left out. A kind refers to earlier kinds only, or
-    to itself.
+    """Leaves out the rows that refer to a row whose creation or return is left out, and enrollments of left-out moves.
+
+    Works through the kinds in order, because a kind refers only to earlier kinds or to itself.
     """
     for kind in planned:
         added = 1
@@ -169,9 +171,9 @@ def _arrivals_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
 
 
 async def _follow_removals(stage: Stage, planned: Collection[Kind]) -> None:
-    """Leaves out the removals of rows to which a row refers that is left out.
+    """Leaves out the removal of a row if the change of a row that refers to it is left out.
 
-    What is about a person, such as demographics and grades, does not keep the person; only enrollments do.
+    A person's removal is left out only because of enrollments, not because of demographics or grades.
     """
     for kind in reversed(list(planned)):
         referring = [

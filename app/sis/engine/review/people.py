@@ -1,6 +1,6 @@
-"""Reviews what a plan would do to known people: new ids, ids of other people, and contradictions of the delivery.
+"""Reviews what a plan would do to known people: new sourcedIds, reused sourcedIds, and contradictory removals.
 
-Takes out of the plan what would separate a student from records. Does not change the roster.
+Removes from the plan the changes that would separate a student from the student's records. Does not change the roster.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,11 @@ from app.sis.port import Delivery
 
 @dataclass(frozen=True, slots=True)
 class PeopleReview:
-    """The people who likely have another sourcedId, those whose sourcedId is likely another person's, and the number of
-    rows that are missing although the delivery names them.
+    """The result of a review.
+
+    * `rekeys`: the people who likely have another sourcedId.
+    * `reused`: the people whose sourcedId likely belongs to another person now.
+    * `contradicted`: the number of rows that are missing although the delivery refers to them.
     """
 
     rekeys: Sequence[LikelyRekey]
@@ -38,7 +41,7 @@ class PeopleReview:
 
 
 async def review_people(stage: Stage, report: Report, deliveries: Mapping[str, Delivery]) -> PeopleReview:
-    """Returns the review of a plan. Keeps rows that the plan would remove against its own delivery."""
+    """Returns the review of a plan. Cancels the removal of rows to which the delivery still refers."""
     rekeys = await find_likely_rekeys(stage, deliveries)
     contradicted = await keep_contradicted(stage, report, deliveries)
     rekeys = await keep_out_second_rows(stage, rekeys)
@@ -52,10 +55,10 @@ async def set_aside_people(
     deliveries: Mapping[str, Delivery],
     results: Sequence[GuardResult],
 ) -> list[LikelyRekey]:
-    """Takes the people who are set aside out of the plan, and returns all pairs of the review.
+    """Removes the changes about people who are set aside from the plan, and returns all pairs of the review.
 
-    A held plan is kept whole, so that a map of sourcedIds can be made from it. Ids of other people stay out of it all
-    the same, unless they are the reason why it is held.
+    In a held plan, no likely re-key is set aside, so that a map of sourcedIds can be made from the plan. Reused
+    sourcedIds are set aside even then, unless they are the reason why the plan is held.
     """
     rekeys, reused = list(review.rekeys), list(review.reused)
     if any(result.held for result in results):

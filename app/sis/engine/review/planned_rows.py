@@ -18,9 +18,9 @@ TOUCHED: Final = "('update', 'restore', 'remove', 'absent')"
 def planned_rows_sql(stage: Stage, kind: Kind, columns: Iterable[str] = ()) -> str:
     """Returns SQL for the planned rows of a kind, without those that the run refuses.
 
-    Each has `id`, `sourced_id`, `action`, `student_id` (null if the row is about no student), `org_ids` (the schools
-    and other orgs that it concerns before or after), and for each of `columns` the values `before_…` and `after_…`. A
-    pinned value is unchanged.
+    Each row has `id`, `sourced_id`, `action`, `student_id` (null if the row is about no student), `org_ids` (the
+    schools and other orgs that the row concerns before or after the change), and for each of `columns` the values
+    `before_…` and `after_…`. A pinned value is unchanged.
     """
     names = tuple(columns)
     pinned = "t.pinned" if kind.pinnable else "NULL::text[]"
@@ -67,7 +67,7 @@ def _column_of(kind: Kind, target: str) -> str | None:
 
 
 def _own_schools(kind: Kind) -> Iterator[str]:
-    """Yields SQL for each list of orgs that a planned row names itself, before or after."""
+    """Yields SQL for each list of orgs to which a planned row itself refers, before and after the change."""
     if kind.name == "org":
         yield "ARRAY[p.id]"
         return
@@ -82,7 +82,10 @@ def _lists_of(ref: Ref) -> Iterator[str]:
 
 
 def _people_sql(stage: Stage) -> str:
-    """Returns SQL for all people, with their orgs before and after, and whether they are a student in either."""
+    """Returns SQL for all people, with their orgs before and after the run.
+
+    `is_student` is true if the person is a student before or after the run.
+    """
     return f"""SELECT coalesce(o.id, n.id) AS id, coalesce(o.is_student, false) OR coalesce(n.is_student, false)
                AS is_student, coalesce(o.school_ids, '{{}}') || coalesce(n.school_ids, '{{}}') AS org_ids
         FROM (SELECT o.id, o.is_student, o.school_ids FROM person AS o WHERE o.district_id = :district) AS o
@@ -91,7 +94,7 @@ def _people_sql(stage: Stage) -> str:
 
 
 def _classes_sql(stage: Stage) -> str:
-    """Returns SQL for all classes with the school in which each will be."""
+    """Returns SQL for all classes, each with its school after the run."""
     return f"""SELECT coalesce(o.id, n.id) AS id, coalesce(n.school_id, o.school_id) AS school_id
         FROM (SELECT o.id, o.school_id FROM class AS o WHERE o.district_id = :district) AS o
         FULL JOIN (SELECT n.id, n.school_id FROM {stage.of_run("plan", "class")} AS n

@@ -1,5 +1,7 @@
-"""Plans the rows of all kinds of a roster delivery: stages each kind, restricts it to the source's scope, plans, and
-puts what cannot be imported into quarantine. Never applies a plan.
+"""Plans the changes of a roster delivery. Never applies a plan.
+
+Stages each kind, leaves out the rows outside the source's scope, plans the changes, and puts rows that cannot be
+imported into quarantine.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -29,10 +31,10 @@ from app.sis.port import Delivery, Progress
 async def plan_kinds(
     stage: Stage, deliveries: Mapping[str, Delivery], report: Report, progress: Progress, scope: SourceScope
 ) -> None:
-    """Plans all kinds in the order of their dependencies, and counts the rows. What the scope leaves out does not count
-    as known.
+    """Plans all kinds in the order of their dependencies, and counts the rows.
 
-    Raises `SourceRefused` if the scope names a school that the source does not have.
+    Roster rows outside the scope do not count as known. Raises `SourceRefused` if the scope names a school that the
+    source does not have.
     """
     is_restricted = bool(scope.schools or scope.excluded)
     left_out, outside = {}, {}
@@ -110,7 +112,7 @@ async def _leave_out_empty_rows(stage: Stage, kind: Kind, delivery: Delivery) ->
 
 
 async def name_all_quarantined(stage: Stage, deliveries: Mapping[str, Delivery], report: Report) -> None:
-    """Adds to the quarantined rows of all kinds what identifies them, and counts the acknowledged ones."""
+    """Adds sourcedIds and digests to the quarantined rows of all kinds, and counts the acknowledged rows."""
     for kind in KINDS:
         counts = report.kinds[kind.name]
         if counts.quarantined and kind.name in deliveries:
@@ -135,7 +137,7 @@ async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
 def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """Returns SQL for the error code of a refused row `r`.
 
-    The code says whether the reference is empty, or the referenced row was never known or has been removed.
+    The code depends on whether the reference is empty, or the referenced row was never known, or was removed.
     """
     refs = [ref for ref in kind.refs if ref.required and ref.header in delivery.header]
     if not refs:

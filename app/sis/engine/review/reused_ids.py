@@ -1,7 +1,7 @@
 """Finds known sourcedIds that a delivery gives to other people: ids that were exchanged, shifted or issued again.
 
-Such a row would put the records of one child under the name of another. The decision itself is in `identity`.
-Changes neither the plan nor the roster.
+Importing a row with such an id would put the records of one child under the name of another. `identity` has the rules
+that decide whether two people are the same. This module changes neither the plan nor the roster.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -26,7 +26,7 @@ _FIELDS: Final = {
     "email": "email",
     "username": "username",
 }
-"""The columns of a person by which people are told apart, with the source's columns."""
+"""The columns of a person by which people are distinguished, each with the source's name for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Suspect:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A known person, and a row of the delivery with another sourcedId that has the name and birth date of the person.
+    """A known person, and a delivered row that has this person's name and birth date under another sourcedId.
 
     `goes` is true if the plan would remove the known person.
     """
@@ -59,8 +59,8 @@ class _Move:
 async def find_reused_ids(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
     """Returns the known people whose sourcedIds the delivery gives to other people.
 
-    `new` is the sourcedId under which the delivery has the known person, or None. If one of the people among whom ids
-    were exchanged has records, all of them are set aside.
+    In each result, `new` is the sourcedId under which the delivery has the known person, or None. If one of the people
+    who exchanged their sourcedIds has records, all of these people are set aside.
     """
     people, planned = deliveries.get("person"), stage.planned_rows.get("person", {})
     if people is None or not (planned.get("update") or planned.get("restore")):
@@ -96,7 +96,7 @@ def _pairs(reused: Iterable[_Suspect], moves: Sequence[_Move]) -> list[LikelyRek
 
 
 def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs; those that are connected by a sourcedId are set aside if one of them has records."""
+    """Returns the pairs. Pairs that are connected by sourcedIds are all set aside if one of them is."""
     leaders: dict[str, str] = {}
 
     def leader(sourced_id: str) -> str:
@@ -112,13 +112,13 @@ def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
 
 
 def combine(rekeys: Sequence[LikelyRekey], reused: Sequence[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs of both lists. A pair that is in both is in the result as a reused id."""
+    """Returns the pairs of both lists. A pair that is in both lists is returned once, as a reused id."""
     pairs = {(pair.old, pair.new) for pair in reused}
     return [*(pair for pair in rekeys if (pair.old, pair.new) not in pairs), *reused]
 
 
 async def _find_accepted(stage: Stage, people: Delivery, suspects: Sequence[_Suspect]) -> set[UUID]:
-    """Returns the suspects of whom an operator has stated that the row with this content is about the same person."""
+    """Returns the suspects whose delivered row, as it is now, an operator has accepted as that of the same person."""
     if not suspects:
         return set()
     rows = await stage.rows(
@@ -206,8 +206,11 @@ def _changed_sql(stage: Stage, deliveries: Mapping[str, Delivery]) -> str:
 
 
 async def _find_moves(stage: Stage, deliveries: Mapping[str, Delivery], suspects: set[UUID]) -> list[_Move]:
-    """Returns the known people whose identity the delivery has under another sourcedId, if one of both is a suspect."""
-    # One of both rows always changes its name or identifier, so that only few rows are compared.
+    """Returns the known people whose identity the delivery has under another sourcedId.
+
+    A result must have a suspect: the known person, or the person who had that other sourcedId before.
+    """
+    # In each result, the plan changes the name or identifier of one of the two, so that only few rows are compared.
     columns = f"""t.id AS person, x.sourced_id AS old, n.id AS row, n.sourced_id AS new,
         EXISTS (SELECT FROM {stage.of_run("plan", "person")} AS g WHERE g.id = t.id AND g.action IN {WENT}) AS goes,
         {_known("t")}, {_planned(stage, deliveries, "n", "o")}, {has_records_sql("t.id")} AS has_records"""

@@ -1,7 +1,7 @@
-"""Keeps students in their schools where a delivery names no org for them, while they stay in classes. Keeps a school a
-school where a delivery has an unknown type of org for it.
+"""Keeps students and schools from being lost because of a value that is missing or unknown. Does not change the roster.
 
-Does not change the roster.
+* A student for whom a delivery names no org stays in the known schools while the student is enrolled in classes.
+* A school for which a delivery has an unknown type of org stays a school.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -16,7 +16,7 @@ from app.sis.port import Delivery
 
 
 async def keep_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> None:
-    """Puts the rows of known schools that come with a type unknown to OneRoster into quarantine.
+    """Puts the rows that give a known school a type of org unknown to OneRoster into quarantine.
 
     Otherwise the school, and everybody in it, would be missing from all lists by school.
     """
@@ -30,8 +30,9 @@ async def keep_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Ma
 
 
 async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> None:
-    """Puts the rows of students without any org into quarantine, if the students are known in a school and will be in
-    classes. A student whose roles of OneRoster 1.2 have all ended is in no school.
+    """Puts a student's row without any org into quarantine if the student is known in a school and stays in classes.
+
+    If the student's OneRoster 1.2 roles have all ended, the row is imported, and the student is in no school.
     """
     people = deliveries.get("person")
     if people is None or "orgSourcedIds" not in people.header:
@@ -54,9 +55,7 @@ async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries:
 
 
 async def _keep_roles(stage: Stage, delivery: Delivery, counts: Counts, people: Sequence[UUID]) -> None:
-    """Takes the planned changes of the roles of these people out of the plan. Those that were delivered go into
-    quarantine.
-    """
+    """Removes the changes of these people's roles from the plan, and puts the delivered ones into quarantine."""
     ids = f"""(ARRAY[{", ".join(f"'{person}'" for person in people)}]::uuid[])"""
     is_theirs = f"""p.district_id = :district AND p.run_id = :run AND p.action <> 'refuse' AND (
         p.person_id = ANY {ids} OR p.id IN (
@@ -75,7 +74,7 @@ async def _keep_roles(stage: Stage, delivery: Delivery, counts: Counts, people: 
 async def _quarantine_planned(
     stage: Stage, delivery: Delivery, counts: Counts, condition: str, field: str, code: str
 ) -> None:
-    """Takes planned updates that match an SQL condition on `p` out of the plan, and puts their rows into quarantine."""
+    """Removes planned updates `p` that satisfy a condition from the plan, and puts their rows into quarantine."""
     await _insert_quarantined(stage, delivery, condition, field, code)
     rows = await stage.run(f"DELETE FROM {stage.table('plan', delivery.kind)} AS p WHERE {condition}")
     counts.take("update", rows)
@@ -83,7 +82,7 @@ async def _quarantine_planned(
 
 
 async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, field: str, code: str) -> None:
-    """Puts the delivered rows of the planned changes that match an SQL condition on `p` into quarantine."""
+    """Puts the delivered rows of the planned changes `p` that satisfy an SQL condition into quarantine."""
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + delivery.kind, "p.row_number::text")}, :run, '{delivery.kind}',

@@ -1,8 +1,8 @@
-"""Restricts a run to some schools and to users who are not excluded, by removing the other rows from the staged rows.
+"""Restricts a run to some schools and to users who are not excluded, by deleting all other staged rows.
 
-What is known of other schools and of excluded users stays as it is: it is neither updated nor removed, and the guard
-does not count it. A person who is known in a chosen school and comes in another one has moved, and is updated.
-Organizations, sessions and courses are not restricted, because other rows refer to them.
+Roster rows of other schools and of excluded users stay as they are: they are neither updated nor removed, and the guard
+does not count them. If a delivery has a known person of a chosen school in another school, the person has moved, and is
+updated. Organizations, sessions and courses are not restricted, because other rows refer to them.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -55,7 +55,10 @@ _OWNERS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "assessment_line_item": (("class_id", "class"),),
     "assessment_result": (("student_id", "person"), ("assessment_line_item_id", "assessment_line_item")),
 }
-"""For each restricted kind, its references and the kinds to which they lead: a row is left out if any of these is."""
+"""The references of each restricted kind, with the kinds to which they lead.
+
+A row is left out if a row to which it refers is left out.
+"""
 
 
 @needs(Can.SYNC_ROSTER)
@@ -67,7 +70,7 @@ async def scope_of(work: Work, source_id: UUID) -> SourceScope:
 
 
 async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
-    """Stages the schools that are left out. Must be called after the organizations are planned.
+    """Stages the schools and users that are left out. Must be called after the organizations are planned.
 
     Raises `SourceRefused` if a chosen school is not known, because everybody would be left out.
     """
@@ -94,10 +97,10 @@ async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
 
 
 async def leave_out_rows(stage: Stage, kind: Kind) -> int:
-    """Removes the staged rows of a kind that are left out, and returns their number.
+    """Deletes the staged rows of a kind that are outside the scope, and returns their number.
 
-    Also stages the ids of the rows that are left out, if other rows refer to them, and has the plan not remove what is
-    known of them.
+    Also keeps the plan from removing the roster rows outside the scope. If other kinds may refer to rows of this kind,
+    stages the ids of the rows outside the scope.
     """
     if kind.name not in _OWNERS:
         return 0
@@ -133,9 +136,9 @@ async def leave_out_rows(stage: Stage, kind: Kind) -> int:
 
 
 async def warn_of_unknown_users(stage: Stage) -> None:
-    """Adds a note for excluded users whom a complete delivery does not have, because their sourcedIds may be misspelt.
+    """Adds a note about excluded users who are neither delivered nor known, because their sourcedIds may be misspelt.
 
-    Must be called before rows of people are left out.
+    Must be called before the rows of excluded users are deleted.
     """
     rows = await stage.rows(
         f"""SELECT l.sourced_id FROM {stage.of_run("out_of_scope")} AS l WHERE l.kind = 'person'
@@ -151,7 +154,7 @@ async def warn_of_unknown_users(stage: Stage) -> None:
 
 
 async def count_outside(stage: Stage, kind: Kind) -> int:
-    """Counts the known rows of a kind that stay as they are, because they are left out."""
+    """Counts the known rows of a kind that stay as they are because they are outside the scope."""
     outside = stage.outside.get(kind.name)
     if outside is None:
         return 0
@@ -162,7 +165,7 @@ async def count_outside(stage: Stage, kind: Kind) -> int:
 
 
 def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]) -> list[str]:
-    """Returns sentences for the report about the delivered rows that were left out, and the known rows that stay."""
+    """Returns sentences for the report about the delivered rows and the known rows that are outside the scope."""
     sentences = [
         f"{report.kinds[name].file}: {pluralize(count, 'new or changed row is', 'new or changed rows are')} left out, "
         "because of other schools or of excluded users."
@@ -183,7 +186,7 @@ def _left_out_sql(stage: Stage, kind: str) -> str:
 
 
 def _delivered_sql(stage: Stage, kind: Kind) -> str:
-    """Returns an SQL condition, never null, for a staged row `s` that the delivery itself places outside the scope."""
+    """Returns an SQL condition, never null, for a staged row `s` that is outside the scope by its delivered values."""
     if kind.name == "person":
         schools = f"SELECT o.sourced_id FROM ({_left_out_sql(stage, 'org')}) AS o"
         users = f"SELECT o.sourced_id FROM ({_left_out_sql(stage, 'person')}) AS o"

@@ -21,18 +21,18 @@ from app.sis.port import Progress, SourceInconsistent
 CHANGED: Final = "('update', 'restore')"
 BECAUSE_OF_FILE: Final = "The source says so."
 BECAUSE_UNDONE: Final = "The import was undone."
-"""The reason of each change that an undo makes."""
+"""The reason that is stored with each change by an undo."""
 
 
 def planned_sql(stage: Stage) -> str:
-    """Returns SQL for the rows of this run's plan that are to be written, with the parameter `:district` only."""
+    """Returns SQL for the rows of this run's plan that are to be written. Its only parameter is `:district`."""
     return f"""(SELECT * FROM staging.plan_score AS w WHERE w.district_id = :district
         AND w.run_id = '{stage.run_id}' AND w.action <> 'refuse')"""
 
 
 @needs(Can.SYNC_ROSTER)
 async def apply_plan(work: Work, stage: Stage, planned: dict[str, int], progress: Progress, because: str) -> None:
-    """Applies the staged plan, whose rows by action are `planned`, and judges each changed series once.
+    """Applies the staged plan, and judges each changed series once. `planned` has the number of rows by action.
 
     Raises `SourceInconsistent` if a score was changed since the plan was made.
     """
@@ -55,7 +55,7 @@ async def apply_plan(work: Work, stage: Stage, planned: dict[str, int], progress
 
 
 async def _save_before_images(stage: Stage) -> None:
-    """Writes the before-image of each score that the plan changes to the change log, and the ids of new scores."""
+    """Writes the before-images of the scores that the plan changes, and the ids of new scores, to the change log."""
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + SCORE.name, "p.id::text")}, :run, '{SCORE.name}', p.id, p.action,
@@ -67,10 +67,13 @@ async def _save_before_images(stage: Stage) -> None:
 
 
 async def plan_undo(stage: Stage, undone: UUID) -> int:
-    """Plans the undo of a run, and returns the number of its changes that stay, because somebody changed the score
-    since or another score has its date and attempt now.
+    """Plans the undo of a run, and returns the number of the run's changes that cannot be undone.
+
+    A change cannot be undone if somebody has changed the score since, or if another score now has the date and attempt
+    that the score had before.
     """
-    # A created score has version 1 as long as nobody has changed it; a changed one has the version after its image.
+    # A score that nobody has changed since has version 1 if the run created it, and otherwise the version that follows
+    # its before-image.
     since = "coalesce((c.before ->> 'version')::integer, 0) + 1"
     columns = ("taken_on", "attempt", "value", "form", "purpose")
     is_taken = """EXISTS (SELECT FROM score AS k WHERE k.district_id = :district AND k.student_id = s.student_id

@@ -1,7 +1,7 @@
 """Imports one CSV file of scores: stages it, plans, compares the plan with the guard's limits, applies and reports.
 
-The stages are those of a roster. A file of scores is never complete: a score is removed only if its row is marked as
-deleted.
+The steps are the same as for a roster. A file of scores is never complete: a score is removed only if its row is marked
+as deleted.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -119,8 +119,9 @@ async def apply_kept(work: Work, stage: Stage, run: SisRun, report: Report, prog
 
 @needs(Can.SYNC_ROSTER)
 async def undo_scores(work: Work, stage: Stage, report: Report, undone: UUID, file: str, progress: Progress) -> None:
-    """Reverts what an applied run changed, except for scores that somebody has changed since, and completes the
-    counts of the report.
+    """Reverts the changes of an applied run, and completes the counts of the report.
+
+    A score stays as it is if somebody has changed it since, or if another score now has its former date and attempt.
     """
     report.mode = MODE
     left = await plan_undo(stage, undone)
@@ -158,8 +159,8 @@ async def _count_ignored(stage: Stage) -> int:
 async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
     """Returns the counts in the form that the guard takes.
 
-    The plan is compared with the known scores of the file's measures between its first and its last day, because a
-    source keeps the scores of many windows and a file has those of one.
+    A score counts as known only if the file has its measure, and if it was taken between the first and the last day of
+    this measure in the file. A source keeps the scores of many windows, but a file has the scores of only one.
     """
     staged, plan = stage.of_run("staged", SCORE.name), stage.of_run("plan", SCORE.name)
     number_of_scores = await stage.count(

@@ -1,6 +1,6 @@
 """Stages the rows of a CSV file of scores with typed values, students and measures, and plans their changes.
 
-Never writes a score, and never reports a value. A row has at most one fault; its first one is reported.
+Never writes a score, and never reports a value. Only the first fault of a row is reported.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -32,12 +32,12 @@ _SENT_BEFORE: Final = """EXISTS (SELECT FROM score_change AS h WHERE h.district_
     AND ((h.before ->> 'taken_on')::date, (h.before ->> 'attempt')::integer, (h.before ->> 'value')::double precision,
          h.before ->> 'purpose') = (w.taken_on, w.attempt, w.value, w.purpose)
     AND h.before ->> 'form' IS NOT DISTINCT FROM w.form)"""
-"""An SQL condition for a staged row `w` that says what the score `s` was before somebody amended or removed it."""
+"""An SQL condition for a staged row `w` with the values that the score `s` had before it was amended or removed."""
 
 
 @needs(Can.SYNC_ROSTER)
 async def stage_measures(work: Work, stage: Stage) -> None:
-    """Stages the district's measures by code and by id."""
+    """Stages each measure of the district twice: under its code and under its id."""
     columns = ("name", "measure_id", "secured_area", "lowest", "highest", "forms")
     areas: dict[object, str | None] = {}
     rows = []
@@ -50,7 +50,7 @@ async def stage_measures(work: Work, stage: Stage) -> None:
 
 
 async def stage_rows(stage: Stage, delivery: Delivery) -> int:
-    """Stages the rows with their faults, and returns their number without identical repeats."""
+    """Stages the rows and their faults. Returns the number of rows; identical repeats count once."""
     columns, query = _converted_sql(stage, delivery)
     rows = await stage.insert("staged", SCORE.name, columns, query, are_distinct=True)
     await stage.driver.execute(f"SET LOCAL enable_nestloop = {'on' if rows < FEW_ROWS else 'off'}")
@@ -109,10 +109,10 @@ def _text(x: str) -> str:
 
 
 async def _resolve(stage: Stage) -> None:
-    """Sets the student and the measure of each staged row, and the fault of a row whose student, measure, form or value
-    does not fit.
+    """Sets the student and the measure of each staged row.
 
-    A student is named by the sourcedId of any source of the district, or as `sis:<source>:<sourcedId>`.
+    A row whose student, measure, form or value is not valid gets a fault. A student is identified by the sourcedId of
+    any source of the district, or as `sis:<source>:<sourcedId>`.
     """
     staged = stage.of_run("staged", SCORE.name)
     by_alias = """SELECT e.sourced_id, 'sis:' || o.name || ':' || e.sourced_id AS named, e.row_id
@@ -176,8 +176,9 @@ async def _resolve_repeats(stage: Stage) -> int:
 
 
 async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
-    """Removes the staged rows of students who are excluded, or who are in none of the source's schools. Returns their
-    number.
+    """Deletes the staged rows of students who are excluded or, if schools are chosen, are in none of these.
+
+    Returns the number of deleted rows.
 
     Raises `SourceRefused` if a chosen school is not known.
     """
@@ -204,9 +205,9 @@ async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
 
 
 async def write_plan(stage: Stage) -> None:
-    """Plans what each staged row without a fault changes.
+    """Plans the change that each staged row without a fault makes to a score.
 
-    The plan leaves out unchanged scores and the deletion of unknown scores.
+    The plan has no rows for unchanged scores, or for the deletion of unknown scores.
 
     A score is identified by the source's external id, otherwise by student, measure, date and attempt. A score of
     another sender, or one that a person or a client has changed since, is never overwritten.

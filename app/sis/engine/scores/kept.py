@@ -48,7 +48,7 @@ async def load_plan(stage: Stage, run_id: UUID) -> None:
 
 
 async def digest(stage: Stage) -> str:
-    """Returns 16 hexadecimal digits that change with each planned value and each score that the plan would change."""
+    """Returns a digest of the planned values and of the scores that the plan would change, as 16 hexadecimal digits."""
     state_of = "jsonb_build_array({0}.id, {0}.version, {0}.removed_at)::text"
     (row,) = await stage.rows(
         f"""SELECT md5(coalesce(string_agg(t.row, '' ORDER BY t.row), '')) AS rows FROM (

@@ -1,7 +1,8 @@
-"""Records scores from a source's results, namely those that a rule of the mapping selects. Changes no grade.
+"""Records scores from those results of a source that a rule of its mapping selects. Changes no grade.
 
 After each sync, these scores are recorded, amended and removed so that they match their results. Each changed series is
-then judged once. The scores of a source's first load are history and raise no alerts.
+then judged once. The scores of a source's first load are history and raise no alerts, unless
+the mapping asks for alerts.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -141,7 +142,7 @@ _DONE: Final = (
 _WORD: Final = "regexp_replace(regexp_replace(lower(r.score_status), '^ext:', ''), '[^a-z0-9]', '', 'g')"
 _UNGRADED: Final = f"""(coalesce(r.missing OR r.in_progress OR r.incomplete, false)
     OR coalesce(btrim(r.score_status) <> '' AND {_WORD} NOT IN ({", ".join(f"'{word}'" for word in _DONE)}), false))"""
-"""An SQL condition for results that are not reported as graded. Their score, often 0, has no meaning.
+"""An SQL condition for results that are not reported as graded. The score of such a result, often 0, has no meaning.
 
 An unknown status counts as not graded. Otherwise a 0 for work that was never done would be taken for the student's
 result. If a source sends no status, the score counts.
@@ -187,9 +188,9 @@ async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
 
 @needs(Can.SYNC_ROSTER)
 async def judge_days(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
-    """Judges the series of active supports that have written scores, each once. With `quiet`, no alerts are raised.
+    """Judges each series of an active support once if scores were written to it. With `quiet`, raises no alerts.
 
-    `days` are the days with written scores, keyed by student and measure.
+    `days` are the days for which scores were written, keyed by student and measure.
     """
     measures = {measure_id for _, measure_id in days}
     rows = await work.db.execute(

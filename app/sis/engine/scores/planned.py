@@ -16,7 +16,7 @@ from app.sis.engine.stage import Stage
 from app.sis.kinds import SCORE
 
 CONTEXT: Final = ("student_id", "measure", "taken_on")
-"""The columns that are listed even where they stay, because they tell which score a row is about."""
+"""The columns that are listed even if they do not change, because they identify the score."""
 COLUMNS: Final = (*CONTEXT, "attempt", "value", "form", "purpose")
 
 
@@ -44,9 +44,9 @@ async def list_scores(stage: Stage) -> tuple[int, list[str]]:
 
 
 async def leave_out_schools(stage: Stage, schools: Collection[UUID], counts: Counts) -> list[str]:
-    """Deletes from the plan the scores of students who also belong to a school that was not approved.
+    """Deletes the scores of students from the plan, except students whose schools were all approved.
 
-    Subtracts them from the counts. Returns a sentence for the report if there are any.
+    Subtracts the deleted scores from the counts. Returns a list with a sentence for the report if there are any.
     """
     is_approved = await is_approved_sql(stage, "w.school_ids", schools)
     rows = await stage.rows(

@@ -1,1 +1,1 @@
-"""Shows what a run would change, row by row, and matches the people whom a run names as likely the same."""
+"""Shows what a run would change, row by row, and matches people whom a run reported as likely the same."""

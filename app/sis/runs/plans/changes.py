@@ -94,7 +94,7 @@ async def planned_changes(
 
 @needs(Can.READ_SYNC)
 async def _names_of_schools(work: Work, school_ids: set[UUID]) -> dict[UUID, str]:
-    """Returns the names of schools, and the sourcedIds of schools that are to be created."""
+    """Returns the name of each school, or the sourcedId of a school that a run is yet to create."""
     orgs = await work.db.execute(
         select(Org.id, Org.name).where(Org.district_id == work.district_id, Org.id.in_(school_ids))
     )
@@ -125,8 +125,8 @@ async def csv_of_changes(
 ) -> AsyncIterator[str]:
     """Yields the planned changes of a run as CSV, one line for each field.
 
-    Each batch is read in a transaction of its own, which also logs the disclosure. It ends before the batch is yielded.
-    `in_turn` makes each batch wait for its turn among the requests of the process; without it, nothing waits.
+    Each batch is read in a separate transaction, which also logs the disclosure and ends before the batch is yielded.
+    With `in_turn`, each batch waits for its turn among the requests of the process; without it, no batch waits.
     """
 
     async def read(after: UUID | None) -> tuple[list[PlannedChange], str]:
@@ -165,10 +165,11 @@ def _sheet(lines: Sequence[Sequence[str]]) -> str:
 
 @needs(Can.READ_SYNC)
 async def locate_schools(work: Work, names: Sequence[str], pointer: str | None) -> list[UUID]:
-    """Returns the ids of schools that are given as ids or external ids. A school that a listed run would create is
-    found too.
+    """Returns the ids of schools that are given as ids or external ids. A school that appears only in a list of planned
+    changes is found too.
 
-    For an unknown school, raises `Invalid` at `<pointer>/<place>`, or `NotFound` if there is no pointer.
+    For an unknown school, raises `Invalid` at `pointer` followed by the school's index, or `NotFound` if there is no
+    pointer.
     """
     places = [None if pointer is None else f"{pointer}/{place}" for place in range(len(names))]
     return [await locate_school(work, name, place) for name, place in zip(names, places, strict=True)]

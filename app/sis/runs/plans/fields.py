@@ -27,8 +27,8 @@ IN_CLEAR: Final = {
     "assessment_result": Can.READ_GRADES,
     "score": Can.READ_SCORES,
 }
-"""The permission that is needed to see the personal values of a kind in clear. It is the permission to read the
-record.
+"""The permission that is needed to see the personal values of a kind in clear. It is the permission to read records of
+this kind.
 """
 _SOURCED_ID: Final = "sourced_id"
 Fields = dict[str, list[Any]]
@@ -49,7 +49,7 @@ class FieldChange:
 async def show_fields(work: Work, keys: Sequence[tuple[str, UUID, Fields, Fields | None]]) -> list[list[FieldChange]]:
     """Returns the changed fields of each of these planned changes.
 
-    A planned change is given as its kind, its run, its fields, and its personal values in clear.
+    Each planned change is given as a tuple: its kind, the id of its run, its fields, and its personal values in clear.
     """
     chosen = [(kind, _in_clear(work, kind, fields, personal)) for kind, _, fields, personal in keys]
     row_ids = {row_id for kind, fields in chosen for row_id in _references(kind, fields)}
@@ -60,7 +60,7 @@ async def show_fields(work: Work, keys: Sequence[tuple[str, UUID, Fields, Fields
 
 
 def _in_clear(work: Work, kind: str, fields: Fields, personal: Fields | None) -> Fields:
-    """Returns the fields with the personal values, if the caller may read them."""
+    """Returns the fields. Personal values are in clear if the caller may read them."""
     if personal is None or kind not in IN_CLEAR or not work.principal.may(IN_CLEAR[kind]):
         return fields
     return {**fields, **personal}

@@ -1,4 +1,4 @@
-"""Defines the kinds that a list of planned changes can have: those of a roster, and scores with the columns to show."""
+"""Defines the kinds that a list of planned changes can have: the kinds of a roster, and scores."""
 
 from dataclasses import replace
 from enum import StrEnum

@@ -1,11 +1,15 @@
-"""Handles maps for people whom a run names as likely the same person under another sourcedId.
+"""Plans and applies maps for people whom a run reported as likely the same person under a new sourcedId.
 
-* Some people were left unchanged by the run (set aside). Their new sourcedId is free.
-* Others came as new people, and the former person, who had no records, was removed. These are reunited: the former
-  person comes back with the new sourcedId and the values of the new person, and the new person is removed.
-* Nobody is reunited if the new person has got records meanwhile.
-* Of others, the sourcedId was given to another person (reused). They get the sourcedId that the source now has for
-  them, or, if it has none, one that no source uses, so that the next run creates the other person.
+The run can have treated such people in three ways:
+
+* It left the known person unchanged and did not create the new one (set aside). The new sourcedId is therefore free,
+  and the known person gets it.
+* It created a new person and removed the former person, who had no records. The two are reunited: the former person is
+  restored with the new sourcedId and the values of the new person, and the new person is removed. Nobody is reunited if
+  the new person has got records meanwhile.
+* It found that the source now uses a known person's sourcedId for another person (reused). The known person gets the
+  sourcedId under which the source now has this person. If there is none, the known person gets a sourcedId that no
+  source uses, so that the next run can create the other person.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -25,15 +29,16 @@ from app.sis.models import SisRun
 from app.sis.rules import RunState
 
 CREATED: Final = "person.created"
-"""The kind of those pairs in a map whose new person was created by the run."""
+"""The kind of a pair in a map if the run has already created a person with the new sourcedId of the pair."""
 _PERSON: Final = BY_NAME["person"]
 _OF_SOURCE: Final = "{0}.district_id = :district AND {0}.source_id = :source AND {0}.kind = 'person'"
 
 
 def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
-    """Returns the old and new sourcedIds of the people whom a run's report names as likely the same.
+    """Returns pairs of an old and a new sourcedId that, by a run's report, are likely the same person's.
 
-    Ids that are in two pairs are left out, and so are reused ids that an applied run did not set aside.
+    Pairs that share an id with another pair are left out. So are pairs with a reused id, unless the run set the person
+    aside or is still held.
     """
     pairs = [
         (pair["old"], pair["new"] or _retired(pair["old"], run))
@@ -45,15 +50,15 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
 
 
 def _retired(sourced_id: str, run: SisRun) -> str:
-    """Returns a sourcedId for a person whose own was given to another person before this run."""
+    """Returns an unused sourcedId for a person whose sourcedId the source gave to another person before this run."""
     return f"{sourced_id} until {run.began_at:%Y-%m-%d}"
 
 
 async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UUID) -> dict[str, int]:
-    """Writes those of the given pairs that can be used to the map that awaits approval. Returns the counts.
+    """Adds the usable pairs among the given ones to the map that awaits approval. Returns the counts.
 
-    A pair can be used if its old sourcedId is known, and its new one is free, becomes free by this map, or belongs to a
-    person whom the run `run_id` created and who has no records.
+    A pair is usable if its old sourcedId is known, and if its new sourcedId is free, becomes free by this map, or
+    belongs to a person without records whom the run `run_id` created.
     """
     free = await _find_free(stage, pairs)
     into = "INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)"
@@ -75,7 +80,7 @@ async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UU
 
 
 async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Returns the pairs of which the old sourcedId is known, and the new one is free or becomes free by these pairs."""
+    """Returns the pairs whose old sourcedId is known and whose new sourcedId is free or becomes free by these pairs."""
     await stage.insert_records(
         "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
     )
@@ -99,7 +104,10 @@ async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tup
 
 
 def _joined_sql(former: str, new: str) -> str:
-    """Returns SQL that joins a removed person `o` and the present person `c` without records, by id and sourcedId."""
+    """Returns SQL that joins a former person `o` and a new person `c`.
+
+    `o` is a removed person with the id `former`. `c` is a present person with the sourcedId `new` and without records.
+    """
     return f"""JOIN person AS o ON o.district_id = :district AND o.id = {former} AND o.removed_at IS NOT NULL
         JOIN external_id AS n ON {_OF_SOURCE.format("n")} AND n.sourced_id = {new}
         JOIN person AS c ON c.district_id = :district AND c.id = n.row_id AND c.removed_at IS NULL
@@ -107,9 +115,9 @@ def _joined_sql(former: str, new: str) -> str:
 
 
 async def reunite(stage: Stage, report: Report) -> bool:
-    """Reunites the people of an approved map whose new person was created.
+    """Reunites each former person in an approved map with the new person whom the run created.
 
-    Returns whether all of them could be reunited as planned.
+    Returns whether all of them could be reunited as planned. If not, the map must not be applied.
     """
     planned = f"(SELECT * FROM {stage.of_run('kept_rekey')} AS w WHERE w.kind = '{CREATED}')"
     expected = await stage.count(f"SELECT count(*) FROM {planned} AS r")
@@ -140,9 +148,9 @@ async def reunite(stage: Stage, report: Report) -> bool:
 
 
 async def separate(stage: Stage, undone_id: UUID) -> int:
-    """Gives the people whom the run `undone_id` reunited their own sourcedIds back. Returns the number of pairs.
+    """Gives people whom the run `undone_id` reunited their previous sourcedIds back. Returns the number of pairs.
 
-    Their rows are restored by the undo of the run.
+    Only the sourcedIds change here; the undo of the run restores the rows of these people.
     """
     pairs = f"""SELECT c.row_id AS former_id, (c.before ->> 'created')::uuid AS new_id,
             c.before ->> 'sourced_id' AS old, c.before ->> 'became' AS new
