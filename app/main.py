@@ -161,8 +161,8 @@ def build(settings: Settings) -> FastAPI:
 def _add_routes(app: FastAPI, *routers: APIRouter) -> None:
     """Adds the routes of these routers to the app itself.
 
-    With `include_router`, FastAPI would build every route again for each app, and compare a request twice with the
-    routes of its router: a third of a millisecond for each request, instead of a tenth.
+    With `include_router`, FastAPI would build every route again for each app, and would compare each request with the
+    routes twice. This would take a third of a millisecond for each request, instead of a tenth.
     """
     for router in routers:
         app.router.routes.extend(router.routes)

@@ -1,7 +1,7 @@
 """Runs the worker process, which executes jobs until it is stopped.
 
 One query asks the database which districts have due jobs of any kind. The kinds are executed concurrently. Any number
-of workers may run, because a worker does not touch a job that another one has claimed until the lease has ended.
+of workers may run. A worker leaves alone the jobs that another worker has claimed, until the lease of the claim ends.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Determines which quota and which share of the process a request uses, before any other work begins.
 
-Requests with a token share the process by district, and within a district by client. All requests without a token count
-together as one district, within which they share by address. The quotas are counted per process, so each process
-enforces the policy divided by the number of processes.
+The process is shared among the districts, and the share of a district among its clients. All requests without a token
+are treated as one more district, whose share is divided among the network addresses. The quotas are counted per
+process, so each process enforces the policy divided by the number of processes.
 """
 
 import asyncio
@@ -38,7 +38,8 @@ MAX_CLIENT_ID_LENGTH = 100
 class Requester:
     """The client or network address for which a request is counted.
 
-    Each `key` gets a share of the process. Within a key, requests of different flows take turns.
+    `key` is the district, or one value for all requests without a token; each key gets a share of the process. `flow`
+    is the client or the network address. The flows of a key take turns.
     """
 
     key: Hashable

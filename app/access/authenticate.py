@@ -29,7 +29,7 @@ from app.core.log import add_to_log_context
 ALGORITHM = "ES256"
 AUDIENCE = "aimline"
 MAX_VERIFIED = 4096
-"""The largest number of verified tokens in the cache, which saves verifying a signature for each request."""
+"""The largest number of verified tokens in the cache. The signature of a cached token is not verified again."""
 
 
 class OAuthError(AimlineError):
@@ -63,7 +63,7 @@ class VerifiedToken:
 
 
 class Tokens:
-    """Issues and verifies the access tokens of one installation, which has one keyring and one issuer."""
+    """Issues and verifies the access tokens of one installation. An installation has one keyring and one issuer."""
 
     def __init__(self, keyring: Keyring, issuer: str, seconds: int) -> None:
         keys: list[Key] = [

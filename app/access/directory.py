@@ -78,7 +78,8 @@ class KnownClient:
 class Revocation:
     """A revocation of a client's tokens in a district.
 
-    With a `token_id`, only that token is revoked. Without one, every token issued up to `revoked_at` is revoked.
+    With a `token_id`, only this token is revoked. If `token_id` is None, every token of the client that was issued up
+    to `revoked_at` is revoked.
     """
 
     district_id: UUID
@@ -114,7 +115,7 @@ async def find_district(engine: AsyncEngine, slug: str) -> UUID:
 
 
 async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> list[UUID]:
-    """Returns the ids of districts that follow `last`, in ascending order; empty after the last district."""
+    """Returns the ids of up to `most` districts that follow the id `last`, in ascending order."""
     async with _bound_to_nobody(engine) as connection:
         district_ids = await connection.scalars(
             text("SELECT app.districts_after(:last, :most)"), {"last": last, "most": most}
@@ -210,7 +211,7 @@ class Revocations:
 
     @asynccontextmanager
     async def kept_current(self, engine: AsyncEngine) -> AsyncIterator[None]:
-        """Reads the list again and again until the block ends; no token is accepted before the first read."""
+        """Keeps the list current in an `async with` block; no token is accepted before the first successful read."""
         self._too_old_at = time.monotonic()
         succeeded = await self._try_to_load(engine)
         task = asyncio.create_task(self._keep_current(engine, EVERY if succeeded else RETRY))

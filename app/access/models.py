@@ -59,7 +59,7 @@ class Client(Base):
 
 
 class ClientSecret(Base):
-    """One hashed secret of a client; two may be valid while one replaces the other."""
+    """One hashed secret of a client. While a new secret replaces an old one, both may be valid."""
 
     __tablename__ = "client_secret"
 
@@ -84,8 +84,8 @@ class ClientGrant(Tenant, Base):
 class TokenRevocation(TenantRow, Base):
     """A revocation of a client's tokens before they expire.
 
-    With a `token_id`, only that token is revoked. Without one, every token issued up to the time of the revocation is
-    revoked.
+    With a `token_id`, only that token is revoked. Without a `token_id`, every token of the client that was issued up to
+    the time of the revocation is revoked.
     """
 
     __tablename__ = "token_revocation"

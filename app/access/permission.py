@@ -1,7 +1,7 @@
 """Defines the whole authorization policy: the permissions, and which roles have them.
 
 Each permission is also the OAuth scope of the same name. A person's permissions follow from their role in the roster. A
-client that acts for a person has the permissions that both of them have.
+client that acts for a person has only permissions that the client and the person both have.
 """
 
 from enum import StrEnum

@@ -22,8 +22,8 @@ EVERYTHING_SECURED = "*"
 class Reach(StrEnum):
     """The part of the district that a principal sees.
 
-    A team does not add another kind of reach. Its students are part of each member's caseload; for a member with the
-    reach `schools`, they are listed in addition to the schools.
+    Teams have no reach of their own. The students of a team are part of the caseload of each member of the team. If the
+    reach of a member is `schools`, the students are listed in addition to the schools.
     """
 
     DISTRICT = "district"
@@ -35,10 +35,11 @@ class Reach(StrEnum):
 class Principal:
     """The caller that a unit of work is bound to. Without a principal, no database session opens.
 
-    `schools` applies to the reach `schools`. `students` is the caseload of the reach `caseload`; under the reach
-    `schools` it lists the students of other schools whom the principal sees through a team. `teams` are the teams of
-    which the acting person is a member. `opens` lists additional access: codes of secured areas, `demographics`, or `*`
-    for the system's own jobs.
+    * `schools` lists the visible schools if the reach is `schools`.
+    * `students` is the caseload if the reach is `caseload`. If the reach is `schools`, it lists the students of other
+      schools whom the principal sees through a team.
+    * `teams` are the teams of which the acting person is a member.
+    * `opens` lists additional access: codes of secured areas, `demographics`, or `*` for the system's own jobs.
     """
 
     district_id: UUID

@@ -47,12 +47,13 @@ async def run_with_retry(
     may_retry: Callable[[], bool] = _always,
     is_keyed: Callable[[], bool] = _never,
 ) -> Answer:
-    """Runs a unit of work, and runs it once more after a deadlock, a failed serialization or a lost connection.
+    """Runs a unit of work, and runs the unit once more after a deadlock, a failed serialization or a lost connection.
 
     * `reads` states that the unit changes nothing, so that it can safely run twice.
-    * `may_retry` returns whether nothing was sent to the caller yet and the input can be read again.
-    * `is_keyed` returns whether the unit stores its answer under an idempotency key. It can then run again even if its
-      commit may have succeeded.
+    * `may_retry` returns whether a second run is possible: nothing was sent to the caller yet, and the input can be
+      read again.
+    * `is_keyed` returns whether the unit stores its answer under an idempotency key. Such a unit can run again even if
+      its commit may have succeeded.
 
     If a temporary fault remains, raises `Conflict`, `Unavailable` or `OutcomeUnknown` in its place.
     """

@@ -120,7 +120,7 @@ class Work:
             await self._made_session.flush()
 
     def disclose(self, kind: str, students: Iterable[UUID]) -> None:
-        """Records for the disclosure log that records of one kind about these students are shown to the caller."""
+        """Notes for the disclosure log that the caller is shown records of this kind about these students."""
         student_ids = set(students)
         if student_ids:
             self.disclosed.students |= student_ids
@@ -131,7 +131,10 @@ class Work:
         return frozenset(str(student) for student in self.disclosed.students), frozenset(self.disclosed.kinds)
 
     def disclose_again(self, students: Iterable[str], kinds: Iterable[str]) -> None:
-        """Records for the disclosure log that a stored response with these students' records is shown again."""
+        """Notes for the disclosure log that the caller is shown a stored response again.
+
+        The response contains records of these kinds about these students.
+        """
         self.disclosed.students |= {UUID(student) for student in students}
         self.disclosed.kinds |= set(kinds)
 
@@ -148,8 +151,8 @@ class Work:
     async def as_district(self, name: str) -> AsyncIterator[None]:
         """Runs a block as the district's system principal within this transaction.
 
-        Judging needs this, because it reads students outside the caller's caseload. A statement at the end of the block
-        may bind the previous principal again; see `end_district_step`.
+        Judging needs this, because it reads students outside the caller's caseload. The last statement of the block may
+        itself bind the previous principal again, so that no further statement is needed (see `end_district_step`).
         """
         original = self.principal
         await self._flush()
@@ -169,9 +172,9 @@ class Work:
                     await self._send(ENTER, original.binding_arguments())
 
     def end_district_step(self) -> tuple[str, ...] | None:
-        """Lets the last statement of an `as_district` block bind the previous principal again when it ends.
+        """Leaves it to the last statement of an `as_district` block to bind the previous principal again.
 
-        Returns the arguments with which that statement must call `app.enter`, or None outside of such a block.
+        Returns the arguments with which this statement must call `app.enter`, or None outside of such a block.
         """
         suspended, self._suspended = self._suspended, None
         return None if suspended is None else suspended.binding_arguments()

@@ -16,7 +16,7 @@ from app.team.models import TeamStudent, in_force_on
 
 @needs(Can.READ_ACTIONS)
 async def due_action_items(work: Work, team_ids: Collection[UUID], by: date) -> list[ActionItem]:
-    """Returns the open action items of these teams that are due on or before the day `by`, the longest due first.
+    """Returns the open action items of these teams that are due on or before the day `by`, the earliest due day first.
 
     Items about students whom the team does not serve today are left out. They are returned again once the team serves
     the student again.
@@ -30,9 +30,9 @@ async def due_action_items(work: Work, team_ids: Collection[UUID], by: date) -> 
 
 
 def are_due(district_id: UUID, by: date, today: date) -> tuple[ColumnElement[bool], ...]:
-    """Returns the conditions that action items are open and due on or before the day `by`.
+    """Returns SQL conditions that select the open action items that are due on or before the day `by`.
 
-    Items about a student whom the team does not serve today do not meet these conditions.
+    An item about a student whom the team does not serve today is not selected.
     """
     served = select(TeamStudent.id).where(
         TeamStudent.district_id == district_id,

@@ -1,4 +1,7 @@
-"""Computes the agenda of a team's next meeting: unsettled items from the data, and items that members added."""
+"""Computes the agenda of a team's next meeting: the items that follow from the data, and the items that members added.
+
+Settled items are left out.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final

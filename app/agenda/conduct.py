@@ -84,7 +84,7 @@ async def close_meeting(
 async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
     """Creates the items that replace carried or suspended items at the next meeting.
 
-    `items` are the carried or suspended ones; only items that members added are replaced.
+    `items` are the items to replace. The caller must pass only items that members added.
     """
     rows: list[dict[str, Any]] = [
         {name: getattr(item, name) for name in KEPT_OF_CARRIED}
@@ -105,11 +105,13 @@ async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
 
 
 async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: bool) -> None:
-    """Carries the open items of a meeting, and keeps the items that members added for the next meeting.
+    """Marks the open items of a meeting as carried, and copies, for the next meeting, the items that members added.
 
-    Without `carry_rest`, raises `Conflict` with the number of open items; the caller can see `visible` of them. The
-    meeting is locked, so it gets no further items. Items that were added after the students and before the meeting had
-    been locked may be about other students, who are locked first.
+    The copied items are those that were open or suspended. Without `carry_rest`, raises `Conflict` if items are open.
+    The error gives the number of open items; the caller can see `visible` of these items.
+
+    The meeting is already locked, so it gets no further items. But items may have been added after the students were
+    locked and before the meeting was locked. The students of these items are locked first.
     """
     await lock_newcomers(work, await _students_of_items(work, meeting.id))
     query = _of_state(work, meeting.id, AgendaItemState.OPEN).with_for_update(key_share=True)

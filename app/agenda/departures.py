@@ -33,11 +33,12 @@ async def follow_teams(work: Work) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def follow_students(work: Work) -> int:
-    """Suspends open items about students whom the team no longer serves, and opens items about students who are back.
+    """Suspends open items about students whom the team no longer serves, and reopens items about returned students.
 
-    If the meeting of a suspended item was closed meanwhile, the item stays suspended; what the data still show comes up
-    as a new item at the next meeting. The hourly task also calls this function, for changes that were made by hand.
-    Students whom another transaction has locked are left for the next run. Returns the number of changed items.
+    If the meeting of a suspended item was closed meanwhile, the item stays suspended. If the data still give a reason
+    for it, the next meeting gets a new item. The hourly task also calls this function, to follow changes that people
+    made by hand. Students whom another transaction has locked are left for the next run. Returns the number of changed
+    items.
     """
     today = await today_of(work)
     suspended = await _suspend(work, today)

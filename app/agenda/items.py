@@ -154,7 +154,7 @@ async def discuss_agenda_item(
         str | None, About("The decision that was made from it.", "dec_01jq4n6d9zf3vbs0x5k2m7e8tk")
     ] = None,
 ) -> AgendaItem:
-    """Settles an item as discussed, with minutes and with the decision about its student that was made."""
+    """Settles an item as discussed. Minutes, and a decision about the item's student, can be attached to it."""
     violations = Violations()
     with violations:
         MINUTES.require(minutes, "/minutes")
@@ -171,7 +171,7 @@ async def discuss_agenda_item(
 async def carry_agenda_item(
     work: Work, agenda_item_id: UUID, minutes: Annotated[str | None, MINUTES, NOTED] = None
 ) -> AgendaItem:
-    """Carries an item to the next meeting, where it comes up if its reason still holds."""
+    """Carries an item to the next meeting. A computed item is on that agenda only if its reason still holds."""
     MINUTES.require(minutes, "/minutes")
     item = await lock_item(work, agenda_item_id)
     await _require_open_meeting(work, item)
@@ -187,7 +187,7 @@ async def drop_agenda_item(
     agenda_item_id: UUID,
     because: Annotated[str, BECAUSE, About("Why it is dropped.", "The family has moved away.")],
 ) -> AgendaItem:
-    """Drops an item, with a reason. It does not come up again on the same occasion."""
+    """Drops an item, with a reason. The item does not return to the agenda unless its basis changes."""
     BECAUSE.require(because, "/because")
     item = await lock_item(work, agenda_item_id)
     if item.meeting_id is not None:

@@ -1,4 +1,4 @@
-"""Locks agenda items, and records events about them, for the commands of this package."""
+"""Provides functions for the commands of this package: they lock agenda items and record events about items."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from app.roster.student_lock import lock_row_after_student
 async def lock_item(work: Work, item_id: UUID) -> AgendaItem:
     """Locks the student of an open item, then the item, and returns the item.
 
-    Raises `NotFound`; or if the item is not open any more, `Conflict` with the state of the item.
+    Raises `NotFound` if there is no such item, and `Conflict` with the item's state if the item is not open any more.
     """
     item = await lock_row_after_student(work, AgendaItem, item_id)
     if item is None:

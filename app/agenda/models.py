@@ -19,8 +19,8 @@ class AgendaItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
       meeting until one is opened.
     * `student_id`, `school_ids` and `secured_area` are copied from the record that a computed item is about.
     * `area_id` is the area that a member gave with an added item.
-    * `basis` identifies the occasion of an item. A dropped item comes up again only with another basis. So does a
-      discussed item, unless its kind requires more than a discussion.
+    * `basis` identifies the occasion of an item. After an item was dropped, its topic comes up again only with another
+      basis. The same is true after a discussion if the kind of the item is in `RESTS_WHEN_DISCUSSED`.
     * `reasons` are the reasons why the item came up: codes, each with the ids of records.
     * If an item that a member added is carried, a new item replaces it. Its `carried_from` is the carried item.
     * A suspended item is about a student whom the team does not serve at present.

@@ -58,7 +58,7 @@ class AgendaEntry:
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """The agenda of a meeting; if no meeting is scheduled, the agenda that the next one would have.
+    """The agenda of a meeting. If `meeting` is None, it is the agenda that a meeting would have now.
 
     `order` has the kinds of items in the order of the playbook; the entries are in this order. `hidden` is the number
     of items that the caller may not see.
@@ -73,7 +73,7 @@ class Agenda:
 
 @needs(Can.READ_MEETINGS)
 async def read_agenda(work: Work, team_id: UUID, meeting: str | None = None) -> Agenda:
-    """Returns the agenda of a meeting of a team: by default of the open one, or else of the next one."""
+    """Returns the agenda of a team's meeting: by default, of the open meeting or else of the next meeting."""
     team = await work.db.scalar(select(Team.id).where(Team.district_id == work.district_id, Team.id == team_id))
     if team is None:
         raise NotFound("team")
@@ -154,7 +154,9 @@ def _stored(work: Work, meeting: Meeting) -> Any:
 
 
 async def _meeting_of(work: Work, team_id: UUID, name: str | None) -> Meeting | None:
-    """Returns the meeting whose id is `name`. Without a name, returns the open meeting, or else the next from today on.
+    """Returns the meeting whose id is `name`. Without a name, returns the open meeting or else the next meeting.
+
+    The next meeting is the first that is scheduled for today or later. Returns None if no such meeting exists.
 
     Raises `Invalid` if the team has no meeting with this id.
     """

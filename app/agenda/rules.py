@@ -53,10 +53,10 @@ RESTS_WHEN_DISCUSSED: Final = (
     *(AgendaItemKind.GOAL_DUE, AgendaItemKind.GOAL_MET, AgendaItemKind.READY_TO_FADE),
     AgendaItemKind.CORE_STALL,
 )
-"""The kinds that do not come up again on the same basis once they were discussed.
+"""The kinds of items that, once discussed, return to the agenda only if their basis changes.
 
-The other kinds require that something is done: an answer, a support, a decision. They come up again until the data show
-that it was done.
+An item of any other kind asks for something to be done, such as an answer, a support or a decision. It returns to the
+agenda until the data show that this was done.
 """
 SUBJECTS: Final = ("concern", "signal", "core_stall", "support", "hypothesis", "action_item", "agenda_item")
 """The kinds of records that an item can be about."""

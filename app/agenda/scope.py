@@ -21,7 +21,8 @@ Expression: TypeAlias = SQLCoreOperations[Value]
 class AgendaScope:
     """The parameters of a source of agenda items.
 
-    `days` has the days of each of the playbook's reminders, keyed by reminder. `order` is the order of the kinds.
+    `days` has the number of days of each reminder of the playbook, keyed by reminder. `order` has the kinds of items in
+    the order of agendas.
     """
 
     district_id: UUID
@@ -32,7 +33,7 @@ class AgendaScope:
     order: Sequence[str]
 
     def comes_before(self, kind: AgendaItemKind, other: AgendaItemKind) -> bool:
-        """Returns whether a kind of items comes before another one in the order of agendas."""
+        """Returns whether the kind `kind` comes before the kind `other` in the order of agendas."""
         return self.order.index(kind) < self.order.index(other)
 
     def serves(self, model: Any) -> ColumnElement[bool]:
@@ -67,7 +68,7 @@ def select_reason(
     code: Expression[str] | None = None,
     records: Mapping[str, Any] = {},
 ) -> Select[Any]:
-    """Returns a query with the columns of a source, to which the source adds its conditions.
+    """Returns a query that selects the columns of a source. The source adds its conditions to this query.
 
     `model` is the table of the subject; it may lack the columns about a student. `code` is the code of the reason, by
     default the kind. `basis` is by default the day `since`.

@@ -42,7 +42,7 @@ VERDICTS: Final = (*ALARMS, AgendaItemKind.UNDER_DELIVERED)
 SAID_OTHERWISE: Final = (SignalKind.AHEAD_OF_GOAL, SignalKind.UNMET_GOAL)
 """The kinds of signals that do not become items.
 
-In these cases the support is an item already, because its goal is met or the date of its goal has passed.
+A support with such a signal is an item already, because its goal is met or the date of its goal has passed.
 """
 
 
@@ -118,8 +118,8 @@ def _core_stalls(scope: AgendaScope) -> Select[Any]:
 def _verdicts(scope: AgendaScope) -> Select[Any]:
     """Returns the verdicts that a team should discuss, one item for each support.
 
-    If a decision about an alarm is due, the item has two reasons, the alarm and the due decision. Of their two kinds,
-    the item gets the one that comes first in the order of agendas.
+    If a decision about an alarm is due, the item has two reasons: the alarm and the due decision. The kind of the item
+    is then the kind of the reason that comes first in the order of agendas.
     """
     is_open = or_(
         and_(ResponseState.state == AgendaItemKind.GOAL_MET, ~_ready_to_fade(scope)),
@@ -143,9 +143,10 @@ def _verdicts(scope: AgendaScope) -> Select[Any]:
 
 
 def _is_decision_due(scope: AgendaScope) -> ColumnElement[bool]:
-    """Returns the condition that an alarm has lasted for the days of the playbook's reminder `decision_overdue`.
+    """Returns the condition that the team should have made a decision about an alarm by now.
 
-    If these are 0 days, the condition is always false.
+    The playbook's reminder `decision_overdue` sets after how many days of instruction a decision is due. If it is set
+    to 0 days, the condition is always false.
     """
     if not scope.days["decision_overdue"]:
         return false()
@@ -154,9 +155,9 @@ def _is_decision_due(scope: AgendaScope) -> ColumnElement[bool]:
 
 
 def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
-    """Returns the condition that a suggested signal reports the support as ready to fade.
+    """Returns the condition that the support has a suggested signal of the kind `READY_TO_FADE`.
 
-    Such a signal is an item itself and implies that the goal is met, so the met goal does not become a second item.
+    Such a signal becomes an item and implies that the goal is met, so the verdict `goal_met` becomes no second item.
     """
     return (
         select(Signal.id)
@@ -265,7 +266,7 @@ def _of_support(scope: AgendaScope, model: Any) -> ColumnElement[bool]:
 
 
 def _decided(scope: AgendaScope) -> ColumnElement[bool]:
-    """Returns the condition that a decision about the support was made after it got its present verdict."""
+    """Returns the condition that a decision about the support was made since the support got its present verdict."""
     return (
         select(Decision.id)
         .where(
@@ -290,7 +291,11 @@ SOURCES: Final[tuple[tuple[Callable[[AgendaScope], Select[Any]], str | None], ..
     (_due_hypotheses, None),
     (_due_actions, None),
 )
-"""The sources, each with the playbook's reminder that sets how many days it waits, if any. 0 days turn a source off."""
+"""The sources, each with the name of a reminder of the playbook, or with None.
+
+The reminder sets after how many days the source produces an item. If the reminder is set to 0 days, the source is
+turned off.
+"""
 
 
 def sources_in_force(scope: AgendaScope) -> list[Select[Any]]:

@@ -15,8 +15,8 @@ from app.team.models import TeamStudent, in_force_on
 def own_students(principal: Principal, column: Any, today: date) -> ColumnElement[bool]:
     """Returns the condition that a row is about one of the acting person's own students.
 
-    If the person's reach is a caseload, all students on it are the person's own. If the reach is larger, the own
-    students are selected through the person's supports, teams and classes.
+    If the person's reach is a caseload, all students on the caseload are the person's own. If the reach is larger, the
+    person's own students are those in the person's supports, teams and classes.
     """
     if principal.reach is Reach.CASELOAD:
         named: ColumnElement[bool] = column == any_(cast(list(principal.students), IdList))

@@ -41,7 +41,7 @@ MOST: Final = 5_000
 
 
 class OpenedLink(NamedTuple):
-    """The team of a link in force (None for all teams of its person), and the principal that reads the meetings."""
+    """The team of a link in force (None for all teams of the link's person), and the principal that reads meetings."""
 
     team_id: UUID | None
     principal: Principal
@@ -50,8 +50,8 @@ class OpenedLink(NamedTuple):
 async def open_link(engine: AsyncEngine, keyring: Keyring, secret: str) -> OpenedLink:
     """Returns the link with this secret; raises `NotFound`.
 
-    The error is the same for a secret that never existed, and for a link that is revoked or has ended, or whose person
-    has left.
+    The error is the same whether the secret never existed, the link was revoked or has ended, or the link's person has
+    left.
     """
     key = read_secret(secret)
     nobody = Principal(key.district_id, NAME, Reach.CASELOAD, frozenset({Can.LINK_CALENDARS}))

@@ -31,8 +31,9 @@ SUMMARIES: Final = {
 class CalendarEntry:
     """A meeting in a calendar.
 
-    The `uid` of a meeting of a series stays the same when its row is created. `changes` is the version of the meeting,
-    or 0 before its row is created, and `changed_at` is the time of the last change.
+    A meeting of a series is in the calendar even before the database has a row for it. The `uid` of the meeting stays
+    the same when the row is created. `changes` is the version of the meeting, or 0 before the row is created, and
+    `changed_at` is the time of the last change.
     """
 
     uid: str

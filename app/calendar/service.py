@@ -130,7 +130,7 @@ async def revoke_links_of_client(work: Work, client_id: UUID) -> int:
 async def revoke_links_of_departed(work: Work) -> int:
     """Revokes links whose people have left the roster, at most `AT_ONCE`, and returns their number.
 
-    Such a link opens nothing once the person has left; this function records that in its row and in an event.
+    Such a link opens nothing once the person has left. This function marks the link as revoked and emits an event.
     """
     departed = (
         select(CalendarLink.id)

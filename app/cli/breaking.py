@@ -42,9 +42,7 @@ def breaking_in_events(old: Json, new: Json) -> list[str]:
 
 
 class _Comparison:
-    """Compares two OpenAPI documents, and resolves each reference to a schema in the document that contains the
-    reference.
-    """
+    """Compares two OpenAPI documents. A reference is resolved within the document that contains the reference."""
 
     def __init__(self, old: Json, new: Json) -> None:
         self._old, self._new = old, new
@@ -172,11 +170,10 @@ class _Comparison:
                 yield f"{at}: {word} is {new[word]} now."
 
     def _resolve_pair(self, direction: str, old: Json, new: Json) -> tuple[Json, Json, bool]:
-        """Returns both schemas with references resolved and null removed, and whether this pair was compared before.
+        """Returns both schemas with references resolved and null removed, and whether they were compared before.
 
-        A pair of object schemas is compared once for requests and once for answers, where it is first referred to.
-        Schemas refer to each other in circles, so comparing a pair again would repeat its changes for every further
-        path to it.
+        The caller compares the same two object schemas only once for requests and once for answers. Schemas can refer
+        to each other in circles, and many paths can lead to the same schema, so the same changes would be repeated.
         """
         old, new = _single(self._old, old), _single(self._new, new)
         pair = (direction, id(old), id(new))

@@ -57,7 +57,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def breaking_changes(folder: Path) -> list[str]:
-    """Returns one sentence for each change by which the contracts in a folder break clients of the released ones."""
+    """Compares the contracts in a folder with the released contracts. Returns a sentence for each breaking change."""
     changes: list[str] = []
     for name, compare in COMPARISONS.items():
         released = RELEASED / name

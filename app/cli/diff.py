@@ -1,7 +1,7 @@
-"""`aimline sync diff`: shows who and what a held or dry run would change. Only prints; decides nothing.
+"""`aimline sync diff`: shows who and what a held or dry run would change. Changes nothing itself.
 
-The exit codes are those of `aimline sync`; they are 0 even if no change matches, and 2 for a run that has no list of
-changes.
+The exit codes have the same meanings as those of `aimline sync`. The code is 0 even if no change matches the options,
+and 2 for a run that has no list of changes.
 """
 
 import shutil

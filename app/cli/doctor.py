@@ -1,5 +1,7 @@
-"""Defines `aimline doctor`, which finds and repairs two kinds of derived data that are wrong: the schools of a record,
-which must be the schools of its student, and the students of a team, which must follow from the team's scopes.
+"""Defines `aimline doctor`, which finds and repairs errors in two kinds of derived data.
+
+These are the schools of a record, which must be the schools of its student, and the students of a team, who must follow
+from the team's scopes.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ async def make_roles(settings: Settings, *, reset: bool = False) -> None:
     """Creates `api` and `worker` as plain roles, unless the settings have separate database URLs for them.
 
     An existing role whose password does not come from this installation's key may belong to another installation on the
-    same server. For such a role, raises `UnfitServer` or, if `reset` is set, changes its password to the one from this
-    key.
+    same server. If `reset` is set, such a role gets the password from this installation's key. Otherwise
+    `UnfitServer` is raised.
     """
     urls = {"api": settings.api_database_url, "worker": settings.worker_database_url}
     connection = await connect(settings.url_of("owner"), "owner")
@@ -123,7 +123,7 @@ SELECT array_agg(r.role || ': ' || r.privilege ORDER BY r.role, r.privilege) FRO
     WHERE has_schema_privilege(role, 'public', 'CREATE')
 ) AS r
 """
-"""SQL that returns which rights to create objects the run-time roles still have."""
+"""SQL for the rights to create objects that the run-time roles still have."""
 
 
 async def limit_roles(settings: Settings) -> bool:
@@ -208,9 +208,9 @@ def check_schema(settings: Settings) -> None:
 def migrate(settings: Settings, *, reset_roles: bool = False, check: bool = True, citus: bool = False) -> None:
     """Creates the roles, runs every pending migration, and compares the schema with the expected one.
 
-    * Without `check`, the schema is not compared; the command that generates the expected schema needs this.
-    * With `citus`, the tables and their rows are distributed by district. In a database that is distributed already,
-      new tables are distributed even without it.
+    * If `check` is false, the schema is not compared. The command that generates the expected schema needs this.
+    * If `citus` is true, the tables and their rows are distributed by district. If the database is distributed already,
+      new tables are always distributed.
     """
     asyncio.run(make_roles(settings, reset=reset_roles))
     asyncio.run(limit_database(settings))

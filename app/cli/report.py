@@ -21,10 +21,10 @@ COLUMNS = tuple(field_.name for field_ in fields(Counts) if field_.name not in H
 
 
 def print_report(report: Report, district: str, *, weighed: bool = False) -> None:
-    """Prints a report: counts by kind, quarantined rows, warnings, the sentence about the outcome, and the next
-    commands.
+    """Prints a run's report: counts by kind, quarantined rows, warnings, a sentence about the outcome, and the commands
+    to use next.
 
-    With `weighed`, it also prints each of the guard's limits with the value that was measured.
+    If `weighed` is true, also prints each limit on the changes of a run, with the value that was measured in this run.
     """
     console = Console()
     if not console.is_terminal:

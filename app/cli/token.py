@@ -72,9 +72,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _verified(settings: Settings, text: str) -> tuple[UUID, UUID, UUID]:
-    """Returns the ids of a token's district, its client and the token itself.
+    """Returns three ids: those of a token's district, of its client, and of the token itself.
 
-    Raises `AimlineError` for a token that is already invalid.
+    Raises `AimlineError` if the token is invalid or has expired.
     """
     try:
         token = Tokens(settings.keyring, settings.base_url, settings.token_seconds).verify(text)

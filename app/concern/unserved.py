@@ -1,4 +1,4 @@
-"""Finds accepted concerns without an active support, and counts the days without one. Never changes a concern."""
+"""Finds accepted concerns that no active support serves, and counts their unserved days. Never changes a concern."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +26,18 @@ class UnservedTime:
 
 @needs(Can.READ_CONCERNS)
 async def count_unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[UnservedTime | None]:
-    """Returns how long each concern has been unserved, or None for one that is not; `keys` as for `unserved_days`."""
+    """Returns for how long each concern has been unserved, or None for a concern that is not unserved.
+
+    `keys` has the id and the `unserved_since` of each concern.
+    """
     return [None if days is None else UnservedTime(days) for days in await unserved_days(work, keys)]
 
 
 async def unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[int | None]:
-    """Returns for how many days of instruction each concern has been unserved, or None for one that is not.
+    """Returns the number of days of instruction for which each concern has been unserved.
 
-    `keys` has each concern's id and `unserved_since`. No statement is executed if no concern is unserved.
+    The number is None for a concern that is not unserved. `keys` has the id and the `unserved_since` of each concern.
+    No statement is executed if no concern is unserved.
     """
     concern_ids = [concern_id for concern_id, since in keys if since is not None]
     if not concern_ids:

@@ -1,8 +1,9 @@
 """Defines the driver's connection, which refuses to begin a transaction without a principal.
 
 `BEGIN` and the statement that binds the principal are sent as one message, because a second round trip would cost a
-quarter of the throughput. Reads that do not need SQLAlchemy run directly on the driver, from BEGIN to COMMIT, with a
-third of the processor time. If a SQLAlchemy session is used in such a transaction, SQLAlchemy joins it and ends it.
+quarter of the throughput. Reads that do not need SQLAlchemy run directly on the driver, from BEGIN to COMMIT, which
+takes a third of the processor time. If a SQLAlchemy session is used in such a transaction, SQLAlchemy joins the
+transaction and ends it.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,10 @@ class BoundConnection(asyncpg.Connection):
 
     @property
     def has_open_transaction(self) -> bool:
-        """Returns whether a transaction is open, or might be because the message to begin or end it was cut off."""
+        """Returns whether a transaction is open or may be open.
+
+        A transaction may be open if the message that was to begin or end it was interrupted.
+        """
         begun = self._top_xact  # type: ignore[attr-defined]  # the driver has no public name for it
         return begun is not None or self.is_in_transaction()
 
@@ -66,7 +70,7 @@ class BoundConnection(asyncpg.Connection):
         return self._begun is not None and not self.is_closed()
 
     async def begin_bound(self) -> None:
-        """Begins a transaction with the binding statement. SQLAlchemy joins it if a SQLAlchemy session is used."""
+        """Begins a transaction with the binding statement. A SQLAlchemy session, if used, joins this transaction."""
         transaction = self.transaction()
         await transaction.start()
         self._begun = transaction

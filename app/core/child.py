@@ -18,8 +18,9 @@ NOBODY = 65534  # the user id inside the namespace; outside it the child is stil
 
 
 def end_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None]:
-    """Returns a `preexec_fn` that makes the kernel send this signal to the child when the thread that started it ends
-    (Linux only).
+    """Returns a `preexec_fn` with which a child gets this signal when the thread that started the child ends.
+
+    The kernel sends the signal. This works only on Linux; elsewhere the function does nothing.
     """
     if sys.platform != "linux":
         return lambda: None

@@ -89,11 +89,10 @@ class Keyring:
         return HKDF(hashes.SHA256(), length, salt=None, info=purpose.encode()).derive(self.keys[name])
 
     def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:
-        """Returns the private P-256 keys that sign access tokens. Each is derived from one key of the key file, and is
-        returned under the id of that key.
+        """Returns the private P-256 keys that sign access tokens, one for each key of the key file, by the key's id.
 
-        New tokens are signed with the first key; tokens that were signed with one of the others remain valid. Because
-        the signing keys are derived, they need not be stored or distributed.
+        New tokens are signed with the first signing key. Tokens that were signed with any other signing key remain
+        valid. Signing keys are derived from the key file, so they need not be stored or distributed.
         """
         keys = {}
         for name in self.keys:

@@ -36,7 +36,7 @@ CONVENTION = {
 }
 MINIMUM_VERSION = 17
 OVERFLOW = 2
-"""The largest number of connections of a busy pool, as a multiple of the pool's size."""
+"""How many connections a busy pool can have at most, as a multiple of the pool's normal size."""
 FOR_MANY_ROWS = (text("SET LOCAL work_mem = '64MB'"), text("SET LOCAL enable_nestloop = off"))
 """The settings of a transaction that reads a whole district. Each SET must be sent in a separate message."""
 
@@ -200,11 +200,11 @@ async def set_binding(connection: AsyncConnection, statement: str) -> BoundConne
 async def bound_connection(
     engine: AsyncEngine, statement: str
 ) -> AsyncIterator[tuple[AsyncConnection, BoundConnection]]:
-    """Takes a connection from the pool for the block, and sets the binding statement of its transaction.
+    """Yields a connection from the pool, after setting the binding statement of the connection's next transaction.
 
-    After a failure, a separate task returns the connection to the pool (SQLAlchemy does the same). Returning it then
-    includes a rollback, which a cancellation must not interrupt. After a commit, returning it sends nothing to the
-    server, so no task is needed.
+    After the `async with` block, the connection goes back to the pool. If the block failed, a separate task does this
+    (as in SQLAlchemy), because a rollback is sent first, which a cancellation must not interrupt. After a commit,
+    nothing is sent to the server, so no task is needed.
     """
     connection = await engine.connect()
     try:

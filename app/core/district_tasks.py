@@ -1,7 +1,8 @@
 """Runs one kind of job for several districts at once, so that no district delays another.
 
 At most one task runs per district. A district is skipped for a while if it had no job that could be done, or if its
-task failed before a job could record the failure. The skipped time grows with each failure.
+task failed before a job could record the failure. The time for which a district is skipped grows with each failure in
+a row.
 """
 
 import asyncio
@@ -42,8 +43,9 @@ class SkippedDistricts:
         return False
 
     def note(self, district_id: UUID, done: int) -> None:
-        """Records that a district's task succeeded, and how many jobs it did; after 0 jobs the district is skipped for
-        a moment.
+        """Records that a district's task succeeded and did `done` jobs.
+
+        If the task did no job, the district is skipped for a moment.
         """
         self.faults.pop(district_id, None)
         if not done:
@@ -71,7 +73,7 @@ class DistrictTasks:
     rests: SkippedDistricts = field(default_factory=SkippedDistricts)
 
     def start_due(self, due: Sequence[UUID]) -> int:
-        """Starts the work of as many due districts as there is capacity for, and returns their number."""
+        """Starts tasks for due districts until `at_once` tasks are running. Returns the number of started tasks."""
         return start_districts(due, self.at_once - len(self.running), self.running, self.rests, self._work)
 
     async def drain(self, patience: float | None = None) -> None:

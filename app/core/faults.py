@@ -1,6 +1,6 @@
 """Classifies database faults by SQLSTATE and by the state of the connection, never by a message.
 
-`access.retry` decides which of them are retried and how they are answered.
+`access.retry` decides which faults are retried, and which error the caller gets if a fault remains.
 """
 
 import errno
@@ -28,9 +28,9 @@ class DatabaseUnreachable(ConnectionError):
 
 
 class ChangedMeanwhile(Exception):
-    """Raised when rows that must be locked in a fixed order appeared after their place in the order had passed.
+    """Raised when a row appears that should have been locked before rows that are locked already.
 
-    The unit of work must then start again.
+    Rows must be locked in a fixed order, so the unit of work must start again.
     """
 
 
@@ -61,7 +61,7 @@ NO_CONNECTION = {
     "53300": "The server has no connection left. Try again, or raise its max_connections.",
     "57P03": "The server is starting or shutting down. Try again in a moment.",
 }
-"""The sentences, by SQLSTATE, that explain why a server that answers has refused the connection."""
+"""The sentences that explain why a running server has refused a connection, keyed by SQLSTATE."""
 BROKEN = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
 MAX_CAUSES = 10
 """The largest number of chained causes of an error that are examined.

@@ -34,7 +34,8 @@ class About:
 class Choices:
     """The values that a text may have.
 
-    With `as_text`, GraphQL declares the input as a string and not as an enum, as it did before it had choices.
+    With `as_text`, GraphQL declares the input as a string and not as an enum. This keeps the type of an input that was
+    a free text before it got choices.
     """
 
     of: type[StrEnum]

@@ -1,8 +1,8 @@
 """Replaces the log records of libraries and of Python by our own log lines, without the text of any exception.
 
-The text of an exception may contain personal data (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and some
-people who read a log may not read the data. For libraries whose messages are known, the first line of the message
-template is logged without its arguments.
+The text of an exception may contain personal data (PostgreSQL's DETAIL, a pydantic warning, a task's repr). Some of the
+people who read logs have no right to see such data. For libraries whose messages are known, the first line of the
+message template is logged without its arguments.
 """
 
 import logging
@@ -32,14 +32,14 @@ _WARNING = re.compile(r"(?P<place>[^\n]{0,200}?:\d+): (?P<kind>\w+): ")
 
 
 class PlainHandler(logging.Handler):
-    """Forwards the log records of libraries to our own log, at most a few a minute from each place in the code."""
+    """Forwards the log records of libraries to our own log, at most `MAX_LINES` equal lines per `PERIOD`."""
 
     def __init__(self, level: int = logging.NOTSET) -> None:
         super().__init__(level)
         self._quota = LineQuota()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes the record as one line, which states how many equal lines were left out before it."""
+        """Writes a record as one line with the number of equal lines left out before, unless its quota is used up."""
         facts: dict[str, Any] = {"logger": record.name, "message": _message(record)}
         facts["place"] = f"{short_path(record.pathname)}:{record.lineno} {record.funcName}"
         if record.exc_info and record.exc_info[1] is not None:

@@ -49,9 +49,9 @@ class Keyset:
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the number at the end of the cursor's position, or 0 without a cursor.
+        """Returns the last value of the cursor's position, which must be a number, or 0 if there is no cursor.
 
-        `place` is the index of the number. Raises `Malformed` if the position does not end with a number there.
+        Raises `Malformed` if the value is not a number, or if its index is not `place`.
         """
         if self.after is None:
             return 0
@@ -86,7 +86,7 @@ def keyset(
     """Returns the keyset that a request asks for with its cursor and limit.
 
     Raises `Malformed` for a cursor of another list or district, an outdated or edited cursor, and an invalid limit.
-    With the keyring, cursors can be decrypted by every process, as the APIs need it; without it, by this process only.
+    With `keyring`, every process can decrypt the cursors, which the APIs need. Without it, only this process can.
     """
     size = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= size <= MAX_LIMIT:

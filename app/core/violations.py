@@ -122,7 +122,7 @@ def with_values(value: T, **changes: Any) -> T:
 
 
 def readable(values: Iterable[Any], name: str) -> list[Any]:
-    """Returns one field's value from each of these dataclasses, except from those where reading it raises `Unread`."""
+    """Returns the values of this field in these dataclasses. A dataclass whose field raises `Unread` is skipped."""
     readable_values = []
     for value in values:
         with suppress(Unread):
@@ -159,7 +159,7 @@ def broken_rules(
 
 
 def input_violations(new: Any, at: str = "") -> list[Violation]:
-    """Returns the texts of a wrong length and the days that are too early, as violations.
+    """Returns a violation for each text of a wrong length and for each day that is too early.
 
     Checks the fields of an input's dataclass and of the dataclasses nested in it. `at` is the JSON Pointer of the
     input. Fields that raise `Unread` are not checked.

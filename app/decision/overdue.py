@@ -70,9 +70,10 @@ async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
 
 
 def decision_due(district_id: UUID) -> tuple[ColumnElement[bool], ...]:
-    """Returns the conditions that an active support is off track or not responding, and no team has decided since.
+    """Returns the conditions of a query for the supports about which a team still has to decide.
 
-    The query must join `Support` with `ResponseState`.
+    The support is active, its state is off track or not responding, and no decision about the support was recorded
+    since this state began. The query must join `Support` with `ResponseState`.
     """
     decided = select(Decision.id).where(
         Decision.district_id == district_id,

@@ -114,7 +114,11 @@ def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
 
 
 def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
-    """Returns whether a change states how the support is intensified or faded. If not, the caller changes the level."""
+    """Returns whether a decision's change itself alters the intensity of the support.
+
+    When a support is faded, a different intervention alone does not count. If this returns False, the caller changes
+    the level.
+    """
     codes = set(changes_between(before, after, PhaseVerb(kind)))
     return bool(codes - {PhaseChange.OTHER_INTERVENTION})
 

@@ -38,8 +38,9 @@ class EventType:
         return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":
-        """Returns this version of the type's payload; without such a version, returns the next older one, or else the
-        oldest.
+        """Returns this event type with the payload version `version`.
+
+        If that version does not exist, returns the newest version before it. If none is older, returns the oldest.
         """
         if version >= self.version:
             return self
@@ -63,7 +64,10 @@ class NewEvent:
 
 
 KIND_OF = {"school": "org", "alert": "verdict"}
-"""The kind of row that an id in a payload refers to, for each name of an id that differs from the kind."""
+"""The kinds of rows that ids in payloads identify, keyed by the name of the id.
+
+A name that is not listed is itself the kind of the row.
+"""
 
 
 def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False) -> EventType:
@@ -347,8 +351,9 @@ CATALOGUE: dict[str, EventType] = {
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """Returns the event types that these names stand for, in order; `response.*` stands for all types that begin with
-    `response.`.
+    """Returns the event types that these names stand for, in the order of the names.
+
+    A name such as `response.*` stands for all types that begin with `response.`.
     """
     return [name for named in names for name in _TYPES_BY_NAME.get(named, ())]
 
@@ -365,7 +370,7 @@ _TYPES_BY_NAME = _types_by_name()
 
 
 def newest(names: Iterable[str], requested: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Returns the payload version to render for each of these event types: the requested one, or else the newest."""
+    """Returns, for each of these event types, the payload version to render: the requested or else the newest one."""
     return {name: (requested or {}).get(name, CATALOGUE[name].version) for name in sorted(set(names))}
 
 

@@ -150,7 +150,9 @@ def cursor_after(work: Work, row: EventConsumer, event: Event) -> str:
 
 @needs(Can.READ_EVENTS)
 async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
-    """Moves a consumer's position forward to a cursor that it received; a cursor behind the position changes nothing.
+    """Moves a consumer's position forward to a cursor that the consumer received.
+
+    A cursor behind the present position changes nothing.
 
     Raises `NotFound` or `Invalid`, `Gone` for a cursor of another epoch, and `Conflict` for a cursor from before the
     last seek.
@@ -254,7 +256,10 @@ async def _find(work: Work, name: str, *, removed: bool = False) -> EventConsume
 
 
 def _position_of(work: Work, row: EventConsumer, end: FeedEnd) -> ConsumerPosition:
-    """Returns a consumer with its position and its number of unread events. In a new epoch, all count as unread."""
+    """Returns a consumer with its position and its number of unread events.
+
+    If the feed has a new epoch, all events count as unread.
+    """
     cursor = _keyset(work, row.name, None, None).mark(row.epoch, row.seq, row.seeks)
     return ConsumerPosition(row, cursor, max(end.last - row.seq, 0) if row.epoch == end.epoch else end.last)
 

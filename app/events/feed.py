@@ -22,15 +22,16 @@ from app.events.models import Event, EventCounter
 KEPT = timedelta(days=30)
 GRACE = timedelta(minutes=1)  # A reader may start at the oldest event, which may expire before its next request.
 MAX_TRANSACTION = timedelta(hours=6)
-"""The longest possible duration of a transaction. An event that was recorded longer ago than this is committed."""
+"""The longest possible duration of a transaction. The transaction of an event recorded longer ago has ended."""
 RESYNC = "Read what you need from the lists, then ask for events without a cursor."
 UNKNOWN = "There is no such event type. See GET /v1/event-types."
 
 
 @dataclass(frozen=True, slots=True)
 class FeedEnd:
-    """The end of the feed at one moment: its epoch, the number of its last event, and the last number that is no longer
-    kept.
+    """The end of the feed at one moment: the epoch of the feed, and the number of its last event.
+
+    The events up to the number `expired` have been deleted.
     """
 
     epoch: UUID
@@ -40,9 +41,9 @@ class FeedEnd:
 
 @dataclass(frozen=True, slots=True)
 class EventRange:
-    """A batch of events after a number, with the number from which the next read continues.
+    """A batch of events after a number. The next read continues after the number `until`.
 
-    The batch has every event of the requested types up to that number.
+    The batch has every event of the requested types between the two numbers.
     """
 
     rows: Sequence[Event]
@@ -82,8 +83,7 @@ async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Se
     """Returns up to `limit` events of these types after the number `after`.
 
     If there are fewer than `limit`, the range extends to the end of the feed, so that the next read of a rare type
-    starts there.
-    Raises `Gone` if an event after the number was deleted; `resync` is the advice in its message.
+    starts there. Raises `Gone` if an event after the number was deleted; `resync` is the advice in its message.
     """
     oldest = now() - KEPT - GRACE
     query = (

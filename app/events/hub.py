@@ -1,7 +1,7 @@
 """Wakes the event streams of a process when their district's feed has new events. Reads no event.
 
-Once a second each process reads the number of the last event (the head) of each feed that has a stream, with one
-statement for all streams. Without a stream it reads nothing.
+Once a second, each process reads the number of the last event (the head) of each feed that has a stream. It uses one
+statement for all streams. A process that has no stream reads nothing.
 """
 
 import asyncio
@@ -48,9 +48,9 @@ class Subscription:
         self._moved.set()
 
     async def moved(self, seconds: float) -> bool:
-        """Waits for at most this many seconds until the feed has events that are new since the last call.
+        """Waits until the feed has events that are new since the last call, but for at most this many seconds.
 
-        Returns whether there are any. Raises `Stopping` when the process ends.
+        Returns whether there are new events. Raises `Stopping` when the process ends.
         """
         self.has_waited = True
         try:
@@ -65,7 +65,7 @@ class Subscription:
 
 
 class FeedHub:
-    """The registered streams of one process, and the task that polls the feeds' heads for all of them."""
+    """The registered streams of one process, and the task that polls the heads of the feeds for all these streams."""
 
     def __init__(self, engine: AsyncEngine, every: float = POLL_SECONDS) -> None:
         self._engine, self._every = engine, every
@@ -81,7 +81,7 @@ class FeedHub:
 
     @property
     def waiting(self) -> int:
-        """Returns the number of streams that have read their first batch and therefore deliver every later event."""
+        """Returns the number of streams that have read their first batch. From then on, a stream misses no event."""
         return sum(
             subscription.has_waited for of_district in self._subscriptions.values() for subscription in of_district
         )
@@ -95,7 +95,7 @@ class FeedHub:
 
     @contextmanager
     def subscribe(self, district_id: UUID, client_id: UUID | None = None) -> Iterator[Subscription]:
-        """Registers a stream until the block ends.
+        """Registers a stream for the duration of a `with` block.
 
         Raises `Busy` if the client, the district or the process already has the largest number of streams.
         """

@@ -1,8 +1,8 @@
 """Defines the tables of events: each district's counter, its events, the named consumers, and the reminders that were
 sent.
 
-Events are never changed. The counter row is locked last before each commit, so that numbers follow the order of
-commits.
+Events are never changed. A transaction locks the counter row as the last step before its commit, so that the numbers
+of events follow the order of commits.
 """
 
 from datetime import datetime
@@ -18,10 +18,10 @@ from app.core.db import Base, Tenant
 
 
 class EventCounter(Tenant, Base):
-    """A district's counter of events: the numbers of its last event and of the last event that is no longer kept.
+    """A district's counter of events: the number of its last event, and the number up to which events were deleted.
 
-    After a restore from a backup an operator gives the feed a new `epoch`, because numbers that were already issued may
-    be issued again.
+    After a restore from a backup, an operator gives the feed a new `epoch`, because numbers that were already issued
+    may be issued again.
     """
 
     __tablename__ = "event_counter"

@@ -37,9 +37,9 @@ _PATHS = {
 def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Returns the payload of an event: its type, time, ids and a link to its subject.
 
-    `versions` are the reader's payload versions by event type. The event is rendered in the reader's version of its
-    type, or in `OLDEST` if the type is missing there, but never in a newer version than it was recorded in. Without
-    `versions`, it is rendered in the version that it was recorded in.
+    `versions` are the payload versions that the reader requested, by event type. For a type that is missing in
+    `versions`, the version is `OLDEST`. The event is rendered in the requested version, but never in a version newer
+    than the recorded one. If `versions` is None, the event is rendered in the version in which it was recorded.
     """
     version = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
     type_ = CATALOGUE[event.type].at(version)

@@ -31,7 +31,7 @@ BATCH: Final = 200
 class Batch:
     """A batch of events, each with its cursor, and the cursor from which the next batch is read.
 
-    `is_idle` is true for an empty batch that only states that no event came in time.
+    `is_idle` is true for an empty batch that is sent as a sign of life because no event has come.
     """
 
     events: Sequence[tuple[str, Event]]
@@ -64,8 +64,9 @@ class FeedReader:
         return await run_with_retry(partial(self._read, principal, cursor), reads=True)
 
     async def follow(self, hub: FeedHub, subscription: Subscription, batch: Batch) -> AsyncIterator[Batch]:
-        """Yields this batch, then every later batch of events, and an idle batch whenever no event has come for a
-        while.
+        """Yields `batch`, and then every later batch of events.
+
+        Whenever no event has come for `heartbeat` seconds, yields an idle batch.
         """
         while True:
             yield batch

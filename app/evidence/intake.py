@@ -2,11 +2,12 @@
 
 * A row belongs to the score with the same external id.
 * If there is none, a row takes over an existing score with the same student, measure, date and attempt, provided that
-  this score has no external id, no sender and no giver.
+  this score has no external id, no sender, and no person recorded as having given it.
 * If another score has the requested attempt, the row gets the next free attempt.
 * A score that a person or a client amended or removed stays unchanged.
 
-No series is judged here. The caller judges the series of the days that `record_batch` returns.
+No series is judged here. `record_batch` returns the students, measures and days concerned; the caller judges their
+series again.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -69,10 +70,10 @@ async def students_of_intake(work: Work, sender: UUID, rows_sql: str) -> set[UUI
 
 @needs(Can.RECORD_SCORES)
 async def record_batch(work: Work, sender: UUID, rows_sql: str) -> RecordedBatch:
-    """Makes this sender's scores equal to the rows of a query, and returns the counts and the affected days.
+    """Makes this sender's scores equal to the rows of a query, and returns the numbers of changes and their days.
 
-    `rows_sql` is the query; it may use the parameter `:district`. A score of this sender without a row is removed; a
-    removed score with a row is restored.
+    `rows_sql` is the query; it may use the parameter `:district`. If no row has the external id of a score of this
+    sender, the score is removed. If a row has the external id of a removed score, the score is restored.
     """
     statements = _IntakeStatements(work, sender, rows_sql)
     await statements.run(_ADOPT)

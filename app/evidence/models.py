@@ -34,7 +34,10 @@ class Score(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
 
 class ScoreChange(AboutStudent, Base):
-    """The values of a score before it was amended or removed, with the person and the reason. Rows never change."""
+    """The values that a score had before it was amended or removed, with the author of the change and the reason.
+
+    Rows of this table never change.
+    """
 
     __tablename__ = "score_change"
 

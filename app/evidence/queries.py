@@ -19,8 +19,9 @@ from app.roster.lookup import IdList, page_by_id, within_reach
 
 @dataclass(frozen=True, slots=True)
 class ScoreFilter:
-    """The filters of a list of scores; a score must match all that are set. The days `since` and `until` are
-    included.
+    """The filters of a list of scores. A score must match every filter that is set.
+
+    The days `since` and `until` are included.
     """
 
     student_id: UUID | None = None

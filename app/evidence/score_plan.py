@@ -69,14 +69,14 @@ class WrittenScores:
 
 @needs(Can.RECORD_SCORES)
 async def students_of_plan(work: Work, plan_sql: str) -> set[UUID]:
-    """Returns the students whose scores `write_plan` would write; the caller locks them first."""
+    """Returns the students whose scores `write_plan` would write. The caller locks these students before it writes."""
     rows = await _run(work, f"SELECT DISTINCT p.student_id FROM {plan_sql} AS p WHERE p.student_id IS NOT NULL", {})
     return {row.student_id for row in rows}
 
 
 @needs(Can.RECORD_SCORES)
 async def write_plan(work: Work, sender: UUID, plan_sql: str, because: str) -> WrittenScores:
-    """Writes the rows of a plan as scores of this sender; `because` is the recorded reason of each change.
+    """Writes the rows of a plan as the scores of one sender. `because` is the reason that is recorded with each change.
 
     `plan_sql` is SQL that yields the rows; it may use the parameter `:district`.
     """

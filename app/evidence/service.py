@@ -113,8 +113,8 @@ async def record_scores(
 ) -> list[RecordedScore]:
     """Records up to 500 scores; returns one result per score, in order.
 
-    `positions` has the index of each score in the request; it is given if the caller leaves out other items. Without
-    `saves_days`, the caller saves the day of each student's last recorded score.
+    `positions` has the index of each score in the request, if the caller has left out some items of the request. If
+    `saves_days` is false, the caller must save the day of each student's last recorded score.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MAX_BATCH} scores at once.")])
@@ -181,10 +181,10 @@ def _as_recorded(result: RecordedScore, inserted: set[UUID]) -> RecordedScore:
 
 
 async def _load_stored(work: Work, new: Sequence[NewScore], terms: ScoreTerms) -> list[Score]:
-    """Returns the stored scores that the sent ones may match.
+    """Returns the stored scores that may match the sent scores.
 
-    The students are locked, so no other transaction writes these scores. Another student's score with the same external
-    id only leads to a refusal, so that student needs no lock.
+    The students of the sent scores are locked, so no other transaction writes their scores. If another student's score
+    has the same external id, the sent score is only refused, so the other student needs no lock.
     """
     students = [student.id for student in terms.students.values()]
     in_district = select(Score).where(Score.district_id == work.district_id)
@@ -302,8 +302,9 @@ def _match(new: NewScore, student_id: UUID, measure_id: UUID, batch: _ScoreBatch
 
 
 def _has_other_external_id(score: Score, new: NewScore, batch: _ScoreBatch) -> bool:
-    """Returns whether the same sender gave this stored score another external id. If so, the new score is a different
-    score.
+    """Returns whether the sender of the new score has given the stored score another external id.
+
+    If so, these are two different scores.
     """
     external_ids = (score.external_id, new.external_id)
     return None not in external_ids and external_ids[0] != external_ids[1] and score.sender == batch.sender

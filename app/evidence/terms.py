@@ -1,7 +1,7 @@
-"""Locks the students of a batch of scores and reads what is needed to check the scores; inserts new scores.
+"""Reads the facts by which a batch of scores is checked, and inserts new scores.
 
-Each of these two steps is one statement for any number of scores. Works under the permission that the calling command
-requires.
+The students of the batch are locked before the facts are read. The number of statements does not depend on the number
+of scores. The functions check no permission of their own: the calling command has checked one.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -60,7 +60,7 @@ class ScoreTerms:
     """The facts by which a batch of scores is checked, keyed by the names that the sender used.
 
     A student or member of staff who is not found within the caller's reach is left out. The value for a measure is the
-    measure with the secured area that it belongs to, or else the error that its use raises.
+    measure with its secured area. For a measure that cannot be used, the value is the error to report.
     """
 
     today: date
@@ -70,7 +70,10 @@ class ScoreTerms:
 
 
 async def load_terms(work: Work, students: Iterable[str], staff: Iterable[str], measures: Iterable[str]) -> ScoreTerms:
-    """Locks these students until the end of the transaction, and reads the terms. The names may be external ids."""
+    """Locks these students until the end of the transaction, and returns the facts by which their scores are checked.
+
+    Students and staff are given by id or external id, measures by id or code.
+    """
     await lock_named_subjects(work)
     student_ids = await ids_of_names(work, students, students=True)
     staff_ids = await ids_of_names(work, staff, students=False)
@@ -105,7 +108,10 @@ async def load_terms(work: Work, students: Iterable[str], staff: Iterable[str], 
 
 
 def _measure_keys(names: Iterable[str]) -> tuple[dict[str, str | UUID], dict[str, AimlineError]]:
-    """Parses each measure name into a code or an id; returns these and the errors of malformed names, keyed by name."""
+    """Parses each measure name into a code or an id.
+
+    Returns the codes and ids, keyed by name, and the errors of malformed names, keyed by name.
+    """
     keys: dict[str, str | UUID] = {}
     errors: dict[str, AimlineError] = {}
     for name in names:
@@ -122,7 +128,7 @@ def _measure_keys(names: Iterable[str]) -> tuple[dict[str, str | UUID], dict[str
 async def _measures(
     work: Work, rows: Sequence[tuple[str, UUID, UUID, int, Any]], areas: Iterable[tuple[UUID, UUID | None, str, bool]]
 ) -> dict[str | UUID, tuple[Measure, str | None] | AimlineError]:
-    """Returns each measure with its secured area, or the error that its use raises, keyed by code and by id."""
+    """Returns, by code and by id, each measure with its secured area, or the error if the measure cannot be used."""
     versions: list[MeasureVersion] = [row[2:] for row in rows]
     measures = await measures_in_process(work, versions)
     areas_by_id = {area[0]: area for area in areas}

@@ -100,7 +100,7 @@ class Answer:
         return self.give({"errors": [error]}, 503, {"Retry-After": str(RETRY_SECONDS)})
 
     def _listed(self, errors: list[GraphQLError]) -> list[dict[str, Any]]:
-        """Returns the errors in their public form; those that exceed the number that is listed are only counted."""
+        """Returns the errors in their public form. Errors beyond the first `limits.errors` are only counted."""
         most_errors = self.limits.errors
         listed = [render_error(error, self.trace_id) for error in errors[:most_errors]]
         if len(errors) > most_errors:

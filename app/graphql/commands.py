@@ -44,11 +44,14 @@ OTHER_SUBJECTS: Final = {
     "rotate_secret": "endpoint",
     "look_at_source": "source",
 }
-"""The kind of row whose version is checked, keyed by mutation, if the mutation's name does not end with this kind."""
+"""The kind of row whose version a mutation checks, keyed by mutation.
+
+Contains only mutations whose name does not end with this kind.
+"""
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
 """The mutations that overwrite a row without keeping its history.
 
-They require the version, as PATCH does in REST.
+A caller of such a mutation must send the version, as with PATCH in REST.
 """
 KEY_WORDS = (
     "A key of your own, such as a new UUID. For 24 hours the same field of the same document with the same variables "
@@ -101,7 +104,7 @@ def add_arguments(mutation: type) -> None:
 
 
 def name_as_sent(payload: Any, argument: StrawberryArgument) -> None:
-    """Changes the pointers of a payload's problems to the names that the input's fields have in GraphQL."""
+    """Rewrites the JSON pointers in a payload's problems, so that they use the GraphQL names of the input's fields."""
     parts = (payload, *getattr(payload, "results", ()))
     for problem in (problem for part in parts for problem in part.problems):
         problem.pointer = pointer_of(problem.pointer, argument.type)
@@ -131,8 +134,9 @@ def _fields_of(type_: Any) -> list[Any]:
 
 
 def _subject_of(field: StrawberryField) -> str | None:
-    """Returns the field of a mutation's input that identifies the row whose version is checked, or None without such a
-    row.
+    """Returns the name of the input's field that identifies the row whose version the mutation checks.
+
+    Returns None if the mutation checks no version.
     """
     noun = OTHER_SUBJECTS.get(field.python_name, field.python_name.partition("_")[2])
     if noun not in VERSIONED:

@@ -105,7 +105,7 @@ class OperationContext:
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.loaders: dict[FieldNode, DataLoader[UUID, Any]] = {}
-        """The loaders of rows that commands have returned, keyed by the field that shows the rows."""
+        """The data loaders that read the rows returned by commands, keyed by the GraphQL field that shows the rows."""
         self.terms = CommandTerms("")
         self.done: set[str] = set()
         """The response keys of the mutations whose command has succeeded."""
@@ -219,7 +219,7 @@ def client_of(request: Request, installation: Installation) -> Principal:
 
 
 async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:
-    """Returns the principal of a request: its client's, restricted by the acting person if the request names one."""
+    """Returns the client's principal, restricted by the acting person if the request names such a person."""
     return await _bound(installation, client, request.headers.get(ACT_FOR))
 
 

@@ -40,9 +40,9 @@ NULL = JsonText(b"null")
 
 @dataclass
 class _Reading:
-    """The selections of one operation's root fields, which are read together, and the parts of the response.
+    """The root fields of one operation, whose selections are read together, and the parts of the response.
 
-    `places` has the place of each selection's answer in the response.
+    `places` has, for each selection in `roots`, the place of its answer in the response.
     """
 
     roots: list[Root] = field(default_factory=list)

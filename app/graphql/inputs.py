@@ -64,8 +64,8 @@ def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool =
 def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = False, at: str = "") -> Converted:
     """Returns the converted input object, whose JSON pointer in the request is `at`.
 
-    A field that the caller left out is not among the values. The value of a field with a violation is `UNREAD`; only a
-    nested object keeps those of its values that have no violation.
+    A field that the caller left out is not among the values. A field with a violation has the value `UNREAD`. Only a
+    nested object with violations is kept, with the values of its valid fields.
     """
     values: dict[str, Any] = {}
     violations: list[Violation] = []
@@ -83,7 +83,7 @@ def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = Fal
 
 
 def input_from(input_type: Any, values: Mapping[str, Any], fields: Mapping[str, InputField]) -> Any:
-    """Returns an object of an input's dataclass with these values; it lacks the values that are `UNREAD`."""
+    """Returns an object of an input's dataclass with these values, without the values that are `UNREAD`."""
     defaults = {name: declared.default for name, declared in fields.items() if not declared.required}
     return partial_input(input_type, without_unread(defaults | dict(values)))
 

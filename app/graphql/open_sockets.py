@@ -20,7 +20,7 @@ TOO_MANY: Final = (
 
 
 class OpenSockets:
-    """The numbers of open connections whose caller is known, by district and by client in a district."""
+    """Counts the open connections whose caller is known, by district and by client."""
 
     def __init__(self) -> None:
         self._of_district: Counter[UUID] = Counter()

@@ -20,8 +20,9 @@ from graphql import (
 
 
 def comparisons(document: DocumentNode, limit: int) -> int:
-    """Returns the number of pairs of fields in the document that have the same response key; it stops counting above
-    `limit`.
+    """Returns the number of pairs of fields in the document that have the same response key.
+
+    The count stops once it is above `limit`.
     """
     fragments = {
         definition.name.value: definition

@@ -114,7 +114,7 @@ class PublishPlaybookInput:
 
 @strawberry.type(description="How many supports are in a state, by the rules in force and by the new ones.")
 class StateCount:
-    """The numbers of supports that are in one state under the current and under the new rules."""
+    """The number of supports in a state: by the rules in force (`before`), and by the new rules (`after`)."""
 
     state: str
     before: int

@@ -30,7 +30,7 @@ from app.graphql.weight import Scale, Weight, too_deep
 MAX_KEPT, MAX_KEPT_LENGTH = 200, 4_000
 """The largest number of valid documents that a process keeps, and the largest length of each in characters."""
 MAX_KEPT_VARIABLES = 20
-"""The largest number of variables that a request may have for its prepared operation to be kept."""
+"""The largest number of variables of a request whose prepared operation is kept."""
 STREAM = "STREAM"
 """The value of `method` for an operation that is answered by a stream, over a WebSocket or as server-sent events."""
 MAX_ERRORS_WITH_SUGGESTIONS = 5
@@ -41,7 +41,7 @@ The suggestions are slow.
 PARSING_ABORTED = "Parsing aborted."
 """The end of the parser's message when the parser has reached a limit."""
 SHORT_LITERAL = 100
-"""Validation is repeated with suggestions only if no literal of the document has more parts than this."""
+"""Validation is repeated with suggestions only if no literal has more values, at all levels together, than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Preparation:
             raise too_much("document.too_repetitive", detail)
 
     def _validate(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
-        """Returns the errors that validation finds; if there are more than a response lists, the last error says so.
+        """Returns the errors that validation finds. If a response cannot list all errors, the last error says so.
 
         `longest_literal` is the number of parts of the longest literal in the document.
         """
@@ -174,8 +174,8 @@ class Preparation:
 def _measured_by(request: Operation, method: str) -> Hashable | None:
     """Returns a key under which the prepared operation of a request can be kept, or None if it cannot be kept.
 
-    The key contains the values of integer variables only: texts, such as ids, do not change the cost. A request whose
-    text is too long, or that has too many variables or a variable with a list or an object, has no key.
+    The key contains the values of integer variables only: texts, such as ids, do not change the cost. A request has no
+    key if its text is too long, if it has too many variables, or if the value of a variable is a list or an object.
     """
     variables = request.variables or {}
     if len(request.query) > MAX_KEPT_LENGTH or len(variables) > MAX_KEPT_VARIABLES:

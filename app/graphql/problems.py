@@ -103,7 +103,7 @@ async def find_problems(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> list[Problem]:
-    """Returns the problems of an input's shape, and those that the command finds in the fields whose shape is valid."""
+    """Returns the problems of an input's shape, and the problems that the command finds in the remaining fields."""
     async with context.session():
         return to_problems(await all_violations(context.work, shape, lambda: command(context.work, *args, **kwargs)))
 
@@ -144,7 +144,7 @@ def is_fault(error: GraphQLError) -> bool:
 
 
 class KeptError(GraphQLError):
-    """An error of a field that was executed earlier, in the form that it had in the earlier response."""
+    """A field's error that is repeated from a stored response, in the form that it has in the stored response."""
 
     def __init__(self, shown: dict[str, Any]) -> None:
         super().__init__(shown["message"], path=shown.get("path"))

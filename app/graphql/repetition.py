@@ -81,10 +81,10 @@ class Repetition:
         return bool(self.answers) and self.fields.keys() <= self.answers.keys()
 
     async def complete(self, work: Work, result: ExecutionResult, done: set[str]) -> ExecutionResult:
-        """Stores the responses of the fields that ran, and returns the result with the stored responses of the other
-        fields.
+        """Stores the responses of the fields that succeeded, and returns the complete result.
 
-        `done` has the response keys of the fields whose command has succeeded.
+        The complete result also has the responses that were stored earlier. `done` has the response keys of the fields
+        whose command has succeeded.
         """
         data, errors = result.data, list(result.errors or ())
         if data is None:

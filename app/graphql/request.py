@@ -15,7 +15,7 @@ MODERN = "application/graphql-response+json"
 LEGACY = "application/json"
 EVENTS = "text/event-stream"
 MAX_RANGES = 32
-"""The largest number of media types that are read from an Accept header. When it is read, the caller is not known."""
+"""The largest number of media types that are read from an Accept header. They are read before the caller is known."""
 MAX_PARAMETERS = 20
 """The largest number of `&` in the query string of a GET request; the protocol has four parameters."""
 _NUL = re.compile(r"\x00|\\u(?:0000|\{0+\})")

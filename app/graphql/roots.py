@@ -35,7 +35,7 @@ NODE_WORDS: Final = (
 LISTINGS: Final = {camel(name): listing for name, listing in CATALOG.listings.items()}
 """The declared lists, keyed by the names of their fields."""
 GETS: Final = {camel(name): resource for name, resource in CATALOG.gets.items()}
-"""The resources of which one row can be read, keyed by the names of their fields."""
+"""The resources whose rows can be read one at a time, keyed by the names of the GraphQL fields that read them."""
 
 
 def query_fields() -> list[StrawberryField]:

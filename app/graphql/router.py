@@ -41,7 +41,10 @@ PATH, METHODS = "/graphql", ("GET", "POST")
 
 
 class _Faulted(Exception):
-    """Raised if a result contains a fault, so that the unit of work is rolled back. It has the result."""
+    """Raised if a result contains a fault, so that the unit of work is rolled back.
+
+    `result` is the result that contains the fault.
+    """
 
     def __init__(self, result: ExecutionResult) -> None:
         super().__init__()

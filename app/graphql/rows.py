@@ -73,7 +73,11 @@ The value is the largest number of items that the command accepts.
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The rows that one field returns: `times` objects, each with `own` rows and the rows of its selection."""
+    """The number of rows that one field returns.
+
+    The field returns `times` objects. Each object counts as `own` rows, plus the rows of the fields that are selected
+    in the object.
+    """
 
     times: float
     own: int
@@ -101,9 +105,9 @@ class Rows:
         variables: Mapping[str, Any],
         items: int | None = None,
     ) -> Yield:
-        """Returns the rows of a field outside introspection.
+        """Returns how many rows a field can return. The field must not be an introspection field.
 
-        In a payload, `items` is the number of items of the payload's command.
+        If the field belongs to the payload of a command, `items` is the number of items that the command was given.
         """
         type_ = get_named_type(field.type)
         if type_.name in self._connections or "first" in field.args:
@@ -120,7 +124,7 @@ class Rows:
         return Yield(1, 1)
 
     def of_leaf(self, parent: GraphQLNamedType | None, name: str) -> int:
-        """Returns the cost of a field without a selection, which is 0 except for a list's total."""
+        """Returns the cost of a field that has no fields of its own. It is 0, except for the total of a list."""
         return COUNTING if name == TOTAL and parent is not None and parent.name in self._connections else 0
 
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:

@@ -1,6 +1,6 @@
 """Converts the fields of an operation into a selection of resources.
 
-It reads no rows, except to look up the rows to which filters refer, such as a student.
+The only rows that it reads are rows to which filters refer, such as a student.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Runs a subscription: follows the change feed, and executes the document once for each event.
 
-Each execution has a separate transaction. Before each one, the caller is authorized again, and the execution waits for
-its turn like a request.
+Each execution has a separate transaction. Before each execution, the caller is authorized again, and the execution
+waits for its turn like a request.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class Subscriber:
         )
 
     async def results(self) -> AsyncIterator[ExecutionResult | None]:
-        """Yields the result for each event, and None at the beginning and whenever no event has come for a while.
+        """Yields the result for each event. Yields None at the beginning, and whenever no event has come for a while.
 
         For each None, a stream of server-sent events sends a comment that keeps the connection open. The code that
         calls this method counts the subscription as one request in the quotas. If the subscription is refused or the

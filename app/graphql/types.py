@@ -61,7 +61,8 @@ class Figure:
 def cached(function: Callable[[Any], T]) -> Callable[[Any], T]:
     """Returns a function that computes the result for each argument only once.
 
-    It replaces the standard library's `cache`, for which mypy does not see that a class is hashable.
+    It wraps the standard library's `functools.cache`. If that were used directly, mypy would report that a class is not
+    hashable.
     """
     return functools.cache(function)
 

@@ -39,7 +39,7 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """The measurements of a selection set, including the fragments that it spreads, for one parent object."""
+    """The measurements of a selection set, applied to one parent object. Spread fragments are included."""
 
     cost: float = 0
     counting: float = 0
@@ -65,9 +65,10 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The position of a selection set: the type from which it selects, and what introspection needs to know about it.
+    """The position of a selection set: the type from which it selects, and its place in an introspection query.
 
-    In introspection, `listed` is true if all types are listed, and `wrapper` counts the levels of `ofType` above.
+    In introspection, `listed` is true if the set is applied to all types of the schema, and `wrapper` is the number of
+    `ofType` fields that directly enclose the set.
     """
 
     type: GraphQLNamedType | None
@@ -210,7 +211,7 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns a fragment's measurements as part of the selection set that contains it: nested one level deeper."""
+    """Returns the measurements of a fragment with one more level of nesting, for the selection set that contains it."""
     return replace(weight, nesting=weight.nesting + 1)
 
 

@@ -34,7 +34,7 @@ from app.resources.run import read
 from app.resources.select import GRAPHQL_STYLE, ResourceType, WrittenRoot
 
 READERS: dict[str, Callable[[str], Any]] = {"Date": date.fromisoformat, "DateTime": datetime.fromisoformat}
-"""The functions that parse JSON values into the Python values that the library then serializes, keyed by scalar."""
+"""The functions that parse JSON values, keyed by scalar. The library then serializes the parsed Python values."""
 
 
 def row_of(resource: ResourceType, description: str | None = None) -> Any:
@@ -46,7 +46,7 @@ def row_of(resource: ResourceType, description: str | None = None) -> Any:
 
 
 def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
-    """Replaces the resolvers of the derived types, and of the fields of other types that show a resource.
+    """Replaces the resolvers of all fields of derived types, and of the fields that show a resource in other types.
 
     `derived` has the names of the derived types.
     """

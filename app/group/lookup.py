@@ -27,7 +27,7 @@ async def lock_group(work: Work, group_id: UUID) -> Group:
 
 
 async def lock_group_after_members(work: Work, group_id: UUID, *, only_present: bool = False) -> Group:
-    """Locks the present and former members of a group who are within reach, then locks and returns the group.
+    """Locks the present and former members of a group within the caller's reach, then locks and returns the group.
 
     With `only_present`, former members are not locked.
     """

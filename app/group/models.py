@@ -40,7 +40,10 @@ class Group(HasChangeTime, TenantRow, Base):
 
 
 class GroupMember(AboutStudent, Base):
-    """A student's membership in a group, with the student's own support. `until_on` is the day after the last."""
+    """A student's membership in a group, with the student's own support.
+
+    `until_on` is the day after the last day of the membership.
+    """
 
     __tablename__ = "group_member"
 

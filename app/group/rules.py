@@ -42,7 +42,10 @@ class Delivered:
 
 
 def lesson_of(planned_minutes: int, delivered_minutes: int | None, lost_because: str | None) -> Lesson:
-    """Returns a session of a group. By default, it delivered all planned minutes, or 0 if it was lost."""
+    """Returns a session of a group.
+
+    Without `delivered_minutes`, all planned minutes count as delivered, or none if `lost_because` is given.
+    """
     default = 0 if lost_because is not None else planned_minutes
     return Lesson(planned_minutes, default if delivered_minutes is None else delivered_minutes, lost_because)
 
@@ -50,9 +53,11 @@ def lesson_of(planned_minutes: int, delivered_minutes: int | None, lost_because:
 def delivered_to(lesson: Lesson, presence: Presence) -> Delivered:
     """Returns what a member got from a session.
 
-    If `presence` does not state whether the member attended, the member did, unless the session delivered nothing. The
-    reason for lost minutes is the member's own; without one, it is that of the session; without either, it is `absent`
-    for a member who did not attend.
+    If `presence` does not state whether the member attended, the member counts as present if the session delivered any
+    minutes. If `presence` has no minutes, a present member got the minutes of the session, and an absent member got 0.
+
+    The reason for lost minutes is the member's reason if there is one, or else the session's reason, or else `absent`
+    for an absent member. The session's reason and `absent` are used only if the member got less than planned.
     """
     attended = lesson.delivered_minutes > 0 if presence.attended is None else presence.attended
     default = lesson.delivered_minutes if attended else 0

@@ -105,7 +105,10 @@ async def join_group(
         date | None, About("The first day; by default, today or the group's first day.", date(2026, 10, 5))
     ] = None,
 ) -> Group:
-    """Adds a student to a group: plans a support like those of the other members, and begins the membership with it."""
+    """Adds a student to a group, and plans a support for the student like those of the other members.
+
+    The membership begins on the first day of the support.
+    """
     await lock_students_by_name(work, readable([member], "student"))
     group = _require_active(await lock_group(work, group_id))
     today = await today_of(work)
@@ -167,7 +170,7 @@ async def end_group(
 ) -> Group:
     """Ends a group and its memberships. The supports of its members continue individually.
 
-    Memberships outside the caller's reach end on the same day, because the group does.
+    All memberships end on this day, even those of students outside the caller's reach.
     """
     _require_active(await read_group(work, group_id))
     day = await _last_day(work, on)
@@ -185,8 +188,8 @@ async def end_group(
 async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> list[Support]:
     """Plans the support of each member, and adds the violations of all these supports, each at its member.
 
-    If the shape of the list of members is invalid, the other inputs of the group are still checked: a support without a
-    student is planned from them.
+    If the list of members is malformed, the other inputs of the group are still checked. For this, a single support
+    without a student is planned from these inputs.
     """
     members: Sequence[NewMember | None] = (None,)
     values = {name: value for name, value in known_values(new).items() if name in _OF_GROUP}
@@ -227,7 +230,10 @@ def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str
 
 
 def _support_of(group: Group, member: NewMember, level: int, days: dict[str, date]) -> NewSupport:
-    """Returns the input for a support like the group's. `days` has the first day, or is empty if that is invalid."""
+    """Returns the input for the support of a new member, with the values that the group has for all its members.
+
+    `days` has the first day of the support, or is empty if the given day is invalid.
+    """
 
     def public(kind: str, row_id: UUID | None) -> str | None:
         return None if row_id is None else ids.format_id(kind, row_id)
@@ -276,7 +282,10 @@ async def _open_members(work: Work, group: Group, student_id: UUID | None = None
 
 
 async def _last_day(work: Work, on: date | None) -> date:
-    """Returns the day on which memberships end; raises `Invalid` if it lies in the future, or too early."""
+    """Returns the first day without the members, which is `on` or by default today.
+
+    Raises `Invalid` if the day lies in the future, or too early for a record about a student.
+    """
     today = await today_of(work)
     day = on or today
     if day > today:

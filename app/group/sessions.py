@@ -1,8 +1,8 @@
 """Records the sessions of groups. One record covers everybody who was present, and creates a session for each member.
 
 The session of a member belongs to the member's own support, so dosage is counted as for a student who is served alone.
-A session with the day and number of a recorded session amends that session; an external id must not belong to another
-session. Each call loads the members and sessions once for all the sessions that were sent.
+If the group already has a session with the same day and number, the sent session amends it. A session is refused if its
+external id belongs to another session. Each call loads the members and sessions once for all the sent sessions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -190,7 +190,10 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
 def _records_of_members(
     new: NewGroupSession, batch: _Batch, at: str, violations: Violations
 ) -> dict[UUID, tuple[Attendance, str]]:
-    """Returns the records of single members with their JSON Pointers, by the student's id; adds their violations."""
+    """Returns the records of single members, each with its JSON Pointer, keyed by the student's id.
+
+    Adds the violations of the records to `violations`.
+    """
     records_by_student: dict[UUID, tuple[Attendance, str]] = {}
     attendance: Sequence[Attendance] = ()
     with violations:
@@ -213,7 +216,10 @@ def _presence(one: Attendance) -> Presence:
 
 
 def _served_on(batch: _Batch, day: date) -> list[Support]:
-    """Returns the supports of the members on a day that had begun, had not ended and were not suspended then."""
+    """Returns the supports of the people who were members of the group on this day.
+
+    Leaves out supports that had not begun, had ended or were suspended on the day.
+    """
     return [
         support
         for member, support in batch.members

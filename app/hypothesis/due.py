@@ -21,11 +21,11 @@ from app.support.models import Support
 
 @needs(Can.JUDGE)
 async def ask_about_hypotheses(work: Work) -> int:
-    """Marks hypotheses as due for review; returns the number of those marked.
+    """Marks hypotheses as due for review, and records an event for each. Returns the number of marked hypotheses.
 
-    A hypothesis is due if its support has ended, or has got another verdict since the team last considered it. One
-    event is recorded for each. Hypotheses about students who left are skipped; if another transaction has locked the
-    student, the hypothesis is left for a later run.
+    A hypothesis is due if its support has ended, or if the state of the support's verdict differs from the state that
+    the team last considered. A verdict that concludes nothing (`NO_TURN`) makes no hypothesis due. Hypotheses about
+    students who left are skipped. If another transaction has locked the student, a later run marks the hypothesis.
     """
     tested, verdict = aliased(Support), aliased(ResponseState)
     has_turned = and_(

@@ -40,10 +40,13 @@ EVIDENCE: Final[Mapping[str, Any]] = {
 
 @needs(Can.WEIGH_HYPOTHESES)
 async def check_evidence(work: Work, about: Concern | Hypothesis, names: Sequence[str], pointer: str) -> None:
-    """Raises `Invalid` with every name that is not the id of a record about the same student within the caller's reach.
+    """Checks the records that are given as evidence; raises `Invalid` with every name that is refused.
 
-    A record in a secured area is refused too, unless the concern or hypothesis is in the same secured area: a reader of
-    the hypothesis would learn from the id that the record exists. Executes one statement for each kind of record.
+    A name must be the id of a record that the caller may see and that is about the same student. If the record is in a
+    secured area, the concern or hypothesis must be in the same secured area. Otherwise a reader of the hypothesis would
+    learn from the id that the record exists.
+
+    Executes one statement for each kind of record.
     """
     violations = Violations()
     places: dict[str, dict[UUID, int]] = {}
@@ -78,10 +81,10 @@ async def check_evidence(work: Work, about: Concern | Hypothesis, names: Sequenc
 
 @needs(Can.WEIGH_HYPOTHESES)
 async def locate_support(work: Work, name: str, hypothesis: Hypothesis) -> Support:
-    """Returns the support with this id, if it can test the hypothesis; raises `Invalid`.
+    """Returns the support with the id `name`; raises `Invalid` if this support cannot test the hypothesis.
 
-    The support must be for the same student and must not have ended. If it is in a secured area, the hypothesis must be
-    in the same one, because readers of the hypothesis also see the support's verdict and dosage.
+    The support must be for the same student and must not have ended. If the support is in a secured area, the
+    hypothesis must be in the same area, because readers of the hypothesis also see the support's verdict and dosage.
     """
     query = select(Support).where(
         Support.district_id == work.district_id,

@@ -24,7 +24,7 @@ class Hypothesis(ListedBySchool, HasChangeTime, AboutStudent, Base):
     * `evidence_for` and `evidence_against` are public ids of records about the student.
     * `support_id` is the support that tests the hypothesis.
     * `verdict_state` is the state of the support's verdict when the team last considered the verdict.
-    * `due_since` is the day since which it has been due for review; `NOT_DUE` if it is not due.
+    * `due_since` is the day since which the hypothesis has been due for review, or `NOT_DUE`.
     * `verdict_id` and `dosage` are the support's verdict and dosage on the day on which the hypothesis was closed.
     """
 

@@ -46,7 +46,7 @@ def check_open(state: str) -> None:
 
 
 def violations_of_evidence(evidence_for: Sequence[str], evidence_against: Sequence[str]) -> list[Violation]:
-    """Returns a violation for each record that is evidence both for and against, and for a list that is too long."""
+    """Returns the violations of the evidence: each record that is in both lists, and each list that is too long."""
     detail = "This record is evidence for the hypothesis already."
     doubled = [
         Violation(f"/evidence_against/{place}", "hypothesis.evidence_doubled", detail)

@@ -1,4 +1,7 @@
-"""Counts a screening window's students by up to two dimensions. Withholds small counts and others that reveal them."""
+"""Counts a screening window's students by up to two dimensions.
+
+Small counts are withheld, and so are counts from which a small count could be computed.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +63,7 @@ async def kept_counts(
 
 
 async def count_atoms(work: Work, window: ScreeningWindow, results: ResultsQuery) -> dict[UUID, dict[Atom, int]]:
-    """Returns the counts of students by measure and by all four dimensions at once, as `find_published` takes them."""
+    """Returns the counts of students by measure and by all four dimensions, in the form that `find_published` needs."""
     statement, values = results.statement(ATOMS, **group_of(window))
     return atoms_of(await work.db.execute(statement, values))
 
@@ -78,7 +81,7 @@ def group_of(window: ScreeningWindow) -> dict[str, str]:
 
 
 def atoms_of(rows: Iterable[Any]) -> dict[UUID, dict[Atom, int]]:
-    """Converts the rows of a counting statement into counts by measure and by all four dimensions at once."""
+    """Converts the rows of a counting statement into counts of students, by measure and by all four dimensions."""
     atoms: dict[UUID, dict[Atom, int]] = {}
     for row in rows:
         level = "not_screened" if not row.screened else "no_cut" if row.level is None else str(row.level)

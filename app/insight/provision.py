@@ -50,9 +50,9 @@ class ShareAtLevel:
 
 @dataclass(frozen=True, slots=True)
 class ProvisionReport:
-    """How many of the students within the caller's reach have supports, and how soon.
+    """The days from a signal to the first session, and the number of students at each level.
 
-    `withheld` states whether numbers are withheld.
+    Only students within the caller's reach are counted. `withheld` states whether any numbers are withheld.
     """
 
     school_year: int
@@ -85,7 +85,7 @@ async def provision_report(work: Work) -> ProvisionReport:
 
 
 def _days_of(rows: Iterable[Any]) -> tuple[list[DaysToSession], bool]:
-    """Returns the medians that are published, and whether others are withheld.
+    """Returns the medians that may be published, and whether any median is withheld.
 
     Each area is treated as a separate table, because the same student can count in several areas.
     """
@@ -109,7 +109,7 @@ def _days_of(rows: Iterable[Any]) -> tuple[list[DaysToSession], bool]:
 
 
 def _shares_of(atoms: Mapping[Atom, int]) -> tuple[list[ShareAtLevel], bool]:
-    """Returns the shares that are published, and whether others are withheld."""
+    """Returns the shares that may be published, and whether any share is withheld."""
     published: dict[Cell, int] = find_published(atoms)
     total = sum(atoms.values())
     if total < SMALLEST:

@@ -21,9 +21,10 @@ NAMES: Final = re.compile(r"(?<!:):(\w+)")
 
 @dataclass(frozen=True, slots=True)
 class ResultsQuery:
-    """The SQL for the results of a window, with the parameters and values of the statements that read them.
+    """The SQL for the results of a window. The method `statement` builds statements that contain this SQL.
 
-    `counted` is the name of the subquery in this SQL that has the rows to count.
+    * `counted` is the name of the subquery in this SQL that has the rows to count.
+    * `parameters` and `values` are the typed parameters of the statements and the values of these parameters.
     """
 
     sql: str
@@ -55,7 +56,7 @@ def results_of(
     """Returns the SQL for the results of a window within the caller's reach.
 
     `students` is an SQL condition on the students `p`. `listed` is an SQL condition on the results `x`: it selects
-    those that are listed.
+    the results to be listed.
     """
     where, scores, more_parameters, more_values = within_caseload(work)
     kept = window.state == WindowState.CLOSED

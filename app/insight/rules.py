@@ -31,7 +31,10 @@ Atom = tuple[str, str, str, str]
 Place = tuple[int, ...]
 """One or two positions in `DIMENSIONS`, in order: the dimensions of a table."""
 Cell = tuple[Place, tuple[str, ...]]
-"""A cell: the dimensions of its table, and the value of the cell in each of these. For all students, both are empty."""
+"""A cell: the dimensions of its table, and a value for each of these dimensions.
+
+The cell `((), ())` stands for all students.
+"""
 PLACES: Final[tuple[Place, ...]] = tuple(
     place for size in (1, 2) for place in combinations(range(len(DIMENSIONS)), size)
 )
@@ -43,7 +46,7 @@ def cell_of(place: Place, atom: Atom) -> Cell:
 
 
 def count_cells(atoms: Mapping[Atom, int]) -> Counter[Cell]:
-    """Returns the count of every cell of every table, and of all students. Cells without students are left out."""
+    """Returns the number of students in every cell of every table, and in all. Cells without students are left out."""
     counts: Counter[Cell] = Counter({((), ()): sum(atoms.values())})
     for place in PLACES:
         for atom, students in atoms.items():
@@ -57,11 +60,13 @@ def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] 
     `withheld_before` has cells that an earlier report of the school year withheld. They stay withheld, so that a later
     report about the same students does not reveal them.
 
-    * Tables of one dimension: if any value is withheld, at least two are, and together they have at least 10 students.
-    * Tables of two dimensions: the whole row or column of such a value is withheld. In every other row and column, the
-      same rule applies to the withheld cells. In addition, each small count is a corner of a rectangle of four withheld
-      cells, such that students could be swapped between the corners without changing any total. If there is no such
-      rectangle for a small count, the whole table is withheld.
+    * Tables of one dimension: if a value is withheld, at least two values are withheld, and these together have at
+      least 10 students.
+    * Tables of two dimensions: if a value is withheld in the table of its own dimension, its whole row or column is
+      withheld. In every other row and column, at least two cells with at least 10 students together are withheld, if
+      any is withheld. In addition, each small count is a corner of a rectangle of four withheld cells, such that
+      students could be swapped between the corners without changing any total. If there is no such rectangle for a
+      small count, the whole table is withheld.
     """
     counts = count_cells(atoms)
     if counts[(), ()] < SMALLEST:
@@ -92,7 +97,7 @@ def _withheld_of_line(counts: Counter[Cell], place: Place, values: Sequence[str]
 
 
 def _is_enough(counts: Iterator[int] | Sequence[int]) -> bool:
-    """Returns whether withheld counts hide each other: there are at least two, and their sum is not small itself."""
+    """Returns whether the withheld counts of a row or column suffice: two or more, together at least `SMALLEST`."""
     listed = list(counts)
     return len(listed) > 1 and sum(listed) >= SMALLEST
 
@@ -115,7 +120,7 @@ class _Table:
         return self.counts[self.place, (row, column)]
 
     def published(self) -> dict[Cell, int]:
-        """Returns the published cells with their counts. An empty cell cannot be distinguished from a withheld one."""
+        """Returns the published cells with their counts. A cell without students is left out, like a withheld cell."""
         return {
             (self.place, (row, column)): self.count(row, column)
             for row in self.rows
@@ -157,9 +162,9 @@ class _Table:
                         return
 
     def _complete_lines(self, rows: Sequence[str], columns: Sequence[str]) -> None:
-        """Withholds further cells, smallest first, in lines whose withheld counts do not hide each other yet.
+        """Withholds further cells in these rows and columns, smallest first, until `_is_enough` holds for each of them.
 
-        The lines are the rows `rows` and the columns `columns`.
+        A row or column is left unchanged if no student is in its withheld cells.
         """
         lines = [[(row, column) for column in self.columns] for row in rows]
         lines += [[(row, column) for row in self.rows] for column in columns]
@@ -175,10 +180,11 @@ class _Table:
                 self.hidden.add(hidden[-1])
 
     def _hide_rectangle(self, row: str, column: str) -> bool:
-        """Withholds four cells that form a rectangle including this cell. Returns whether there is such a rectangle.
+        """Withholds the corners of a rectangle of which this cell is one corner. Returns False if there is none.
 
-        It must be possible to swap students between the four cells without changing any total (see `_can_change`). Of
-        several rectangles, the one is chosen in which the newly withheld cells have the fewest students.
+        It must be possible to swap students between the four corners without changing any total (see `_can_change`). Of
+        several such rectangles, the function chooses the one with the fewest students in cells that are not withheld
+        yet.
         """
         best: tuple[int, list[tuple[str, str]]] | None = None
         for other_row in self.rows:
@@ -202,9 +208,9 @@ class _Table:
         return True
 
     def _can_change(self, row: str, column: str, other_row: str, other_column: str) -> bool:
-        """Returns whether students at two opposite corners of a rectangle are alike in the two other dimensions.
+        """Returns whether two opposite corners of a rectangle have students with equal values in the other dimensions.
 
-        If two such students moved to the other two corners, only the counts of the four corners would change.
+        If two such students moved to the two remaining corners, only the counts of the four corners would change.
         """
         others = self.others
         empty: set[tuple[str, ...]] = set()

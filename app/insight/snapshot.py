@@ -1,4 +1,7 @@
-"""Opens screening windows on their first day. Closes past ones and stores their results and counts. A worker's task."""
+"""Opens screening windows on their first day, and closes windows whose last day is past. A worker runs this.
+
+When a window is closed, its results and counts are stored.
+"""
 
 from collections.abc import Collection
 from typing import Final
@@ -31,13 +34,13 @@ SCHOOL, GRADE, LEVEL, GROUP = range(len(DIMENSIONS))
 LASTING: Final = frozenset({SCHOOL, GRADE, GROUP})
 """The dimensions in which a student has the same value for every measure of a window.
 
-In these, the counts of one measure could therefore reveal what is withheld for another measure.
+In these dimensions, the counts of one measure could therefore reveal counts that are withheld for another measure.
 """
 
 
 @needs(Can.MAINTAIN)
 async def update_windows(work: Work) -> int:
-    """Opens the windows whose first day has come, and closes one whose last day is past.
+    """Opens all windows whose first day has come, and closes at most one window whose last day is past.
 
     Returns the number of windows that were opened or closed.
     """
@@ -99,7 +102,10 @@ async def _keep_results(work: Work, expected: Collection[ExpectedInWindow], resu
 async def _keep_counts(
     work: Work, window: ScreeningWindow, expected: Collection[ExpectedInWindow], results: ResultsQuery
 ) -> None:
-    """Stores the published counts of each measure. Cells that an earlier window of the year withheld stay withheld."""
+    """Stores the published counts of each measure. A cell that was withheld in an earlier window stays withheld.
+
+    Only earlier windows of the same school year with the same demographic group matter.
+    """
     atoms = await count_atoms(work, window, results)
     secured = {one.measure.id: one.secured_area for one in expected}
     own, lasting = await _withheld_before(work, window)
@@ -119,9 +125,10 @@ async def _keep_counts(
 
 
 async def _withheld_before(work: Work, window: ScreeningWindow) -> tuple[dict[UUID, set[Cell]], set[Cell]]:
-    """Returns the cells that earlier windows of the school year withheld: first by measure, then those without a level.
+    """Returns the cells that were withheld in earlier windows of the school year with the same demographic group.
 
-    A cell without a level is withheld for every measure.
+    The first result has the withheld cells of each measure. The second result has the withheld cells that are not about
+    a level: such a cell is withheld for every measure.
     """
     query = select(ScreeningWindow).where(
         ScreeningWindow.district_id == work.district_id,

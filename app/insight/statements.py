@@ -1,6 +1,6 @@
 """Holds the SQL of the reports about a screening window, and of the report on how supports reach the students.
 
-The results of an open and of a closed window have the same columns, so the same statements can read either.
+The results of an open and of a closed window have the same columns, so the same statements can read both.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -34,9 +34,11 @@ outcome AS (
 
 `level_before` is the student's level by the same measure in the latest earlier window that has one.
 
-The columns that `classified` does not have are computed only for the rows that a page reads, in the order of the page.
-`{listed}` is a further condition on the results `x`; it applies to those that are listed, but not to those that are
-counted.
+`{listed}` is a further condition on the results `x`. It limits the results that are listed, but not the results that
+are counted.
+
+The subquery `outcome` adds columns to `classified`. Its rows are already in the order of a page, so PostgreSQL computes
+these columns only for the rows of the requested page.
 """
 KEPT_RESULTS: Final = """
 outcome AS (
@@ -44,7 +46,10 @@ outcome AS (
            x.percentile, x.level_before, x.served
     FROM screening_result AS x JOIN person AS p ON p.district_id = :district AND p.id = x.student_id
     WHERE x.district_id = :district AND x.window_id = :window{students}{listed})"""
-"""The results of a closed window, as they were kept. `{listed}` is a further condition on the results `x`."""
+"""The results of a closed window, as they were stored when the window was closed.
+
+`{listed}` is a further condition on the results `x`.
+"""
 SHOWN: Final = {
     "all": "true",
     "not_screened": "r.score_id IS NULL",
@@ -67,7 +72,7 @@ SELECT r.measure_id, r.school_id, r.grade, r.score_id IS NOT NULL AS screened, r
 FROM {counted} AS r{join}
 GROUP BY 1, 2, 3, 4, 5, 6"""
 ATOMS: Final = f"WITH {{results}}{COUNTED}"
-"""Counts the students by measure and by all four dimensions. These counts are never shown."""
+"""Counts the students by measure and by all four dimensions (`insight.rules.Dimension`). Nobody sees these counts."""
 PAGE: Final = f"WITH {{results}}{LISTED}"
 """Lists the results of a page."""
 ATOMS_AND_PAGE: Final = f"""
@@ -91,7 +96,10 @@ In the rows with counts, `student_id` is null.
 EXPECTED_STUDENTS: Final = """
 WITH {results}
 SELECT DISTINCT e.student_id FROM expected AS e"""
-"""Reads the students whom an open window expects, to lock them. PostgreSQL skips the other parts of the results."""
+"""Reads the students whom an open window expects, so that they can be locked.
+
+PostgreSQL does not compute the other subqueries of `{results}`.
+"""
 KEEP: Final = """
 WITH {results}
 INSERT INTO screening_result (district_id, id, student_id, school_ids, secured_area, window_id, measure_id, grade,
@@ -121,15 +129,18 @@ first_session AS MATERIALIZED (
     JOIN session AS n ON n.district_id = :district AND n.support_id = u.id AND n.attended AND n.removed_at IS NULL
      AND n.held_on >= g.seen_on
     ORDER BY g.student_id, g.area_id, n.held_on, n.id)"""
-"""Each student's first accepted signal in an area, and the days until the first session of a support for it."""
+"""Finds each student's first accepted signal in an area, and the days from this signal to the first session.
+
+Only attended sessions of a support for the signal's concern count.
+"""
 AREA_DAYS: Final = f"""
 WITH {FIRST_SESSIONS}
 SELECT f.area_id, f.rank, count(*) AS students, percentile_cont(0.5) WITHIN GROUP (ORDER BY f.days) AS days
 FROM first_session AS f GROUP BY GROUPING SETS ((f.area_id, f.rank), (f.area_id))
 ORDER BY f.area_id, f.rank NULLS FIRST"""
-"""The median days by area and level, and by area alone.
+"""Computes the median of the days until the first session, by area and level, and by area alone.
 
-A student has only one first signal in an area, so `students` is the number of different students.
+Each student has only one first signal in an area, so `students` counts each student once.
 """
 GRADES_AND_LEVELS: Final = """
 WITH highest AS MATERIALIZED (
@@ -140,4 +151,7 @@ SELECT coalesce(p.grade, '') AS grade, h.rank, count(*) AS students
 FROM person AS p LEFT JOIN highest AS h ON h.student_id = p.id
 WHERE p.district_id = :district AND p.is_student AND p.removed_at IS NULL AND p.merged_into IS NULL
 GROUP BY 1, 2"""
-"""Counts the students by grade and by the rank of the highest level of their active supports (null without one)."""
+"""Counts the students by grade and by the rank of the highest level of their active supports.
+
+The rank is null for students without an active support.
+"""

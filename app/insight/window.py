@@ -1,7 +1,7 @@
-"""Reports on a screening window: who is expected, screened, under the cut and served, and the published counts.
+"""Reports on a screening window: which students are expected, screened, under the cut and served, and how many.
 
-While a window is open, its report is computed from the scores within the caller's reach. Once it is closed, the kept
-results and the counts of the whole district are read.
+While a window is open, its report is computed from the scores within the caller's reach. Once the window is closed, the
+report is read from the kept results, and has the counts of the whole district.
 """
 
 from collections.abc import Sequence
@@ -106,7 +106,10 @@ class WindowReport:
 
 @needs(Can.READ_SCORES, Can.READ_SUPPORTS, Can.READ_ROSTER, Can.READ_PLAYBOOK)
 async def window_report(work: Work, window_id: UUID, query: ReportQuery, keyset: Keyset) -> WindowReport:
-    """Returns the report of a window: counts by at most two dimensions, and a page of results of students in reach."""
+    """Returns the report of a window: counts by at most two dimensions, and a page of the results of students.
+
+    Only results of students within the caller's reach are returned.
+    """
     window = await work.db.scalar(
         select(ScreeningWindow).where(ScreeningWindow.district_id == work.district_id, ScreeningWindow.id == window_id)
     )
@@ -174,7 +177,10 @@ async def _listed(
 
 
 async def _team_id(work: Work, name: str) -> UUID:
-    """Returns the id of this team; raises `Invalid` if the team is not within the caller's reach, and `Forbidden`."""
+    """Returns the id of the team `name`.
+
+    Raises `Invalid` if the team is not within the caller's reach, and `Forbidden` if the caller may read no teams.
+    """
     if not work.principal.may(Can.READ_TEAMS):
         detail = f"Results by team require the permission {Can.READ_TEAMS.value}."
         raise Forbidden(detail, code="permission.missing")

@@ -34,11 +34,11 @@ def write_csv(entries: Iterable[Mapping[str, Any]]) -> str:
 
 
 def read_csv(text: str, at: str) -> tuple[dict[int, dict[str, Any]], list[Violation]]:
-    """Returns the values of each row, keyed by the row's number and then by column, and every violation of the form.
+    """Parses a CSV text. Returns the values, keyed by row number and then by column, and the violations of the format.
 
     Rows are counted from 1 without the header. Violations name row and column; `at` is the JSON Pointer of the text. A
-    text with more than `MAX_AT_ONCE` rows is refused and not read to its end: as a row can be a single character, there
-    can be very many.
+    text with more than `MAX_AT_ONCE` rows is refused. It is not read to its end, because it can have very many rows: a
+    row can be a single character.
     """
     try:
         header, *rows = [*islice(_rows(text), MAX_AT_ONCE + 2)] or [[]]

@@ -11,9 +11,10 @@ from app.core.db import Base, HasChangeTime, TenantRow
 
 
 class Intervention(HasChangeTime, TenantRow, Base):
-    """One version of an entry of the library: a draft, then published, then retired. A published one never changes.
+    """One version of an entry of the library: a draft, then published, then retired.
 
-    * `code` identifies the entry and `number` the version. A support cites an entry in one version by the row's id.
+    * The content of a published version never changes.
+    * `code` identifies the entry, and `number` the version. A support refers to one version by the id of its row.
     * `levels` are the ranks of the levels for which the intervention is meant.
     * `checklist` lists the parts of a session that are checked for adherence, in order.
     """

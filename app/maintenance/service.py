@@ -1,4 +1,4 @@
-"""Runs each district's recurring tasks once an hour. They send reminders and delete expired rows.
+"""Runs each district's recurring tasks: most of them every hour, and the computation of signals every five minutes.
 
 Each task is a separate job, so a failed task is attempted again after a wait and delays no other task. A task works in
 batches, each in a separate transaction. No transaction covers several districts.
@@ -40,7 +40,7 @@ from app.sis.scheduler.retention import KEPT, delete_left_rows, expire_changes, 
 from app.webhooks.deliveries.retention import expire
 
 INTERVAL: Final = timedelta(hours=1)
-"""The time between two runs of a task.
+"""The time between two runs of a task that is not in `INTERVAL_OF`.
 
 It is an hour because reminders depend on the date, and the days of districts begin at different hours.
 """
@@ -120,7 +120,7 @@ async def _attempt(
 ) -> JobOutcome:
     """Runs one task and returns its outcome with the time of its next run.
 
-    If the worker crashed at every allowed attempt, the task waits as after a failure.
+    If the worker crashed at every allowed attempt, the task is not run now, but waits for an hour.
     """
     where = {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:

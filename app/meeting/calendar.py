@@ -19,14 +19,16 @@ CALENDAR_BEFORE: Final = timedelta(days=366)
 Without these weeks, a summer after the last known week would look as if the school had no calendar.
 """
 DISTRICT: Final = None
-"""The key of the district's own breaks in `SchoolDays.breaks`, and the school of a team of several schools."""
+"""The key of the whole district's breaks in `SchoolDays.breaks`. It is also the school id of a team of several schools.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class SchoolDays:
     """The Mondays of the weeks with instruction, for each school that has a calendar, and the breaks.
 
-    The breaks have their first and last day. They are keyed by school, or by `DISTRICT` for the whole district.
+    Each break is a pair of its first and its last day. The breaks are keyed by school, or by `DISTRICT` for the whole
+    district.
     """
 
     mondays: Mapping[UUID, frozenset[date]]
@@ -35,8 +37,11 @@ class SchoolDays:
     def is_school_day(self, school_id: UUID | None, day: date) -> bool:
         """Returns whether a team has school on a day. For a team of several schools, `school_id` is None.
 
-        There is no school in a break of the school or of the district. On all other days, a school without a calendar
-        has school. A team of several schools has school if any school with a calendar has, or if none has a calendar.
+        There is no school in a break of the team's school or of the district. On other days:
+
+        * A team of one school has school if the week is one with instruction, or if the school has no calendar.
+        * A team of several schools has school if any school of the district has instruction in this week, or if no
+          school has a calendar.
         """
         own = self.breaks.get(school_id, ())
         if any(first <= day <= last for first, last in (*own, *self.breaks.get(DISTRICT, ()))):

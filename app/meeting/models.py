@@ -49,7 +49,7 @@ class MeetingSeries(HasChangeTime, OfTeam, Base):
 class Meeting(HasChangeTime, OfTeam, Base):
     """A meeting of a team: scheduled, then open, then closed; or cancelled.
 
-    * `occurs_on` is the day of the meeting by the rule of its series. A single meeting has none.
+    * `occurs_on` is the day that the rule of the series gives for the meeting, or None for a meeting without a series.
     * `present` are the people who were there.
     * `agenda_order` has the kinds of agenda items, in the order that the playbook gave when the meeting was opened.
     * `fell_on_break` is true if the meeting was cancelled because there is no school on that day.

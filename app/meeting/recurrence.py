@@ -1,8 +1,8 @@
 """Parses a recurrence rule of RFC 5545, and lists the days on which it occurs. Pure.
 
 The rule of a series gives only the days of its meetings; the series itself has the time of day. The days are found by
-testing each day of the period. A library that searches for the next occurrence would take many seconds for a rule
-without any, such as the thirtieth of February, because it would search until the year 9999.
+testing each day of the period. A library would search for the next occurrence. For a rule that never occurs, such as
+one for the thirtieth of February, it would search until the year 9999 and take many seconds.
 """
 
 import re
@@ -45,8 +45,8 @@ FIRST_WITHIN: Final = timedelta(days=400)
 class Recurrence:
     """A parsed rule.
 
-    * `weekdays` are pairs: the place in the month (0 for every week, negative from the end), and the weekday from 0,
-      Monday.
+    * `weekdays` are pairs of a place and a weekday. The place is that of the weekday in the month: 0 stands for every
+      week, and a negative place counts from the end of the month. The weekday 0 is Monday.
     * `places` are the values of BYSETPOS.
     """
 

@@ -28,7 +28,7 @@ class MeetingState(StrEnum):
 
 
 def require_scheduled(state: str) -> None:
-    """Raises `Conflict` with the present state unless a meeting is scheduled and not yet opened."""
+    """Raises `Conflict` if a meeting is already open, closed or cancelled. The error names this state."""
     if state == MeetingState.OPEN:
         raise Conflict("The meeting is open already.", code="meeting.open")
     _require_not_over(state)

@@ -104,7 +104,7 @@ async def cancel_meeting(
     meeting_id: UUID,
     because: Annotated[str, BECAUSE, About("Why it does not take place.", "Half of the team is ill.")],
 ) -> Meeting:
-    """Cancels a meeting that has not been opened, with a reason. The items on its agenda come up at the next one."""
+    """Cancels a meeting that has not been opened, with a reason. Its items go on the agenda of the next meeting."""
     BECAUSE.require(because, "/because")
     meeting = await lock_meeting(work, meeting_id)
     require_scheduled(meeting.state)
@@ -173,7 +173,7 @@ async def end_series(work: Work, series_id: UUID) -> MeetingSeries:
 
 
 def _local_time(text: str) -> datetime:
-    """Parses a day and a time of day without a time zone; raises `Invalid` for any other text."""
+    """Parses a day from 2000 to 2099 and a time of day, without a time zone; raises `Invalid` for any other text."""
     try:
         moment = datetime.strptime(text, "%Y-%m-%dT%H:%M")  # a local time, as the series needs it
     except ValueError:

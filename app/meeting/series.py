@@ -49,7 +49,7 @@ async def extend_series(work: Work) -> int:
 
 @needs(Can.RUN_MEETINGS)
 async def extend_one(work: Work, series: MeetingSeries) -> int:
-    """Creates and cancels the meetings of one series as `extend_series` does, and returns how many it wrote."""
+    """Creates and cancels meetings of one series, as `extend_series` does. Returns the number of changed meetings."""
     return await _extend(work, [series])
 
 

@@ -53,9 +53,9 @@ class NoteChangeResource(
 
 
 async def _subject_id(work: Work, text: str, pointer: str | None) -> UUID:
-    """Returns the UUID in the public id of a record about which a note can be.
+    """Returns the UUID in the public id of a concern or a support, the records about which notes can be written.
 
-    For the id of another kind of record, raises `Invalid` at `pointer`, or `NotFound` if there is no pointer.
+    For any other id, raises `Invalid` at `pointer`, or `NotFound` if `pointer` is None.
     """
     try:
         kind, row_id = ids.parse_any_id(text, pointer or "")

@@ -18,7 +18,7 @@ def check_kind(kind: str, pointer: str) -> None:
 def check_author(author: UUID | None, author_client: UUID | None, person: UUID | None, client: UUID | None) -> None:
     """Raises `Forbidden` unless the caller is the author of the note.
 
-    If no person wrote the note, its author is the client that wrote it, as long as the client acts for nobody.
+    For a note that no person wrote, the caller must be the client that wrote the note, and must not act for a person.
     """
     is_author = author == person if author is not None else person is None and author_client == client
     if not is_author:

@@ -66,8 +66,9 @@ REMINDERS: dict[str, int] = {
     "decision_overdue": 14,
     "score_overdue": 21,
 }
-"""The default reminders: for each kind, the number of days of instruction after which it is due. 0 turns a reminder
-off.
+"""The default reminders, each with the number of days of instruction after which it is due.
+
+If the number is 0, the reminder is turned off.
 """
 
 RULES: dict[str, dict[str, object]] = {

@@ -176,5 +176,5 @@ async def _load_one(work: Work, model: type[Row], kind: str, condition: ColumnEl
 
 
 def unknown_name(kind: str, pointer: str) -> Invalid:
-    """Returns the error for a code or id to which nothing of this kind in the playbook belongs."""
+    """Returns the error for a code or id that nothing of this kind in the playbook has."""
     return Invalid([Violation(pointer, f"{kind}.unknown", f"The playbook has no such {kind}.")])

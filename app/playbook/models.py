@@ -101,7 +101,7 @@ class Benchmark(HasChangeTime, TenantRow, Base):
 
     * `season` is the screening window, or None for figures of the whole year.
     * `published` is false for a district's own figures.
-    * `p10` to `p90` are percentiles. Growth is an improvement in the measure's units a week, and positive.
+    * `p10` to `p90` are percentiles. Growth is the improvement per week in the measure's units. It is positive.
     * `from_version` is the number of the first version of the playbook that has the row. `until_version` is the number
       of the first version that does not have it any more.
     """

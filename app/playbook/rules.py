@@ -16,8 +16,8 @@ SCHOOL = "school:"
 class Entry:
     """A decision rule with its parameters, and the score series to which it applies.
 
-    It applies to one measure, to an area with the areas below it, or to every series without a more specific rule; in
-    one school if `school` is given, otherwise in the whole district.
+    The rule applies to one measure, to an area and all areas under it, or to every series without a more specific rule.
+    It applies in one school if `school` is given, otherwise in the whole district.
     """
 
     rule: str

@@ -47,7 +47,10 @@ class ItemResult:
 
 
 RunItems = Callable[[Sequence[Any], Sequence[int]], Awaitable[list[ItemResult]]]
-"""Runs a command for these items, which have these positions in the request, and returns the result of each item."""
+"""A function that runs a command for several items, and returns the result of each item.
+
+Its arguments are the items, and the positions of the items in the request.
+"""
 
 
 class _Undo(Exception):
@@ -69,10 +72,10 @@ async def run_bulk(
     Raises `Invalid` if there are no items, or more than `most`.
 
     With `atomic`, nothing is written if one item is refused. With `dry_run`, nothing is written at all, and the results
-    are those that the request would otherwise have. A result has no row if nothing was written. `at` is the pointer of
-    the list of items.
+    are those that the same request would have without `dry_run`. A result has no row if nothing was written. `at` is
+    the pointer of the list of items.
 
-    The results together list at most `MAX_VIOLATIONS` violations, as `limit_violations` chooses them.
+    The results together list at most `MAX_VIOLATIONS` violations. `limit_violations` chooses which.
     """
     if not 1 <= len(items) <= most:
         name = at.removeprefix("/")
@@ -105,7 +108,10 @@ async def run_bulk(
 async def _with_violations_of_run(
     work: Work, run: RunItems, items: Sequence[Any], results: Mapping[int, ItemResult]
 ) -> dict[int, ItemResult]:
-    """Returns the results of the malformed items, also with the violations that the command finds in valid values."""
+    """Returns the results of the malformed items that have some valid values, with additional violations.
+
+    The additional violations are those that the command finds when it is run, as a trial, with only the valid values.
+    """
     positions = [position for position, item in enumerate(items) if isinstance(item, Malformed) and item.partial]
     results_of_run: list[ItemResult] = []
     if positions:
@@ -128,11 +134,11 @@ async def run_each(
     lock: Callable[[Work], Awaitable[None]],
     row_kind: str | None = None,
 ) -> list[ItemResult]:
-    """Runs a command that takes one item for each item, in separate savepoints, so that a refusal undoes only one item.
+    """Runs a command once for each item. Each run has its own savepoint, so that a refusal undoes only one item.
 
-    `row_kind` is the kind of the row to which all items belong: if this row does not exist, the request as a whole is
-    refused, instead of each item. First, `lock` locks the students of all items, in one order, as `Work.named_subjects`
-    describes. This happens before the first savepoint, because PostgreSQL releases the locks that were taken in the
+    `row_kind` is the kind of the row to which all items belong. If this row does not exist, the request as a whole is
+    refused, instead of each item. First, `lock` locks the students of all items, which are named in
+    `Work.named_subjects`. This happens before the first savepoint: PostgreSQL releases the locks that were taken in the
     savepoint of a refused item, and the next item would have to lock all students again.
     """
     work.named_subjects |= frozenset(name for item in items for name in _texts(item) if len(name) <= MAX_NAME_LENGTH)
@@ -155,10 +161,11 @@ async def run_each(
 
 
 def limit_violations(results: Sequence[ItemResult], at: str) -> list[ItemResult]:
-    """Returns the results with at most `MAX_VIOLATIONS` violations in all, so that the answer has a bound.
+    """Returns the results with at most `MAX_VIOLATIONS` violations in all, so that the size of the answer is limited.
 
-    The first violation of every item has precedence over further ones, so that as many items as possible show why they
-    were refused. If violations are left out, an extra one with the pointer `at` follows at the end and states how many.
+    The first violation of every item has precedence over the item's other violations, so that as many items as possible
+    show why they were refused. If violations are left out, a final violation with the pointer `at` is added, which
+    states how many were left out.
     """
     omitted = sum(len(result.violations) for result in results) - MAX_VIOLATIONS
     if omitted <= 0:

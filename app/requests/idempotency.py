@@ -1,9 +1,9 @@
 """Stores the response of a request under its idempotency key, and finds it when the request is repeated.
 
-The response is stored in the transaction of the request's effect. A failed request stores nothing, because its
-transaction is rolled back, and its key may be used again. If several requests with one key arrive at the same time, an
-advisory lock lets one continue and refuses the others at once. The lock only saves work. The unique key of the table
-ensures that the effect happens once, even across the nodes of a cluster.
+The response is stored in the same transaction as the effect of the request. If a request fails, its transaction is
+rolled back. No response is then stored, and the key may be used again. If several requests with one key arrive at the
+same time, an advisory lock lets one request continue and refuses the others at once. The lock only saves work. The
+unique key of the table ensures that the effect happens once, even across the nodes of a cluster.
 """
 
 import asyncio

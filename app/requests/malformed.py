@@ -1,6 +1,7 @@
-"""Finds what else a command would refuse in a request in which some inputs do not have the expected shape.
+"""Finds all violations of a request in which some inputs do not have the expected shape.
 
-The caller thus gets all violations at once, instead of learning of an unknown student only after correcting the shape.
+The command is tried with the other inputs. The caller thus gets all violations at once, instead of learning of an
+unknown student only after correcting the shape.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +16,7 @@ from app.core.violations import Unread
 
 
 class Misshapen(Invalid):
-    """Raised if inputs do not have the expected shape; lists these violations and those that the command has found."""
+    """Raised if inputs do not have the expected shape; lists the violations of the shape and those of the command."""
 
     code = "shape"
 
@@ -50,7 +51,10 @@ async def all_violations(
 
 
 def merged(shape: Sequence[Violation], of_command: Sequence[Violation]) -> tuple[Violation, ...]:
-    """Returns the violations of the shape, and those of the command at places without a violation of the shape."""
+    """Returns the violations of the shape, followed by the violations of the command.
+
+    A violation of the command is left out if it is about an input that violates the shape, or about a part of one.
+    """
     refused = tuple(violation.pointer for violation in shape)
     others = (each for each in of_command if not any(_is_within(each.pointer, pointer) for pointer in refused))
     return (*shape, *others)

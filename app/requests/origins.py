@@ -90,8 +90,9 @@ class Origins:
         self._reading = asyncio.Lock()
 
     async def allow(self, origin: str, client_id: UUID | None) -> bool:
-        """Returns whether this client has registered the origin, or whether any client has if `client_id` is None.
+        """Returns whether this client has registered the origin.
 
+        If `client_id` is None, returns whether any client has registered the origin.
         Raises `Unavailable` if the list cannot be read.
         """
         if time.monotonic() >= self._try_at:

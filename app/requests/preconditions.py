@@ -32,14 +32,15 @@ class ExpectedVersion:
     _is_locked: bool = field(default=False, init=False)
 
     async def watch(self, work: Work) -> None:
-        """Checks the row from now on, so that a statement that loads another version of it raises
-        `PreconditionFailed`.
-        """
+        """Starts to check the row: loading or writing another version of the row then raises `PreconditionFailed`."""
         await work.run_step(partial(self._listen, work, event.listen))
 
     @asynccontextmanager
     async def held(self, work: Work) -> AsyncIterator[None]:
-        """Checks the row until the block ends; raises `Malformed` if the block has loaded no row with a version."""
+        """Checks the row, as `watch` does, until the end of the block.
+
+        At the end, raises `Malformed` if the block has loaded no row with a version.
+        """
         await self.watch(work)
         try:
             yield

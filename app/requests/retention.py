@@ -1,4 +1,4 @@
-"""Deletes the stored responses of requests with an idempotency key when they are a day old."""
+"""Deletes the responses that are stored for idempotency keys. Each response is deleted when it is a day old."""
 
 from sqlalchemy import any_, cast, delete, select
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA

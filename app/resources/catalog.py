@@ -51,7 +51,7 @@ class Catalog:
     def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:
         """Returns the columns that a resource's members and links use, as pairs of table name and column name.
 
-        A page selects only these columns, because a role may not be allowed to read the other columns of a table.
+        A statement selects only these columns, because a role may not be allowed to read other columns of a table.
         """
         columns = self._columns.get(resource)
         if columns is None:

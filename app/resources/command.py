@@ -58,9 +58,9 @@ class Command:
     * `body` describes REST's request body. By default it has the name and the description of the input's dataclass.
     * `created`, for a command that may find an existing row, returns whether the row is new. REST answers `status` for
       a new row, otherwise 200.
-    * `rest_result` is the resource of the row in the path, which REST shows instead of `result`.
+    * `rest_result` is the resource of the row in the path. If it is set, REST returns this row instead of `result`.
     * `more` is text that REST adds to the description.
-    * `sometimes` are permissions that only some inputs require, as the description states.
+    * `sometimes` are permissions that the caller needs only for some inputs. The description states which.
     """
 
     name: str
@@ -123,8 +123,9 @@ async def run_items(
 ) -> list[ItemResult]:
     """Runs a command for several items. Each item is an input of the command, or its `Malformed` error.
 
-    `arguments` identify the row in the path, and `named` are the inputs besides the list of items. `lock` locks the
-    students of `Work.named_subjects` and the row in the path. The results are those of `app.requests.bulk.run_bulk`.
+    `arguments` has the ids in the path, and `named` has the inputs other than the list of items. `lock` locks the row
+    in the path, and the students whom the items name (`Work.named_subjects`). The results are those of
+    `app.requests.bulk.run_bulk`.
     """
     at = f"/{command.items}"
     if command.path:

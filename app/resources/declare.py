@@ -140,7 +140,7 @@ def Link(  # it is spelled like a class because it is used as a declaration
     description: str,
     **more: Any,
 ) -> "AddedLink":
-    """Declares a link from a resource of another package to any number of rows.
+    """Declares a link that one package adds to a resource of another package. The link leads to any number of rows.
 
     `more` has further options, which are those of `ManyMember`.
     """
@@ -155,7 +155,7 @@ def OneLink(
     description: str,
     **more: Any,
 ) -> "AddedLink":
-    """Declares a link from a resource of another package to at most one row.
+    """Declares a link that one package adds to a resource of another package. The link leads to at most one row.
 
     `more` has further options, which are those of `OneMember`.
     """

@@ -1,4 +1,6 @@
-"""Provides the functions that declare the attributes of a resource's class; at run time each returns a `Member`.
+"""Provides the functions that declare the attributes of a resource's class.
+
+At run time, each of these functions returns a `Member`.
 
 The annotation of an attribute states the type in the contract, and its value states where the data comes from. mypy
 compares the two: `field(Mapped[T]) -> T`.
@@ -167,7 +169,8 @@ def computed(
     """Declares a value that Python computes for all rows of an answer in one call; the annotation is a `Value`.
 
     `compute` takes the unit of work, the values of the columns `keys` for each row, and the arguments. Reading
-    the value needs the permissions of `compute` and those in `requires`; if there are none, those of its row suffice.
+    the value needs the permissions of `compute` and the permissions in `requires`. If neither names a permission, a
+    caller who may read the row may also read the value.
     """
     return ValueMember(
         "",

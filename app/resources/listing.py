@@ -39,7 +39,7 @@ class Filter(Generic[T]):
     * `name` is the name in REST. `graphql` is the name in GraphQL (in snake case) if it differs.
     * `value_type` is the type of the value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`.
     * `resolve` turns the caller's value into the value that the condition uses. `bound` is the type of that value.
-    * `narrow` states that the list is read by an index of this filter, whatever schools the caller may see.
+    * `narrow` states that a list with this filter is read by the filter's own index, and never by an index by school.
     * `schools` is the model that has the school columns, for a filter by school.
     * `most` is the largest number of characters of a text.
     """
@@ -79,10 +79,10 @@ class Flag:
 
 @dataclass(frozen=True)
 class Sort:
-    """A sort order that a list offers, as columns that are never null; the last one is unique.
+    """A sort order that a list offers, as columns that are never null. The last column is unique.
 
-    A caller reverses the order by a `-` before its name. `requires` has the permissions that a caller needs to use the
-    order, because the sequence of the rows reveals something about the values in these columns.
+    A caller reverses a sort order by writing `-` before its name. `requires` has the permissions that a caller needs to
+    use the order, because the sequence of the rows reveals something about the values in these columns.
     """
 
     name: str
@@ -98,9 +98,9 @@ class Listing:
     * `order` applies if a request has no `sort`. By default it is the order of ids, which is the order of creation.
     * `descending` reverses that order.
     * `condition` is true for every row of the list.
-    * `schools` is the model whose school columns are used to read the rows for a caller who may see only some schools.
+    * `schools` is the model with the school columns. They are used for callers who may see only some schools.
     * `paged` is False for a list that returns all rows at once, up to `most`.
-    * `assumed` is the length that the cost of a list without pages assumes.
+    * `assumed` is the number of rows from which the cost of a list without pages is computed.
     * `changed_at` is the column that `updated_since` compares. With that filter the rows are in the order of this
       column, so that an index can be used.
     * `search` returns the condition of the filter `q`.

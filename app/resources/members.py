@@ -54,8 +54,8 @@ class Member:
 class FieldMember(Member):
     """A member whose value is stored in the row itself.
 
-    `many` states that the value is a list. `choices` is the enum of the possible values. A text without an enum may
-    have `values` instead, the texts that are possible; only REST's contract lists them.
+    `many` states that the value is a list. `choices` is the enum of the possible values. If a text has no enum,
+    `values` may list the possible texts; only REST's contract shows this list.
     """
 
     expression: Any

@@ -1,4 +1,4 @@
-"""Runs a selection: executes its statement, logs the disclosures, and completes the text in Python."""
+"""Runs a selection: executes its statement, logs the disclosures, and adds the values that Python computes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class ReadError:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to one root: its JSON text, its errors, the cursor of its next page, and its number of rows."""
+    """The answer to one root of a selection: JSON text, errors, the cursor of the next page, and the number of rows."""
 
     text: bytes
     errors: tuple[ReadError, ...] = ()
@@ -45,10 +45,10 @@ NULL = b"null"
 
 
 async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style) -> list[Answer]:
-    """Reads roots with one statement, records the shown students for the disclosure log, and returns an answer per
-    root.
+    """Reads the roots of a selection with one statement, and returns one answer for each root.
 
-    A root that the caller may not read, or whose cursor is invalid, is null with an error; the other roots are read.
+    Records the students whom the answers show for the disclosure log. If the caller may not read a root, or the cursor
+    of a root is invalid, the answer to this root is null with an error. The other roots are still read.
     """
     opened: list[Places | AimlineError] = []
     for root in roots:
@@ -78,13 +78,14 @@ async def resolve_filters(
     pointers: bool,
     listing: Listing | None = None,
 ) -> dict[str, Any]:
-    """Returns a list's filters with resolved values, such as a row id for an external id, keyed by the filters' own
-    names.
+    """Returns the resolved values of a list's filters. For example, an external id is resolved to a row id.
 
-    * `criteria` are the filters and flags, keyed by the names that an API uses, as in `Listing.by_face`.
-    * `texts` has the values as the caller wrote them, keyed by the same names.
-    * `listing`, if given, is the list whose permissions are checked before any row is looked up; raises `Forbidden` if
-      one is missing.
+    The values are returned by the internal names of the filters.
+
+    * `criteria` are the list's filters and flags, keyed by their names in the API, as `Listing.by_face` returns them.
+    * `texts` has the values as the caller wrote them, keyed by the filters' names in the API.
+    * `listing`, if given, is the list whose permissions are checked before any row is looked up. Raises `Forbidden` if
+      a permission is missing.
 
     Raises `Malformed` for a name that is not a filter. For a row that does not exist, raises `Invalid` at `/<name>`, or
     `NotFound` with `pointers=False`.
@@ -166,7 +167,8 @@ async def _answer(
 def _errors(text: bytes, patterns: Sequence[tuple[Path, AimlineError]]) -> list[ReadError]:
     """Returns an error for each place in the answer that is null and matches one of the patterns.
 
-    Each pattern is a path, in which `*` stands for every index of an array, with the error for the places it matches.
+    Each pattern is a pair: a path, and the error for the places that match this path. In the path, `*` stands for every
+    index of an array.
     """
     if not patterns:
         return []

@@ -1,8 +1,8 @@
 """Defines selections: the parts of the resources that a request reads, as a tree that is independent of API and SQL.
 
 An API builds a selection from its request. `run.read` compiles it into one statement, and returns JSON text with the
-same keys in the same order. The tree contains values (filters, limits, cursors), but a plan depends only on which
-values are set.
+same keys in the same order. The tree contains values (filters, limits, cursors), but the statement
+depends only on which of these values are set, so that a compiled statement can be used again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -116,7 +116,7 @@ class Next:
 class Total:
     """The part of a page with the number of all rows of the list.
 
-    The number is exact up to 25,000; above, it is "more" in REST and null in GraphQL.
+    The number is exact up to 25,000. For a longer list it is "more" in REST and null in GraphQL.
     """
 
     key: str
@@ -174,7 +174,7 @@ class WrittenRoot:
     """A root of a selection that reads the rows which a command of this transaction has returned.
 
     The answer is an array of objects with `id` and `row`. The rows need no permission except the command's, and are
-    shown even if the command removed them. Their links need their own permissions.
+    shown even if the command removed them. The links of the rows need permissions of their own.
     """
 
     key: str
@@ -187,7 +187,7 @@ Root = ListRoot | RowRoot | WrittenRoot
 
 
 def parts_with_rows(page: Page) -> Iterator[tuple[Path, Picks]]:
-    """Yields, for each part of a page that shows rows, the path of the part and the members that it selects."""
+    """Yields the parts of a page that show rows: each part's path, and the selected members of the part's rows."""
     for part in page.parts:
         if isinstance(part, Rows):
             yield (part.key,), part.picks

@@ -15,8 +15,10 @@ REACH: BindParameter[Any] = bindparam("reach", type_=Text(), required=False)
 SCHOOLS: BindParameter[Any] = bindparam("schools", type_=ARRAY(Uuid()), required=False)
 """The schools of a caller who may see the students of some schools only."""
 STUDENTS: BindParameter[Any] = bindparam("students", type_=ARRAY(Uuid()), required=False)
-"""The students of the caller's caseload. For a caller who sees some schools, the students of other schools whom the
-caller sees through a team.
+"""The ids of students whom the caller may see.
+
+For the reach `caseload`, they are the students of the caseload. For the reach `schools`, they are the students of other
+schools whom the caller may see as a member of a team.
 """
 OPENS: BindParameter[Any] = bindparam("opens", type_=ARRAY(Text()), required=False)
 """The codes of the secured areas that the caller may access."""

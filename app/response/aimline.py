@@ -1,6 +1,6 @@
-"""Computes the aimline: the straight line from baseline to goal. Raises an error with a reason if there is none.
+"""Computes the aimline, which is the straight line from baseline to goal.
 
-Judges no score.
+Raises an error with the reason if there can be no such line. This module judges no scores.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ from app.core.clock import monday_of
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A series of weeks without instruction that follows a week of the axis. The first and the last day are
-    included.
+    """A series of weeks without instruction.
+
+    It follows the week `after_week` of the axis. The break includes its first day and its last day.
     """
 
     after_week: int

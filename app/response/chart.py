@@ -36,7 +36,7 @@ from app.support.queries import support as find_support
 from app.support.rules import suspensions_of
 
 BASELINE_SHOWN = timedelta(weeks=6)
-"""The chart shows the baseline scores of this period before the first phase. The baseline itself is always shown."""
+"""The time before the first phase for which the chart shows scores. The value of the baseline is always shown."""
 FRIDAY = timedelta(days=4)
 SCORES_OF_LEVEL = 3
 """The number of last scores that set the height of the fitted line if fewer than two scores follow the change."""
@@ -133,10 +133,11 @@ class Picture:
 
 @needs(Can.READ_SUPPORTS, Can.READ_SCORES, Can.READ_VERDICTS)
 async def picture_of(work: Work, support_id: UUID, measure_name: str | None = None) -> Picture:
-    """Returns the chart data of a support for its first measure, or for a further one; raises `NotFound`.
+    """Returns the chart data of a support for one of its measures.
 
-    `measure_name` is the code or the id of the measure. Raises `Invalid` if it was never a measure of
-    this support.
+    `measure_name` is the code or the id of the measure; without a name, the support's first measure is used. Raises
+    `NotFound` for an unknown support, `Conflict` if the support has no measure, and `Invalid` if the named measure was
+    never a measure of this support.
     """
     support = await find_support(work, support_id)
     if support.measure_id is None:
@@ -242,8 +243,11 @@ def picture(
 
 
 def _shown_scores(scores: Sequence[Score], begins: date, until: date) -> list[Score]:
-    """Returns the scores that the chart shows: the last ones before `begins`, which form the baseline, and all later
-    ones.
+    """Returns the scores that the chart shows.
+
+    * Before the first phase, which begins on `begins`: the last `BASELINE_SCORES` scores, except scores that are older
+      than `BASELINE_SHOWN`.
+    * From then on until the day `until`: all scores, except screening scores.
     """
 
     def before(score: Score) -> bool:

@@ -18,11 +18,12 @@ from app.roster.models import AboutStudent, Ids
 class VerdictRow(AboutStudent, Base):
     """A stored verdict: the conclusion of a rule about the series of a phase, with everything on which it depends.
 
-    * `measure_id`: the measure of the series. `measures`: among how many measures of the support the false-alarm rate
-      is shared.
+    * `measure_id`: the measure of the series.
+    * `measures`: the number of the support's measures that share the false-alarm rate.
     * `last_on`, `last_week`: the day and the week of the last score that was taken into account.
     * `change_on`: the Monday of the change week.
-    * `slow`, `short`, `on_pace`: the shares of growth.
+    * `slow`, `short`, `on_pace`: the probabilities that growth is below half of the required rate, between half and all
+      of it, and on pace.
     * `label`: the verdict in a few words.
     * `retracts`: the earlier verdict whose alert this verdict retracts.
     * `calibration_id`: null if the published defaults applied.
@@ -103,9 +104,9 @@ class FinalizationJob(JobColumns, TenantRow, Base):
     """A job that judges the series of a measure at a school again, because a week is complete or the rules changed.
 
     * `kind` states the reason.
-    * Jobs are claimed by measure, with a lease.
-    * A `quiet` job raises no alert: the publisher of the rules requested none, or all scores of the week come from
-      backfills.
+    * A claim has a lease. The number of jobs of one measure that may be claimed at the same time is limited.
+    * A `quiet` job raises no alert. A job is quiet if the publisher of the rules requested no alerts, or if all scores
+      of the week come from backfills.
     """
 
     __tablename__ = "settlement"

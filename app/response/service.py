@@ -1,7 +1,7 @@
 """Records scores, supports and sessions, and judges the affected series in the same transaction.
 
-The package `judging` has the judging itself. A verdict is added if it differs from the current one. A change of state
-emits one event.
+The package `judging` implements the judging. It adds a verdict only if the verdict differs from the current verdict.
+Each change of state emits one event.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -119,7 +119,7 @@ async def start_support(
 async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
     """Begins a new phase of a support, closes the open alert, and judges the scores of the new phase.
 
-    The new phase has verdicts of its own; those of the earlier phases stay as they are.
+    The new phase has verdicts of its own. The verdicts of the earlier phases do not change.
     """
     return await begin_phase(work, support_id, change, PhaseVerb.CHANGE)
 
@@ -147,7 +147,7 @@ async def follow_measure(
 async def stop_measure(
     work: Work, support_id: UUID, measure: Annotated[str, About("The measure: a code or an id.", "maze")]
 ) -> Support:
-    """Stops following a further measure of a support, and judges its other measures, which share the false-alarm rate.
+    """Removes a further measure from a support, and judges the remaining measures, which share the false-alarm rate.
 
     An open alert that this measure opened is closed.
     """
@@ -223,8 +223,9 @@ async def judge_days(
 ) -> JudgingOutcome:
     """Judges every active support that has scores on these days, and schedules the finalization of their weeks.
 
-    `written` has the day of the last newly recorded score of each student, which is saved with the verdicts. If it
-    is given, nothing else can be done as the district afterwards.
+    `written` has the day of the last newly recorded score of each student. The day is saved with the verdicts. If
+    `written` is given, the statement that saves the verdicts also ends the caller's `Work.as_district` block. After
+    this call, the caller can therefore no longer act as the district.
     """
     pairs = {(student_id, measure_id) for student_id, measure_id, _ in days}
     mode = JudgingMode(quiet=quiet, amended=amended)
@@ -237,9 +238,9 @@ async def judge_days(
 async def judge_many(
     work: Work, pairs: Collection[tuple[UUID, UUID]] | None = None, *, quiet: bool = False
 ) -> JudgingOutcome:
-    """Judges, at once, all active supports of the district or only those with these pairs of student and measure.
+    """Judges all active supports of the district together.
 
-    With `quiet`, no alerts are raised.
+    With `pairs`, judges only the supports with these pairs of student and measure. With `quiet`, no alerts are raised.
     """
     return await judge_selected(work, SeriesSelection(pairs=pairs), JudgingMode(quiet=quiet, amended=True))
 

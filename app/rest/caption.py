@@ -17,7 +17,10 @@ CAPTIONS = {
 """The colour class, the full heading and the short heading for each state of a verdict."""
 
 TOO_FEW = ("too_few_scores", "too_few_weeks", "too_early", "no_instructional_week")
-"""The codes of reasons that disappear with more scores; a series with any other reason cannot be judged at all."""
+"""The codes of reasons for `insufficient_data` that disappear with more scores.
+
+If the verdict has any other reason, the heading says that the series cannot be judged.
+"""
 
 
 def heading_for(picture: Picture) -> tuple[str, str, str]:

@@ -99,7 +99,7 @@ CLASSED = pattern('<([a-z]+)( [^<>]*?)?( class="([^"]+)")')
 def style_sheet(theme: str | None) -> str:
     """Returns the CSS of a theme.
 
-    Without a theme, it returns the CSS of both, and the reader's colour scheme decides between them.
+    Without a theme, returns the CSS of both themes, and the reader's colour scheme decides between the two.
     """
     light, dark = (
         ".aimline{" + ";".join(f"--{name}:{colour}" for name, colour in colours.items()) + "}"

@@ -34,8 +34,8 @@ class RequestChecks:
     async def run(self, request: Request, *checks: Check) -> None:
         """Runs `checks`; if one raises `Malformed` or a query parameter is wrong, raises all violations together.
 
-        In that case, the values are validated here as well, so that the violations that FastAPI would only report later
-        are included.
+        In that case, also validates the values, which FastAPI would otherwise do later, so that all violations are
+        raised together.
         """
         violations = list(self._parameter_violations(request))
         for check in checks:
@@ -55,8 +55,8 @@ class RequestChecks:
     def _parameter_violations(self, request: Request) -> Iterator[Violation]:
         """Yields the violations of query parameters: unknown names, repetitions and NUL characters.
 
-        Otherwise a list would ignore a misspelt filter, and all but one value of a repeated parameter. PostgreSQL
-        cannot store NUL characters, so that no row could match them.
+        Without this check, a list would ignore a misspelt filter, and would use only one value of a repeated parameter.
+        PostgreSQL cannot store NUL characters, so no row could match them.
         """
         parameters = request.query_params.multi_items()
         for name in sorted({name for name, _ in parameters} - self._accepted):

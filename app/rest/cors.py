@@ -69,10 +69,10 @@ class Cors:
         await self._app(scope, receive, name_origin)
 
     async def _may_read(self, origin: str, scope: Scope) -> bool:
-        """Returns whether a page of this origin may read the response, because the token's client has registered the
-        origin.
+        """Returns whether a page of this origin may read the response.
 
-        The refusal of a request without a valid token can be read by the registered origins of every client.
+        If the request has a valid token, the client of the token must have registered the origin. If the request has no
+        valid token, it is enough that any client has registered the origin.
         """
         try:
             return await self._origins.allow(origin, self._admission.client_of(token_of(scope)))

@@ -129,7 +129,7 @@ def documents(app: FastAPI) -> APIRouter:
 
 
 def page_headers(page: bytes) -> dict[str, str]:
-    """Returns the headers that allow a page only scripts from our own files, and its inline scripts by their hashes."""
+    """Returns the headers of a page. They allow only our own script files, and inline scripts with the right hashes."""
     hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in INLINE_SCRIPT.findall(page)]
     scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in hashes)])
     return {"Content-Security-Policy": CONTENT_POLICY.format(scripts=scripts), "Referrer-Policy": "no-referrer"}

@@ -23,7 +23,9 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_FORM_BYTES = 16 * 1024
 """The largest token request in bytes; it is small, because its sender is not authenticated yet."""
 UPLOADS = re.compile(r"/v1/sis-sources/[^/]+/(roster|scores)")
-"""The only paths with a larger limit: their bodies go to disk as they arrive, after the sender was authorized."""
+"""The only paths whose bodies may exceed `MAX_BODY_BYTES`. Such a body goes to disk as it arrives, after the sender was
+authorized.
+"""
 MAX_BYTES_BY_PATH = {"/oauth/token": MAX_FORM_BYTES}
 """The paths with a smaller limit."""
 DEFAULT_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))

@@ -24,7 +24,7 @@ MeasureName = Annotated[
     Query(description="A measure of its members: a code or an id; by default, the group's.", max_length=200),
 ]
 CLASSES = ("member-aim", "member-fit", "member-good", "member-watch")
-"""The CSS classes that the lines get in turn, so that neighbouring lines differ in colour and in dashes."""
+"""The CSS classes of the lines. The lines take them in turn, so neighbouring lines differ in colour and in dashes."""
 LABEL_HEIGHT = 13.0
 """The least vertical distance between two labels, in pixels."""
 
@@ -156,7 +156,7 @@ def _drawn(one: GroupLine, position: int, picture: GroupPicture, plot: Plot) -> 
 
 
 def _labels(picture: GroupPicture, plot: Plot) -> Iterator[str]:
-    """Yields the label of each line at its last score, moved down where it would cover another one."""
+    """Yields the label of each line at the line's last score. A label that would cover another label is moved down."""
     ends = [(_places(one, picture, plot)[-1], one.label) for one in picture.lines if one.points]
     lowest = -LABEL_HEIGHT
     for (x, y), label in sorted(ends, key=lambda end: end[0][1]):

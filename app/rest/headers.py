@@ -50,7 +50,7 @@ class Declared(Protocol):
 
 
 def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
-    """Returns the additions to a route's entry in the contract: its headers, and the statuses that follow from them."""
+    """Returns the additions to a route's entry in the contract: its headers, and the statuses that they cause."""
     parameters = [dict(parameter) for parameter in extra.get("parameters", ())]
     responses: dict[str, Any] = {status: dict(answer) for status, answer in extra.get("responses", {}).items()}
     headers: dict[str, Any] = {}

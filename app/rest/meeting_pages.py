@@ -54,7 +54,7 @@ SEVERAL: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class _Card:
-    """An item of a page: its heading, which is the name of its student if it has one, and its lines."""
+    """An item of a page: its heading and its lines. The heading of an item about a student is the student's name."""
 
     heading: str
     lines: tuple[Markup, ...]
@@ -164,7 +164,7 @@ def _labelled(label: str, text: str) -> Markup:
 
 
 def _card(student: NamedPerson | None, topic: str | None, kind: str, lines: Iterable[Markup]) -> _Card:
-    """Returns an item under the name of its student, otherwise under its topic, otherwise under its kind."""
+    """Returns an item of a page. The heading is its student's name, else its topic, else its kind."""
     if student is None:
         return _Card(topic or words.KINDS[AgendaItemKind(kind)], tuple(lines), of_student=False)
     return _Card(student.name or NOT_SHOWN, (*_texts(topic), *lines), of_student=True)
@@ -184,7 +184,10 @@ def _articles(cards: Iterable[_Card]) -> Iterator[Markup]:
 
 
 def _unseen(hidden: int, *, is_empty: bool) -> list[Markup]:
-    """Returns a sentence about the items that the reader may not see or, for an empty page, that there are no items."""
+    """Returns a sentence with the number of items that the reader may not see, if there are any.
+
+    If there are none and the page is empty, returns a sentence that says that there are no items.
+    """
     if hidden:
         return [Markup("<p>{}</p>").format(words.count_items(hidden))]
     return [Markup("<p>There is nothing on it.</p>")] if is_empty else []

@@ -27,7 +27,7 @@ KINDS = {
     AgendaItemKind.READY_TO_FADE: "It went well: the support can fade",
     AgendaItemKind.OWN: "A topic of the team",
 }
-"""The words for each kind of agenda item, which state why it is on the agenda."""
+"""The words for each kind of agenda item. They state why the item is on the agenda."""
 
 REASONS: dict[str, str] = {
     "review_due": "The support is to be reviewed",
@@ -41,7 +41,10 @@ REASONS: dict[str, str] = {
 }
 """The words for those reasons that are more specific than the kind of the item."""
 DAYS_TO_COME = (AgendaItemKind.GOAL_DUE, AgendaItemKind.GOAL_PASSED, AgendaItemKind.ACTION_DUE)
-"""The kinds of items that show a date that somebody set, instead of the day since which there has been a reason."""
+"""The kinds of items that show a date that somebody set, such as a goal date.
+
+Items of the other kinds show since when they have had a reason to be on the agenda.
+"""
 
 DECISIONS = {
     DecisionKind.CONTINUE: "Continue as planned",

@@ -119,7 +119,7 @@ async def get_recap(work: OpenWork, meeting: str) -> Recap:
 async def get_recap_page(work: OpenWork, meeting: str) -> Response:
     """Returns the recap of a closed meeting as a page to read and to print, with names where the caller may read them.
 
-    It loads nothing and runs no script.
+    The page loads no other file and runs no script.
     """
     return page_response(recap_page(await read_recap(work, row_id("meeting", meeting))))
 
@@ -133,7 +133,7 @@ async def get_recap_page(work: OpenWork, meeting: str) -> Response:
 async def get_agenda_page(work: OpenWork, team: str, meeting: MeetingOf = None) -> Response:
     """Returns the agenda of a team's meeting as a page to read and to print, with names where the caller may read them.
 
-    It loads nothing and runs no script.
+    The page loads no other file and runs no script.
     """
     return page_response(agenda_page(await read_agenda_sheet(work, row_id("team", team), meeting)))
 

@@ -216,7 +216,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
     (RunResource, "quarantine", "sync-runs/{run}/quarantine", "list_quarantine", "sync"),
     (RunResource, "changes", "sync-runs/{run}/changes", "list_sync_changes", "sync"),
 )
-"""The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
+"""The reads of linked rows. Each has the resource with the link, the link, and the read's path, operation and tag."""
 
 TAGS = {
     "areas": "playbook",

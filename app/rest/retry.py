@@ -15,8 +15,8 @@ from app.rest.oauth import unavailable
 from app.rest.problem import from_error
 
 MAX_KEPT_BYTES = 2 * 1024 * 1024
-"""The size in bytes of the largest body that is kept for a retry; a larger one, such as a roster zip, is not
-retried.
+"""The size in bytes of the largest body that is kept for a retry. A request with a larger body, such as a
+roster zip, is not retried.
 """
 
 
@@ -58,7 +58,7 @@ class Retries:
 
 
 class _Exchange:
-    """The messages of one request, which are kept so that a second attempt reads the same ones."""
+    """The messages of one request, which are kept so that a second attempt reads the same messages."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
@@ -76,7 +76,7 @@ class _Exchange:
         return not self.answered and self._size <= MAX_KEPT_BYTES
 
     async def receive(self) -> Message:
-        """Returns the next message: the next kept one, or a new one from the client if all kept ones were read."""
+        """Returns the next kept message, or, once all kept messages were read, a new message from the client."""
         if self._next < len(self._kept):
             self._next += 1
             return self._kept[self._next - 1]

@@ -1,9 +1,9 @@
 """Checks a request in this order: its token, its scopes, the size of its JSON, and only then its values.
 
 FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service do
-all of that work. Every router uses this class; a test refuses a route that takes a body without it.
+all of that work. Every router uses the class `Route`. A test fails if a route of another class takes a body.
 
-The class also adds what follows from a route's declaration: an idempotency key, an ETag, and the conditions on it.
+The class also adds what follows from a route's declaration: an idempotency key, an ETag, and the header If-Match.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ class Route(APIRoute):
 
     @property
     def shows_secret(self) -> bool:
-        """Returns whether the response contains a secret, so that it must not be compressed."""
+        """Returns whether the response contains a secret. Such a response must not be compressed."""
         return "secret" in getattr(self.response_model, "model_fields", {})
 
     @property
@@ -79,7 +79,7 @@ class Route(APIRoute):
         return tuple(Can(scope) for scope in security.get("oauth2", ()))
 
     def get_route_handler(self) -> Handler:
-        """Returns FastAPI's handler, extended by the checks before it and by the ETag and stored response after it."""
+        """Returns a handler: it checks the request, calls FastAPI's handler, adds the ETag and stores the response."""
         handlers, scopes = SparseHandlers(self.dependant, self._framework_handler), self.stated_scopes
         reads_json, most_values = self.body_field is not None, self.most_values
         takes_key, takes_version, shows_version = self.takes_key, self.takes_version, self.shows_version
@@ -145,8 +145,9 @@ async def _authorize(request: Request, scopes: tuple[Can, ...]) -> None:
 def _release_body(error: BaseException) -> None:
     """Clears the variables of the functions that raised an error.
 
-    FastAPI's function refers to the error in a variable, and the error refers to the function. The body would therefore
-    stay in memory until the next full garbage collection, which may be a hundred bodies later.
+    A function of FastAPI holds the error in a variable, and the error refers back to that function. Because of this
+    cycle, the request's body would stay in memory until the next full garbage collection, which may be a hundred
+    requests later.
     """
     if isinstance(error, RequestValidationError):
         error.body = None

@@ -1,6 +1,6 @@
-"""Receives a roster zip or a file of scores in REST, from which the worker runs a sync.
+"""Receives a roster zip or a file of scores in REST. The worker then runs a sync from the received file.
 
-Only the bodies of these routes go to disk as they arrive. The sender is authorized first, in a separate transaction.
+No other routes write a body to disk as it arrives. The sender is authorized first, in a separate transaction.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from app.rest.sis import RUN, accepted_run
 from app.sis.runs import pull, queries, upload
 
 BINARY = "application/octet-stream"
-"""The media type in the contract, because client generators do not support application/zip and text/csv.
+"""The only media type in the contract, because client generators do not support application/zip and text/csv.
 
-The service accepts these two as well.
+The service also accepts application/zip for a roster and text/csv for scores.
 """
 ACCEPTED = {"oneroster-csv": {BINARY, "application/zip"}, "scores-csv": {BINARY, "text/csv"}}
 """The media types that are accepted for each kind of source."""
@@ -37,7 +37,7 @@ DryQuery = Annotated[bool, Query(description="Whether to plan and report only, a
 
 
 def _contract(noun: str) -> dict[str, Any]:
-    """Returns a route's entry in the contract: its body, and the responses that no other route has."""
+    """Returns an upload route's entry in the contract: the request body, and the responses that only uploads have."""
     contract = requires(
         upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run
     )

@@ -49,8 +49,9 @@ def check_value(annotation: Any, value: Any) -> None:
 
 
 def _check_choice(arguments: list[Any], value: Any) -> None:
-    """Checks a value that may be None and otherwise has one type. A union of several other types is left to
-    Pydantic.
+    """Checks a value whose annotation is one type, or one type and None.
+
+    Does not check a value whose annotation has several types besides None; Pydantic alone checks such a value.
     """
     if value is not None and len(arguments) == 1:
         check_value(arguments[0], value)

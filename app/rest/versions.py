@@ -75,7 +75,10 @@ def is_known(request: Request, tag: str) -> bool:
 
 
 def note_versions(request: Request) -> None:
-    """Stores which versions of the row in the path the client accepts, or None without If-Match; raises `Malformed`."""
+    """Stores the versions that the client accepts for the row that the path names; raises `Malformed`.
+
+    Stores None if the request has no If-Match header.
+    """
     values = request.headers.getlist(IF_MATCH)
     request.state.expected = None
     if not values:

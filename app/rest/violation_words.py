@@ -33,7 +33,7 @@ WORDS: Final[Mapping[str, str]] = {
     "timezone_aware": INSTANT,
 }
 PREFIXES: Final = (("datetime_", INSTANT), ("date_", DAY), ("int_", WHOLE), ("float_", NUMBER), ("bool_", BOOLEAN))
-"""The words for types of errors that are not in `WORDS`, by the beginning of the type."""
+"""The words for error types that are not in `WORDS`. Each pair has a prefix, and the words for types that begin so."""
 
 
 def words_of(error: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""Numbers a school's instructional weeks, in which series are measured. For a school without a calendar, counts all
-weeks.
+"""Numbers a school's instructional weeks, because series are measured in these weeks.
 
-Works under the permission that the calling command requires.
+If a school has no calendar, all of its weeks are counted. The functions check no permission of their own: the calling
+command has checked one.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -91,8 +91,8 @@ async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, unti
     """Returns the Mondays of the weeks without instruction, keyed by school.
 
     A school without a calendar in this period is left out. A week that is missing between the first and the last week
-    of a calendar, as in the summer, is included. Weeks before the first or after the last are unknown, so they are not
-    included.
+    of a calendar, as in the summer, is included. Weeks before the first week or after the last week of the calendar are
+    unknown, so they are not included.
     """
     weeks_by_school = await weeks_of_schools(work, school_ids, begins, until)
     off_by_school = {school_id: off_between(weeks, begins, until) for school_id, weeks in weeks_by_school.items()}

@@ -1,6 +1,6 @@
-"""Looks up roster rows for commands, under the permission that the calling command requires.
+"""Looks up roster rows for commands.
 
-Opens no database session.
+The functions use the caller's unit of work. They check no permission, because the calling command has checked its own.
 """
 
 from collections.abc import Iterable, Sequence
@@ -54,13 +54,17 @@ def named_students(work: Work, model: Any) -> ColumnElement[bool] | None:
 
 
 async def locate_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Returns the student with this id or external id; raises `NotFound`, or `Invalid` if there is a pointer."""
+    """Returns the student with this id or external id.
+
+    If there is no such student, raises `Invalid` at `pointer`, or `NotFound` if `pointer` is None.
+    """
     return await find_row(work, Person, parse("student", name, pointer), pointer, Person.is_student.is_(True))
 
 
 async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Returns the member of staff with this id or external id; raises `NotFound`, or `Invalid` if there is a
-    pointer.
+    """Returns the member of staff with this id or external id.
+
+    If there is no such person, raises `Invalid` at `pointer`, or `NotFound` if `pointer` is None.
     """
     return await find_row(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
 
@@ -99,10 +103,10 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
 
 
 async def ids_of_names(work: Work, names: Iterable[str], *, students: bool) -> dict[str, UUID]:
-    """Returns the ids to which these ids or external ids of students, or of staff, refer, keyed by the given text.
+    """Returns the ids of the students, or of the staff, with these ids or external ids, keyed by the given text.
 
-    External ids are looked up with one statement, and unknown ones are left out. For other ids, it is not checked
-    whether there is such a person.
+    External ids are looked up with one statement, and unknown external ids are left out. An id of ours is returned
+    without a check that such a person exists.
     """
     kind = "student" if students else "person"
     references: dict[str, Reference] = {}
@@ -136,12 +140,12 @@ async def moved_day_of(work: Work) -> date | None:
 
 
 def keep_clock(work: Work, zone: str, moved_to: date | None) -> None:
-    """Saves the district's time zone and the day of its test clock for this unit of work. The caller has read them."""
+    """Saves the district's time zone and the day of its test clock for this unit of work, to save queries."""
     work.db.info["clock"] = zone, moved_to
 
 
 def forget_clock(work: Work) -> None:
-    """Makes this unit of work read the test clock again. Called after the clock has been moved."""
+    """Makes this unit of work read the test clock again. It must be called after the clock has been moved."""
     work.db.info.pop("clock", None)
 
 
@@ -206,8 +210,8 @@ async def find_row(
 ) -> Row:
     """Returns the row to which a reference refers.
 
-    Raises `NotFound`, or, for a reference in a request's body, `Invalid` at `pointer`. Only the module `student_lock`
-    may set `lock`.
+    If there is no such row, raises `Invalid` at `pointer`, or `NotFound` if `pointer` is None. The pointer is given for
+    a reference in a request's body. Only the module `student_lock` may set `lock`.
     """
     query = select(model).where(model.district_id == work.district_id, *also)
     if reference.id is not None:

@@ -46,8 +46,9 @@ class AboutStudent(Tenant):
 
 
 class MayBeAboutStudent(TenantRow):
-    """Mixin for a row about one student or about none. `school_ids` are the student's schools, or empty without a
-    student.
+    """Mixin for a row about one student or about no student.
+
+    `school_ids` are the student's schools; the list is empty if the row is about no student.
     """
 
     student_id: Mapped[UUID | None]
@@ -88,7 +89,7 @@ class Org(HasChangeTime, FromSource, Base):
 
 
 class AcademicSession(HasChangeTime, FromSource, Base):
-    """A school year, semester, term or grading period. The day `ends_on` does not belong to it.
+    """A school year, semester, term or grading period. `ends_on` is the day after its last day.
 
     `school_year` is the calendar year in which the school year ends.
     """
@@ -140,7 +141,7 @@ class Person(ListedBySchool, HasChangeTime, FromSource, Base):
 
     * `pinned` has the names of fields that people have edited here. A sync does not overwrite them.
     * `last_score_on` and `last_verdict_at` order the list of students. They ignore scores and verdicts of secured
-      areas, and are `NEVER_ON` and `NEVER_AT` for a student who has none.
+      areas, and are `NEVER_ON` and `NEVER_AT` for a student without scores or without verdicts.
     * PostgreSQL generates the columns for the search by name and the filter by grade.
     """
 
@@ -183,7 +184,7 @@ class Person(ListedBySchool, HasChangeTime, FromSource, Base):
 class SchoolMembership(TenantRow, Base):
     """A person's membership of a school from a day on.
 
-    The day `ends_on` does not belong to it; `ends_on` is null while the membership lasts.
+    `ends_on` is the day after the last day of the membership, or null while the membership lasts.
     """
 
     __tablename__ = "school_membership"
@@ -196,7 +197,7 @@ class SchoolMembership(TenantRow, Base):
 
 
 class Enrollment(FromSource, Base):
-    """The enrollment of a person in a class, with the person's role. The day `ends_on` does not belong to it.
+    """The enrollment of a person in a class, with the person's role. `ends_on` is the day after its last day.
 
     `sourced_id` is the enrollment's id in the source.
     """
@@ -216,7 +217,7 @@ class Enrollment(FromSource, Base):
 
 
 class PersonRole(FromSource, Base):
-    """A role of a person in an org, as in OneRoster 1.2. The day `ends_on` does not belong to it.
+    """A role of a person in an org, as in OneRoster 1.2. `ends_on` is the day after its last day.
 
     A sync derives `person.role` and `person.school_ids` from these rows.
     """

@@ -161,8 +161,8 @@ LINKS = (
 def begins_with(*columns: InstrumentedAttribute[Any]) -> Callable[[Any], ColumnElement[bool]]:
     """Returns the condition of the filter `q`: one of the columns begins with a text, whether in upper or lower case.
 
-    The columns hold folded (lower-case) text. The condition is a range, because under row-level security an index can
-    serve a comparison, but not a `LIKE` or a function.
+    The columns hold folded (lower-case) text. The condition compares with `>=` and `<`: under row-level security,
+    PostgreSQL can use an index for comparisons, but not for `LIKE` or a function.
     """
 
     def condition(text: Any) -> ColumnElement[bool]:

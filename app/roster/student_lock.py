@@ -1,13 +1,13 @@
-"""Locks students' rows. Every transaction does this before it writes a row about a student.
+"""Locks students' rows. Every transaction locks a student before it writes a row about the student.
 
 * Rows are locked in the order of ids, and read again once they are locked. Copy `school_ids` only from the values that
   these functions return.
-* A transaction with several commands locks the students of all its commands (`Work.named_subjects`) at the first
-  command: after the teams, and before the rows of the kinds in `AFTER_STUDENTS`.
+* A transaction with several commands locks the students of all its commands (`Work.named_subjects`) before it runs the
+  first command. Teams are locked before the students, and rows of the kinds in `AFTER_STUDENTS` after the students.
 * A sync locks people in the same way before it changes them, so a command and a sync never write about one student at
   the same time.
 
-Works under the permission that the calling command requires.
+The functions check no permission, because the calling command has checked its own.
 """
 
 from collections import defaultdict
@@ -57,8 +57,9 @@ IdsByKind = Mapping[str, Collection[UUID]]
 
 
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Locks and returns the student with this id or external id; raises `NotFound`, or `Invalid` if there is a
-    pointer.
+    """Locks and returns the student with this id or external id.
+
+    If there is no such student, raises `Invalid` at `pointer`, or `NotFound` if `pointer` is None.
     """
     await lock_named_subjects(work)
     reference = parse("student", name, pointer)
@@ -82,7 +83,10 @@ LOCKED_STUDENTS = """locked AS MATERIALIZED (
     SELECT person.id, person.school_ids, person.removed_at FROM person
     WHERE person.district_id = $1 AND person.id = ANY ($2::uuid[]) AND person.is_student
     ORDER BY person.id FOR NO KEY UPDATE)"""
-"""An SQL common table expression, to be used after WITH, that locks students like `lock_students_by_name`."""
+"""An SQL common table expression, to be used after WITH. It locks the students with the ids `$2` of the district `$1`.
+
+It takes the same kind of lock as `lock_students`.
+"""
 
 
 class LockedStudent(NamedTuple):
@@ -104,9 +108,10 @@ def note_locked(work: Work, students: Iterable[Sequence[Any]]) -> dict[UUID, Loc
 async def lock_students(
     work: Work, student_ids: Collection[UUID], *, wait: bool = True
 ) -> dict[UUID, tuple[UUID, ...]]:
-    """Locks these students and returns the schools of each.
+    """Locks these students and returns their schools, keyed by student.
 
-    A student who does not exist is left out. Without `wait`, so is a student whom another transaction has locked.
+    A student who does not exist is left out. If `wait` is false, a student whom another transaction has locked is left
+    out too.
     """
     if not student_ids:
         return {}
@@ -151,10 +156,10 @@ async def lock_student_of(
 
 
 async def lock_newcomers(work: Work, student_ids: Collection[UUID]) -> None:
-    """Locks students who were found only when a row that must be locked after them, such as a group, was locked.
+    """Locks students who became known only after a row of `AFTER_STUDENTS`, such as a group, was locked.
 
-    It does not wait, because waiting for locks in the wrong order could cause a deadlock. Raises `ChangedMeanwhile` if
-    another transaction has locked one of them.
+    Does not wait, because waiting for locks in the wrong order could cause a deadlock. Raises `ChangedMeanwhile` if
+    another transaction has locked one of the students.
     """
     missing = set(student_ids) - work.locked_students
     if missing - set(await lock_students(work, missing, wait=False)):
@@ -162,7 +167,7 @@ async def lock_newcomers(work: Work, student_ids: Collection[UUID]) -> None:
 
 
 async def lock_row_after_student(work: Work, model: type[MaybeAbout], row_id: UUID) -> MaybeAbout | None:
-    """Locks the student whom a row is about, if there is one, then this row, and returns the row.
+    """Locks the student whom a row is about, then locks and returns the row. A row may be about no student.
 
     Returns None if the row does not exist or is not within the principal's reach.
     """
@@ -187,8 +192,10 @@ async def lock_named_subjects(work: Work) -> None:
 
     A subject is the id or external id of a student, or the id of a row about a student. A subject that is not found
     within the caller's reach is skipped; the command that uses it reports the error. Later calls in the transaction do
-    nothing. The rows in `work.named_rows` are locked too: teams before the students, and the kinds in `AFTER_STUDENTS`
-    after them.
+    nothing.
+
+    The rows in `work.named_rows` are locked too: the teams before the students, and rows of the kinds in
+    `AFTER_STUDENTS` after the students.
     """
     db, names, rows_by_kind = work.db, work.named_subjects, _ids_by_kind(work.named_rows)
     work.named_subjects = work.named_rows = frozenset()
@@ -247,7 +254,10 @@ async def _students_of_named(work: Work, ids_by_kind: IdsByKind) -> set[UUID]:
 
 
 async def _lock_named_rows(work: Work, ids_by_kind: IdsByKind) -> None:
-    """Locks the rows of the kinds in `AFTER_STUDENTS` to which a request refers, by table and in the order of ids."""
+    """Locks the rows to which a request refers and whose kind is in `AFTER_STUDENTS`.
+
+    The tables are locked in the order of `AFTER_STUDENTS`, and the rows of a table in the order of their ids.
+    """
     for kind, name in AFTER_STUDENTS:
         await _lock_rows(work, name, ids_by_kind.get(kind, ()))
 

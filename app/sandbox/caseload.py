@@ -23,7 +23,9 @@ EARLIER = timedelta(days=7)
 
 
 def record_caseload(printer: Printer, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
-    """Records the planned supports, each for a different student if possible; returns their numbers, students and ids.
+    """Records the planned supports and dismissed concerns, each for a different student if possible.
+
+    Returns for each support its number in the plan, its student and its id.
 
     `monday` is the Monday from which the plan counts its weeks. `taken` is the student of the story, who gets no other
     support.

@@ -146,9 +146,9 @@ class District:
             yield self._adult(f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}")
 
     def enrollments(self) -> Iterator[Enrollment]:
-        """Yields the enrollments of each class's adults, then those of each student in ten classes.
+        """Yields the enrollments of the adults of all classes, and then the enrollments of the students.
 
-        One adult of each class is marked as primary.
+        Each student is enrolled in ten classes. One adult of each class is marked as primary.
         """
         for school in schools(self.students):
             for grade in range(len(school.sizes)):

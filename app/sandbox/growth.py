@@ -28,9 +28,9 @@ class StoppingReader:
 def stopping_reader(seed: int, weeks: int = 22, baseline: float = 42, goal_rate: float = 1.5) -> StoppingReader:
     """Returns a student who first grows faster than the goal requires, then stops half-way and slowly declines.
 
-    The aimline is `median(baseline) + goal_rate * week`. The decline is clear enough for a cautious rule to detect
-    before the series ends, which takes some eight weeks if the measure's noise is eight words a minute. Raises
-    ValueError for fewer than 20 weeks, or for a goal rate that is small compared with the noise.
+    The aimline is `median(baseline) + goal_rate * week`. The decline is so clear that even a cautious rule detects it
+    before the series ends. If the measure's noise is eight words a minute, the rule needs some eight weeks for this.
+    Raises ValueError for fewer than 20 weeks, or for a goal rate of less than one word a week.
     """
     if weeks < 20 or goal_rate < 1:
         raise ValueError("A reader who stops needs 20 weeks or more and a goal of at least 1 word a week.")

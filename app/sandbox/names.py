@@ -82,7 +82,7 @@ _PLAIN = {name: plain(name) for name in (*GIVEN, *FAMILY)}
 def login(given_name: str, family: str) -> str:
     """Returns the login name `given.family` in ASCII.
 
-    It is not unique; a caller that needs a unique one adds a number.
+    The name is not unique. A caller that needs a unique name adds a number.
     """
     return f"{_PLAIN[given_name]}.{_PLAIN[family]}"
 

@@ -58,7 +58,7 @@ def main() -> NoReturn:
 def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: bool) -> int:
     """Starts all processes, runs the demonstration, and returns the demonstration's exit code.
 
-    Unless `once` is set, it then serves until the user stops it.
+    Unless `once` is set, the playground then serves until the user stops it.
     """
     port = _free_port(port)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,8 +90,8 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: boo
 def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fresh: bool) -> dict[str, str]:
     """Returns the environment variables for the playground's processes.
 
-    Unless AIMLINE_DATABASE_URL names another server, it starts the embedded one first. `fresh` empties the embedded
-    server's database; on another server it only begins a new district.
+    Starts the embedded database server first, unless AIMLINE_DATABASE_URL names another server. `fresh` begins a new
+    district; on the embedded server, it also empties the database.
     """
     if fresh:
         for file in folder.glob("district*.json"):

@@ -35,7 +35,7 @@ class Receiver:
     By default it answers 204, or 401 to a delivery that it cannot verify. Two options make it fail instead:
 
     * `status` is the status of each failure, by default 500. With `status` alone, every delivery fails.
-    * `fail_first` is the number of deliveries that fail; the later ones are answered as by default.
+    * `fail_first` is the number of deliveries that fail. Later deliveries are answered 204 or 401, as by default.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Receiver:
         self.news = asyncio.Condition()
 
     async def post(self, request: Request) -> Response:
-        """Verifies a delivery, records it, and only then answers. An endpoint that must not lose a delivery needs this
+        """Verifies a delivery, records it, and only then answers. A receiver that must not lose a delivery needs this
         order.
         """
         body = await request.body()

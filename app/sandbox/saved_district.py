@@ -28,7 +28,7 @@ class SavedDistrict:
 
     @classmethod
     def load(cls, file: Path) -> Self | None:
-        """Returns the district in a file, or None if there is no such file or if another version wrote it."""
+        """Returns the district in a file, or None if the file does not exist or was written by another version."""
         try:
             return cls(**json.loads(file.read_text()))
         except (OSError, ValueError, TypeError):

@@ -38,8 +38,8 @@ class Subject:
 class Level:
     """A kind of school, such as an elementary school.
 
-    Grades are CEDS entry-level codes. `begins` is the number of grades, over all kinds of school, before the first
-    grade of this kind.
+    Grades are CEDS entry-level codes. `begins` is the number of grades that a student passes through before the first
+    grade of this kind of school, counted from kindergarten.
     """
 
     name: str
@@ -161,7 +161,7 @@ def schools(students: int) -> Iterator[School]:
 def next_school(students: int, school: School) -> School:
     """Returns the next school of the same level, to which students of this school move.
 
-    If the school is the only one of its level, returns the school itself.
+    If no other school has this level, returns the school itself.
     """
     return _school(students, (school.number + len(LEVELS)) % (_trios(students) * len(LEVELS)))
 
@@ -195,10 +195,10 @@ def posts(school: School) -> Iterator[tuple[Role, str]]:
 
 
 def adults(school: School, grade: int, subject: Subject, section: int) -> Iterator[tuple[Adult, str, bool | None]]:
-    """Yields the adults of a class, each as the role in the class, the adult's key, and whether the adult is primary.
+    """Yields the adults of a class: for each, the role in the class, the adult's key, and whether the adult is primary.
 
-    Every class has a teacher. In some subjects, the first section also has a co-teacher, who is not primary, or an
-    aide, for whom the value is None. The key identifies the adult within the school.
+    Every class has a teacher, who is primary. In some subjects, the first section also has a co-teacher, who is not
+    primary, or an aide. For an aide, the third value is None. The key identifies the adult within the school.
     """
     if subject.taught_by == "specialist":
         key = f"special/{subject.code}"

@@ -15,9 +15,10 @@ from app.sandbox.sis_server import Sis
 
 
 def run(sis: Sis, host: str, port: int, until_stdin_closes: bool = False) -> None:
-    """Serves until the process is stopped; raises OSError if the port cannot be used, and takes any free port for 0.
+    """Serves the sandbox SIS until the process is stopped. Raises `OSError` if the port cannot be used.
 
-    With `until_stdin_closes`, it also stops when standard input is closed.
+    If `port` is 0, any free port is used. If `until_stdin_closes` is true, the server also stops when standard input is
+    closed.
     """
     listening = socket.create_server((host, port))
     address = f"http://{host}:{listening.getsockname()[1]}"

@@ -81,11 +81,10 @@ def _first_day(rate: float, number: float, last: int) -> int | None:
 
 
 def fold(states: Iterable[State], make: Callable[[Seat, int], Iterable[Any]]) -> list[Row]:
-    """Returns the rows that result from a student's states, in the order in which they were created.
+    """Returns the rows that result from a student's states, in the order in which the rows were created.
 
-    `make` returns the student's records in one state. If a later state no longer has a record, the record is
-    `tobedeleted` from the day of that state on. If a later state has the same record unchanged, the day of its last
-    change stays the same.
+    `make` returns the student's records in one state. A record that is missing from a later state is `tobedeleted` from
+    the day of that state on. If a record is unchanged in a later state, the day of its last change stays the same.
     """
     rows: dict[str, Row] = {}
     for day, seat in states:

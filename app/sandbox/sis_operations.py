@@ -1,7 +1,6 @@
-"""Lists the operations of the sandbox SIS, with their paths, the bases of their URLs, and the scopes that they
-require.
+"""Lists the operations of the sandbox SIS, with their paths, the bases of their URLs, and the scopes they require.
 
-All of them only read.
+All operations are read-only.
 """
 
 from typing import Final, NamedTuple

@@ -2,8 +2,8 @@
 
 A block is a group of rows that are generated together. The cost of a page depends on the query:
 
-* Without a filter, the number of rows in each block is calculated, which after day 0 takes one hash per student. Then
-  only the blocks of the page are generated, however far down the list the page is.
+* Without a filter, the number of rows in each block is calculated. After day 0 of the simulation, this takes one hash
+  per student. Then only the blocks of the page are generated, however far down the list the page is.
 * With a filter, or for a nested path, one scan counts the matching rows of each block, and then only the blocks of the
   page are generated. For `dateLastModified>` the scan skips students who have not changed since.
 * With a sort, one scan keeps every sort key in memory. After the sort, eight bytes remain for each row, and only the
@@ -74,7 +74,8 @@ class Pages:
     def _since(self, since: datetime | None) -> int:
         """Returns the last day whose changes were all made before the instant `since`.
 
-        Returns -1 if there is no such day or if a quirk hides the times.
+        Returns -1 if there is no `since`, if there is no such day, or if a quirk of the simulated SIS changes how times
+        are shown.
         """
         if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
             return -1

@@ -103,8 +103,9 @@ class Rows:
         return self._children[kind].get(sourced_id, [])
 
     def find(self, kind: str, sourced_id: str) -> Row | None:
-        """Returns the row with this id, or None. Finds the block that contains the row by an index or from the id
-        itself.
+        """Returns the row with this id, or None.
+
+        Depending on the kind, the id itself tells which block contains the row, or the block is looked up in an index.
         """
         for block in self.where(kind, sourced_id):
             for row in self._cached(kind, block):

@@ -25,8 +25,9 @@ class Shapes:
         self.needed = any(name.startswith(tuple(names.split())) for name in quirks.values)
 
     def row(self, single: str, row: Json) -> Json:
-        """Returns a row in the form that the active quirks require; `single` is its kind in the singular, such as
-        `user`.
+        """Returns the row in the form that the active quirks demand.
+
+        `single` is the kind of the row as a noun in the singular, such as `user`.
         """
         if not self.needed:
             return row

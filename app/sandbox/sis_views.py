@@ -19,10 +19,10 @@ Keep = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The definition of a list: the blocks to search, and the records to include.
+    """The definition of a list: the blocks of rows in which its records are searched, and which records it includes.
 
-    `keep` is a function that returns whether a record is in the list; None means that all are. `key` identifies the
-    view in caches.
+    `keep` is a function that returns whether a record is in the list. If it is None, all records are in the list. `key`
+    identifies the view in caches.
     """
 
     kind: str

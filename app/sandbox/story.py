@@ -45,7 +45,7 @@ class StoryRecords:
 
     @property
     def student_id(self) -> str:
-        """Returns the student's external id, or the student's id in Aimline if there is none.
+        """Returns the student's external id, or the student's id in Aimline if there is no external id.
 
         A vendor need not know Aimline's ids.
         """

@@ -102,7 +102,7 @@ def _hold_meeting(vendor: Vendor, today: date, terms: dict[str, Any]) -> None:
 def _class_with_students(vendor: Vendor, taken: set[str]) -> tuple[dict[str, Any], str, list[str]]:
     """Returns a class, its teacher, and as many of its students without a support as a group needs.
 
-    If no class has enough such students, as in a small roster, returns the class with the most of them.
+    If no class has enough such students, as in a small roster, returns the class that has the most.
     """
     best: tuple[dict[str, Any], str, list[str]] | None = None
     for class_ in vendor.all("/v1/classes"):

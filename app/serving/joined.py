@@ -9,7 +9,7 @@ from typing import Any
 
 
 class JoinedWrites:
-    """Takes the place of the transport that a response is written to, and holds a head back until the body follows.
+    """Takes the place of a connection's transport, and keeps the head of a response until the body follows.
 
     If no body follows at once, the head is sent in the next turn of the event loop.
     """
@@ -21,7 +21,10 @@ class JoinedWrites:
         self._head = b""
 
     def write(self, data: bytes) -> None:
-        """Sends these bytes; the head of a response is kept until the next bytes or the event loop's next turn."""
+        """Sends these bytes at once, unless they are the head of a response.
+
+        A head is kept until the next bytes are written, or until the next turn of the event loop.
+        """
         if self._head:
             head, self._head = self._head, b""
             self._transport.writelines((head, data))

@@ -1,7 +1,7 @@
-"""Returns the memory that a process has freed to the operating system.
+"""Gives memory that this process no longer uses back to the operating system.
 
-glibc keeps freed memory for later allocations, and only ever returns the end of its heap by itself. After many large
-bodies, one small object that still lives at the end would keep all of their memory with the process.
+glibc keeps freed memory for later allocations. By itself, it gives back only the free end of its heap. After many large
+bodies, one small object at the end of the heap would therefore keep the memory of all bodies with the process.
 """
 
 import ctypes
@@ -25,6 +25,6 @@ _trim: Final = _trimmer()
 
 
 def return_free_memory() -> None:
-    """Returns the free pages of the heap to the operating system, if its C library can do so."""
+    """Gives the free pages of the heap back to the operating system, if the C library has a function for it."""
     if _trim is not None:
         _trim(0)

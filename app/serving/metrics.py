@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from app.core.errors import AimlineError
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment variable that tells the Prometheus library, when it is imported, that there are several processes."""
+"""The environment variable from which the Prometheus library learns, on import, that there are several processes."""
 
 
 class Processes(Collector):

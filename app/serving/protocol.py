@@ -26,7 +26,7 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_HEADERS: Final = 128
 """The largest number of headers of a request."""
 MAX_NEGOTIATION_BYTES: Final = 2048
-"""The largest number of bytes of all headers that contain lists of choices, such as Accept, taken together.
+"""The largest total number of bytes of the headers that contain lists of choices, such as Accept.
 
 Each item of such a list takes a microsecond to read, before the caller is known.
 """
@@ -35,9 +35,9 @@ NEGOTIATION: Final = (b"accept", b"connection", b"upgrade", b"sec-websocket-", b
 MAX_BODY_MARKS: Final = 16 * 1024
 """The bytes that a body's chunk markers and trailers may have, in addition to a quarter of the body's own size."""
 MAX_UNWANTED_MARKS: Final = 4 * 1024
-"""The same limit once the request was answered, in addition to a sixteenth of the body's own size."""
+"""The bytes of markers and trailers that are allowed once the request was answered, besides a sixteenth of the body."""
 MANY_MARKS: Final = 1024
-"""The bytes of markers, in addition to a sixteenth of the body, from which on parsing takes turns with other work."""
+"""The bytes of markers, in addition to a sixteenth of the body, above which parsing takes turns with other work."""
 SLICE: Final = 8 * 1024
 """The largest number of bytes that the parser reads before the limits are checked again."""
 PROGRESS_PERIOD: Final = 12.0
@@ -168,7 +168,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.loop.call_soon(take_turns, self.loop, waiting)
 
     def shutdown(self) -> None:
-        """Tells the app that the server ends, and closes the connection, or closes it after the current response."""
+        """Tells the app that the server stops. Closes the connection at once, or after the current response if any."""
         if (stop := self.app_state.get("stop")) is not None:
             stop()
         super().shutdown()
@@ -369,7 +369,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def take_turns(loop: asyncio.AbstractEventLoop, waiting: deque[Callable[[], None]]) -> None:
-    """Does the first piece of work, and the next one in the next turn of the event loop."""
+    """Runs the first waiting piece of work. The next turn of the event loop then runs the next waiting piece."""
     work = waiting[0]
     try:
         work()

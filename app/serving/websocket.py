@@ -17,9 +17,9 @@ from app.core.metrics import REFUSALS
 from app.serving.protocol import answer
 
 SLICE: Final = 4096
-"""The largest number of bytes that the parser reads before its frames are counted."""
+"""The largest number of bytes that the parser reads before the frames in these bytes are counted."""
 FRAME_BURST: Final = 100
-"""The number of frames that a caller may send at once. The parts of a split message are frames of their own."""
+"""The number of frames that a caller may send at once. Each part of a split message is one frame."""
 FRAMES_PER_SECOND: Final = 10.0
 """The number of frames that a caller may send each second in the long run."""
 

@@ -1,4 +1,8 @@
-"""Computes signals with set-based SQL: of all students once a day and when rules change, otherwise of changed ones."""
+"""Computes signals with set-based SQL.
+
+Signals of all students are computed once a day, and whenever something changes that affects all students, such as a
+rule. At other times, only the signals of students whose data have changed are computed.
+"""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -57,9 +61,10 @@ OWN: Final[tuple[BindParameter[Any], ...]] = (
 
 @needs(Can.JUDGE)
 async def compute_signals(work: Work) -> int:
-    """Suggests what rules see, and lets other suggestions lapse; returns how many signals were written.
+    """Suggests the new signals that rules find, and lets each suggested signal lapse that no rule finds any more.
 
-    Core stalls are computed only together with the signals of all students. The number includes them.
+    Returns the number of written signals and core stalls. Core stalls are computed only together with the signals of
+    all students.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SIGNALS})
     today = await today_of(work)
@@ -127,7 +132,10 @@ def _suggested(work: Work, row: Any) -> None:
 async def _candidates(
     work: Work, windows: Sequence[ScreeningWindow], students: Collection[UUID] | None, rules: Sequence[SignalRule]
 ) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
-    """Returns a query for each screening window, and one for the other kinds of rule, with parameters and values."""
+    """Returns the queries that find candidates for signals, each with its parameters and values.
+
+    There is one query for each screening window, and one query for all rules that are not about screening windows.
+    """
     only = "" if students is None else " AND p.id = ANY (:students)"
     scores = "" if students is None else " AND s.student_id = ANY (:students)"
     queries: list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]] = []
@@ -180,10 +188,10 @@ async def _common(work: Work, rules: Sequence[SignalRule], today: date) -> dict[
 
 
 def _grades_since(rules: Sequence[SignalRule], today: date) -> date:
-    """Returns the first day whose grades any of the rules needs.
+    """Returns the day since which the rules need grades.
 
-    A rule normally needs only the grades within its own number of days; a rule about a drop also needs older grades to
-    compare with.
+    A rule normally needs only the grades within its own number of days. A rule about a drop in grades also needs older
+    grades, to compare the recent grades with.
     """
     if any(rule.kind == SignalKind.GRADE_DROP for rule in rules):
         return today - YEAR
@@ -192,7 +200,10 @@ def _grades_since(rules: Sequence[SignalRule], today: date) -> date:
 
 
 def _secured(areas: Mapping[UUID, Area], area_id: UUID | None) -> str | None:
-    """Returns the code of the secured area that is this area or contains it, or None."""
+    """Returns the code of this area if it is secured, otherwise the code of the nearest secured area that contains it.
+
+    Returns None if there is no such area.
+    """
     while area_id is not None:
         if areas[area_id].secured:
             return areas[area_id].code

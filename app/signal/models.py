@@ -17,7 +17,7 @@ class SignalRule(HasChangeTime, TenantRow, Base):
     """A version of a rule that suggests signals. A published version is never changed, only replaced or retired.
 
     `area_id` is the area of the rule's signals, or None if the area follows from the data. `measure_id` restricts a
-    rule about screening or the core to one measure.
+    rule of the kind `screening_under_cut` or `core_stall` to one measure.
     """
 
     __tablename__ = "signal_rule"
@@ -68,10 +68,10 @@ class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
 
 class SignalProgress(Tenant, Base):
-    """How far a district's signals are computed.
+    """Records which changes of a district's data the signals take into account.
 
     * `full_on` is the day on which the signals of all students were last computed.
-    * `until` is the instant up to which all changes have been read. The last computation also read some later changes.
+    * `until` is the instant up to which all changes have been read. Some changes after `until` have been read too.
     * `read_students` are the students with such later changes. For each of them, `read_marks` has the sum of the times
       of these changes.
     """

@@ -14,9 +14,9 @@ from app.roster.lookup import IdList
 from app.signal.models import SignalProgress
 
 OVERLAP: Final = timedelta(minutes=10)
-"""How long before the start of the last computation the next one begins to read changes.
+"""The overlap of two computations: the second begins to read changes this long before the start of the first.
 
-A transaction that changed data before that start may have been committed after it.
+A transaction that changed data before the start of the first computation may have been committed after that start.
 """
 MANY: Final = 20_000
 """The number of changed students above which the signals of all students are computed again."""
@@ -63,8 +63,9 @@ LIMIT :most"""
 """Reads the students whose data have changed since an instant, and saves how far the computation has come.
 
 The instant lies before the start of the last computation, because a transaction that changed data before that start may
-have been committed after it. For the later changes that the last computation read nevertheless, the sum of the times is
-kept for each student. A student for whom the sum is still the same is not returned again.
+have been committed after it. So the last computation may already have read some changes after the instant. It has
+saved, for each student, the sum of the times of these changes. A student whose sum is still the same is not returned
+again.
 """
 MARK: Final = """
 INSERT INTO signal_due (district_id, student_id, school_ids, marked_at)
@@ -89,8 +90,8 @@ _MARK: Final = text(MARK).bindparams(
 async def read_changes(work: Work, today: date, digest: str) -> Sequence[UUID] | None:
     """Returns the students whom the computation must include, or None for all students, and saves the progress.
 
-    All students are included once a day, when the data of more than `MANY` students have changed, and when `digest` has
-    changed, which covers everything that affects all students.
+    All students are included in the first computation of a day, when the data of more than `MANY` students have
+    changed, and when `digest` has changed. The digest covers everything that affects all students.
     """
     until = now() - OVERLAP
     progress = await work.db.scalar(select(SignalProgress).where(SignalProgress.district_id == work.district_id))

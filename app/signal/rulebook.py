@@ -50,7 +50,10 @@ class NewSignalRule:
 
 @dataclass(frozen=True, slots=True)
 class RulePreview:
-    """The number of students, or grades, within the caller's reach about which a rule would suggest something now."""
+    """The number of students, or of grades, for which a rule would suggest a signal now.
+
+    Only students and grades within the caller's reach are counted.
+    """
 
     students: int
     grades: int
@@ -77,7 +80,10 @@ async def publish_signal_rule(work: Work, new: NewSignalRule) -> SignalRule:
 
 @needs(Can.PUBLISH_PLAYBOOK, Can.READ_SIGNALS)
 async def preview_signal_rule(work: Work, new: NewSignalRule) -> RulePreview:
-    """Returns how many students or grades a rule would suggest something about. Returns no names and saves nothing."""
+    """Returns the number of students, or grades, for which a rule would now suggest a signal.
+
+    Returns no names and saves nothing.
+    """
     rule = await _rule_of(work, new)
     if rule.kind == SignalKind.CORE_STALL:
         return RulePreview(students=0, grades=await count_stalls(work, rule))
@@ -86,7 +92,11 @@ async def preview_signal_rule(work: Work, new: NewSignalRule) -> RulePreview:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def retire_signal_rule(work: Work, rule_id: UUID) -> SignalRule:
-    """Retires a rule. At the next computation, its suggested signals lapse unless another rule sees the same."""
+    """Retires a rule.
+
+    At the next computation, the rule's suggested signals lapse. A signal stays if another rule finds the same in the
+    data.
+    """
     rule = await work.db.scalar(
         select(SignalRule)
         .where(SignalRule.district_id == work.district_id, SignalRule.id == rule_id)

@@ -87,7 +87,7 @@ WORDS: Final[Mapping[SignalKind, str]] = {
 
 
 def complete_parameters(kind: SignalKind, given: Mapping[str, int | None]) -> tuple[dict[str, int], list[Violation]]:
-    """Returns all parameters of a rule, with the default where a parameter is not given, and the violations."""
+    """Returns all parameters of a rule, and the violations. A parameter that is not given has its default value."""
     defaults, violations, values = PARAMETERS[kind], [], {}
     for name, value in given.items():
         if value is not None and name not in defaults:

@@ -1,4 +1,7 @@
-"""Accepts, dismisses and merges signals. An accepted signal becomes an accepted concern, unless it reports success."""
+"""Accepts, dismisses and merges signals.
+
+Accepting a signal creates an accepted concern, unless the signal reports success.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,7 +81,7 @@ async def accept_signal(
     signal_id: UUID,
     description: Annotated[str | None, DESCRIPTION, WORDS_OF_CONCERN] = None,
 ) -> Signal:
-    """Accepts a signal. Unless it reports success, it becomes an accepted concern in the signal's area."""
+    """Accepts a signal. Unless the signal reports success, also creates an accepted concern in the signal's area."""
     if description is not None:
         DESCRIPTION.require(description, "/description")
     signal = await _lock_signal(work, signal_id)
@@ -105,7 +108,7 @@ async def merge_signal(
     signal_id: UUID,
     into: Annotated[str, About("The signal about the same student that stays.", "sig_01jq4n6d9zf3vbs0x5k2m7e8tf")],
 ) -> Signal:
-    """Merges a signal into another signal about the same student. The other signal does not change."""
+    """Merges a signal into the signal `into`, which is about the same student and does not change."""
     target_id = ids.parse_id("signal", into, "/into")
     signal = await _lock_signal(work, signal_id)
     target = await lock_student_of(work, Signal, Signal.id, target_id)

@@ -1,8 +1,8 @@
 """Holds the SQL that computes signals: the candidates of each kind of rule, and the writing of what has changed.
 
-A candidate is what a rule sees in a student's data now. Its `basis` identifies the evidence; its digest is computed
-from the kind of rule and the basis. A suggested signal without a candidate lapses, and a lapsed signal with a candidate
-is suggested again.
+A candidate is what a rule now finds in a student's data. The `basis` of a candidate identifies the evidence. The digest
+of a candidate is computed from the kind of rule and the basis. A suggested signal without a candidate lapses, and a
+lapsed signal with a candidate is suggested again.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -34,7 +34,10 @@ candidate AS MATERIALIZED (
     WHERE c.level > :core)"""
 """The candidates of one screening window: students whose score suggests a more intensive level than core."""
 NO_PERIOD: Final = "00000000-0000-0000-0000-000000000000"
-"""Stands for the grading period of work that has none: rows with a null period would not join each other."""
+"""The id that stands for the grading period of work without a grading period.
+
+A null is not used, because SQL does not join rows whose period is null.
+"""
 GRADED_AND_SERVED: Final = f"""
 graded AS MATERIALIZED (
     SELECT g.id, g.student_id, coalesce(g.class_id, l.class_id) AS class_id,
@@ -149,11 +152,12 @@ candidate AS MATERIALIZED (
          AND s.since_on + u.days <= CAST(:today AS date) AND s.goal_on > CAST(:today AS date))
      OR (u.kind = '{SignalKind.READY_TO_FADE}' AND s.state = 'active' AND s.verdict IN ('responding', 'goal_met')
          AND s.since_on + u.days <= CAST(:today AS date)))"""
-"""The candidates of the kinds that read the gradebook, attendance, supports and verdicts.
+"""The candidates for the kinds of rules that read the gradebook, attendance, supports or verdicts.
 
 The results behind an average are listed only where the average meets a rule, because listing and sorting all results
-takes most of the time. After a signal has been dismissed, a similar signal can follow: about a class in the next
-grading period, and about an unmet goal when the goal has another day.
+takes most of the time. After a signal about a class has been dismissed, a new signal about the class can follow in the
+next grading period. After a signal about an unmet goal has been dismissed, a new signal can follow when the day of the
+goal has been changed.
 """
 WRITE: Final = f"""
 WITH {RULES},
@@ -206,9 +210,9 @@ SELECT w.id, w.student_id, w.school_ids, w.secured_area, w.version, w.state FROM
     SELECT u.id, u.student_id, u.school_ids, u.secured_area, u.version, u.state FROM updated AS u
     UNION ALL SELECT a.id, a.student_id, a.school_ids, a.secured_area, a.version, a.state FROM added AS a) AS w
 ORDER BY w.id"""
-"""Writes the signals that begin, return or lapse, and returns them.
+"""Creates new signals, suggests lapsed signals again, lets suggested signals lapse, and returns these signals.
 
-A lapsed signal that returns gets the results and absences that are its evidence today.
+A lapsed signal that is suggested again gets the results and absences that are its evidence today.
 """
 COUNT: Final = f"""
 WITH {RULES},
@@ -223,4 +227,4 @@ WHERE s.district_id = :district AND p.district_id = :district AND p.id = s.stude
   AND (p.removed_at IS NOT NULL
        OR (s.kind = '{SignalKind.SCREENING_UNDER_CUT}' AND NOT s.window_id = ANY (:windows))){{students}}
 RETURNING s.id"""
-"""Lets suggested signals lapse that are about students who left, or about windows that no rule reads any more."""
+"""Lets a suggested signal lapse if its student has left, or if it is about a window that no rule reads any more."""

@@ -1,6 +1,6 @@
 """Decides whether a plan may be applied or is held for a person to review. Pure: takes numbers and returns sentences.
 
-The data of a source that fails can look as if all students had left the district. The limits tell the two cases apart.
+If a source fails, its data can look as if all students had left the district. The limits tell the two cases apart.
 Each limit has a minimum number of rows, so that a small district or a first load is not held because of one row.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CONTRADICTED: Final = ("people", "classes", "orgs", "academic sessions")
-"""The kinds whose rows are kept if they are missing although the same delivery refers to them."""
+"""A row of these kinds is kept if a delivery lacks it although other rows of the same delivery refer to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class ShrunkGroup:
 class GuardResult:
     """The result of one rule of the guard.
 
-    * The rule compares `count`, out of `of` rows, with the share `limit` and the minimum number `rows`.
+    * `count` is the number that the rule checks, and `of` is the total. The rule compares `count` with two limits: the
+      share `limit` of the total, and the minimum number `rows`.
     * `what` is the plural of a kind, or `schools`, `classes` or `people`.
     * If `held` is true, the rule holds the plan, and `sentence` gives the reason.
     """
@@ -103,7 +104,8 @@ def weigh(
     * `shrunk`: the schools and classes that would lose students.
     * `rekeyed`: the number of people who would be removed and created again with another sourcedId.
     * `people`: the number of known people.
-    * `contradicted`: the number of rows of `CONTRADICTED` kinds that a delivery lacks although it refers to them.
+    * `contradicted`: the number of known rows of `CONTRADICTED` kinds that are missing from a delivery although other
+      rows of this delivery refer to them.
     * `reused`: the number of known people whose sourcedIds the delivery gives to other people.
     """
     results = [result for kind in kinds for result in _weigh_kind(kind, limits)]

@@ -28,7 +28,8 @@ class Ref:
     """A column that refers by sourcedId to a row of `kind`, or to several rows if `many` is true.
 
     A row with a `required` reference that is unknown goes into quarantine. A row with an unknown optional reference is
-    imported without it, with a warning. A list of references is unknown if none of its items is known.
+    imported without that reference, and a warning is reported. A list of references is unknown if none of its items is
+    known.
     """
 
     column: str
@@ -85,7 +86,10 @@ SQL_TYPES: Final = {
     "instant": "timestamptz",
     "json": "jsonb",
 }
-"""The SQL types of staged columns, keyed by the type of the field. A date may also be sent with a time."""
+"""The SQL types of staged columns, keyed by the type of the field.
+
+If a source sends a time with a date, the time is ignored.
+"""
 
 MALFORMED: Final = {
     "date": "date.malformed",
@@ -95,7 +99,10 @@ MALFORMED: Final = {
     "json": "json.malformed",
     "role": "role.unknown",
 }
-"""The error code for a value that cannot be converted, keyed by type. With other types, the value counts as missing."""
+"""The error code for a value that cannot be converted, keyed by type.
+
+If the type has no error code, a value that cannot be converted counts as missing.
+"""
 
 
 def _race(column: str, header: str) -> Field:
@@ -385,4 +392,4 @@ WORDS: Final = (
     *ROLES,
     *("male", "female", "unspecified", "other", "primary", "secondary"),
 )
-"""OneRoster's vocabulary. Values are compared with it without regard to case. Values that are not in it are kept."""
+"""The words of OneRoster's vocabulary. They are recognized in upper and lower case. Any other value is kept."""

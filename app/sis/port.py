@@ -31,7 +31,7 @@ class CollectionRefused(SourceRefused):
 
 
 class CollectionBusy(CollectionRefused):
-    """Raised if the source asks to be left alone for longer than a run can wait (429)."""
+    """Raised if the source still answers 429 (too many requests) when a run can wait no longer."""
 
 
 class SourceInconsistent(AimlineError):
@@ -81,7 +81,7 @@ class Delivery:
       does not return them.
     * `nameless`: the number of columns at the end of the header that have no name. A row may lack their cells.
     * `has_empty_rows`: whether rows that have only empty cells are ignored. Spreadsheets write such rows below a table.
-      Over REST, such a row is one that could not be read.
+      A row that came over REST is never ignored, because it has only empty cells if it could not be read.
     * `within`: the kind of the outer rows, if the rows of this delivery come only inside rows of another kind. An outer
       row that was delivered contains all of its inner rows.
     """

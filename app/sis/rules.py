@@ -77,8 +77,9 @@ ANSWERABLE: Final = (RunState.HELD, RunState.FAILED_TO_APPLY)
 ANSWERED: Final = (RunState.APPROVED, RunState.DISCARDED)
 """The states of a run that a person has answered. A worker then applies or deletes its plan."""
 WAITING: Final = (*ANSWERABLE, RunState.APPROVED)
-"""The states of a run whose plan waits for an answer, or to be applied. A later run of the source replaces such a
-run.
+"""The states of a run whose plan waits for a person's answer, or has been approved and is to be applied.
+
+A later run of the same source replaces a run in one of these states.
 """
 WITH_PLAN: Final = (*WAITING, RunState.DISCARDED)
 """The states of a run whose plan may still be stored. The plan of a discarded run is stored until a worker deletes

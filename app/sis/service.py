@@ -148,7 +148,7 @@ async def sync(
     if the source has nothing new, it is `skipped`.
     Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another sync has begun after this
     run lost its lease, `NotFound` for an unknown district, `Conflict` if a source of scores is to deliver a roster or
-    the reverse, and `StorageFull` if a disk is full. After any error the roster is unchanged.
+    a roster source is to deliver scores, and `StorageFull` if a disk is full. After any error the roster is unchanged.
     """
     principal = system_principal(district_id, "sync")
 
@@ -212,7 +212,7 @@ async def rehearse(
 ) -> Report:
     """Returns the report that a dry run of an open source would have. Rolls back all that it stages and plans.
 
-    It takes no lease, so that it neither waits for a run nor keeps one from beginning. Raises `SourceRefused`.
+    It takes no lease, so that it does not wait for a run, and no run waits for it. Raises `SourceRefused`.
     """
     report = Report(new_id(), began_at=now())
     with suppress(_RehearsalEnds):

@@ -113,17 +113,17 @@ class Dosage:
 
     @property
     def is_known(self) -> bool:
-        """Returns whether at least half of the planned sessions have a record."""
+        """Returns whether at least half of the planned sessions have a record, and these have planned minutes."""
         return self.known_minutes > 0 and self.known_sessions >= MIN_KNOWN_SHARE * self.planned_sessions
 
     @property
     def session_share(self) -> float | None:
-        """Returns delivered sessions divided by planned sessions with a record, or None while the dosage is unknown."""
+        """Returns delivered sessions per planned session that has a record, or None while the dosage is unknown."""
         return self.delivered_sessions / self.known_sessions if self.is_known else None
 
     @property
     def minute_share(self) -> float | None:
-        """Returns delivered minutes divided by planned minutes with a record, or None while the dosage is unknown."""
+        """Returns delivered minutes per planned minute of sessions with a record, or None if the dosage is unknown."""
         return self.delivered_minutes / self.known_minutes if self.is_known else None
 
     @property
@@ -138,9 +138,9 @@ class Dosage:
 
     @property
     def share(self) -> float | None:
-        """Returns the lower of the two shares, or None while the dosage is unknown.
+        """Returns the lower of `session_share` and `minute_share`, or None while the dosage is unknown.
 
-        Decision rules compare it with the lowest share that they accept.
+        Decision rules compare this share with the lowest share that they accept.
         """
         shares = [share for share in (self.session_share, self.minute_share) if share is not None]
         return min(shares, default=None)
@@ -245,7 +245,7 @@ def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes
 
 
 def combine_dosages(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:
-    """Returns the dosage of several phases together. A week that belongs to two phases counts as one week."""
+    """Returns the dosage of several phases together. If a week belongs to two phases, its figures are added up."""
     weeks: dict[date, list[DosageWeek]] = {}
     lost: dict[str, int] = {}
     for part in parts:

@@ -1,4 +1,7 @@
-"""Looks up supports, phases and dosage for commands, under the permission that the calling command requires."""
+"""Looks up supports, phases and dosage for commands.
+
+The functions check no permission, because the calling command has checked its own.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +72,8 @@ class DosageWindow:
     def last(self) -> date:
         """Returns the last day of the window that is also a day of the phase.
 
-        The day on which a phase ends belongs to the next phase, but the support's last day belongs to its last phase.
+        The day `ends_on` of a phase is the first day of the next phase. In the last phase of a support, `ends_on` is
+        the support's last day and belongs to this phase.
         """
         ends_on = self.phase.ends_on
         if ends_on is None:
@@ -128,7 +132,10 @@ def compute_dosages(
 
 
 async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
-    """Returns for each window the sums of its sessions by week and by reason for lost minutes, computed in SQL."""
+    """Returns the sums of each window's sessions, computed in SQL.
+
+    There are separate sums for each combination of a week and a reason for lost minutes.
+    """
     requested = (
         func.unnest(
             cast([window.support.id for window in windows], IdList),

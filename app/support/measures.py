@@ -1,4 +1,4 @@
-"""Follows a support by further measures, each with a goal in each phase, and stops following them. Judges nothing."""
+"""Adds further measures to a support, each with its own goal in a phase, and stops following them. Judges no scores."""
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -25,7 +25,7 @@ from app.support.phase import baseline_from, set_rates, student_columns, support
 from app.support.rules import is_ahead, violations_of
 
 MAX_MEASURES: Final = 5
-"""The largest number of measures of a support. The stated false-alarm rate is shared among them."""
+"""The largest number of measures of a support. The stated false-alarm rate is divided among these measures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,9 @@ class NewSupportMeasure:
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def follow_measure(work: Work, support_id: UUID, new: NewSupportMeasure) -> Support:
-    """Follows a support by a further measure from today on, or from its first day if that is later.
+    """Adds a further measure to a support. The measure is followed from today on.
+
+    If the present phase begins later, the measure is followed from the first day of the phase.
 
     Raises `Conflict` if the support has ended, is suspended or has no first measure. Raises `Invalid` if the measure
     cannot be added in the present phase, or if its goal is impossible.
@@ -98,7 +100,7 @@ async def follow_measure(work: Work, support_id: UUID, new: NewSupportMeasure) -
 async def stop_measure(
     work: Work, support_id: UUID, measure: Annotated[str, About("The measure: a code or an id.", "maze")]
 ) -> Support:
-    """Stops following a support by a further measure, from today on. Its scores and verdicts are kept."""
+    """Stops following a further measure of a support, from today on. The measure's scores and verdicts are kept."""
     support = await lock_support(work, support_id)
     stopped = await locate_measure(work, measure, "/measure")
     if stopped.id not in support.more_measures:
@@ -126,8 +128,12 @@ async def carry_goals_over(work: Work, support: Support, last: Phase, phase: Pha
     """Copies the goals of the further measures from the last phase to a new phase, each with a new baseline.
 
     The new baseline is the median of the last three scores; with fewer scores, the baseline of the last phase is kept.
-    A goal is not copied if it is met already, or if its date is too near or after the date of the phase's own goal. The
-    measure is then not judged until somebody sets a goal for it.
+    A goal keeps its date, except that a goal on the date of the last phase's own goal moves to the date of the new
+    phase's own goal.
+
+    A goal is not copied if the new baseline already meets it, if its date is less than 7 days after the first day of
+    the new phase, or if its date is after the date of the new phase's own goal. The measure is then not judged until
+    somebody sets a goal for it.
     """
     if not support.more_measures:
         return
@@ -165,7 +171,7 @@ async def carry_goals_over(work: Work, support: Support, last: Phase, phase: Pha
 
 @needs(Can.PLAN_SUPPORT)
 async def set_rates_anew(work: Work, support: Support, phase: Phase) -> None:
-    """Updates the goals of the further measures in a phase whose first day has changed: their first day and rates."""
+    """Updates the first day and the rates of the further measures' goals in a phase whose first day has changed."""
     if not support.more_measures:
         return
     goals = await work.db.scalars(

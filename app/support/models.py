@@ -65,8 +65,8 @@ class Phase(AboutStudent, Base):
     """The part of a support between two changes, with its own baseline, goal and dosage.
 
     The day `ends_on` does not belong to the phase. `required_rate` is the growth that the goal required when it was
-    set, in the measure's units a week of instruction. `realistic_rate` is the most that the norm `benchmark_id` called
-    realistic. Both rates are None for phases that were created before rates were recorded.
+    set, in the measure's units a week of instruction. `realistic_rate` is the highest growth that the norm
+    `benchmark_id` called realistic. Both rates are None for phases that were created before Aimline recorded rates.
     """
 
     __tablename__ = "phase"
@@ -115,9 +115,10 @@ class SupportMeasure(AboutStudent, Base):
 
 
 class PhaseGoal(AboutStudent, Base):
-    """The goal of a further measure in a phase, with its own aimline, which begins with the phase or later.
+    """The goal of a further measure in a phase, with its own aimline.
 
-    The other columns have the same meaning as in `Phase`.
+    The aimline begins on `begins_on`, which is the first day of the phase or a later day. Columns that `Phase` also has
+    mean the same as there.
     """
 
     __tablename__ = "phase_goal"
@@ -141,7 +142,8 @@ class PhaseGoal(AboutStudent, Base):
 class Handover(AboutStudent, Base):
     """A change of the person who leads or provides a support, with its reason. A row is never changed.
 
-    It draws no phase line. The person before or after the change is null if there was, or is, nobody.
+    Such a change begins no new phase. If nobody had the role before the change, or nobody has it afterwards, that
+    person's column is null.
     """
 
     __tablename__ = "handover"
@@ -163,7 +165,8 @@ class Session(AboutStudent, Base):
     """One delivery of a support on a day, whether it took place or was lost.
 
     `number` distinguishes the deliveries of one day; `external_id` is the sender's own id of the session. `done_parts`
-    has the numbers of those parts of the checklist that were done, out of `checklist_size`; null if nobody checked.
+    has the numbers of the parts of the checklist that were done, or is null if nobody used the checklist.
+    `checklist_size` is the number of all its parts.
     """
 
     __tablename__ = "session"

@@ -1,6 +1,6 @@
 """Creates phases, and builds the columns and events that are common to all rows of a support.
 
-Works under the permission that the calling command requires.
+The functions check no permission of their own: the calling command has checked one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,9 +98,9 @@ async def set_review(work: Work, support: Support, review_on: date) -> None:
 async def set_rates(
     work: Work, support: Support, measure: Measure, phase: GoalRow, *, last: GoalRow | None, confirm_rate: bool
 ) -> None:
-    """Sets the rate that a goal requires, the rate that `last` required, and the rate that the norms call realistic.
+    """Sets a goal's required rate, the required rate before it, and the rate that the norms call realistic.
 
-    Raises `Invalid` if the rate is above the norms and not confirmed.
+    `last` is the row of the previous goal. Raises `Invalid` if the required rate is above the norms and not confirmed.
     """
     grades = await work.db.scalar(
         select(Person.grades).where(Person.district_id == work.district_id, Person.id == support.student_id)
@@ -127,9 +127,9 @@ async def set_rates(
 
 
 async def _weeks_of_phases(work: Work, support: Support, phases: Sequence[GoalRow]) -> list[int]:
-    """Returns the number of weeks of instruction from the beginning of each phase to its goal's date, at least one.
+    """Returns, for each phase, the number of weeks of instruction from its beginning to the date of its goal.
 
-    The weeks are counted in the same way as when a series is judged.
+    The number is at least 1. The weeks are counted in the same way as when a series is judged.
     """
     first = min(phase.begins_on for phase in phases)
     calendars = await weeks_of_schools(work, support.school_ids, first, max(phase.goal_on for phase in phases))

@@ -54,8 +54,9 @@ _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state to which a verb leads from `state`. Raises `Conflict` if the verb is not allowed in this
-    state.
+    """Returns the state that a support in `state` has after the action `verb`.
+
+    Raises `Conflict` if this action is not allowed in `state`.
     """
     required, target = _VERBS[verb]
     if state in required:
@@ -168,7 +169,7 @@ def _review_follows(plan: ReviewPlan) -> list[Violation]:
 
 
 def check_group_size(size: int | None) -> None:
-    """Raises `Invalid` for a group of no students, or of more than fit into a class."""
+    """Raises `Invalid` unless the size is from 1 to `MAX_GROUP_SIZE`, or None."""
     if size is not None and not 1 <= size <= MAX_GROUP_SIZE:
         detail = f"A group has 1 to {MAX_GROUP_SIZE} students."
         raise Invalid([Violation("/group_size", "support.group_size", detail)])
@@ -255,7 +256,7 @@ class Suspension:
         return self.suspended_on <= day and (self.resumed_on is None or day < self.resumed_on)
 
     def days(self, last: date) -> tuple[date, date]:
-        """Returns the first and the last day of the suspension; a suspension that lasts ends on the day `last`."""
+        """Returns the first and the last day of the suspension. If it has not ended, its last day is `last`."""
         return self.suspended_on, last if self.resumed_on is None else self.resumed_on - timedelta(days=1)
 
 

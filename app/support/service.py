@@ -71,7 +71,7 @@ Number = TypeVar("Number", int, int | None)
 async def plan_support(work: Work, new: NewSupport) -> Support:
     """Plans a support with its first phase, and adds the student to the caseloads of its lead and its provider.
 
-    The support is active at once if it starts by itself and its first day is not in the future.
+    The support is active at once if `starts` is `on_its_day` and its first day is not in the future.
     """
     violations, plan = Violations(input_violations(new)), _planned_values(new)
     measured: list[Measure] = []
@@ -186,8 +186,9 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
 async def start_support(work: Work, support_id: UUID, on: date | None = None, confirm_rate: bool = False) -> Support:
     """Makes a planned support active from the day of its first session.
 
-    If the support has already started by itself, `on` replaces its first day. A later start requires more growth a
-    week. Growth above the norms must be confirmed, unless the rate of the phase was confirmed before.
+    If the support has already become active on its planned first day, `on` replaces this day. A later first day leaves
+    less time until the goal date, so the student has to grow more each week. Growth above the norms must be confirmed,
+    unless the rate of the phase was confirmed before.
     """
     support = await lock_support(work, support_id)
     has_started_by_itself = support.state == "active" and support.starts == Starts.ON_ITS_DAY
@@ -227,7 +228,7 @@ async def change_support(
 ) -> Phase:
     """Ends the current phase and begins the next one, with its own baseline and goal; returns the new phase.
 
-    `verb` is what the team decided. The phase stores it, together with the differences from the last phase.
+    `verb` is what the team decided. The new phase stores it, with the differences from the last phase.
     """
     violations = Violations(input_violations(change))
     support = await lock_support(work, support_id)
@@ -328,7 +329,10 @@ async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
 
 
 async def _refuse_other_start(work: Work, phase: Phase, on: date | None) -> None:
-    """Raises an error if an active support cannot start on `on`: if it was changed or has a session before that day."""
+    """Raises an error if the first day of an active support cannot be moved to `on`.
+
+    It cannot be moved if the support was changed since it began, or has a session before `on`.
+    """
     if phase.number > 1:
         raise Conflict("This support was changed since it began.", code="support.state")
     session = select(Session.id).where(
@@ -356,9 +360,9 @@ def _planned_values(new: NewSupport) -> dict[str, Any]:
 
 
 def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
-    """Returns the planned values of a new phase, without its first day, its baseline and values of an invalid shape.
+    """Returns the planned values of a new phase: the changed values, and the last phase's values for the others.
 
-    Values that are not changed are those of the last phase.
+    The first day, the baseline and values of an invalid shape are left out.
     """
     values = {
         name: getattr(last, name) if value is None else value

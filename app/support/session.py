@@ -127,7 +127,8 @@ async def record_sessions(
 ) -> list[RecordedSession]:
     """Records up to 500 sessions of a support that has begun; returns one result per session, in order.
 
-    `positions` has the index of each session in the request; it is given if the caller leaves out other items.
+    `positions` has the index of each session in the request. A caller gives it if `new` lacks some items of the
+    request.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MAX_BATCH} sessions at once.")])
@@ -298,7 +299,10 @@ def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Sessio
 
 @needs(Can.RECORD_SESSIONS)
 async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
-    """Updates the values of a session that differ, and logs the earlier values. Returns whether any value differed."""
+    """Writes these values to a session, and logs the earlier values. Returns whether this changed the session.
+
+    If all values are as before, the function writes and logs nothing.
+    """
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     if not changed:
         return False
@@ -329,7 +333,7 @@ async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool
 
 
 def _marks(done_parts: Sequence[int], batch: _SessionBatch, day: date, at: str) -> dict[str, Any]:
-    """Returns the columns for marks on a checklist, which is that of the phase in force on `day`."""
+    """Returns the columns for the parts that were done of the checklist of the phase in force on `day`."""
     entry_id = _phase_on(batch.phases, day).intervention_id
     return marks_of(done_parts, 0 if entry_id is None else batch.checklist_sizes.get(entry_id, 0), at)
 

@@ -67,12 +67,18 @@ SELECT p.role, p.enabled AND p.removed_at IS NULL, p.school_ids,
        {TEAMS}
 FROM person p
 WHERE p.district_id = $1 AND p.id = $2 AND NOT p.is_student"""
-"""Selects the data of an acting person: role, whether active, schools, whether one is the district, students, teams.
+"""Selects what an acting person may see.
 
-The students are the caseload and the students of the person's teams. For a role that sees whole schools, they are only
-the team students outside the person's schools. A student who left the roster is not among them; whoever sees the
-student's school or the district still sees the records. Each step passes ids to the next as an array, because joins
-would be planned badly for a roster that was just loaded and has no statistics yet.
+The columns are the person's role, whether the person is active, the ids of the person's schools, whether one of these
+is the district itself, and the ids of the students and of the teams.
+
+The students are the person's caseload, the students in the person's classes and the students of the person's teams. If
+the role sees whole schools, they are only the team students who are in no school that both the person and the client
+see. A student who left the roster is left out, but a person who sees the student's school or the district still sees
+the student's records.
+
+The subqueries pass ids on as arrays. For a roster that was just loaded and has no statistics yet, PostgreSQL would plan
+joins badly.
 """
 
 
@@ -102,7 +108,8 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
     """Returns the client's principal, restricted to what the person `name`, for whom the request acts, may see and do.
 
-    Raises `Forbidden` without the scope `act-for` or for a role without access, and `Invalid` for an unknown person.
+    Raises `Forbidden` if the client lacks the scope `act-for` or the person's role gives no access. Raises `Invalid`
+    for an unknown person.
     """
     async with unit(engine, client, keyring, "act-for") as work:
         return acting_for(client, await acting_person(work, name))

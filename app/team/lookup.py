@@ -17,9 +17,10 @@ OUT_OF_REACH: Final = "A client or person of some schools forms and changes team
 
 
 async def lock_team(work: Work, team_id: UUID) -> Team:
-    """Locks and returns an active team that the caller may change. A team is locked before students.
+    """Locks and returns an active team that the caller may change. Must run before students are locked.
 
-    The lock does not block rows that refer to the team: a command or sync that has locked a student can write them.
+    While the team is locked, other transactions can still write rows that refer to it. Thus a command or a sync that
+    has already locked a student does not have to wait for the team.
 
     Raises `NotFound`; `Forbidden` for a team that the caller may not change, such as a team of another school in which
     the caller is a member; and `Conflict` for an archived team.
@@ -46,7 +47,10 @@ async def find_team(work: Work, name: str, pointer: str = "/team") -> Team:
 
 
 async def find_active_team(work: Work, name: str, if_archived: str, pointer: str = "/team") -> Team:
-    """Returns the active team with this id; raises `Invalid`, with the text `if_archived` if the team is archived."""
+    """Returns the active team with this id; raises `Invalid` if there is no such team.
+
+    If the team is archived, the error has the text `if_archived`.
+    """
     team = await find_team(work, name, pointer)
     if team.state == TeamState.ARCHIVED:
         raise Invalid([Violation(pointer, "team.archived", if_archived)])
@@ -54,7 +58,7 @@ async def find_active_team(work: Work, name: str, if_archived: str, pointer: str
 
 
 def may_change(work: Work, school_id: UUID | None) -> bool:
-    """Returns whether the caller may form and change teams of a school, or with None, of several schools."""
+    """Returns whether the caller may form and change teams of this school; None stands for teams of several schools."""
     principal = work.principal
     return principal.reach is Reach.DISTRICT or (principal.reach is Reach.SCHOOLS and school_id in principal.schools)
 

@@ -37,7 +37,7 @@ class OfTeam(TenantRow):
 
 
 class TeamMember(OfTeam, Base):
-    """A membership of a person in a team. `until_on` is the first day on which it no longer holds."""
+    """A membership of a person in a team. `until_on` is the first day after the membership."""
 
     __tablename__ = "team_member"
 
@@ -51,8 +51,8 @@ class TeamMember(OfTeam, Base):
 class TeamScope(OfTeam, Base):
     """A part of the students whom a team serves, from a day on: a grade of a school, a class, or a named student.
 
-    `until_on` is the first day on which the scope no longer holds. `school_ids` are the schools of the named student,
-    and empty for a grade or a class.
+    `until_on` is the first day on which the scope no longer holds. `school_ids` are the schools of the named student.
+    For a grade or a class, `school_ids` is empty.
     """
 
     __tablename__ = "team_scope"
@@ -91,5 +91,5 @@ def in_force_on(row: Dated, day: date) -> ColumnElement[bool]:
 
 
 def lasts_beyond(row: Dated, day: date | InstrumentedAttribute[date]) -> ColumnElement[bool]:
-    """Returns the condition that a dated row has not ended by a day, whether or not it has begun."""
+    """Returns the condition that a dated row ends after a day or never. The row may begin before or after the day."""
     return or_(row.until_on.is_(None), row.until_on > day)

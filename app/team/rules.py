@@ -57,9 +57,9 @@ def kind_of_scope(school: str | None, grade: str | None, school_class: str | Non
 
 
 def violations_of_end(from_on: date, until_on: date, today: date) -> list[Violation]:
-    """Returns what is wrong with the first day on which a membership or a scope no longer holds.
+    """Returns the violations of `until_on`, the first day on which a membership or a scope no longer holds.
 
-    The day cannot lie in the past, because until today the members could in fact see the students.
+    `until_on` cannot be in the past, because the members were able to see the students on the days before today.
     """
     if until_on >= max(from_on, today):
         return []

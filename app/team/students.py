@@ -1,8 +1,8 @@
 """Keeps the students whom teams serve in step with the teams' scopes and the roster, by one set-based statement.
 
-The statement compares the students who follow from the scopes (those of a grade at a school, of a class, or a single
-student) with the open rows of `team_student`, and writes only the differences. Commands run it for one team; a sync
-runs it for the whole district after it has changed the roster, so that a student who moves leaves the team that night.
+A scope is a grade at a school, a class, or a single student. The statement compares the students in the scopes with the
+open rows of `team_student`, and writes only the differences. Commands run the statement for one team. A sync runs it
+for the whole district after changing the roster, so that a student who moves leaves the team that night.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -50,10 +50,11 @@ CROSS JOIN LATERAL (
     WHERE s.kind = '{ScopeKind.STUDENT}' AND {ON_ROSTER} AND p.id = s.student_id
     OFFSET 0) AS c
 WHERE s.district_id = :district AND (s.until_on IS NULL OR s.until_on > CAST(:today AS date))"""
-"""The students who follow from the open scopes of active teams, with the day on which the scope or enrollment ends.
+"""The students whom active teams must serve according to their open scopes, with the day on which the service ends.
 
-The OFFSET makes PostgreSQL look up the students of each scope by an index, whatever the statistics say. If an
-enrollment has an end date, the row gets this date too, so that it ends without a further sync.
+The OFFSET makes PostgreSQL look up the students of each scope by an index, whatever the statistics say. The
+service ends with the scope or with the enrollment in the class. If the end date is known, it is written to the row, so
+that the row ends without a further sync.
 """
 DIFFERENT: Final = """
 expected AS MATERIALIZED ({expected}{of_scope}),
@@ -67,9 +68,9 @@ compared AS MATERIALIZED (
     FROM expected AS e FULL JOIN present AS m ON m.scope_id = e.scope_id AND m.student_id = e.student_id),
 different AS MATERIALIZED (
     SELECT * FROM compared AS d WHERE d.id IS NULL OR d.former IS DISTINCT FROM d.until_on)"""
-"""The rows to add, to end, to continue or to end on another day.
+"""The rows of `team_student` that must be added, must end, or must get another end date or none.
 
-If a student's row ended today, it is continued, and no new row is added.
+If a student's row ended today and the student must still be served, the row is continued. No new row is added.
 """
 WRITE: Final = """
 WITH {different},
@@ -88,7 +89,11 @@ added AS (
     ON CONFLICT DO NOTHING RETURNING team_id)
 SELECT w.team_id, count(*) FROM (SELECT c.team_id FROM changed AS c UNION ALL SELECT a.team_id FROM added AS a) AS w
 GROUP BY w.team_id ORDER BY w.team_id"""
-"""Writes the differences. The array makes PostgreSQL read these rows by their key, whatever the statistics say."""
+"""Writes the rows of `DIFFERENT` to `team_student`.
+
+The ids of the rows to update are given as an array. It makes PostgreSQL find these rows by their key, whatever the
+statistics say.
+"""
 MEMBERS_GONE: Final = text(
     """UPDATE team_member AS m SET until_on = greatest(m.from_on, CAST(:today AS date)), version = m.version + 1
        FROM person AS p
@@ -100,13 +105,13 @@ MEMBERS_GONE: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """Restricts the comparison to one team or to one scope; with neither, the whole district is compared."""
+    """Restricts the comparison to one team or to one scope. If both are None, the whole district is compared."""
 
     team_id: UUID | None = None
     scope_id: UUID | None = None
 
     def conditions(self) -> dict[str, str]:
-        """Returns the SQL conditions that restrict the scopes and the rows of `team_student`."""
+        """Returns two SQL conditions: `of_scope` restricts the scopes, and `of_row` the rows of `team_student`."""
         if self.scope_id is not None:
             return {"of_scope": " AND s.id = :only", "of_row": " AND m.scope_id = :only"}
         if self.team_id is not None:
@@ -118,8 +123,9 @@ DISTRICT_WIDE: Final = Only()
 
 
 def select_differing_students(only: Only = DISTRICT_WIDE) -> str:
-    """Returns the SQL of the ids of the students whose rows must change; parameters are `:district`, `:today` and
-    `:only`.
+    """Returns an SQL query for the ids of the students whose rows in `team_student` must change.
+
+    The parameters of the query are `:district`, `:today` and, unless `only` is `DISTRICT_WIDE`, `:only`.
     """
     different = DIFFERENT.format(expected=EXPECTED, **only.conditions())
     return f"WITH {different}\nSELECT DISTINCT d.student_id FROM different AS d"
@@ -129,8 +135,8 @@ def select_differing_students(only: Only = DISTRICT_WIDE) -> str:
 async def follow_roster(work: Work) -> int:
     """Brings the students of all teams in line with the roster, and ends the memberships of staff who left the roster.
 
-    Records an event for each team that changed. Returns the number of rows about students that were written. The
-    calling sync has already locked these students.
+    Records an event for each team that changed. Returns how many rows of `team_student` were written. The calling sync
+    has already locked these students.
     """
     await lock_team_students(work)
     today = await today_of(work)
@@ -157,10 +163,11 @@ async def count_out_of_step(work: Work) -> int:
 
 
 async def lock_served_students(work: Work, only: Only) -> None:
-    """Locks the students whom a team, or one of its scopes, names or serves, before their team rows are written.
+    """Locks the students of a team, or of one of its scopes, before their rows in `team_student` are written.
 
-    A sync that moves one of these students writes the same rows. Works under the calling command's permission, as the
-    district.
+    These are the students whom a scope names and the students whom the team serves. The lock is needed because a sync
+    that moves one of these students writes the same rows. The function reads as the district. It checks no permission
+    itself, because the calling command has checked one.
     """
     is_scope = TeamScope.id == only.scope_id if only.team_id is None else TeamScope.team_id == only.team_id
     is_row = TeamStudent.scope_id == only.scope_id if only.team_id is None else TeamStudent.team_id == only.team_id
@@ -174,11 +181,13 @@ async def lock_served_students(work: Work, only: Only) -> None:
 
 
 async def follow_scopes(work: Work, today: date, only: Only) -> None:
-    """Writes the students of a team or of a scope that has just changed. Works under the calling command's permission.
+    """Writes the rows in `team_student` of a team or a scope that has just changed.
 
-    It reads and writes as the district, as a sync does, because a class may have students of other schools than the
-    caller's. The students are locked before their rows are written. When no sync can write such rows any more, the
-    students are determined once more, because a sync may have been committed in the meantime.
+    The function reads and writes as the district, as a sync does, because a class may have students from schools that
+    the caller cannot see. It checks no permission itself, because the calling command has checked one.
+
+    The students are locked before their rows are written. A second lock then keeps syncs from writing such rows. After
+    that, the students are determined once more, because a sync may have committed before the second lock was taken.
     """
     async with work.as_district("team students"):
         differing = await _differing(work, today, only)
@@ -206,7 +215,7 @@ async def _differing(work: Work, today: date, only: Only) -> set[UUID]:
 
 
 async def _write(work: Work, today: date, only: Only) -> dict[UUID, int]:
-    """Writes the differences, and returns the number of written rows for each team."""
+    """Writes the rows that must change, and returns the number of written rows for each team."""
     sql = WRITE.format(different=DIFFERENT.format(expected=EXPECTED, **only.conditions()))
     salt = new_id().hex
     values = _values(work, today, only) | {"salt": salt, "stamp": f"{salt[:12]}7"}

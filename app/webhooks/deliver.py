@@ -196,11 +196,11 @@ async def dispatch(work: Work) -> int:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
-    """Claims due deliveries, at most a certain number per endpoint, and logs the disclosure of the students whom the
-    events are about.
+    """Claims up to `most` due deliveries, and returns the deliveries to send.
 
-    A delivery fails here, without being sent, if its endpoint was removed or disabled, if its event was deleted, or if
-    crashes have used up its attempts.
+    The number of deliveries per endpoint is limited too (`DELIVERIES`). Logs the disclosure of the students whom the
+    events to send are about. A delivery fails here, without being sent, if its endpoint was removed or disabled, if its
+    event was deleted, or if crashes have used up its attempts.
     """
     claimed = await claim(work.db, DELIVERIES, work.district_id, most)
     if not claimed:
@@ -252,7 +252,10 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
 
 
 async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
-    """Returns the ids of those endpoints that are marked as failing. After a success, only these need an update."""
+    """Returns the ids of the endpoints that are marked as failing.
+
+    After a success, only an endpoint that is marked as failing needs an update.
+    """
     ids = await work.db.scalars(
         select(WebhookEndpoint.id).where(
             WebhookEndpoint.district_id == work.district_id,

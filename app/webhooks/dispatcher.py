@@ -42,8 +42,9 @@ class DeliveryDispatcher:
     room_freed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a delivery has finished
 
     async def run_once(self, due: Collection[UUID]) -> int:
-        """Dispatches new events and starts due deliveries in the districts that are due. Returns the number of started
-        deliveries.
+        """Dispatches new events and starts to send deliveries, in the districts `due`.
+
+        Returns the number of deliveries that it started to send.
         """
         self.room_freed.clear()
         free_slots = IN_FLIGHT - len(self.in_flight)

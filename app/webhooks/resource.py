@@ -1,7 +1,7 @@
 """Declares the resources of webhooks: endpoints, deliveries and attempts. None shows a secret.
 
-A client sees only the endpoints that it created itself, and of these only those whose reach is within the caller's
-reach. Any other endpoint is treated as if it did not exist.
+A client sees an endpoint only if the client itself created it and the endpoint's reach is within the caller's reach.
+Any other endpoint is treated as if it did not exist.
 """
 
 from datetime import datetime

@@ -25,7 +25,7 @@ SLOWED = timedelta(minutes=1)
 """The pause for an endpoint that reports overload but sends no `Retry-After`."""
 MAX_REST = timedelta(days=1)  # The longest pause that a receiver can request.
 FAILING_LIMIT = timedelta(days=5)
-"""How long all attempts of an endpoint may fail before the endpoint is disabled."""
+"""An endpoint is disabled once all attempts to reach it have failed for this long."""
 OVERLOADED = frozenset({429, 502, 504})
 JITTER = 0.2  # Each wait is lengthened by up to this share, at random, so that the attempts are spread.
 

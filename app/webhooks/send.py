@@ -1,6 +1,7 @@
 """Sends the POST request of a delivery. Follows no redirect, ignores proxy settings and keeps no cookies.
 
-The address is checked where the socket is created (`core/outbound.py`), so the checked address is the one connected to.
+The address is checked where the socket is created (`core/outbound.py`), so that a connection is only made to the
+address that was checked.
 """
 
 import asyncio
@@ -36,8 +37,8 @@ class Outcome:
 
     * `answer` is the beginning of the response body, unchanged.
     * `retry_after` is the header of that name, unchanged.
-    * `private` states that the response came from a private network, whose services an endpoint's owner must not read
-      through us.
+    * `private` states that the response came from a private network. The owner of an endpoint must not use us to read
+      from such a network.
     """
 
     status: int | None
@@ -60,7 +61,7 @@ class _Answer:
 def checked_url(url: str, allowed: Allowed) -> str:
     """Returns the normalized URL; raises an error for a URL that is not allowed.
 
-    The result is cached, which is safe because the address itself is checked at each connection.
+    The result is cached. This is safe because the network address is checked again at each connection.
     """
     return validate_url(url, allowed)
 

@@ -229,8 +229,9 @@ async def _schools(work: Work, names: Sequence[str], violations: Violations) -> 
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """If dispatch has not begun in the district yet, makes it begin after the last event; returns the number of the
-    last event.
+    """Makes dispatch in the district begin after the last event, unless dispatch has begun already.
+
+    Returns the number of the last event.
     """
     in_district = EventCounter.district_id == work.district_id
     last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()

@@ -44,7 +44,7 @@ def policies_for(script: str, roles: Mapping[str, str]) -> str:
 def grants_for(script: str, roles: Mapping[str, str]) -> tuple[str, list[str]]:
     """Returns a script's grants with the roles renamed, and the names of the roles of other software.
 
-    The grants to the roles of other software are left out.
+    A role that is not Aimline's belongs to other software. The grants to such roles are left out.
     """
     left_out: set[str] = set()
     grants = []

@@ -24,11 +24,11 @@ from app.core.fairness.processor import processor_demand
 BUSY_SHARE = 0.5
 """The share of processor time above which this thread is the bottleneck and admitting more requests would not help."""
 LONG_STEP = 0.002
-"""The seconds from which a step is long. After a long step, the event loop handles new arrivals first."""
+"""A step that takes more seconds than this is long. After a long step, the event loop handles new arrivals first."""
 STOPPING_SECONDS = 8.0
-"""The seconds that waiting requests have to begin once the process was asked to end."""
+"""The time in seconds that waiting requests still have to begin after the process was asked to end."""
 ARRIVAL_TURNS = 32
-"""The turns of the event loop between two long steps.
+"""The number of turns of the event loop between two long steps.
 
 The loop accepts one connection in each turn, and a request on a new connection takes three more turns; an idle turn
 takes some ten microseconds.
@@ -41,9 +41,9 @@ FULL_QUEUE_RETRY = 1
 class Limits:
     """The limits on how many requests run and wait, and on how long requests pause for others.
 
-    Other requests pause for a request until it has used the event loop for `favoured_seconds`. A pause lasts at most
-    `pause_seconds` per step. All pauses of one request last at most `most_paused` seconds, or half of its own duration
-    if that is more.
+    A request makes other requests pause only until it has used the event loop for `favoured_seconds`. After each of its
+    steps, they pause for at most `pause_seconds`. All pauses of one request together last at most `most_paused` seconds
+    or half of the request's own duration, whichever is longer.
     """
 
     slots: int
@@ -83,7 +83,7 @@ class Turn:
         return self.gate.pause(self)
 
     def stepped(self, seconds: float) -> None:
-        """Records the duration of a step. After a long one, the event loop handles newly arrived requests before other
+        """Records the duration of a step. After a long step, the event loop handles newly arrived requests before other
         steps.
         """
         self.gate.note_step(self, seconds)

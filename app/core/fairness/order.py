@@ -132,7 +132,7 @@ class FairOrder:
     def _forget(self) -> None:
         """Drops keys that have no requests.
 
-        As long as other requests wait or run, keeps a key that has used more than its share.
+        A key that has used more than its share is kept as long as requests of other keys wait or run.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()

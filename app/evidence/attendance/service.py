@@ -1,4 +1,4 @@
-"""Records and removes attendance. A sent record that matches a stored one amends it; any other is new.
+"""Records and removes attendance. A sent record that matches a stored record amends it; any other sent record is new.
 
 Records match by the sender's external id, or else by student, day, period and class. An invalid record is refused with
 every violation, and the other records are recorded.

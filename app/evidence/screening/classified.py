@@ -49,9 +49,9 @@ classified AS MATERIALIZED (
     LEFT JOIN taken AS t ON t.student_id = e.student_id AND t.measure_id = e.measure_id)"""
 """The expected students, each with the last screening score in the window and the level that the score suggests.
 
-`{students}` is a further condition on the students `p`, and `{scores}` on the scores `s`. `place` is the number of the
-row in `cut` from which `PERCENTILE` is computed. The rows have few columns, because there can be a row for every
-student of a district.
+`{students}` stands for a further condition on the students `p`, and `{scores}` for a further condition on the scores
+`s`. `place` is the number of the row in `cut` from which `PERCENTILE` is computed. The rows have few columns, because
+there can be a row for every student of a district.
 """
 PERCENTILE: Final = """(
     SELECT CASE WHEN c.value IS NULL OR cardinality(k.scores) = 0 THEN NULL
@@ -64,8 +64,8 @@ PERCENTILE: Final = """(
     WHERE k.place = c.place)"""
 """The percentile of a row `c` of `classified`, interpolated between the known percentiles.
 
-A score that is worse than the lowest known percentile gets this percentile. A score that is better than the highest
-known percentile gets the highest.
+A score that is worse than the score of the lowest known percentile gets the lowest known percentile. A score that is
+better than the score of the highest known percentile gets the highest known percentile.
 """
 PARAMETERS: Final[tuple[BindParameter[Any], ...]] = (
     bindparam("district", type_=Uuid),
@@ -97,8 +97,9 @@ def values_of(
 def within_caseload(work: Work) -> tuple[str, str, list[BindParameter[Any]], dict[str, Any]]:
     """Returns SQL conditions that restrict the students `p` and the scores `s` to the caller's caseload.
 
-    Returns also the parameters of the conditions and their values. The conditions are empty for a caller who sees more
-    than a caseload. Row-level security applies in addition; the conditions let an index be used.
+    Also returns the parameters of the conditions and the values of the parameters. The conditions are empty for a
+    caller who sees more than a caseload. Row-level security applies in any case; the conditions let PostgreSQL use an
+    index.
     """
     if work.principal.reach is not Reach.CASELOAD:
         return "", "", [], {}

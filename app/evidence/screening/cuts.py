@@ -1,7 +1,7 @@
 """Finds the cuts and norms by which the scores of a window are classified, and the levels that they suggest.
 
-A district's own figures take precedence over published ones, and figures of the season over those of the whole year. A
-grade that has neither a cut nor a benchmark goal is cut at its 10th and 25th percentiles.
+A district's own figures take precedence over published figures, and the season's figures over figures for the whole
+year. If a grade has neither a risk cut nor a benchmark goal, the norm's 10th and 25th percentiles take their place.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,8 +67,8 @@ class Cut:
 class ExpectedInWindow:
     """A measure of a window that the caller may see, with its secured area if it has one, and its cuts.
 
-    `area_ids` are the measure's area, the areas above it and the areas below it. A support in any of these areas serves
-    a student whose score is under a cut of the measure.
+    `area_ids` are the measure's area, the areas above it and the areas below it. If the score of a student is under a
+    cut of the measure, a support in any of these areas counts as help for the student.
     """
 
     measure: Measure
@@ -78,9 +78,9 @@ class ExpectedInWindow:
 
 
 async def expected_in(work: Work, window: ScreeningWindow) -> tuple[list[ExpectedInWindow], int]:
-    """Returns the expected measures of a window that the caller may see, and the number of the other expected measures.
+    """Returns the expected measures of a window that the caller may see, and the number that the caller may not see.
 
-    Works under the calling function's permission.
+    The function checks no permission, because the calling function has checked one.
     """
     rows = await work.db.execute(
         select(ScreeningExpectation, Measure)
@@ -115,7 +115,10 @@ async def expected_in(work: Work, window: ScreeningWindow) -> tuple[list[Expecte
 
 
 async def suggested_levels(work: Work) -> SuggestedLevels:
-    """Returns the ranks of the levels that scores suggest: the district's first, second and third level."""
+    """Returns the ranks of the levels that scores suggest: the district's first, second and third level.
+
+    If the district has fewer levels, the last of them takes the place of the missing ones.
+    """
     ranks = list(
         await work.db.scalars(
             select(Level.rank)

@@ -10,7 +10,7 @@ from app.roster.models import AboutStudent, Texts
 
 
 class ScreeningWindow(HasChangeTime, TenantRow, Base):
-    """The days on which students are screened, in one school or in all. `closes_on` is the day after the last day.
+    """A period in which students are screened, in one school or in all schools. `closes_on` is the day after its end.
 
     `school_year` is the calendar year in which the school year ends. `group_by` is the demographic group by which the
     reports of the window are broken down, or None. `closed_at` is the instant at which the results were saved, and
@@ -48,7 +48,8 @@ class ScreeningResult(AboutStudent, Base):
 
     * `score_id`, `value`, `level` and `percentile` are None for a student who was not screened.
     * `level` is the rank of the level that the score suggests.
-    * `level_before` is the student's level by this measure in the latest earlier window that has one.
+    * `level_before` is the level that the student had by this measure in an earlier window. If the student had a level
+      in several earlier windows, it is the level of the latest of these windows.
     * `served` states whether the student had a support that had not ended, in the area of the measure or in an area
       above or below it.
     """

@@ -60,7 +60,7 @@ def violations_of_grades(grades: Sequence[str], at: str) -> list[Violation]:
 
 
 def require_changeable(state: str) -> None:
-    """Raises `Conflict` for a window that was closed, because its results are kept, or that was cancelled."""
+    """Raises `Conflict` for a closed window, whose results are kept, and for a cancelled window."""
     if state == WindowState.CLOSED:
         raise Conflict("This window is closed, and its results are kept.", code="screening.closed")
     if state == WindowState.CANCELLED:

@@ -1,4 +1,4 @@
-"""Schedules, moves and cancels screening windows. A window that overlaps another of the same measure is refused."""
+"""Schedules, moves and cancels screening windows. Refuses windows of the same measure and school that overlap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,9 +83,9 @@ class NewWindow:
 
 @needs(Can.SCHEDULE_SCREENING)
 async def schedule_screening_window(work: Work, new: NewWindow) -> ScreeningWindow:
-    """Schedules a screening window. Refuses one that overlaps another of the same measure and school.
+    """Schedules a screening window. Refuses a window that overlaps another window of the same measure and school.
 
-    A window of all schools overlaps those of every school.
+    A window of all schools overlaps the windows of each single school on the same days.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SCREENING})
     violations = Violations(input_violations(new))

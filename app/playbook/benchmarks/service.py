@@ -84,9 +84,11 @@ async def publish_benchmarks(
 ) -> list[SavedBenchmark]:
     """Publishes benchmarks of the district in the next version of the playbook; returns one result for each, in order.
 
-    A benchmark replaces the district's earlier one of the same measure, grade, season and citation. Published norms are
-    never replaced. If nothing changes, no version is published. `positions` has the index of each item in the request;
-    it is given if the caller leaves out other items.
+    A benchmark replaces the district's earlier benchmark of the same measure, grade, season and citation. Published
+    norms are never replaced. If nothing changes, no version is published.
+
+    `positions` has the index in the request of each item of `new`. It is needed if `new` lacks some items of the
+    request.
     """
     if not 1 <= len(new) <= MAX_AT_ONCE:
         raise Invalid([Violation(at, "benchmarks.count", f"Send 1 to {MAX_AT_ONCE} benchmarks at once.")])
@@ -124,7 +126,7 @@ async def publish_benchmarks(
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def retire_benchmark(work: Work, benchmark_id: UUID) -> Benchmark:
-    """Publishes the next version of the playbook without this norm or benchmark, which may be a published one."""
+    """Publishes the next version of the playbook without one row: a published norm or a benchmark of the district."""
     row = await work.db.scalar(
         select(Benchmark).where(Benchmark.district_id == work.district_id, Benchmark.id == benchmark_id)
     )

@@ -1,4 +1,4 @@
-"""Looks up kinds of hypotheses, under the permission that the calling command requires."""
+"""Looks up kinds of hypotheses. The calling command checks the permission, and this module checks none."""
 
 from sqlalchemy import select
 

@@ -1,7 +1,7 @@
 """Caches measures and rulebooks in the process, because a version of a measure or a rulebook never changes.
 
-The cache is keyed by district and version. The caller reads the version in force in each transaction. Works under the
-permission that the calling command requires.
+The cache is keyed by district and version. In each transaction, the caller reads which version is in force. The
+functions check no permission, because the calling command has checked one.
 """
 
 from collections import OrderedDict
@@ -48,7 +48,7 @@ class Kept(Generic[Key, Value]):
 MeasureVersion = tuple[UUID, int, datetime]
 """The id of a measure, its version number, and the time of its last change.
 
-The time distinguishes two versions with the same number, of which one was rolled back.
+If a change was rolled back, a later version can have the same number. The time distinguishes the two.
 """
 
 _measures: Kept[tuple[UUID, MeasureVersion], Measure] = Kept(MOST_MEASURES)
@@ -56,7 +56,7 @@ _rulebooks: Kept[tuple[UUID, UUID], Rulebook] = Kept(MOST_RULEBOOKS)
 
 
 async def measures_in_process(work: Work, versions: Iterable[MeasureVersion]) -> dict[UUID, Measure]:
-    """Returns the measures of these versions, keyed by id. They belong to no database session, and never change."""
+    """Returns these versions of measures, keyed by id. The objects belong to no database session, and never change."""
     measures: dict[UUID, Measure] = {}
     unread: dict[UUID, MeasureVersion] = {}
     for version in versions:
@@ -80,9 +80,10 @@ async def measures_in_process(work: Work, versions: Iterable[MeasureVersion]) ->
 
 
 async def rulebook_in_force(work: Work, version_id: UUID, area_ids: Collection[UUID]) -> Rulebook:
-    """Returns the rulebook of the version in force, which is `version_id`, for series in these areas.
+    """Returns the rulebook of the playbook version `version_id`, which must be in force, for series in these areas.
 
-    A cached rulebook with rules for areas is read again if one of these areas was added after it was read.
+    If the cached rulebook has rules for areas but does not know one of these areas, the area was added later. The
+    rulebook is then read again.
     """
     rules = _rulebooks.get((work.district_id, version_id))
     if rules is None or (any(AREA in key for key in rules.rules) and not rules.above.keys() >= set(area_ids)):

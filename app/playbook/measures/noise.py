@@ -41,7 +41,7 @@ def sem_for(sem: float | None, ranges: Sequence[Mapping[str, Any]], grade: str |
 
 
 def ranges_as_stored(ranges: Iterable[NewSemRange | Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """Returns SEM ranges as objects, as they are stored. Numbers are floats, so that equal ranges are equal."""
+    """Returns SEM ranges as objects, as they are stored. Numbers become floats, so that 1 and 1.0 are stored alike."""
     stored = []
     for each in ranges or ():
         values = dict(each) if isinstance(each, Mapping) else asdict(each)

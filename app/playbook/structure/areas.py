@@ -57,7 +57,7 @@ class NewArea:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def add_area(work: Work, new: NewArea) -> Area:
-    """Adds an area, the last in order; raises `Invalid`, and `Conflict` if the code is taken."""
+    """Adds an area at the end of the order; raises `Invalid`, and `Conflict` if the code is taken."""
     await lock_playbook(work)
     values = KnownValues(known_values(new))
     violations, parent_id = Violations(violations_of_area(values)), None

@@ -1,7 +1,7 @@
 """Adds, renames, orders and retires the levels of support. Each change publishes the next version of the playbook.
 
-No new record can use a retired level; supports and phases that have it keep it. It keeps its rank, so a level in force
-may have the same rank.
+No new record can use a retired level. Supports and phases that have a retired level keep it. A retired level keeps its
+rank, so a level in force may have the same rank as a retired level.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,10 @@ class NewLevel:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def add_level(work: Work, new: NewLevel) -> Level:
-    """Adds a level. If its rank is taken, the levels of this rank and above move up by one; raises `Invalid`."""
+    """Adds a level. If its rank is taken, the levels of this rank and above move up by one.
+
+    Raises `Invalid` for an invalid name or rank, and `Conflict` if the district has `MAX_LEVELS` levels already.
+    """
     await lock_playbook(work)
     values, violations = KnownValues(known_values(new)), Violations()
     present = await _in_force(work)
@@ -138,7 +141,7 @@ async def retire_level(work: Work, level_id: UUID) -> Level:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def restore_level(work: Work, level_id: UUID) -> Level:
-    """Brings a retired level back into force, with its rank, or above the highest level if its rank is taken."""
+    """Brings a retired level back into force with its former rank, or as the highest level if that rank is taken."""
     await lock_playbook(work)
     level = await _load(work, level_id)
     if level.retired_at is None:

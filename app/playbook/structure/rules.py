@@ -18,8 +18,9 @@ the keys of rules, in scopes and in ids.
 
 
 def parent_code(code: str) -> str | None:
-    """Returns the code of the area above the one with this code, or None for an area at the top: `ela.fluency` lies
-    below `ela`.
+    """Returns the code of the parent of the area `code`, or None if the area has no parent.
+
+    For example, the parent of `ela.fluency` is `ela`.
     """
     return code.rpartition(".")[0] or None
 
@@ -72,5 +73,5 @@ def repeated(ids: Sequence[object], pointer: str, code: str) -> list[Violation]:
 
 
 def renumbered(ordered: Sequence[Any], attribute: str) -> dict[Any, int]:
-    """Returns the rows whose number must change, with the new number: the place in the order, counted from 1."""
+    """Returns the rows whose number is not their place in the order, each with this place, counted from 1."""
     return {row: place for place, row in enumerate(ordered, 1) if getattr(row, attribute) != place}

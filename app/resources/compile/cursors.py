@@ -54,7 +54,7 @@ class OpenPage:
 class Places:
     """The decrypted positions of a selection's pages, and what is needed to encrypt the cursors of the next pages.
 
-    `values` has the parts of the positions and the limits of the pages, as statement parameters, keyed by path.
+    `values` has the statement parameters, keyed by path: the parts of each page's position, and each page's limit.
     """
 
     values: dict[Path, Any] = field(default_factory=dict)

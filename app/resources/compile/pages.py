@@ -232,7 +232,7 @@ def _has_more(paged: Paged) -> ColumnElement[bool]:
 def _cursor_at(paged: Paged, *, first: bool, following: bool = False) -> ColumnElement[Any]:
     """Returns the SQL of the cursor of the page's first row if `first` is true, otherwise of its last row.
 
-    With `following`, the cursor is REST's `next`.
+    `following` is true if the cursor is for the field `next` of a REST page.
     """
     place = literal_column("1") if first else func.least(paged.limit, paged.level.source.c.row_count)
     return func.max(case((paged.number == place, _cursor(paged, following=following))))

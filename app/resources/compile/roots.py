@@ -78,7 +78,10 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
 
 
 def permissions_of_list(listing: Listing, filters: Mapping[str, Any], sort: str | None = None) -> tuple[Can, ...]:
-    """Returns the permissions that a list requires with these filters, these flags and this sort order."""
+    """Returns the permissions that a list requires with these filters and this sort order.
+
+    `filters` also has the values of the flags of the list. A flag that is set may require further permissions.
+    """
     flags = [flag for flag in listing.flags if filters.get(flag.name)]
     order = None if sort is None else listing.sort_named(sort)
     required = [*declaration(listing.resource).requires, *listing.requires, *(order.requires if order else ())]
@@ -167,9 +170,9 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns the SQL of the ids of the schools for which the list is read through the indexes by school.
+    """Returns SQL for the ids of the schools whose rows a list reads through the indexes by school.
 
-    Returns None if the list is not read through these indexes.
+    Returns None if the list does not use these indexes.
     """
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
@@ -210,11 +213,14 @@ def at_schools(
     schools: ColumnElement[Any],
     named: ColumnElement[bool] | None = None,
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
-    """Returns a function that restricts a query to its first rows that are at these schools or satisfy `named`.
+    """Returns a function that restricts a query to its first rows among those at these schools.
 
-    The restricted query reads each school's rows in order from an index. Under row-level security an index on
-    `school_ids` cannot be used, because the policy is evaluated before an array operator. Therefore a student's first
-    three schools are stored in columns of their own, each with an index in the order of the list.
+    If `named` is given, rows that satisfy it count too. The function takes the query, its order and the number of rows.
+    The restricted query reads each school's rows in order from an index.
+
+    Under row-level security an index on `school_ids` cannot be used, because the policy is evaluated before an array
+    operator. Therefore a student's first three schools are stored in three more columns. Each of these has an index in
+    the order of the list.
     """
     column = level.tables[table_of(model).name]
 

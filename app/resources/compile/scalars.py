@@ -69,10 +69,9 @@ def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
 
 
 def _finite(shown: ColumnElement[Any], column: ColumnElement[Any], first: str, last: str) -> ColumnElement[Any]:
-    """Returns SQL for a date as text, which is `shown` unless that is null.
+    """Returns SQL that yields the text `shown` of a date or an instant or, for an infinite value, `first` or `last`.
 
-    The driver stores Python's `date.min` and `date.max` as infinite dates, for which PostgreSQL formats the text as
-    null. In that case the SQL yields `first` or `last`.
+    The driver stores Python's `date.min` and `date.max` as infinite dates. PostgreSQL formats an infinite date as null.
     """
     middle: ColumnElement[Any] = literal_column("DATE '2000-01-01'")
     return func.coalesce(shown, case((column < middle, text(first)), (column > middle, text(last))))

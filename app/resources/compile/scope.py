@@ -1,4 +1,7 @@
-"""Defines the state that the parts of one compilation share: parameters, table aliases, and what Python adds later."""
+"""Defines the state that the parts of one compilation share.
+
+The state has the parameters, the table aliases, and the places in the answer that Python completes after the query.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +27,7 @@ MAX_ARGUMENTS = 90
 class CursorSlot:
     """A page for which the statement returns positions, which Python then encrypts into cursors.
 
-    `following` states that the position becomes REST's `next`.
+    `following` is true if the cursor of this position becomes `next` in REST.
     """
 
     path: Path
@@ -74,7 +77,9 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns this level, extended by the intermediate table of its link, which the link's condition needs."""
+        """Returns this level with the intermediate table of its link in `tables`, so that the link's condition can use
+        it.
+        """
         return replace(self, tables={**self.tables, **self.through})
 
     @property

@@ -20,8 +20,9 @@ def level_of(
 ) -> tuple[Level, list[ColumnElement[Any]]]:
     """Returns a level with a resource's aliased tables, and the conditions that each of its rows must satisfy.
 
-    The conditions restrict the rows to the district and, unless `removed` is true, to those that satisfy `visible`. The
-    resource's own table comes first, then its joins, then the intermediate table of a link (`through`), if any.
+    The conditions restrict the rows to the district. Unless `removed` is true, they also restrict the rows by the
+    resource's `visible` condition. The resource's own table comes first, then its joined tables, then the intermediate
+    table of a link (`through`), if any.
     """
     facts = declaration(resource)
     models = [facts.model, *(join.model for join in facts.joins)]

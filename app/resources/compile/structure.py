@@ -1,4 +1,4 @@
-"""Separates the parts of a selection on which its plan depends from the values that become parameters."""
+"""Splits a selection into two parts: its structure, which determines its plan, and its values, which are parameters."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from app.resources.select import (
 
 
 def structure(root: Root) -> tuple[Any, ...]:
-    """Returns the parts of a root on which its plan depends, which is everything except the values."""
+    """Returns the structure of a root, on which its plan depends: everything except the values."""
     if isinstance(root, RowRoot | WrittenRoot):
         return (type(root), root.resource, _picks(root.picks))
     shape = _picks(root.picks) if root.page is None else _page(root.page)

@@ -30,7 +30,7 @@ VALUES = re.compile(rb"\x06(\d+):([^\x07]*)\x07")
 TOO_MANY_ROWS = re.compile(rb"\x08(\d+):\x07")
 
 MAX_SHORT = 800
-"""The largest length, in bytes, of a text that is rendered token by token; arrays are faster only for longer texts."""
+"""The largest length, in bytes, of a text that is rendered token by token. NumPy is faster only for longer texts."""
 _TOKEN = re.compile(rb"\x01(.)(.{36})|\x02(.)|\x03(.)(.{36})|\x0e", re.DOTALL)
 _FIRST = 48
 _UUID = 36
@@ -76,9 +76,10 @@ class Rendered:
 
 
 def render(raw: bytes) -> Rendered:
-    """Returns the rendered form of the text that a statement returned.
+    """Renders the text that a statement returned.
 
-    It replaces the id tokens by public ids, and turns the disclosure tokens into the lists of students and records.
+    Replaces the id tokens by public ids. Removes the disclosure tokens, and returns the students and the kinds of
+    records that they name.
     """
     if len(raw) <= MAX_SHORT:
         return _render_short(raw)

@@ -29,15 +29,16 @@ from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.roster.lookup import page_by_id, today_of
 
 REACHES_BACK = timedelta(days=365)
-"""The phases that began longer ago than this are left out, because they had other forms and students."""
+"""Phases that began longer ago than this are left out, because today's forms and students are different."""
 
 
 @needs(Can.OPERATE)
 async def calibrate_district(work: Work) -> list[CalibrationRow]:
     """Makes calibrations of each growth measure, over all grades and by grade. Saves and returns them.
 
-    A calibration is estimated from the series of the last year. With too little data the published defaults apply, and
-    the saved row states that. A worker then judges the series again with the new estimates, without raising alerts.
+    A calibration is estimated from the series of the last year. If there is too little data, the published defaults
+    apply, and the saved row states this. A worker then judges the series again with the new estimates, without raising
+    alerts.
     """
     since = await today_of(work) - REACHES_BACK
     series = [score_series for score_series in await load_history(work, since) if _can_calibrate(score_series)]
@@ -80,8 +81,7 @@ def _can_calibrate(score_series: ScoreSeries) -> bool:
 def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], list[ScoreSeries]]:
     """Groups the series, and returns the groups keyed by measure and grade.
 
-    The group of a measure with the grade None has the series of all grades. A series of unknown grade is only in that
-    group.
+    The group with the grade None has the series of all grades, including the series of unknown grade.
     """
     by_measure: dict[tuple[UUID, str | None], list[ScoreSeries]] = defaultdict(list)
     for score_series in series:

@@ -22,7 +22,7 @@ from app.response.judging import finalize
 from app.support.models import Support, SupportMeasure
 
 AFFECTS_VERDICTS = frozenset({"sem", "sems"})
-"""The columns on which verdicts depend, among those that may change while the measure has scores."""
+"""The columns of a measure that affect its verdicts and may be changed although the measure has scores."""
 
 
 @needs(Can.PUBLISH_PLAYBOOK)

@@ -105,7 +105,10 @@ async def rules_in_force(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def published_rules(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
-    """Returns the version in force and its rules to the caller that has just published it."""
+    """Returns the version in force and its rules, for a caller who has just published this version.
+
+    The caller needs the permission to publish rules, and not the permission to read them.
+    """
     return await _load_rules(work)
 
 
@@ -118,8 +121,8 @@ async def _load_rules(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
 async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = False) -> PlaybookVersion:
     """Publishes the next version of the playbook with these rules. A worker then judges all series again.
 
-    With `alert`, the judging may raise alerts. If none of the rules is the general one, which applies to all series
-    without a more specific rule, the current general rule is kept. Raises `Invalid` with every violation.
+    With `alert`, the judging may raise alerts. The general rule applies to all series without a more specific rule. If
+    `rules` has no general rule, the current general rule is kept. Raises `Invalid` with every violation.
     """
     version = await playbook.publish_rules(work, await _validate(work, rules))
     async with work.as_district("publishing"):

@@ -42,10 +42,10 @@ class AlertSignal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """A switch that turns on with the first verdict that asks for it, and off after calm verdicts in two successive
-    weeks.
+    """A switch that a verdict turns on, and that calm verdicts in two successive weeks turn off.
 
-    Weeks without a verdict are ignored. `calm_since` is the first of the two weeks.
+    `step` is told whether a verdict turns the switch on, and whether it is calm. Weeks without a verdict are ignored.
+    `calm_since` is the first of the two calm weeks.
     """
 
     on: bool = False
@@ -90,9 +90,10 @@ class AlertRecord:
     """The record of the latest alert or watch of a phase.
 
     * `active`: the alert or watch has not ended.
-    * `week`: the week in which it became active. After its end: the last week in which no new one may be opened.
-    * `quiet`: it was raised quietly, without an event.
-    * `named`: the alert was named, which means that a verdict was "not responding".
+    * `week`: while the alert or watch is active, the week in which it began. Afterwards, the last week in which no new
+      alert or watch may begin.
+    * `quiet`: the verdict that began the alert or watch was quiet, so no event was sent.
+    * `named`: a verdict during the alert was "not responding".
     """
 
     active: bool = False
@@ -107,8 +108,8 @@ class Memory:
 
     * `before` has the latches at the end of the week before `week`.
     * `now` has the latches after the latest verdict of `week`.
-    * `expired` has the ids of the measures whose goal date has passed, while another measure of the support has a goal
-      date ahead. The last verdict on an expired measure opens no alert and keeps none open.
+    * `expired` has the ids of the measures whose goal date has passed, if another measure of the support has a goal
+      date in the future. The last verdict on an expired measure opens no alert and keeps no alert open.
 
     Every verdict of a week is applied to `before`, so the order in which the scores of the week arrived makes no
     difference.
@@ -129,10 +130,12 @@ class ConclusionOfWeek:
     """The facts about a verdict on which its alerts depend.
 
     * `finalized`: the cohort's week was complete.
-    * `quiet`: the verdict results from a backfill or a change of rules. It raises no alert, but may end one.
-    * `retractable`: the active alert would not be raised from today's scores, judged as of the week of the alert.
-    * `raise_alerts`: the verdict results from new rules that are to raise alerts, even if one was already raised
-      quietly.
+    * `quiet`: the verdict results from a backfill, from old scores or from a change of rules. If it opens an alert, no
+      event is sent. If it ends an alert that was not quiet, an event is sent.
+    * `retractable`: the active alert was judged again as of its own week, with the scores that exist today, and would
+      not have been opened.
+    * `raise_alerts`: the verdict results from new rules that are to raise alerts. If an alert was opened without an
+      event and the verdict confirms the alert, the event is sent now.
     """
 
     state: State
@@ -147,11 +150,11 @@ def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple
     """Returns the memory after a verdict, and the signals that the verdict gives.
 
     * An alert is opened once, when a series passes the rule's threshold.
-    * It is named at most once, when the verdict becomes not responding.
-    * It ends as recovered after two weeks in which the state is `responding` or `goal_met`.
-    * It is retracted if it would no longer be raised: at once if scores were amended, and otherwise when the alert's
-      week is finalized or over.
-    * A series gives no signal twice in a week.
+    * The signal `named` is given at most once for an alert, when a verdict is "not responding".
+    * An alert ends with `recovered` after two weeks in which the state is `responding` or `goal_met`.
+    * An alert ends with `retracted` if the present scores would not have opened it: at once if scores were
+      amended, and otherwise when the week of the alert is finalized or over.
+    * A series does not give the same signal twice in one week.
     """
     before = memory.now if conclusion.week > memory.week else memory.before
     now = before.step(conclusion.state, conclusion.week)

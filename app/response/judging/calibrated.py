@@ -19,7 +19,7 @@ from app.roster.lookup import IdList
 async def calibrations(work: Work, measure_ids: Collection[UUID]) -> dict[tuple[UUID, str | None], Calibrated]:
     """Returns the newest calibrations, keyed by measure and grade.
 
-    A district with too little data has no calibration; the published defaults then apply.
+    If a district has too little data, it has no calibration, and the published defaults apply.
     """
     rows = await work.db.scalars(
         select(CalibrationRow)

@@ -22,7 +22,10 @@ from app.support.models import Support
 from app.support.phase import support_event
 
 LAST_WEEK: Final = 1_000_000
-"""A week number above all weeks of a phase. It keeps the phase from opening another alert."""
+"""A week number that is higher than every week of a phase.
+
+If a phase's last alert has this week, the phase can open no further alert.
+"""
 
 
 @needs(Can.JUDGE)
@@ -41,8 +44,9 @@ async def close_alerts(
 
     * If `of_measures_outside` is given, an alert is closed only if it was opened by a verdict on a measure that is not
       in `of_measures_outside`. The phase can then open further alerts.
-    * `passed` has the measures whose goal date has passed, keyed by support, for supports with another measure whose
-      goal date is ahead. The phase of such a support can open further alerts, but not because of the passed measures.
+    * `passed` is for supports with several measures, if the goal date has passed for some measures and not for others.
+      It has the measures whose date has passed, keyed by support. The phase of such a support can open further alerts,
+      but not because of these measures.
     """
     is_open = and_(
         ResponseState.district_id == work.district_id,

@@ -132,10 +132,10 @@ def series_of(monitored: MonitoredSeries, week: int) -> Series:
 
 
 def _has_shares(monitored: MonitoredSeries, series: Series) -> bool:
-    """Returns whether the monitor can estimate the shares of growth of a series. Every rule for growth states these
-    shares.
+    """Returns whether the monitor can estimate the shares of growth of a series, for a verdict about growth.
 
-    If the monitor cannot, the series is judged by its rule alone, and the verdict gives the reason.
+    The result is False if the rule does not judge growth, if the rule or the series is unusable, or if there is too
+    little data. Such a series is judged by the rule chosen for it, without the other series of its cohort.
     """
     rule = RULES.get(monitored.chosen.rule)
     if rule is None or not rule.judges_growth:
@@ -230,8 +230,8 @@ def _by_monitor(
 def _delivered(judged: Sequence[int], requests: Mapping[int, JudgingRequest]) -> NDArray[np.float64] | None:
     """Returns the delivered share of the dose of each judged series (rows) in the weeks of its phase (columns).
 
-    The sessions of classmates are not loaded, so everything counts as delivered to them; they only help to estimate the
-    difficulty of forms. Returns None if everything was delivered to everybody.
+    For series without a request, which only help to estimate the difficulty of forms, the sessions are not loaded, and
+    everything counts as delivered. Returns None if no week is known in which less was delivered than planned.
     """
     shares = {position: request.series.weekly_delivery for position, request in requests.items()}
     weeks = max((len(delivery) for delivery in shares.values() if delivery is not None), default=0)
@@ -264,7 +264,7 @@ def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None =
 
     * Only scores up to `week`, a week of the calendar, are included. Without `week`, all scores are.
     * A column is a form in a week. If a form was given several times in a week, each time has its own column.
-    * Scores of a week that name no form are assumed to be of one form.
+    * The scores of one week for which no form is recorded are assumed to be from one and the same form.
     """
     scores = [
         score_series.scores if week is None else score_series.scores.upto(week - began)
@@ -361,9 +361,10 @@ def _conclude(
 
 
 def _calibration_of(calibrations: Mapping[Key, Calibrated], score_series: ScoreSeries) -> Calibrated:
-    """Returns the calibration for the measure and grade of a series.
+    """Returns the calibration that applies to a series.
 
-    If there is none, returns the calibration for all grades; if there is none either, returns the published defaults.
+    It is the calibration for the measure and grade of the series, or else the calibration for the measure and all
+    grades, or else the published defaults.
     """
     return (
         calibrations.get((score_series.measure.id, score_series.grade))

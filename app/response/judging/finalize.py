@@ -1,7 +1,7 @@
-"""Judges series again once a week is complete for their cohort. Their provisional verdicts then become final.
+"""Judges series again when a week has ended or is complete for their cohort. The provisional verdicts become final.
 
-The week of a measure at a school is a job that a worker claims with a lease. All due weeks of a measure at a school are
-judged together. A job that fails is attempted again after a wait.
+A job is one week of a measure at a school. A worker claims the job with a lease. All due weeks of a measure at a school
+are judged together. A job that fails is attempted again after a wait.
 
 This file exceeds 250 lines so that the scheduling and the execution of a week are in one place.
 """
@@ -44,7 +44,7 @@ WEEK_ENDS_AT = time(6)
 BATCH_WAIT = timedelta(seconds=2)
 """The wait before a past week is finalized, because scores of a past week usually arrive in several batches."""
 UNTIL_MOVED = timedelta(days=3650)
-"""The wait before a week is finalized if, by a test clock, it has not ended yet. Moving the clock ends the wait."""
+"""The wait before a week is finalized if the week has not ended by the test clock. Moving the clock ends the wait."""
 
 
 def _table(model: type[FinalizationJob] | type[Measure]) -> Table:
@@ -103,10 +103,10 @@ async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: b
 async def schedule_rules(
     work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None, measure_id: UUID | None = None
 ) -> int:
-    """Schedules a judgement of all monitored measures at all schools by the rules in force. Returns the number of jobs.
+    """Schedules that all monitored measures are judged by the rules in force. Returns the number of jobs.
 
-    With `school_ids`, only measures of monitored students at these schools are judged; with `measure_id`, only this
-    measure. With `quiet`, the judging raises no alert.
+    With `school_ids`, only the measures of active supports at these schools are judged. With `measure_id`, only this
+    measure is judged. With `quiet`, the judging raises no alert.
     """
     school = first_school().label("school")
     at_schools = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
@@ -146,10 +146,12 @@ async def _merge_weeks(work: Work) -> None:
     """Prepares the rows of the jobs that the commands of the transaction scheduled, in the order in which all
     transactions lock job rows.
 
-    The rows are written with the events. A worker that is judging one of these weeks at that time loses its claim, so
-    that the week is judged again with the new scores. A job is quiet only if everything that scheduled it is quiet: a
-    backfill does not silence a week with other new scores, and quiet rules do not silence earlier rules that are to
-    raise alerts and were not judged yet.
+    The rows are written with the events. If a worker is judging one of these weeks at that time, the worker loses its
+    claim, and the week is judged again with the new scores.
+
+    A job is quiet only if everything that scheduled it is quiet. For example, a backfill does not silence a week in
+    which other scores were recorded. A quiet change of the rules does not silence an earlier change that is to raise
+    alerts and has not been judged yet.
     """
     pending, work.pending_weeks = work.pending_weeks, []
     merged: dict[tuple[Week, str], tuple[datetime, bool]] = {}
@@ -204,7 +206,10 @@ def _due_at(monday: date, *, is_complete: bool, moved_to: date | None) -> dateti
 
 @needs(Can.JUDGE)
 async def end_waits(work: Work, today: date) -> None:
-    """Makes every week due at once that has ended by `today`, which is the day to which a test clock was moved."""
+    """Makes all weeks that have ended by `today` due at once.
+
+    `today` is the day to which a test clock was moved.
+    """
     waits = select(FinalizationJob.id).where(
         FinalizationJob.district_id == work.district_id,
         FinalizationJob.state == FinalizationState.PENDING.value,
@@ -302,9 +307,9 @@ async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
 
 
 async def _lock_jobs(work: Work, ids: Collection[UUID]) -> None:
-    """Locks these jobs in the order in which `_merge_weeks` sorts them.
+    """Locks these jobs in the order in which `_merge_weeks` sorts jobs.
 
-    In another order, this transaction and a command that writes several of the jobs could wait for each other
+    If the orders differed, this transaction and a command that writes several of the jobs could wait for each other
     (deadlock).
     """
     rows = select(FinalizationJob.id).where(

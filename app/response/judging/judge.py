@@ -63,7 +63,9 @@ async def judge_selected(
     written: Mapping[UUID, date] | None = None,
 ) -> JudgingOutcome:
     """Judges the selected series with the scores recorded so far. Writes the verdicts that differ from the current
-    ones, and the days `written` as `write` describes.
+    verdicts.
+
+    `written` is passed on to the function `write`, which describes it.
     """
     loaded = await load(work, selection)
     requested = [monitored for monitored in loaded.requested.values() if _is_concerned(monitored, mode)]
@@ -149,8 +151,8 @@ def _find_retractable(loaded: LoadedSeries, judgements: dict[UUID, Judgement], m
 async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUID]) -> set[UUID]:
     """Returns `retractable` without the series that keep their alert because of another measure of the support.
 
-    Another measure justifies the alert if it was off track in the week of the alert. To find out, all measures of the
-    supports with several measures are loaded, by one more statement.
+    Another measure justifies the alert if that measure was off track in the week of the alert. One more statement
+    therefore loads all measures of each support that has several measures.
     """
     openers = {
         monitored.support.id: monitored
@@ -190,8 +192,10 @@ def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Jud
 
 
 def _is_by_other_rules(previous: CurrentVerdict, judgement: Judgement) -> bool:
-    """Returns whether the verdict was made for the same phase but by another rule, or with other parameters, estimates
-    or SEM, or with another number of measures that share the false-alarm rate.
+    """Returns whether the current verdict is about the same phase as the judgement, but was made by other rules.
+
+    The rules are not the same if at least one of these differs: the rule, its version, its parameters, the calibration,
+    the SEM, and the number of measures that share the false-alarm rate.
     """
     current, verdict = previous.verdict, judgement.verdict
     earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)

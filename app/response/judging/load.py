@@ -45,7 +45,7 @@ from app.support.lookup import DosageWindow, compute_dosages
 from app.support.models import Phase, Support
 
 Calendars = dict[UUID, list[tuple[date, bool]]]
-"""The weeks of each school, in order and keyed by school. A week is its Monday and whether there was instruction."""
+"""The weeks of each school, in order and keyed by school: each week's Monday, and whether it had instruction."""
 
 
 NOWHERE = UUID(int=0)
@@ -53,12 +53,12 @@ NOWHERE = UUID(int=0)
 
 
 def first_school() -> ColumnElement[UUID]:
-    """Returns SQL for the first school of a support's student. The support belongs to a cohort of this school."""
+    """Returns SQL for the first school of a support's student, or `NOWHERE` if the student has no school."""
     return func.coalesce(Support.school_ids[1], literal(NOWHERE, Uuid))
 
 
 def has_measure(measure_ids: Collection[UUID]) -> ColumnElement[bool]:
-    """Returns the condition that a support is followed by one of these measures, as its first or a further one."""
+    """Returns the condition that one of these measures is the first measure or a further measure of a support."""
     ids = cast(list(set(measure_ids)), IdList)
     is_further = and_(func.cardinality(Support.more_measures) > literal_column("0"), Support.more_measures.overlap(ids))
     return or_(Support.measure_id == any_(ids), is_further)
@@ -66,10 +66,10 @@ def has_measure(measure_ids: Collection[UUID]) -> ColumnElement[bool]:
 
 @dataclass(frozen=True, slots=True)
 class SeriesSelection:
-    """The conditions that select the active supports to load. Without any condition, all of them are loaded.
+    """The conditions that select the active supports to load.
 
-    Supports are selected by pairs of student and measure, by their ids, or by measure and first school. With `lock`,
-    the students of the supports are locked.
+    Without any condition, all active supports are loaded. Supports can be selected by pairs of student and measure, by
+    their ids, or by measure and first school. With `lock`, the students of the supports are locked.
     """
 
     pairs: Collection[tuple[UUID, UUID]] | None = None
@@ -81,12 +81,13 @@ class SeriesSelection:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSeries:
-    """The requested series, keyed by their ids (`ScoreSeries.series_id`), and the other series of their cohorts.
+    """The series to be judged, and the other series of their cohorts.
 
-    * `classmates` are running series of the same cohorts.
+    * `requested` has the series to be judged, keyed by `ScoreSeries.series_id`.
+    * `classmates` are running series of the same cohorts, keyed in the same way.
     * `ended` are phases of the same cohorts that have ended.
-    * `current` has the current verdict of each requested series that was judged before, keyed by series. `states` has
-      the state of each support that was judged before, keyed by support.
+    * `current` has the current verdict of each requested series that was judged before, keyed by `series_id`.
+      `states` has the state of each support that was judged before, keyed by the support's id.
     * `calibrated` has the newest calibrations. If a district has too little data for a calibration, the published
       defaults apply.
 
@@ -164,10 +165,10 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
 
 
 def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any]]:
-    """Returns the statement that reads the selected series, and its parameters except the first, the district.
+    """Returns the statement that reads the selected series, and its parameters from the second on.
 
-    A student who arrived after the students were locked is left out: the sync that created the student judges the
-    student's series.
+    The first parameter is the district's id. With `lock`, the statement leaves out a student who arrived after the
+    students were locked. The sync that created this student judges the student's series.
     """
     if selection.pairs is not None:
         pairs = sorted(pair for pair in set(selection.pairs) if not selection.lock or pair[0] in work.locked_students)
@@ -221,10 +222,10 @@ def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
 
 
 async def _build_series(work: Work, rows: Sequence[PhaseRow]) -> tuple[list[ScoreSeries], Calendars]:
-    """Returns the series of these phases, and the weeks of their schools over the whole period.
+    """Returns the series of these phases, and the calendars of the schools.
 
-    Only the requested series end with their goal date. Later scores of classmates are kept, because they still show how
-    difficult a form was.
+    Only the series to be judged end with their goal date. For classmates, the scores after the goal date are kept,
+    because these scores still show how difficult a form was.
     """
     measures = await measures_in_process(work, rows[0].measures or ())
     calendars = _calendars_of(rows[0])
@@ -313,7 +314,7 @@ def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
 
 
 def _weeks_into_phase(row: PhaseRow, calendars: Calendars) -> int:
-    """Returns how many instructional weeks after the beginning of the phase the series in this row began."""
+    """Returns the number of instructional weeks from the beginning of the phase to the beginning of this series."""
     if row.begins_on == row.phase_begins_on:
         return 0
     return weeks_between(

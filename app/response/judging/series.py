@@ -21,7 +21,7 @@ from app.support.models import Phase, Support
 Cohort = tuple[UUID, UUID, str | None]
 """The key of a cohort: measure, school and grade. A cohort is the students who take the same forms in the same weeks.
 
-A support without a school is the only one in its cohort.
+The cohort of a support without a school contains no other support.
 """
 
 
@@ -85,9 +85,10 @@ class ScoreSeries:
     """A phase with its aimline and scores.
 
     * `series_id` is the id of the support or, for a further measure, the id of its `SupportMeasure`.
-    * `scores` of a requested support end with the goal date `goal_on`, because later scores are not judged.
-    * `before` has the points of the baseline, oldest first. It is filled only for the first phase of a requested
-      support.
+    * `scores` end with the goal date `goal_on` if the series itself is to be judged, because later scores are not
+      judged. If the series only shows how difficult the forms were, `scores` has all scores of the phase.
+    * `before` has the points of the baseline, oldest first. It is filled only if the series is to be judged and is in
+      the first phase of its support.
     * `goal_week` is at least 1, even if the goal date is in the first instructional week.
     """
 
@@ -140,9 +141,9 @@ class ScoreSeries:
 
 @dataclass(frozen=True, slots=True)
 class MonitoredSeries:
-    """The running phase of a support, for one of its measures, with everything that the decision rule needs.
+    """One measure's series in the running phase of a support, with everything that the decision rule needs.
 
-    * `measures` is the number of measures of the support among which the stated false-alarm rate is shared.
+    * `measures` is the number of measures of the support. These measures share the stated false-alarm rate.
     * `offset` is the number of instructional weeks between the beginning of the phase and the beginning of this series.
     """
 
@@ -159,7 +160,7 @@ class MonitoredSeries:
 class WeeklyDelivery(series.DeliveredMinutes):
     """The dosage of a phase by instructional week.
 
-    The delivered share is computed from sessions and from minutes; the smaller of the two counts.
+    One share is computed from sessions and one from minutes. The smaller of these two shares is the delivered share.
     """
 
     whole: Dosage | None = None
@@ -178,16 +179,18 @@ class WeeklyDelivery(series.DeliveredMinutes):
         return Dosage(self.whole.since, self.whole.until, weeks).share
 
     def adherence(self) -> tuple[float, int] | None:
-        """Returns the share of the parts of checklists that were done up to the last score, and the number of checked
-        sessions; None if no session was checked.
+        """Returns the share of checklist parts that were done, and the number of checked sessions.
+
+        Only sessions up to the last score count. Returns None if none of these sessions was checked.
         """
         share = None if self.whole is None else self.whole.adherence
         return None if self.whole is None or share is None else (share, self.whole.checked_sessions)
 
     def weekly_shares(self, upto: int) -> tuple[float, ...]:
-        """Returns the share that was delivered of each week's planned dose, from week 1 to the week `upto`.
+        """Returns the delivered share of each week's planned dose, from week 1 to the week `upto`.
 
-        The smaller of the shares of sessions and of minutes counts. A session without a record counts as delivered.
+        A share is the smaller of the delivered shares of sessions and of minutes. A session without a record counts as
+        delivered.
         The sessions of week 0, the week in which the phase began, count in week 1.
         """
         weeks: dict[int, list[DosageWeek]] = {}
@@ -197,7 +200,7 @@ class WeeklyDelivery(series.DeliveredMinutes):
 
 
 def _assumed_share(weeks: Sequence[DosageWeek]) -> float:
-    """Returns the delivered share of the dose of some weeks, where sessions without a record count as delivered."""
+    """Returns the delivered share of the dose of these weeks. Sessions without a record count as delivered."""
     sessions, minutes = sum(week.planned_sessions for week in weeks), sum(week.planned_minutes for week in weeks)
     if not sessions or not minutes:
         return 1.0

@@ -21,11 +21,14 @@ from app.response.judging.series import Cohort
 
 NO_SCORES: Final[ScoreColumns] = ((), (), (), ())
 BASELINE_DAYS: Final = 84
-"""The number of days before a support in which scores count as points of its baseline, which may show a trend."""
+"""The scores of this many days before a support count as points of its baseline, which may show a trend."""
 
 
 class PhaseRole(IntEnum):
-    """The reason for which a phase is read: it is requested, it is a classmate's, or it is an ended one."""
+    """Why a phase is read: it was requested, it is the current phase of a classmate, or it has ended.
+
+    If `series_statement` reads no cohorts, every phase has the role `ENDED`.
+    """
 
     REQUESTED = 0
     CLASSMATE = 1
@@ -69,7 +72,7 @@ class StoredVerdict(NamedTuple):
 class PhaseRow(NamedTuple):
     """A row of the statement.
 
-    A row is about the first measure of a support, or about a further one. For a further measure, `series_id` is the id
+    A row is about one measure of a support: the first or a further one. For a further measure, `series_id` is the id
     of the `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
 
     The members from `week_schools` on are set in the first row only: the weeks of all schools, the newest calibrations,
@@ -130,9 +133,9 @@ class PhaseRow(NamedTuple):
 
     @property
     def cohort(self) -> Cohort:
-        """Returns the support's cohort: its measure, with the first of its schools and of the student's grade levels.
+        """Returns the cohort of the row: its measure, its first school, and the student's first grade level.
 
-        Without a school, the support is a cohort of its own.
+        If the row has no school, `series_id` takes the place of the school, so that the cohort has no other supports.
         """
         school = self.school_ids[0] if self.school_ids else self.series_id
         return self.measure_id, school, self.grades[0] if self.grades else None
@@ -322,7 +325,11 @@ BY_IDS: Final = f"""(SELECT * FROM unnest($2::uuid[]) AS a (id) LIMIT cardinalit
 
 FURTHER: Final = "cardinality(s.more_measures) > 0"
 OF_PAIR, FOLLOWED = "g.measure_id = pair.measure_id", "g.measure_id = ANY (s.more_measures)"
-"""The conditions on the goals `g` of further measures: for the measure of a pair, or for every followed one."""
+"""Conditions that select the goals `g` of further measures.
+
+`OF_PAIR` selects the goals for the measure of a pair. `FOLLOWED` selects the goals for every further measure that the
+support follows.
+"""
 
 
 @cache
@@ -338,9 +345,10 @@ def series_statement(
 ) -> str:
     """Returns the statement that reads the phases of certain supports, by their first and their further measures.
 
-    * `supports` is the SQL that selects the supports `s`, and `condition` a condition on these.
-    * `further_supports` and `further_condition` are the same for supports with further measures. By default, they are
-      the supports of `supports` that have further measures. `goals` is a condition on the goals `g` of these measures.
+    * `supports` and `condition` are SQL that selects the supports `s` to read by their first measures.
+    * `further_supports` and `further_condition` select the supports `s` to read by their further measures. By default,
+      these are the supports selected by `supports` and `condition` that have further measures.
+    * `goals` is a condition on the goals `g` of the further measures.
     * `phases` is a condition on the phases `p`.
     * With `cohorts`, the other phases of the same cohorts are read too.
     * `$1` is the district.

@@ -60,8 +60,8 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 class VerdictStep:
     """A judgement to be written, with the facts on which the alert of its support depends.
 
-    `earlier` is set if the rules changed. It is the judgement that the new rules give as of the week of the current
-    verdict.
+    `earlier` is set if the current verdict was made by other rules. It is what the new rules conclude for the week of
+    the current verdict.
     """
 
     judgement: Judgement
@@ -78,9 +78,11 @@ class VerdictStep:
 async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID, date] | None = None) -> int:
     """Writes the verdicts and states that differ from the current ones. Returns the number of new verdicts.
 
-    One statement writes all of these, and the days and times by which lists of supports and students are sorted.
-    `written`, if given, has the day of the last newly recorded score of each student. The statement then also ends the
-    block of `Work.as_district` in which it runs.
+    One statement writes the verdicts and states. It also updates the days and times by which lists of supports and
+    students are sorted.
+
+    `written` has, for each student with newly recorded scores, the day of the last such score. If `written` is given,
+    the statement also ends the current block of `Work.as_district`.
     """
     today = await today_of(work)
     steps_by_support: dict[UUID, list[VerdictStep]] = {}
@@ -112,10 +114,10 @@ async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID,
 def _rows_of_support(
     work: Work, steps: Sequence[VerdictStep], today: date
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """Returns the new verdicts on the measures of one support, and its state if that changes.
+    """Returns the new verdicts on the measures of one support, and the support's state, or None if it is unchanged.
 
-    `steps` has one judgement for each measure that was judged now. There is one state, one alert and one series of
-    events for the whole support: they follow the most serious of the verdicts on its measures.
+    `steps` has one judgement for each measure that was judged now. The whole support has one state, one alert and one
+    series of events. They follow the most serious of the verdicts on its measures.
     """
     support, phase = steps[0].judgement.monitored.support, steps[0].judgement.monitored.phase
     current = steps[0].state
@@ -193,7 +195,10 @@ def _rows_of_support(
 
 
 def _verdicts_of_others(steps: Sequence[VerdictStep], current: CurrentState | None) -> dict[UUID, VerdictInForce]:
-    """Returns the verdicts in force on the measures that are not judged now, if they are about the present phase."""
+    """Returns the verdicts in force on the support's other measures, which are not judged now.
+
+    Verdicts about an earlier phase are left out.
+    """
     support, phase = steps[0].judgement.monitored.support, steps[0].judgement.monitored.phase
     judged = {step.judgement.monitored.score_series.measure.id for step in steps}
     followed = {support.measure_id, *support.more_measures} - judged
@@ -214,9 +219,9 @@ def _place(support: Support, measure_id: UUID) -> int:
 def _advance_by_new_rules(
     memory: Memory, steps: Sequence[VerdictStep], others: Mapping[UUID, VerdictInForce]
 ) -> tuple[Memory, tuple[AlertSignal, ...]]:
-    """Returns the memory after the judgements that new rules give as of the weeks of the current verdicts.
+    """Returns the memory and the signals that result if new rules judge the weeks of the current verdicts again.
 
-    New rules may end an alert but raise none; only later scores raise one.
+    New rules may end an alert but cannot raise an alert. Only later scores can raise an alert.
     """
     earlier = [(step, step.earlier) for step in steps if step.earlier is not None]
     if not earlier:
@@ -234,7 +239,7 @@ def _advance_by_new_rules(
 def _state_changed(current: CurrentState, worst: VerdictInForce) -> bool:
     """Returns whether the state of a support differs from the current one.
 
-    An alarm that gains or loses the name "not responding" counts as the same state, which began with the alarm.
+    A change between the two alarm states, "off track" and "not responding", does not count as a difference.
     """
     if current.state in ALARMS and worst.state in ALARMS:
         return False

@@ -1,4 +1,4 @@
-"""Lists the decision rules, each with everything that is stated about it. Does not choose the rule of a district."""
+"""Lists the decision rules with their descriptions. Another module determines which rule a district uses."""
 
 from __future__ import annotations
 

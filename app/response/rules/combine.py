@@ -34,8 +34,8 @@ def without_expired(verdicts: Mapping[UUID, VerdictInForce], expired: Collection
 def state_for_alert(verdicts: Collection[VerdictInForce]) -> State:
     """Returns the most serious state, on which the alert depends.
 
-    Measures with too few scores are ignored if another measure has enough, so they do not keep its alert open. Without
-    any verdict, the state is `insufficient_data`, which changes no alert.
+    Measures with too few scores are ignored if another measure has enough scores. Thus they do not keep an alert of the
+    support open. If there is no verdict, the state is `insufficient_data`, which changes no alert.
     """
     if not verdicts:
         return State.INSUFFICIENT_DATA

@@ -1,4 +1,7 @@
-"""Credits the scores of a series with the growth that could not be expected, because a support was not delivered."""
+"""Adjusts findings about supports that were not delivered as planned.
+
+For this, scores are credited with the growth that was not to be expected in weeks without delivery.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,17 @@ from app.response.rules.verdict import ALARMS, Finding, Reason, State
 from app.response.rules.wording import UNDER_DELIVERED
 
 AS_DESIGNED = 0.8
-"""The least share of the parts of checklists that must be done so that a support counts as delivered as designed."""
+"""A support counts as delivered as designed if at least this share of the parts of its checklists was done."""
 CHECKED_SESSIONS = 3
-"""The least number of checked sessions that is enough to state their share as a reason."""
+"""If fewer sessions have a filled-in checklist, the share of the parts that were done is not stated as a reason."""
 
 
 def allow_for_delivery(series: Series, finding: Finding, judge: Callable[[Series], Finding], by_rate: bool) -> Finding:
     """Returns the finding of a rule. An alarm becomes `under_delivered` if the missed delivery explains it.
 
-    To find out, each score is credited with the growth that could not be expected. The alarm stays if the rule, which
-    is given as `judge`, raises it for the credited scores too. `by_rate` states whether the rule judges growth rather
-    than a level.
+    `judge` is the rule. It judges the series again after `credit_undelivered` has added to each score a credit for the
+    undelivered weeks. If the rule still raises an alarm, the finding stays as it is. `by_rate` states whether the rule
+    judges growth rather than a level.
     """
     shares = series.weekly_delivery
     if finding.state not in ALARMS or shares is None:
@@ -42,8 +45,7 @@ def allow_for_delivery(series: Series, finding: Finding, judge: Callable[[Series
 def note_adherence(series: Series, finding: Finding) -> Finding:
     """Returns the finding, with one more reason if checklists show that the support was not delivered as designed.
 
-    The state stays as it is: checklists show how the intervention was delivered, but not how much growth was lost by
-    that.
+    The state stays as it is. Checklists show how the intervention was delivered, but not how much growth was lost.
     """
     checked = None if series.dosage is None else series.dosage.adherence()
     if checked is None or checked[1] < CHECKED_SESSIONS or checked[0] >= AS_DESIGNED:
@@ -55,11 +57,14 @@ def note_adherence(series: Series, finding: Finding) -> Finding:
 
 
 def credit_undelivered(series: Series, shares: Sequence[float], *, by_rate: bool) -> Series:
-    """Returns the series as it would be if the undelivered part of each week had brought what the goal requires.
+    """Returns the series with a credit added to each score for the weeks in which the support was not delivered.
 
-    `shares` has the delivered share of each week's dose, from week 1 on. With `by_rate`, a score gets the required rate
-    for each undelivered week before it. Otherwise the rule judges a level, and a score gets the undelivered share of
-    the way from baseline to goal.
+    `shares` has the share of the planned dose that was delivered in each week, from week 1 on.
+
+    * With `by_rate`, the credit is the weekly growth that the goal requires, times the number of undelivered weeks
+      before the score. Parts of weeks count.
+    * Without `by_rate`, the rule judges a level. The credit is the distance from the baseline to the goal, times the
+      share of the dose before the score that was not delivered.
     """
     lost = (0.0, *accumulate(1 - share for share in shares))
     way = series.goal - series.baseline

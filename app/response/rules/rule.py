@@ -55,8 +55,10 @@ class DecisionRule:
     * `far` is the false-alarm rate with the default parameters: the share of the benchmark's responders whom the rule
       flags at some time. It is None for a rule with the parameter `far_percent`.
     * `holds_badly` has the cases in which the stated rate does not hold, or is not known to hold.
-    * `excess` returns how far a series with this finding and this SEM exceeds the rule's own limit; `thresholds` has
-      the margins beyond this limit at the rates of `GRID`. Without both, the rule cannot be used at another rate.
+    * `excess` returns how far a series with this finding and this SEM exceeds the rule's own limit. It is None if no
+      margin can be added to this limit.
+    * `thresholds` has the thresholds for the false-alarm rates of `GRID`. If the rule has `excess`, these are margins
+      beyond the rule's own limit.
     """
 
     name: str
@@ -120,7 +122,7 @@ class DecisionRule:
         return self.verdict(series, resolved, finding, shares)
 
     def stated_far(self, resolved: Mapping[str, int]) -> float | None:
-        """Returns the stated false-alarm rate with these parameters, or None if it was not measured."""
+        """Returns the false-alarm rate that is stated for these parameters, or None if the rate was not measured."""
         if "far_percent" in resolved:
             return resolved["far_percent"] / 100
         return self.far if dict(resolved) == self.defaults else None

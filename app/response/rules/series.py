@@ -1,4 +1,4 @@
-"""Defines the series that a rule judges: the scores of a phase by instructional week. Loads nothing."""
+"""Defines the series that a rule judges: the scores of a phase by instructional week. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Observation(NamedTuple):
 
     * Week 0 is the week in which the phase began. Only instructional weeks are counted, so a break does not count.
     * The id is passed on to the verdict.
-    * Several scores of one day are one observation with their median. `same_day` has the ids of all but the first.
+    * If a day has several scores, their median is the value of one observation. `score_id` is then the id of the first
+      score, and `same_day` has the ids of the other scores.
     """
 
     week: int
@@ -42,9 +43,9 @@ class DeliveredMinutes:
     by_week: bool = True
 
     def share(self, after: int, upto: int) -> float | None:
-        """Returns the share that was delivered of the minutes planned after the week `after` and up to the week `upto`.
+        """Returns the delivered share of the planned minutes, after the week `after` and up to the week `upto`.
 
-        Returns None if no minutes are known.
+        Returns None if no planned minutes are known. Minutes that are not given by week are those of the whole phase.
         """
         window = slice(after, upto) if self.by_week else slice(None)
         pairs = zip(self.planned[window], self.delivered[window], strict=False)
@@ -55,13 +56,13 @@ class DeliveredMinutes:
         return sum(pair[1] for pair in recorded) / planned if planned > 0 else None
 
     def adherence(self) -> tuple[float, int] | None:
-        """Returns the share of the checklists' parts that was done, and the number of checked sessions, if known."""
+        """Returns the share of checklist parts that were done, and how many sessions were checked; None if unknown."""
         return None
 
     def weekly_shares(self, upto: int) -> tuple[float, ...]:
-        """Returns the share that was delivered of the minutes planned in each week, from week 1 to the week `upto`.
+        """Returns the delivered share of each week's planned minutes, from week 1 to the week `upto`.
 
-        A week counts as delivered if it has no record or no planned minutes, or if more was delivered than planned.
+        The share is 1 if the week has no record or no planned minutes, or if more was delivered than planned.
         """
         if not self.by_week:
             return (min(self.share(0, upto) or 0.0, 1.0),) * upto if sum(self.planned) > 0 else (1.0,) * upto
@@ -77,8 +78,8 @@ class DeliveredMinutes:
 class Series:
     """The scores of a phase in the form that rules judge, with baseline, goal and the week of the goal.
 
-    * Observations may be given in any order. They are sorted by week. Within a week they keep the given order, so
-      attempts must be given in order.
+    * Observations may be given in any order of weeks, because they are sorted by week. The observations of one week
+      keep the given order, so they must be given in the order in which they were taken.
     * Nothing is validated before `check` or `aimline` is used.
     * `sem` is the measure's standard error of measurement in its units, or None if it is unknown.
     * `dosage` has the planned and the delivered minutes, or is None if there is no record.
@@ -105,7 +106,7 @@ class Series:
     def weekly_delivery(self) -> tuple[float, ...] | None:
         """Returns the delivered share of each week's dose up to the last score, from week 1 on.
 
-        Returns None if no week is known in which less was delivered than planned.
+        Returns None if there is no score, if there is no record, or if the share of every week is 1.
         """
         if self.dosage is None or not self.weeks:
             return None
@@ -188,7 +189,8 @@ class Series:
 
 
 def side(lead: float, slack: float) -> int:
-    """Returns the side of the aimline for a score at the distance `lead`: +1 better, -1 worse, 0 if at most `slack`
-    from it.
+    """Returns the side of the aimline on which a score lies: +1 better, -1 worse, 0 on the line.
+
+    `lead` is the distance of the score from the aimline. A score lies on the line if the distance is at most `slack`.
     """
     return 0 if abs(lead) <= slack else (1 if lead > 0 else -1)

@@ -131,16 +131,19 @@ class Verdict:
     """The verdict of a rule on a series, with everything that it depends on.
 
     * `kind` is set only with `not_responding`; `sentence` is one sentence for a teacher, made from the numbers.
-    * `statistic` and `threshold` are the rule's own, whatever the state, or None while there are too few scores.
-    * `rate` is the least-squares slope, in units a week. It is None with under three scores, within a single week, and
-      for a rule about counts, percentages or criteria. `required_rate` is in units a week.
-    * `change_week` is the instructional week around which growth slowed, counted as in the series.
+    * `statistic` and `threshold` are the numbers that the rule compared, even if a later step has changed the state.
+      They are None while there are too few scores.
+    * `rate` is the monitor's estimate of the present rate; for any other rule, it is the least-squares slope. It is
+      None if there are fewer than three scores, if all scores are from one week, and for a rule about counts,
+      percentages or criteria. `rate` and `required_rate` are in units a week.
+    * `change_week` is the number of the instructional week of the series around which growth slowed.
     * `rate_low` and `rate_high` are the bounds of the middle 80 % of the present rate. `odds` are the odds of slow
       growth against growth that keeps pace. The JSON leaves them out if the rule does not estimate them.
-    * `slow`, `short` and `on_pace` are the shares of a growth measure with an SEM, from three scores on, whichever rule
-      judges it. The JSON leaves them out otherwise.
-    * `stated_far` is the share of the benchmark's responders whom the rule with these parameters flags at some time in
-      26 weeks. It is left out if it was not measured; docs/response.md says where it does not hold.
+    * `slow`, `short` and `on_pace` are the probabilities that `Shares` defines. Every rule for growth states them if
+      the measure has an SEM and there are at least three scores. Otherwise the JSON leaves them out.
+    * `stated_far` is the stated false-alarm rate: the share of the responding students in the benchmark whom the rule
+      with these parameters flags at some time in 26 weeks. The JSON leaves it out if it was not measured;
+      docs/response.md says where it does not hold.
     * `parameters` are all of the rule's parameters, with defaults. `scores` are the ids of the phase's scores in order.
     """
 

@@ -62,7 +62,7 @@ def plainly(left: float, right: float) -> tuple[str, str]:
 
 
 def percents(shares: Shares) -> tuple[int, int, int]:
-    """Returns the shares in whole percent. They add up to 100: those with the largest remainders are rounded up."""
+    """Returns the shares in whole percent. Shares with the largest remainders are rounded up to make the sum 100."""
     exact = [100 * share for share in shares.each]
     whole = [int(value) for value in exact]
     by_remainder = sorted(range(3), key=lambda n: whole[n] - exact[n])
@@ -96,9 +96,9 @@ LABELS = {
 
 
 def justifies_name(shares: Shares | None) -> bool:
-    """Returns whether growth is more likely than not under half of the required rate, according to the shares.
+    """Returns whether an alarm may be named "not responding", according to the shares of growth.
 
-    If so, an alarm is named "not responding".
+    The share of slow growth (growth under half of the required rate) must be at least `NAMED`.
     """
     return shares is not None and shares.slow >= NAMED
 

@@ -21,7 +21,7 @@ from app.support.models import Phase, PhaseGoal, Support
 
 @needs(Can.JUDGE)
 async def expire_alerts(work: Work, today: date) -> int:
-    """Closes the open alerts that a passed goal no longer justifies. Returns the number of closed alerts.
+    """Closes the open alerts that have expired because a goal date has passed. Returns the number of closed alerts.
 
     An alert expires on the day after the goal date of the measure that opened it. It stays open, however, while another
     measure of the support is off track and has a goal date that is not past.
@@ -72,7 +72,7 @@ async def expire_alerts(work: Work, today: date) -> int:
 
 
 def _goal_on(district_id: UUID, measure_id: InstrumentedAttribute[UUID] | ColumnElement[UUID]) -> ColumnElement[date]:
-    """Returns SQL for the goal date of a measure in a phase: its own date or, without one, the date of the phase."""
+    """Returns SQL for the goal date of a measure in a phase: its own goal date if it has one, else the phase's."""
     own = (
         select(PhaseGoal.goal_on)
         .where(PhaseGoal.district_id == district_id, PhaseGoal.phase_id == Phase.id, PhaseGoal.measure_id == measure_id)

@@ -68,7 +68,7 @@ class NewHandovers:
 
 @needs(Can.PLAN_SUPPORT)
 async def hand_over_support(work: Work, support_id: UUID, new: NewHandover) -> Support:
-    """Gives a support another lead or provider, and changes their caseloads accordingly."""
+    """Gives a support another lead, another provider, or both. The student moves to the caseloads of the new people."""
     violations = Violations(input_violations(new))
     with violations:
         if new.lead is None and new.provider is None:
@@ -92,9 +92,10 @@ async def hand_over_support(work: Work, support_id: UUID, new: NewHandover) -> S
 
 @needs(Can.PLAN_SUPPORT)
 async def hand_over_supports(work: Work, new: NewHandovers) -> int:
-    """Hands over every support that a person leads or provides, and that has not ended, to another person.
+    """Hands over the supports of the giver to the taker: all supports that the giver leads or provides.
 
-    Returns the number of supports. Only supports within the caller's reach are handed over.
+    Supports that have ended, and supports outside the caller's reach, are left out. Returns the number of supports that
+    were handed over.
     """
     violations = Violations(input_violations(new))
     people: dict[str, Person] = {}

@@ -35,9 +35,11 @@ OfSupport = type[Phase] | type[ResponseState] | type[SupportMeasure] | type[Phas
 
 @dataclass(frozen=True, slots=True)
 class GoalColumns:
-    """The columns of the present goals of active supports, either for their first or for their further measures.
+    """The columns of the present goals of active supports: for the first measures, or for the further measures.
 
-    `about` is the id of the row that stands for a measure of a support. `tables` are the tables in the conditions.
+    `about` is the id that identifies a measure of a support: the support's id for the first measure, the id of the
+    `SupportMeasure` for a further measure. `tables` are the tables that the columns and `conditions` need besides the
+    table of supports.
     """
 
     about: InstrumentedAttribute[UUID]
@@ -85,9 +87,11 @@ async def remind_of_supports(
 ) -> int:
     """Sends the reminder `event` once about each support that meets the conditions and whose student has not left.
 
-    `mark` identifies the state that the reminder is about, and `about` is the id of the row that has this state.
-    `joined` has the other tables about the support that occur in the conditions, and `ids` has the columns of further
-    ids that the event contains. Returns the number of reminders.
+    * `about` is the id of the row that the reminder is about, and `mark` identifies the state of this row.
+    * `joined` has the tables that the conditions need besides the table of supports.
+    * `ids` has the columns of additional ids for the event, keyed by name.
+
+    Returns the number of reminders.
     """
     query = select(Support, about.label("about"), mark.label("mark"), *ids.values())
     for table in joined:
@@ -164,7 +168,10 @@ def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date
 def checks_overdue(
     district_id: UUID, of_measure: GoalColumns, since: ColumnElement[date], days: int, today: date
 ) -> tuple[ColumnElement[bool], ...]:
-    """Returns the conditions that a support's measure has had no score for `days` days of instruction."""
+    """Returns the SQL conditions of an overdue score.
+
+    The day `since` must be at least `days` days of instruction ago, and the goal date must not be past.
+    """
     return (
         *of_measure.conditions,
         of_measure.goal_on >= today,
@@ -174,9 +181,9 @@ def checks_overdue(
 
 @needs(Can.JUDGE)
 async def remind_goal_dates(work: Work, today: date) -> int:
-    """Reports once for each goal of an active support that its date is near, and once that it has come.
+    """Sends two reminders for each goal of an active support: when the goal date is near, and when it has come.
 
-    Returns the number of reports.
+    Each reminder is sent once. Returns the number of reminders.
     """
     sent = 0
     for of_measure in (FIRST, FURTHER):
@@ -199,7 +206,7 @@ async def remind_goal_dates(work: Work, today: date) -> int:
 
 @needs(Can.JUDGE)
 async def remind_reviews_due(work: Work, today: date) -> int:
-    """Sends a reminder for each active support without a measure whose review date has come.
+    """Sends a reminder for each active support that has no measure, when the support's review date has come.
 
     Returns the number of reminders.
     """

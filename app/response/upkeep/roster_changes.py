@@ -67,7 +67,7 @@ async def _change(
     *conditions: ColumnElement[bool],
     values: dict[str, Any],
 ) -> None:
-    """Changes those of the supports that meet the conditions, and records `event`, if given, about each of them."""
+    """Changes the supports that meet the conditions. Records `event`, if given, about each changed support."""
     if not support_ids:
         return
     changed = await work.db.scalars(

@@ -22,7 +22,7 @@ AT_ONCE = 500
 
 @needs(Can.JUDGE)
 async def start_due_supports(work: Work) -> int:
-    """Starts the supports that start by themselves and whose first day has come. Returns the number of supports.
+    """Starts planned supports whose first day has come, if they start without a command. Returns how many it started.
 
     If another transaction has locked the student, the next run of the task starts the support. If the student has left
     the roster, the support is started once the student is back.

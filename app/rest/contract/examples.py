@@ -77,7 +77,10 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "stop_measure": {"measure": "orf"},
 }
-"""Values for the example of an operation's body, added to those of the required fields or replacing them."""
+"""Values for the example body of an operation, keyed by operation and then by field.
+
+The example also has a value for each required field. A value given here replaces that value.
+"""
 FORM = {"grant_type": "client_credentials"}
 SOURCES: dict[str, str] = {
     "action_item": "/v1/action-items",
@@ -130,10 +133,10 @@ SOURCES: dict[str, str] = {
     "team_scope": "scopes in /v1/teams?expand=scopes",
     "verdict": "/v1/supports/{support}/verdicts",
 }
-"""The list from which to take a value of an example, keyed by the name of the parameter or the field.
+"""The REST lists that have a usable value for a parameter or a field, keyed by the parameter's or the field's name.
 
-`members in /v1/teams` means the member `members` of the first row of `/v1/teams`. A name in braces stands for a value
-that is taken from the list for that name.
+`members in /v1/teams` means the member `members` of the first row of `/v1/teams`. If the address of a list has a name
+in braces, such as `{student}`, the name stands for a value from the list that is given here for that name.
 """
 IN_BODIES = SOURCES.keys() - (
     {"protocol", "meeting", "meeting_series", "calendar_link", "agenda_item"}
@@ -188,14 +191,14 @@ OF_OPERATION: dict[tuple[str, str], str] = {
     ("test_with_support", "student"): "student in /v1/hypotheses?state=open",
     ("test_with_support", "support"): "/v1/supports?state=active&student={student}",
 }
-"""The lists that replace those in `SOURCES` where an operation needs rows in a certain state.
+"""The lists for operations that need rows in a certain state. They are used instead of the lists in `SOURCES`.
 
-The keys are the operation and the name of the parameter or the field.
+The keys are pairs: the operation, and the name of the parameter or the field.
 """
 
 
 def give_examples(document: dict[str, Any]) -> None:
-    """Adds an example to the body of every operation, and describes which lists have the ids for a request."""
+    """Adds an example to the body of every operation, and states in its description which lists have the needed ids."""
     for path, _, operation in operations(document):
         named = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "path"]
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
@@ -218,7 +221,10 @@ def give_examples(document: dict[str, Any]) -> None:
 
 
 def _lists_of(operation: str, names: list[str]) -> dict[str, str]:
-    """Returns the list for each name that has one, and for each name in braces in the addresses of these lists."""
+    """Returns the lists that have values for the given names. Names without a list are left out.
+
+    If the address of a list has a name in braces, the list for that name is returned too.
+    """
     lists: dict[str, str] = {}
     names = [name for name in names if name in SOURCES]
     while names:
@@ -234,7 +240,7 @@ def _place(address: str) -> str:
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """Returns a schema's declared example; without one, a value built from the schema, such as its required fields."""
+    """Returns the example that a schema declares. If it declares none, builds a value, such as its required fields."""
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].removeprefix(PREFIX)]
     if schema.get("examples"):

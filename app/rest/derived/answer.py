@@ -74,7 +74,7 @@ class Reader:
     async def answer_row(
         self, work: Work, request: Request, resource: ResourceType, name: str, given: Mapping[str, Any]
     ) -> Response:
-        """Returns the response with one row; `name` is its id or another name of it. Raises `NotFound`."""
+        """Returns the response with one row; `name` is its id or another name that identifies it. Raises `NotFound`."""
         picks = self._picks(work, resource, given)
         root = RowRoot("", resource, await self.find(work, resource, name), picks)
         self._check_cost(root, given)
@@ -118,7 +118,10 @@ class Reader:
         return await self._row(work, RowRoot("", resource, row_id, picks_of(self.shapes, resource, {})))
 
     async def read(self, work: Work, *roots: Root) -> list[Answer]:
-        """Reads the roots of selections with one statement and returns their answers; raises the first error."""
+        """Reads several selections, given by their roots, with one statement, and returns one answer for each root.
+
+        Raises the first error that an answer contains.
+        """
         answers = await read(work, self.catalog, roots, REST_STYLE)
         for answer in answers:
             for error in answer.errors:

@@ -38,7 +38,7 @@ class Commands:
     """Derives the routes of commands, with the shapes of the resources that REST serves."""
 
     def __init__(self, reader: Reader, places: Mapping[ResourceType, str]) -> None:
-        """Creates the builder of the routes; `places` has the path at which one row can be read, keyed by resource."""
+        """Creates the builder of the routes; `places` maps each resource to the path at which one row can be read."""
         self.reader = reader
         self.bodies = Bodies()
         self.places = places
@@ -146,7 +146,7 @@ class Commands:
         )
 
     def _has_version(self, command: Command) -> bool:
-        """Returns whether the path identifies a row that has a version, and the answer does not show this row."""
+        """Returns whether the row in a command's path has a version, and the command returns no row and no values."""
         if not command.path or command.result is not None or command.value is not None:
             return False
         resource = self._by_kind.get(_kind_of(command.path[-1]))
@@ -193,7 +193,7 @@ class Commands:
     async def _read(self, work: Work, resource: ResourceType, shown_id: Any) -> bytes:
         """Returns as JSON text the row that a command has written.
 
-        Requires only the permissions of the command and of the links that the answer shows.
+        The caller needs only the permissions of the command and of the links that the answer shows.
         """
         root = WrittenRoot("", resource, (shown_id,), picks_of(self.reader.shapes, resource, {}))
         (answer,) = await read(work, self.reader.catalog, (root,), REST_STYLE)
@@ -204,7 +204,7 @@ class Commands:
 
 
 def _arguments(command: Command, given: Mapping[str, Any]) -> list[Any]:
-    """Returns a command's positional arguments: the id of the row to change, if the path has one.
+    """Returns a command's positional arguments: the id of the row to change, if the path contains an id.
 
     Raises `NotFound` if the text in the path is not a valid id.
     """
@@ -213,7 +213,10 @@ def _arguments(command: Command, given: Mapping[str, Any]) -> list[Any]:
 
 
 async def _refuse_malformed(work: Work, command: Command, given: Mapping[str, Any], request: Request) -> None:
-    """Raises `Misshapen` for a malformed body; the error also lists what the command refuses in the valid values."""
+    """Raises `Misshapen` if the body is malformed.
+
+    The error also lists the violations that the command finds in the well-formed values.
+    """
     body = given.get(BODY)
     if not isinstance(body, MalformedBody):
         return
@@ -242,7 +245,8 @@ def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict
     """Returns a command's keyword arguments: the members of the body, the ids in the path after the first one, and the
     services that the server provides, such as the settings.
 
-    A malformed member of the body has the value `UNREAD`, or is missing from the input's dataclass.
+    If a member of the body is malformed, its value is `UNREAD`. If the members form the command's input dataclass, the
+    malformed member is left out of the dataclass instead.
     """
     inputs, services = command.inputs, request.app.state.services
     values: dict[str, Any] = {}

@@ -152,7 +152,7 @@ def known_values_of(body: MalformedBody, inputs_of: Mapping[str, InputField]) ->
 
 
 def _refuse_alone(model: type[Input], input_type: Any, item: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Returns an item as its model, or as `Malformed` if it is malformed, so that the others are still accepted."""
+    """Returns an item as its model. Returns a malformed item as `Malformed`, so that other items are still accepted."""
     try:
         return validate(item)
     except ValidationError as error:
@@ -170,7 +170,7 @@ def _known(
     sent: Mapping[str, Any],
     inputs_of: Mapping[str, InputField],
 ) -> dict[str, Any]:
-    """Returns the valid values of an object. Of a partly invalid object within it, the valid values are kept."""
+    """Returns the valid values of an object. If a nested object is partly invalid, its valid values are returned."""
     values: dict[str, Any] = {}
     for name, declared in inputs_of.items():
         within = [{**each, "loc": each["loc"][1:]} for each in errors if each["loc"][:1] == (name,)]

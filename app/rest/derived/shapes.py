@@ -1,4 +1,7 @@
-"""Derives the response models of the contract from the declared resources; no answer is validated against them."""
+"""Derives the response models of the contract from the declared resources.
+
+The models describe the answers in the contract. Answers are not validated against the models.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ForwardRef, Literal, Optional, cast
@@ -80,7 +83,9 @@ class Shapes:
         return make_model(f"{model.__name__}List", "All rows of a list.", fields)
 
     def with_links(self, resource: ResourceType, names: tuple[str, ...]) -> type[Shape]:
-        """Returns the model of a resource that always shows the rows of these links, such as `SessionWithChanges`."""
+        """Returns a model of a resource, such as `SessionWithChanges`, in which the rows of these links are always
+        shown.
+        """
         model, fields = self.of(resource), {}
         for name in names:
             link = self.links(resource)[name]
@@ -113,8 +118,8 @@ class Shapes:
     def render(self, resource: ResourceType, row: Any) -> Shape:
         """Returns a stored row in its response model, for the answer of a command.
 
-        This works only for a resource whose members all come from columns of the row's own table; use `read_row` for
-        others.
+        This works only for a resource whose members all come from columns of the row's own table. For any other
+        resource, use `read_row`.
         """
         return self.of(resource).model_construct(**self.values_of(resource, row))
 

@@ -1,1 +1,1 @@
-"""Core stalls: the share of a whole grade that reaches the benchmark falls between two screening windows."""
+"""Core stalls: in a whole grade, the share of students at the benchmark falls between two screening windows."""

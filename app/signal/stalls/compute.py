@@ -39,7 +39,11 @@ OF_SCHOOLS: Final = " AND NOT n.is_district"
 
 
 async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
-    """Returns the windows that a rule about core stalls still reads. Works under the calling function's permission."""
+    """Returns the windows that have begun and that a rule about core stalls still reads.
+
+    A rule reads a window until its parameter `days` has passed since the end of the window. The function checks no
+    permission, because the calling function has checked one.
+    """
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.CORE_STALL]
     if not days:
         return []
@@ -55,9 +59,10 @@ async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date
 async def compute_stalls(
     work: Work, rules: Sequence[SignalRule], windows: Sequence[ScreeningWindow], today: date
 ) -> int:
-    """Suggests the core stalls of these windows, and lets others lapse; returns the number of rows that were written.
+    """Suggests core stalls in these windows, and returns the number of rows that were written.
 
-    Works under the calling function's permission.
+    A suggested core stall lapses if it no longer holds, or if its window is none of these windows. The function checks
+    no permission, because the calling function has checked one.
     """
     written = 0
     for window in windows:
@@ -76,9 +81,10 @@ async def compute_stalls(
 
 
 async def count_stalls(work: Work, rule: SignalRule) -> int:
-    """Returns the number of grades for which a rule would suggest a core stall now, among those that the caller sees.
+    """Returns the number of grades for which a rule would suggest a core stall now.
 
-    Works under the calling function's permission.
+    Counts only grades that the caller sees. The function checks no permission, because the calling function has checked
+    one.
     """
     await plan_for_many_rows(work.db)
     today, counted = await today_of(work), 0
@@ -94,7 +100,10 @@ async def count_stalls(work: Work, rule: SignalRule) -> int:
 async def _values(
     work: Work, rules: Sequence[SignalRule], window: ScreeningWindow, today: date
 ) -> dict[str, Any] | None:
-    """Returns the values of the parameters for a window, or None if there is no earlier window to compare with."""
+    """Returns the values of the statements' parameters for a window.
+
+    Returns None if there is no earlier window with which this window can be compared.
+    """
     expected, _ = await expected_in(work, window)
     before = await _windows_before(work, window)
     compared = [one for one in expected if one.measure.id in before]
@@ -159,7 +168,7 @@ async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUI
 def _statement(
     template: str, window: ScreeningWindow, cells: str, values: dict[str, Any]
 ) -> tuple[TextClause, dict[str, Any]]:
-    """Returns a statement about a window with typed parameters, and the values of these parameters."""
+    """Returns a statement about a window, which has typed parameters, and the values of these parameters."""
     outcome = CLOSED_WINDOW
     if window.state != WindowState.CLOSED:
         school = "" if window.school_id is None else " AND :school = ANY (p.school_ids)"

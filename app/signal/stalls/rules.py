@@ -52,16 +52,16 @@ class GradeInWindows:
 
     @property
     def fell_by(self) -> int:
-        """Returns by how many whole percentage points the share that reaches the benchmark fell, or 0."""
+        """Returns the whole percentage points by which the share of students at the benchmark fell, or 0."""
         if not self.counted:
             return 0
         return max(0, 100 * (self.reached_before - self.reached) // self.counted)
 
     @property
     def counted_at_least(self) -> int:
-        """Returns a lower limit for the number of counted students, rounded down to tens.
+        """Returns a lower bound of the number of counted students, rounded down to tens.
 
-        In each window, at least 10 more students than this were expected.
+        The bound is also lower, by at least `SMALLEST`, than the number of expected students in each window.
         """
         beyond = SMALLEST
         return min(self.counted, self.expected_before - beyond, self.expected - beyond) // 10 * 10

@@ -1,4 +1,7 @@
-"""Accepts and dismisses core stalls. An accepted one comes up on the agendas of the teams that serve the grade."""
+"""Accepts and dismisses core stalls.
+
+An accepted core stall comes up on the agendas of the teams that serve the grade.
+"""
 
 from typing import Annotated
 from uuid import UUID

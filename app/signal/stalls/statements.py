@@ -1,4 +1,4 @@
-"""Holds the SQL that computes core stalls: the grades of a window that are compared, and the writing of changes."""
+"""Holds the SQL that computes core stalls: it compares the grades of a window, and writes what has changed."""
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
@@ -64,9 +64,11 @@ candidate AS MATERIALIZED (
     JOIN rule_in_force AS u ON (u.measure_id IS NULL OR u.measure_id = f.measure_id)
      AND CAST(:closes AS date) + u.days > CAST(:today AS date) AND f.fell_by >= u.points
     ORDER BY f.measure_id, f.grade, f.school_id, u.rule_id)"""
-"""The grades of each school and of the district whose share at the benchmark fell at least as much as a rule requires.
+"""The SQL for the grades, of each school and of the whole district, for which a rule suggests a core stall.
 
-`{outcome}` is the SQL for the levels in the window, and `{cells}` is a further condition on the grades `n`.
+In such a grade, the share of students who reach the benchmark fell by at least as many percentage points as the rule
+requires. `{outcome}` is the SQL for the levels in the window. `{cells}` is a further condition on the grades, which
+have the alias `n`.
 """
 COUNT: Final = f"WITH {CANDIDATES}\nSELECT count(*) FROM candidate AS c"
 """Counts the grades for which a rule would suggest a core stall, for the preview of the rule."""
@@ -109,7 +111,7 @@ SELECT w.id, w.window_id, w.school_id, w.secured_area, w.version, w.state FROM (
     SELECT u.id, u.window_id, u.school_id, u.secured_area, u.version, u.state FROM updated AS u
     UNION ALL SELECT a.id, a.window_id, a.school_id, a.secured_area, a.version, a.state FROM added AS a) AS w
 ORDER BY w.id"""
-"""Writes the core stalls of a window that begin, return or lapse, and returns them."""
+"""Writes the new, returned and lapsed core stalls of a window, and returns them."""
 LAPSE_BEYOND: Final = f"""
 UPDATE core_stall AS s
 SET state = '{StallState.LAPSED}', version = s.version + 1, updated_at = CAST(:now AS timestamptz)

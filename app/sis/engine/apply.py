@@ -49,8 +49,8 @@ MAX_YEAR_DAYS = 400  # days; a longer session that claims to be a school year ge
 async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> dict[str, int]:
     """Applies the plans of all kinds in the order of their dependencies, then updates what depends on the roster.
 
-    Also corrects rows whose list of schools differs from the list of their student. Returns the number of these rows by
-    table.
+    A row about a student has a copy of the student's list of schools. Rows whose copy was outdated before the run are
+    corrected too; returns the number of such rows, keyed by table.
     """
     has_people = "person" in deliveries
     progress("looking for records out of step", 0, 0)
@@ -161,7 +161,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the column of a kind's plan that refers to the student whom the planned row is about."""
+    """Returns the name of the column, in the plan of a kind, that has the id of the student concerned."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 

@@ -62,8 +62,8 @@ async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id
 async def renewed(renew: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
     """Calls `renew` every `seconds` seconds until the block ends.
 
-    If a call fails, the next call is still early enough. If all calls fail, the lease ends, and the run is refused when
-    it writes.
+    If one call fails, the next call still comes before the lease ends. If all calls fail, the lease ends, and the run
+    may not write any more.
     """
 
     async def repeat() -> None:
@@ -85,7 +85,7 @@ async def renewed(renew: Callable[[], Awaitable[None]], seconds: float) -> Async
 async def take_lease(work: Work, holder: UUID) -> timedelta:
     """Takes the lease for the process `holder`, and returns the lease's duration.
 
-    Raises `AlreadyRunning` if another process has the lease, or had the lease and is still writing.
+    Raises `AlreadyRunning` if another process has the lease, or if a process whose lease has ended is still writing.
     """
     idle = timedelta(milliseconds=await work.db.scalar(IDLE_TIMEOUT) or 0)
     length = min(idle, MAX_LENGTH) if idle else MAX_LENGTH
@@ -130,8 +130,9 @@ async def is_syncing(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def describe_holder(work: Work) -> str:
-    """Returns a sentence that says which process is syncing the district, and since when it has not renewed its
-    lease.
+    """Returns a sentence: which process is syncing the district, and how long ago it last renewed its lease.
+
+    If no process is syncing any more, the sentence says that another sync has just ended.
     """
     silent = func.extract("epoch", func.now() - SisLease.renewed_at)
     ended = SisLease.leased_until <= func.now()

@@ -1,7 +1,7 @@
-"""Updates the schools of all rows about a student who moves to other schools, and the supports that this affects.
+"""Updates the schools of all rows about a student who moves to other schools, and the supports that the move affects.
 
-Also updates which students each team serves, and corrects rows whose list of schools differs from the student's. The
-list of tables is read from PostgreSQL's catalogue, so that no new table is forgotten. People are locked in the order of
+Also updates which students each team serves, and corrects rows whose schools are not the student's schools. The list of
+tables is read from PostgreSQL's catalogue, so that no new table is forgotten. People are locked in the order of
 their ids before anything about them is written, as in all packages (`roster.student_lock`).
 """
 
@@ -52,8 +52,9 @@ class TableWithSchools:
 
     @property
     def note_change(self) -> str:
-        """Returns the part of an UPDATE that sets the time of the last change. It is empty for a table without that
-        column.
+        """Returns the part of an UPDATE that sets the time of the last change.
+
+        The part is empty for a table without a column for this time.
         """
         return ", updated_at = now()" if self.changing else ""
 
@@ -78,9 +79,9 @@ async def tables_with_schools(stage: Stage) -> list[TableWithSchools]:
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
-    """Stages the students about whom there are rows whose list of schools differs from the student's.
+    """Stages each student about whom some row has other schools than the student.
 
-    Returns the number of these rows by table.
+    Returns the number of rows with other schools, keyed by table.
     """
     rows_by_table, moved = {}, stage.fills("moved")
     for table in await tables_with_schools(stage):
@@ -145,8 +146,9 @@ async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]])
 
     The locks of a failed attempt are released before the next attempt. If all attempts fail, `RosterBusy` is raised.
 
-    Without timeouts there could be a deadlock, because not everybody locks in the order of ids: a unit of work may have
-    several commands, and a sync locks the students of mapped results after the students who move.
+    Without timeouts there could be a deadlock, because not every transaction locks people in the order of ids. A unit
+    of work with several commands may lock in another order. A sync first locks the students who move, and later the
+    students whose results in the gradebook become scores.
     """
     previous_timeout = await stage.driver.fetchval("SELECT current_setting('lock_timeout')")
     for _ in range(TRIES):
@@ -190,16 +192,20 @@ def people_sql(stage: Stage) -> str:
 
 
 def students_of_staff_sql(stage: Stage) -> str:
-    """Returns SQL that selects the students of the supports that the people of `people_sql` lead or provide."""
+    """Returns SQL that selects the students of supports whose lead or provider is one of the people of `people_sql`.
+
+    Supports that have ended are left out.
+    """
     return f"""SELECT s.student_id FROM support AS s
                WHERE s.district_id = :district AND s.state <> 'ended'
                  AND (s.lead_id IN ({people_sql(stage)}) OR s.provider_id IN ({people_sql(stage)}))"""
 
 
 async def find_moved_supports(stage: Stage) -> set[UUID]:
-    """Returns the supports whose student now belongs to a school that the support does not have yet.
+    """Returns the supports whose student has moved to a school that is not yet among the schools of the support.
 
-    Must be called after the plan of people is applied, and before `follow_moves` updates the schools of the supports.
+    Supports that have ended are left out. Must be called after the plan of people is applied, and before `follow_moves`
+    updates the schools of the supports.
     """
     rows = await stage.rows(
         f"""SELECT s.id FROM {stage.of_run("moved")} AS m
@@ -228,9 +234,9 @@ async def follow_supports(stage: Stage, moved: set[UUID]) -> None:
 async def follow_teams(stage: Stage) -> int:
     """Updates which students each team serves, and returns the number of written rows.
 
-    First locks the students who enter or leave a team. They are looked up by index, for which nested loops are enabled
-    meanwhile; a run otherwise disables them. Raises `RosterBusy` if a student stays locked, or if a command that
-    changes a team's scope does not end.
+    First locks the students who enter or leave a team. Nested loops, which a run disables, are enabled meanwhile, so
+    that these students are looked up by index. Raises `RosterBusy` if another transaction keeps a student locked, or
+    if a command that changes a team's scope does not end.
     """
     await stage.driver.execute("SET LOCAL enable_nestloop = on")
 

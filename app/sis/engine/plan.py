@@ -22,8 +22,9 @@ from app.sis.port import Delivery
 async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
     """Stages a table with the row id of each sourcedId of a kind, for existing rows and for rows to be created.
 
-    Without a delivery, the table has all existing rows. For a complete delivery, it has the delivered rows, and for a
-    delta also the existing rows that the delta does not mention.
+    * Without a delivery, the table has all existing rows.
+    * For a complete delivery, it has the delivered rows.
+    * For a delta, it has the delivered rows and the existing rows that the delta does not mention.
     """
     columns = ("sourced_id", "id", "existed")
     alias = f"e.district_id = :district AND e.source_id = :source AND e.kind = '{kind.name}'"
@@ -68,7 +69,7 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns the columns of a staged row with the current values of its roster row, by name and SQL type."""
+    """Returns, by name and SQL type, the columns of a staged row that hold the current values of its roster row."""
     compared = [(f"t_{column}", sql) for column, sql in plan_columns(kind, delivery)]
     pinned = [("t_pinned", "text[]")] if kind.pinnable else []
     return [("t_sourced_id", "text"), ("t_key", "uuid"), ("t_removed_at", "timestamptz"), *compared, *pinned]
@@ -97,7 +98,7 @@ def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
 def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """Returns SQL that selects the staged rows with row ids in place of references.
 
-    The column `orphan` names the row's first required reference that is unknown, or is null.
+    The column `orphan` names the first required reference of the row that is unknown. It is null if there is none.
     """
     joins, columns, orphans = [], [], []
     for ref in (ref for ref in kind.refs if ref.header in delivery.header):

@@ -41,8 +41,8 @@ class Counts:
     * `expired`: removed and absent rows whose end date had passed. They are part of `removed` and `absent`.
     * `ignored`: rows that the file marks as deleted and that the roster does not have.
     * `acknowledged`: quarantined rows that a person has acknowledged.
-    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. Left-out
-      rows that were fetched belong to the sum too.
+    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. The
+      sum above also includes the left-out rows that were fetched.
     """
 
     file: str = ""
@@ -90,7 +90,7 @@ class Refusal:
 class Report:
     """The result of a run. `state` is applied, held, dry or failed, and `sentence` describes it.
 
-    * `plan`: a held run has one until a person approves or discards it. An approval must contain the plan's `digest`.
+    * `plan`: the plan of a held run, until a person approves or discards it. An approval must contain its `digest`.
     * `mode`: full or delta.
     * `weighed`: the result of each limit of the guard.
     * `taken`: describes the imported file.
@@ -98,9 +98,9 @@ class Report:
     * `repaired`: by table, the number of rows whose schools were corrected to those of their student.
     * `failed`: the kinds whose optional collections could not be read.
     * `partial`: the collections in which rows may be missing.
-    * `rekeys`: the people who likely came back with another sourcedId, and the people whose sourcedId now has the name
-      of another person (`reused`). Each has the old and the new sourcedId, the fields that show this, and whether the
-      plan leaves the people with these sourcedIds unchanged.
+    * `rekeys`: the people who likely came back with another sourcedId. It also has the people whose sourcedId the
+      delivery gives to a person with another name (`reused`). Each entry has the old and the new sourcedId, the fields
+      that are the evidence, and whether the plan leaves the people with these sourcedIds unchanged.
     * `listed`: the number of planned changes that can be listed one by one.
     """
 
@@ -128,7 +128,10 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """Returns the kinds of which the run changed at least a tenth of the rows. Their statistics need an update."""
+        """Returns the kinds whose statistics need an update because the run changed at least a tenth of their rows.
+
+        If the run made fewer than `MANY` changes, no statistics need an update.
+        """
         if self.total("changes") < MANY:
             return []
         return [
@@ -321,10 +324,10 @@ def planned_kind(
 
 
 def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[str]) -> None:
-    """Reports each collection that cannot be read any more (`forbidden`, `absent`) as failed if rows of it are known.
+    """Reports as failed each collection that can no longer be read, although rows of its kind are known.
 
-    These rows stay as they are. A kind that every full delivery must have is not handled here if it is absent, because
-    the guard holds the run in this case.
+    The known rows stay as they are. `forbidden` and `absent` have the kinds of the collections. An absent kind is
+    skipped here if every full delivery must have it, because the guard then holds the run.
     """
     for name in sorted({*forbidden, *(name for name in absent if BY_NAME[name].optional)}):
         if known := report.kinds[name].known:
@@ -337,7 +340,7 @@ def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[s
 
 
 async def count_expired(stage: Stage, kind: Kind) -> int:
-    """Counts the planned removals of enrollments and classes that have already ended."""
+    """Counts the rows that the plan removes and that have already ended. Only enrollments and classes can end."""
     has_ended = {
         "enrollment": "t.ends_on <= :today",
         "class": """cardinality(t.academic_session_ids) > 0 AND NOT EXISTS (

@@ -1,6 +1,6 @@
 """Creates the row of a run, saves its outcome, and updates its source at the end.
 
-It also takes the lock for the transaction that writes a sync. It does not stage, plan or apply.
+It also takes the lock that a transaction needs to write the changes of a sync. It does not stage, plan or apply.
 
 This file exceeds 250 lines so that everything that decides which process owns a run is in one place.
 """
@@ -164,7 +164,10 @@ async def begin(
 
 
 def note_left_out(report: Report, notes: Sequence[str]) -> None:
-    """Adds notes about planned changes that were not approved. If any, the next run reads the whole source again."""
+    """Adds notes about planned changes that were not approved to the report.
+
+    If there are notes, the next run reads the whole source again.
+    """
     report.warnings += notes
     if notes:
         report.taken = None
@@ -172,7 +175,7 @@ def note_left_out(report: Report, notes: Sequence[str]) -> None:
 
 
 def state_left_out(report: Report) -> None:
-    """Adds to the sentence of a finished run how many planned changes were not approved, if any."""
+    """If planned changes were not approved, adds their number to the sentence of the finished run."""
     if left_out := report.total("left_out"):
         rows = pluralize(left_out, "planned change is", "planned changes are")
         report.sentence += f" {rows} left out: see the notes."
@@ -218,7 +221,7 @@ async def end(
 
     If the run was applied or held, older plans of its source that still wait are discarded. A dry run emits no event,
     even if it fails, because it changes nothing. After an applied run, the next delta begins at the time at which this
-    run read its source. Raises `Superseded` if the run's state is none of `of`, or if another claim owns the run; the
+    run read its source. Raises `Superseded` if the run's state is not in `of`, or if another claim owns the run; the
     caller must then roll back the transaction.
     """
     mine = (
@@ -312,7 +315,8 @@ async def _discard_replaced_plans(
 ) -> None:
     """Discards the plans of the source's other runs that wait for an answer or to be applied.
 
-    The current run, `run_id`, replaces these plans. With `which`, only the runs that match it are discarded.
+    The current run, `run_id`, replaces these plans. With `which`, only plans of runs that meet these conditions are
+    discarded.
     """
     others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id, *which)
     waiting = await work.db.scalars(select(SisRun.id).where(*others, SisRun.state.in_(WAITING)))

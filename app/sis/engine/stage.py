@@ -41,8 +41,9 @@ _TYPES = {
 SEPARATE = "OFFSET '0'"
 """The end of a subquery that PostgreSQL plans by itself, and does not merge with the enclosing statement.
 
-The number is a literal in quotes, because the planner takes `OFFSET 0` for a limit until it has computed the type cast
-in it, and then runs the enclosing statement without parallel workers.
+The number is in quotes, because PostgreSQL then sees at once that it is 0. In `OFFSET 0`, PostgreSQL would have to
+compute a type cast first. Until then it assumes a real limit, and therefore plans the enclosing statement without
+parallel workers.
 """
 FEW = 20  # if a kind has this many times more known rows than rows to look up, lookups by key are cheaper than a scan
 ALIASED = tuple(kind for kind in KINDS if not kind.own_alias and kind.key == "id")
@@ -89,9 +90,9 @@ class Stage:
     filled: list[str] = field(default_factory=list)
     """The staging tables into which this run has written rows that it deletes at its end."""
     raw_tables: dict[str, str] = field(default_factory=dict)
-    """The table with the raw rows of a file, keyed by kind. Only this run uses it."""
+    """The name of the table with the raw rows of each kind. Only this run uses these tables."""
     staged_early: dict[str, int] = field(default_factory=dict)
-    """The number of staged rows of each kind that was staged together with another kind, keyed by kind."""
+    """The kinds whose rows were already staged along with another kind, each with the number of its staged rows."""
     known_rows: dict[str, int] = field(default_factory=dict)
     """The number of known rows, for each kind that was counted."""
     raw_rows: dict[str, int] = field(default_factory=dict)
@@ -101,7 +102,7 @@ class Stage:
     sifted: set[str] = field(default_factory=set)
     """The kinds of which only the changed rows were staged."""
     outside: dict[str, str] = field(default_factory=dict)
-    """SQL for the keys of the known rows that the run's scope leaves out, by kind. No plan removes these rows."""
+    """SQL for the keys of the known rows that are outside the run's scope, keyed by kind. No plan removes such rows."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the report about values that were changed for import."""
 
@@ -169,8 +170,8 @@ class Stage:
     async def _copy_in_parallel(self, query: str, spool: IO[bytes]) -> None:
         """Writes the rows of a query to a file.
 
-        If the server runs out of space, the query runs again without parallel workers. These need shared memory, of
-        which a container has only 64 MB unless it is started with more.
+        If the server runs out of space, the query runs again without parallel workers. Parallel workers need shared
+        memory, and a container has only 64 MB of shared memory unless it is started with more.
         """
         sql = self._spelled_out(query)
         await self.driver.execute("SAVEPOINT parallel")
@@ -285,11 +286,10 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
 
 
 def key_filter_sql(stage: Stage, kind: Kind, actions: str) -> str:
-    """Returns an SQL condition that restricts the roster table (alias `t`) to the rows for which one of these actions
-    is planned.
+    """Returns an SQL condition that restricts a roster table to the rows for which one of these actions is planned.
 
-    Returns an empty string if these are many rows, because a single scan of the table is then faster. The planned rows
-    must already be counted.
+    The alias of the table must be `t`. The function needs the counts in `stage.planned_rows`. If many rows are planned,
+    the condition is an empty string, because one scan of the whole table is then faster.
     """
     affected = sum(rows for action, rows in stage.planned_rows.get(kind.name, {}).items() if f"'{action}'" in actions)
     if affected * FEW > stage.known_rows.get(kind.name, 0):

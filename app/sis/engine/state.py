@@ -1,4 +1,4 @@
-"""Changes the states of runs in the database. Allows only the transitions in `app.sis.rules`. Creates no run."""
+"""Changes the states of runs in the database, by the transitions that `app.sis.rules` allows. Creates no runs."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -27,8 +27,9 @@ async def change_states(
 ) -> Sequence[Row[UUID, UUID, bool]]:
     """Sets the state of those runs of the district that match `where` and are in one of the states `of`.
 
-    `following` is the new state, and `values` are other columns to set. Returns the id, the source and `dry` of each
-    changed run. Raises `IllegalTransition` if the new state may not follow each state in `of`, even if no run matches.
+    `following` is the new state, and `values` are other columns to set. Returns the id, the source and the flag `dry`
+    of each changed run. Raises `IllegalTransition` if the new state may not follow every one of the states `of`, even
+    if no run matches.
     """
     require_transition(of, following)
     changed = await work.db.execute(
@@ -47,7 +48,7 @@ async def change_states(
 
 @needs(Can.READ_SYNC)
 async def add_notices(work: Work, kind: str, source_id: UUID, run_id: UUID | None) -> None:
-    """Adds the notices to people about a run or, without a run, about a source. A worker sends them."""
+    """Adds notices about a run to be sent by a worker. If `run_id` is None, the notices are about the source."""
     for channel in ("email", "chat"):
         work.db.add(
             SisNotice(

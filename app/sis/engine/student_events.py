@@ -1,6 +1,7 @@
 """Emits the events of a run: one for each student who entered, left or returned to a school, and one with counts.
 
-Changes no roster row. The first load of a source emits no student events, because nobody came on the day of the import.
+Changes no roster row. For the first load of a source, no student events are emitted, because the students were at their
+schools already.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -19,7 +20,7 @@ async def emit_student_events(stage: Stage) -> None:
     """Emits an event for each student who enters, leaves or returns to a school.
 
     The events are computed by comparing people with their memberships. Call this function after the people were changed
-    and before their memberships are.
+    and before their memberships are changed.
     """
     if not await stage.count(
         "SELECT count(*) FROM sis_run WHERE district_id = :district AND source_id = :source "

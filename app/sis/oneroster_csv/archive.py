@@ -84,8 +84,9 @@ class CsvZip:
         return tuple(self._warnings)
 
     def _standard_names(self, entries: Mapping[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-        """Returns the files, keyed by their standard OneRoster names. Warns of each name that is written in another
-        case.
+        """Returns the files, keyed by their standard OneRoster names.
+
+        Adds a warning for each file whose name differs from the standard name in upper and lower case.
         """
         standard = {f"{name}.csv".lower(): f"{name}.csv" for name in ("manifest", *FILES)}
         renamed: dict[str, zipfile.ZipInfo] = {}
@@ -135,9 +136,9 @@ class CsvZip:
         return short, modes
 
     def _list_not_taken(self, entries: Mapping[str, zipfile.ZipInfo], modes: Mapping[str, str]) -> tuple[str, ...]:
-        """Returns the names of the files that are not imported.
+        """Returns the names of the files that are not imported, except those that the caller asked to leave out.
 
-        Adds a warning for each of them that the manifest does not announce.
+        Adds a warning for each file that could be imported, but that the manifest does not announce.
         """
         not_taken = []
         for file in sorted(set(entries) - {"manifest.csv"}):
@@ -222,7 +223,7 @@ def _add_supplements(base: Delivery, composed: tuple[str, ...], supplements: lis
 
 
 def _empty_delta(kind: str, file: str) -> Delivery:
-    """Returns a delta without rows. It is needed if a delta contains a supplement of a kind, but not the kind."""
+    """Returns a delta without rows, for a zip that has a supplement of a kind but no file of the kind itself."""
     line = f"{','.join(COMMON)}\r\n".encode()
     return Delivery(kind, file, False, COMMON, len(line), lambda: iter((line,)))
 
@@ -242,9 +243,11 @@ def _refuse_modes(version: str, modes: Mapping[str, str], entries: Mapping[str, 
 
 
 def _read_properties(rows: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Returns the values of the manifest's properties, keyed by name in small letters; a file may be named with `.csv`.
+    """Returns the values of the manifest's properties, keyed by name.
 
-    Raises `SourceRefused` if a known property comes with two values.
+    The names are in small letters, and a `.csv` at the end of a name is removed.
+
+    Raises `SourceRefused` if the manifest has a known property twice, with different values.
     """
     properties: dict[str, str] = {}
     property_names = {"oneroster.version", *(f"file.{name.lower()}" for name in FILES)}

@@ -92,8 +92,8 @@ async def open_path(
     """Opens a file, or the next file of a folder.
 
     `taken` describes the files that were imported before. With `reimport`, the newest file of a folder is opened even
-    if it was imported before. Raises `NothingNew` if all files were imported before, and `SourceRefused` if there is
-    no such file or folder.
+    if it was imported before. Raises `NothingNew` if there is no new file to import, and `SourceRefused` if there is no
+    such file or folder.
     """
     chosen = await asyncio.to_thread(_choose, path, taken, reimport, leave_out, form)
     with _opened(chosen, leave_out, form) as (file, source):
@@ -169,10 +169,11 @@ def _response_time(header: str | None) -> datetime | None:
 
 
 def _choose(path: Path, taken: Sequence[Taken], reimport: bool, leave_out: Collection[str], form: FileForm) -> Path:
-    """Returns the file to import.
+    """Returns the file to import: the path itself if it is a file, otherwise one of the folder's files.
 
-    It is the newest bulk delivery among the files that were not imported before. Without a bulk delivery, it is the
-    oldest delta. With `reimport`, it is the newest file.
+    In a folder, files that were imported before, or are older than the newest imported file, are skipped. The newest
+    bulk delivery among the other files is chosen, or the oldest delta if there is no bulk delivery. With `reimport`, no
+    file is skipped, and the newest file is chosen.
     """
     if not path.is_dir():
         if not path.is_file():
@@ -229,7 +230,7 @@ def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
 
 
 def _is_bulk(path: Path, leave_out: Collection[str], form: FileForm) -> bool:
-    """Returns whether a delivery has all rows of its kinds.
+    """Returns whether a delivery is complete: whether each of its files has all rows, and not only changed rows.
 
     An unreadable zip counts as bulk too, so that it is chosen and then refused.
     """
@@ -242,7 +243,7 @@ def _is_bulk(path: Path, leave_out: Collection[str], form: FileForm) -> bool:
 
 @contextmanager
 def _opened(path: Path, leave_out: Collection[str], form: FileForm) -> Iterator[tuple[IO[bytes], OpenedSource]]:
-    """Opens a file and the delivery in it. Both keep reading the same bytes if the file is replaced meanwhile."""
+    """Opens a file and the delivery in it. If the file is replaced meanwhile, the old contents are still read."""
     try:
         file = path.open("rb")
     except OSError as error:

@@ -34,8 +34,8 @@ def decode_text(raw: bytes, file: str) -> str:
 def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...]:
     """Returns the names of the columns. Raises `SourceRefused` for an empty file, and for a bulk file without rows.
 
-    `head` is the beginning of the file. With `more`, the file continues after it. A delta without rows is valid, and
-    means that nothing has changed.
+    `head` is the beginning of the file. With `more`, the file continues after `head`. A delta without rows is valid,
+    and means that nothing has changed.
     """
     if not head.strip(BOM + b"\r\n \t"):
         raise SourceRefused(f"{file} is empty. A file without rows must be announced as absent.")
@@ -57,7 +57,7 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 def name_columns(header: tuple[str, ...], file: str) -> tuple[tuple[str, ...], int, list[str]]:
     """Returns a header in which every column has a name, the number of nameless columns at its end, and warnings.
 
-    Spreadsheets write nameless columns where cells beside the table were once used. They are not imported.
+    Spreadsheets write nameless columns where cells beside the table were once used. Nameless columns are not imported.
     """
     nameless = [number for number, column in enumerate(header, start=1) if not column.strip(" ")]
     last_named = max((number for number, column in enumerate(header, start=1) if column.strip(" ")), default=0)

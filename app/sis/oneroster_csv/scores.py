@@ -16,7 +16,7 @@ from app.sis.oneroster_csv.unzip import CHUNK, HEAD
 from app.sis.port import Delivery, SourceRefused
 
 FILE: Final = "scores.csv"
-"""The name of the file in reports, whatever the name of the file that was sent."""
+"""The name that reports give to the file, even if the file was sent under another name."""
 STUDENT, EXTERNAL_ID, SOURCED_ID = "studentSourcedId", "externalId", "sourcedId"
 REQUIRED: Final = (STUDENT, "measure", "date", "value")
 OPTIONAL: Final = ("attempt", "form", "purpose", EXTERNAL_ID, "status")
@@ -25,8 +25,9 @@ OPTIONAL: Final = ("attempt", "form", "purpose", EXTERNAL_ID, "status")
 class ScoreFile:
     """An open CSV file of scores with a valid header, as an `OpenedSource`.
 
-    In the delivery's header, `sourcedId` is the column that identifies a row: the externalId, or the student if there
-    is no externalId. A delivery of scores is never complete, so a score that it lacks is not removed.
+    The delivery's header has the name `sourcedId` for the column that identifies a row. This is the column externalId,
+    or the column of the student if the file has no externalId. A delivery of scores is never complete, so a score that
+    is missing from the file is not removed.
     """
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -29,8 +29,8 @@ class _BoundedFile:
     """A file that limits the size of each read until the zip is open.
 
     The limit is the size of a small zip's directory. `zipfile` first reads the end record of a zip, and then as many
-    bytes as this record states for the directory. The limit applies whatever the record states, and whichever of
-    several records `zipfile` chooses.
+    bytes as this record states for the directory. The limit applies even if the record states a huge number of bytes.
+    It also applies if the zip has several end records, no matter which of these records `zipfile` uses.
     """
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -42,8 +42,8 @@ COLLECTIONS: Final = (
 )
 """The collections in the order in which they are read.
 
-A collection is read before the collections to which its rows refer. The row to which a reference leads is therefore
-always read too, even if both rows are added during the pull.
+A collection is read before the collections to which its rows refer. If a row is read, the row to which it refers is
+therefore read too, even if the source adds these two rows during the pull.
 """
 
 FORBIDDEN: Final = (401, 403)
@@ -157,7 +157,10 @@ def missing_sentence(collection: Collection, status: int) -> str:
 
 
 def reason_of_gap(pulled: PulledCollection) -> str:
-    """Returns why rows of a collection may be missing, as the end of a sentence about its pages."""
+    """Returns why rows of a collection may be missing, such as "have no fixed order".
+
+    The text ends a sentence that begins with "The source's pages of …".
+    """
     if pulled.disordered:
         return "have no fixed order"
     for walk in pulled.walks:

@@ -31,7 +31,10 @@ ENVELOPES: Final = {
     "students": "users",
     "teachers": "users",
 }
-"""The key of the list of rows in a page's JSON, by collection. Has only collections whose key is not their own name."""
+"""The key of the list of rows in a page's JSON, by collection.
+
+A collection that is missing here has its own name as the key.
+"""
 
 ABSENT: Final = frozenset({403, 404, 405, 410, 501})
 NO_MORE: Final = frozenset({204, 416})
@@ -85,9 +88,11 @@ class Reader:
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
         """Returns a page of a collection.
 
-        `query` has the filter and the order. `link` is the `next` link to follow in place of an offset. Raises
-        `CollectionAbsent` or `BadQuery` if the first page cannot be read. A later page for which the source sends such
-        a status (other than 401) marks the end of the collection, and is returned without rows.
+        `query` has the filter and the order. `link` is the `next` link to follow in place of an offset.
+
+        If the source answers that the collection is absent or that the query is bad, raises `CollectionAbsent` or
+        `BadQuery` for the first page. For a later page, such an answer, or the status 204 or 416, marks the end of the
+        collection, and the page is returned without rows. The status 401 never marks the end.
         """
         url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
         try:

@@ -1,6 +1,6 @@
 """Authorizes requests to a source: with OAuth 2 client credentials, or with an OAuth 1.0a signature.
 
-It writes no secret and no token to a log, an error or a URL, and sends them to the configured host only.
+Secrets and tokens are sent to the configured host only. They are never written to a log, an error or a URL.
 
 This file exceeds 250 lines so that all methods of sign-in are in one place.
 """

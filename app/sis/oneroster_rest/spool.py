@@ -133,8 +133,7 @@ class Spool:
         return Repeats(tuple(sorted(repeated)), differ, scattered, distinct, digest, differing, placed, order)
 
     def _part(self, part: int, parts: int) -> "list[np.ndarray]":
-        """Returns the rows of the part number `part` of `parts`. The id of a row determines the part to which it
-        belongs.
+        """Divides the rows into `parts` parts by their ids, and returns the rows of the part with the number `part`.
 
         The result has the row numbers, the digests of ids, the digests of values, and the places.
         """
@@ -151,7 +150,7 @@ class Spool:
         return [np.concatenate(column) for column in zip(*blocks, strict=True)]
 
     def remove(self, repeated: Iterable[int]) -> None:
-        """Removes the rows with the numbers `repeated`, which are identical to earlier rows."""
+        """Removes the rows whose numbers are in `repeated`, because each is identical to an earlier row."""
         left_out, old, size = set(repeated), self._csv, self._size
         self._csv, self._size = self._opened(), 0
         old.seek(0)

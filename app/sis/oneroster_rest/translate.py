@@ -257,7 +257,7 @@ class Translator:
         return tuple(changed)
 
     def _rank(self, role: Row) -> int:
-        """Returns whether a role is current, begins later, or has ended. On its end date, a role has already ended."""
+        """Returns `CURRENT`, `TO_COME` or `ENDED` for a role. On its end date, a role has already ended."""
         begins, ends = (day(_any_case(role, name)).strip() for name in ("beginDate", "endDate"))
         if self._today and _DAY.fullmatch(ends) and ends <= self._today:
             return ENDED

@@ -1,7 +1,7 @@
 """Orders the page requests of a pull, and limits how many pages are fetched ahead. Fetches no page itself.
 
 Several collections are read at the same time, so that a request is always running. Collections that are earlier in the
-order have priority: a later one sends a request only if no earlier one is waiting to send one.
+order have priority: a collection sends a request only if no earlier collection is waiting to send one.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class TurnQueue:
 
     @asynccontextmanager
     async def turn(self, number: int) -> AsyncIterator[None]:
-        """Waits until a request with the priority `number` may be sent. Its turn ends when the block ends.
+        """Waits until a request with the priority `number` may be sent. The turn ends with the `async with` block.
 
         If the waiting is cancelled, the turn goes to the next request.
         """

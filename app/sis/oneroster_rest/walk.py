@@ -5,8 +5,8 @@
 * A total is trusted once two pages have stated the same total, unless there is a `next` link.
 * If the pages go in circles, the source is refused.
 
-It does not send requests itself. This file exceeds 250 lines so that every sign of the end of a collection is in one
-place.
+This module does not send requests itself. This file exceeds 250 lines so that every sign of the end of a collection
+is in one place.
 """
 
 import asyncio
@@ -139,8 +139,8 @@ class Walk:
     async def _prefetch(self, step: int, total: int) -> AsyncIterator[WalkPage]:
         """Yields the next pages, and requests several of them ahead. Ends at a page that does not have `step` new rows.
 
-        `total` is the number of rows in the collection. The budget limits how many pages are requested ahead. One page
-        beyond the budget is always allowed, so that no walk waits for another walk.
+        `total` is the number of rows in the collection. All walks share a budget of pages that may be requested ahead.
+        If the budget is used up, a walk may still request one page, so that no walk waits for another walk.
         """
         starts = iter(range(step, total, step))
         requests: list[tuple[int, asyncio.Task[WalkPage]]] = []
@@ -176,8 +176,8 @@ class Walk:
     def _link(self) -> str | None:
         """Returns the `next` link to follow. Raises `SourceRefused` if the walk has followed this link before.
 
-        The link that was followed last is an exception and may come again: the source may remember the position, and if
-        it does not, the walk ends by itself.
+        The link that was followed last may come again, because a source may itself remember the position of the walk.
+        If the source does not remember it, the next page has no new rows, and the walk ends.
         """
         link, before = self._last.beyond if self._last else None, self._followed
         if link is not None and link != before:

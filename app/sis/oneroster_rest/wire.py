@@ -1,6 +1,6 @@
 """Sends one request to a source, with limits, concurrency, waits and retries. Does not deal with pages.
 
-It reports no text of a response body, because it may contain a name.
+No text of a response body is reported, because the text may contain a name.
 """
 
 import asyncio
@@ -75,9 +75,9 @@ class Wire:
         """Sends a request and returns the response, whatever its status.
 
         Retries while the source is busy or the network fails. Calls `headers` again for each try. Raises
-        `CollectionRefused` when the limits of the retry policy are reached. The error refuses only one collection,
-        because the source may still send the others. If the whole source is down, the collections that a roster needs
-        fail as well.
+        `CollectionRefused` when the limits of the retry policy are reached. This error refuses only
+        one collection, because the source may still send other collections. If the whole source is down, the
+        collections that a roster needs fail in the same way.
         """
         policy, tries, waited = self._policy, 0, 0.0
         kind: type[CollectionRefused] = CollectionRefused

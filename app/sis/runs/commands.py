@@ -120,7 +120,7 @@ def _whole_rollover(rollover: Mapping[str, Any] | None) -> Mapping[str, Any] | N
 
 
 def _whole(limits: Mapping[str, float]) -> Mapping[str, float]:
-    """Converts limits that are whole numbers to integers, because some limits are numbers of rows."""
+    """Converts limits such as 5.0 to integers, because some limits are numbers of rows."""
     return {name: int(limit) if limit == int(limit) else limit for name, limit in limits.items()}
 
 

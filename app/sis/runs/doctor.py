@@ -1,6 +1,6 @@
 """Checks that rows about students have the students' schools, and that teams have the students whom they serve.
 
-Can repair rows that are wrong. Reads no source.
+If requested, the check also repairs wrong rows. It reads no source.
 """
 
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ class Examination:
     """The result of checking one district.
 
     * `rows_by_table`: for each table, the number of rows whose list of schools differs from the student's.
-    * `of_teams`: the number of students who are wrongly recorded as served, or not served, by a team. The teams' scopes
-      and the roster determine whom a team serves.
+    * `of_teams`: the number of students who are wrongly on a team's list of students, or wrongly missing from it. The
+      scopes of the team and the roster determine which students belong on the list.
     """
 
     district: str
@@ -46,8 +46,8 @@ class Examination:
 async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> Examination:
     """Checks a district and returns the numbers of wrong records. Corrects these records if `repair` is true.
 
-    A row about a student is wrong if its list of schools differs from the student's. A student of a team is wrong if
-    the student is recorded as served, or not served, contrary to the team's scopes and the roster. A repair waits until
+    A row about a student is wrong if its list of schools differs from the student's. A team's list of students is wrong
+    if it has, or lacks, a student contrary to the team's scopes and the roster. A repair waits until
     no sync is being applied. Raises `RosterBusy` if another transaction locks the district's people for too long.
     """
     async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:

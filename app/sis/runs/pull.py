@@ -80,7 +80,7 @@ async def request_run(
 
     Without a mode, the schedule of the source determines the mode. Raises:
 
-    * `NotFound` for an unknown source, or, with `pointer`, `Invalid` at this JSON pointer;
+    * `NotFound` for an unknown source; if `pointer` is given, `Invalid` at this JSON pointer instead;
     * `AlreadyRunning` if a run of the source is pending or a run of the district is running;
     * `Conflict` if a delta is requested and the source had no full run before.
     """

@@ -1,6 +1,6 @@
 """Lists quarantined rows as CSV, for the clerk who corrects them in the SIS. Also acknowledges quarantined rows.
 
-Shows no value of a row.
+The CSV names the field of each fault, but of a row's values it shows only the sourcedId.
 """
 
 import csv
@@ -90,12 +90,12 @@ async def acknowledge_rows(
 
     Returns the number of rows that it acknowledged. The next runs of the source do not count an acknowledged row as
     long as its content and its fault stay the same. `same_person` is for rows that were refused because their sourcedId
-    may be another person's now. It confirms that they are about the same person as before, and the next runs import
-    them.
+    may be another person's now. With `same_person`, the caller confirms that each row is about the same person as
+    before, and the next runs import the rows.
 
-    Raises `NotFound` for an unknown run, and `Invalid` for given rows that the run does not have, or that have no
-    sourcedId by which a later run could recognize them. With `same_person`, also raises `Invalid` if no rows are given,
-    or for rows that were refused for another reason.
+    Raises `NotFound` for an unknown run. Raises `Invalid` for each row in `rows` that the run does not have, or that
+    has no sourcedId by which a later run could recognize the row. With `same_person`, also raises `Invalid` if `rows`
+    is None or empty, or if a row was refused for any other reason.
     """
     is_run = (SisRun.district_id == work.district_id) & (SisRun.id == run_id)
     source_id = await work.db.scalar(select(SisRun.source_id).where(is_run))
@@ -142,7 +142,7 @@ async def acknowledge_rows(
 
 
 def _require_reused(rows: Collection[UUID] | None, matching: Sequence[SisQuarantine]) -> None:
-    """Raises `Invalid` unless rows are given and all were refused because the sourcedId may be another person's."""
+    """Raises `Invalid` if no rows are given, or if a row was refused for any reason but a reused sourcedId."""
     if not rows:
         detail = "Name the rows of the people who are the same as before."
         raise Invalid([Violation("/rows", "quarantine.same_person", detail)])

@@ -2,7 +2,7 @@
 
 A map is planned from a held run, then applied or discarded; an applied map can be undone. A person to be removed and a
 person to be created match if they have the same value in the compared field and nobody else has this value. Ambiguous
-people are counted, not matched. Only sourcedIds change, never a person or a role.
+people are counted, not matched. Only sourcedIds change, unless a map reunites two people (see `plan_rekey`).
 
 This file exceeds 250 lines so that planning, applying and undoing a map are in one place.
 """
@@ -73,9 +73,9 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
 
 
 def validate_map(match: str | None, pairs: Pairs | None) -> None:
-    """Raises `Invalid` unless exactly one of a matching field and a map is given.
+    """Raises `Invalid` if a matching field and a map are both given, or if neither is given.
 
-    Also raises `Invalid` if an id occurs twice in the map.
+    Also raises `Invalid` if an old or a new sourcedId occurs twice in the map.
     """
     if (match is None) == (pairs is None):
         raise Invalid([Violation("", "rekey.which", "Give either a field to match people by, or a map.")])
@@ -94,8 +94,8 @@ def validate_map(match: str | None, pairs: Pairs | None) -> None:
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
     """Returns the files of a run's plan, by kind.
 
-    Raises `Conflict` if the run is not held, or if its people cannot be matched by `match`. For `likely`, the run may
-    also be an applied one.
+    Raises `Conflict` if the run is not held, or if its people cannot be matched by `match`. If `match` is `likely`, the
+    run may be applied instead of held.
     """
     files: dict[str, Any] = (held.plan or {}).get("files", {})
     if match == LIKELY and not likely_pairs(held):
@@ -143,8 +143,9 @@ async def plan_rekey(
     """Plans the map of sourcedIds for the people of a held run, and returns the report of this planning.
 
     People are matched by the field `match` (`identifier` or `email`), by the pairs in the run's report (`likely`), or
-    by the given `pairs`. With `likely`, the run may also be an applied one; the map then also reunites each person
-    without records whom the run created with the former person. The map is held until somebody approves or discards it.
+    by the given `pairs`. With `likely`, the run may be applied instead of held. It may then have removed a person and
+    created the same person anew; the map reunites these two if the new person has no records yet. The map is held until
+    somebody approves or discards it.
 
     Raises `NotFound`; `Conflict` if the run is not held or lacks the field to match by; `AlreadyRunning`.
     """
@@ -307,7 +308,7 @@ async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
 
 
 def file_of(run: SisRun, kind: Kind) -> str:
-    """Returns the name of a kind in a run's report: its file or collection, or else the kind's plural."""
+    """Returns the file or collection of a kind in a run's report, or the kind's plural if the report names none."""
     return str((run.counts.get(kind.name) or {}).get("file") or kind.plural)
 
 
@@ -344,7 +345,10 @@ async def _rename(stage: Stage, pairs: str) -> int:
 
 
 async def _rename_rows(stage: Stage, pairs: str, before: str, after: str) -> int:
-    """Changes the sourcedIds of the people of `pairs` from `before` to `after`. Returns their number."""
+    """Replaces the sourcedId `before` of each person in `pairs` with `after`, and returns the number of people.
+
+    `before` and `after` are SQL expressions.
+    """
     return await stage.count(
         f"""WITH renamed AS (
             UPDATE external_id AS e SET sourced_id = {after} FROM ({pairs}) AS r

@@ -168,8 +168,8 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
     """Counts the rows of a kind that the runs `later` wrote and that prevent an undo of this run.
 
-    These are the rows that this run created or changed and a later run changed again, and the rows that a later run
-    created and that refer to a row created by this run.
+    Rows that this run created or changed prevent an undo if a later run changed them again. Rows that a later run
+    created prevent an undo if they refer to a row that this run created.
     """
     is_created = f""" OR EXISTS (SELECT FROM {kind.table} AS t WHERE t.district_id = :district
         AND t.{kind.key} = c.row_id AND t.arrived_in = :run)"""
@@ -234,10 +234,10 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Removes again, with their former values and time of removal, the rows that the run `run_id` had restored.
+    """Removes again the rows that the run `run_id` had restored.
 
-    The column `school_ids` is not changed, because the records about a student who has left stay in the student's
-    schools.
+    The rows get the values and the time of removal that they had before that run. The column `school_ids` is not
+    changed, because the records about a student who has left stay in the student's schools.
     """
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(

@@ -183,8 +183,8 @@ def _render(
 ) -> _Notice:
     """Returns the notice with its text.
 
-    About a run, the text has only the sentences of the guard, which contain only numbers, or the run's own sentence,
-    which contains no value of a row.
+    If the run is held, the text has the sentences of the guard, which contain no data except numbers. Otherwise it has
+    the run's own sentence, which contains no value of a row.
     """
     source, run_id, kind = names[job.row["source_id"]], job.row["run_id"], job.row["kind"]
     subject = f"Aimline, {slug}: the sync of {source} {SENTENCES[kind].partition(':')[0].rstrip('.')}"

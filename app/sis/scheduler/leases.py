@@ -56,7 +56,7 @@ async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
 
 @needs(Can.APPROVE_SYNC)
 async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
-    """Claims a held run that is approved or discarded in this transaction, and returns the job.
+    """Claims a held run that this transaction approves or discards, and returns the job.
 
     The process that records the approval or the discard then executes the job itself.
     """
@@ -79,7 +79,7 @@ async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
 async def renewed_lease(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, length: timedelta = LENGTH
 ) -> AsyncIterator[None]:
-    """Renews the lease of a claimed run until the block ends, three times in each period of `length`."""
+    """Renews the lease of a claimed run at intervals of a third of `length`, until the block ends."""
 
     async def renew() -> None:
         async with unit(engine, system_principal(district_id, "sync"), keyring, "sync lease") as work:

@@ -1,7 +1,8 @@
 """Deletes before-images of synced rows, and staged rows that are no longer needed. Erases a person from before-images.
 
-The log entry that a run changed a row is permanent. Once its before-image is deleted, the run cannot be undone. The
-lists of planned changes are deleted when they are old or superseded.
+A run logs an entry for each row that it changes. The entries are permanent; only the before-images in them are deleted.
+A run whose before-images are deleted cannot be undone. Lists of planned changes are deleted when they are old, or when
+enough newer runs have lists.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -87,10 +88,12 @@ async def erase_person(work: Work, person_id: UUID) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def expire_lists(work: Work, kept: timedelta = LISTS_KEPT, most: int = BATCH) -> int:
-    """Deletes one batch of a run's list of planned changes, if a list has expired. Returns 0 if no list has expired.
+    """Deletes at most `most` rows of the oldest expired list. A list has the planned changes of one run.
 
-    A list expires when it is older than `kept`, or when `LISTS_OF_SOURCE` newer runs of the source have lists. The list
-    of a run that waits for an answer does not expire.
+    Returns the number of deleted rows, but at least 1 if a list has expired. Returns 0 if no list has expired.
+
+    A list expires when its run is older than `kept`, or when `LISTS_OF_SOURCE` newer runs of the same source have
+    lists. The list of a run does not expire while the run waits for an answer or waits to be applied.
     """
     rank = func.row_number().over(partition_by=SisRun.source_id, order_by=SisRun.id.desc()).label("rank")
     listed = (
@@ -122,9 +125,10 @@ async def _delete_planned(work: Work, row_ids: list[UUID]) -> None:
 async def delete_left_rows(work: Work) -> int:
     """Deletes the staged rows of this district that no run needs any more. Returns their number.
 
-    * The plans of runs that no longer wait for an answer are not needed.
-    * All other staged rows that this transaction sees are not needed either: a run deletes its own rows before it
-      commits, so a row that is visible here was left behind.
+    * A stored plan is needed while its run waits for an answer or waits to be applied. The plan of a discarded run is
+      needed until `sis_run.plan` of the run is null.
+    * No other staged row that this transaction sees is needed. A run deletes its own rows before it commits, so a row
+      that is visible here was left behind.
     """
     district, deleted = {"district": work.district_id}, 0
     states = {"with_plan": [state.value for state in WITH_PLAN], "discarded": RunState.DISCARDED.value}

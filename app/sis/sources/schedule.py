@@ -1,4 +1,6 @@
-"""Computes when a source is synced, from its cron expression, jitter and freeze dates, and whether in full. Pure.
+"""Computes when a source is synced, and whether a run must be a full one. Pure.
+
+The times follow from the source's cron expressions, its jitter and its freeze dates.
 
 A cron expression has five fields, and is in the district's time zone.
 
@@ -44,9 +46,9 @@ def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
 
 
 def jitter_of(source_id: UUID, minutes: int) -> timedelta:
-    """Returns the delay after the scheduled time with which the runs of a source begin.
+    """Returns the delay between a scheduled time and the beginning of the run, for one source.
 
-    The delay is less than `minutes`, and always the same for a source.
+    The delay is shorter than `minutes`, and every run of the source has the same delay.
     """
     number = int.from_bytes(hashlib.sha256(source_id.bytes).digest()[:8])
     return timedelta(seconds=number % (minutes * 60)) if minutes else timedelta(0)
@@ -91,9 +93,9 @@ def is_frozen(day: date, freeze: Freeze) -> bool:
 def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: datetime) -> bool:
     """Returns whether a run at the instant `at` must be a full one.
 
-    A run must be full if no full run was applied yet, or if a full run has become due since the last full run, which
-    was at `full_at`. Without a schedule for full runs, every run is full, because a delta cannot prove that a row is
-    gone.
+    A run must be full if no full run was applied yet, or if a scheduled time of full runs has passed since `full_at`,
+    the time of the last full run. Without a schedule for full runs, every run is full, because a delta cannot prove
+    that a row is gone.
     """
     return full_cron is None or full_at is None or next_run(full_cron, zone, full_at) <= at
 

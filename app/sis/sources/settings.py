@@ -55,7 +55,7 @@ AUTHS: Final = {
 """The methods of authentication by kind of source; the first is the default. `oauth1` signs with HMAC-SHA256."""
 LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
 ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
-"""The default limits while the school year changes. An empty collection is held even then."""
+"""The default limits while the school year changes. Even then, a run with an empty collection is held."""
 MAX_ROWS = 10_000_000
 MAX_FREEZES = 100
 MAX_SCHOOLS, MAX_EXCLUDED = 1000, 20_000  # sourcedIds

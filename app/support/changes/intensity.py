@@ -108,7 +108,7 @@ def changes_between(before: Intensity, after: Intensity, verb: PhaseVerb) -> lis
 def is_intensified(before: Intensity, after: Intensity) -> bool:
     """Returns whether a phase is more intensive than the one before it.
 
-    More sessions that are shorter, or fewer that are longer, count only if the weekly minutes do not decrease.
+    More sessions or longer sessions count only if the weekly minutes do not decrease.
     """
     codes = set(changes_between(before, after, PhaseVerb.INTENSIFY))
     more_dose = {PhaseChange.MORE_SESSIONS, PhaseChange.LONGER_SESSIONS}

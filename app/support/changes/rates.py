@@ -8,7 +8,7 @@ from app.core.errors import Invalid, Violation
 from app.support.rules import is_ahead
 
 RATE_TOLERANCE = 0.005
-"""How far a required rate may lie above the realistic one, because goals are set in whole units."""
+"""By how much a required rate may exceed the realistic rate; goals are set in whole units."""
 UNREALISTIC = "goal.unrealistic"
 
 
@@ -53,14 +53,18 @@ class RequiredRate:
 
     @property
     def is_realistic(self) -> bool:
-        """Returns whether the norm allows the rate, up to a rounding of its second decimal; true without a norm."""
+        """Returns whether the required rate is at most the realistic rate plus `RATE_TOLERANCE`.
+
+        Returns true if no norm is known.
+        """
         return self.realistic is None or self.sign * self.rate <= self.realistic + RATE_TOLERANCE
 
     @property
     def proposed_goal(self) -> float:
-        """Returns the best goal by the same date that requires no more than the realistic rate.
+        """Returns the best goal that the realistic rate reaches by the same date.
 
-        The goal is rounded to a whole number, or to one or two decimals if only then it is better than the baseline.
+        The goal is rounded towards the baseline, with as few decimals (0, 1 or 2) as leave it better than the baseline.
+        It is not rounded if even two decimals are too few.
         """
         exact = self.baseline + self.sign * (self.realistic or 0.0) * self.weeks
         exact = min(max(exact, self.lowest), self.highest)

@@ -1,6 +1,7 @@
 """Updates the day since which concerns have had no active support, after supports began, ended or were suspended.
 
-Runs in the transaction that changes the supports; it has locked their students. One statement updates all concerns.
+The update belongs to the transaction that changes the supports, which has already locked the students of the supports.
+One statement updates all concerns.
 """
 
 from collections.abc import Collection
@@ -20,11 +21,11 @@ from app.support.rules import SupportState
 
 
 async def follow_services(work: Work, support_ids: Collection[UUID]) -> int:
-    """Updates since when the concerns of these supports are unserved, and returns the number of changed concerns.
+    """Updates `unserved_since` of the concerns of these supports, and returns the number of changed concerns.
 
     An accepted concern that has lost its last active support is unserved from today on. A concern with an active
-    support is served. The version of the concern stays the same, because nobody has changed the concern itself. Works
-    under the permission of the calling command.
+    support is served. The version of the concern stays the same, because nobody has changed the concern itself. The
+    function checks no permission of its own: the calling command has checked one.
     """
     if not support_ids:
         return 0

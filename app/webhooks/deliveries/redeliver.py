@@ -61,9 +61,9 @@ async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDeli
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Schedules an endpoint's finally failed deliveries of events since an instant again, and returns their number.
+    """Schedules again all deliveries to an endpoint that are in the state `failed`. Returns their number.
 
-    Raises `NotFound` or `Conflict`.
+    Only deliveries of events from `since` on are scheduled. Raises `NotFound` or `Conflict`.
     """
     await _require_active(work, endpoint_id)
     of_endpoint = (WebhookDelivery.district_id == work.district_id, WebhookDelivery.endpoint_id == endpoint_id)

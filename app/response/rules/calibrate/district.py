@@ -33,7 +33,8 @@ SAMPLE = 1500
 IMAGINED = 12_000
 """The number of simulated students from whom the thresholds are computed.
 
-About a third of these students grow as the goal requires. That sets each false-alarm rate to half a percent.
+About a third of these students grow as the goal requires. The standard error of a false-alarm rate of 10 % is then
+about half a percentage point.
 """
 
 
@@ -52,14 +53,14 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 
 
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns a calibration: estimates of noise, form effects and growth, and the thresholds for the stated rates.
+    """Returns a calibration: estimates of noise, form effects and growth, and a threshold for each rate in `GRID`.
 
     `panel` has series of one measure and grade. Its values are in units of the measure's published SEM, and the series
     of a cohort are adjacent.
 
     The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): `imagined` students are simulated with
-    the estimates. Each threshold is set so that, of those who grow as the goal requires, the stated share exceeds the
-    threshold at some time within 26 weeks.
+    the estimates. The rates are false-alarm rates: of the simulated students who grow as the goal requires, this share
+    exceeds the threshold of the rate at some time within 26 weeks.
 
     With fewer than 300 series, 3,000 scores or 12 weeks, the published defaults are returned, with only `series` and
     `scores` filled. The same input gives the same result.
@@ -101,9 +102,9 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
 
 
 def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
-    """Returns the share of the panel's series that exceed, as of a week, the threshold of a 10 % false-alarm rate.
+    """Returns the share of the panel's series whose statistic exceeds the threshold for a false-alarm rate of 10 %.
 
-    If `week` is None, the series are judged as of the panel's last week with a score.
+    The series are judged as of `week`, or as of the panel's last week with a score if `week` is None.
     """
     estimate = judge_panel(panel, calibration.prior, week=week)
     return float((estimate.statistic > calibration.threshold_at(0.10)).mean())
@@ -171,7 +172,7 @@ def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> Im
 def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
     """Returns the standardized differences between scores and the values that the student's other scores predict.
 
-    They give the shape of the distribution of errors, not its width.
+    These differences show the shape of the distribution of errors, but not its width.
     """
     cohorts = Cohorts.of(panel.cohort)
     paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
@@ -190,14 +191,14 @@ def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
 
 
 def _later_pace(panel: Panel, prior: Prior) -> Array:
-    """Returns the pace that all students have in common, by week.
+    """Returns, for each week, the pace that all students have in common.
 
-    The pace is the growth in the last third of the year, relative to the growth before. It is estimated per cohort,
+    The pace is the growth in the last third of the year, relative to the earlier growth. It is estimated per cohort,
     from the mean difference between the scores and the model's prediction, after subtracting the slowing that the model
     itself expects.
 
-    The estimate is moved towards 1 by twice its standard error over the cohorts. Without this, a pace that arose by
-    chance would move the thresholds more than it would help.
+    The estimate is moved towards 1 by twice its standard error over the cohorts. Otherwise a pace that arose by chance
+    would do the thresholds more harm than good.
     """
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)

@@ -1,4 +1,4 @@
-"""Estimates the mean and the spread of students' growth from scores. Takes the noise as given."""
+"""Estimates the mean and the spread of students' growth from scores. Does not estimate the noise of the scores."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from app.response.rules.monitor.model import DEFAULT, Array, Prior
 from app.response.rules.monitor.panel import Panel, PreparedScores, parts_of, prepare
 
 STEPS = ((0.12, 0.20), (0.04, 0.06))
-"""The step sizes of the search: for the mean, in required rates g, and for the logarithm of the standard deviation."""
+"""The step sizes of each round of the search: for the mean rate, and for the logarithm of the standard deviation.
+
+Rates are multiples of the required rate g.
+"""
 
 RARELY = 0.003
-"""The probability per week of a change of growth that is assumed while growth is estimated.
+"""The assumed probability that growth changes in a week. It is used while growth is estimated.
 
 With a larger probability, slow growth would be taken for growth that has stopped.
 """

@@ -20,7 +20,7 @@ class ImaginedDistrict:
     rate g.
 
     * growth: mean and SD of the true rate, in g.
-    * later: the pace that all students have in common, by week; 1 means that it does not change.
+    * later: for each week, the factor by which the growth of all students is multiplied; 1 changes nothing.
     * errors: standardized errors from which the error of each score is drawn.
     * spread: SD of the log of students' noise.
     * sizes: the numbers of students in cohorts.
@@ -74,10 +74,11 @@ def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float)
 
 
 def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
-    """Returns the highest statistic within 26 weeks of each simulated student who always grows as the goal requires.
+    """Returns the highest statistic that each simulated responder has in any of 26 weeks.
 
-    Some classmates of these students stop growing. The forms then look more difficult, and the students better, than
-    they are. `hazard` is the probability per week that a student's growth changes.
+    A responder always grows as the goal requires. Some classmates of the responders stop growing. The forms then look
+    more difficult than they are, and the responders look better than they are. `hazard` is the probability per week
+    that a student's growth changes.
     """
     panel, keeps_pace = imagine(district, students, seed, hazard)
     estimates = judge_weeks(panel, prior, range(3, WEEKS + 1), only=keeps_pace)

@@ -19,15 +19,15 @@ LAGS = (1, 2, 3, 4, 6, 8, 10, 12)
 """The lags of the contrasts, in weeks. A wobble shows at long lags, and a correlation of errors at short lags."""
 
 CORRELATION_SD, WOBBLE_SD = 0.25, 0.012
-"""The standard deviations of two priors: of the correlation, around zero, and of the wobble's variance, around its
-default. They decide between a correlation and a wobble, which leave similar traces in the scores.
+"""The standard deviations of two priors. The prior of the correlation is centred on zero, and the prior of the wobble's
+variance on its default. The priors decide between a correlation and a wobble, which leave similar traces in the scores.
 """
 
 CHANGES = 0.005
-"""The share of students whose growth changes in a week, which is assumed while the scatter is estimated.
+"""The share of students whose growth is assumed to change in any one week, for the estimate of the scatter.
 
-It is the share in the middle of the year, on which contrasts at long lags are centred. The monitor's prior assumes more
-changes, so that the monitor reacts quickly; here, such an assumption would hide the wobble.
+This is the share in the middle of the year, because contrasts at long lags are centred on the middle of the year. The
+monitor's prior assumes a larger share, so that the monitor reacts quickly. Here, a larger share would hide the wobble.
 """
 
 SKEW = 0.35**2 - 0.25**2
@@ -61,7 +61,7 @@ class Scatter:
 def weekly(panel: Panel) -> Array:
     """Returns a table of shape (students, weeks) with one score per student and week.
 
-    If there are several scores in a week, the table has the first. If there is none, it has nan.
+    A week with several scores has the first of them. A week without a score has nan.
     """
     after = panel.times > panel.times[0]
     weeks = np.arange(int(panel.times[0]) + 1, int(panel.times[-1]) + 1)
@@ -87,8 +87,9 @@ def estimate_scatter(panel: Panel) -> Scatter:
 
     * The product of two classmates' contrasts contains only the variance of the form. The square of a contrast contains
       all variances.
-    * After subtracting the part of the form, a square is, for each lag k, own (6 - 8 r^k + 2 r^2k) + 2 k wobble. These
-      equations give the own error, the wobble and the correlation r.
+    * The parts that come from forms and from changes of growth are subtracted from the mean square of each lag k. The
+      rest is own (6 - 8 r^k + 2 r^2k) + 2 k wobble. These equations give the own error, the wobble and the correlation
+      r.
     * A prior keeps r near 0. The wobble stays near its default unless the scores clearly contradict it.
     """
     table, cohorts = weekly(panel), Cohorts.of(panel.cohort)
@@ -128,7 +129,7 @@ def _fit(k: NDArray[np.int64], own: Array, covariance: Array) -> tuple[float, fl
     """Fits three variables by penalized least squares: a score's own error, the wobble and the correlation r.
 
     * `k` has the lags, in weeks.
-    * `own` has the mean squared contrast at each lag, without the part that the forms explain.
+    * `own` has the mean squared contrast at each lag, without the parts that forms and changes of growth explain.
     * `covariance` (lags, lags) is the covariance of the errors of `own`.
 
     The values of r are tried on a grid. For each value of r, the other two are computed.

@@ -19,8 +19,9 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a measure with a criterion that must be met k of n times. The goal is the criterion; each score meets it
     or not.
 
-    Collapse: if the student had met the criterion often enough, or three times in a row, and has fallen back (see
-    `_fallen_below`), the state is `not_responding` and the kind `stopped`. Otherwise the state is:
+    A collapse means that the student once met the criterion often enough, or three times in a row, and has then fallen
+    back (see `_fallen_below`). After a collapse, the state is `not_responding` and the kind `stopped`. Otherwise the
+    state is:
 
     * `responding` if at least `met` of the last `minimum` scores meet the criterion;
     * `not_responding` if none of these scores meets it, there are at least twice `minimum` scores, and either the
@@ -78,7 +79,7 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
 
     * `responding` if the statistic is .5 or less;
     * `below_pace` if the statistic is above .5, up to the threshold;
-    * `not_responding` if the statistic is above the threshold, and also was for the three scores before the last three;
+    * `not_responding` if the statistic is above the threshold for the last three scores and for the three before them;
     * `uncertain` if the statistic is above the threshold for the last three scores only.
 
     The kind of `not_responding` is `stopped` if any three scores in a row had covered half of the way.
@@ -149,8 +150,10 @@ def _fallen_below(parts: Sequence[float]) -> float | None:
     `parts` has, for each score, the share of the way from baseline to goal. There is a collapse if
 
     * the median of three earlier scores in a row is half of the way or more, and
-    * each of the last three scores is below the limit. The limit is a quarter of the way, or a third of the median of
-      the scores before the fall if that is more.
+    * each of the last three scores is below the limit.
+
+    The limit is a quarter of the way, or a third of the median of the scores before the fall, whichever is higher. It
+    is never higher than half of the way.
     """
     medians = [median(parts[n : n + LEVEL_SCORES]) for n in range(len(parts) - 2 * LEVEL_SCORES + 1)]
     if max(medians, default=0.0) < HALF or max(parts[-LEVEL_SCORES:]) >= HALF:

@@ -36,7 +36,8 @@ def judge_by_k_point(series: Series, parameters: Mapping[str, int]) -> Finding:
     number of scores in a row, at the end, that are worse than the line. The threshold is k.
 
     With k = 4, a student whose true growth is exactly the aimline is flagged within 15 weekly scores with probability
-    12199/32768, whatever the size of independent symmetric noise; with a baseline of three scores, about .43.
+    12199/32768, whatever the size of independent symmetric noise. With a baseline of three scores, the probability is
+    about .43.
 
     Source: the data-point rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier and
     Klingbeil (2013).
@@ -66,9 +67,9 @@ def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> F
       of these are on the aimline or better. Growth then slowed around the week of the first score of the run.
     * Otherwise the kind is `never`.
 
-    This is only the week in which the scores fell behind the aimline. A student who was well ahead of the aimline
-    slowed some weeks earlier. If a student never grew, early scores can still be above the aimline because of noise or
-    a low baseline.
+    The week of the change is only the week in which the scores fell behind the aimline. A student who was well ahead of
+    the aimline slowed some weeks earlier. If a student never grew, early scores can still be above the aimline because
+    of noise or a low baseline.
     """
     earlier = sides[:-run]
     kept_pace = sum(1 for side in earlier if side >= 0)
@@ -127,7 +128,10 @@ def _window(series: Series, run: int) -> dict[str, float]:
 
 
 def excess(series: Series, finding: Finding, sem: float) -> float:
-    """Returns the smallest distance of the last k scores from the aimline, in SEM; positive if all are worse."""
+    """Returns the smallest distance of the last k scores from the aimline, in SEM.
+
+    A distance is positive if the score is worse than the aimline. The result is positive if all k scores are worse.
+    """
     line, k = series.aimline, int(finding.threshold or 0)
     last = zip(series.weeks[-k:], series.values[-k:], strict=True)
     return min(line.better * (line.at(week) - value) / sem for week, value in last)

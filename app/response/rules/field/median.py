@@ -16,11 +16,13 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a series by the median distance of its last three scores from the aimline.
 
     The state is `not_responding` if the median is on the worse side of the aimline, otherwise `responding`. The
-    distance of a score is y(t) - A(t) with A(t) = b + g * t, in the measure's units, with better as positive. The
-    statistic is the median of the three distances, and the threshold is 0.
+    distance of a score is y(t) - A(t) with A(t) = b + g * t, in the measure's units, and is positive on the better side
+    of the aimline. The statistic is the median of the three distances, and the threshold is 0.
+
+    For the state `not_responding`:
 
     * The kind is `stopped` if there are at least three earlier scores, and the median of their distances is 0 or
-      better. Growth then slowed around the week of the first of the last three scores.
+      better. The week of the change is then the week of the first of the last three scores.
     * Otherwise the kind is `never`.
 
     The caller checks the minimum number of scores.

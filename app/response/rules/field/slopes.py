@@ -12,9 +12,9 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
 PRIOR_RATE, PRIOR_SPREAD = 0.87, 0.40
-"""The mean and the standard deviation of the true rates of supported students, in required rates g.
+"""The mean and the standard deviation of the true rates of supported students, as multiples of the required rate g.
 
-They are assumed, because the shrunken slope uses no cohort from which to estimate them.
+Both numbers are assumptions: the shrunken slope uses no cohort from which they could be estimated.
 """
 
 
@@ -34,7 +34,7 @@ def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
 def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
     """Returns SEE, the standard error of the residuals about the least-squares line: sqrt(SSE / (n - 2)), in units.
 
-    Raises ValueError with fewer than three scores or two different weeks.
+    Raises ValueError if there are fewer than three scores, or if all scores are from the same week.
     """
     rate = slope(times, values)
     if rate is None or len(times) < LEVEL_SCORES:
@@ -99,10 +99,10 @@ def judge_by_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> 
     * The slope is discrepant if (slope - g) / SE(slope) is below z.
     * SEE is the measure's SEM, or the series' residual standard error if the SEM is unknown.
 
-    The statistic is the better of the two quotients, because both must be below z. The threshold is z.
+    The statistic is the better of these two quotients, because both must be below z. The threshold is z.
 
     Source: Fuchs and Fuchs (1998), who use percentiles of a comparison group. With standard errors instead, the rule
-    needs no group, and does not flag a fixed share of every group.
+    needs no comparison group, and does not flag a fixed share of the students in every group.
     """
     line, (rate, se) = series.aimline, _least_squares(series)
     see = series.sem or residual_error(series.weeks, series.values)
@@ -172,7 +172,7 @@ def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Fi
       defaults for supported students.
     * SE is computed from the measure's SEM, or from the residuals if the SEM is unknown.
 
-    Because m is below g, the rule requires evidence that growth keeps pace.
+    Because m is below g, the state is `responding` only if the scores are evidence that growth keeps pace.
 
     Source: the empirical-Bayes estimate of growth in hierarchical linear models (Bryk and Raudenbush, 1987).
     """
@@ -197,6 +197,6 @@ def excess_of_interval(_: Series, finding: Finding, sem: float) -> float:
 
 
 def excess_of_discrepancy(_: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the better of the two quotients is below the threshold z, in standard errors."""
+    """Returns how far the statistic of `judge_by_dual_discrepancy` is below its threshold, in standard errors."""
     del sem
     return (finding.threshold or 0.0) - (finding.statistic or 0.0)

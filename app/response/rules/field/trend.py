@@ -1,5 +1,6 @@
-"""Judges the least-squares slope of a series against the required rate (the trend rule). Needs scores of several
-weeks.
+"""Judges the least-squares slope of a series against the required rate (the trend rule).
+
+The rule needs scores of several weeks.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ def slope_se(times: Sequence[float], see: float) -> float:
 
 
 def judge_by_trend(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges a series by its least-squares slope. The state is `not_responding` if it is worse than the required rate.
+    """Judges a series by its least-squares slope.
 
-    Otherwise the state is `responding`. The statistic is the slope and the threshold is the required rate g, both in
-    units a week (negative if lower scores are better). The caller checks the minimum number of scores.
+    The state is `not_responding` if the slope is worse than the required rate, otherwise `responding`. The
+    statistic is the slope and the threshold is the required rate g, both in units a week (negative if lower scores are
+    better). The caller checks the minimum number of scores.
 
     The rule has no margin for noise: a student whose true growth is exactly the required rate is flagged with a
     probability of one half each time.
@@ -96,9 +98,9 @@ def best_break(series: Series) -> tuple[int, float, float] | None:
     four scores are in or before it, and at least three are after it. The line with the least squared error is chosen;
     of equally good lines, the line with the earliest bend. Returns None if no week is a candidate.
 
-    The result only describes how growth fell short (`stopped` if the slope before the bend kept pace). Another rule
-    must have found that growth did fall short. The result is rough: because of noise, a few high scores in the middle
-    can look like a time in which growth kept pace.
+    Another rule must have found that growth fell short. The result only describes how: if the slope before the bend
+    kept pace, the growth `stopped`. The result is rough: because of noise, a few high scores in the middle can look
+    like a time in which growth kept pace.
     """
     spread = _spread(series.values, series.values)
     best, explained = None, -math.inf

@@ -19,7 +19,7 @@ def run_filters(
 ) -> tuple[Array, Array]:
     """Returns the states of the forward and of the backward filter, exactly as `filters` computes them.
 
-    Both arrays have the shape (weeks, 7, noise, n): weeks, values of the state, noise multiples, students.
+    The four dimensions of both arrays are weeks, the 7 values of the state, noise multiples, and students.
     """
     shape = steps.grown.shape
     shares = np.broadcast_to(1.0 if steps.share is None else steps.share, shape)

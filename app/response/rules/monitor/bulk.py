@@ -36,17 +36,17 @@ class Batch:
     units.
 
     * `weeks` (T,): instructional weeks of one calendar, in order. A week occurs once for each form given in it.
-    * `values` (N, T): scores in the measure's units; nan where there is none.
+    * `values` (N, T): scores in the measure's units; nan where there is no score.
     * `baseline` (N,): medians of three scores, in units.
     * `goal_rate` (N,): units a week; negative if lower scores are better. `goal` (N,): units.
     * `sem` (N,): units; nan where it is unknown.
     * `began` (N,): the calendar week in which each phase began (week 0 of its aimline). Earlier scores do not belong to
       the phase and must be nan.
     * `delivered` (N, weeks): the share of the planned dose that was delivered in week 1 of each phase, in week 2, and
-      so on, from 0 to 1. Later weeks count as delivered; without it, all weeks do.
+      so on, from 0 to 1. Later weeks count as fully delivered. If it is None, all weeks count as fully delivered.
     * `cohort` (N,): the number of the cohort. Students with the same number took the same form in the same column, on
       one measure, and have one calendar. A series without a cohort has its own number. A cohort of over 1,000 is
-      treated as several.
+      treated as several cohorts.
     """
 
     weeks: Weeks
@@ -76,7 +76,7 @@ class BulkJudgement:
 
     * `state`: the state of each series, as an index of STATES.
     * `last`: the week of the phase with the last score. The series was judged as of this week.
-    * `estimate`: the estimated rates, in required rates g.
+    * `estimate`: the monitor's estimates. Rates are multiples of the required rate g.
     """
 
     state: NDArray[np.int8]
@@ -116,11 +116,10 @@ def find_bulk(
     adjust: bool = True,
     only: NDArray[np.bool_] | None = None,
 ) -> PanelEstimate:
-    """Returns the monitor's estimate of each series as of its last score. A series without a usable score has
-    nan.
+    """Returns the monitor's estimate of each series as of its last score; nan for a series that cannot be judged.
 
-    `only` (N,) marks the series to estimate; without it, all are estimated. The scores of the other series only help to
-    estimate the difficulty of the forms, and their own estimates are nan.
+    `only` (N,) marks the series to estimate; if `only` is None, all series are estimated. The scores of unmarked series
+    only help to estimate the difficulty of the forms. The estimates of unmarked series are nan.
     """
     has_score = ~np.isnan(batch.values)
     estimate, last = _empty_estimate(len(batch.cohort)), _last(batch, has_score)
@@ -140,10 +139,10 @@ def find_bulk(
 def find_cohort(
     batch: Batch, calibration: Calibration, only: NDArray[np.bool_], *, adjust: bool = True
 ) -> PanelEstimate:
-    """Returns the estimates of the requested series of one cohort, as `find_bulk` does.
+    """Returns the estimates of the requested series of one cohort. They are computed as in `find_bulk`.
 
-    `only` (N,) marks the requested series. Each of them must be judgeable and have a score. Series that cannot be
-    judged are not used to estimate the difficulty of the forms either.
+    `only` (N,) marks the requested series. Each requested series must be judgeable and have a score. Series that cannot
+    be judged are not used to estimate the difficulty of the forms.
     """
     has_score = ~np.isnan(batch.values)
     last, judgeable = _last(batch, has_score), _usable(batch) & has_score.any(axis=1)
@@ -173,10 +172,11 @@ def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
-    """Returns the state of each series by the monitor, without considering whether the goal is met.
+    """Returns the state that the monitor gives to each series, without considering whether the goal is met.
 
-    The state depends on the statistic, the share of slow growth and the interval of the rate. It is `under_delivered`
-    if full delivery would have given an alarm, and the missed delivery lowers the statistic by at least MATERIAL.
+    The state depends on the statistic, the probability of slow growth and the interval of the rate. A series without an
+    alarm is `under_delivered` if full delivery would have given an alarm, and would have raised the statistic by at
+    least MATERIAL.
     """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
@@ -226,11 +226,12 @@ def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
-    """Converts a batch into a panel: values are in SEM, relative to the first baseline of the cohort, with higher as
-    better.
+    """Converts a batch into a panel, in which all measures have the same unit and a higher value is better.
 
-    The series of a cohort must be adjacent. The baseline becomes a column at the earliest start. `noise` is the
-    standard deviation of the errors, in the measure's SEM.
+    * The unit is the standard deviation of the errors, which is `noise` times the measure's SEM. A value is its
+      difference from the baseline of the cohort's first series.
+    * The series of a cohort must be adjacent.
+    * The panel has an additional first column for the baselines, at the week in which the earliest phase began.
     """
     unit, is_one_cohort = batch.sem * noise, len(batch.cohort) <= MAX_COHORT and batch.cohort[0] == batch.cohort[-1]
     number: NDArray[np.int64] = np.zeros(len(batch.cohort), np.int64)

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The monitor's prior for one measure and grade, and its thresholds at the stated rates of GRID.
+    """The monitor's prior for one measure and grade, and its thresholds for the false-alarm rates in `GRID`.
 
     * `noise`: the standard deviation of the errors, in the measure's SEM.
     * `prior`: its rates are multiples of the required rate g, and its `wobble` is in the measure's SEM times `noise`.
-    * `thresholds`: log odds in descending order, one for each rate. `adaptive`: the thresholds for districts that
+    * `thresholds`: log odds in descending order, one for each rate in `GRID`. `adaptive`: the same for districts that
       collect extra scores on request.
-    * `series`, `scores`: the numbers from which the estimates were made; 0 for the published defaults.
+    * `series`, `scores`: how many series and scores the estimates were made from; 0 for the published defaults.
     * `estimates`: intermediate estimates, keyed by name.
     * `observed`: the share of the district's series that passed the threshold for the rate .10. `expected`: the share
       that would pass this threshold according to the estimated model.
 
-    A district's true false-alarm rate cannot be known, so none is stated.
+    No field states the district's true false-alarm rate, because it cannot be known.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}

@@ -12,7 +12,7 @@ from app.response.rules.monitor.filters import Posterior
 from app.response.rules.monitor.model import Array, log_odds, normal_cdf, shares_below
 
 STOPPED = 0.62
-"""The probability of stopped growth from which the kind of nonresponse is `stopped`. Below it, the kind is `never`."""
+"""The limit of `PanelEstimate.stopped`. Above it, the kind of nonresponse is `stopped`, otherwise it is `never`."""
 
 LEAST_SLOW = 0.6
 """The model's probability of slow growth above which an alarm may be named "not responding".
@@ -28,10 +28,10 @@ class PanelEstimate:
     """The monitor's estimate for each student: the statistic, the present rate with its interval, and the change.
 
     * if_delivered: the statistic that would follow if all of the planned dose had been delivered.
-    * slow, under: the probabilities that the rate is below .5 g and below g, calibrated for display. slow is at most
-      under.
-    * stopped: the probability that growth kept pace before it changed, provided that it is slow now. 0 where no alarm
-      could be named.
+    * slow: the probability that the rate is below .5 g, calibrated for display.
+    * under: the probability that the rate is below g, calibrated for display. It is never lower than slow.
+    * stopped: the probability that growth changed, and kept pace before the change, given that growth is slow now. It
+      is 0 if the model's probability of slow growth is too low to name an alarm (`LEAST_SLOW`).
     * change: the most likely week of the change, counted from the start of the phase. 0 if no change was possible.
     """
 
@@ -103,9 +103,9 @@ def _under(weight: Array, rate: Array, square: Array) -> Array:
 
 
 def _stopped(p: Posterior, below: Array, slow: Array, chosen: NDArray[np.int64]) -> Array:
-    """Returns the probability that growth kept pace before it changed, provided that it is slow now.
+    """Returns the probability that growth changed, and kept pace before the change, given that growth is slow now.
 
-    The probability is computed for the students in `chosen` only, and is 0 for the others. `below` has the weight of
+    The probability is computed for the students in `chosen` only, and is 0 for all others. `below` has the weight of
     each hypothesis times the probability that the rate is slow under that hypothesis.
     """
     stopped = np.zeros(len(slow))

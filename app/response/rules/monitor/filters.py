@@ -62,7 +62,7 @@ def posterior(
     * start: mean and variance of the level at the start, (students,) each.
     * own (slots,): variance of a score's own noise, SEM^2.
     * prior: the assumed rates before and after a change.
-    * began (students,): the week in which each phase began. Earlier scores count as given in this week.
+    * began (students,): the week in which each phase began. Earlier scores count as if they were given in this week.
     * last (students,): the week as of which each phase is judged.
     * delivered (weeks of the phase, students): the share of the planned dose that was delivered in each week of the
       phase, from its week 1 on. The growth of a week is expected to be this share of the rate.
@@ -132,11 +132,10 @@ class _Filtered:
 def _run_filters(
     edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, steps: Steps
 ) -> tuple[Array, Array]:
-    """Returns the states of the forward and of the backward filter at each week, with the shape (weeks, 7, noise, n)
-    each.
+    """Returns the states of the forward filter and the states of the backward filter at each week.
 
-    `y` has the scores, and `inverse` the inverse variances of their errors. `edges` has the index at which the slots of
-    each week begin; its last entry is the number of slots.
+    Each of the two arrays has the shape (weeks, 7, noise, n). `y` has the scores, and `inverse` the inverse variances
+    of their errors. `edges` has the index at which the slots of each week begin; its last entry is the number of slots.
     """
     return _run_forward(edges, y, inverse, g, start, prior, steps), _run_backward(edges, y, inverse, steps)
 
@@ -194,10 +193,11 @@ def _run_forward(
 
 
 def _run_backward(edges: list[int], y: Array, inverse: Array, steps: Steps) -> Array:
-    """Returns the information that the scores after the end of each week give about the level and rate at that time.
+    """Returns, for the end of each week, what the later scores say about the level and the rate at that time.
 
-    The log likelihood of level and rate x is c + h'x - x'Lx / 2. The second axis has, in this order: L of level and
-    level, L of level and rate, h of the level, h of the rate, L of rate and rate, and the two terms of c.
+    Let x be the level and the rate at the end of a week. The log likelihood of x, given the later scores, is
+    c + h'x - x'Lx / 2. The second axis has, in this order: L of level and level, L of level and rate, h of the level,
+    h of the rate, L of rate and rate, and the two terms of c.
     """
     weighted = inverse * y[:, None]
     squares = weighted * y[:, None]

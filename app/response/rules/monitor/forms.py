@@ -117,8 +117,8 @@ class Paths:
         """Adds the scores up to a slot to the inverse covariance. Returns the distances of these scores from the
         expected path.
 
-        The result has the shape (students, slots), with 0 where there is no score. `own` (slots,) is the variance of
-        each slot's error without the form's effect, and `form` is the variance of the form's effect.
+        The result has the shape (students, slots), with 0 where there is no score. `own` (slots,) has the variance of
+        the error in each slot, without the form's effect. `form` is the variance of the form's effect.
         """
         values, included, previous = self.values[:slots].T, self.inverse.shape[1], self.inverse
         self.has_score = ~np.isnan(values)
@@ -151,7 +151,7 @@ class Paths:
     def _at_once(
         grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior
     ) -> Array:
-        """Returns the inverse covariance for the first scores, computed for all students together.
+        """Returns the inverse covariance of the scores that `upto` adds first, computed for all students together.
 
         The inverse is a part that all students have in common, minus a block for each student's level and missing
         scores. An unknown level adds v 11' to a covariance, and a missing score has infinite variance. Both enter the
@@ -223,7 +223,8 @@ class Paths:
 
         An outlier is a score that is further than CLIP standard errors from the value that the student's other scores
         predict. The worst outlier is clipped first, so that it does not make other scores look like outliers. `form` is
-        the variance of each score's form effect. `only` marks the students to return and to clip; without it, all are.
+        the variance of each score's form effect. `only` marks the students whose scores are clipped and returned; by
+        default, these are all students.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -258,7 +259,7 @@ class Cohorts:
 
     @classmethod
     def of(cls, cohort: NDArray[np.int64]) -> Cohorts:
-        """Returns the division that the cohort numbers of the series give. Equal numbers must be adjacent."""
+        """Returns the cohorts, given the number of each student's cohort. Equal numbers must be adjacent."""
         if len(cohort) and cohort[0] == cohort[-1]:
             return cls(np.zeros(1, np.int64), np.zeros(len(cohort), np.int64), np.array([len(cohort)]))
         new = np.ones(len(cohort), np.bool_)
@@ -280,12 +281,14 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns the two parts of the prior covariance between slots that a cohort shares, and the identity matrix.
+    """Returns the two parts of the prior covariance between the slots of a cohort, and the identity matrix.
+
+    The covariance is that of the effects that all students of the cohort have in common.
 
     * The first part comes from the form's effect and the common level.
     * The second part comes from the common growth, and is in g^2.
 
-    Both have an entry for each of the assumptions in COMMON. `share` is the variance of a form's effect.
+    Each part has an entry for each of the assumptions in COMMON. `share` is the variance of a form's effect.
     """
     t = np.frombuffer(times, np.int64).astype(float)
     late = np.maximum(t - np.arange(max(t[-1], 1))[:, None], 0)

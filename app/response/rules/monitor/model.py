@@ -16,8 +16,8 @@ Weeks = NDArray[np.int64]
 NODES = np.linspace(-1.7, 1.45, 5)
 """The values that are assumed for a student's own noise: the log of the noise, in standard deviations of this log.
 
-They reach further down than up, so that the noise of a quiet student can be learnt. With more values the statistic
-would hardly change.
+They reach further below the average than above it, so that the model can recognize a student with little noise. More
+values would hardly change the statistic.
 """
 
 NODE_WEIGHTS = -0.5 * NODES**2
@@ -28,15 +28,16 @@ NODE_WEIGHTS = -0.5 * NODES**2
 class Prior:
     """The monitor's assumptions before the first score.
 
-    Rates are multiples of the required rate g. `wobble` is in the measure's SEM.
+    Rates are multiples of the required rate g. The unit of `wobble` is the measure's SEM.
 
     * `before`, `after`: mean and standard deviation of the rate before and after a change.
     * `hazard`: the probability of a change per week.
     * `wobble`: the standard deviation of the weekly step of the true level.
     * `noise_spread`: the standard deviation of the log of a student's own noise.
-    * `share`: the part of the SEM's variance that comes from the form.
+    * `share`: the part of the SEM's variance that comes from the form (the passage or set of tasks).
     * `slow`, `pace`: the rates that the statistic compares.
-    * `once`: a student whose rate was at least this before growth stopped had kept pace.
+    * `once`: if growth has stopped, the lowest rate before the stop at which the student still counts as having kept
+      pace.
     """
 
     before: tuple[float, float] = (0.87, 0.40)
@@ -83,14 +84,15 @@ def normal_cdf(z: Array) -> Array:
 def log_odds(slow: Array, pace: Array) -> Array:
     """Returns the log odds of slow growth, log [ P(rate now < slow g) / P(rate now >= pace g) ], limited to +-15.
 
-    `slow` and `pace` have the two probabilities in this formula for each student.
+    The arguments have one value for each student: `slow` has the probabilities P(rate now < slow g), and `pace` has the
+    probabilities P(rate now >= pace g).
     """
     floor = 1e-30
     return np.asarray(np.clip(np.log((slow + floor) / (pace + floor)), -15, 15))
 
 
 SLOW_SHARE, UNDER_SHARE = (-0.663, 0.91), (-0.082, 0.934)
-"""Intercept and slope that convert the model's log odds of a rate below .5 g, and below g, into the displayed ones.
+"""Intercept and slope that convert the model's log odds into the displayed log odds: of a rate below .5 g, and below g.
 
 They were fitted in the benchmark by logistic regression over all students and weeks (`bench/response/shares.py`). The
 model gives changes of growth a larger weight than they have in the benchmark, so that the statistic reacts quickly. The
@@ -108,7 +110,7 @@ def shares_below(slow: Array, under: Array) -> tuple[Array, Array]:
 
 
 DISPLAYED_ODDS = (-0.6, 0.9)
-"""Intercept and slope that convert the statistic's log odds into the displayed ones.
+"""Intercept and slope that convert the statistic's log odds into the displayed log odds.
 
 They were fitted in the benchmark by logistic regression. The statistic gives changes of growth a larger weight than
 they have in the benchmark, so that it reacts quickly. The displayed odds are corrected for that weight, as

@@ -36,10 +36,11 @@ class Panel:
     * `g` (students,): the required rate in SEM a week, above zero.
     * `cohort` (students,): the number of each student's cohort. Equal numbers are adjacent.
     * `noise` (slots,): the variance of a slot's error in SEM^2; 1 for one score.
-    * `began` (students,): the week of `times` in which each phase began; earlier scores are baseline. Without it, every
-      phase began in the first week.
+    * `began` (students,): the week of `times` in which each phase began; earlier scores are baseline. None means that
+      every phase began in the first week.
     * `delivered` (weeks, students): the share of the planned dose that was delivered in week 1 of each phase, in week
-      2, and so on, from 0 to 1. Later weeks count as delivered; without it, all weeks do.
+      2, and so on, from 0 to 1. Weeks after the last row count as fully delivered. None means that all weeks count as
+      fully delivered.
     """
 
     times: Weeks
@@ -79,7 +80,7 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
     cohort.
 
     In a cohort of fewer than five students, or if any of its students has no baseline, each student's own baseline (or
-    first score) is the mean. The variance is then so large that the level is practically not assumed.
+    first score) is the mean. The variance is then so large (`WIDE`) that this mean hardly affects the result.
     """
     starts, size = panel.starts, cohorts.size
     early = int(np.searchsorted(panel.times, starts.max(initial=panel.times[0]), side="right"))
@@ -105,9 +106,9 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 class PreparedScores:
     """Scores after form adjustment, as `filters.posterior` takes them.
 
-    `doubted` has the values and the variances of the scores after a weaker form adjustment. It is used for students who
-    missed a part of the dose, because the estimated difficulty of the forms is then doubtful. None if nothing is
-    doubtful.
+    `doubted` has the values and the variances of the scores after a weaker form adjustment. These are used for students
+    who missed a part of the dose, because the estimated difficulty of the forms is doubtful for them. It is None if no
+    estimate is doubtful.
     """
 
     times: Weeks
@@ -161,8 +162,9 @@ class PreparedScores:
         return replace(if_delivered, **columns)
 
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
-        """Returns the scores of the students with these indices, after the weaker form adjustment if there is one, and
-        with the given delivered shares.
+        """Returns the scores of the students whose indices are in `chosen`, with their delivered shares `delivered`.
+
+        The scores in `doubted` are used if `doubted` is not None.
         """
         values, extra = (self.values, self.extra) if self.doubted is None else self.doubted
         return replace(
@@ -189,8 +191,8 @@ def prepare(
 ) -> Iterator[PreparedScores]:
     """Yields, for each of `weeks` in order, the scores known at the end of that week, after form adjustment.
 
-    * `last` (students,) has a week for each student, as of which this student is judged. Without it, all students are
-      judged as of the week of the yielded scores.
+    * `last` (students,) has the week as of which each student is judged. Without it, all students are judged as of the
+      week of the yielded scores.
     * `only` (students,) marks the students to judge; without it, all are judged. The scores of the others only help to
       estimate the difficulty of the forms.
     * Without `adjust`, the difficulty of the forms is not estimated.
@@ -284,8 +286,8 @@ def judge_panel(
 ) -> PanelEstimate:
     """Returns the monitor's estimates as of `week`, or as of each student's week in `last`.
 
-    Without either, returns them as of the last week with a score. `adjust` and `only` are as in `prepare`. Time and
-    memory are proportional to students x slots.
+    Without `week` and `last`, the estimates are as of the last week with a score. `adjust` and `only` are as in
+    `prepare`. Time and memory are proportional to students x slots.
     """
     week = int(panel.times[-1]) if week is None else week
     panel = panel.upto(week)

@@ -69,8 +69,8 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     * The noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35).
     * The true level wobbles by SEM/16 a week.
     * The growth of a week is expected to be the delivered share of the rate. In a week without delivery, it varies with
-      a standard deviation of 5 g. If there would be an alarm only if everything had been delivered, the state is
-      `under_delivered`, provided that the missed delivery lowers the statistic by a material amount.
+      a standard deviation of 5 g. If there is no alarm, but there would be one if everything had been delivered, the
+      state is `under_delivered`, provided that the missed delivery lowers the statistic by at least `MATERIAL`.
     * A score that is further than three standard errors from the value that the other scores predict is moved to that
       distance.
 
@@ -208,24 +208,26 @@ def shares_of(series: Series) -> Shares | None:
 
 
 NEAR, NEARER = 1.9, 1.0
-"""The distances of a statistic below the threshold, in log odds, at which extra scores are requested.
+"""The limits of the distance between a statistic and the threshold above it, in log odds, for extra scores.
 
-Nearer than the first distance, two scores a week are requested; nearer than the second distance, three.
+If the distance is less than the first limit, two scores a week are requested. If it is less than the second limit,
+three are requested.
 """
 
 
 UNNAMED = (0.35, 0.44)
-"""The probabilities of slow growth from which extra scores are requested to decide whether an alarm gets its name.
+"""The limits of the probability of slow growth from which extra scores help to classify an unclassified alarm.
 
-From the first value on two scores a week are requested, from the second on three.
+If the probability is at least the first value, two scores a week are requested. If it is at least the second value,
+three are requested.
 """
 
 
 def scores_to_request(statistic: Array, threshold: float, slow: Array) -> NDArray[np.int64]:
-    """Returns how many scores to request for next week: usually one; two or three if these could decide the verdict.
+    """Returns how many scores to request for next week: one, or up to three if more scores could settle the verdict.
 
-    Below the threshold of an alarm, the distance from it decides. After an alarm that is not yet classified, the
-    probability of slow growth decides.
+    Without an alarm, the number depends on how far the statistic is below the threshold. With an alarm that is not yet
+    classified, the number depends on the probability of slow growth (`UNNAMED`).
     """
     distance = threshold - statistic
     before = np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1))

@@ -9,21 +9,22 @@ import numpy as np
 from app.response.rules.monitor.model import Array, Prior, Weeks
 
 WOBBLE_OF_RATE = 1 / 3
-"""The least standard deviation of the weekly step of the true level, in required rates g.
+"""The smallest standard deviation of the weekly step of the true level, as a multiple of the required rate g.
 
-Where scores have little noise, a wobble that is small relative to the SEM would be too small relative to growth.
+If scores have little noise, a wobble that depended only on the SEM would be too small relative to growth.
 """
 
 UNDELIVERED = 5.0
-"""The standard deviation of the growth in a week without any delivery, in required rates g.
+"""The standard deviation of the growth in a week without any delivery, as a multiple of the required rate g.
 
 A student may grow or fall back while a support is not given. Scores of such weeks therefore say little about growth.
 """
 
 MISSED_TOGETHER = 2.0
-"""The standard deviation of the growth that a whole cohort may miss in a week without delivery, in required rates g.
+"""The standard deviation of the growth that a whole cohort may miss in a week without delivery.
 
-It is above one, because students may fall back while their support is not given.
+It is a multiple of the required rate g. It is above one, because students may fall back while their support is not
+given.
 """
 
 
@@ -31,8 +32,8 @@ It is above one, because students may fall back while their support is not given
 class Steps:
     """The steps of the students' levels from each week of the calendar to the next one.
 
-    * `share` (weeks, students): the share of a week's growth that is expected in the step into each week. It is zero up
-      to the week in which a phase began. None means that the share is one in every step.
+    * `share` (weeks, students): the share of a week's growth that is expected in the step to this week. It is zero
+      up to the week in which a phase began. If `share` is None, the share is one in every step.
     * `variance` (weeks, students): the variance of each step, in SEM^2.
     * `grown` (weeks, students): the sum of the shares up to each week.
     """
@@ -46,7 +47,8 @@ class Steps:
         """Returns the steps of phases that began in the weeks `began`.
 
         `delivered` (weeks of the phase, students) has the share of the planned dose that was delivered in week 1 of
-        each phase, in week 2, and so on; None means that everything was delivered. Later weeks count as delivered.
+        each phase, in week 2, and so on. Later weeks of a phase count as delivered. None means that everything was
+        delivered.
         """
         phase_week = weeks[:, None] - began
         grown = np.maximum(phase_week, 0)
@@ -66,9 +68,9 @@ class Steps:
 
 
 def undelivered_weeks(delivered: Array, phase_weeks: Weeks) -> Array:
-    """Returns the number of weeks of dose that were not delivered up to each of `phase_weeks` (slots, students).
+    """Returns, for each of `phase_weeks`, how many weeks of dose were not delivered up to that week.
 
-    `delivered` is as in `Steps.of`.
+    `phase_weeks` and the result have the axes (slots, students). `delivered` is as in `Steps.of`.
     """
     lost = np.zeros((max(int(phase_weeks.max(initial=0)), len(delivered)) + 1, delivered.shape[1]))
     lost[1 : len(delivered) + 1] = 1 - delivered
@@ -76,7 +78,7 @@ def undelivered_weeks(delivered: Array, phase_weeks: Weeks) -> Array:
 
 
 def doubt_of_forms(lost: Array, g: Array, share: float) -> Array:
-    """Returns which part of a form's estimated effect is doubtful for each student: none at 0, all of it at 1.
+    """Returns, for each student, the share of a form's estimated effect that is doubtful, from 0 to 1.
 
     The effect is estimated as if everything had been delivered to the whole cohort, because a verdict must not depend
     on which classmates' delivery is known. If classmates lost the same sessions as the student, their growth was lower

@@ -42,7 +42,8 @@ NO_WEEK = Finding(
 class Options:
     """The options for judging lines: the rule and its settings.
 
-    Without `far`, the rules that schools use have no margin, and the monitor has a false-alarm rate of .10.
+    `far` is the false-alarm rate. If it is None, the monitor has a rate of .10, and the rules that schools use are
+    applied without a margin.
     """
 
     rule: str = "monitor"
@@ -156,7 +157,7 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
 def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
     """Returns one cohort as a panel with common slots.
 
-    Scores of a week without a form are assumed to be of one form.
+    If several scores of the same week state no form, they are assumed to be of the same form.
     """
     better = 1.0 if lines[0].goal_rate > 0 else -1.0
     zero = float(np.median([value for line in lines for value in line.baseline]))

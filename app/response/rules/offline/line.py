@@ -18,7 +18,7 @@ GOAL_WEEK = 26
 PROPORTION = 1e6
 """The maximum ratio between the values of a line and its SEM.
 
-In no measure is a score further from the baseline than this many SEM, or the rate of the goal smaller than one SEM
+In every measure, a score is at most this many SEM from the baseline, and the rate of the goal is at least one SEM
 divided by this number.
 """
 
@@ -79,7 +79,7 @@ class OfflineSeries:
 def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
     """Validates one line, given as a parsed JSON value, and returns its series.
 
-    Raises UnjudgeableSeries. Its sentence names the error without any value.
+    Raises UnjudgeableSeries with a sentence that names the error and contains no value of the line.
     """
     if not isinstance(given, Mapping):
         raise _invalid("not_an_object", "Give each series as one JSON object.")

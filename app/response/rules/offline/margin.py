@@ -1,6 +1,6 @@
-"""Applies the rules that schools use at a stated false-alarm rate, by a margin beyond the limit of each rule.
+"""Applies a decision rule at a stated false-alarm rate, by adding a margin to the rule's own limit.
 
-Contains no rule itself.
+The rules themselves are defined elsewhere.
 """
 
 from __future__ import annotations

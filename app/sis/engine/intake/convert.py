@@ -153,8 +153,9 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 
 
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages the changed rows of a kind with typed values. Returns the number of delivered rows; identical repeats
-    count once.
+    """Stages the rows of a kind with typed values; leaves out unchanged rows if `_sift` can find them.
+
+    Returns the number of delivered rows; identical repeats count once.
     """
     unchanged = await _sift(stage, kind, delivery)
     if unchanged is not None:
@@ -170,8 +171,8 @@ def _converted_sql(
 ) -> tuple[list[str], str]:
     """Returns the columns of the staged rows, and the SQL that converts the raw rows of the query `rows`.
 
-    `place` is SQL for the position by which the staged rows are ordered. Each row of `rows` may also have the current
-    values of its roster row: `roster_columns` are the names and types of the columns with these values. A roster row
+    `place` is SQL for the position by which the staged rows are ordered. `rows` may join each raw row with its roster
+    row. `roster_columns` are then the names and types of the columns with the roster row's values, and a roster row
     without a raw row is staged without a row number.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}

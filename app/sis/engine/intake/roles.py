@@ -50,7 +50,7 @@ async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> s
 
 
 async def stage_affected_people(stage: Stage, people: Delivery) -> int:
-    """Stages the people whose roles a delta changes or ends although the delta does not contain the people themselves.
+    """Stages the people whose roles have changed or ended, but who are not in the delta themselves.
 
     Returns the number of these people.
     """
@@ -116,7 +116,7 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
 def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
     """Returns SQL that selects the people whose roles may have changed, each with a row number.
 
-    It is the number of the delivered row that made the change, or 0 if the change does not come from a delivered row.
+    The row number is that of the delivered row that made the change, or 0 if no delivered row made the change.
     """
     roles_sql = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
         JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}
@@ -137,9 +137,9 @@ def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
 async def match_roles(stage: Stage, columns: Collection[str]) -> int:
     """Matches each role that the plan would remove with an equal role of the same person that the plan would create.
 
-    The matched role gets the new id, because every source builds role ids in its own way; over REST, a role id contains
-    the person's id. `columns` are the columns of the plan for roles. The people must already be matched. Returns the
-    number of matched roles.
+    When the map is applied, the old role gets the new role's id. The roles' ids cannot be matched themselves, because
+    every source builds role ids in its own way; over REST, a role id contains the person's id. `columns` are the
+    columns of the plan for roles. The people must already be matched. Returns the number of matched roles.
     """
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
     existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))

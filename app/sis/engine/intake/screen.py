@@ -244,7 +244,8 @@ class Screen:
     def _row(self, line: bytes) -> bytes:
         """Returns a row in a form that COPY can read: the row itself, a corrected row, or an empty row.
 
-        A corrected row ends like the other rows, has quotes that COPY can read, and has all cells of nameless columns.
+        In a corrected row, the line end is the same as in the other rows, and COPY can read the quotes. If cells of
+        nameless columns were missing at its end, they are added.
         """
         body = line.removesuffix(self._mark).rstrip(b"\r")
         if not body:
@@ -276,7 +277,10 @@ class Screen:
         return b",".join(_quoted(cell.encode()) for cell in cells) + self._end
 
     def _has_stray_quotes_only(self, row: bytes) -> bool:
-        """Returns whether a row has quotes of which none begins a cell, so that all are read as ordinary characters."""
+        """Returns whether a row has quotes but no cell that begins with a quote, and has the right number of cells.
+
+        In such a row, all quotes are read as ordinary characters.
+        """
         if b'"' not in row or row.startswith(b'"') or b',"' in row:
             return False
         return row.count(b",") == self._width - 1
@@ -312,7 +316,8 @@ def _positions(block: bytes, letter: int) -> "np.ndarray":
 def _within_quotes(letters: "np.ndarray") -> "np.ndarray":
     """Returns 1 for each byte within quotes, and 0 for each other byte. The closing quote counts as outside.
 
-    A byte is within quotes if the number of quotes up to it is odd. The sum may overflow, but stays odd or even.
+    A byte is within quotes if the number of quotes up to it is odd. The count may overflow, but the overflow does not
+    change whether it is odd.
     """
     return np.asarray(np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1)
 

@@ -31,8 +31,9 @@ NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$"
 
 
 async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, progress: Progress) -> int:
-    """Stages the rows of a kind with the columns that its supplements add. Returns the number of rows; repeats count
-    once.
+    """Stages the rows of a kind, with the columns that the kind's supplementary files add.
+
+    Returns the number of rows; identical repeats count once.
     """
     if kind.name in stage.staged_early:
         return stage.staged_early[kind.name]
@@ -176,8 +177,9 @@ async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values
 
 
 async def _stage_affected_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages the roster rows that a supplement changes although the delta does not contain them. Returns the number of
-    these rows.
+    """Stages the roster rows that a supplement changes and that the delta does not contain.
+
+    Returns the number of these rows.
     """
     columns, values, joins, touched = [], [], "", []
     made = {}

@@ -118,10 +118,11 @@ async def _store_personal(stage: Stage, listing: Listing) -> None:
 
 
 def _fields_sql(listing: Listing, salt: str | None) -> str:
-    """Returns SQL for a JSON object with the columns that a planned row `p` changes.
+    """Returns SQL for a JSON object with the columns that a planned row `p` changes, and with the context columns.
 
-    Each member is a list of the value before and the value after. With a `salt`, a personal value is replaced by its
-    digest, and the list has `true` as its third item. Without a `salt`, the object has only the personal columns.
+    For each column, the object has a list: the value before the change, and the value after it. With a `salt`, a digest
+    replaces each personal value, and the list has `true` as a third item. Without a `salt`, the object has only the
+    personal columns, with their values.
     """
     pairs = []
     for column in listing.columns:
@@ -161,9 +162,9 @@ async def _list_rekeys(stage: Stage, rekeys: Sequence[LikelyRekey]) -> int:
 
 
 async def list_rekeyed(stage: Stage, name: str, pairs: str) -> int:
-    """Lists people or roles that go on with another sourcedId. `pairs` is SQL that returns row_id, old and new.
+    """Lists the people or roles that keep their row and get a new sourcedId. Returns the number of listed rows.
 
-    Returns the number of listed rows.
+    `pairs` is SQL that returns the columns `row_id`, `old` and `new`.
     """
     kind = BY_NAME[name]
     student = "CASE WHEN o.is_student THEN o.id END"

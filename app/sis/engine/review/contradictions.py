@@ -1,4 +1,4 @@
-"""Removes harmful changes from a plan, although the delivery implies them. Does not change the roster.
+"""Removes changes that would do harm from a plan, even if the delivery implies them. Does not change the roster.
 
 * A plan must not remove people, classes, schools or terms to which other rows of the same delivery refer.
 * A plan must not take the records from a student who only has a new sourcedId.
@@ -30,7 +30,10 @@ _STAFF_DUTIES: Final = (
     ("team_member", "person_id", "r.until_on IS NULL"),
     ("action_item", "owner_id", "r.closed_on IS NULL"),
 )
-"""The duties that a member of staff must not lose either: table, column of the person, condition for a current duty."""
+"""The duties that a member of staff must not lose because of a new sourcedId.
+
+Each duty has a table, the table's column for the person, and the condition for a current duty.
+"""
 FIELDS: Final = ("identifier", "name and birth date", "email", "username")
 """The fields by which two people can be recognized as the same person, the strongest first."""
 NAMED_BY: Final = {
@@ -39,7 +42,7 @@ NAMED_BY: Final = {
     "class": (("enrollment", "class_id"),),
     "person": (("enrollment", "person_id"),),
 }
-"""The kinds whose missing rows are kept if delivered rows refer to them, with the kinds and columns of references."""
+"""For each kind whose missing rows are kept if delivered rows refer to them: the kinds and columns that may refer."""
 ARRIVES: Final = "('create', 'restore')"
 REKEYED: Final = "sourcedId.rekeyed"
 
@@ -66,8 +69,9 @@ class LikelyRekey:
       sourcedId `new`, and both have the same value in the field `by`.
     * If `reused` is true, the delivery gives the sourcedId `old` to another person, as the fields `by` show. `new` is
       the sourcedId under which the delivery has the known person, or None if there is no such sourcedId, or several.
-    * `set_aside` is true if the plan must change neither person, because the known person, or somebody who exchanged
-      sourcedIds with the known person, has records, or because the delivery still refers to `old`.
+    * `set_aside` is true if the plan must change neither person. There are three possible reasons: the known person has
+      records, somebody who exchanged sourcedIds with the known person has records, or the delivery still refers to
+      `old`.
     """
 
     old: str
@@ -89,8 +93,8 @@ class LikelyRekey:
 async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[str, Delivery]) -> int:
     """Cancels the planned removal of rows to which complete deliveries of the same run still refer.
 
-    An enrollment that has ended does not count as a reference. Planning has already quarantined the delivered rows
-    that require such a reference. Returns the number of rows that are kept.
+    An enrollment that has ended does not count as a reference. Delivered rows that cannot be imported without the row
+    to which they refer were already quarantined when the run was planned. Returns the number of rows that are kept.
     """
     kept = 0
     for kind, references in NAMED_BY.items():
@@ -171,7 +175,7 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 
 
 async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs, and sets a pair aside if the plan no longer removes its old person.
+    """Returns the pairs, with `set_aside` as true for each pair whose old person the plan no longer removes.
 
     The plan keeps an old person to whom the delivered enrollments still refer. If it also created the new person, the
     same child would be in the roster twice.
@@ -194,10 +198,10 @@ def _pairs_sql(plan: str, name: str, condition: str) -> str:
 async def set_aside(
     stage: Stage, pairs: list[LikelyRekey], kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]
 ) -> None:
-    """Removes the planned changes about the pairs that are set aside from the plans of all kinds.
+    """Removes, from the plans of all kinds, the changes about each pair whose `set_aside` is true.
 
-    The old person and all rows about the old person stay unchanged, and the new person is not created. The delivered
-    rows that would create or change anything about either person go into quarantine.
+    The old person and all rows about the old person stay unchanged, and the new person is not created. Delivered rows
+    that would create or change anything about the old or the new person go into quarantine.
     """
     for code, reused in ((REUSED, True), (REKEYED, False)):
         chosen = [pair for pair in pairs if pair.set_aside and pair.reused == reused]
@@ -229,9 +233,10 @@ def _column_of_person(kind: Kind) -> str | None:
 async def _set_aside_kind(
     stage: Stage, code: str, kind: Kind, column: str, delivery: Delivery, counts: Counts, people: Collection[UUID]
 ) -> None:
-    """Removes the rows about these people from the plan of a kind, and puts the delivered ones into quarantine.
+    """Removes the planned changes about these people from the plan of a kind.
 
-    `column` is the kind's column that refers to the person.
+    If a removed change came from a delivered row, this row goes into quarantine. `column` is the kind's column that
+    refers to the person.
     """
     plan = stage.table("plan", kind.name)
     person_column = "id" if kind.name == "person" else kind.key if kind.name == "demographics" else column

@@ -1,7 +1,7 @@
 """Decides whether a sourcedId that used to be one person's now has the name and birth date of another person. Pure.
 
 Families rename children, clerks correct dates, and siblings and twins have much in common. So one changed field, or a
-changed name alone, never means another person: both names must change, and the birth date or the identifier with them.
+changed name alone, never means another person. Both names must change, and so must the birth date or the identifier.
 """
 
 import unicodedata
@@ -34,10 +34,11 @@ def is_other_name(before: str, after: str) -> bool:
 
 
 def is_other_person(before: Identity, after: Identity) -> bool:
-    """Returns whether the given name, the family name, and the birth date or the identifier have all changed.
+    """Returns whether the given name and the family name have changed, and also the birth date or the identifier.
 
-    If neither the birth date nor the identifier is known on both sides, e-mail and username take their place: at least
-    one of the two must be known on both sides, and none may be the same.
+    If neither the birth date nor the identifier is known both before and after, e-mail and username decide: at least
+    one of these two fields must be known both before and after, and every field that is so known must have changed.
+    A given name and a family name that were only exchanged have not changed.
     """
     if not (
         is_other_name(before.given_name, after.given_name) and is_other_name(before.family_name, after.family_name)
@@ -55,7 +56,7 @@ def is_other_person(before: Identity, after: Identity) -> bool:
 def is_same_person(stored: Identity, delivered: Identity) -> bool:
     """Returns whether a delivered row has both names of a known person, and the same birth date or identifier.
 
-    If neither birth date nor identifier is known on both sides, the names alone decide.
+    If neither the birth date nor the identifier is known for both, the names alone decide.
     """
     names = ((getattr(each, name) for each in (stored, delivered)) for name in ("given_name", "family_name"))
     for one, other in names:
@@ -66,7 +67,10 @@ def is_same_person(stored: Identity, delivered: Identity) -> bool:
 
 
 def count_changes(before: Identity, after: Identity) -> int:
-    """Returns how many of given name, family name, birth date and identifier are known on both sides and differ."""
+    """Returns how many of four fields are known both before and after, and differ.
+
+    The fields are the given name, the family name, the birth date and the identifier.
+    """
     names = (normalize_name(before.given_name), normalize_name(after.given_name))
     families = (normalize_name(before.family_name), normalize_name(after.family_name))
     changed = sum(bool(one and other and one != other) for one, other in (names, families))
@@ -74,7 +78,7 @@ def count_changes(before: Identity, after: Identity) -> int:
 
 
 def _differences(before: Identity, after: Identity, fields: tuple[str, ...]) -> list[bool]:
-    """Returns whether each field differs, for those of the `fields` that are known on both sides."""
+    """Returns, for each of the `fields` that is known both before and after, whether its value differs."""
     pairs = [(getattr(before, name), getattr(after, name)) for name in fields]
     return [_plain(one) != _plain(other) for one, other in pairs if _plain(one) and _plain(other)]
 

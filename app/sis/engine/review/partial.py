@@ -1,12 +1,12 @@
-"""Leaves planned rows out of a plan that is approved for some schools or kinds only. Never changes the roster.
+"""Leaves planned changes out of a plan that is approved for some schools or kinds only. Never changes the roster.
 
-A row is applied only if all the schools that it concerns, before and after the change, are approved. Rows that belong
-to no school and to no person, such as terms, may always be created and changed, but are not removed. Then the
-references are followed:
+A change of a row is applied only if all the schools to which the row belongs, before and after the change, are
+approved. Rows that belong to no school and to no person, such as terms, may always be created and changed, but are not
+removed. Then the references between rows are followed:
 
-* A row is left out if it refers to a row whose creation or return is left out.
-* An enrollment is left out if a move of its student to other schools is left out.
-* A removal is left out if the change of a row that refers to the removed row is left out.
+* If the creation or return of a row is left out, changes of the rows that refer to it are left out too.
+* If the move of a student to other schools is left out, the student's new and changed enrollments are left out too.
+* If the change or removal of a row is left out, the removals of the rows to which it still refers are left out too.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -55,7 +55,7 @@ class ApprovedPart:
 async def leave_out(
     stage: Stage, deliveries: Mapping[str, Delivery], part: ApprovedPart, kinds: Mapping[str, Counts]
 ) -> list[str]:
-    """Deletes the rows that are not approved from the plan, and subtracts them from the counts.
+    """Deletes from the plan the rows that are not approved, and subtracts them from the counts.
 
     Returns sentences for the report: how many rows of each kind are left out, and why.
     """
@@ -113,7 +113,10 @@ async def _leave_out_schools(
 
 
 async def _note(stage: Stage, kind: Kind, delivery: Delivery, reason: Reason, condition: str) -> None:
-    """Stages the planned rows of a kind that satisfy a condition as rows to be left out."""
+    """Marks planned rows of a kind as left out, by copying them to the staging table `left_out`.
+
+    `condition` is SQL that selects these rows.
+    """
     moves, columns = "false", []
     if kind.name == "person" and "school_ids" in dict(plan_columns(kind, delivery)):
         moves, columns = (
@@ -138,7 +141,7 @@ def _array(row_ids: Iterable[UUID]) -> str:
 
 
 async def _orgs_without_students(stage: Stage) -> list[UUID]:
-    """Returns the ids of the orgs that are not schools, such as the district. These need no approval."""
+    """Returns the ids of the orgs that are not schools, such as the district. These orgs need no approval."""
     rows = await stage.rows(
         f"""SELECT o.id FROM org AS o WHERE o.district_id = :district AND o.type <> 'school'
             UNION SELECT p.id FROM {stage.of_run("plan", "org")} AS p WHERE p.action IN {CAME} AND p.type <> 'school'"""
@@ -147,7 +150,10 @@ async def _orgs_without_students(stage: Stage) -> list[UUID]:
 
 
 async def _follow_arrivals(stage: Stage, planned: Iterable[Kind]) -> None:
-    """Leaves out the rows that refer to a row whose creation or return is left out, and enrollments of left-out moves.
+    """Leaves out new and changed rows that refer to a left-out row.
+
+    A row is left out if it refers to a row whose creation or return is left out. An enrollment is also left out if its
+    student's move to other schools is left out.
 
     Works through the kinds in order, because a kind refers only to earlier kinds or to itself.
     """
@@ -171,8 +177,9 @@ def _arrivals_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
 
 
 async def _follow_removals(stage: Stage, planned: Collection[Kind]) -> None:
-    """Leaves out the removal of a row if the change of a row that refers to it is left out.
+    """Leaves out the removal of a row if another row still refers to it.
 
+    The other row still refers to it because the planned change or removal of the other row is left out.
     A person's removal is left out only because of enrollments, not because of demographics or grades.
     """
     for kind in reversed(list(planned)):

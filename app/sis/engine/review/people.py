@@ -25,9 +25,9 @@ from app.sis.port import Delivery
 class PeopleReview:
     """The result of a review.
 
-    * `rekeys`: the people who likely have another sourcedId.
+    * `rekeys`: the people who likely have a new sourcedId.
     * `reused`: the people whose sourcedId likely belongs to another person now.
-    * `contradicted`: the number of rows that are missing although the delivery refers to them.
+    * `contradicted`: the number of rows that are missing from the delivery although other rows in it refer to them.
     """
 
     rekeys: Sequence[LikelyRekey]
@@ -55,10 +55,10 @@ async def set_aside_people(
     deliveries: Mapping[str, Delivery],
     results: Sequence[GuardResult],
 ) -> list[LikelyRekey]:
-    """Removes the changes about people who are set aside from the plan, and returns all pairs of the review.
+    """Removes from the plan all changes about people whom the review sets aside. Returns all pairs of the review.
 
-    In a held plan, no likely re-key is set aside, so that a map of sourcedIds can be made from the plan. Reused
-    sourcedIds are set aside even then, unless they are the reason why the plan is held.
+    If the plan is held, likely re-keys are not set aside, so that a map of sourcedIds can be made from the plan. Reused
+    sourcedIds are set aside in a held plan too, unless they are the reason why the plan is held.
     """
     rekeys, reused = list(review.rekeys), list(review.reused)
     if any(result.held for result in results):

@@ -33,8 +33,8 @@ async def plan_kinds(
 ) -> None:
     """Plans all kinds in the order of their dependencies, and counts the rows.
 
-    Roster rows outside the scope do not count as known. Raises `SourceRefused` if the scope names a school that the
-    source does not have.
+    Roster rows outside the scope are not included in the number of known rows. Raises `SourceRefused` if the scope
+    names a school that the source does not have.
     """
     is_restricted = bool(scope.schools or scope.excluded)
     left_out, outside = {}, {}
@@ -120,7 +120,7 @@ async def name_all_quarantined(stage: Stage, deliveries: Mapping[str, Delivery],
 
 
 async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
-    """Records the rows that cannot be imported in the quarantine, with file, row, field and code."""
+    """Records in the quarantine each row that cannot be imported, with its file, row number, field and error code."""
     for table, field, code, condition in (
         ("staged", "split_part(r.fault, ' ', 1)", "split_part(r.fault, ' ', 2)", "r.fault IS NOT NULL"),
         ("plan", "r.field", _reference_code_sql(stage, kind, delivery), "r.action = 'refuse'"),
@@ -137,7 +137,8 @@ async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
 def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """Returns SQL for the error code of a refused row `r`.
 
-    The code depends on whether the reference is empty, or the referenced row was never known, or was removed.
+    There is a code for an empty reference, for a reference to a row that was never known, and for a reference to a row
+    that was removed.
     """
     refs = [ref for ref in kind.refs if ref.required and ref.header in delivery.header]
     if not refs:

@@ -16,7 +16,10 @@ from app.sis.port import Delivery
 REUSED: Final = "sourcedId.reused"
 """The code of rows about a person whose sourcedId a delivery gives to another person."""
 SAME_PERSON: Final = "sourcedId.same_person"
-"""The code of an acknowledgement that such a row is about the same person after all. The row is then imported."""
+"""The code of an acknowledgement that a row with the code `REUSED` is about the same person after all.
+
+The row is then imported.
+"""
 MAX_NAMED = 50_000
 """The maximum number of quarantined rows of one file that get a sourcedId and a digest.
 
@@ -63,7 +66,7 @@ async def _name_rows_of(stage: Stage, file: Delivery) -> None:
 
 
 async def digest_rows(stage: Stage, file: Delivery, numbers: Sequence[int]) -> dict[int, tuple[str | None, str]]:
-    """Returns the sourcedId and a digest of the content of some rows of a file, keyed by number (the header is 1)."""
+    """Returns the sourcedId and a digest of the content of these rows of a file, by row number (the header is 1)."""
     own = file.header[: len(file.header) - len(file.composed)]
     # The time of a change is not part of the content, because some sources renew it every night.
     content = ", ".join(f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified")

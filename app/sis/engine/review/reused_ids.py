@@ -59,8 +59,10 @@ class _Move:
 async def find_reused_ids(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
     """Returns the known people whose sourcedIds the delivery gives to other people.
 
-    In each result, `new` is the sourcedId under which the delivery has the known person, or None. If one of the people
-    who exchanged their sourcedIds has records, all of these people are set aside.
+    A known person whom the plan would remove is also returned, if the delivery has this person under such a sourcedId.
+
+    In each result, `new` is the only sourcedId under which the delivery has the known person, or None. If several
+    people exchanged their sourcedIds and one of them has records, all of them are set aside.
     """
     people, planned = deliveries.get("person"), stage.planned_rows.get("person", {})
     if people is None or not (planned.get("update") or planned.get("restore")):
@@ -96,7 +98,11 @@ def _pairs(reused: Iterable[_Suspect], moves: Sequence[_Move]) -> list[LikelyRek
 
 
 def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs. Pairs that are connected by sourcedIds are all set aside if one of them is."""
+    """Returns the pairs, with further pairs set aside.
+
+    Pairs that share a sourcedId are connected, directly or through other pairs. If one of several connected pairs is
+    set aside, all of them are set aside.
+    """
     leaders: dict[str, str] = {}
 
     def leader(sourced_id: str) -> str:
@@ -112,13 +118,16 @@ def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
 
 
 def combine(rekeys: Sequence[LikelyRekey], reused: Sequence[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs of both lists. A pair that is in both lists is returned once, as a reused id."""
+    """Returns the pairs of the two lists. A pair that is in both lists is returned only once, from `reused`."""
     pairs = {(pair.old, pair.new) for pair in reused}
     return [*(pair for pair in rekeys if (pair.old, pair.new) not in pairs), *reused]
 
 
 async def _find_accepted(stage: Stage, people: Delivery, suspects: Sequence[_Suspect]) -> set[UUID]:
-    """Returns the suspects whose delivered row, as it is now, an operator has accepted as that of the same person."""
+    """Returns the suspects for whom an operator has confirmed that the delivered row is about the same person.
+
+    A confirmation is valid only until the content of the row changes.
+    """
     if not suspects:
         return set()
     rows = await stage.rows(
@@ -147,7 +156,10 @@ def _known(person: str) -> str:
 
 
 def _planned(stage: Stage, deliveries: Mapping[str, Delivery], row: str, person: str) -> str:
-    """Returns SQL for the identity of a person after the run. The planned `row` may have no known `person` yet."""
+    """Returns SQL for the identity of a person after the run.
+
+    If the planned `row` creates the person, there is no known `person`.
+    """
     header, values = set(deliveries["person"].header), []
     for column, name in _FIELDS.items():
         kept = f"{row}.action <> 'create' AND '{column}' = ANY ({person}.pinned)" if name in header else "true"
@@ -187,8 +199,9 @@ async def _load_suspects(stage: Stage, deliveries: Mapping[str, Delivery]) -> li
 
 
 def _changed_sql(stage: Stage, deliveries: Mapping[str, Delivery]) -> str:
-    """Returns SQL for the planned rows that change a known name or identifier in more than its case.
+    """Returns SQL for the planned rows that change the name or the identifier of a known person.
 
+    Changes between upper and lower case do not count, nor do values that are empty before or after the change.
     The names before the change are `known_given_name` and `known_family_name`.
     """
     header = set(deliveries["person"].header)
@@ -208,7 +221,7 @@ def _changed_sql(stage: Stage, deliveries: Mapping[str, Delivery]) -> str:
 async def _find_moves(stage: Stage, deliveries: Mapping[str, Delivery], suspects: set[UUID]) -> list[_Move]:
     """Returns the known people whose identity the delivery has under another sourcedId.
 
-    A result must have a suspect: the known person, or the person who had that other sourcedId before.
+    A known person is returned only if this person is a suspect, or if the former holder of the other sourcedId is one.
     """
     # In each result, the plan changes the name or identifier of one of the two, so that only few rows are compared.
     columns = f"""t.id AS person, x.sourced_id AS old, n.id AS row, n.sourced_id AS new,

@@ -1,7 +1,7 @@
 """Keeps students and schools from being lost because of a value that is missing or unknown. Does not change the roster.
 
-* A student for whom a delivery names no org stays in the known schools while the student is enrolled in classes.
-* A school for which a delivery has an unknown type of org stays a school.
+* If a delivery names no org for a student who is enrolled in a class, the student stays in the known schools.
+* If a delivery gives a school an unknown type of org, the school stays a school.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -16,9 +16,9 @@ from app.sis.port import Delivery
 
 
 async def keep_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> None:
-    """Puts the rows that give a known school a type of org unknown to OneRoster into quarantine.
+    """Quarantines each row that would change the type of a known school to a type that OneRoster does not define.
 
-    Otherwise the school, and everybody in it, would be missing from all lists by school.
+    With such a type, the school and everybody in it would be missing from all lists by school.
     """
     orgs = deliveries.get("org")
     if orgs is None or "type" not in orgs.header or not stage.planned_rows.get("org", {}).get("update"):
@@ -30,9 +30,10 @@ async def keep_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Ma
 
 
 async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> None:
-    """Puts a student's row without any org into quarantine if the student is known in a school and stays in classes.
+    """Quarantines each row that names no org for a student who is in a school and remains enrolled in a class.
 
-    If the student's OneRoster 1.2 roles have all ended, the row is imported, and the student is in no school.
+    If the delivery has OneRoster 1.2 roles and all roles of the student have ended, the row is imported instead. The
+    student is then in no school.
     """
     people = deliveries.get("person")
     if people is None or "orgSourcedIds" not in people.header:
@@ -55,7 +56,7 @@ async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries:
 
 
 async def _keep_roles(stage: Stage, delivery: Delivery, counts: Counts, people: Sequence[UUID]) -> None:
-    """Removes the changes of these people's roles from the plan, and puts the delivered ones into quarantine."""
+    """Removes all changes of these people's roles from the plan, and quarantines the delivered rows of the changes."""
     ids = f"""(ARRAY[{", ".join(f"'{person}'" for person in people)}]::uuid[])"""
     is_theirs = f"""p.district_id = :district AND p.run_id = :run AND p.action <> 'refuse' AND (
         p.person_id = ANY {ids} OR p.id IN (
@@ -74,7 +75,7 @@ async def _keep_roles(stage: Stage, delivery: Delivery, counts: Counts, people: 
 async def _quarantine_planned(
     stage: Stage, delivery: Delivery, counts: Counts, condition: str, field: str, code: str
 ) -> None:
-    """Removes planned updates `p` that satisfy a condition from the plan, and puts their rows into quarantine."""
+    """Removes each planned update `p` for which a condition is true, and quarantines its delivered row."""
     await _insert_quarantined(stage, delivery, condition, field, code)
     rows = await stage.run(f"DELETE FROM {stage.table('plan', delivery.kind)} AS p WHERE {condition}")
     counts.take("update", rows)
@@ -82,7 +83,7 @@ async def _quarantine_planned(
 
 
 async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, field: str, code: str) -> None:
-    """Puts the delivered rows of the planned changes `p` that satisfy an SQL condition into quarantine."""
+    """Quarantines the delivered row of each planned change `p` for which an SQL condition is true."""
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + delivery.kind, "p.row_number::text")}, :run, '{delivery.kind}',
@@ -93,7 +94,7 @@ async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, 
 
 
 def _current_role_sql(stage: Stage) -> str:
-    """Returns an SQL condition for a planned person `p` who will have a role that has not ended."""
+    """Returns an SQL condition: after the run, the planned person `p` has at least one role that has not ended."""
     planned = stage.of_run("plan", "role")
     return f"""AND (
         EXISTS (SELECT FROM {planned} AS r WHERE r.action IN {CAME} AND r.person_id = p.id

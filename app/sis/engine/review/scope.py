@@ -33,7 +33,10 @@ class SourceScope:
     excluded: tuple[str, ...] = ()
 
     def narrowed(self, by: "SourceScope") -> "SourceScope":
-        """Returns this scope, restricted further for one run. Raises `SourceRefused` if it would become wider."""
+        """Returns this scope, further restricted by the scope `by` for one run.
+
+        Raises `SourceRefused` if `by` has a school that is outside this scope.
+        """
         if self.schools and (others := sorted(set(by.schools) - set(self.schools))):
             raise SourceRefused(
                 f"The settings of the source restrict it to other schools than {others[0]}. Choose among those, "
@@ -55,9 +58,9 @@ _OWNERS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "assessment_line_item": (("class_id", "class"),),
     "assessment_result": (("student_id", "person"), ("assessment_line_item_id", "assessment_line_item")),
 }
-"""The references of each restricted kind, with the kinds to which they lead.
+"""The references of each restricted kind. Each reference is a column and the kind of the rows to which it refers.
 
-A row is left out if a row to which it refers is left out.
+If a row is left out, all rows that refer to it by one of these references are left out too.
 """
 
 
@@ -186,7 +189,10 @@ def _left_out_sql(stage: Stage, kind: str) -> str:
 
 
 def _delivered_sql(stage: Stage, kind: Kind) -> str:
-    """Returns an SQL condition, never null, for a staged row `s` that is outside the scope by its delivered values."""
+    """Returns an SQL condition that is true if a staged row `s` is outside the scope according to its delivered values.
+
+    The condition is never null.
+    """
     if kind.name == "person":
         schools = f"SELECT o.sourced_id FROM ({_left_out_sql(stage, 'org')}) AS o"
         users = f"SELECT o.sourced_id FROM ({_left_out_sql(stage, 'person')}) AS o"

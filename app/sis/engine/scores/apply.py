@@ -1,6 +1,6 @@
 """Applies a plan of scores: locks the students, logs the before-images, writes the scores and judges their series.
 
-Also plans the undo of an applied file. Never decides what is applied.
+This module also plans the undo of an applied file. It does not decide which files are applied.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -69,8 +69,8 @@ async def _save_before_images(stage: Stage) -> None:
 async def plan_undo(stage: Stage, undone: UUID) -> int:
     """Plans the undo of a run, and returns the number of the run's changes that cannot be undone.
 
-    A change cannot be undone if somebody has changed the score since, or if another score now has the date and attempt
-    that the score had before.
+    A change cannot be undone if somebody has changed the score after the run, or if another score now has the date and
+    the attempt that the score had before the run.
     """
     # A score that nobody has changed since has version 1 if the run created it, and otherwise the version that follows
     # its before-image.

@@ -159,8 +159,9 @@ async def _count_ignored(stage: Stage) -> int:
 async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
     """Returns the counts in the form that the guard takes.
 
-    A score counts as known only if the file has its measure, and if it was taken between the first and the last day of
-    this measure in the file. A source keeps the scores of many windows, but a file has the scores of only one.
+    A source keeps the scores of many windows, but a file has the scores of only one. Therefore not all scores from the
+    source count as known: the measure of a known score must occur in the file, and the score must have been taken
+    between the first and the last day that the file has for this measure.
     """
     staged, plan = stage.of_run("staged", SCORE.name), stage.of_run("plan", SCORE.name)
     number_of_scores = await stage.count(

@@ -27,12 +27,12 @@ FEW_ROWS: Final = 5000
 MAX_FORM: Final = 200  # characters
 TOUCHED_SQL: Final = """EXISTS (SELECT FROM score_change AS h WHERE h.district_id = :district AND h.score_id = s.id
     AND (h.changed_by IS NOT NULL OR h.changed_by_client IS NOT NULL))"""
-"""An SQL condition for a score `s` that a person or a client amended or removed."""
+"""An SQL condition that a person or a client has amended or removed the score `s`."""
 _SENT_BEFORE: Final = """EXISTS (SELECT FROM score_change AS h WHERE h.district_id = :district AND h.score_id = s.id
     AND ((h.before ->> 'taken_on')::date, (h.before ->> 'attempt')::integer, (h.before ->> 'value')::double precision,
          h.before ->> 'purpose') = (w.taken_on, w.attempt, w.value, w.purpose)
     AND h.before ->> 'form' IS NOT DISTINCT FROM w.form)"""
-"""An SQL condition for a staged row `w` with the values that the score `s` had before it was amended or removed."""
+"""An SQL condition that the staged row `w` has values that the score `s` had before it was amended or removed."""
 
 
 @needs(Can.SYNC_ROSTER)
@@ -59,7 +59,7 @@ async def stage_rows(stage: Stage, delivery: Delivery) -> int:
 
 
 def _converted_sql(stage: Stage, delivery: Delivery) -> tuple[list[str], str]:
-    """Returns the staged columns, and the SQL that converts the raw rows and names the first fault of each."""
+    """Returns the staged columns, and the SQL that converts each raw row and names the first fault of the row."""
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     student = at.get("studentSourcedId", at["sourcedId"])
     external_id = at["sourcedId"] if "studentSourcedId" in at else "NULL::text"
@@ -176,10 +176,9 @@ async def _resolve_repeats(stage: Stage) -> int:
 
 
 async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
-    """Deletes the staged rows of students who are excluded or, if schools are chosen, are in none of these.
+    """Deletes the staged rows of students whom `scope` leaves out, and returns the number of deleted rows.
 
-    Returns the number of deleted rows.
-
+    The scope leaves out excluded students and, if schools are chosen, students who are in none of the chosen schools.
     Raises `SourceRefused` if a chosen school is not known.
     """
     if not (scope.schools or scope.excluded):

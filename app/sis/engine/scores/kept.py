@@ -20,8 +20,9 @@ COLUMNS = (
 
 
 async def keep_plan(stage: Stage, file: str) -> dict[str, Any]:
-    """Copies the plan, without refused rows, into a table that outlives the run. Returns what the run's row stores
-    about the plan.
+    """Copies the plan, without refused rows, into a table that outlives the run.
+
+    Returns the digest and the file of the plan, in the form in which the run's row stores them.
     """
     await stage.run(
         f"""DELETE FROM {stage.table("plan", SCORE.name)} AS p

@@ -1,4 +1,4 @@
-"""Records scores from those results of a source that a rule of its mapping selects. Changes no grade.
+"""Records scores from the results of a source that match a rule of the source's mapping. Changes no grade.
 
 After each sync, these scores are recorded, amended and removed so that they match their results. Each changed series is
 then judged once. The scores of a source's first load are history and raise no alerts, unless
@@ -123,7 +123,8 @@ async def _stage_items(stage: Stage) -> None:
 def _mapped_results_sql(stage: Stage, kind: str, column: str) -> str:
     """Returns the FROM and WHERE clauses of a query for the results of a kind that match a rule.
 
-    The results have the alias `r`, and their rules `m`. `column` refers from a result to its line item or assessment.
+    The results have the alias `r`, and their rules `m`. `column` is the column with the id of a result's line item or
+    assessment.
     """
     return f"""FROM {stage.of_run("mapping_item")} AS i
         JOIN {stage.of_run("mapping_rule")} AS m ON m.n = i.rule
@@ -138,7 +139,10 @@ _DONE: Final = (
     *("complete", "completed", "done", "scored", "marked", "evaluated", "assessed", "returned", "released"),
     *("posted", "published", "locked", "lockedfinal"),
 )
-"""The values of `scoreStatus` that mean that work was done and graded, without case, blanks and punctuation."""
+"""The values of `scoreStatus` that mean that the work was done and graded.
+
+They are in lower case, without blanks and punctuation.
+"""
 _WORD: Final = "regexp_replace(regexp_replace(lower(r.score_status), '^ext:', ''), '[^a-z0-9]', '', 'g')"
 _UNGRADED: Final = f"""(coalesce(r.missing OR r.in_progress OR r.incomplete, false)
     OR coalesce(btrim(r.score_status) <> '' AND {_WORD} NOT IN ({", ".join(f"'{word}'" for word in _DONE)}), false))"""
@@ -188,9 +192,10 @@ async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
 
 @needs(Can.SYNC_ROSTER)
 async def judge_days(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
-    """Judges each series of an active support once if scores were written to it. With `quiet`, raises no alerts.
+    """Judges each series whose scores were written, if it belongs to an active support.
 
-    `days` are the days for which scores were written, keyed by student and measure.
+    Each series is judged once, however many scores were written. With `quiet`, raises no alerts. `days` has the
+    days for which scores were written, keyed by student and measure.
     """
     measures = {measure_id for _, measure_id in days}
     rows = await work.db.execute(

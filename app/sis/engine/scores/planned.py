@@ -1,6 +1,6 @@
-"""Describes the planned rows of a file of scores, for the list of what a run would change and for its partial approval.
+"""Describes the planned rows of a file of scores. Changes no score.
 
-Changes no score.
+The description is used in the list of what a run would change, and in the partial approval of the run.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -38,15 +38,19 @@ def planned_scores_sql(stage: Stage) -> str:
 
 
 async def list_scores(stage: Stage) -> tuple[int, list[str]]:
-    """Stores the list of the planned scores. Returns the number of listed scores, and a sentence if not all are."""
+    """Stores the list of the planned scores.
+
+    Returns the number of listed scores, and a list with one sentence if some of the planned scores are not listed.
+    """
     listing = Listing(SCORE, COLUMNS, planned_scores_sql(stage), "p.secured_area", CONTEXT)
     return await list_rows(stage, [listing])
 
 
 async def leave_out_schools(stage: Stage, schools: Collection[UUID], counts: Counts) -> list[str]:
-    """Deletes the scores of students from the plan, except students whose schools were all approved.
+    """Deletes the scores of every student from the plan, unless all schools of the student were approved.
 
-    Subtracts the deleted scores from the counts. Returns a list with a sentence for the report if there are any.
+    Subtracts the deleted scores from the counts. If scores were deleted, returns a list with one sentence for the
+    report, otherwise an empty list.
     """
     is_approved = await is_approved_sql(stage, "w.school_ids", schools)
     rows = await stage.rows(

@@ -1,4 +1,4 @@
-"""Renders the fields of planned changes: the values before and after, with sourcedIds in the place of references.
+"""Renders the fields of planned changes: the values before and after. References are shown as sourcedIds.
 
 A personal value is shown in clear to a caller who may read the same record in the roster (`IN_CLEAR`), and otherwise as
 a digest.

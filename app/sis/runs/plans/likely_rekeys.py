@@ -1,12 +1,12 @@
-"""Plans and applies maps for people whom a run reported as likely the same person under a new sourcedId.
+"""Plans and applies maps of old to new sourcedIds, for people to whom the source has probably given a new sourcedId.
 
-The run can have treated such people in three ways:
+The report of a run lists these people. The run can have treated them in three ways:
 
 * It left the known person unchanged and did not create the new one (set aside). The new sourcedId is therefore free,
   and the known person gets it.
 * It created a new person and removed the former person, who had no records. The two are reunited: the former person is
-  restored with the new sourcedId and the values of the new person, and the new person is removed. Nobody is reunited if
-  the new person has got records meanwhile.
+  restored with the new sourcedId and the values of the new person, and the new person is removed. The two are not
+  reunited if the new person has records by now.
 * It found that the source now uses a known person's sourcedId for another person (reused). The known person gets the
   sourcedId under which the source now has this person. If there is none, the known person gets a sourcedId that no
   source uses, so that the next run can create the other person.
@@ -29,16 +29,16 @@ from app.sis.models import SisRun
 from app.sis.rules import RunState
 
 CREATED: Final = "person.created"
-"""The kind of a pair in a map if the run has already created a person with the new sourcedId of the pair."""
+"""The kind of those pairs in a map for whose new sourcedId the run has already created a person."""
 _PERSON: Final = BY_NAME["person"]
 _OF_SOURCE: Final = "{0}.district_id = :district AND {0}.source_id = :source AND {0}.kind = 'person'"
 
 
 def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
-    """Returns pairs of an old and a new sourcedId that, by a run's report, are likely the same person's.
+    """Returns pairs of an old and a new sourcedId that probably belong to the same person, from the report of a run.
 
-    Pairs that share an id with another pair are left out. So are pairs with a reused id, unless the run set the person
-    aside or is still held.
+    A pair that shares a sourcedId with another pair is left out. If the source now uses the old sourcedId for another
+    person, the pair is left out too, unless the run set this person aside or is still held.
     """
     pairs = [
         (pair["old"], pair["new"] or _retired(pair["old"], run))
@@ -50,15 +50,15 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
 
 
 def _retired(sourced_id: str, run: SisRun) -> str:
-    """Returns an unused sourcedId for a person whose sourcedId the source gave to another person before this run."""
+    """Returns a sourcedId that no source uses, for a person whose sourcedId the source has given to another person."""
     return f"{sourced_id} until {run.began_at:%Y-%m-%d}"
 
 
 async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UUID) -> dict[str, int]:
-    """Adds the usable pairs among the given ones to the map that awaits approval. Returns the counts.
+    """Adds those of the given pairs that are usable to the map that awaits approval. Returns the counts.
 
-    A pair is usable if its old sourcedId is known, and if its new sourcedId is free, becomes free by this map, or
-    belongs to a person without records whom the run `run_id` created.
+    A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. This is so if the new
+    sourcedId is free, if this map frees it, or if it belongs to a person without records whom the run `run_id` created.
     """
     free = await _find_free(stage, pairs)
     into = "INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)"
@@ -80,7 +80,7 @@ async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UU
 
 
 async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Returns the pairs whose old sourcedId is known and whose new sourcedId is free or becomes free by these pairs."""
+    """Returns the pairs whose old sourcedId is known and whose new sourcedId is free, or is freed by another pair."""
     await stage.insert_records(
         "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
     )
