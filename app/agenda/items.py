@@ -44,7 +44,7 @@ NOTED = About("What is noted.", "She reads to her brother every evening.")
 
 @dataclass(frozen=True, slots=True)
 class NewAgendaItem:
-    """An item that a member adds to the next agenda of a team, or to that of its open meeting."""
+    """An item that a member adds to the agenda of the team's open meeting, or else of its next one."""
 
     team: Annotated[str, About("The team.", "tea_01jq4n6d9zf3vbs0x5k2m7e8th")]
     text: Annotated[str, Text(min=1, max=1000), About("What it is about.", "Who calls the families?")]

@@ -35,7 +35,7 @@ class CalendarLinkResource(
 ):
     """A link by which a calendar program reads when a team meets, or all teams of a person.
 
-    Callers see the links that their client has created; a request for a person, those of this person.
+    A client sees only the links that it has created. A request for a person sees only that person's links.
     """
 
     team_id: Id | None = reference(

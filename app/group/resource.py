@@ -77,7 +77,7 @@ class GroupMemberResource(
     discloses="support",
     name="GroupMember",
 ):
-    """A membership in a group, with its first and last day. A caller sees the members within reach."""
+    """A student's membership in a group, dated. A caller sees only the members within the caller's reach."""
 
     student: One[StudentResource] = one(GroupMember.student_id, StudentResource, "The student.")
     support: One[SupportResource] = one(GroupMember.support_id, SupportResource, "The student's own support.")

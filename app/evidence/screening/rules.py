@@ -21,7 +21,7 @@ class WindowState(StrEnum):
 
 
 class WindowGroup(StrEnum):
-    """A demographic group by which a district may have the reports of a window count."""
+    """A demographic group. A district may choose one, by which the reports of a window count students."""
 
     SEX = "sex"
     AMERICAN_INDIAN_OR_ALASKA_NATIVE = "american_indian_or_alaska_native"
