@@ -240,6 +240,10 @@ FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) A
 JOIN (SELECT *, row_number() OVER () AS n FROM meeting WHERE district_id = $1) AS m ON m.n = c.n
 JOIN (SELECT id, row_number() OVER () AS n FROM person WHERE district_id = $1 AND NOT is_student) AS p
   ON p.n = c.n % 1000 + 1;
+INSERT INTO calendar_link (district_id, id, digest, team_id, created_by, created_on, until_on, created_at, version)
+SELECT district_id, gen_random_uuid(), 'digest ' || id, id, gen_random_uuid(), DATE '2026-09-01', DATE '2027-08-01',
+    now(), 1
+FROM team WHERE district_id = $1;
 INSERT INTO team_member (district_id, id, team_id, team_school_id, person_id, role, from_on, version)
 SELECT $1, gen_random_uuid(), t.id, t.school_id, p.id, 'member', current_date, 1
 FROM (SELECT *, row_number() OVER () AS n FROM team WHERE district_id = $1) AS t
