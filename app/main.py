@@ -162,7 +162,8 @@ def _add_routes(app: FastAPI, *routers: APIRouter) -> None:
     """Adds the routes of these routers to the app itself.
 
     With `include_router`, FastAPI would build every route again for each app, and would compare each request with the
-    routes twice. This would take a third of a millisecond for each request, instead of a tenth.
+    routes twice. The comparison would take a third of a millisecond for each request. Without
+    `include_router`, it takes a tenth of a millisecond.
     """
     for router in routers:
         app.router.routes.extend(router.routes)

@@ -59,7 +59,7 @@ async def log_disclosure(work: DisclosingWork) -> None:
 
 
 def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
-    """Writes the log's row for records of one kind that are sent to a client without a request, as by a webhook."""
+    """Writes the log's row for records of one kind that were sent to a client without a request, as by a webhook."""
     if students:
         values = _values(work, client_id, students, [kind])
         work.db.add(Disclosure(**dict(zip(COLUMNS, values, strict=True))))

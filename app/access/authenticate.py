@@ -109,10 +109,10 @@ class Tokens:
         return AccessToken(token, scopes, grant.district_id, self._seconds)
 
     def read(self, token: str) -> Principal:
-        """Verifies a token and returns its client's principal; raises `Unauthenticated` for an invalid or revoked
-        token.
+        """Returns the principal of a token's client; raises `Unauthenticated` for an invalid or revoked token.
 
-        A verified token is cached by its digest until it expires; the cache keeps the most recently used ones.
+        A verified token is cached by its digest until it expires. If the cache is full, the token that was used least
+        recently is dropped.
         """
         digest = sha256(token.encode()).digest()
         verified = self._verified.get(digest)

@@ -55,7 +55,7 @@ class Principal:
 
     @property
     def names_students(self) -> bool:
-        """Returns whether the principal sees students who are listed by id, and not only the students of schools."""
+        """Returns whether the principal sees the students in `students`, and not only the students of schools."""
         return self.reach is Reach.CASELOAD or (self.reach is Reach.SCHOOLS and bool(self.students))
 
     def may(self, can: Can) -> bool:
@@ -87,9 +87,9 @@ class Principal:
 
 
 def parts_of(student_ids: Iterable[UUID]) -> list[str]:
-    """Returns sixteen texts, into which the ids are sorted by their last hexadecimal digit.
+    """Returns the ids in sixteen texts, one text for each last hexadecimal digit.
 
-    To find an id, a row-level security policy then searches only one of the texts.
+    A row-level security policy that looks for an id then has to search only one of the texts.
     """
     parts: list[list[str]] = [[] for _ in range(16)]
     for student_id in student_ids:
@@ -177,7 +177,7 @@ def system_principal(district_id: UUID, name: str) -> Principal:
 
 
 def _schools_of(client: Principal, acting: ActingPerson) -> tuple[UUID, ...] | None:
-    """Returns the schools that both the client and the acting person may see, or None for the whole district."""
+    """Returns the schools that both the client and the acting person may see; None means the whole district."""
     if acting.whole_district:
         return client.schools if client.reach is Reach.SCHOOLS else None
     if client.reach is Reach.SCHOOLS:

@@ -81,7 +81,10 @@ async def run_with_retry(
 
 
 def refusal_of(error: BaseException, *, reads: bool = False) -> AimlineError | None:
-    """Returns the error that a caller receives for a temporary database fault, or None for any other error."""
+    """Returns the error that a caller receives for a temporary database fault, or None for any other error.
+
+    `reads` states that the unit of work changed nothing.
+    """
     fault = fault_of(error)
     if fault is None:
         return None

@@ -22,7 +22,7 @@ from app.core.ids import new_id
 SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix for secret scanners, not a secret
 LIVE_SECRETS = 2
 MAX_TOKEN_LIFETIME = timedelta(hours=1)
-"""The longest lifetime of a token, after which its revocation is no longer needed."""
+"""The longest lifetime of a token. The record of a revocation is not needed longer, because the token has expired."""
 
 
 @dataclass(frozen=True, slots=True)

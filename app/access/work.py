@@ -120,7 +120,7 @@ class Work:
             await self._made_session.flush()
 
     def disclose(self, kind: str, students: Iterable[UUID]) -> None:
-        """Notes for the disclosure log that the caller is shown records of this kind about these students."""
+        """Notes, for the disclosure log, that the caller is shown records of this kind about these students."""
         student_ids = set(students)
         if student_ids:
             self.disclosed.students |= student_ids
@@ -131,7 +131,7 @@ class Work:
         return frozenset(str(student) for student in self.disclosed.students), frozenset(self.disclosed.kinds)
 
     def disclose_again(self, students: Iterable[str], kinds: Iterable[str]) -> None:
-        """Notes for the disclosure log that the caller is shown a stored response again.
+        """Notes, for the disclosure log, that the caller is shown a stored response again.
 
         The response contains records of these kinds about these students.
         """
@@ -151,8 +151,9 @@ class Work:
     async def as_district(self, name: str) -> AsyncIterator[None]:
         """Runs a block as the district's system principal within this transaction.
 
-        Judging needs this, because it reads students outside the caller's caseload. The last statement of the block may
-        itself bind the previous principal again, so that no further statement is needed (see `end_district_step`).
+        Judging needs this, because it reads students outside the caller's caseload. After the block, one more statement
+        binds the previous principal to the transaction again. That statement is not needed if the last statement of the
+        block also binds the previous principal (see `end_district_step`).
         """
         original = self.principal
         await self._flush()
@@ -172,9 +173,9 @@ class Work:
                     await self._send(ENTER, original.binding_arguments())
 
     def end_district_step(self) -> tuple[str, ...] | None:
-        """Leaves it to the last statement of an `as_district` block to bind the previous principal again.
+        """Makes the last statement of an `as_district` block responsible for binding the previous principal again.
 
-        Returns the arguments with which this statement must call `app.enter`, or None outside of such a block.
+        Returns the arguments with which the last statement must call `app.enter`, or None outside of such a block.
         """
         suspended, self._suspended = self._suspended, None
         return None if suspended is None else suspended.binding_arguments()

@@ -11,7 +11,9 @@ from app.team.models import OfTeam
 
 
 class ActionItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
-    """What a member of a team does by a day: open, then done, not done, or dropped. It may be about a student.
+    """A task for a member of a team, with a due date. It is open, then done, not done, or dropped.
+
+    It may be about a student.
 
     `agenda_item_id` is the item of a meeting's agenda at which the action item was agreed.
     """

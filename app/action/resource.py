@@ -72,7 +72,10 @@ async def _team_id(work: Work, text: str, pointer: str | None) -> UUID:
 
 
 async def _acting_person(work: Work, mine: Any, _: str | None) -> UUID | None:
-    """Returns the acting person's id for `mine=true`, and None for `mine=false`, which restricts nothing."""
+    """Returns the acting person's id for `mine=true`. For `mine=false`, returns None, so that all owners are listed.
+
+    Raises `Forbidden` for `mine=true` if the request acts for nobody.
+    """
     if not mine:
         return None
     if work.principal.person_id is None:

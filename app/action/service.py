@@ -63,7 +63,7 @@ async def agree_action_item(work: Work, new: NewActionItem) -> ActionItem:
 
 @needs(Can.AGREE_ACTIONS)
 async def agree_at(work: Work, new: NewActionItem, agenda_item_id: UUID | None, secured_area: str | None) -> ActionItem:
-    """Agrees an action item. If this happens at an agenda item, the action item gets that item's secured area."""
+    """Agrees an action item. If it is agreed under an agenda item, it also gets the secured area of the agenda item."""
     violations = Violations(input_violations(new))
     today = await today_of(work)
     student: Person | None = None
@@ -135,7 +135,7 @@ async def close_action_item(
         str | None, BECAUSE, About("Why it is not done, or dropped; null if there is nothing to say.", "Family moved.")
     ] = None,
 ) -> ActionItem:
-    """Closes an action item as done, as not done, or as dropped. The last two require a reason."""
+    """Closes an action item as done, as not done, or as dropped. `because` must be given unless it was done."""
     violations = Violations(violations_of_closing(outcome, because))
     with violations:
         if because is not None:

@@ -33,7 +33,7 @@ KEPT_OF_CARRIED = (
     *("district_id", "team_id", "team_school_id", "student_id", "school_ids", "secured_area", "kind", "subject_kind"),
     *("subject_id", "basis", "since", "reasons", "rank", "text", "area_id", "added_by"),
 )
-"""The columns that are copied from an item to the one that replaces it at the next meeting."""
+"""The columns that are copied from a carried or suspended item to its successor at the next meeting."""
 
 
 @needs(Can.RUN_MEETINGS)
@@ -82,9 +82,9 @@ async def close_meeting(
 
 @needs(Can.RUN_MEETINGS)
 async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
-    """Creates the items that replace carried or suspended items at the next meeting.
+    """Copies carried or suspended items for the next meeting.
 
-    `items` are the items to replace. The caller must pass only items that members added.
+    `items` are the items to copy. The caller must pass only items that members added.
     """
     rows: list[dict[str, Any]] = [
         {name: getattr(item, name) for name in KEPT_OF_CARRIED}
@@ -105,13 +105,14 @@ async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
 
 
 async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: bool) -> None:
-    """Marks the open items of a meeting as carried, and copies, for the next meeting, the items that members added.
+    """Carries the unsettled items of a meeting.
 
-    The copied items are those that were open or suspended. Without `carry_rest`, raises `Conflict` if items are open.
-    The error gives the number of open items; the caller can see `visible` of these items.
+    Open items are marked as carried. Open and suspended items that members added are also copied for the next meeting.
+    Without `carry_rest`, raises `Conflict` if any item is open. The error states how many items are open, and how many
+    of them the caller may not see. `visible` is the number of open items that the caller may see.
 
-    The meeting is already locked, so it gets no further items. But items may have been added after the students were
-    locked and before the meeting was locked. The students of these items are locked first.
+    The caller has locked the meeting, so no further items can be added. But items may have been added after the caller
+    locked the students and before the caller locked the meeting. The students of such items are locked first.
     """
     await lock_newcomers(work, await _students_of_items(work, meeting.id))
     query = _of_state(work, meeting.id, AgendaItemState.OPEN).with_for_update(key_share=True)
@@ -132,8 +133,8 @@ async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: 
 async def _store_items(work: Work, meeting: Meeting) -> None:
     """Stores the computed items of a meeting, and assigns to it the items that members added.
 
-    A student who joined the team after the team's students had been locked is skipped; items about this student come up
-    at the next meeting.
+    Items about a student who joined the team after the team's students were locked are skipped. They are on the agenda
+    of the next meeting.
     """
     order = meeting.agenda_order
     rows, taken = [], []
@@ -183,7 +184,7 @@ def _values(meeting: Meeting, entry: AgendaEntry) -> dict[str, object]:
 
 
 async def _lock_team_and_students(work: Work, team_id: UUID) -> None:
-    """Locks a team, so that two of its meetings cannot be opened at once, and then the students whom it serves."""
+    """Locks a team, then the students whom the team serves. Thus two meetings of a team cannot be opened at once."""
     of_team = (Team.district_id == work.district_id, Team.id == team_id)
     await work.db.execute(select(Team.id).where(*of_team).with_for_update(key_share=True))
     served = students_of(work.district_id, team_id, await today_of(work))

@@ -23,7 +23,7 @@ from app.team.students import follow_roster
 
 @needs(Can.SYNC_ROSTER)
 async def follow_teams(work: Work) -> int:
-    """Updates the students of teams after a sync has changed the roster, and then the agenda items about the students.
+    """Updates which students belong to which teams after a sync, then suspends and reopens agenda items accordingly.
 
     Returns the number of rows about students that were written.
     """
@@ -36,9 +36,9 @@ async def follow_students(work: Work) -> int:
     """Suspends open items about students whom the team no longer serves, and reopens items about returned students.
 
     If the meeting of a suspended item was closed meanwhile, the item stays suspended. If the data still give a reason
-    for it, the next meeting gets a new item. The hourly task also calls this function, to follow changes that people
-    made by hand. Students whom another transaction has locked are left for the next run. Returns the number of changed
-    items.
+    for an item, the next meeting gets a new item. The hourly task also calls this function, to follow changes that
+    people made by hand. Students whom another transaction has locked are left for the next run. Returns the number of
+    changed items.
     """
     today = await today_of(work)
     suspended = await _suspend(work, today)
@@ -92,7 +92,7 @@ def _left() -> ColumnElement[bool]:
 
 
 def _serves(work: Work, today: date) -> ColumnElement[bool]:
-    """Returns the condition that the team of an item serves the item's student today."""
+    """Returns an SQL condition that is true if the item's team serves the item's student today."""
     return exists().where(
         TeamStudent.district_id == work.district_id,
         TeamStudent.student_id == AgendaItem.student_id,
@@ -102,7 +102,10 @@ def _serves(work: Work, today: date) -> ColumnElement[bool]:
 
 
 async def _lockable(work: Work, query: Any) -> list[Row[Any]]:
-    """Locks the students of a query's rows without waiting, and returns the rows whose students could be locked."""
+    """Locks the students of a query's rows, but does not wait for students whom another transaction has locked.
+
+    Returns the rows of the students that it could lock.
+    """
     rows = (await work.db.execute(query)).all()
     locked = await lock_students(work, {row.student_id for row in rows}, wait=False)
     return [row for row in rows if row.student_id in locked]

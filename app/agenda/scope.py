@@ -68,7 +68,7 @@ def select_reason(
     code: Expression[str] | None = None,
     records: Mapping[str, Any] = {},
 ) -> Select[Any]:
-    """Returns a query that selects the columns of a source. The source adds its conditions to this query.
+    """Returns a query with the columns that every source of agenda items has. Each source adds its conditions to it.
 
     `model` is the table of the subject; it may lack the columns about a student. `code` is the code of the reason, by
     default the kind. `basis` is by default the day `since`.

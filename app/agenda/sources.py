@@ -1,8 +1,8 @@
 """Selects the agenda items that follow from the data, in one statement for all sources and all students of a team.
 
 Each source is a query with the same columns, made by a function in `SOURCES`. The query selects records about the
-students of the team, each with the kind of item, the subject, the day since which there is a reason, the code of the
-reason, and the ids of the records on which the reason rests.
+students of the team. Each record is returned with the kind of item, the subject, the reason's code, the day since which
+the reason has existed, and the ids of the records on which the reason rests.
 """
 
 from collections.abc import Callable
@@ -40,9 +40,9 @@ ALARMS: Final = (AgendaItemKind.OFF_TRACK, AgendaItemKind.NOT_RESPONDING)
 VERDICTS: Final = (*ALARMS, AgendaItemKind.UNDER_DELIVERED)
 """The verdicts that stay on agendas until the team has made a decision about the support."""
 SAID_OTHERWISE: Final = (SignalKind.AHEAD_OF_GOAL, SignalKind.UNMET_GOAL)
-"""The kinds of signals that do not become items.
+"""The kinds of signals that do not become agenda items.
 
-A support with such a signal is an item already, because its goal is met or the date of its goal has passed.
+The support that such a signal is about has another item already, because its goal is met or its goal date has passed.
 """
 
 
@@ -145,8 +145,8 @@ def _verdicts(scope: AgendaScope) -> Select[Any]:
 def _is_decision_due(scope: AgendaScope) -> ColumnElement[bool]:
     """Returns the condition that the team should have made a decision about an alarm by now.
 
-    The playbook's reminder `decision_overdue` sets after how many days of instruction a decision is due. If it is set
-    to 0 days, the condition is always false.
+    The playbook's reminder `decision_overdue` sets the number of days of instruction after which a decision is due. If
+    the reminder is set to 0 days, the condition is always false.
     """
     if not scope.days["decision_overdue"]:
         return false()
@@ -157,7 +157,8 @@ def _is_decision_due(scope: AgendaScope) -> ColumnElement[bool]:
 def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
     """Returns the condition that the support has a suggested signal of the kind `READY_TO_FADE`.
 
-    Such a signal becomes an item and implies that the goal is met, so the verdict `goal_met` becomes no second item.
+    Such a signal is an agenda item of its own. The signal implies that the goal is met, so the support's verdict
+    `goal_met` is not added as a second item.
     """
     return (
         select(Signal.id)
@@ -174,7 +175,10 @@ def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
 
 
 def _goals(scope: AgendaScope) -> Select[Any]:
-    """Returns the goals whose date is near or past, and for supports without a goal, the review dates that are past."""
+    """Returns the supports whose goal date is near or has come.
+
+    If a support has no goal, it is returned when its review date has come.
+    """
     day = func.coalesce(Phase.goal_on, Support.review_on, type_=Date)
     has_come = day <= scope.today
     code = case(
@@ -293,8 +297,8 @@ SOURCES: Final[tuple[tuple[Callable[[AgendaScope], Select[Any]], str | None], ..
 )
 """The sources, each with the name of a reminder of the playbook, or with None.
 
-The reminder sets after how many days the source produces an item. If the reminder is set to 0 days, the source is
-turned off.
+The reminder sets the number of days after which the source produces an item. If the reminder is set to 0 days, the
+source is turned off.
 """
 
 

@@ -65,7 +65,10 @@ class AttentionItem:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """A page of the acting person's tasks. `left_out` lists the reasons for which the caller lacks a permission."""
+    """A page of the acting person's tasks.
+
+    Each task has a reason. `left_out` lists the reasons whose tasks are left out because the caller lacks a permission.
+    """
 
     person_id: UUID | None
     until: date
@@ -162,7 +165,7 @@ def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterato
 
 
 def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
-    """Yields the queries for the unanswered and the unserved concerns about the acting person's own students."""
+    """Yields one query for unanswered and one for unserved concerns, both about the acting person's own students."""
     own = (Concern.district_id == work.district_id, own_students(work.principal, Concern.student_id, today))
     for reason, since, condition in (
         (Reason.CONCERN_UNANSWERED, Concern.raised_on, Concern.state == ConcernState.RAISED),
@@ -172,7 +175,7 @@ def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
 
 
 def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
-    """Returns the query for due hypotheses that the person proposed, or whose support the person leads or provides."""
+    """Returns the query for due hypotheses that a person proposed or whose support this person leads or provides."""
     gives = select(Support.id).where(
         Support.district_id == work.district_id,
         Support.id == Hypothesis.support_id,

@@ -1,1 +1,1 @@
-"""Links with which a calendar program reads when teams meet, as iCalendar (RFC 5545), without an OAuth token."""
+"""Links that give a calendar program the meetings of teams, as iCalendar (RFC 5545), without an OAuth token."""

@@ -1,4 +1,4 @@
-"""Reads the meetings that a calendar link opens, for whoever has its secret.
+"""Reads the meetings that a calendar link shows. Whoever has the link's secret can read them.
 
 The secret contains the id of a district. The link is looked up in this district only, by a principal that can see no
 student. The meetings are then read by the link's own principal: the client that created the link, with its present
@@ -41,7 +41,10 @@ MOST: Final = 5_000
 
 
 class OpenedLink(NamedTuple):
-    """The team of a link in force (None for all teams of the link's person), and the principal that reads meetings."""
+    """A calendar link in force.
+
+    `team_id` is the link's team, or None if the link is for all teams of its person. `principal` reads the meetings.
+    """
 
     team_id: UUID | None
     principal: Principal
@@ -50,8 +53,8 @@ class OpenedLink(NamedTuple):
 async def open_link(engine: AsyncEngine, keyring: Keyring, secret: str) -> OpenedLink:
     """Returns the link with this secret; raises `NotFound`.
 
-    The error is the same whether the secret never existed, the link was revoked or has ended, or the link's person has
-    left.
+    The error is the same in all cases: the secret never existed, the link was revoked, the link has ended, or the
+    link's person has left.
     """
     key = read_secret(secret)
     nobody = Principal(key.district_id, NAME, Reach.CASELOAD, frozenset({Can.LINK_CALENDARS}))
@@ -146,7 +149,7 @@ async def _expected(
     period: tuple[date, date],
     zone: ZoneInfo,
 ) -> list[CalendarEntry]:
-    """Returns the meetings of active series that are not stored yet, because they are more than twelve weeks ahead."""
+    """Returns those meetings of active series that are too far ahead to be stored yet (more than twelve weeks)."""
     active = [team_id for team_id, team in teams.items() if team.state == TeamState.ACTIVE]
     query = select(
         *(MeetingSeries.id, MeetingSeries.team_id, MeetingSeries.team_school_id, MeetingSeries.rule),

@@ -12,8 +12,8 @@ class CalendarLink(HasChangeTime, TenantRow, Base):
     """A link that opens the meetings of one team, or of all teams of a person, to whoever has its secret.
 
     * `digest` is the digest of the secret, which is not stored.
-    * `person_id` is the person for whom the link was created, and `created_by` is the client that created it. The link
-      never opens more than both may read at the time of a request.
+    * `person_id` is the person for whom the link was created, and `created_by` is the client that created it. At the
+      time of a request, the link opens only what this person and this client may both read.
     * `until_on` is the first day on which the link no longer opens anything.
     """
 

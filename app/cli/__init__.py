@@ -132,9 +132,10 @@ def main() -> None:
 
 
 def _use_playground(arguments: list[str]) -> None:
-    """Sets the environment variables to those of a running playground, and reports on standard error which one is used.
+    """Sets missing environment variables to the values of a running playground.
 
-    Does nothing if the environment names a database already, or if the command does not use a playground.
+    Names the folder of the playground on standard error. Does nothing if the environment names a database already, or
+    if the command does not use a playground.
     """
     names_database = any(os.environ.get(name) for name in DATABASES)
     if names_database or not set(arguments[:1]) & USE_PLAYGROUND or "--help" in arguments:

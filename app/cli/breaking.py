@@ -29,7 +29,7 @@ def breaking_in_graphql(old: str, new: str) -> list[str]:
 def breaking_in_events(old: Json, new: Json) -> list[str]:
     """Returns one sentence for each breaking change between two versions of the event schemas.
 
-    Clients only read events, so only changes that break a reader count.
+    Clients only read events, so a change is a breaking change only if it breaks a reader.
     """
     comparison = _Comparison(old, new)
     changes = []
@@ -112,7 +112,7 @@ class _Comparison:
                     yield from self.answer(f"{name} {status}", content["schema"], after["content"][kind]["schema"])
 
     def request(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Yields a sentence for each difference that breaks clients that send values of the old schema."""
+        """Yields a sentence for each difference because of which a value of the old schema can be refused."""
         accepted = _types(self._new, new)
         missing = _types(self._old, old) - accepted
         old, new, is_compared = self._resolve_pair("request", old, new)
@@ -135,7 +135,7 @@ class _Comparison:
         yield from self._inner(at, old, new, self.request)
 
     def answer(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Yields a sentence for each difference that breaks clients that expect values of the old schema."""
+        """Yields a sentence for each difference because of which an answer may not match the old schema."""
         old_types = _types(self._old, old)
         added = _types(self._new, new) - old_types
         old, new, is_compared = self._resolve_pair("answer", old, new)
@@ -172,8 +172,9 @@ class _Comparison:
     def _resolve_pair(self, direction: str, old: Json, new: Json) -> tuple[Json, Json, bool]:
         """Returns both schemas with references resolved and null removed, and whether they were compared before.
 
-        The caller compares the same two object schemas only once for requests and once for answers. Schemas can refer
-        to each other in circles, and many paths can lead to the same schema, so the same changes would be repeated.
+        The caller does not compare the same two object schemas again in the same direction (request or answer). Schemas
+        can refer to each other in circles, so a comparison might never end. Many paths can also lead to one schema, so
+        the changes of the schema would be reported several times.
         """
         old, new = _single(self._old, old), _single(self._new, new)
         pair = (direction, id(old), id(new))

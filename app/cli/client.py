@@ -110,9 +110,9 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("origins")
     def origins(client_id: ClientId, district: District, origin: Origin = None, as_json: AsJson = False) -> None:
-        """Replaces the origins of the web pages that may use a client's tokens; without --origin, removes all.
+        """Replaces the origins of the web pages that may use a client's tokens; without --origin, removes all origins.
 
-        Takes effect within 60 seconds on every process.
+        The change takes effect within 60 seconds on every process.
         """
         parsed_id = ids.parse_id("client", client_id)
 
@@ -129,7 +129,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("grant")
     def grant(client_id: ClientId, district: District, scope: Scopes, as_json: AsJson = False) -> None:
-        """Grants a client access to a further district, or again to a district that revoked the access."""
+        """Grants a client access to an additional district, or renews an access that was revoked."""
         scopes, parsed_id = _scopes(scope), ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
@@ -153,7 +153,7 @@ def add_to(app: typer.Typer) -> None:
         revoke_others: Annotated[bool, typer.Option(help="Revoke the other secrets at once.")] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Gives a client of a district a second secret. The older one stays valid until it is revoked."""
+        """Gives a client of a district a second secret. The older secret stays valid until it is revoked."""
         parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:
@@ -166,7 +166,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("revoke")
     def revoke(client_id: ClientId, district: District, as_json: AsJson = False) -> None:
-        """Ends a client's access to a district, with all its tokens, within 60 seconds on every process."""
+        """Ends a client's access to a district, and revokes its tokens, within 60 seconds on every process."""
         parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:

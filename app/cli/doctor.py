@@ -1,7 +1,7 @@
 """Defines `aimline doctor`, which finds and repairs errors in two kinds of derived data.
 
-These are the schools of a record, which must be the schools of its student, and the students of a team, who must follow
-from the team's scopes.
+The first kind is the schools of a record: they must be the schools of the record's student. The second kind is the
+students of a team: the team's scopes determine who they must be.
 """
 
 from __future__ import annotations

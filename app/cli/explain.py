@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Shows the statement, the plan, the scopes and the disclosures of a read, and the cost of a GraphQL query.
 
-        The read is not carried out. Only rows that its parameters name by an external id or a code are looked up.
+        The read is not carried out. Rows are looked up only if the read names them by an external id or a code.
         """
         # Imported here, so that all other commands start without the web framework.
         from app.graphql.explain import run_document

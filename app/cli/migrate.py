@@ -173,9 +173,10 @@ def expected_schema() -> tuple[str, list[str]]:
 
 
 async def schema_differences(settings: Settings) -> list[str]:
-    """Returns the differences between the database's schema and the one that the newest revision expects.
+    """Returns the differences between the database's schema and the schema that the newest revision expects.
 
-    The list is empty if there are none. If the database is at another revision, that is the only difference returned.
+    The list is empty if the schemas are equal. If the database is at another revision, the list states only this
+    difference.
     """
     expected, lines = expected_schema()
     version = await current_version(settings)

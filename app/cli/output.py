@@ -30,7 +30,7 @@ def print_record(record: Mapping[str, object], *, as_json: bool) -> None:
 
 
 def printable(text: str) -> str:
-    """Returns a text with a blank in the place of each control character.
+    """Returns a text in which each control character is replaced by a blank.
 
     A text from a SIS, such as a sourcedId, could otherwise move the cursor of a terminal or change its title.
     """

@@ -20,17 +20,17 @@ class UnusableOption(Exception):
 
 
 def distinct_names(texts: Iterable[str]) -> tuple[str, ...]:
-    """Returns the texts without surrounding blanks, without repetitions and without empty ones."""
+    """Strips the texts, and returns them without empty texts and repetitions."""
     return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
 
 def read_schools(options: Sequence[str]) -> tuple[str, ...]:
-    """Returns the sourcedIds of schools that the values of `--schools` list, separated by commas."""
+    """Returns the sourcedIds in the values of `--schools`. Commas separate the sourcedIds in a value."""
     return distinct_names(",".join(options).split(","))
 
 
 def read_users(file: str) -> tuple[str, ...]:
-    """Returns the sourcedIds in a file: one a line, or the first column of a CSV file with the header sourcedId.
+    """Returns the sourcedIds in a file: one per line, or the first column of a CSV file with the header sourcedId.
 
     Raises `UnusableOption` for a file that cannot be read, and for a file without any id, because an empty file from a
     failed export would otherwise exclude nobody.

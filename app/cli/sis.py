@@ -213,7 +213,7 @@ def _forget(sis: typer.Typer) -> None:
         person: Annotated[str, typer.Argument(metavar="PERSON", help="The person's id: stu_… or per_….")],
         district: District,
     ) -> None:
-        """Erases a person from the before-images of earlier syncs, which can then no longer be undone."""
+        """Erases a person from the before-images of syncs. Syncs that changed this person can no longer be undone."""
 
         async def operation(work: Work, _: Allowed) -> int:
             kind, row = ids.parse_any_id(person)

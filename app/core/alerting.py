@@ -32,8 +32,10 @@ class NotSent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """An SMTP server. With `smtps` the connection is encrypted from its beginning; with `smtp` it is encrypted by
-    STARTTLS if the server offers this, and always before a password is sent.
+    """An SMTP server.
+
+    With `smtps` the connection is encrypted from its beginning. With `smtp` the connection is encrypted by STARTTLS if
+    the server offers STARTTLS. A password is never sent without encryption.
     """
 
     scheme: str

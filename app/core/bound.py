@@ -28,7 +28,7 @@ class BoundConnection(asyncpg.Connection):
         keep_alive(transport)
 
     def bind(self, statement: str) -> None:
-        """Sets the binding statement that is sent along with the next BEGIN. Each later BEGIN needs a new one.
+        """Sets the binding statement that is sent along with the next BEGIN. It serves for that BEGIN only.
 
         Raises `Misuse` if a transaction is open, because that transaction belongs to another principal.
         """

@@ -57,7 +57,7 @@ def unprivileged(number: signal.Signals) -> dict[str, Any]:
 
 
 def user_outside() -> int:
-    """Returns the user id that owns the files created by a child started with `unprivileged`."""
+    """Returns the id of the user who owns the files that an `unprivileged` child creates."""
     if os.geteuid() != 0 or _namespaces():
         return os.geteuid()
     return pwd.getpwnam("nobody").pw_uid

@@ -202,9 +202,9 @@ async def bound_connection(
 ) -> AsyncIterator[tuple[AsyncConnection, BoundConnection]]:
     """Yields a connection from the pool, after setting the binding statement of the connection's next transaction.
 
-    After the `async with` block, the connection goes back to the pool. If the block failed, a separate task does this
-    (as in SQLAlchemy), because a rollback is sent first, which a cancellation must not interrupt. After a commit,
-    nothing is sent to the server, so no task is needed.
+    After the `async with` block, the connection goes back to the pool. If the block failed, a rollback is sent to the
+    server first. A separate task does this (as in SQLAlchemy), because a cancellation must not interrupt the rollback.
+    After a commit, nothing is sent to the server, so no task is needed.
     """
     connection = await engine.connect()
     try:

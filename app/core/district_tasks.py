@@ -96,9 +96,9 @@ def start_districts(
     rests: SkippedDistricts,
     work: Callable[[UUID], Coroutine[Any, Any, None]],
 ) -> int:
-    """Starts a task for at most `room` due districts, and returns the number of tasks that it started.
+    """Starts one task each for at most `room` due districts, and returns the number of tasks that it started.
 
-    Districts that already have a task or are being skipped get none. A task is in `running` until it has ended.
+    No task is started for a district that already has a task or is being skipped. A task is in `running` until it ends.
     """
     districts = [key for key in due if key not in running and not rests.is_skipped(key)][: max(room, 0)]
     for district_id in districts:

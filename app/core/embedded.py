@@ -110,7 +110,7 @@ class EmbeddedPostgres:
         self._lock_file = lock_file
 
     def _prepare(self) -> None:
-        """Creates the socket folder and the cluster, and gives both to the user that the server runs as."""
+        """Creates the socket folder and the cluster, and gives both to the user who runs the server."""
         self._socket.mkdir(mode=0o700, exist_ok=True)
         status = self._socket.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (os.geteuid(), user_outside()):
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
         unfinished.rename(self._pgdata)
 
     def _change_owner(self) -> None:
-        """Gives the server's files to the user that it runs as, when this process is root."""
+        """Gives the server's files to the user who runs the server, if this process runs as root."""
         if os.geteuid() != 0:
             return
         owner = user_outside()
@@ -148,7 +148,7 @@ class EmbeddedPostgres:
                 os.chown(path, owner, -1, follow_symlinks=False)
 
     def _stop_orphan(self) -> None:
-        """Stops an earlier server in this folder that is still running after the process that started it has ended."""
+        """Stops the server of an earlier process if the server is still running in this folder."""
         server = int((self._pid_file() or ["0"])[0])
         deadline = time.monotonic() + RETRY_LIMIT
         while self._pgdata.exists() and (alive := processes_in(self._pgdata, server)):

@@ -81,8 +81,9 @@ def _places(trace: TracebackType | None) -> list[str]:
 
 
 def short_path(filename: str) -> str:
-    """Returns a path relative to the repository or to its library's package, so that logs show no folder of the
-    machine.
+    """Returns a file's path relative to the repository, or to `site-packages` for a file of a library.
+
+    For any other file, returns only the file's name. Logs therefore show no folder of the machine.
     """
     path = Path(filename)
     if "site-packages" in path.parts:

@@ -28,7 +28,7 @@ class DatabaseUnreachable(ConnectionError):
 
 
 class ChangedMeanwhile(Exception):
-    """Raised when a row appears that should have been locked before rows that are locked already.
+    """Raised when a new row appears that must be locked, but its turn in the locking order has passed.
 
     Rows must be locked in a fixed order, so the unit of work must start again.
     """

@@ -1,6 +1,6 @@
 """Defines the names of grades that some sources send in place of CEDS codes. Pure.
 
-The sync normalizes the codes themselves.
+The sync itself normalizes the spelling of codes, such as `1` for `01`.
 """
 
 from typing import Final

@@ -77,9 +77,9 @@ KIND_OF_PREFIX = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 _SHIFTS = range(120, -1, -10)
-"""The bit positions at which an id is encoded, two characters (ten bits) at a time for speed.
+"""The bit positions of the groups of ten bits in an id, highest first. A group is encoded as two characters.
 
-A page of events contains hundreds of ids.
+Encoding two characters at a time saves time, because a page of events contains hundreds of ids.
 """
 
 _lock = threading.Lock()
@@ -87,7 +87,7 @@ _last = 0
 
 
 def new_id() -> UUID:
-    """Returns a new UUIDv7, which is greater than all that this process has created before."""
+    """Returns a new UUIDv7 that is greater than every id that this process created earlier."""
     global _last
     with _lock:
         # 48 bits of milliseconds and 12 bits of their fraction, so that order holds within a millisecond.

@@ -34,8 +34,8 @@ class About:
 class Choices:
     """The values that a text may have.
 
-    With `as_text`, GraphQL declares the input as a string and not as an enum. This keeps the type of an input that was
-    a free text before it got choices.
+    With `as_text`, GraphQL declares the input as a string and not as an enum. An input that once
+    allowed any text, and got choices later, thus keeps its type in GraphQL.
     """
 
     of: type[StrEnum]
@@ -84,14 +84,14 @@ class ChangesOf:
 
 @dataclass(frozen=True, slots=True)
 class ObjectOf:
-    """Annotates a parameter that takes an object as a mapping; the object has the fields of this dataclass."""
+    """Annotates a parameter that takes an object as a mapping; `type` is the dataclass with the object's fields."""
 
     type: type[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class FromProcess:
-    """Annotates a parameter that is not sent by a caller; its value is the process's setting of this name."""
+    """Annotates a parameter that no caller sends; its value is the process's setting with the name `name`."""
 
     name: str
 
@@ -163,7 +163,7 @@ def input_fields(input_type: type) -> Mapping[str, InputField]:
 
 
 PLACE = ("at", "pointer", "positions")
-"""The names of parameters that state where the inputs are in the request, for the pointers of violations."""
+"""The names of parameters that give the place of the inputs in the request; pointers of violations begin with it."""
 
 
 @cache

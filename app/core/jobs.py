@@ -117,7 +117,7 @@ class JobColumns:
 class RetryPolicy:
     """How often a job is attempted, and how long it waits after a failed attempt.
 
-    The first wait is `first`. Each further wait is four times as long as the one before, but at most `longest`.
+    The first wait is `first`. Each further wait is four times as long as the previous wait, but at most `longest`.
     """
 
     attempts: int
@@ -162,8 +162,9 @@ class JobTable:
 class ClaimedJob:
     """A job that this process has claimed until its lease ends.
 
-    * `claim_number` distinguishes this claim from earlier and later ones.
-    * `attempts` counts the attempts since the job was last requested, including this one and those that crashed.
+    * `claim_number` distinguishes this claim from earlier and later claims.
+    * `attempts` counts the attempts since the job was last requested, including this attempt and attempts that
+      crashed.
     * `claimed_at` is the instant of the claim by the database's clock.
     * `row` contains the columns of the job's row.
     """

@@ -10,7 +10,7 @@ from typing import Final
 from app.core.errors import Invalid, Violation
 
 MAX_VALUES: Final = 10_000
-"""The largest number of values in one document, at all depths together. For comparison: 500 full scores have 5,000."""
+"""The largest number of values in one document, at all depths together. 500 full scores, for example, have 5,000."""
 MAX_KEYS: Final = 100
 """The largest number of keys of one object."""
 MAX_DEPTH: Final = 32

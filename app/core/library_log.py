@@ -27,7 +27,7 @@ Strangers can cause some of these lines, for example by sending bytes that are n
 PERIOD = 60.0
 MAX_PLACES = 1000
 PLAIN_LOGGERS = ("uvicorn", "asyncio", "concurrent.futures", "sqlalchemy.pool")
-"""The loggers whose messages are logged: the first line of the template, and never its arguments."""
+"""The loggers whose messages are logged. Only the first line of a message's template is logged, never its arguments."""
 _WARNING = re.compile(r"(?P<place>[^\n]{0,200}?:\d+): (?P<kind>\w+): ")
 
 
@@ -39,7 +39,10 @@ class PlainHandler(logging.Handler):
         self._quota = LineQuota()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes a record as one line with the number of equal lines left out before, unless its quota is used up."""
+        """Writes a record as one line, unless the quota of equal lines is used up.
+
+        The line states how many equal lines were left out in the previous period.
+        """
         facts: dict[str, Any] = {"logger": record.name, "message": _message(record)}
         facts["place"] = f"{short_path(record.pathname)}:{record.lineno} {record.funcName}"
         if record.exc_info and record.exc_info[1] is not None:
@@ -75,7 +78,7 @@ class LineQuota:
 
 
 def quiet_libraries() -> None:
-    """Turns log records of libraries, warnings and uncaught exceptions of this process into plain log lines."""
+    """Makes this process write libraries' log records, Python's warnings and uncaught exceptions as plain log lines."""
     root = logging.getLogger()
     root.handlers[:] = [PlainHandler(logging.WARNING)]
     for name in ("uvicorn", "uvicorn.error"):

@@ -21,7 +21,7 @@ FIELDS = ("trace_id", "district", "client", "run", "job")
 
 
 def log_as_json() -> None:
-    """Configures logging so that our log lines and those of libraries become one JSON object per line."""
+    """Configures logging so that every log line is one JSON object, whether Aimline or a library logs it."""
     structlog.configure(
         processors=[
             merge_contextvars,

@@ -1,7 +1,7 @@
 """Opens HTTP connections to hosts whose addresses come from outside, such as a webhook's, and checks each address.
 
-The address is checked where the socket is created, so the checked address is the one that is connected to, even if the
-name resolves to another address a moment later. A reused connection keeps the address that was checked when it was
+The address is checked where the socket is created. So the socket connects to the checked address, even if the name
+resolves to another address a moment later. A reused connection keeps the address that was checked when it was
 opened. Proxy settings are ignored and no cookies are kept.
 """
 

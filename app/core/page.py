@@ -49,9 +49,9 @@ class Keyset:
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the last value of the cursor's position, which must be a number, or 0 if there is no cursor.
+        """Returns the number at the end of the cursor's position, or 0 if there is no cursor.
 
-        Raises `Malformed` if the value is not a number, or if its index is not `place`.
+        Raises `Malformed` unless the position has exactly `place` + 1 values, and the last value is a number.
         """
         if self.after is None:
             return 0
@@ -86,7 +86,8 @@ def keyset(
     """Returns the keyset that a request asks for with its cursor and limit.
 
     Raises `Malformed` for a cursor of another list or district, an outdated or edited cursor, and an invalid limit.
-    With `keyring`, every process can decrypt the cursors, which the APIs need. Without it, only this process can.
+    With `keyring`, every process can decrypt the cursors. The APIs need this, because another process may receive the
+    request for the next page. Without `keyring`, only this process can decrypt the cursors.
     """
     size = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= size <= MAX_LIMIT:

@@ -78,7 +78,7 @@ class Violations:
 
 
 class UnreadValue:
-    """Replaces the value of a parameter that was refused because of its shape; every use raises `Unread`."""
+    """Takes the place of a value that was refused because of its shape. Every use of this object raises `Unread`."""
 
     __slots__ = ()
 
@@ -105,7 +105,7 @@ def partial_input(input_type: type[T], values: Mapping[str, Any]) -> T:
 
 
 class KnownValues(dict[str, Any]):
-    """Values by name, without those refused because of their shape; looking up a missing name raises `Unread`."""
+    """The values, by name, that were not refused because of their shape. A missing name raises `Unread`."""
 
     def __missing__(self, name: str) -> NoReturn:
         raise Unread

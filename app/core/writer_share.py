@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from app.core.errors import Unavailable
 
 READS_KEEP = 4
-"""One in this many connections is reserved for readers; even in a smaller pool, one connection is reserved."""
+"""One in `READS_KEEP` connections is reserved for readers, and at least one in a pool of two or more connections."""
 
 
 class WriterShare:

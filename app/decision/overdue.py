@@ -31,8 +31,9 @@ from app.support.models import Support
 
 @needs(Can.JUDGE)
 async def send_overdue_reminders(work: Work) -> int:
-    """Sends every reminder that is due and was not sent before, at most a thousand of each type. Returns the number of
-    reminders.
+    """Sends the due reminders that were not sent before, at most a thousand of each type, and closes expired alerts.
+
+    Returns the number of reminders and closed alerts.
     """
     days, today = await reminder_days(work), await today_of(work)
     sent = await expire_alerts(work, today) + await remind_goal_dates(work, today)
@@ -52,10 +53,9 @@ async def send_overdue_reminders(work: Work) -> int:
 
 @needs(Can.JUDGE)
 async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each student who stopped responding to a support at least `days` days of instruction ago, if
-    no team has recorded a decision since.
+    """Sends a reminder for each support that has needed a decision for at least `days` days (see `decision_due`).
 
-    Returns the number of reminders.
+    Only days of instruction are counted. Returns the number of reminders.
     """
     mark = cast(ResponseState.since, Text)
     return await remind_of_supports(
@@ -70,9 +70,9 @@ async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
 
 
 def decision_due(district_id: UUID) -> tuple[ColumnElement[bool], ...]:
-    """Returns the conditions of a query for the supports about which a team still has to decide.
+    """Returns the conditions by which a query finds the supports that need a decision of a team.
 
-    The support is active, its state is off track or not responding, and no decision about the support was recorded
+    Such a support is active, its state is off track or not responding, and no decision about the support was recorded
     since this state began. The query must join `Support` with `ResponseState`.
     """
     decided = select(Decision.id).where(

@@ -99,7 +99,7 @@ def _names_student(decision: Decided) -> list[Violation]:
 
 
 def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
-    """Raises `Invalid` if a decision to `intensify` does not intensify the support, or one to `fade` does not fade it.
+    """Raises `Invalid` if a decision does not have the effect of its kind: to `intensify` or to `fade` the support.
 
     A change to a lower level never intensifies a support, and a change to a higher level never fades it.
     """
@@ -114,10 +114,10 @@ def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
 
 
 def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
-    """Returns whether a decision's change itself alters the intensity of the support.
+    """Returns whether the change that is sent with a decision alters the intensity of the support.
 
-    When a support is faded, a different intervention alone does not count. If this returns False, the caller changes
-    the level.
+    If a support is faded, a different intervention alone does not count as a change of intensity. If the result is
+    False, the caller changes the level.
     """
     codes = set(changes_between(before, after, PhaseVerb(kind)))
     return bool(codes - {PhaseChange.OTHER_INTERVENTION})

@@ -76,7 +76,7 @@ class NewDecision:
 
 
 _OF_END = {"/because": "/note", "/on": "/decided_on"}
-"""Maps the pointers of the inputs of `end_support` to the pointers of a decision's inputs."""
+"""For each pointer in the errors of `end_support`, the pointer to the same value in a `NewDecision`."""
 
 
 @needs(Can.DECIDE)
@@ -116,7 +116,10 @@ async def decide(work: Work, new: NewDecision) -> Decision:
 
 
 async def _apply_to_support(work: Work, new: NewDecision, decision: Decision, violations: Violations) -> None:
-    """Applies a decision to its support, and adds violations; the caller then raises them together."""
+    """Applies a decision to its support. Collects violations in `violations`, so that the caller raises them together.
+
+    Raises `Invalid` at once for an unknown support, or if `end_support` refuses to end the support.
+    """
     try:
         support = await lock_support(work, ids.parse_id("support", new.support or "", "/support"))
     except NotFound:

@@ -22,7 +22,7 @@ from app.events.models import Event, EventCounter
 KEPT = timedelta(days=30)
 GRACE = timedelta(minutes=1)  # A reader may start at the oldest event, which may expire before its next request.
 MAX_TRANSACTION = timedelta(hours=6)
-"""The longest possible duration of a transaction. The transaction of an event recorded longer ago has ended."""
+"""The longest possible duration of a transaction. If an event was recorded longer ago, its transaction has ended."""
 RESYNC = "Read what you need from the lists, then ask for events without a cursor."
 UNKNOWN = "There is no such event type. See GET /v1/event-types."
 
@@ -41,9 +41,9 @@ class FeedEnd:
 
 @dataclass(frozen=True, slots=True)
 class EventRange:
-    """A batch of events after a number. The next read continues after the number `until`.
+    """A batch of events: every event of the requested types after a given number, up to the number `until`.
 
-    The batch has every event of the requested types between the two numbers.
+    The next read continues after `until`.
     """
 
     rows: Sequence[Event]
@@ -109,11 +109,11 @@ async def feed_start(work: Work) -> int:
 
 @needs(Can.READ_EVENTS)
 async def position_before(work: Work, instant: datetime) -> int:
-    """Returns the position just before the first event since an instant, or the feed's last number if there is none.
+    """Returns the position just before the first event at or after an instant.
 
-    Events are not in the order of their instants, because an event gets its instant when it is recorded, but its number
-    at the commit. Therefore the lowest matching number is searched for between two bounds: one that is certainly too
-    low, and one that is certainly high enough.
+    If there is no such event, returns the feed's last number. Events are not in the order of their instants, because an
+    event gets its instant when it is recorded, but its number at the commit. Therefore the function searches for the
+    lowest matching number between a bound that is certainly too low and a bound that is certainly high enough.
     """
     end, in_district = await feed_end(work), Event.district_id == work.district_id
     earliest = select(Event.seq).where(in_district, Event.at >= instant).order_by(Event.at, Event.seq).limit(1)
@@ -155,7 +155,7 @@ def unknown_types(types: Sequence[str], pointer: str) -> list[Violation]:
 
 
 def check_versions(versions: Mapping[str, int], pointer: str) -> None:
-    """Raises `Invalid` if an event type lacks the version that was requested for it."""
+    """Raises `Invalid` if a requested version of an event type does not exist."""
     if not all(is_version(name, version) for name, version in versions.items()):
         detail = "There is no such version of an event type. See GET /v1/event-types."
         raise Invalid([Violation(pointer, "event_type.version", detail)])

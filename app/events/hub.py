@@ -26,13 +26,13 @@ MAX_CLIENT_STREAMS, MAX_DISTRICT_STREAMS, MAX_STREAMS = 25, 50, 500
 MAX_READERS: Final = 4
 """The maximum number of streams that read events at the same time in one process.
 
-A new event wakes all streams of its district at once.
+The limit is needed because a new event wakes all streams of its district at once.
 """
 log = structlog.get_logger()
 
 
 class Stopping(Exception):
-    """Raised in a stream when the process ends; the client connects again, to another process."""
+    """Raised in a stream when the process ends. The client is expected to connect to another process."""
 
 
 class Subscription:
@@ -48,7 +48,7 @@ class Subscription:
         self._moved.set()
 
     async def moved(self, seconds: float) -> bool:
-        """Waits until the feed has events that are new since the last call, but for at most this many seconds.
+        """Waits at most `seconds` seconds for events that are new since the last call.
 
         Returns whether there are new events. Raises `Stopping` when the process ends.
         """
@@ -81,7 +81,7 @@ class FeedHub:
 
     @property
     def waiting(self) -> int:
-        """Returns the number of streams that have read their first batch. From then on, a stream misses no event."""
+        """Returns the number of streams that have read their first batch. After it, a stream misses no event."""
         return sum(
             subscription.has_waited for of_district in self._subscriptions.values() for subscription in of_district
         )

@@ -42,8 +42,9 @@ class Reminder:
 
 
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
-    """Returns an SQL condition that is true if no reminder was sent yet for the state of `subject` that `mark`
-    identifies.
+    """Returns an SQL condition that is true if no reminder was sent yet for the present state of `subject`.
+
+    `mark` identifies the present state.
     """
     sent = select(SentReminder.subject_id).where(
         SentReminder.district_id == work.district_id,

@@ -1,8 +1,8 @@
 """Follows the change feed for the event streams of both APIs, by reading batches of events as they are committed.
 
-A stream lasts longer than the transaction and the turn of its request. Each batch is therefore read in a separate
-transaction, after the caller was authorized again. A token that expires or is revoked ends the stream, and a changed
-caseload changes which events it contains.
+A stream goes on after the transaction and the turn of its request have ended. Each batch is therefore read in a
+separate transaction, and the caller is authorized again before each batch. A token that expires or is revoked ends the
+stream. A changed caseload changes which events the stream contains.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -59,7 +59,7 @@ class FeedReader:
     async def read(self, principal: Principal, cursor: str | None) -> Batch:
         """Returns the first batch of events after a cursor.
 
-        Without a cursor, it returns an empty batch with the cursor of the feed's end.
+        Without a cursor, returns an empty batch with the cursor of the feed's end.
         """
         return await run_with_retry(partial(self._read, principal, cursor), reads=True)
 

@@ -1,8 +1,8 @@
 """Makes the scores of one source equal to the rows of a query: records, amends and removes scores with set-based SQL.
 
 * A row belongs to the score with the same external id.
-* If there is none, a row takes over an existing score with the same student, measure, date and attempt, provided that
-  this score has no external id, no sender, and no person recorded as having given it.
+* If no score has this external id, the row takes over an existing score with the same student, measure, date and
+  attempt, provided that this score has no external id, no sender, and no person recorded as having given it.
 * If another score has the requested attempt, the row gets the next free attempt.
 * A score that a person or a client amended or removed stays unchanged.
 
@@ -155,12 +155,12 @@ _RECORD = """WITH slot AS ({slots})
 def _slots(join: str, which: str) -> str:
     """Returns SQL that selects the rows of the intake, with the attempt number of each score as the column `slot`.
 
-    With `join` = "JOIN", it selects the rows whose score exists; with "LEFT JOIN", the rows of new scores. `which` is
-    SQL that is appended to the condition of this join.
+    With `join` = "JOIN", it selects the rows whose score exists. With "LEFT JOIN", it selects the rows whose score does
+    not exist yet. `which` is SQL that is appended to the condition of this join.
 
     An existing score whose student, measure and date are unchanged keeps its attempt number. Any other score gets the
-    requested number if that is free, and otherwise the next number after the highest one of that student, measure and
-    date.
+    requested number if this number is free. If it is taken, the score gets the next number after the highest number of
+    the same student, measure and date.
     """
     only_new = "WHERE s.id IS NULL" if join == "LEFT JOIN" else ""
     key = "w.student_id, w.measure_id, w.taken_on"

@@ -64,7 +64,10 @@ async def score(work: Work, score_id: UUID) -> Score:
 
 @needs(Can.READ_SCORES)
 async def changes_of(work: Work, score_id: UUID) -> list[ScoreChange]:
-    """Returns the logged changes of a score, oldest first; raises `NotFound`. The score may have been removed."""
+    """Returns the logged changes of a score, oldest first, even if the score was removed.
+
+    Raises `NotFound` if no such score was ever recorded within the caller's reach.
+    """
     student_id = await work.db.scalar(
         select(Score.student_id).where(Score.district_id == work.district_id, Score.id == score_id)
     )

@@ -93,7 +93,7 @@ def find_contradictions(sent: Sequence[tuple[Hashable, Hashable | None, Hashable
 
     Two scores contradict each other if they have the same key or the same external id, but differ in key or content.
     Two scores with the same key and the same content are one score that was sent twice. The result maps the position of
-    each contradicting score to the first position that it contradicts.
+    each contradicting score to the position of the first score that it contradicts.
 
     Each item of `sent` describes one score: its key (student, measure, date, attempt), its external id and its content.
     An item is None if the input is not a valid score.

@@ -1,8 +1,8 @@
 """Writes a plan of scores with set-based statements: it creates, amends, restores and removes scores of one sender.
 
-Each change of an existing score is recorded with its earlier values. No series is judged here. The caller judges the
-series of the days that `write_plan` returns. A score that has changed since the plan was made is neither written nor
-counted.
+Each change of an existing score is recorded with the score's earlier values. No series is judged here: `write_plan`
+returns the days of the written scores, and the caller judges the series with these days. A score that has changed
+since the plan was made is neither written nor counted.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

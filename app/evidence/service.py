@@ -113,8 +113,8 @@ async def record_scores(
 ) -> list[RecordedScore]:
     """Records up to 500 scores; returns one result per score, in order.
 
-    `positions` has the index of each score in the request, if the caller has left out some items of the request. If
-    `saves_days` is false, the caller must save the day of each student's last recorded score.
+    `positions` has the index of each score in the request; it is needed if the caller leaves out items of the request.
+    If `saves_days` is false, the caller must save the day of each student's last recorded score.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MAX_BATCH} scores at once.")])
@@ -142,7 +142,7 @@ async def record_scores(
 
 
 def days_of_recorded(results: Sequence[RecordedScore]) -> dict[UUID, date]:
-    """Returns the day of the last newly recorded score of each student, keyed by student."""
+    """Returns each student's latest day with a score that is newly `recorded` and in no secured area."""
     return last_days(result.score for result in results if result.outcome == "recorded" and result.score)
 
 
@@ -167,15 +167,15 @@ def _record_all(
 
 
 def _can_be_inserted(score: Score | None) -> bool:
-    """Returns whether the attempt number of a score fits PostgreSQL's type.
+    """Returns whether there is a score and its attempt number fits PostgreSQL's type.
 
-    If it does not, the score is inserted through the ORM, which raises its own error.
+    A score whose attempt number is too large is inserted through the ORM, which raises its own error.
     """
     return score is not None and score.attempt < 2**31
 
 
 def _as_recorded(result: RecordedScore, inserted: set[UUID]) -> RecordedScore:
-    """Returns the result; `unchanged` becomes `recorded` for a score that this batch itself has inserted."""
+    """Returns the result. If this batch itself has inserted the score, the outcome `unchanged` becomes `recorded`."""
     is_new = result.score is not None and result.score.id in inserted
     return replace(result, outcome="recorded") if is_new and result.outcome == "unchanged" else result
 

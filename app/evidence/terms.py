@@ -51,8 +51,10 @@ WHERE NOT EXISTS (
         SELECT s.id FROM score AS s
         WHERE s.district_id = $1 AND s.sender = n.sender AND s.external_id = n.external_id OFFSET 0) AS same)
 ON CONFLICT DO NOTHING RETURNING id"""
-"""Inserts all of the scores, or none if one of them matches a stored score. A score that another transaction inserts
-meanwhile under the same external id is left out."""
+"""Inserts all of the scores, or none if one of them matches a stored score.
+
+If another transaction has meanwhile inserted a score with the same external id, only that score is left out.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,6 @@ async def _measures(
 
 
 async def insert_new(work: Work, scores: Sequence[Score]) -> set[UUID]:
-    """Inserts these scores unless one of them matches a stored score, and returns the ids of those that it inserted."""
+    """Inserts these scores, or none if one of them matches a stored score. Returns the ids of the inserted scores."""
     rows = [{name: getattr(score, name) for name in COLUMNS} for score in scores]
     return {row[0] for row in await work.run(INSERT_NEW, (work.district_id, json_text(rows)))}

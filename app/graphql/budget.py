@@ -11,7 +11,7 @@ STRETCH = 0.02
 
 
 class Budget:
-    """The rows that one operation may still read, and the time until its next pause.
+    """The number of rows that one operation may still read, and the time until the operation's next pause.
 
     The cost of a document assumes a length for lists without pages. The budget counts the rows that are really read, so
     that the limit applies even if a list is longer than assumed.

@@ -122,5 +122,5 @@ def _result_type(resource: ResourceType) -> Any:
 
 
 def _row_name(resource: ResourceType) -> str:
-    """Returns the name of the field for the row in the result for one item, such as `team_member` for `TeamMember`."""
+    """Returns the name of the result's field that holds the row, such as `team_member` for `TeamMember`."""
     return re.sub(r"(?<!^)([A-Z])", r"_\1", declaration(resource).name).lower()

@@ -46,7 +46,7 @@ OTHER_SUBJECTS: Final = {
 }
 """The kind of row whose version a mutation checks, keyed by mutation.
 
-Contains only mutations whose name does not end with this kind.
+For a mutation that is not listed, the kind is the part of the name after the first `_`.
 """
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
 """The mutations that overwrite a row without keeping its history.

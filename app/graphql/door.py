@@ -84,9 +84,9 @@ class Installation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandTerms:
-    """The conditions under which one mutation runs.
+    """What a command needs to know about its mutation in the operation.
 
-    They are the response key, the version that the caller expects, and whether a required version is missing.
+    This is the mutation's response key, the version that the caller expects, and whether a required version is missing.
     """
 
     response_key: str

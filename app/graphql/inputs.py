@@ -42,8 +42,8 @@ def title(name: str) -> str:
 def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool = False) -> dict[str, Any]:
     """Returns the attributes of an input type that has these fields.
 
-    `owner` is the first part of the names of enums that are made for fields. With `changes`, a field that is left out
-    is distinguished from a field that is null.
+    If an enum is made for a field, the enum's name begins with `owner`. With `changes`, the input distinguishes a field
+    that is left out from a field that is null.
     """
     annotations: dict[str, Any] = {}
     members: dict[str, Any] = {"__annotations__": annotations}
@@ -64,8 +64,8 @@ def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool =
 def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = False, at: str = "") -> Converted:
     """Returns the converted input object, whose JSON pointer in the request is `at`.
 
-    A field that the caller left out is not among the values. A field with a violation has the value `UNREAD`. Only a
-    nested object with violations is kept, with the values of its valid fields.
+    A field that the caller left out is not among the values. A field with a violation has the value `UNREAD`. There is
+    one exception: a single nested object with violations is kept, with the values of its valid fields.
     """
     values: dict[str, Any] = {}
     violations: list[Violation] = []
@@ -122,7 +122,7 @@ def _enum(name: str, declared: InputField) -> Any:
 
 
 def _choices(declared: InputField) -> bool:
-    """Returns whether a field accepts only a fixed list of texts, each of which can be the name of an enum's value."""
+    """Returns whether a field accepts only a fixed list of texts, and every text can be the name of an enum value."""
     values = get_args(declared.type) if get_origin(declared.type) is Literal else ()
     return bool(values) and all(NAME_OF_CHOICE.fullmatch(value) for value in values)
 

@@ -92,7 +92,7 @@ def check_text(text: str, limits: Limits) -> None:
 
 
 def check_variables(variables: dict[str, Any] | None, limits: Limits) -> None:
-    """Raises a `GraphQLError` if the variables have too many values or too deeply nested ones."""
+    """Raises a `GraphQLError` if the variables have too many values or too deeply nested values."""
     level: list[Any] = [variables or {}]
     values = depth = 0
     while level:

@@ -41,7 +41,7 @@ The suggestions are slow.
 PARSING_ABORTED = "Parsing aborted."
 """The end of the parser's message when the parser has reached a limit."""
 SHORT_LITERAL = 100
-"""Validation is repeated with suggestions only if no literal has more values, at all levels together, than this."""
+"""Validation is repeated with suggestions only if no literal has more values than this, nested values included."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Repetition:
 
     @property
     def is_answered(self) -> bool:
-        """Returns whether every field has a stored response, so that none needs to run."""
+        """Returns whether every field has a stored response, so that no field needs to run."""
         return bool(self.answers) and self.fields.keys() <= self.answers.keys()
 
     async def complete(self, work: Work, result: ExecutionResult, done: set[str]) -> ExecutionResult:

@@ -74,7 +74,7 @@ def query_fields() -> list[StrawberryField]:
 
 
 def permissions_of_listing(listing: Listing) -> tuple[Can, ...]:
-    """Returns the permissions that a list requires in any case, whatever its filters."""
+    """Returns the permissions that a caller needs to read a list, even without any filter."""
     return (*declaration(listing.resource).requires, *listing.requires)
 
 

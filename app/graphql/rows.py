@@ -65,9 +65,9 @@ LISTS = {
 }
 """The assumed numbers of rows of lists without pages, keyed by type and field."""
 BATCHES = {"RecordScoresPayload.results": 500, "RecordSessionsPayload.results": 500}
-"""The lists with one entry per item of a command, keyed by type and field.
+"""The largest lengths of the lists that have one entry for each item of a command, keyed by type and field.
 
-The value is the largest number of items that the command accepts.
+The largest length is the number of items that the command accepts.
 """
 
 

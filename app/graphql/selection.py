@@ -47,7 +47,7 @@ from app.resources.select import (
 from app.resources.values import Figures
 
 NO_ROW: Final = UUID(int=0)
-"""An id that no row has, used for a filter whose row does not exist, so that the list is empty."""
+"""An id that no row has. A filter that refers to an unknown row uses this id, so that the list is empty."""
 FACTS: Final = {camel(name): name for name in ("has_next_page", "has_previous_page", "start_cursor", "end_cursor")}
 Details = Sequence[FieldDetails]
 

@@ -205,8 +205,8 @@ async def serve_socket(
 async def _may_connect(websocket: WebSocket, installation: Installation) -> bool:
     """Returns whether a connection may be opened.
 
-    The caller's quota must not be used up, and the origin of the page must be this service's own or registered by some
-    client.
+    This is so if the caller's quota is not exhausted, and if the origin of the page is this service's own or is
+    registered by any client.
     """
     headers, admission = websocket.headers, installation.admission
     address = websocket.client.host if websocket.client else None

@@ -149,9 +149,7 @@ def payload_of(result: ExecutionResult, trace_id: str) -> dict[str, Any]:
 
 
 def errors_of(error: Exception, trace_id: str) -> list[dict[str, Any]]:
-    """Returns the errors with which a subscription ends, in the form in which a response lists them; logs an internal
-    fault.
-    """
+    """Returns the list of errors that the last response of a subscription shows. Logs an internal fault."""
     if isinstance(error, Refused):
         return [render_error(each, trace_id) for each in error.errors]
     if isinstance(error, BadRequest):

@@ -17,9 +17,9 @@ from app.graphql.json_text import dump
 from app.graphql.request import BadRequest
 
 MAX_MESSAGE: Final = 65_536
-"""The largest number of characters of a message; a document has at most 32,768 characters."""
+"""The largest number of characters of a message. A GraphQL document in a message has at most 32,768 characters."""
 MAX_EARLY_MESSAGE, MAX_EARLY_MESSAGES = 8_192, 3
-"""While the caller is not known: the largest number of characters of a message, and the largest number of messages."""
+"""The largest length of a message in characters, and the largest number of messages, until the caller is known."""
 AT_ONCE: Final = 1_024
 """The largest number of characters of a message that is parsed without waiting for its caller's turn."""
 MAX_REASON: Final = 123
@@ -42,8 +42,8 @@ class TextSocket:
     async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object, None]:
         """Yields the parsed messages of the caller.
 
-        A message that is not text or not JSON raises an exception, on which the handler closes the connection. A
-        message that is too long, or that comes too early, closes the connection here.
+        A message that is not text or not JSON raises an exception, and the handler then closes the connection. This
+        method itself closes the connection if a message is too long or comes too early.
         """
         del ignore_parsing_errors
         early = 0

@@ -29,7 +29,7 @@ from app.sis.rules import RunState
 NEEDS: Final = "needs"
 """The key in a field's metadata under which its required permissions are stored."""
 ENUM_NAMES: Final = {State: "VerdictState", NonresponseKind: "VerdictKind", RunState: "SyncRunState"}
-"""The names that enums have in the SDL where they differ from the names in the code, keyed by enum."""
+"""The SDL names of the enums whose names in the SDL and in the code differ, keyed by enum."""
 PAGE_WORDS: Final = (
     "A page of a list: `first` rows (by default 50, at most 200) after a cursor, or the `last` ones before one."
 )

@@ -211,14 +211,14 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns the measurements of a fragment with one more level of nesting, for the selection set that contains it."""
+    """Returns a fragment's measurements, with one more level of nesting, as a part of the surrounding selection set."""
     return replace(weight, nesting=weight.nesting + 1)
 
 
 def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinitionNode]:
     """Returns the fragments, each after the fragments that it spreads.
 
-    Raises a `GraphQLError` if a fragment spreads itself, perhaps through others.
+    Raises a `GraphQLError` if a fragment spreads itself, directly or through other fragments.
     """
     fragments: dict[str, FragmentDefinitionNode] = {}
     graph: dict[str, set[str]] = {}

@@ -46,7 +46,7 @@ def row_of(resource: ResourceType, description: str | None = None) -> Any:
 
 
 def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
-    """Replaces the resolvers of all fields of derived types, and of the fields that show a resource in other types.
+    """Replaces the resolvers of all fields of derived types, and of those fields of other types that show a resource.
 
     `derived` has the names of the derived types.
     """
@@ -120,9 +120,9 @@ def _batch(resource: ResourceType, info: GraphQLResolveInfo[Any]) -> Callable[[l
 
 
 def _place(rows: Any, path: tuple[str | int, ...], error: AimlineError) -> None:
-    """Replaces the null at this path of the answer by an error.
+    """Puts an error in the place of the null that is at this path of the answer.
 
-    The library reports an exception that a resolver returns as an error at its path.
+    The field's resolver then returns this error, and the GraphQL library reports it with the field's path.
     """
     *steps, last = path
     for step in steps:

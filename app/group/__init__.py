@@ -1,1 +1,1 @@
-"""Serves students together: groups, their dated members, and one record of a session for everybody who was there."""
+"""Manages groups of students: their dated members, and sessions that are recorded once for everybody who was there."""

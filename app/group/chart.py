@@ -1,6 +1,6 @@
 """Builds the data of a group's chart: one line of scores for each member within the caller's reach. Draws nothing.
 
-A line is labelled by the student's initials only where the caller may read the roster, and otherwise by a number.
+A line is labelled by the student's initials if the caller may read the roster, and otherwise by a number.
 """
 
 from collections.abc import Mapping, Sequence

@@ -186,10 +186,12 @@ async def end_group(
 
 
 async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> list[Support]:
-    """Plans the support of each member, and adds the violations of all these supports, each at its member.
+    """Plans the support of each member, and adds the violations of these supports to `violations`.
 
-    If the list of members is malformed, the other inputs of the group are still checked. For this, a single support
-    without a student is planned from these inputs.
+    A violation has a pointer to the input of its member, or to the input of the group if all members share the input.
+
+    If the list of members is malformed, the other inputs of the group are still checked: one support without a student
+    is planned from these inputs.
     """
     members: Sequence[NewMember | None] = (None,)
     values = {name: value for name, value in known_values(new).items() if name in _OF_GROUP}
@@ -221,9 +223,10 @@ async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> l
 
 
 def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str:
-    """Returns the pointer of a violation in a member's support: at the member, or at the group for a common input.
+    """Returns the pointer to the group's input for a violation in a member's support.
 
-    `own` has the names of the inputs that belong to the member.
+    `own` has the names of the inputs that belong to the member. Their pointers are below `/members/<position>`; the
+    pointers of all other inputs stay as they are.
     """
     name = pointer.split("/")[1] if "/" in pointer else ""
     return f"/members/{position}{pointer}" if name in own else pointer

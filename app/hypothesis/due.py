@@ -1,4 +1,7 @@
-"""Asks teams to review hypotheses whose support has ended or has got another verdict. Closes no hypothesis."""
+"""Asks teams to review a hypothesis if its support has ended or the support's verdict has changed.
+
+Closes no hypothesis.
+"""
 
 from sqlalchemy import and_, any_, case, cast, literal, or_, select, update
 from sqlalchemy.orm import aliased

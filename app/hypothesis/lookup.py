@@ -106,7 +106,7 @@ async def locate_support(work: Work, name: str, hypothesis: Hypothesis) -> Suppo
 
 @needs(Can.WEIGH_HYPOTHESES)
 async def verdict_now(work: Work, support_id: UUID) -> ResponseState | None:
-    """Returns the present state of a support, with its verdict, or None if it has no verdict."""
+    """Returns the present state of a support, with its verdict, or None if the support has no verdict."""
     query = select(ResponseState).where(
         ResponseState.district_id == work.district_id, ResponseState.support_id == support_id
     )

@@ -13,8 +13,9 @@ from app.core.db import Base, HasChangeTime
 from app.roster.models import AboutStudent
 
 NOT_DUE: Final = date(9999, 1, 1)
-"""Stands for "not due" in the column by which lists are sorted. A null would not work, because no page can begin after
-it; `date.max` would be stored as infinity.
+"""The date that means "not due" in the column by which lists are sorted.
+
+Null cannot be used, because no page of a list can begin after a null. `date.max` would be stored as infinity.
 """
 
 

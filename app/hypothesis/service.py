@@ -1,4 +1,4 @@
-"""Proposes hypotheses about the cause of a concern, has supports test them, and closes them with an outcome."""
+"""Proposes hypotheses about the cause of a concern, tests them with supports, and closes them with an outcome."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -168,7 +168,10 @@ async def close_hypothesis(
         str, BECAUSE, About("Why the team concludes it.", "Reads long words now, and fluency has followed.")
     ],
 ) -> Hypothesis:
-    """Closes a hypothesis with an outcome, and stores the verdict and the dosage that its support has on this day."""
+    """Closes a hypothesis with an outcome.
+
+    If a support tests the hypothesis, also stores the support's current verdict, and its dosage since the test began.
+    """
     BECAUSE.require(because, "/because")
     hypothesis = await _lock(work, hypothesis_id)
     if hypothesis.support_id is not None and hypothesis.testing_since is not None:
@@ -228,5 +231,5 @@ def _emit(work: Work, type_: EventType, hypothesis: Hypothesis) -> None:
 
 
 def hypothesis_event(type_: EventType, hypothesis: Hypothesis) -> NewEvent:
-    """Returns an event about a hypothesis, which names the student and the concern."""
+    """Returns an event about a hypothesis, with the ids of the student and the concern."""
     return student_event(type_, hypothesis, {"concern": hypothesis.concern_id})

@@ -1,1 +1,4 @@
-"""Reports about many students: screening windows, and how supports reach students. Small counts are not published."""
+"""Computes reports about many students: about screening windows, and about how supports reach students.
+
+Small counts are not published.
+"""

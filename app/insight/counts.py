@@ -93,7 +93,7 @@ def atoms_of(rows: Iterable[Any]) -> dict[UUID, dict[Atom, int]]:
 def counts_of(measure_id: UUID, published: Mapping[Cell, int], dimensions: Sequence[Dimension]) -> list[ReportedCount]:
     """Returns the published counts of one table, each with its share of the total of its row.
 
-    With two dimensions, a row is a value of the first one. Otherwise all students together are the only row.
+    With two dimensions, each value of the first dimension has a row. Otherwise all students are in one row.
     """
     place = tuple(sorted(DIMENSIONS.index(dimension) for dimension in dimensions))
     counts = []

@@ -9,7 +9,7 @@ from app.roster.models import Texts
 
 
 class ScreeningCount(TenantRow, Base):
-    """A published count of a closed window: how many students have the values of this row in its `dimensions`.
+    """A published count of a closed window: how many students have the values in the row's `dimensions`.
 
     A cell that is withheld has no row, so that a read cannot show it by mistake.
     """

@@ -55,8 +55,8 @@ def results_of(
 ) -> ResultsQuery:
     """Returns the SQL for the results of a window within the caller's reach.
 
-    `students` is an SQL condition on the students `p`. `listed` is an SQL condition on the results `x`: it selects
-    the results to be listed.
+    `students` is an SQL condition on the students, whose alias is `p`. `listed` is an SQL condition on the results,
+    whose alias is `x`; it selects the results to be listed.
     """
     where, scores, more_parameters, more_values = within_caseload(work)
     kept = window.state == WindowState.CLOSED

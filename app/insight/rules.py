@@ -63,10 +63,10 @@ def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] 
     * Tables of one dimension: if a value is withheld, at least two values are withheld, and these together have at
       least 10 students.
     * Tables of two dimensions: if a value is withheld in the table of its own dimension, its whole row or column is
-      withheld. In every other row and column, at least two cells with at least 10 students together are withheld, if
-      any is withheld. In addition, each small count is a corner of a rectangle of four withheld cells, such that
-      students could be swapped between the corners without changing any total. If there is no such rectangle for a
-      small count, the whole table is withheld.
+      withheld. If a cell of any other row or column is withheld, at least two cells of this row or column are
+      withheld, and these together have at least 10 students. In addition, each small count is a corner of a rectangle
+      of four withheld cells, such that students could be swapped between the corners without changing any total. If
+      there is no such rectangle for a small count, the whole table is withheld.
     """
     counts = count_cells(atoms)
     if counts[(), ()] < SMALLEST:
@@ -208,9 +208,10 @@ class _Table:
         return True
 
     def _can_change(self, row: str, column: str, other_row: str, other_column: str) -> bool:
-        """Returns whether two opposite corners of a rectangle have students with equal values in the other dimensions.
+        """Returns whether two opposite corners of a rectangle have students who could be swapped.
 
-        If two such students moved to the two remaining corners, only the counts of the four corners would change.
+        Two students can be swapped if they have equal values in the other dimensions. If two such students moved
+        to the two remaining corners, only the counts of the four corners would change.
         """
         others = self.others
         empty: set[tuple[str, ...]] = set()

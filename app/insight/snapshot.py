@@ -80,8 +80,8 @@ async def _close(work: Work, window: ScreeningWindow) -> None:
 async def _locked_results(work: Work, window: ScreeningWindow, expected: Collection[ExpectedInWindow]) -> ResultsQuery:
     """Locks the students of a window, and returns the query for their results.
 
-    The lock keeps a sync from moving a student while the results are stored. A student who is added meanwhile is left
-    out.
+    The lock keeps a sync from moving a student while the results are stored. The results leave out a student who is
+    added meanwhile.
     """
     expectations, levels = list(expected), await suggested_levels(work)
     statement, values = results_of(work, window, expectations, levels).statement(EXPECTED_STUDENTS)
@@ -128,7 +128,7 @@ async def _withheld_before(work: Work, window: ScreeningWindow) -> tuple[dict[UU
     """Returns the cells that were withheld in earlier windows of the school year with the same demographic group.
 
     The first result has the withheld cells of each measure. The second result has the withheld cells that are not about
-    a level: such a cell is withheld for every measure.
+    a level. A cell in the second result must be withheld for every measure.
     """
     query = select(ScreeningWindow).where(
         ScreeningWindow.district_id == work.district_id,

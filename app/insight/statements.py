@@ -32,7 +32,8 @@ outcome AS (
     FROM (SELECT x.* FROM classified AS x WHERE true{{listed}} ORDER BY x.student_id, x.measure_id OFFSET 0) AS c)"""
 """The results of an open window.
 
-`level_before` is the student's level by the same measure in the latest earlier window that has one.
+`level_before` is the student's level by the same measure in an earlier window. If the student had a level in several
+earlier windows, it is the level of the latest of these windows.
 
 `{listed}` is a further condition on the results `x`. It limits the results that are listed, but not the results that
 are counted.
@@ -72,7 +73,10 @@ SELECT r.measure_id, r.school_id, r.grade, r.score_id IS NOT NULL AS screened, r
 FROM {counted} AS r{join}
 GROUP BY 1, 2, 3, 4, 5, 6"""
 ATOMS: Final = f"WITH {{results}}{COUNTED}"
-"""Counts the students by measure and by all four dimensions (`insight.rules.Dimension`). Nobody sees these counts."""
+"""Counts the students by measure and by all four dimensions (`insight.rules.Dimension`).
+
+These counts are shown to nobody. The published counts are computed from them.
+"""
 PAGE: Final = f"WITH {{results}}{LISTED}"
 """Lists the results of a page."""
 ATOMS_AND_PAGE: Final = f"""

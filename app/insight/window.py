@@ -1,4 +1,4 @@
-"""Reports on a screening window: which students are expected, screened, under the cut and served, and how many.
+"""Reports on a screening window: lists and counts the students who are expected, screened, under the cut or served.
 
 While a window is open, its report is computed from the scores within the caller's reach. Once the window is closed, the
 report is read from the kept results, and has the counts of the whole district.
@@ -157,7 +157,7 @@ async def _listed(
     query: ReportQuery,
     keyset: Keyset,
 ) -> ResultsQuery:
-    """Returns the SQL for the results of a window. Only results that match the query and the cursor are listed."""
+    """Returns the SQL for the results of a window. It lists only results that match the query and follow the cursor."""
     listed = ""
     values: dict[str, Any] = {"limit": keyset.limit + 1}
     if query.school is not None:

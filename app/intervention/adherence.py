@@ -24,8 +24,8 @@ CHECKED: Final = ("done_parts", "checklist_size")
 def marks_of(done_parts: Sequence[int], checklist_size: int, at: str) -> dict[str, Any]:
     """Returns the values of the columns `CHECKED` for a session; raises `Invalid` with every violation.
 
-    `checklist_size` is 0 if the support follows no entry of the library, or an entry without a checklist. `at` is the
-    JSON Pointer of the session.
+    `checklist_size` is 0 if the support follows no entry of the library, or follows an entry without a checklist. `at`
+    is the JSON Pointer of the session.
     """
     if not checklist_size:
         detail = "The support followed no entry of the library with a checklist on this day."

@@ -69,9 +69,9 @@ async def draft_interventions(
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_intervention(work: Work, intervention_id: UUID) -> Intervention:
-    """Publishes a draft. The version of the same code that was published until then is retired.
+    """Publishes a draft, and retires the previously published version of the same code.
 
-    Supports that cite the earlier version keep it.
+    Supports that cite the retired version continue to cite it.
     """
     entry = await _lock(work, intervention_id)
     if entry.state != InterventionState.DRAFT:

@@ -1,1 +1,1 @@
-"""Meetings of teams: the series by which they recur, and the protocols that they may follow."""
+"""Meetings of teams: the series by which meetings recur, and the protocols that meetings may follow."""

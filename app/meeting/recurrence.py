@@ -95,7 +95,7 @@ class Recurrence:
         return self.frequency == "DAILY" or bool(self.month_days) or day.day == begins_on.day
 
     def _chosen(self, days: Sequence[date]) -> list[date]:
-        """Returns the days of a period that BYSETPOS chooses by their places; without BYSETPOS, all of them."""
+        """Returns the days whose places in the period are listed in BYSETPOS. Without BYSETPOS, returns all days."""
         if not self.places:
             return list(days)
         return [day for place, day in enumerate(days, 1) if {place, place - len(days) - 1} & set(self.places)]

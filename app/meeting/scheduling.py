@@ -1,4 +1,4 @@
-"""Schedules and cancels single meetings and series of meetings. A meeting is opened by its team, never by itself."""
+"""Schedules and cancels single meetings and series of meetings. Meetings are never opened automatically."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Creates the meetings of series for the next weeks. A meeting on a day without school is cancelled, not moved."""
+"""Creates the meetings of each series for the next weeks. A meeting on a day without school is cancelled, not moved."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta

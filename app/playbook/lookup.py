@@ -131,9 +131,10 @@ async def published(work: Work) -> PlaybookVersion:
 
 
 async def secured_code(work: Work, area: Area) -> str | None:
-    """Returns the code of the secured area that is this area or contains it, or None if the area is not secured.
+    """Returns the code of the secured area that applies to an area, or None if no secured area applies.
 
-    Raises `Forbidden` if the caller lacks the scope of that secured area.
+    This is the area itself if it is secured, and otherwise the nearest secured area that contains it. Raises
+    `Forbidden` if the caller lacks the scope of the secured area.
     """
     secured_area: Area | None = area
     while secured_area is not None and not secured_area.secured:

@@ -26,7 +26,7 @@ class ChosenRule:
 
 @needs(Can.READ_PLAYBOOK)
 async def areas(work: Work) -> list[Area]:
-    """Returns all areas by code. There is no paging, because a district has only a few dozen."""
+    """Returns all areas, sorted by code. There is no paging, because a district has only a few dozen."""
     return list(await work.db.scalars(select(Area).where(Area.district_id == work.district_id).order_by(Area.code)))
 
 
@@ -57,7 +57,10 @@ async def measure_named(work: Work, name: str, pointer: str) -> Measure:
 
 @needs(Can.READ_PLAYBOOK)
 async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
-    """Returns the level of this rank, in force or else retired; raises `Invalid` at `pointer` if there is none."""
+    """Returns the level of this rank; raises `Invalid` at `pointer` if there is none.
+
+    Returns a retired level only if no level in force has this rank.
+    """
     return await locate_level_or_retired(work, rank, pointer)
 
 
@@ -74,8 +77,8 @@ class Rulebook:
     above: Mapping[UUID, tuple[str, ...]]
 
     def rule_for(self, measure: str, area_id: UUID, schools: Sequence[UUID]) -> ChosenRule:
-        """Returns the decision rule for a measure in an area. A rule of one of the schools takes precedence over the
-        district's.
+        """Returns the decision rule for a measure in an area. A rule of one of the schools takes precedence over a
+        rule of the district.
         """
         rule, parameters = choose(self.rules, measure, self.above.get(area_id, ()), schools)
         return ChosenRule(rule, parameters, self.playbook_version_id)
@@ -89,7 +92,7 @@ async def reminder_days(work: Work) -> dict[str, int]:
 
 @needs(Can.READ_PLAYBOOK)
 async def rulebook(work: Work, rules: Mapping[str, Any] | None = None) -> Rulebook:
-    """Returns the rulebook in force. If `rules` are given, for a preview, returns a rulebook of these rules instead."""
+    """Returns the rulebook in force. If a preview gives `rules`, returns a rulebook of the given rules instead."""
     version = await published(work)
     used_rules = version.rules if rules is None else rules
     rows = {row.id: row for row in await areas(work)} if any(AREA in key for key in used_rules) else {}

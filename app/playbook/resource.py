@@ -122,7 +122,7 @@ class BenchmarkResource(
 
 
 async def _version_number(work: Work, number: Any, pointer: str | None) -> int:
-    """Returns a requested version number, limited to the range of the column, so that PostgreSQL accepts it."""
+    """Returns the version number, or the nearest number from 0 to the largest that PostgreSQL accepts in the column."""
     return min(max(int(number), 0), 2**31 - 1)
 
 

@@ -30,7 +30,7 @@ class ItemOutcome(StrEnum):
 class Malformed:
     """An item that does not have the expected shape, with violations whose pointers begin at the item.
 
-    `partial` is the command's input with only its valid values, or None if there are none.
+    `partial` is the command's input with only its valid values, or None if no value is valid.
     """
 
     violations: tuple[Violation, ...]
@@ -108,9 +108,9 @@ async def run_bulk(
 async def _with_violations_of_run(
     work: Work, run: RunItems, items: Sequence[Any], results: Mapping[int, ItemResult]
 ) -> dict[int, ItemResult]:
-    """Returns the results of the malformed items that have some valid values, with additional violations.
+    """Returns the results of the malformed items that have some valid values, and adds violations to these results.
 
-    The additional violations are those that the command finds when it is run, as a trial, with only the valid values.
+    To find the additional violations, the command is run, as a trial, with only the valid values.
     """
     positions = [position for position, item in enumerate(items) if isinstance(item, Malformed) and item.partial]
     results_of_run: list[ItemResult] = []

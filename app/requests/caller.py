@@ -40,7 +40,7 @@ class Caller:
 async def describe_caller(work: Work) -> Caller:
     """Returns the caller of this unit of work.
 
-    Requires no permission, because it reveals only what the token contains.
+    The caller needs no permission, because the result is only about the caller and its district.
     """
     principal = work.principal
 

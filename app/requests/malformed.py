@@ -32,7 +32,7 @@ class _Undo(Exception):
 async def all_violations(
     work: Work, shape: Sequence[Violation], run: Callable[[], Awaitable[Any]]
 ) -> tuple[Violation, ...]:
-    """Returns the violations of the shape, and those that the command raises for the inputs whose shape is valid.
+    """Returns the violations of the shape, and the violations that the command finds in the inputs of valid shape.
 
     `run` runs the command with the valid inputs. What the command writes is rolled back.
     """
@@ -53,7 +53,8 @@ async def all_violations(
 def merged(shape: Sequence[Violation], of_command: Sequence[Violation]) -> tuple[Violation, ...]:
     """Returns the violations of the shape, followed by the violations of the command.
 
-    A violation of the command is left out if it is about an input that violates the shape, or about a part of one.
+    A violation of the command is left out if it is about an input that violates the shape, or about a part of such an
+    input.
     """
     refused = tuple(violation.pointer for violation in shape)
     others = (each for each in of_command if not any(_is_within(each.pointer, pointer) for pointer in refused))

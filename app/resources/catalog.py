@@ -81,7 +81,7 @@ class Catalog:
 
     @cached_property
     def gets(self) -> Mapping[str, ResourceType]:
-        """Returns the resources of which the APIs can read a single row, keyed by the name `get` of each."""
+        """Returns the resources of which the APIs can read a single row, keyed by the name in their `get`."""
         return {facts.get: resource for resource in self.resources if (facts := declaration(resource)).get is not None}
 
     def _resources(self) -> Iterator[ResourceType]:

@@ -20,7 +20,7 @@ PARAMETER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Body:
-    """The name and the description of a command's request body in REST. Commands with equal inputs can share one."""
+    """The name and description of a command's request body in REST. Commands with equal inputs can share a `Body`."""
 
     name: str
     description: str
@@ -60,7 +60,8 @@ class Command:
       a new row, otherwise 200.
     * `rest_result` is the resource of the row in the path. If it is set, REST returns this row instead of `result`.
     * `more` is text that REST adds to the description.
-    * `sometimes` are permissions that the caller needs only for some inputs. The description states which.
+    * `sometimes` are permissions that the caller needs only for some inputs. The command's description states for which
+      inputs.
     """
 
     name: str

@@ -30,10 +30,10 @@ async def complete_values(
     text: bytes,
     tokens: re.Pattern[bytes],
 ) -> tuple[bytes, list[tuple[Path, AimlineError]]]:
-    """Returns the text of an answer with its structured values, and an error for each value that could not be
-    computed.
+    """Returns the text of an answer with its structured values filled in, and the errors.
 
-    `slots` are the values to complete, and `given` has the arguments of computed values, keyed by path.
+    There is one error for each slot whose values could not be computed; these values are null. `slots` are the values
+    to complete, and `given` has the arguments of computed values, keyed by path.
     """
     raw: list[list[bytes]] = [[] for _ in slots]
     for slot, json in tokens.findall(text):

@@ -142,7 +142,7 @@ def Link(  # it is spelled like a class because it is used as a declaration
 ) -> "AddedLink":
     """Declares a link that one package adds to a resource of another package. The link leads to any number of rows.
 
-    `more` has further options, which are those of `ManyMember`.
+    `more` has other options of `ManyMember`.
     """
     return AddedLink(source, ManyMember(name, description, target=target, condition=condition, **more))
 
@@ -157,7 +157,7 @@ def OneLink(
 ) -> "AddedLink":
     """Declares a link that one package adds to a resource of another package. The link leads to at most one row.
 
-    `more` has further options, which are those of `OneMember`.
+    `more` has other options of `OneMember`.
     """
     member = OneMember(name, description, expression=None, target=target, condition=condition, nullable=True, **more)
     return AddedLink(source, member)

@@ -77,9 +77,9 @@ def reference_of(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Id | None:
-    """Declares the id of another row whose kind is in another column.
+    """Declares the id of another row, if a separate column has the kind of that row.
 
-    `kinds` are the possible kinds, and `kind_expression` is that other column.
+    `kinds` are the possible kinds, and `kind_expression` is the column with the kind.
     """
     return cast(
         Id | None,

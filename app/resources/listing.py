@@ -64,7 +64,7 @@ class Filter(Generic[T]):
 
 @dataclass(frozen=True)
 class Flag:
-    """A filter whose value is true or false; its condition is `on` if the value is true, and `off` otherwise."""
+    """A filter whose value is true or false. `on` is the condition for true, and `off` the condition for false."""
 
     name: str
     description: str

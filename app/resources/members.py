@@ -45,7 +45,7 @@ class Member:
     graphql: str | None = SAME
 
     def shown_as(self, face: str) -> str | None:
-        """Returns the member's name in an API (`rest` or `graphql`, in snake case), or None if it is not shown."""
+        """Returns the member's snake-case name in an API (`rest` or `graphql`), or None if the API hides the member."""
         name = self.rest if face == "rest" else self.graphql
         return self.name if name == SAME else name
 
@@ -84,8 +84,7 @@ class ReferenceMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class OneMember(Member):
-    """A link to the one row that a column refers to or that a condition selects; null if the caller may not see that
-    row.
+    """A link to a single row, which a column or a condition determines; null if the caller may not see the row.
 
     * `expression` is the column, or None if there is a `condition`.
     * `through` is a joined table that the condition uses.

@@ -47,7 +47,7 @@ NULL = b"null"
 async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style) -> list[Answer]:
     """Reads the roots of a selection with one statement, and returns one answer for each root.
 
-    Records the students whom the answers show for the disclosure log. If the caller may not read a root, or the cursor
+    Adds to the disclosure log the students whom the answers show. If the caller may not read a root, or the cursor
     of a root is invalid, the answer to this root is null with an error. The other roots are still read.
     """
     opened: list[Places | AimlineError] = []

@@ -42,8 +42,8 @@ class Constant:
 class Pick:
     """A key of an object, with the member that gives its value.
 
-    * `picks` are the selected members of the linked resource or structured value. Without them, a link to one row shows
-      the id of that row, and a structured value shows all its items.
+    * `picks` are the selected members of the linked resource or structured value. Without `picks`, a link to one row
+      shows the id of that row, and a structured value shows all its items.
     * `page` is the page of a paged link.
     * `arguments` are the resolved filters of a link, or the arguments of a computed value, by name.
     """
@@ -60,7 +60,7 @@ Picks = tuple["Pick | Constant", ...]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The part of a page with its rows as an array (REST's `items`, GraphQL's `nodes`)."""
+    """The part of a page that shows the rows, as an array (REST's `items`, GraphQL's `nodes`)."""
 
     key: str
     picks: Picks
@@ -107,14 +107,14 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The part of a page with the cursor of the next page, or null (REST's `next`)."""
+    """The part of a page that shows the cursor of the next page, or null (REST's `next`)."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """The part of a page with the number of all rows of the list.
+    """The part of a page that shows how many rows the whole list has.
 
     The number is exact up to 25,000. For a longer list it is "more" in REST and null in GraphQL.
     """
@@ -173,8 +173,9 @@ class RowRoot:
 class WrittenRoot:
     """A root of a selection that reads the rows which a command of this transaction has returned.
 
-    The answer is an array of objects with `id` and `row`. The rows need no permission except the command's, and are
-    shown even if the command removed them. The links of the rows need permissions of their own.
+    The answer is an array of objects with `id` and `row`. To read the rows, the caller needs no permission except the
+    command's. The rows are shown even if the command removed them. To read the links of the rows, the caller needs the
+    permissions of the links.
     """
 
     key: str

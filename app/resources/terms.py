@@ -15,10 +15,10 @@ REACH: BindParameter[Any] = bindparam("reach", type_=Text(), required=False)
 SCHOOLS: BindParameter[Any] = bindparam("schools", type_=ARRAY(Uuid()), required=False)
 """The schools of a caller who may see the students of some schools only."""
 STUDENTS: BindParameter[Any] = bindparam("students", type_=ARRAY(Uuid()), required=False)
-"""The ids of students whom the caller may see.
+"""The ids of the students whom the caller may see individually, not because of a school.
 
-For the reach `caseload`, they are the students of the caseload. For the reach `schools`, they are the students of other
-schools whom the caller may see as a member of a team.
+For the reach `caseload`, these are the students on the caseload. For the reach `schools`, these are the students of
+other schools whom the caller may see as a member of a team.
 """
 OPENS: BindParameter[Any] = bindparam("opens", type_=ARRAY(Text()), required=False)
 """The codes of the secured areas that the caller may access."""

@@ -45,7 +45,7 @@ class DayRanges(JsonObject):
 class Item:
     """An item of a structured value: its name, type, description and example.
 
-    `kind` is the kind of the public id, if the item is one.
+    `kind` is the kind of the public id, if the item is a public id.
     """
 
     name: str

@@ -36,7 +36,7 @@ from app.support.queries import support as find_support
 from app.support.rules import suspensions_of
 
 BASELINE_SHOWN = timedelta(weeks=6)
-"""The time before the first phase for which the chart shows scores. The value of the baseline is always shown."""
+"""How long before the first phase a shown score may lie. The chart shows the value of the baseline in any case."""
 FRIDAY = timedelta(days=4)
 SCORES_OF_LEVEL = 3
 """The number of last scores that set the height of the fitted line if fewer than two scores follow the change."""
@@ -115,7 +115,7 @@ class ChartChange:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The data of a support's chart. `missed` are the past weeks without a score, except those of a suspension."""
+    """The data of a support's chart. `missed` lists the past weeks without a score, except weeks in a suspension."""
 
     support: Support
     measure: Measure
@@ -171,7 +171,7 @@ async def picture_of(work: Work, support_id: UUID, measure_name: str | None = No
 
 
 async def _phases_of_further_measure(work: Work, phases: Sequence[Phase], measure_id: UUID) -> list[Phase]:
-    """Returns the phases in which a further measure has a goal, as unsaved copies with the goal of that measure."""
+    """Returns unsaved copies of the phases in which an additional measure has a goal. The copies have this goal."""
     goals = await goals_of_measure(work, [phase.id for phase in phases], measure_id)
     if not goals:
         detail = "The support has never been followed by this measure."
@@ -245,9 +245,9 @@ def picture(
 def _shown_scores(scores: Sequence[Score], begins: date, until: date) -> list[Score]:
     """Returns the scores that the chart shows.
 
-    * Before the first phase, which begins on `begins`: the last `BASELINE_SCORES` scores, except scores that are older
-      than `BASELINE_SHOWN`.
-    * From then on until the day `until`: all scores, except screening scores.
+    * Before the first phase, which begins on `begins`: the last `BASELINE_SCORES` scores, except scores that were
+      taken more than `BASELINE_SHOWN` before the phase. Baseline scores of the day `begins` count as before the phase.
+    * From `begins` until the day `until`: all other scores, except screening scores.
     """
 
     def before(score: Score) -> bool:

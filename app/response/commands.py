@@ -1,4 +1,4 @@
-"""Declares the commands on supports, scores and sessions after which the affected series are judged again."""
+"""Declares those commands on supports, scores and sessions that cause series to be judged again."""
 
 from operator import attrgetter
 

@@ -22,8 +22,9 @@ class VerdictRow(AboutStudent, Base):
     * `measures`: the number of the support's measures that share the false-alarm rate.
     * `last_on`, `last_week`: the day and the week of the last score that was taken into account.
     * `change_on`: the Monday of the change week.
-    * `slow`, `short`, `on_pace`: the probabilities that growth is below half of the required rate, between half and all
-      of it, and on pace.
+    * `slow`: the probability that growth is below half of the required rate. `short`: the probability that it is at
+      least half of the required rate, but below the required rate. `on_pace`: the probability that growth reaches the
+      required rate.
     * `label`: the verdict in a few words.
     * `retracts`: the earlier verdict whose alert this verdict retracts.
     * `calibration_id`: null if the published defaults applied.

@@ -153,23 +153,23 @@ class GoalDate(StrEnum):
 
 
 async def _last_goal_date(work: Work, name: str, pointer: str | None) -> date:
-    """Returns the latest goal date for which a goal is `due` or `passed`, as `name` says.
+    """Returns the latest goal date that counts as `name`, which is `due` or `passed`.
 
-    The date is reckoned from the current day in the district.
+    The result depends on the current day in the district.
     """
     today = await _read_today(work)
     return today + GOAL_NOTICE if name == GoalDate.DUE else today
 
 
 def _has_goal_by(day: Any) -> ColumnElement[bool]:
-    """Returns the condition that the present phase of a support has a goal date on or before this day."""
+    """Returns an SQL condition that is true if a support's current phase has a goal date on or before `day`."""
     return exists().where(
         Phase.district_id == DISTRICT, Phase.support_id == Support.id, Phase.ends_on.is_(None), Phase.goal_on <= day
     )
 
 
 def _has_further_goal_by(day: Any) -> ColumnElement[bool]:
-    """Returns the condition that a further measure of a support has a goal date on or before this day."""
+    """Returns an SQL condition: in a support's current phase, an additional measure has a goal date up to `day`."""
     return and_(
         func.cardinality(Support.more_measures) > 0,
         exists().where(

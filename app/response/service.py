@@ -92,7 +92,7 @@ async def remove_score(
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def plan_support(work: Work, new: NewSupport) -> Support:
-    """Plans a support. If its first day is not in the future, starts it, and judges the scores since then."""
+    """Plans a support. If its first day is not in the future, also starts it and judges its scores."""
     support = await supports.plan_support(work, new)
     if support.state == "active":
         await _judge_as_district(work, support.id)
@@ -137,7 +137,7 @@ async def begin_phase(work: Work, support_id: UUID, change: SupportChange, verb:
 async def follow_measure(
     work: Work, support_id: UUID, new: Annotated[NewSupportMeasure, About("The measure, with its goal.")]
 ) -> Support:
-    """Adds a further measure to a support, and judges all its measures, which now share the false-alarm rate."""
+    """Adds a measure to a support, and judges all measures of the support. They now share the false-alarm rate."""
     support = await measures.follow_measure(work, support_id, new)
     await _judge_as_district(work, support_id, amended=True)
     return support
@@ -147,9 +147,9 @@ async def follow_measure(
 async def stop_measure(
     work: Work, support_id: UUID, measure: Annotated[str, About("The measure: a code or an id.", "maze")]
 ) -> Support:
-    """Removes a further measure from a support, and judges the remaining measures, which share the false-alarm rate.
+    """Removes an additional measure from a support, and judges the remaining measures.
 
-    An open alert that this measure opened is closed.
+    The remaining measures share the false-alarm rate. If the removed measure opened an alert, the alert is closed.
     """
     support = await measures.stop_measure(work, support_id, measure)
     async with work.as_district("judging"):
@@ -221,7 +221,9 @@ async def judge_days(
     amended: bool = False,
     written: Mapping[UUID, date] | None = None,
 ) -> JudgingOutcome:
-    """Judges every active support that has scores on these days, and schedules the finalization of their weeks.
+    """Judges every active support that has scores on these days.
+
+    Also schedules the finalization of the weeks that contain these days.
 
     `written` has the day of the last newly recorded score of each student. The day is saved with the verdicts. If
     `written` is given, the statement that saves the verdicts also ends the caller's `Work.as_district` block. After
@@ -247,7 +249,9 @@ async def judge_many(
 
 @needs(Can.JUDGE)
 async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
-    """Judges the series of scores that were written by set-based SQL, and schedules the finalization of their weeks.
+    """Judges the series whose scores were written by set-based SQL.
+
+    Also schedules the finalization of the weeks in which these scores were taken.
 
     `days` has the days of the written scores, keyed by student and measure.
     """

@@ -83,7 +83,7 @@ CLASSES: dict[str, dict[str, str]] = {
     "quiet": {"fill": "quiet"},
     "mark": {"fill": "none", "stroke": "on", "stroke-width": "1.9", "stroke-linecap": "round"},
 }
-"""The presentation of each class; where two classes apply, the later one in this list wins.
+"""The presentation of each class. If two classes of an element conflict, the class that is later in this list wins.
 
 A value that is the name of a colour stands for that colour.
 """
@@ -99,7 +99,7 @@ CLASSED = pattern('<([a-z]+)( [^<>]*?)?( class="([^"]+)")')
 def style_sheet(theme: str | None) -> str:
     """Returns the CSS of a theme.
 
-    Without a theme, returns the CSS of both themes, and the reader's colour scheme decides between the two.
+    Without a theme, returns the CSS of both themes, and the reader's colour scheme then selects one of them.
     """
     light, dark = (
         ".aimline{" + ";".join(f"--{name}:{colour}" for name, colour in colours.items()) + "}"

@@ -34,8 +34,8 @@ class RequestChecks:
     async def run(self, request: Request, *checks: Check) -> None:
         """Runs `checks`; if one raises `Malformed` or a query parameter is wrong, raises all violations together.
 
-        In that case, also validates the values, which FastAPI would otherwise do later, so that all violations are
-        raised together.
+        If there are violations, also validates the values of the request, so that the violations of the values are
+        raised together with the others. Otherwise FastAPI validates the values later.
         """
         violations = list(self._parameter_violations(request))
         for check in checks:

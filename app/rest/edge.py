@@ -29,7 +29,7 @@ authorized.
 MAX_BYTES_BY_PATH = {"/oauth/token": MAX_FORM_BYTES}
 """The paths with a smaller limit."""
 DEFAULT_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-"""The headers of every response that does not set them itself.
+"""The headers that are added to a response if the response does not set them.
 
 They forbid caches, because most responses are about a person.
 """

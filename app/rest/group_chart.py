@@ -24,7 +24,7 @@ MeasureName = Annotated[
     Query(description="A measure of its members: a code or an id; by default, the group's.", max_length=200),
 ]
 CLASSES = ("member-aim", "member-fit", "member-good", "member-watch")
-"""The CSS classes of the lines. The lines take them in turn, so neighbouring lines differ in colour and in dashes."""
+"""The CSS classes that the lines use in turn, so that neighbouring lines differ in colour and in dashes."""
 LABEL_HEIGHT = 13.0
 """The least vertical distance between two labels, in pixels."""
 

@@ -27,7 +27,7 @@ class MalformedBody:
 
 
 def lenient(model: type[Input]) -> Any:
-    """Returns the type of a body that turns a malformed object into a `MalformedBody` instead of raising an error."""
+    """Returns the type of a body. For a malformed object, its validation returns a `MalformedBody` and no error."""
     return Annotated[model, WrapValidator(partial(_keep, model))]
 
 

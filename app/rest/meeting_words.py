@@ -39,11 +39,11 @@ REASONS: dict[str, str] = {
     SignalKind.MISSING_WORK: "A signal: work is missing in a class",
     SignalKind.ARRIVED_WITH_SUPPORT: "A signal: the student came to the school with a support",
 }
-"""The words for those reasons that are more specific than the kind of the item."""
+"""The words for reasons that say more than the kind of the agenda item does."""
 DAYS_TO_COME = (AgendaItemKind.GOAL_DUE, AgendaItemKind.GOAL_PASSED, AgendaItemKind.ACTION_DUE)
 """The kinds of items that show a date that somebody set, such as a goal date.
 
-Items of the other kinds show since when they have had a reason to be on the agenda.
+An item of any other kind shows the date since which it has had a reason to be on the agenda.
 """
 
 DECISIONS = {

@@ -26,7 +26,7 @@ class Shape(BaseModel):
 
 
 class Input(BaseModel):
-    """The base class of all request models, which refuse an unknown field, so that a misspelt one is not ignored."""
+    """The base class of all request models, which refuse an unknown field, so that a misspelt field is not ignored."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
@@ -35,7 +35,7 @@ class Input(BaseModel):
     def of_its_type(cls, value: Any, info: ValidationInfo) -> Any:
         """Returns the value, or raises an error if its JSON type does not match the field.
 
-        Such a value is, for example, a number or an instant where a date is expected.
+        For example, a field for a date accepts neither a number nor an instant.
         """
         check_value(annotations_of(cls)[str(info.field_name)], value)
         return value

@@ -194,7 +194,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods_of(request: Request) -> set[str]:
-    """Returns the methods of every route with the path of a request; the framework lists those of one route only."""
+    """Returns the methods of all routes with the path of a request. The framework lists only one route's methods."""
     contract = request.app.openapi()["paths"]
     path = request.url.path
     templates = [template for template in contract if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path)]

@@ -1,6 +1,6 @@
 """Builds the pages that explain the problems, one page for each code.
 
-They load nothing and contain no data of a district.
+The pages load no other file, and contain no data of a district.
 """
 
 from html import escape

@@ -29,7 +29,7 @@ PARAMETER: dict[str, Any] = {
 
 
 class Replayed(Exception):
-    """Raised when a request was executed before, with the stored response to return instead."""
+    """Raised for a request that was executed before. Contains the stored response, which is returned instead."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ async def note_key(request: Request, principal: Principal) -> None:
 async def find_stored_response(request: Request, work: Work) -> Answer | None:
     """Returns the response that was stored for a request's idempotency key, or None.
 
-    It also notes for the disclosure log that the response's records are shown again.
+    Also notes the records of this response for the disclosure log, because they are shown again.
     """
     keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
     if keyed is None:

@@ -1,4 +1,4 @@
-"""Lists the reads that REST derives from the declared resources, and adds the routes of the declared commands."""
+"""Lists the read routes that REST derives from declared resources, and adds the routes of declared commands."""
 
 from fastapi import APIRouter
 
@@ -216,7 +216,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
     (RunResource, "quarantine", "sync-runs/{run}/quarantine", "list_quarantine", "sync"),
     (RunResource, "changes", "sync-runs/{run}/changes", "list_sync_changes", "sync"),
 )
-"""The reads of linked rows. Each has the resource with the link, the link, and the read's path, operation and tag."""
+"""The read routes of linked rows: the resource that has the link, the link's name, the path, the operation, the tag."""
 
 TAGS = {
     "areas": "playbook",
@@ -263,7 +263,7 @@ NAMES: dict[ResourceType, str] = {
     DeliveryResource: "Delivery",
     AttemptResource: "Attempt",
 }
-"""The names of resources in REST's contract that differ from those in GraphQL."""
+"""The resources whose name in REST's contract differs from the name in GraphQL, with the name in REST's contract."""
 
 SHAPES = Shapes(CATALOG, SERVED, NAMES)
 READER = Reader(SHAPES)

@@ -12,7 +12,10 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 PLAIN = (type(None), bool, int, str)
 """The types of defaults that need no copy for each request."""
 MOST_HANDLERS = 64
-"""The largest number of handlers that a route keeps. Beyond it, requests use the handler for all parameters."""
+"""The largest number of handlers that a route keeps.
+
+Requests for which the route has no handler then use the handler for all parameters.
+"""
 
 
 class SparseHandlers:
@@ -30,7 +33,7 @@ class SparseHandlers:
         self._handlers: dict[frozenset[str], Handler] = {}
 
     def for_request(self, request: Request) -> Handler:
-        """Returns the handler for a request; a parameter that the request does not contain has its default."""
+        """Returns the handler for a request. It uses the default of each parameter that is missing in the request."""
         if not self._optional:
             return self._whole
         named = frozenset(name for name in request.query_params if name in self._optional)

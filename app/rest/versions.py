@@ -75,9 +75,9 @@ def is_known(request: Request, tag: str) -> bool:
 
 
 def note_versions(request: Request) -> None:
-    """Stores the versions that the client accepts for the row that the path names; raises `Malformed`.
+    """Stores the versions that If-Match accepts for the row that the path names.
 
-    Stores None if the request has no If-Match header.
+    Stores None if the request has no If-Match header. Raises `Malformed` if the header is not valid.
     """
     values = request.headers.getlist(IF_MATCH)
     request.state.expected = None
@@ -95,7 +95,7 @@ def note_versions(request: Request) -> None:
 
 
 async def expect_versions(request: Request, work: Work) -> None:
-    """Makes the command fail if the row's version is not one that the client accepts."""
+    """Makes the command fail if the client does not accept the row's present version."""
     expected: ExpectedVersion | None = getattr(request.state, "expected", None)
     if expected is not None:
         await expected.watch(work)

@@ -33,7 +33,7 @@ WORDS: Final[Mapping[str, str]] = {
     "timezone_aware": INSTANT,
 }
 PREFIXES: Final = (("datetime_", INSTANT), ("date_", DAY), ("int_", WHOLE), ("float_", NUMBER), ("bool_", BOOLEAN))
-"""The words for error types that are not in `WORDS`. Each pair has a prefix, and the words for types that begin so."""
+"""The words for error types that are not in `WORDS`: pairs of a prefix, and the words for types with this prefix."""
 
 
 def words_of(error: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ OneRoster describes terms but no holidays, so a district declares its breaks her
 * A week has no instruction if each of its days from Monday to Friday lies in a break of the school or of the whole
   district. Several breaks may cover the week together.
 * A break of the whole district also applies to schools that are added later.
-* After a change, the caller judges the affected series again.
+* After a change, the calling function must have the affected series judged again.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -112,7 +112,7 @@ async def save_break(work: Work, new: NewBreak) -> SavedBreak:
     """Saves a break and marks its weeks as weeks without instruction.
 
     If the same days are saved for the same school again, no second break is created. Raises `Invalid` with every
-    violation. The caller judges the affected series again.
+    violation. The calling function must have the affected series judged again.
     """
     school_id = await _validate(work, new)
     await _lock_breaks(work)

@@ -25,7 +25,7 @@ Find = Callable[[Work, str, str | None], Awaitable[FromSource]]
 
 
 def by_student(column: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None]) -> Filter[UUID]:
-    """Returns a filter by the student whom a row is about. It uses the index on the student."""
+    """Returns a filter by the student whom a row is about. The filter uses the index on the student."""
     return _by_row(STUDENT, lambda student_id: column == student_id, f"Only rows about this student: {NAMED}.")
 
 
@@ -38,9 +38,9 @@ def by_staff(
 
 
 def by_school(model: type[ListedBySchool]) -> Filter[UUID]:
-    """Returns a filter by school. A row is accepted if the student whom it is about belongs to the school.
+    """Returns a filter by school, which accepts a row if the row's student belongs to the school.
 
-    It uses the indexes on the model's school columns.
+    The filter uses the indexes on the model's school columns.
     """
     of_students = _by_row(SCHOOL, None, f"Only rows about students of this school: {NAMED}.")
     return replace(of_students, narrow=False, schools=model)

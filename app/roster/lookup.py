@@ -105,8 +105,8 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
 async def ids_of_names(work: Work, names: Iterable[str], *, students: bool) -> dict[str, UUID]:
     """Returns the ids of the students, or of the staff, with these ids or external ids, keyed by the given text.
 
-    External ids are looked up with one statement, and unknown external ids are left out. An id of ours is returned
-    without a check that such a person exists.
+    External ids are looked up with one statement, and unknown external ids are left out. A public id of Aimline is
+    converted without a check that such a person exists.
     """
     kind = "student" if students else "person"
     references: dict[str, Reference] = {}
@@ -134,7 +134,7 @@ async def today_of(work: Work) -> date:
 
 
 async def moved_day_of(work: Work) -> date | None:
-    """Returns the day to which a sandbox's test clock was moved, or None for a district that keeps the real day."""
+    """Returns the day to which a sandbox's test clock was moved, or None if the district uses the real day."""
     _, moved_to = await _clock_of(work)
     return moved_to
 
@@ -230,7 +230,11 @@ async def find_row(
 
 
 def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
-    """Returns the query. With `lock`, the query locks the rows, and reads their values only once they are locked."""
+    """Returns the query unchanged, or, with `lock`, a query that locks the selected rows.
+
+    The locking query returns the values that the rows have once they are locked, even for rows that the session has
+    already loaded.
+    """
     if not lock:
         return query
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)

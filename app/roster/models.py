@@ -21,8 +21,8 @@ Texts = ARRAY(Text)
 Ids = ARRAY(PgUUID)
 NEVER_ON: Final = date(1900, 1, 1)
 NEVER_AT: Final = datetime(1900, 1, 1, tzinfo=UTC)
-"""Stands for "no date" in a column by which lists are sorted. A null would not work, because no page can begin after
-it.
+"""Stands for "no date" in a column by which lists are sorted. Null would not work, because no page can begin after
+a null.
 """
 
 
@@ -139,9 +139,10 @@ class SchoolClass(HasChangeTime, FromSource, Base):
 class Person(ListedBySchool, HasChangeTime, FromSource, Base):
     """A student or a member of staff.
 
-    * `pinned` has the names of fields that people have edited here. A sync does not overwrite them.
-    * `last_score_on` and `last_verdict_at` order the list of students. They ignore scores and verdicts of secured
-      areas, and are `NEVER_ON` and `NEVER_AT` for a student without scores or without verdicts.
+    * `pinned` has the names of the fields that a sync does not overwrite.
+    * `last_score_on` and `last_verdict_at` order the list of students. Scores and verdicts of secured areas do not
+      count. `last_score_on` is `NEVER_ON` for a student without scores, and `last_verdict_at` is `NEVER_AT` for a
+      student without verdicts.
     * PostgreSQL generates the columns for the search by name and the filter by grade.
     """
 
@@ -290,7 +291,10 @@ class SchoolWeek(Tenant, Base):
 
 
 class SchoolBreak(HasChangeTime, TenantRow, Base):
-    """Days without school, including the first and the last. Without a school, they apply to the whole district."""
+    """A period without instruction, from `begins_on` to `ends_on`, both included.
+
+    If `school_id` is null, the period applies to the whole district.
+    """
 
     __tablename__ = "school_break"
 

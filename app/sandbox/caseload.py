@@ -1,4 +1,7 @@
-"""Records the planned caseload in the playground's district over public HTTP, and continues it at a later start."""
+"""Records the planned caseload in the playground's district over public HTTP.
+
+If the playground is started again on a later day, the scores and sessions after the last recorded day are added.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

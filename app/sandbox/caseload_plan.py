@@ -1,7 +1,7 @@
 """Defines the plan of the playground's caseload: thirty supports over two school years, with their scores and
 sessions.
 
-Every value follows from the support's number and the week, so that a later start continues each series.
+Every value follows from the support's number and the week. So a later start of the playground can continue each series.
 """
 
 from collections.abc import Iterator

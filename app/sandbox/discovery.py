@@ -27,7 +27,7 @@ SETTINGS = (
 )
 """The settings that the file provides for the command line."""
 PATIENCE = 0.5
-"""The seconds to wait for the lock, which a command that looks for a playground holds for a moment."""
+"""The seconds to wait for the lock. A command that looks for a running playground holds the lock for a moment."""
 VARIABLE = "AIMLINE_PLAYGROUND"
 """The environment variable that gives the folder of a playground that is not in the usual place."""
 
@@ -51,10 +51,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def published(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """Writes the settings of a running playground to a file in its folder, and removes the file at the end of the
-    block.
+    """Writes the settings of a running playground to a file in its folder. Only the file's owner can read the file.
 
-    Only the file's owner can read it.
+    The file is removed at the end of the block.
     """
     settings = {name: environment[name] for name in SETTINGS if environment.get(name)}
     write_private(folder / FILE, json.dumps(settings | {"pid": os.getpid()}, indent=1))
@@ -67,8 +66,8 @@ def published(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
 def running_playground() -> tuple[Path, dict[str, str]] | None:
     """Returns the folder and the settings of the running playground, or None.
 
-    If AIMLINE_PLAYGROUND is set, only that folder is examined; otherwise the folder in the current directory is
-    examined, then the one in the checkout.
+    If AIMLINE_PLAYGROUND is set, only the folder that it names is examined. Otherwise, the folder in the current
+    directory is examined, and then the folder in the checkout.
     """
     folder_variable = os.environ.get(VARIABLE)
     folders = [Path(folder_variable)] if folder_variable else [Path.cwd() / FOLDER, REPOSITORY / FOLDER]
@@ -93,7 +92,7 @@ def _settings_in(folder: Path) -> dict[str, str] | None:
 
 
 def _is_locked(lock: Path) -> bool:
-    """Returns whether a running playground has the lock. It does not wait, and does not open a file for writing."""
+    """Returns whether a running playground has the lock, without waiting, and without opening a file for writing."""
     with lock.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -84,8 +84,8 @@ class Receiver:
     async def get(self, request: Request) -> Response:
         """Returns the received deliveries as JSON, without the first `after` deliveries.
 
-        With `wait`, it waits up to that number of seconds until there is a new delivery. A delivery is new if it comes
-        after the first `after` deliveries or, without `after`, if it arrives after this request.
+        With `wait`, the response waits up to that number of seconds for a new delivery. With `after`, every delivery
+        after the first `after` deliveries is new. Without `after`, a delivery is new if it arrives after this request.
         """
         try:
             after = int(request.query_params["after"]) if "after" in request.query_params else None

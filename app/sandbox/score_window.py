@@ -1,5 +1,6 @@
-"""Writes the scores of a screening window of a synthetic district as CSV. The module `district` decides which students
-there are.
+"""Writes the scores of a screening window of a synthetic district as CSV.
+
+The students come from the module `district`.
 """
 
 import csv

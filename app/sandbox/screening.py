@@ -69,7 +69,7 @@ def record_screening(vendor: Vendor, slug: str, today: date) -> str:
 
 
 def _students_of_classes(vendor: Vendor) -> Iterator[dict[str, Any]]:
-    """Yields the students of a few classes, if possible homerooms of grades 2 and 3, which have published norms."""
+    """Yields the students of a few classes, homerooms of grades 2 and 3 first. These grades have published norms."""
     classes = sorted(
         vendor.all("/v1/classes"),
         key=lambda class_: (min(class_["grades"], default="99") not in ("02", "03"), class_["type"] != "homeroom"),

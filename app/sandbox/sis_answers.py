@@ -40,8 +40,9 @@ def status_info(error: Refused, version: str, quirks: Quirks) -> dict[str, objec
 
 
 def paging(request: Request, query: Query, total: int, quirks: Quirks) -> dict[str, str]:
-    """Returns the headers X-Total-Count and Link; Link names the first and the last page and, if they exist, prev and
-    next.
+    """Returns the headers X-Total-Count and Link, without a header that a quirk omits.
+
+    Link has the addresses of the first and the last page and, if they exist, of the previous and the next page.
     """
     headers = {} if "no-total" in quirks else {"X-Total-Count": str(total)}
     if "no-link" in quirks:

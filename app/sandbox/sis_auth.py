@@ -130,9 +130,9 @@ class Gate:
 
 
 def signature_base(method: str, url: str, oauth: dict[str, str]) -> str:
-    """Returns the signature base string of RFC 5849, 3.4.1, over every query parameter.
+    """Returns the signature base string of RFC 5849, 3.4.1. It includes every query parameter.
 
-    `oauth` are the OAuth parameters without the signature.
+    `oauth` has the OAuth parameters except the signature.
     """
     address, _, query = url.partition("?")
     pairs = [*parse_qsl(query, keep_blank_values=True), *oauth.items()]

@@ -1,8 +1,8 @@
 """Parses the query parameters of a list: limit, offset, sort, orderBy, filter, fields.
 
 Strings are compared without regard to case, but ids are compared exactly. A field with a list of values matches if one
-of the values matches. `a.b` refers to a field of an object or of a list of objects. A refusal of an invalid parameter
-names it.
+of the values matches. `a.b` refers to a field of an object or of a list of objects. The error for an invalid
+parameter names the parameter.
 """
 
 import re
@@ -38,8 +38,8 @@ class Refused(Exception):
 class Query:
     """The parsed query parameters of a list.
 
-    `keep` is the function that selects rows, or None without a filter. `since` is an instant or None; rows whose last
-    change was before it cannot match the filter.
+    `keep` is the function that selects rows, or None without a filter. `since` is an instant or None; rows that last
+    changed before this instant cannot match the filter.
     """
 
     limit: int

@@ -139,8 +139,9 @@ class Quirks:
             yield replace(user, sourced_id=f"{user.sourced_id}.{org[:SUFFIX_LENGTH]}", org_sourced_ids=(org,))
 
     def enrollment(self, enrollment: Enrollment) -> Enrollment:
-        """Returns the enrollment. With the quirk `row-per-school`, it refers to the person's user row for the school of
-        the enrollment.
+        """Returns an enrollment.
+
+        With the quirk `row-per-school`, the enrollment refers to the person's user row for the enrollment's school.
         """
         if "row-per-school" not in self:
             return enrollment
@@ -149,8 +150,9 @@ class Quirks:
         )
 
     def enrollments(self, seat: Seat, enrolled: Iterable[Enrollment]) -> Iterator[Enrollment]:
-        """Yields a student's enrollments; with the quirk `re-enrolled`, some students have two enrollments, one after
-        the other, in their first class.
+        """Yields a student's enrollments.
+
+        With the quirk `re-enrolled`, some students have two successive enrollments in their first class.
         """
         reenrolled = "re-enrolled" in self and seat.number % ENROLLED_AGAIN == 0
         for enrollment in enrolled:

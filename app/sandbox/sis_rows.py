@@ -67,7 +67,7 @@ class Rows:
         return self._seated(kind, block, since)
 
     def count(self, kind: str, block: Block) -> int:
-        """Returns the number of rows of a block, which it calculates without generating the rows if possible."""
+        """Returns the number of rows of a block. If possible, the number is calculated without generating the rows."""
         if block.school is None or self.quirks.change_rows:
             return len(self._cached(kind, block))
         if block.part == "rooms":

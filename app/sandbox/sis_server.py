@@ -53,8 +53,9 @@ FAILING = {  # for each quirk, the status of its responses and an additional hea
 
 
 class Sis:
-    """A simulated SIS, with its district, the current day of the simulation, the client that it accepts, and its
-    quirks.
+    """A simulated SIS: its district, the current day of the simulation, the client that it accepts, and its quirks.
+
+    Quirks make the SIS behave as badly as some real systems do.
     """
 
     def __init__(self, district: District, gate: Gate, quirks: Quirks) -> None:

@@ -19,7 +19,7 @@ Keep = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The definition of a list: the blocks of rows in which its records are searched, and which records it includes.
+    """The definition of a list: the blocks of rows that are searched, and which of their records the list includes.
 
     `keep` is a function that returns whether a record is in the list. If it is None, all records are in the list. `key`
     identifies the view in caches.

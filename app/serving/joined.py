@@ -1,7 +1,7 @@
 """Joins the head of a response with the first part of its body, so that both leave in one message.
 
-The server writes the head and the body one after the other, and uvloop would send each immediately: two system calls,
-and two packets that each wake the caller up.
+The server writes the head first and the body afterwards, and uvloop would send each of them immediately. This would
+take two system calls, and two packets would each wake the caller's process.
 """
 
 import asyncio

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 INTERVAL: Final = 10.0
-"""The seconds between two calls. A call takes 1 ms, or about 50 ms after request bodies of 200 MB in total."""
+"""The seconds between two calls of `return_free_memory`.
+
+A call takes 1 ms, or about 50 ms after request bodies of 200 MB in total.
+"""
 
 
 def _trimmer() -> Callable[[int], int] | None:

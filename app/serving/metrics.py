@@ -1,8 +1,8 @@
 """Serves the api's metrics on a separate address that clients of the api cannot reach.
 
-The metrics show how busy each district is, which clients of another district must not see. Each of several processes
-writes its metrics to files, and the parent process adds them up. The parent answers even if all other processes are
-stuck.
+The metrics show how busy each district is. Clients of another district must not see this. If there are several
+processes, each writes its metrics to files, and the parent process adds them up. The parent answers even if all other
+processes are stuck.
 """
 
 import os
@@ -25,7 +25,7 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Processes(Collector):
-    """Collects the metrics of all processes; gauges count only for processes that are still running."""
+    """Collects the metrics of all processes, without the live gauges of processes that have ended."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)

@@ -35,9 +35,9 @@ NEGOTIATION: Final = (b"accept", b"connection", b"upgrade", b"sec-websocket-", b
 MAX_BODY_MARKS: Final = 16 * 1024
 """The bytes that a body's chunk markers and trailers may have, in addition to a quarter of the body's own size."""
 MAX_UNWANTED_MARKS: Final = 4 * 1024
-"""The bytes of markers and trailers that are allowed once the request was answered, besides a sixteenth of the body."""
+"""The bytes that markers and trailers may have once the request is answered, in addition to 1/16 of the body's size."""
 MANY_MARKS: Final = 1024
-"""The bytes of markers, in addition to a sixteenth of the body, above which parsing takes turns with other work."""
+"""A body with more bytes of markers than this plus 1/16 of its own size is parsed in turns with other work."""
 SLICE: Final = 8 * 1024
 """The largest number of bytes that the parser reads before the limits are checked again."""
 PROGRESS_PERIOD: Final = 12.0
@@ -343,7 +343,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return False
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Sends an error response unless a response has begun, and closes the connection; further input is dropped."""
+        """Closes the connection and drops further input. First sends an error response, unless a response has begun."""
         if self._is_refused:
             return
         self._is_refused = True

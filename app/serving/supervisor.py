@@ -11,7 +11,7 @@ from uvicorn.supervisors.multiprocess import Process
 PATIENCE: Final = 26.0
 """The seconds that the processes have to end after they were asked to."""
 STARTING: Final = 90.0
-"""The seconds within which a new process must answer for the first time; they allow for a busy machine."""
+"""The seconds within which a new process must answer for the first time. The start takes long on a busy machine."""
 PAUSE: Final = 2.0
 """The seconds before a process that failed to start is started again."""
 log = structlog.get_logger()

@@ -59,7 +59,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().handle_events()
 
     def _refuse_handshake(self) -> None:
-        """Answers a request that the library could not read, which the library itself leaves without an answer."""
+        """Answers a WebSocket request that the library could not read. The library itself would send no answer."""
         self.handshake_complete = self.close_sent = True
         if isinstance(self.conn.handshake_exc, InvalidMessage):
             status, code, detail = 400, "http.malformed", "This is not a request for a WebSocket."

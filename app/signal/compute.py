@@ -45,11 +45,11 @@ from app.signal.stalls.compute import compute_stalls, windows_of_stalls
 from app.signal.statements import COUNT, GRADED_AND_SERVED, LAPSE_BEYOND, SCREENED, WRITE
 
 YEAR: Final = timedelta(days=400)
-"""How far back a rule about a drop in grades reads, so that it has older grades to compare recent grades with."""
+"""How far back a rule about a drop in grades reads. The rule compares recent grades with older grades."""
 YEAR_BEGINS: Final = 7
 """The month in which the school year begins. Absences are counted from the first day of this month."""
 FEW: Final = 500
-"""For more students than this, the transaction is set up for statements that read many rows."""
+"""If signals of more students than this are computed, the transaction is set up for statements that read many rows."""
 OWN: Final[tuple[BindParameter[Any], ...]] = (
     *(bindparam(name, type_=Text) for name in ("rules", "areas", "salt", "stamp")),
     *(bindparam(name, type_=Date) for name in ("today", "since", "year_begins")),
@@ -61,7 +61,7 @@ OWN: Final[tuple[BindParameter[Any], ...]] = (
 
 @needs(Can.JUDGE)
 async def compute_signals(work: Work) -> int:
-    """Suggests the new signals that rules find, and lets each suggested signal lapse that no rule finds any more.
+    """Suggests the new signals that rules find. A suggested signal that no rule finds any more lapses.
 
     Returns the number of written signals and core stalls. Core stalls are computed only together with the signals of
     all students.
@@ -191,7 +191,7 @@ def _grades_since(rules: Sequence[SignalRule], today: date) -> date:
     """Returns the day since which the rules need grades.
 
     A rule normally needs only the grades within its own number of days. A rule about a drop in grades also needs older
-    grades, to compare the recent grades with.
+    grades, because it compares recent grades with older grades.
     """
     if any(rule.kind == SignalKind.GRADE_DROP for rule in rules):
         return today - YEAR
@@ -226,7 +226,7 @@ async def _windows(work: Work, rules: Sequence[SignalRule], today: date) -> list
 
 
 async def _digest(work: Work, rules: Sequence[SignalRule], windows: Sequence[ScreeningWindow]) -> str:
-    """Returns a digest of what affects the signals of all students: the rules, the windows, the playbook version."""
+    """Returns a digest of the rules, the windows and the playbook version, which affect the signals of all students."""
     parts = [str(rule.id) for rule in rules]
     parts += [f"{window.id}{window.version}" for window in windows]
     parts.append(str((await published(work)).number))

@@ -1,4 +1,4 @@
-"""Saves how far a district's signals are computed, and finds the students whose data have changed since."""
+"""Saves the time up to which a district's signals include changes of data, and finds students with later changes."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -60,12 +60,12 @@ SELECT b.student_id FROM (
 GROUP BY b.student_id
 HAVING max(b.mark) IS NOT NULL AND max(b.mark) IS DISTINCT FROM max(b.before)
 LIMIT :most"""
-"""Reads the students whose data have changed since an instant, and saves how far the computation has come.
+"""Reads the students whose data have changed since the instant `since`, and saves the progress of the computation.
 
-The instant lies before the start of the last computation, because a transaction that changed data before that start may
-have been committed after it. So the last computation may already have read some changes after the instant. It has
-saved, for each student, the sum of the times of these changes. A student whose sum is still the same is not returned
-again.
+`since` lies before the start of the last computation, because a transaction that changed data before that start may
+have been committed only after that start. Therefore, the last computation may already have included some changes after
+`since`. It has saved, for each student, the sum of the times of these changes. If a student's sum is the same now, the
+student is not returned again.
 """
 MARK: Final = """
 INSERT INTO signal_due (district_id, student_id, school_ids, marked_at)

@@ -83,7 +83,10 @@ WORDS: Final[Mapping[SignalKind, str]] = {
     SignalKind.AHEAD_OF_GOAL: "The goal is met before its day.",
     SignalKind.READY_TO_FADE: "The student has responded for weeks.",
 }
-"""The description of the concern that a signal of each kind becomes, unless the team writes its own."""
+"""The description of the concern that is raised from an accepted signal, keyed by the signal's kind.
+
+The team can write another description.
+"""
 
 
 def complete_parameters(kind: SignalKind, given: Mapping[str, int | None]) -> tuple[dict[str, int], list[Violation]]:

@@ -96,7 +96,7 @@ async def accept_signal(
 
 @needs(Can.SETTLE_SIGNALS)
 async def dismiss_signal(work: Work, signal_id: UUID, because: Annotated[str, BECAUSE, WHY_DISMISSED]) -> Signal:
-    """Dismisses a signal, with a reason. The same evidence is never suggested again by a rule of the same kind."""
+    """Dismisses a signal, with a reason. No rule of the same kind ever suggests a signal from this evidence again."""
     BECAUSE.require(because, "/because")
     signal = await _lock_signal(work, signal_id)
     return await _settle(work, signal, SignalState.DISMISSED, because, SIGNAL_DISMISSED)
@@ -108,7 +108,7 @@ async def merge_signal(
     signal_id: UUID,
     into: Annotated[str, About("The signal about the same student that stays.", "sig_01jq4n6d9zf3vbs0x5k2m7e8tf")],
 ) -> Signal:
-    """Merges a signal into the signal `into`, which is about the same student and does not change."""
+    """Merges a signal into the signal `into` about the same student. The signal `into` does not change."""
     target_id = ids.parse_id("signal", into, "/into")
     signal = await _lock_signal(work, signal_id)
     target = await lock_student_of(work, Signal, Signal.id, target_id)

@@ -154,10 +154,10 @@ candidate AS MATERIALIZED (
          AND s.since_on + u.days <= CAST(:today AS date)))"""
 """The candidates for the kinds of rules that read the gradebook, attendance, supports or verdicts.
 
-The results behind an average are listed only where the average meets a rule, because listing and sorting all results
-takes most of the time. After a signal about a class has been dismissed, a new signal about the class can follow in the
-next grading period. After a signal about an unmet goal has been dismissed, a new signal can follow when the day of the
-goal has been changed.
+The results of a class are listed only for a student who meets a rule's condition in this class, because listing and
+sorting all results would take most of the time. After a signal about a class has been dismissed, a new signal about the
+class can follow in the next grading period. After a signal about an unmet goal has been dismissed, a new signal can
+follow if the goal date is changed.
 """
 WRITE: Final = f"""
 WITH {RULES},
@@ -210,7 +210,7 @@ SELECT w.id, w.student_id, w.school_ids, w.secured_area, w.version, w.state FROM
     SELECT u.id, u.student_id, u.school_ids, u.secured_area, u.version, u.state FROM updated AS u
     UNION ALL SELECT a.id, a.student_id, a.school_ids, a.secured_area, a.version, a.state FROM added AS a) AS w
 ORDER BY w.id"""
-"""Creates new signals, suggests lapsed signals again, lets suggested signals lapse, and returns these signals.
+"""Creates new signals, suggests lapsed signals again, and lets suggested signals lapse. Returns all these signals.
 
 A lapsed signal that is suggested again gets the results and absences that are its evidence today.
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CONTRADICTED: Final = ("people", "classes", "orgs", "academic sessions")
-"""A row of these kinds is kept if a delivery lacks it although other rows of the same delivery refer to it."""
+"""The kinds whose missing rows are kept if other rows of the same delivery refer to the missing rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class PlannedKind:
     * `expired`: the removed rows whose end date had passed. Such a removal is normal, so these rows count neither as
       removed nor as known.
     * `came`: whether there was a file.
-    * `may_be_silent`: whether a delivery may have no rows of this kind. This is so in a delta, and for a kind that may
-      be left out.
+    * `may_be_silent`: whether a delivery may have no rows of this kind. Any kind may be missing from a delta. Some
+      kinds may also be missing from a full delivery.
 
     The other counts are rows that the plan would change, remove or refuse.
     """

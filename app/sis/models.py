@@ -73,8 +73,8 @@ class SisRun(JobColumns, HasChangeTime, TenantRow, Base):
     * A held run becomes `approved` or `discarded` by the `answer` of a person. An approved run becomes `applied`, or
       `failed_to_apply` if all attempts fail.
     * `plan`: for a held run, the digest of the plan and the header of each file; the planned rows are in staging
-      tables. A requested map of sourcedIds has its parameters in `plan` until the map is planned.
-    * `undoes`: the run that this one reverts.
+      tables. For a run that maps sourcedIds, `plan` has the parameters of the request until the run is planned.
+    * `undoes`: the run that this run reverts.
     * `weighed`: the guard's results. `taken`: the imported file. `pulled_at`: the time of the source's data.
     * `listed`: the number of planned changes that are stored in `sis_planned_change`.
     """
@@ -165,8 +165,8 @@ class SisChange(TenantRow, Base):
 class SisPlannedChange(TenantRow, Base):
     """A row that a held or dry run would create, change or remove.
 
-    * `fields`: the value before and after, keyed by column. If the values are personal, they are digests, and a third
-      item marks this.
+    * `fields`: the value before and the value after the change, keyed by column. Personal values are stored as
+      digests, and a third item states that the two values are digests.
     * `student_id`: the student whom the row is about.
     * `org_ids`: the orgs to which the row belongs before or after the change.
     """

@@ -71,7 +71,7 @@ class RosterBusy(SourceInconsistent):
 class Delivery:
     """The rows of one kind as a source delivers them: CSV, UTF-8, RFC 4180, without a byte order mark.
 
-    * `complete`: whether the delivery has all rows of the kind, so that a known row that is missing in it is removed.
+    * `complete`: whether the delivery has all rows of the kind. If it does, known rows that it lacks are removed.
     * `header`: the names of the columns in the order of the file.
     * `read`: each call reads the bytes again from the header on. Raises `SourceRefused` if the bytes end too soon.
     * `required_columns`: columns that must have a value in every row, whatever the kind. In a CSV delta these are the
@@ -81,7 +81,7 @@ class Delivery:
       does not return them.
     * `nameless`: the number of columns at the end of the header that have no name. A row may lack their cells.
     * `has_empty_rows`: whether rows that have only empty cells are ignored. Spreadsheets write such rows below a table.
-      A row that came over REST is never ignored, because it has only empty cells if it could not be read.
+      Over REST, a row has only empty cells if it could not be read, so no row is ignored.
     * `within`: the kind of the outer rows, if the rows of this delivery come only inside rows of another kind. An outer
       row that was delivered contains all of its inner rows.
     """
@@ -117,7 +117,7 @@ class OpenedSource(Protocol):
 
 
 Opener = Callable[[], AbstractAsyncContextManager[OpenedSource]]
-"""A function that opens a source. Before it yields, it fetches everything that the run needs.
+"""A function that opens a source. The function fetches everything that the run needs before it yields the source.
 
 No transaction is open meanwhile. Data that comes over the network goes to temporary files.
 """

@@ -210,9 +210,10 @@ class _RehearsalEnds(Exception):
 async def rehearse(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, source_id: UUID, source: OpenedSource
 ) -> Report:
-    """Returns the report that a dry run of an open source would have. Rolls back all that it stages and plans.
+    """Stages and plans a dry run of an open source, rolls everything back, and returns the report.
 
-    It takes no lease, so that it does not wait for a run, and no run waits for it. Raises `SourceRefused`.
+    Takes no lease, so a rehearsal does not wait for a run, and a run does not wait for a rehearsal. Raises
+    `SourceRefused`.
     """
     report = Report(new_id(), began_at=now())
     with suppress(_RehearsalEnds):
@@ -354,9 +355,9 @@ async def _stage_and_apply(
 
 @needs(Can.SYNC_ROSTER)
 async def follow_results_and_signals(work: Work, stage: Stage) -> list[str]:
-    """Updates the scores that come from results, and marks students whose signals must be computed again.
+    """Updates the scores that come from results, and marks students for a new computation of their signals.
 
-    These are the students whose results this run has changed. Returns the warnings for the report.
+    Only students whose results this run has changed are marked. Returns the warnings for the report.
     """
     warnings = await follow_results(work, stage)
     await mark_due(work, await students_of_results(stage))

@@ -32,7 +32,7 @@ SCHOOL_DAYS = 5
 
 @dataclass(frozen=True, slots=True)
 class DeliveredSessions:
-    """The totals of the sessions of one week that have the same reason for lost minutes, or no such reason.
+    """The totals of those sessions of one week that have the same reason for lost minutes, or that all have no reason.
 
     `monday` is the first day of the week. `planned_sessions` counts the sessions with planned minutes. A make-up
     session has no planned minutes, so it is not counted.
@@ -113,7 +113,7 @@ class Dosage:
 
     @property
     def is_known(self) -> bool:
-        """Returns whether at least half of the planned sessions have a record, and these have planned minutes."""
+        """Returns whether at least half of the planned sessions have a record, and the records have planned minutes."""
         return self.known_minutes > 0 and self.known_sessions >= MIN_KNOWN_SHARE * self.planned_sessions
 
     @property
@@ -123,7 +123,7 @@ class Dosage:
 
     @property
     def minute_share(self) -> float | None:
-        """Returns delivered minutes per planned minute of sessions with a record, or None if the dosage is unknown."""
+        """Returns delivered minutes per planned minute of recorded sessions, or None while the dosage is unknown."""
         return self.delivered_minutes / self.known_minutes if self.is_known else None
 
     @property
@@ -213,9 +213,9 @@ def _planned_weeks(
     sessions_per_week: int,
     suspended: tuple[Days, ...],
 ) -> tuple[tuple[int, DosageWeek], ...]:
-    """Returns the number of school days and the planned dosage of each week of a window, without delivered sessions.
+    """Returns, for each week of a window, the number of school days and the planned dosage, with no session delivered.
 
-    The result is cached, because all students with the same plan and window share it.
+    The result is cached, because it is the same for all students with the same plan and window.
     """
     weeks = []
     for monday, days in school_days(since, until, off, suspended).items():
@@ -225,7 +225,7 @@ def _planned_weeks(
 
 
 def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes_per_session: int) -> DosageWeek:
-    """Returns a planned week, completed with the sessions that were recorded in it."""
+    """Returns a week with both its planned dosage and the records of its sessions."""
     sums = list(records)
     known_sessions = sum(part.planned_sessions for part in sums)
     unknown_sessions = max(week.planned_sessions - known_sessions, 0)
@@ -245,7 +245,7 @@ def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes
 
 
 def combine_dosages(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:
-    """Returns the dosage of several phases together. If a week belongs to two phases, its figures are added up."""
+    """Returns the total dosage of several phases. If a week belongs to two phases, the figures of both are added."""
     weeks: dict[date, list[DosageWeek]] = {}
     lost: dict[str, int] = {}
     for part in parts:

@@ -1,6 +1,6 @@
 """Looks up supports, phases and dosage for commands.
 
-The functions check no permission, because the calling command has checked its own.
+The functions check no permission, because the calling command has already checked the permissions that it needs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -186,7 +186,7 @@ async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[l
 
 
 async def locate_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
-    """Returns the accepted concern about this student with this id; raises `Invalid` at `/concerns/<place>`."""
+    """Returns the accepted concern with the id `name` about a student; raises `Invalid` at `/concerns/<place>`."""
     pointer = f"/concerns/{place}"
     concern = await work.db.scalar(
         select(Concern).where(

@@ -1,4 +1,7 @@
-"""Adds further measures to a support, each with its own goal in a phase, and stops following them. Judges no scores."""
+"""Adds further measures to a support, and ends their tracking. Judges no scores.
+
+Each further measure has its own goal in a phase.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -100,7 +103,7 @@ async def follow_measure(work: Work, support_id: UUID, new: NewSupportMeasure) -
 async def stop_measure(
     work: Work, support_id: UUID, measure: Annotated[str, About("The measure: a code or an id.", "maze")]
 ) -> Support:
-    """Stops following a further measure of a support, from today on. The measure's scores and verdicts are kept."""
+    """Ends the tracking of a further measure of a support as of today. The measure's scores and verdicts are kept."""
     support = await lock_support(work, support_id)
     stopped = await locate_measure(work, measure, "/measure")
     if stopped.id not in support.more_measures:
@@ -128,8 +131,8 @@ async def carry_goals_over(work: Work, support: Support, last: Phase, phase: Pha
     """Copies the goals of the further measures from the last phase to a new phase, each with a new baseline.
 
     The new baseline is the median of the last three scores; with fewer scores, the baseline of the last phase is kept.
-    A goal keeps its date, except that a goal on the date of the last phase's own goal moves to the date of the new
-    phase's own goal.
+    A copied goal keeps its date. But if this is also the date of the last phase's own goal, the copied goal gets the
+    date of the new phase's own goal.
 
     A goal is not copied if the new baseline already meets it, if its date is less than 7 days after the first day of
     the new phase, or if its date is after the date of the new phase's own goal. The measure is then not judged until
@@ -171,7 +174,7 @@ async def carry_goals_over(work: Work, support: Support, last: Phase, phase: Pha
 
 @needs(Can.PLAN_SUPPORT)
 async def set_rates_anew(work: Work, support: Support, phase: Phase) -> None:
-    """Updates the first day and the rates of the further measures' goals in a phase whose first day has changed."""
+    """Updates the goals of the further measures in a phase whose first day has changed: their first day and rates."""
     if not support.more_measures:
         return
     goals = await work.db.scalars(
@@ -209,7 +212,7 @@ async def _check_measure(work: Work, support: Support, phase: Phase, measure: Me
 
 
 async def _row_of(work: Work, support: Support, measure: Measure, begins_on: date) -> SupportMeasure:
-    """Returns the row of a further measure; creates or reopens the row if the measure was not followed until now."""
+    """Returns the row of a further measure. Creates a missing row, and reopens a row whose tracking has ended."""
     row = await work.db.scalar(
         select(SupportMeasure).where(
             SupportMeasure.district_id == work.district_id,

@@ -17,7 +17,7 @@ class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
     `intervention` is the name of the library's entry `intervention_id`, or else free text. A support without a measure
     has no series and no verdict; it has a review date instead of a goal. `more_measures` are the further measures that
-    are followed now; `SupportMeasure` has the days from which and until which each is followed.
+    are followed now. `SupportMeasure` has the period in which each further measure is followed.
     """
 
     __tablename__ = "support"
@@ -48,7 +48,7 @@ class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
     @property
     def measure_ids(self) -> list[UUID]:
-        """Returns the ids of the measures by which the support is followed, the first one first."""
+        """Returns the ids of the measures by which the support is followed, beginning with its first measure."""
         return [] if self.measure_id is None else [self.measure_id, *self.more_measures]
 
 
@@ -98,9 +98,9 @@ class Phase(AboutStudent, Base):
 
 
 class SupportMeasure(AboutStudent, Base):
-    """A further measure of a support, in addition to its first one.
+    """A further measure of a support, in addition to the support's first measure.
 
-    It is followed up to the day `followed_until`, which is not included.
+    The further measure is followed up to the day `followed_until`, which is not included.
     """
 
     __tablename__ = "support_measure"
@@ -117,8 +117,8 @@ class SupportMeasure(AboutStudent, Base):
 class PhaseGoal(AboutStudent, Base):
     """The goal of a further measure in a phase, with its own aimline.
 
-    The aimline begins on `begins_on`, which is the first day of the phase or a later day. Columns that `Phase` also has
-    mean the same as there.
+    The aimline begins on `begins_on`, which is the first day of the phase or a later day. A column that has the same
+    name as a column of `Phase` has the same meaning.
     """
 
     __tablename__ = "phase_goal"

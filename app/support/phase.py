@@ -28,7 +28,7 @@ from app.support.models import Phase, PhaseGoal, Support
 from app.support.rules import unexpected_review, violations_of_review
 
 GoalRow = Phase | PhaseGoal
-"""A row that has a goal with an aimline: a phase, or the goal of a further measure in a phase."""
+"""A row that has a goal with an aimline: a phase, or the goal of an additional measure in a phase."""
 
 
 async def baseline_from(
@@ -142,7 +142,7 @@ async def _weeks_of_phases(work: Work, support: Support, phases: Sequence[GoalRo
 
 
 def student_columns(support: Support) -> dict[str, object]:
-    """Returns the values that every row of a support copies from it: district, student, schools and secured area."""
+    """Returns the columns that every row about a support copies from the support, such as district and student."""
     return {
         "district_id": support.district_id,
         "student_id": support.student_id,

@@ -1,4 +1,4 @@
-"""Reads supports, phases, sessions and dosage, and accepted concerns without a support."""
+"""Reads supports, phases, sessions and dosage. Also reads accepted concerns that have no active support."""
 
 from collections.abc import Sequence
 from datetime import date

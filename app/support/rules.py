@@ -267,7 +267,7 @@ def suspensions_of(suspended_on: Sequence[date], resumed_on: Sequence[date]) -> 
 
 @dataclass(frozen=True, slots=True)
 class SessionInput:
-    """A session to validate. `begins_on` and `ends_on` are the first and the last day of its support."""
+    """A session, to be validated. `begins_on` and `ends_on` are the first and the last day of its support."""
 
     held_on: date
     number: int

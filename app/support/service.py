@@ -187,8 +187,8 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None, co
     """Makes a planned support active from the day of its first session.
 
     If the support has already become active on its planned first day, `on` replaces this day. A later first day leaves
-    less time until the goal date, so the student has to grow more each week. Growth above the norms must be confirmed,
-    unless the rate of the phase was confirmed before.
+    less time until the goal date, so the student has to grow more each week. Growth above the norms is refused without
+    `confirm_rate`, unless the rate of the phase was confirmed before.
     """
     support = await lock_support(work, support_id)
     has_started_by_itself = support.state == "active" and support.starts == Starts.ON_ITS_DAY
@@ -228,7 +228,7 @@ async def change_support(
 ) -> Phase:
     """Ends the current phase and begins the next one, with its own baseline and goal; returns the new phase.
 
-    `verb` is what the team decided. The new phase stores it, with the differences from the last phase.
+    `verb` is what the team decided. The new phase stores `verb`, and how the new phase differs from the last one.
     """
     violations = Violations(input_violations(change))
     support = await lock_support(work, support_id)
@@ -331,7 +331,7 @@ async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
 async def _refuse_other_start(work: Work, phase: Phase, on: date | None) -> None:
     """Raises an error if the first day of an active support cannot be moved to `on`.
 
-    It cannot be moved if the support was changed since it began, or has a session before `on`.
+    The day cannot be moved if the support was changed after it began, or if the support has a session before `on`.
     """
     if phase.number > 1:
         raise Conflict("This support was changed since it began.", code="support.state")
@@ -360,7 +360,7 @@ def _planned_values(new: NewSupport) -> dict[str, Any]:
 
 
 def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
-    """Returns the planned values of a new phase: the changed values, and the last phase's values for the others.
+    """Returns the planned values of a new phase: the changed values, and the last phase's unchanged values.
 
     The first day, the baseline and values of an invalid shape are left out.
     """

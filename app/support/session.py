@@ -1,7 +1,7 @@
 """Records, amends and removes sessions of supports. Earlier values are kept. No field is free text.
 
-* A sent session that matches a stored one amends it. It matches by the sender's external id, or else by support, day
-  and number.
+* If a sent session matches a stored session, the stored session is amended. Sessions match if they have the same
+  external id of the sender, or else the same support, day and number.
 * Any other sent session is stored as a new one.
 * An invalid session is refused with its violations, and the other sessions of the batch are recorded.
 
@@ -106,7 +106,8 @@ class RecordedSession:
 class _SessionBatch:
     """The rows that are needed to record a batch of sessions, loaded once: support, phases and existing sessions.
 
-    `checklist_sizes` has the number of parts of each checklist of the phases, keyed by the id of the library's entry.
+    `checklist_sizes` has the number of parts of each checklist that a phase uses, keyed by the id of the library entry
+    to which the checklist belongs.
     """
 
     support: Support
@@ -333,7 +334,10 @@ async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool
 
 
 def _marks(done_parts: Sequence[int], batch: _SessionBatch, day: date, at: str) -> dict[str, Any]:
-    """Returns the columns for the parts that were done of the checklist of the phase in force on `day`."""
+    """Returns the columns that store which parts of the checklist were done.
+
+    The checklist is the checklist of the phase in force on `day`.
+    """
     entry_id = _phase_on(batch.phases, day).intervention_id
     return marks_of(done_parts, 0 if entry_id is None else batch.checklist_sizes.get(entry_id, 0), at)
 

@@ -73,9 +73,9 @@ The columns are the person's role, whether the person is active, the ids of the 
 is the district itself, and the ids of the students and of the teams.
 
 The students are the person's caseload, the students in the person's classes and the students of the person's teams. If
-the role sees whole schools, they are only the team students who are in no school that both the person and the client
-see. A student who left the roster is left out, but a person who sees the student's school or the district still sees
-the student's records.
+the role sees whole schools, the column has only students of the teams, without those whom the person already sees
+through a school that the client sees too. A student who left the roster is left out, but a person who sees the
+student's school or the district still sees the student's records.
 
 The subqueries pass ids on as arrays. For a roster that was just loaded and has no statistics yet, PostgreSQL would plan
 joins badly.
@@ -106,10 +106,10 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
 
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
-    """Returns the client's principal, restricted to what the person `name`, for whom the request acts, may see and do.
+    """Returns the client's principal, restricted to what the acting person may see and do.
 
-    Raises `Forbidden` if the client lacks the scope `act-for` or the person's role gives no access. Raises `Invalid`
-    for an unknown person.
+    `name` is the id or external id of the acting person, for whom the request acts. Raises `Forbidden` if the client
+    lacks the scope `act-for` or the person's role gives no access. Raises `Invalid` for an unknown person.
     """
     async with unit(engine, client, keyring, "act-for") as work:
         return acting_for(client, await acting_person(work, name))

@@ -1,4 +1,4 @@
-"""Finds teams for the commands of all packages, locks teams for the commands of this package, and counts changes."""
+"""Finds teams for the commands of all packages. Locks teams and counts their changes for the team commands."""
 
 from typing import Final
 from uuid import UUID

@@ -91,5 +91,5 @@ def in_force_on(row: Dated, day: date) -> ColumnElement[bool]:
 
 
 def lasts_beyond(row: Dated, day: date | InstrumentedAttribute[date]) -> ColumnElement[bool]:
-    """Returns the condition that a dated row ends after a day or never. The row may begin before or after the day."""
+    """Returns the condition that a dated row ends after `day` or never. The row may begin before or after `day`."""
     return or_(row.until_on.is_(None), row.until_on > day)

@@ -69,7 +69,7 @@ class SavedMember:
 
 @needs(Can.FORM_TEAMS)
 async def form_team(work: Work, new: NewTeam) -> Team:
-    """Forms a team without members, which serves nobody yet.
+    """Forms a team that has no members and serves no students yet.
 
     A caller who sees only some schools must state one of these as the team's school.
     """

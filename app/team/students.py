@@ -68,7 +68,7 @@ compared AS MATERIALIZED (
     FROM expected AS e FULL JOIN present AS m ON m.scope_id = e.scope_id AND m.student_id = e.student_id),
 different AS MATERIALIZED (
     SELECT * FROM compared AS d WHERE d.id IS NULL OR d.former IS DISTINCT FROM d.until_on)"""
-"""The rows of `team_student` that must be added, must end, or must get another end date or none.
+"""The rows of `team_student` that must be added, and the rows whose end date must be set, changed or cleared.
 
 If a student's row ended today and the student must still be served, the row is continued. No new row is added.
 """
@@ -91,8 +91,8 @@ SELECT w.team_id, count(*) FROM (SELECT c.team_id FROM changed AS c UNION ALL SE
 GROUP BY w.team_id ORDER BY w.team_id"""
 """Writes the rows of `DIFFERENT` to `team_student`.
 
-The ids of the rows to update are given as an array. It makes PostgreSQL find these rows by their key, whatever the
-statistics say.
+The ids of the rows to update are given as an array, because PostgreSQL then finds these rows by their key, whatever
+the statistics say.
 """
 MEMBERS_GONE: Final = text(
     """UPDATE team_member AS m SET until_on = greatest(m.from_on, CAST(:today AS date)), version = m.version + 1
@@ -105,13 +105,13 @@ MEMBERS_GONE: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """Restricts the comparison to one team or to one scope. If both are None, the whole district is compared."""
+    """Restricts the update of `team_student` to one team or one scope. Without a restriction, it is district-wide."""
 
     team_id: UUID | None = None
     scope_id: UUID | None = None
 
     def conditions(self) -> dict[str, str]:
-        """Returns two SQL conditions: `of_scope` restricts the scopes, and `of_row` the rows of `team_student`."""
+        """Returns two SQL conditions: `of_scope` for the scopes, and `of_row` for the rows of `team_student`."""
         if self.scope_id is not None:
             return {"of_scope": " AND s.id = :only", "of_row": " AND m.scope_id = :only"}
         if self.team_id is not None:
@@ -163,7 +163,7 @@ async def count_out_of_step(work: Work) -> int:
 
 
 async def lock_served_students(work: Work, only: Only) -> None:
-    """Locks the students of a team, or of one of its scopes, before their rows in `team_student` are written.
+    """Locks the students of a team or of a scope, before the students' rows in `team_student` are written.
 
     These are the students whom a scope names and the students whom the team serves. The lock is needed because a sync
     that moves one of these students writes the same rows. The function reads as the district. It checks no permission

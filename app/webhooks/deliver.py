@@ -124,8 +124,9 @@ class Attempt:
 
 
 async def claim_batch(context: DeliveryContext, district_id: UUID, most: int) -> list[OutboundDelivery]:
-    """Dispatches a district's new events, and claims and returns up to `most` deliveries. Commits the new deliveries
-    and the claims before it returns.
+    """Creates the deliveries of a district's new events, then claims and returns up to `most` deliveries.
+
+    Commits the new deliveries and the claims before it returns.
     """
     principal = system_principal(district_id, PRINCIPAL)
     async with unit(context.engine, principal, context.keyring, "webhook delivery") as work:
@@ -176,7 +177,7 @@ async def dispatch(work: Work) -> int:
     deliveries.
 
     Reads the number of the last event first, and the endpoints afterwards. An endpoint that is created in between may
-    receive some of the events up to that number, and misses none of the events after it.
+    receive some of the events up to that number, and receives all later events.
     """
     of_district = WebhookPosition.district_id == work.district_id
     behind = select(EventCounter.last).join(WebhookPosition, EventCounter.last > WebhookPosition.seq)
@@ -198,9 +199,9 @@ async def dispatch(work: Work) -> int:
 async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
     """Claims up to `most` due deliveries, and returns the deliveries to send.
 
-    The number of deliveries per endpoint is limited too (`DELIVERIES`). Logs the disclosure of the students whom the
-    events to send are about. A delivery fails here, without being sent, if its endpoint was removed or disabled, if its
-    event was deleted, or if crashes have used up its attempts.
+    The number of deliveries per endpoint is limited too (`DELIVERIES`). If an event to send is about a student, the
+    student is logged as disclosed to the client that created the endpoint. A delivery fails here, without being sent,
+    if its endpoint was removed or disabled, if its event was deleted, or if crashes have used up its attempts.
     """
     claimed = await claim(work.db, DELIVERIES, work.district_id, most)
     if not claimed:

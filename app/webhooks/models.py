@@ -104,7 +104,7 @@ class WebhookAttempt(TenantRow, Base):
 
     @property
     def shown_answer(self) -> str | None:
-        """Returns the beginning of the receiver's response, or None if there is none or an API must not return it."""
+        """Returns the beginning of the receiver's response, or None if there is no response that an API may return."""
         return None if self.from_private_network else self.answer
 
 

@@ -106,8 +106,8 @@ async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDe
 def matches(district_id: UUID, after: int, upto: int, *, replayed_to: UUID | None = None) -> Select[int, UUID, UUID]:
     """Returns a query for the pairs of an event and an endpoint that receives it.
 
-    * An endpoint receives events of its event types that are about its schools; an endpoint without schools receives
-      those of the whole district.
+    * An endpoint receives events of its event types that are about its schools. An endpoint without schools receives
+      the events of its event types from the whole district.
     * An event about no student and no school belongs to the district; endpoints with schools receive it too.
     * An event of a secured area goes only to endpoints that are open to this area.
     * A test event goes only to the endpoint that is tested.

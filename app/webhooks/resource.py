@@ -1,4 +1,4 @@
-"""Declares the resources of webhooks: endpoints, deliveries and attempts. None shows a secret.
+"""Declares the resources of webhooks: endpoints, deliveries and attempts. No resource shows a secret.
 
 A client sees an endpoint only if the client itself created it and the endpoint's reach is within the caller's reach.
 Any other endpoint is treated as if it did not exist.

@@ -229,9 +229,9 @@ async def _schools(work: Work, names: Sequence[str], violations: Violations) -> 
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Makes dispatch in the district begin after the last event, unless dispatch has begun already.
+    """Stores the number of the district's last event as the start of dispatch, unless a start is stored already.
 
-    Returns the number of the last event.
+    Dispatch handles only later events. Returns the number of the last event.
     """
     in_district = EventCounter.district_id == work.district_id
     last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()

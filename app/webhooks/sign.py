@@ -45,7 +45,7 @@ def headers(
 ) -> dict[str, str]:
     """Returns the three headers of Standard Webhooks for a body, with one signature for each secret or key.
 
-    The signatures are separated by spaces. `at` must be in UTC, because another zone would change the signature.
+    The signatures are separated by spaces. Raises `ValueError` if `at` is not in UTC.
     """
     if at.utcoffset() != timedelta(0):
         raise ValueError("A webhook is signed with an instant in UTC.")

@@ -26,7 +26,7 @@ class AgendaSheet:
 
 @needs(Can.READ_MEETINGS)
 async def read_agenda_sheet(work: Work, team_id: UUID, meeting: str | None = None) -> AgendaSheet:
-    """Returns the agenda of a team's meeting from `read_agenda`, with the names of the team and of the students."""
+    """Reads the agenda of a team's meeting by `read_agenda`, and adds the names of the team and of the students."""
     agenda = await read_agenda(work, team_id, meeting)
     team_name = await work.db.scalar(select(Team.name).where(Team.district_id == work.district_id, Team.id == team_id))
     names = await read_names(work, (entry.student_id for entry in agenda.entries))

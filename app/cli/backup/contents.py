@@ -24,7 +24,7 @@ A value is encrypted together with the ids of its district and row and with this
 the same three. The names of all columns with encrypted values end in `_sealed`.
 """
 ROW_IDS: Mapping[str, str] = {"sis_recipients": "district_id"}
-"""For each table without a column `id`: the column whose value is bound to an encrypted value as the row id."""
+"""The column whose value serves as the row id in the encryption of a value, for each table without a column `id`."""
 BATCH = 1000
 
 

@@ -58,7 +58,7 @@ async def create_backup(settings: Settings, folder: Path, report: Report) -> Man
 
 @contextmanager
 def _unfinished(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder, which is renamed to the requested one at the end, or removed after an error."""
+    """Yields a temporary folder, which is renamed to `folder` at the end, or removed after an error."""
     folder = folder.absolute()
     if folder.exists() or folder.is_symlink():
         raise Conflict(f"{folder} exists already. Name a new folder.", code="backup.taken")
@@ -149,7 +149,7 @@ async def _dump(
 
 
 async def count_dumped(pg_restore: str, path: Path) -> dict[str, int]:
-    """Returns the number of rows of each table in a dump, which it reads in constant memory."""
+    """Returns the number of rows of each table in a dump. Reads the dump in constant memory."""
     counts: dict[str, int] = {}
     table, line_start = "", b""
     # A row may be megabytes long, so only the beginning of a line is kept.

@@ -50,7 +50,7 @@ class Server:
         return [f"--dbname={url.render_as_string(hide_password=False)}", "--no-password"]
 
     def variables(self) -> dict[str, str]:
-        """Returns the environment variables of a program that connects to the server, with the password."""
+        """Returns the environment variables, including the password, for a program that connects to the server."""
         url = make_url(self.url)
         password = url.password or url.query.get("password")
         # The programs read the same variables and files (such as PGSSLROOTCERT) as the driver does.

@@ -60,9 +60,9 @@ class Restored:
 
 
 def restore_backup(settings: Settings, folder: Path, report: Report, *, check_only: bool = False) -> Restored | None:
-    """Restores the backup in a folder and returns the result; with `check_only`, checks only that it could be
-    restored.
+    """Restores the backup in a folder, and returns the result.
 
+    With `check_only`, the function restores nothing: it checks whether the backup can be restored, and returns None.
     Raises `AimlineError`, `KeyFault` or `UnfitServer`.
     """
     manifest = read_manifest(folder)

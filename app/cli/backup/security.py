@@ -42,9 +42,10 @@ def policies_for(script: str, roles: Mapping[str, str]) -> str:
 
 
 def grants_for(script: str, roles: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Returns a script's grants with the roles renamed, and the names of the roles of other software.
+    """Returns a script's grants with the roles renamed, and the names of the roles whose grants are left out.
 
-    A role that is not Aimline's belongs to other software. The grants to such roles are left out.
+    Only grants to Aimline's roles and to PUBLIC are returned. Grants to any other role are left out, because the role
+    belongs to other software.
     """
     left_out: set[str] = set()
     grants = []

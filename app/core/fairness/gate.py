@@ -22,11 +22,11 @@ from app.core.fairness.order import FairOrder, Ticket
 from app.core.fairness.processor import processor_demand
 
 BUSY_SHARE = 0.5
-"""The share of processor time above which this thread is the bottleneck and admitting more requests would not help."""
+"""If this thread needs more than this share of the processor's time, admitting more requests would not help."""
 LONG_STEP = 0.002
 """A step that takes more seconds than this is long. After a long step, the event loop handles new arrivals first."""
 STOPPING_SECONDS = 8.0
-"""The time in seconds that waiting requests still have to begin after the process was asked to end."""
+"""The number of seconds for which waiting requests may still begin after the process was asked to end."""
 ARRIVAL_TURNS = 32
 """The number of turns of the event loop between two long steps.
 
@@ -42,8 +42,8 @@ class Limits:
     """The limits on how many requests run and wait, and on how long requests pause for others.
 
     A request makes other requests pause only until it has used the event loop for `favoured_seconds`. After each of its
-    steps, they pause for at most `pause_seconds`. All pauses of one request together last at most `most_paused` seconds
-    or half of the request's own duration, whichever is longer.
+    steps, the other requests pause for at most `pause_seconds`. All pauses of one request together last at most
+    `most_paused` seconds or half of the request's own duration, whichever is longer.
     """
 
     slots: int
@@ -137,7 +137,7 @@ class Gate:
         return turn
 
     def stop(self) -> None:
-        """Refuses, after `STOPPING_SECONDS`, the requests that are still waiting then, because the process ends."""
+        """Lets waiting requests begin for another `STOPPING_SECONDS`, and then refuses those that still wait."""
         if not self._is_stopping:
             asyncio.get_running_loop().call_later(STOPPING_SECONDS, self._refuse_waiting)
 
@@ -239,7 +239,7 @@ class Gate:
         turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
     def _check_slot(self, turn: Turn) -> None:
-        """Gives a long-running turn's slot to the next request if the turn is hardly using the processor."""
+        """Gives a long-running turn's slot to the next request, unless this thread was busy since the last check."""
         clock, processor = turn.checked_at
         if self._processor() - processor > BUSY_SHARE * (self._clock() - clock):
             self._schedule_slot_check(turn)

@@ -21,7 +21,7 @@ KEYS_BEFORE_PRUNING = 256
 
 @dataclass(slots=True)
 class _Share:
-    """The waiting requests of one key, with the virtual time that the key has been charged so far."""
+    """The waiting requests of one key, and the virtual time up to which the key has been charged."""
 
     weight: float
     served_until: float
@@ -132,7 +132,8 @@ class FairOrder:
     def _forget(self) -> None:
         """Drops keys that have no requests.
 
-        A key that has used more than its share is kept as long as requests of other keys wait or run.
+        While any request waits or runs, keys are dropped only if there are many keys, and a key that has used more than
+        its share is kept.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()

@@ -23,7 +23,10 @@ class Policy:
     window: int
 
     def divided(self, processes: int) -> Self:
-        """Returns the part of this quota for one of several equal processes, at least one request."""
+        """Returns the quota of one process, if this quota is divided equally among `processes` processes.
+
+        The quota of a process is at least one request.
+        """
         return replace(self, quota=max(1, self.quota // processes))
 
 

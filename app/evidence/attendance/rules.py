@@ -21,7 +21,10 @@ class AttendanceStatus(StrEnum):
 
 
 def violations_of_record(day: date | None, minutes_missed: int | None, today: date, at: str) -> list[Violation]:
-    """Returns the violations of the values of a record. A value that could not be read is None."""
+    """Returns the violations in the values of an attendance record.
+
+    A value that could not be read is None, and gets no violation here.
+    """
     violations = []
     if day is not None and day > today:
         violations.append(Violation(f"{at}/day", "attendance.future", "This day is in the future."))

@@ -214,7 +214,8 @@ def _record(
 def _match(new: NewAttendanceRecord, key: Key, terms: _Terms, at: str) -> AttendanceRecord | None:
     """Returns the stored record that a sent record matches, or None.
 
-    Raises `Invalid` if the external id belongs to a record of another student, or if `key` belongs to another record.
+    Raises `Invalid` if the stored record with the external id is about another student, or if a different stored
+    record has the key `key`.
     """
     by_key = terms.by_key.get(key)
     by_external_id = None if new.external_id is None else terms.by_external_id.get(new.external_id)

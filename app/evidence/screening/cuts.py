@@ -80,7 +80,7 @@ class ExpectedInWindow:
 async def expected_in(work: Work, window: ScreeningWindow) -> tuple[list[ExpectedInWindow], int]:
     """Returns the expected measures of a window that the caller may see, and the number that the caller may not see.
 
-    The function checks no permission, because the calling function has checked one.
+    The function checks no permission, because the calling function has already checked the caller's permission.
     """
     rows = await work.db.execute(
         select(ScreeningExpectation, Measure)
@@ -117,7 +117,7 @@ async def expected_in(work: Work, window: ScreeningWindow) -> tuple[list[Expecte
 async def suggested_levels(work: Work) -> SuggestedLevels:
     """Returns the ranks of the levels that scores suggest: the district's first, second and third level.
 
-    If the district has fewer levels, the last of them takes the place of the missing ones.
+    If the district has fewer than three levels, its last level takes the place of each missing level.
     """
     ranks = list(
         await work.db.scalars(

@@ -58,8 +58,8 @@ def normal_grade(grade: str) -> str:
 def realistic_growth(norms: Iterable[GrowthSource], grades: Sequence[str]) -> RealisticGrowth | None:
     """Returns the highest growth that these norms of a measure call realistic, or None if they state no growth.
 
-    Only one grade's norms count: those of the first of `grades` that has any. A district's own norms take precedence
-    over published ones. If a norm states no realistic growth, its typical growth is used.
+    Only the norms of one grade count: the first of `grades` for which a norm states growth. A district's own
+    norms take precedence over published ones. If a norm states no realistic growth, its typical growth is used.
     """
     growths = [(norm, growth) for norm in norms if (growth := _growth_of(norm)) is not None]
     for grade in map(normal_grade, grades):
@@ -77,7 +77,7 @@ def _growth_of(norm: GrowthSource) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkFigures:
-    """The figures of a benchmark to validate, with the range and the direction of its measure."""
+    """The figures of a benchmark, to be validated, with the range and the direction of its measure."""
 
     figures: dict[str, float | None]
     lowest: float

@@ -87,8 +87,8 @@ async def publish_benchmarks(
     A benchmark replaces the district's earlier benchmark of the same measure, grade, season and citation. Published
     norms are never replaced. If nothing changes, no version is published.
 
-    `positions` has the index in the request of each item of `new`. It is needed if `new` lacks some items of the
-    request.
+    `positions` has, for each item of `new`, the item's index in the request. `positions` is needed if `new` lacks some
+    items of the request.
     """
     if not 1 <= len(new) <= MAX_AT_ONCE:
         raise Invalid([Violation(at, "benchmarks.count", f"Send 1 to {MAX_AT_ONCE} benchmarks at once.")])
@@ -126,7 +126,7 @@ async def publish_benchmarks(
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def retire_benchmark(work: Work, benchmark_id: UUID) -> Benchmark:
-    """Publishes the next version of the playbook without one row: a published norm or a benchmark of the district."""
+    """Retires a published norm or a benchmark of the district. The next version of the playbook does not contain it."""
     row = await work.db.scalar(
         select(Benchmark).where(Benchmark.district_id == work.district_id, Benchmark.id == benchmark_id)
     )

@@ -38,7 +38,7 @@ class SavedHypothesisKind:
 async def publish_hypothesis_kind(work: Work, new: NewHypothesisKind) -> SavedHypothesisKind:
     """Publishes a kind of hypothesis in the next version of the playbook. A kind of the same code is replaced.
 
-    If the kind in force has this name already, no version is published.
+    If the kind of this code that is in force already has the same name, no version is published.
     """
     violations = Violations(input_violations(new))
     with violations:
@@ -61,7 +61,7 @@ async def publish_hypothesis_kind(work: Work, new: NewHypothesisKind) -> SavedHy
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def retire_hypothesis_kind(work: Work, hypothesis_kind_id: UUID) -> HypothesisKind:
-    """Publishes the next version of the playbook without this kind. Hypotheses of this kind keep it."""
+    """Publishes the next version of the playbook without this kind. Existing hypotheses keep the kind."""
     is_row = (HypothesisKind.district_id == work.district_id, HypothesisKind.id == hypothesis_kind_id)
     row = await work.db.scalar(select(HypothesisKind).where(*is_row))
     if row is None:

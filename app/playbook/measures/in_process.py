@@ -80,10 +80,10 @@ async def measures_in_process(work: Work, versions: Iterable[MeasureVersion]) ->
 
 
 async def rulebook_in_force(work: Work, version_id: UUID, area_ids: Collection[UUID]) -> Rulebook:
-    """Returns the rulebook of the playbook version `version_id`, which must be in force, for series in these areas.
+    """Returns the rulebook of a playbook version, which must be the version in force.
 
-    If the cached rulebook has rules for areas but does not know one of these areas, the area was added later. The
-    rulebook is then read again.
+    `area_ids` are the areas of the series to be judged. An area may have been added after the rulebook was cached. If
+    the cached rulebook has rules for areas but lacks one of these areas, it is read again.
     """
     rules = _rulebooks.get((work.district_id, version_id))
     if rules is None or (any(AREA in key for key in rules.rules) and not rules.above.keys() >= set(area_ids)):

@@ -3,8 +3,8 @@
 * The code never changes, because published rules and the mappings of sources refer to it.
 * Direction, kind and area cannot change once the measure has a score or a support.
 * The range and the list of forms must include all stored scores.
-* Name, unit and standard error of measurement can change at any time, because each verdict stores the error that it
-  used.
+* Name, unit and standard error of measurement can change at any time, because each verdict stores the standard error
+  with which it was computed.
 
 This package may not import scores and supports, so the caller reports whether a measure is in use.
 """
@@ -148,7 +148,7 @@ async def amend_measure(
 async def _lock_measure(work: Work, name: str) -> Measure:
     """Locks and returns the measure with this code or id.
 
-    First, the students and measures to which the other commands of this transaction refer are locked. Students are
+    The function first locks all students and measures that the other commands of this transaction name. Students are
     locked before measures, because recording a score locks its student first and then its measure.
     """
     await lock_named_subjects(work)

@@ -1,7 +1,8 @@
 """Adds, renames, orders and retires the areas of a district. Each change publishes the next version of the playbook.
 
-No new record can use a retired area. Its existing records stay in it and are judged by the same rules. The code of an
-area never changes, and neither does its mark as secured, because records, rules and scopes refer to both.
+No new record can use a retired area. The existing records of a retired area stay in it and are judged by the same
+rules. Two things about an area never change: its code, and whether it is secured. Records, rules and scopes rely on
+both.
 """
 
 from dataclasses import dataclass

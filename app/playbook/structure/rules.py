@@ -73,5 +73,5 @@ def repeated(ids: Sequence[object], pointer: str, code: str) -> list[Violation]:
 
 
 def renumbered(ordered: Sequence[Any], attribute: str) -> dict[Any, int]:
-    """Returns the rows whose number is not their place in the order, each with this place, counted from 1."""
+    """Returns the new number of each row whose number differs from its place in `ordered`. Places start at 1."""
     return {row: place for place, row in enumerate(ordered, 1) if getattr(row, attribute) != place}

@@ -12,7 +12,7 @@ COUNTING = 250
 def cost(catalog: Catalog, root: Root) -> int:
     """Returns the largest number of rows that one root of a selection could return.
 
-    A page counts as `first` rows. A list without pages counts as the length that its declaration assumes. The number of
+    A page counts as `first` rows. A list without pages counts as many rows as its declaration assumes. The number of
     rows that were really read is in `Answer.rows`.
     """
     if not isinstance(root, ListRoot):

@@ -41,7 +41,7 @@ as text.
 
 @dataclass(frozen=True, slots=True)
 class OpenPage:
-    """A page of a selection whose cursor is being decrypted, with the name, the filters and the order of its list."""
+    """A page, and the list to which the page's cursor must belong: the list's name, filters and order."""
 
     page: Page
     listing: str

@@ -38,7 +38,10 @@ _explanations: ContextVar[list[Explanation] | None] = ContextVar("_explanations"
 
 @contextmanager
 def explaining() -> Iterator[list[Explanation]]:
-    """Makes `run.read` explain its statements within a block, and yields the list to which it adds the explanations."""
+    """Makes `run.read` explain its statements within a block.
+
+    Yields a list, to which `run.read` adds the explanations.
+    """
     explanations: list[Explanation] = []
     token = _explanations.set(explanations)
     try:
@@ -48,7 +51,7 @@ def explaining() -> Iterator[list[Explanation]]:
 
 
 def open_explanations() -> list[Explanation] | None:
-    """Returns the list to which explanations must be added, or None outside of an `explaining` block."""
+    """Returns the list that collects the explanations, or None outside of an `explaining` block."""
     return _explanations.get()
 
 

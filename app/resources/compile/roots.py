@@ -40,7 +40,7 @@ IDS = ARRAY(Uuid())
 
 
 def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
-    """Returns the SQL of a root as JSON text; it yields null if the root is a single row that does not exist."""
+    """Returns SQL that yields a root as JSON text. For a single row that does not exist, the SQL yields null."""
     if isinstance(root, RowRoot):
         level, conditions = level_of(scope, root.resource)
         row_id = scope.bind(("id",), Uuid())
@@ -53,7 +53,7 @@ def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
 
 
 def _written(scope: Scope, root: WrittenRoot) -> ColumnElement[Any]:
-    """Returns the SQL of the rows that a command returned, including rows that the command removed."""
+    """Returns SQL that reads the rows that a command returned, including rows that the command removed."""
     level, conditions = level_of(scope, root.resource, removed=True)
     row = object_of(scope, level, root.picks, (), ("*", "row"), None)
     entry = func.concat(text('{"id":"'), level.key, text('","row":'), row, text("}"))
@@ -213,10 +213,10 @@ def at_schools(
     schools: ColumnElement[Any],
     named: ColumnElement[bool] | None = None,
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
-    """Returns a function that restricts a query to its first rows among those at these schools.
+    """Returns a function that restricts a query to the first of the rows that belong to these schools.
 
-    If `named` is given, rows that satisfy it count too. The function takes the query, its order and the number of rows.
-    The restricted query reads each school's rows in order from an index.
+    If `named` is given, rows that satisfy `named` are included too, whatever their school. The function takes the
+    query, its order and the number of rows. The restricted query reads each school's rows in order from an index.
 
     Under row-level security an index on `school_ids` cannot be used, because the policy is evaluated before an array
     operator. Therefore a student's first three schools are stored in three more columns. Each of these has an index in

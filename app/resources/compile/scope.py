@@ -25,7 +25,7 @@ MAX_ARGUMENTS = 90
 
 @dataclass(frozen=True, slots=True)
 class CursorSlot:
-    """A page for which the statement returns positions, which Python then encrypts into cursors.
+    """The place of a page whose positions the statement returns. Python encrypts each position into a cursor.
 
     `following` is true if the cursor of this position becomes `next` in REST.
     """

@@ -53,7 +53,7 @@ def values(root: Root) -> Iterator[tuple[Path, Any]]:
 
 
 def _in_utc(instant: datetime | None) -> datetime | None:
-    """Returns an instant in UTC, or the first or last possible instant if UTC would exceed the range of `datetime`."""
+    """Returns an instant in UTC; if the result is outside the range of `datetime`, returns the end of the range."""
     if instant is None:
         return None
     try:

@@ -79,7 +79,7 @@ def render(raw: bytes) -> Rendered:
     """Renders the text that a statement returned.
 
     Replaces the id tokens by public ids. Removes the disclosure tokens, and returns the students and the kinds of
-    records that they name.
+    records that these tokens name.
     """
     if len(raw) <= MAX_SHORT:
         return _render_short(raw)

@@ -92,7 +92,7 @@ def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], 
 
 
 def _place_on_calendars(series: Sequence[ScoreSeries]) -> tuple[list[Placed], list[int]]:
-    """Returns the series, each placed on the calendar of its cohort, and the number of each series' cohort."""
+    """Returns the series, each placed on the calendar of its cohort, and for each series the index of its cohort."""
     cohorts: dict[Cohort, list[ScoreSeries]] = defaultdict(list)
     for score_series in series:
         cohorts[score_series.cohort].append(score_series)

@@ -1,7 +1,7 @@
 """Amends measures. If verdicts depend on the change, the measure's series are judged again.
 
-Earlier verdicts keep the standard error of measurement that they used. As after a change of rules, the new verdicts
-raise no alert.
+Earlier verdicts keep the standard error of measurement that they used. The new verdicts raise no alert,
+just as after a change of rules.
 """
 
 from __future__ import annotations

@@ -39,14 +39,14 @@ async def close_alerts(
 ) -> int:
     """Closes the open alerts of these supports with the event `event`, and returns their number.
 
-    For an alert that was raised quietly, no event is emitted. Afterwards the phase can open no more alerts, with two
-    exceptions:
+    For an alert that was raised quietly, no event is emitted. After an alert is closed, the phase of its support can
+    open no more alerts, with two exceptions:
 
-    * If `of_measures_outside` is given, an alert is closed only if it was opened by a verdict on a measure that is not
-      in `of_measures_outside`. The phase can then open further alerts.
-    * `passed` is for supports with several measures, if the goal date has passed for some measures and not for others.
-      It has the measures whose date has passed, keyed by support. The phase of such a support can open further alerts,
-      but not because of these measures.
+    * If `of_measures_outside` is given, an alert is closed only if it was opened by a verdict on any other measure.
+      The phase can then open further alerts.
+    * `passed` is for supports with several measures of which only some have passed their goal date. Keyed by support,
+      `passed` has the measures whose goal date has passed. The phase of such a support can open further alerts, but not
+      because of these measures.
     """
     is_open = and_(
         ResponseState.district_id == work.district_id,

@@ -81,12 +81,12 @@ def judge_series(
     calibrated: Mapping[Key, Calibrated] | None = None,
     as_of: Mapping[UUID, int] | None = None,
 ) -> dict[UUID, Judgement]:
-    """Returns the verdict on each requested series by the rule chosen for it, keyed by series.
+    """Judges each requested series by the rule that was chosen for the series; returns the verdicts, keyed by series.
 
     * `others` are series of the same cohorts that need no verdict: series of classmates, and phases that have ended.
       The scores of all these series together show how difficult the forms were.
     * `calibrated` has the district's calibrations.
-    * `as_of` has the week as of which to judge, keyed by series. Without it, a series is judged as of its last week.
+    * `as_of` has weeks, keyed by series. A series is judged as of this week, or as of its last week if it has no entry.
     """
     calibrations, weeks = calibrated or {}, as_of or {}
     judgements: dict[UUID, Judgement] = {}
@@ -192,9 +192,9 @@ def _refused(monitored: MonitoredSeries, series: Series, code: str, sentence: st
 def _by_monitor(
     members: Sequence[ScoreSeries], requests: Mapping[UUID, JudgingRequest], calibrations: Mapping[Key, Calibrated]
 ) -> dict[UUID, Judgement]:
-    """Returns the judgements of one cohort, keyed by series, each as of the requested week.
+    """Returns the judgements of one cohort, keyed by series. Each series is judged as of the week of its request.
 
-    A judgement uses only what was known at the end of its week. In a cohort that is too small to estimate the
+    A judgement uses only what was known at the end of that week. In a cohort that is too small to estimate the
     difficulty of forms, each series is judged alone.
     """
     calibrated = _calibration_of(calibrations, members[0])
@@ -231,7 +231,7 @@ def _delivered(judged: Sequence[int], requests: Mapping[int, JudgingRequest]) ->
     """Returns the delivered share of the dose of each judged series (rows) in the weeks of its phase (columns).
 
     For series without a request, which only help to estimate the difficulty of forms, the sessions are not loaded, and
-    everything counts as delivered. Returns None if no week is known in which less was delivered than planned.
+    everything counts as delivered. Returns None if, as far as is known, the whole dose of every week was delivered.
     """
     shares = {position: request.series.weekly_delivery for position, request in requests.items()}
     weeks = max((len(delivery) for delivery in shares.values() if delivery is not None), default=0)
@@ -321,10 +321,10 @@ def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np
 
 
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
-    """Returns the distinct values of `cells` in ascending order, and a table with one column for each of them.
+    """Returns the distinct values of `cells` in ascending order, and a table with one column for each distinct value.
 
     Each score has a row, a cell (the number of its column) and a value. If a row has no value for a cell, the table has
-    nan; if it has several, the table has the last of them. `count` is the number of rows.
+    nan. If a row has several values for a cell, the table has the last of these values. `count` is the number of rows.
     """
     occurs = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
     occurs[cells] = True

@@ -1,4 +1,4 @@
-"""Judges series again when a week has ended or is complete for their cohort. The provisional verdicts become final.
+"""Judges series again when a week has ended, or when it is complete for a cohort. Provisional verdicts become final.
 
 A job is one week of a measure at a school. A worker claims the job with a lease. All due weeks of a measure at a school
 are judged together. A job that fails is attempted again after a wait.
@@ -44,7 +44,7 @@ WEEK_ENDS_AT = time(6)
 BATCH_WAIT = timedelta(seconds=2)
 """The wait before a past week is finalized, because scores of a past week usually arrive in several batches."""
 UNTIL_MOVED = timedelta(days=3650)
-"""The wait before a week is finalized if the week has not ended by the test clock. Moving the clock ends the wait."""
+"""The wait before a week is finalized if, on the test clock, the week has not ended. Moving the clock ends the wait."""
 
 
 def _table(model: type[FinalizationJob] | type[Measure]) -> Table:
@@ -103,10 +103,10 @@ async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: b
 async def schedule_rules(
     work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None, measure_id: UUID | None = None
 ) -> int:
-    """Schedules that all monitored measures are judged by the rules in force. Returns the number of jobs.
+    """Schedules jobs that judge all monitored measures by the rules in force. Returns the number of jobs.
 
-    With `school_ids`, only the measures of active supports at these schools are judged. With `measure_id`, only this
-    measure is judged. With `quiet`, the judging raises no alert.
+    With `school_ids`, the jobs judge only the measures of active supports at these schools. With `measure_id`, they
+    judge only this measure. With `quiet`, the judging raises no alert.
     """
     school = first_school().label("school")
     at_schools = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
@@ -143,8 +143,9 @@ def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: b
 
 
 async def _merge_weeks(work: Work) -> None:
-    """Prepares the rows of the jobs that the commands of the transaction scheduled, in the order in which all
-    transactions lock job rows.
+    """Prepares the rows of the jobs that the commands of the transaction scheduled.
+
+    The rows are sorted in the order in which every transaction locks job rows.
 
     The rows are written with the events. If a worker is judging one of these weeks at that time, the worker loses its
     claim, and the week is judged again with the new scores.
@@ -206,7 +207,7 @@ def _due_at(monday: date, *, is_complete: bool, moved_to: date | None) -> dateti
 
 @needs(Can.JUDGE)
 async def end_waits(work: Work, today: date) -> None:
-    """Makes all weeks that have ended by `today` due at once.
+    """Ends the wait of all weeks that are over on the day `today`: they are now due to be finalized.
 
     `today` is the day to which a test clock was moved.
     """
@@ -278,7 +279,7 @@ async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
     """Judges the series of one measure at one school for the weeks of a group of jobs. Returns the number of finalized
     weeks.
 
-    A job fails for good if the worker died in each of its attempts.
+    If the worker died in every attempt of a job, the job fails for good.
     """
     attempted = [job for job in group if job.attempts <= RETRIES.attempts]
     if attempted:

@@ -149,10 +149,10 @@ def _find_retractable(loaded: LoadedSeries, judgements: dict[UUID, Judgement], m
 
 @needs(Can.JUDGE)
 async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUID]) -> set[UUID]:
-    """Returns `retractable` without the series that keep their alert because of another measure of the support.
+    """Returns the series of `retractable` whose alert is not justified by another measure of the same support.
 
-    Another measure justifies the alert if that measure was off track in the week of the alert. One more statement
-    therefore loads all measures of each support that has several measures.
+    Another measure justifies the alert if that measure was off track in the week of the alert. To find out, the
+    function loads all measures of each support that has several measures.
     """
     openers = {
         monitored.support.id: monitored

@@ -1,6 +1,6 @@
 """Loads the series of a district or of some supports for judging, with their cohorts. Judges nothing.
 
-It reads with the reach of the whole district, because a cohort includes classmates who are not on the caller's
+The reads have the reach of the whole district, because a cohort includes classmates who are not on the caller's
 caseload. The number of statements does not depend on the number of series.
 """
 
@@ -58,7 +58,7 @@ def first_school() -> ColumnElement[UUID]:
 
 
 def has_measure(measure_ids: Collection[UUID]) -> ColumnElement[bool]:
-    """Returns the condition that one of these measures is the first measure or a further measure of a support."""
+    """Returns the condition that one of these measures is the first or an additional measure of a support."""
     ids = cast(list(set(measure_ids)), IdList)
     is_further = and_(func.cardinality(Support.more_measures) > literal_column("0"), Support.more_measures.overlap(ids))
     return or_(Support.measure_id == any_(ids), is_further)
@@ -155,8 +155,9 @@ async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
 
 @needs(Can.JUDGE)
 async def load_history(work: Work, since: date) -> list[ScoreSeries]:
-    """Returns the series of every phase that began on the day `since` or later, running or ended. Used for
-    calibration.
+    """Returns the series of all running and ended phases that began on the day `since` or later.
+
+    The calibration uses these series.
     """
     started = "s.district_id = $1 AND s.measure_id IS NOT NULL AND s.state <> 'planned'"
     statement = series_statement("support AS s", started, phases="p.begins_on >= $2", cohorts=False)
@@ -165,7 +166,7 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
 
 
 def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any]]:
-    """Returns the statement that reads the selected series, and its parameters from the second on.
+    """Returns the statement that reads the selected series, and the statement's parameters except the first.
 
     The first parameter is the district's id. With `lock`, the statement leaves out a student who arrived after the
     students were locked. The sync that created this student judges the student's series.
@@ -224,7 +225,7 @@ def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
 async def _build_series(work: Work, rows: Sequence[PhaseRow]) -> tuple[list[ScoreSeries], Calendars]:
     """Returns the series of these phases, and the calendars of the schools.
 
-    Only the series to be judged end with their goal date. For classmates, the scores after the goal date are kept,
+    The series that are to be judged have no scores after their goal date. The series of classmates keep such scores,
     because these scores still show how difficult a form was.
     """
     measures = await measures_in_process(work, rows[0].measures or ())
@@ -314,7 +315,7 @@ def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
 
 
 def _weeks_into_phase(row: PhaseRow, calendars: Calendars) -> int:
-    """Returns the number of instructional weeks from the beginning of the phase to the beginning of this series."""
+    """Returns the number of instructional weeks from the beginning of a phase to the beginning of the row's series."""
     if row.begins_on == row.phase_begins_on:
         return 0
     return weeks_between(

@@ -13,9 +13,9 @@ ScoreColumns = tuple[tuple[UUID, ...], tuple[date, ...], tuple[float, ...], tupl
 """The scores of a phase as columns: ids, days, values and forms. An empty text means that no form is known."""
 
 BETWEEN_FORMS = "\x1f"
-"""The separator between the names of forms, if a student took several forms on one day.
+"""Separates the names of the forms that a student took on one day. Together, the names count as one form.
 
-Students who took the same forms on a day are compared as if they had taken one form.
+Students who took the same forms on a day are therefore compared as if they had taken one form.
 """
 
 

@@ -29,7 +29,7 @@ The cohort of a support without a school contains no other support.
 class Scores:
     """The points of a phase as columns, oldest first: ids, days, instructional weeks, values and forms.
 
-    * An empty text means that no form is known.
+    * `forms` has an empty text for each point whose form is unknown.
     * A point is the median of a day's scores. Its id is the id of the first of these scores; `same_day` has the ids of
       the other scores of the day, keyed by the id of the point.
     """
@@ -84,7 +84,7 @@ class Scores:
 class ScoreSeries:
     """A phase with its aimline and scores.
 
-    * `series_id` is the id of the support or, for a further measure, the id of its `SupportMeasure`.
+    * `series_id` is the id of the support or, for an additional measure, the id of the measure's `SupportMeasure`.
     * `scores` end with the goal date `goal_on` if the series itself is to be judged, because later scores are not
       judged. If the series only shows how difficult the forms were, `scores` has all scores of the phase.
     * `before` has the points of the baseline, oldest first. It is filled only if the series is to be judged and is in
@@ -189,9 +189,8 @@ class WeeklyDelivery(series.DeliveredMinutes):
     def weekly_shares(self, upto: int) -> tuple[float, ...]:
         """Returns the delivered share of each week's planned dose, from week 1 to the week `upto`.
 
-        A share is the smaller of the delivered shares of sessions and of minutes. A session without a record counts as
-        delivered.
-        The sessions of week 0, the week in which the phase began, count in week 1.
+        A share is the delivered share of sessions or that of minutes, whichever is smaller. A session without a record
+        counts as delivered. The sessions of week 0, the week in which the phase began, count in week 1.
         """
         weeks: dict[int, list[DosageWeek]] = {}
         for number, week in self.by_number:

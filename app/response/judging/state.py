@@ -24,7 +24,7 @@ class CurrentOnMeasure(NamedTuple):
 class CurrentState:
     """The state that a support has before it is judged again.
 
-    * `verdicts` has the current verdict on each measure. `verdict_id` is the most serious of them.
+    * `verdicts` has the current verdict on each measure. `verdict_id` is the id of the most serious current verdict.
     * `last_number` is the number of the last verdict on the support.
     * `alert_week` and `alert_measure_id` are the week and the measure of the verdict that opened the active alert.
     """

@@ -1,8 +1,8 @@
-"""Builds the one statement that reads everything on which the verdicts of some series depend, and reads its rows.
+"""Builds the one statement that reads everything on which the verdicts of some series depend, and defines its rows.
 
-Each row is a phase with its scores as arrays: a requested phase, a classmate's phase, or an ended phase of the cohort.
-Rows are looked up by their keys, through lateral subqueries, because the planner knows hardly anything about a district
-that was just loaded. Judges nothing.
+Each row of the result is a phase with its scores as arrays: a requested phase, a classmate's phase, or an ended phase
+of the cohort. The statement looks up rows by their keys, through lateral subqueries, because the planner of PostgreSQL
+knows hardly anything about a district that was just loaded. This module judges nothing.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -21,7 +21,7 @@ from app.response.judging.series import Cohort
 
 NO_SCORES: Final[ScoreColumns] = ((), (), (), ())
 BASELINE_DAYS: Final = 84
-"""The scores of this many days before a support count as points of its baseline, which may show a trend."""
+"""The scores of this many days before a support count as points of its baseline. These points may show a trend."""
 
 
 class PhaseRole(IntEnum):
@@ -70,7 +70,7 @@ class StoredVerdict(NamedTuple):
 
 
 class PhaseRow(NamedTuple):
-    """A row of the statement.
+    """A row that the statement returns.
 
     A row is about one measure of a support: the first or a further one. For a further measure, `series_id` is the id
     of the `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
@@ -327,8 +327,8 @@ FURTHER: Final = "cardinality(s.more_measures) > 0"
 OF_PAIR, FOLLOWED = "g.measure_id = pair.measure_id", "g.measure_id = ANY (s.more_measures)"
 """Conditions that select the goals `g` of further measures.
 
-`OF_PAIR` selects the goals for the measure of a pair. `FOLLOWED` selects the goals for every further measure that the
-support follows.
+`OF_PAIR` selects the goals for the measure of a pair. `FOLLOWED` selects the goals for all further measures of the
+support.
 """
 
 

@@ -60,8 +60,8 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 class VerdictStep:
     """A judgement to be written, with the facts on which the alert of its support depends.
 
-    `earlier` is set if the current verdict was made by other rules. It is what the new rules conclude for the week of
-    the current verdict.
+    `earlier` is set only if other rules made the current verdict. In this case, `earlier` is the judgement of the new
+    rules for the week of the current verdict.
     """
 
     judgement: Judgement
@@ -82,7 +82,8 @@ async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID,
     students are sorted.
 
     `written` has, for each student with newly recorded scores, the day of the last such score. If `written` is given,
-    the statement also ends the current block of `Work.as_district`.
+    and the call is inside a block of `Work.as_district`, it must be the last step of the block: the statement then also
+    binds again the principal from before the block.
     """
     today = await today_of(work)
     steps_by_support: dict[UUID, list[VerdictStep]] = {}
@@ -114,10 +115,11 @@ async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID,
 def _rows_of_support(
     work: Work, steps: Sequence[VerdictStep], today: date
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """Returns the new verdicts on the measures of one support, and the support's state, or None if it is unchanged.
+    """Returns the new verdicts on the measures of one support, and the support's new state.
 
-    `steps` has one judgement for each measure that was judged now. The whole support has one state, one alert and one
-    series of events. They follow the most serious of the verdicts on its measures.
+    None is returned in place of the state if nothing has changed. `steps` has one judgement for each measure that was
+    judged now. The support as a whole has one state and one alert, and its events report these two. State and alert
+    follow the most serious of the verdicts on the measures.
     """
     support, phase = steps[0].judgement.monitored.support, steps[0].judgement.monitored.phase
     current = steps[0].state
@@ -219,9 +221,11 @@ def _place(support: Support, measure_id: UUID) -> int:
 def _advance_by_new_rules(
     memory: Memory, steps: Sequence[VerdictStep], others: Mapping[UUID, VerdictInForce]
 ) -> tuple[Memory, tuple[AlertSignal, ...]]:
-    """Returns the memory and the signals that result if new rules judge the weeks of the current verdicts again.
+    """Returns the support's alert memory, and the alert signals, after a change of the rules.
 
-    New rules may end an alert but cannot raise an alert. Only later scores can raise an alert.
+    The new rules judge the weeks of the current verdicts again. If no current verdict was made by other rules, the
+    memory is unchanged and there are no signals. New rules may end an alert but cannot raise an alert. Only later
+    scores can raise an alert.
     """
     earlier = [(step, step.earlier) for step in steps if step.earlier is not None]
     if not earlier:

@@ -1,4 +1,4 @@
-"""Chooses, among the verdicts on the measures of one support, the one that counts for the support. Pure."""
+"""Chooses the verdict that counts for a support from the verdicts on the support's measures. Pure."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def without_expired(verdicts: Mapping[UUID, VerdictInForce], expired: Collection
 def state_for_alert(verdicts: Collection[VerdictInForce]) -> State:
     """Returns the most serious state, on which the alert depends.
 
-    Measures with too few scores are ignored if another measure has enough scores. Thus they do not keep an alert of the
-    support open. If there is no verdict, the state is `insufficient_data`, which changes no alert.
+    Measures with too few scores are ignored if another measure has enough scores. Otherwise, such a measure could keep
+    the support's alert open. If there is no verdict, the state is `insufficient_data`, which changes no alert.
     """
     if not verdicts:
         return State.INSUFFICIENT_DATA

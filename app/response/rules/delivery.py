@@ -1,6 +1,6 @@
 """Adjusts findings about supports that were not delivered as planned.
 
-For this, scores are credited with the growth that was not to be expected in weeks without delivery.
+To do this, the module adds to each score the growth that could not be expected in the weeks without delivery.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.response.rules.wording import UNDER_DELIVERED
 AS_DESIGNED = 0.8
 """A support counts as delivered as designed if at least this share of the parts of its checklists was done."""
 CHECKED_SESSIONS = 3
-"""If fewer sessions have a filled-in checklist, the share of the parts that were done is not stated as a reason."""
+"""The number of sessions that need a filled-in checklist before a finding may state that parts were left out."""
 
 
 def allow_for_delivery(series: Series, finding: Finding, judge: Callable[[Series], Finding], by_rate: bool) -> Finding:
@@ -64,7 +64,7 @@ def credit_undelivered(series: Series, shares: Sequence[float], *, by_rate: bool
     * With `by_rate`, the credit is the weekly growth that the goal requires, times the number of undelivered weeks
       before the score. Parts of weeks count.
     * Without `by_rate`, the rule judges a level. The credit is the distance from the baseline to the goal, times the
-      share of the dose before the score that was not delivered.
+      undelivered share of the dose that was planned before the score.
     """
     lost = (0.0, *accumulate(1 - share for share in shares))
     way = series.goal - series.baseline

@@ -112,7 +112,8 @@ class DecisionRule:
     ) -> Verdict:
         """Returns the rule's verdict. Raises UnjudgeableSeries and UnusableRule.
 
-        Without `shares`, the shares of growth are estimated from the series alone.
+        `shares` are the probabilities of the ranges of growth. If they are None, they are estimated from this series
+        alone.
         """
         resolved = self.resolve_parameters(parameters)
         series.check()
@@ -145,9 +146,10 @@ class DecisionRule:
     def verdict(
         self, series: Series, resolved: Mapping[str, int], finding: Finding, shares: Shares | None = None
     ) -> Verdict:
-        """Returns the verdict for a finding of this rule, with the shares of the student's growth.
+        """Returns the verdict for a finding of this rule.
 
-        Finding and shares may come from this series alone, or from judging it together with the student's cohort.
+        `shares` are the probabilities of the ranges of the student's growth. The finding and the shares come from this
+        series alone, or from judging the series together with the student's cohort.
         """
         finding = _too_little(self, series, resolved) or finding
         if self.name != "monitor":  # The monitor takes the delivery into account itself.
@@ -185,7 +187,7 @@ class DecisionRule:
 def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int]) -> Finding | None:
     """Returns the finding `insufficient_data` if there are too few scores or weeks, otherwise None.
 
-    The finding states how many are missing.
+    The finding states how many scores or weeks are missing.
     """
     least, number_of_scores = parameters[rule.parameter.name], len(series.observations)
     if number_of_scores < least:

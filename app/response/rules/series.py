@@ -35,7 +35,8 @@ class DeliveredMinutes:
     """The planned and the delivered minutes, by instructional week from week 1 on, or as one number for the whole
     phase.
 
-    Weeks without a record are unknown, not missed. Give nan for both numbers of such a week, or end the lists earlier.
+    A week without a record is unknown, not missed. In such a week, both numbers must be nan, or both lists must end
+    before the week.
     """
 
     planned: tuple[float, ...]
@@ -43,9 +44,10 @@ class DeliveredMinutes:
     by_week: bool = True
 
     def share(self, after: int, upto: int) -> float | None:
-        """Returns the delivered share of the planned minutes, after the week `after` and up to the week `upto`.
+        """Returns the share of the planned minutes that was delivered in the weeks after `after`, up to `upto`.
 
-        Returns None if no planned minutes are known. Minutes that are not given by week are those of the whole phase.
+        If the minutes are not given by week, the share is that of the whole phase. Returns None if no planned minutes
+        are known.
         """
         window = slice(after, upto) if self.by_week else slice(None)
         pairs = zip(self.planned[window], self.delivered[window], strict=False)

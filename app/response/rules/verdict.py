@@ -88,7 +88,7 @@ class Shares:
     """The calibrated probabilities of three ranges of a student's present growth. They add up to 1.
 
     * slow: under half of the required rate.
-    * short: from half of the required rate to under all of it.
+    * short: half of the required rate or more, but less than the required rate.
     * on_pace: the required rate or more.
     """
 
@@ -98,7 +98,11 @@ class Shares:
 
     @classmethod
     def below(cls, slow: float, under: float) -> Shares:
-        """Returns the shares, given the probabilities of growth under half of the required rate and under all of it."""
+        """Returns the shares that follow from two probabilities.
+
+        * `slow` is the probability that growth is under half of the required rate.
+        * `under` is the probability that growth is under the required rate.
+        """
         slow, under = rounded(slow), rounded(under)
         return cls(slow, rounded(under - slow), rounded(1 - under))
 
@@ -138,12 +142,12 @@ class Verdict:
       percentages or criteria. `rate` and `required_rate` are in units a week.
     * `change_week` is the number of the instructional week of the series around which growth slowed.
     * `rate_low` and `rate_high` are the bounds of the middle 80 % of the present rate. `odds` are the odds of slow
-      growth against growth that keeps pace. The JSON leaves them out if the rule does not estimate them.
+      growth against growth that keeps pace. The JSON leaves out all three if the rule does not estimate them.
     * `slow`, `short` and `on_pace` are the probabilities that `Shares` defines. Every rule for growth states them if
       the measure has an SEM and there are at least three scores. Otherwise the JSON leaves them out.
-    * `stated_far` is the stated false-alarm rate: the share of the responding students in the benchmark whom the rule
-      with these parameters flags at some time in 26 weeks. The JSON leaves it out if it was not measured;
-      docs/response.md says where it does not hold.
+    * `stated_far` is the stated false-alarm rate, which was measured on the benchmark's responding students. It is the
+      share of these students whom the rule with these parameters flags at some time in 26 weeks. The JSON leaves the
+      rate out if it was not measured; docs/response.md says where the rate does not hold.
     * `parameters` are all of the rule's parameters, with defaults. `scores` are the ids of the phase's scores in order.
     """
 

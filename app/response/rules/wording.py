@@ -104,8 +104,8 @@ def justifies_name(shares: Shares | None) -> bool:
 
 
 def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
-    """Returns the finding of a rule for growth. `not_responding` becomes `off_track` if the shares do not justify this
-    name.
+    """Returns a growth rule's finding. Changes the state `not_responding` to `off_track` if the shares do not justify
+    the name "not responding".
     """
     if finding.state is not State.NOT_RESPONDING or justifies_name(shares):
         return finding

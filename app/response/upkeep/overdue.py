@@ -35,11 +35,11 @@ OfSupport = type[Phase] | type[ResponseState] | type[SupportMeasure] | type[Phas
 
 @dataclass(frozen=True, slots=True)
 class GoalColumns:
-    """The columns of the present goals of active supports: for the first measures, or for the further measures.
+    """The columns of the present goals of active supports, either for first measures or for additional measures.
 
-    `about` is the id that identifies a measure of a support: the support's id for the first measure, the id of the
-    `SupportMeasure` for a further measure. `tables` are the tables that the columns and `conditions` need besides the
-    table of supports.
+    `about` is the id that identifies a measure of a support. For the first measure, it is the support's id. For an
+    additional measure, it is the id of the `SupportMeasure`. `tables` are the tables, besides the table of supports,
+    that the columns and `conditions` need.
     """
 
     about: InstrumentedAttribute[UUID]

@@ -3,7 +3,7 @@
 * A support of a student who left is suspended, and is active again once the student is back.
 * A support of a student who moved continues at the new school. It is marked as having moved with the student.
 * A support whose lead left the roster, or is at none of the student's schools any more, is marked as unled.
-* The caseloads of people who share no school with the student lose the student.
+* The student is removed from the caseloads of people who share no school with the student.
 
 Runs in the transaction of the sync, which has locked the students. Statements are set-based.
 """
@@ -89,9 +89,9 @@ async def _change(
 
 
 async def _follow_caseloads(work: Work, support_ids: Collection[UUID]) -> None:
-    """Removes the caseload entries of people who share no school with the student.
+    """Removes each caseload entry that links a student to a person who shares no school with the student.
 
-    Adds the missing entries of leads and providers who do share a school.
+    Adds the missing entries of leads and providers who share a school with the student.
     """
     staff = aliased(Person, name="staff")
     common = (

@@ -79,7 +79,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 """Values for the example body of an operation, keyed by operation and then by field.
 
-The example also has a value for each required field. A value given here replaces that value.
+A required field without a value here gets its value from the schema.
 """
 FORM = {"grant_type": "client_credentials"}
 SOURCES: dict[str, str] = {
@@ -135,8 +135,8 @@ SOURCES: dict[str, str] = {
 }
 """The REST lists that have a usable value for a parameter or a field, keyed by the parameter's or the field's name.
 
-`members in /v1/teams` means the member `members` of the first row of `/v1/teams`. If the address of a list has a name
-in braces, such as `{student}`, the name stands for a value from the list that is given here for that name.
+`members in /v1/teams` means the member `members` of the first row of `/v1/teams`. An address can have a name in braces,
+such as `{student}`. The name stands for a value, which must be taken from the list that has the key `student` here.
 """
 IN_BODIES = SOURCES.keys() - (
     {"protocol", "meeting", "meeting_series", "calendar_link", "agenda_item"}
@@ -240,7 +240,7 @@ def _place(address: str) -> str:
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """Returns the example that a schema declares. If it declares none, builds a value, such as its required fields."""
+    """Returns the example that a schema declares, or else a minimal value; an object then has its required fields."""
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].removeprefix(PREFIX)]
     if schema.get("examples"):
@@ -259,7 +259,7 @@ def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
 
 
 def _references(example: Any) -> list[str]:
-    """Returns the names of the fields, at any depth of an example, whose value is an id or a cursor."""
+    """Returns the names of the fields that contain an id or a cursor, at any depth of an example."""
     if isinstance(example, list):
         return [name for item in example for name in _references(item)]
     if not isinstance(example, dict):

@@ -38,7 +38,7 @@ BOUNDS: Mapping[tuple[str, str], Mapping[str, Any]] = {
 }
 """The bounds and patterns that only the service checks, keyed by the names of the schema and the field."""
 NAMES = {"keep_consumer": consumers.NAME.pattern}
-"""The pattern of the name in the path, keyed by the operation in which the client chooses the name."""
+"""The patterns of names that the client chooses itself and sends in the path, keyed by operation."""
 
 
 def state_patterns(document: dict[str, Any]) -> None:

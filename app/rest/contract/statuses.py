@@ -132,7 +132,7 @@ def _takes_key(operation: dict[str, Any]) -> bool:
 
 
 def _filters(operation: dict[str, Any]) -> bool:
-    """Returns whether an operation has filters, whose values can be of the right type and still be unacceptable."""
+    """Returns whether an operation has a filter that can be refused although its value has the right type."""
     parameters = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
     return any(parameter["name"] not in PAGING and _is_free(parameter["schema"]) for parameter in parameters)
 
@@ -144,7 +144,7 @@ def _is_free(schema: dict[str, Any]) -> bool:
 
 
 def _is_assumed(answer: dict[str, Any]) -> bool:
-    """Returns whether a response is the one that FastAPI adds to every route for invalid values."""
+    """Returns whether a response is FastAPI's default response for invalid values, which every route gets."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
     return bool(schema.get("$ref") == PREFIX + "HTTPValidationError")
 

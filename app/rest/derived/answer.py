@@ -129,7 +129,7 @@ class Reader:
         return answers
 
     async def find(self, work: Work, resource: ResourceType, name: str) -> UUID:
-        """Returns the id of the row that a name in a path identifies; raises `NotFound` if it cannot identify a row."""
+        """Returns the id of the row with this name in a path; raises `NotFound` if the name cannot identify a row."""
         facts = declaration(resource)
         if facts.locate is not None:
             row_id: UUID = await facts.locate(work, name, None)

@@ -73,7 +73,7 @@ class BulkShapes:
     async def _rows(self, work: Work, resource: ResourceType, results: Sequence[ItemResult]) -> dict[UUID, Shape]:
         """Returns the rows of the results in their response model, keyed by id.
 
-        Rows with members from other tables are read with one statement.
+        If the response model has members from other tables, one statement reads all rows; otherwise nothing is read.
         """
         rows = {result.row.id: result.row for result in results if result.row is not None}
         if self.shapes.is_stored(resource) or not rows:

@@ -56,7 +56,7 @@ class Commands:
             self._add_bulk(router, command, tag)
 
     def permissions(self, command: Command) -> tuple[Can, ...]:
-        """Returns the permissions that a command requires, with those of the links that its answer shows."""
+        """Returns the permissions for a command: its own, and the permissions for the links that its answer shows."""
         needed = list(required_permissions(command.function))
         shown = command.rest_result or command.result
         if shown is not None:
@@ -146,7 +146,7 @@ class Commands:
         )
 
     def _has_version(self, command: Command) -> bool:
-        """Returns whether the row in a command's path has a version, and the command returns no row and no values."""
+        """Returns whether a command has no result, although the row in its path has a version."""
         if not command.path or command.result is not None or command.value is not None:
             return False
         resource = self._by_kind.get(_kind_of(command.path[-1]))

@@ -78,7 +78,7 @@ class Bodies:
         return self.model(f"New{items.title().replace('_', '')}", f"Up to {command.bulk} items.", declared, alone=items)
 
     def nested(self, input_type: type) -> type[Input]:
-        """Returns the model of an input's dataclass, such as one that is part of another input."""
+        """Returns the model of an input's dataclass. The input may be part of another input."""
         return self.model(input_type.__name__, _doc(input_type), input_fields(input_type))
 
     def model(
@@ -152,7 +152,10 @@ def known_values_of(body: MalformedBody, inputs_of: Mapping[str, InputField]) ->
 
 
 def _refuse_alone(model: type[Input], input_type: Any, item: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Returns an item as its model. Returns a malformed item as `Malformed`, so that other items are still accepted."""
+    """Returns an item of a list, converted to its model.
+
+    A malformed item is returned as `Malformed` instead, so that the other items of the list are still accepted.
+    """
     try:
         return validate(item)
     except ValidationError as error:

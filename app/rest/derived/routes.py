@@ -43,7 +43,7 @@ def add_row(
     tag: str,
     always: tuple[str, ...] = (),
 ) -> None:
-    """Adds the route of one row. The parameter of its path is the row's id or another name of the row.
+    """Adds the route that returns one row. The parameter in the path is the row's id or another name of the row.
 
     `always` lists the links that the row shows even without `expand`.
     """
@@ -71,7 +71,7 @@ def add_link(
     operation: str,
     tag: str,
 ) -> None:
-    """Adds the route that returns the target of a row's link: several rows, or one."""
+    """Adds the route that returns the row, or the rows, to which a link of a given row leads."""
     name = _parameter_of(path)
     shapes = reader.shapes
     link = shapes.catalog.member(resource, link_name)

@@ -39,10 +39,10 @@ OF_SCHOOLS: Final = " AND NOT n.is_district"
 
 
 async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
-    """Returns the windows that have begun and that a rule about core stalls still reads.
+    """Returns the windows that have begun and are still read by a rule about core stalls.
 
-    A rule reads a window until its parameter `days` has passed since the end of the window. The function checks no
-    permission, because the calling function has checked one.
+    A rule stops reading a window when as many days have passed since the end of the window as the rule's parameter
+    `days` states. This function checks no permission; the functions that call it do.
     """
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.CORE_STALL]
     if not days:
@@ -61,8 +61,8 @@ async def compute_stalls(
 ) -> int:
     """Suggests core stalls in these windows, and returns the number of rows that were written.
 
-    A suggested core stall lapses if it no longer holds, or if its window is none of these windows. The function checks
-    no permission, because the calling function has checked one.
+    A suggested core stall lapses if it no longer holds, or if its window is none of these windows. This function checks
+    no permission; the functions that call it do.
     """
     written = 0
     for window in windows:
@@ -83,8 +83,7 @@ async def compute_stalls(
 async def count_stalls(work: Work, rule: SignalRule) -> int:
     """Returns the number of grades for which a rule would suggest a core stall now.
 
-    Counts only grades that the caller sees. The function checks no permission, because the calling function has checked
-    one.
+    Counts only grades that the caller sees. This function checks no permission; the functions that call it do.
     """
     await plan_for_many_rows(work.db)
     today, counted = await today_of(work), 0
@@ -168,7 +167,7 @@ async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUI
 def _statement(
     template: str, window: ScreeningWindow, cells: str, values: dict[str, Any]
 ) -> tuple[TextClause, dict[str, Any]]:
-    """Returns a statement about a window, which has typed parameters, and the values of these parameters."""
+    """Returns a statement about a window, and the values of the statement's parameters. The parameters are typed."""
     outcome = CLOSED_WINDOW
     if window.state != WindowState.CLOSED:
         school = "" if window.school_id is None else " AND :school = ANY (p.school_ids)"

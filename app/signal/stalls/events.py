@@ -1,4 +1,4 @@
-"""Records the events about core stalls, which name the window and the school, and no person."""
+"""Records the events about core stalls. An event names the window and the school, but no person."""
 
 from typing import Any
 

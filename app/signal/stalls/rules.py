@@ -59,15 +59,15 @@ class GradeInWindows:
 
     @property
     def counted_at_least(self) -> int:
-        """Returns a lower bound of the number of counted students, rounded down to tens.
+        """Returns a lower bound of the number of counted students, as a multiple of ten.
 
-        The bound is also lower, by at least `SMALLEST`, than the number of expected students in each window.
+        The bound is also at least `SMALLEST` below the number of expected students of each window.
         """
         beyond = SMALLEST
         return min(self.counted, self.expected_before - beyond, self.expected - beyond) // 10 * 10
 
     def has_stalled(self, points: int) -> bool:
-        """Returns whether the grade may be compared and its share fell by at least `points` percentage points."""
+        """Returns whether the grade may be compared and `fell_by` is at least `points`."""
         return self.comparable and self.fell_by >= points
 
 

@@ -66,9 +66,9 @@ candidate AS MATERIALIZED (
     ORDER BY f.measure_id, f.grade, f.school_id, u.rule_id)"""
 """The SQL for the grades, of each school and of the whole district, for which a rule suggests a core stall.
 
-In such a grade, the share of students who reach the benchmark fell by at least as many percentage points as the rule
-requires. `{outcome}` is the SQL for the levels in the window. `{cells}` is a further condition on the grades, which
-have the alias `n`.
+The rule sets a number of percentage points. A rule suggests a core stall if the share of students who reach the
+benchmark fell by at least this number. `{outcome}` is the SQL for the levels in the window. `{cells}` is an additional
+condition on the grades, which have the alias `n`.
 """
 COUNT: Final = f"WITH {CANDIDATES}\nSELECT count(*) FROM candidate AS c"
 """Counts the grades for which a rule would suggest a core stall, for the preview of the rule."""

@@ -161,7 +161,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the name of the column, in the plan of a kind, that has the id of the student concerned."""
+    """Returns the name of a column in the plan of a kind: the column with the id of the student concerned."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 

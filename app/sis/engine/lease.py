@@ -25,7 +25,10 @@ from app.sis.models import SisLease
 from app.sis.port import AlreadyRunning
 
 MAX_LENGTH = timedelta(seconds=30)
-"""The duration of a lease. It is shorter if the server ends idle transactions of the process sooner."""
+"""The longest duration of a lease.
+
+If the server ends idle transactions of this process after a shorter time, a lease has this shorter duration.
+"""
 BEATS = 4  # The number of renewals during a lease.
 IDLE_TIMEOUT = text(
     "SELECT s.setting::integer FROM pg_settings AS s WHERE s.name = 'idle_in_transaction_session_timeout'"
@@ -37,7 +40,7 @@ never.
 
 @asynccontextmanager
 async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> AsyncIterator[None]:
-    """Takes the lease of the district's sync, and gives it back when the block ends.
+    """Takes the lease of the district's sync, and gives it back at the end of the `async with` block.
 
     Raises `AlreadyRunning` if another process has the lease.
     """
@@ -60,7 +63,7 @@ async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id
 
 @asynccontextmanager
 async def renewed(renew: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
-    """Calls `renew` every `seconds` seconds until the block ends.
+    """Calls `renew` every `seconds` seconds while the `async with` block runs.
 
     If one call fails, the next call still comes before the lease ends. If all calls fail, the lease ends, and the run
     may not write any more.
@@ -130,7 +133,7 @@ async def is_syncing(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def describe_holder(work: Work) -> str:
-    """Returns a sentence: which process is syncing the district, and how long ago it last renewed its lease.
+    """Returns a sentence that says which process is syncing the district, and how long ago it renewed its lease.
 
     If no process is syncing any more, the sentence says that another sync has just ended.
     """

@@ -234,9 +234,11 @@ async def follow_supports(stage: Stage, moved: set[UUID]) -> None:
 async def follow_teams(stage: Stage) -> int:
     """Updates which students each team serves, and returns the number of written rows.
 
-    First locks the students who enter or leave a team. Nested loops, which a run disables, are enabled meanwhile, so
-    that these students are looked up by index. Raises `RosterBusy` if another transaction keeps a student locked, or
-    if a command that changes a team's scope does not end.
+    First locks the students who enter or leave a team. A run disables nested loops; this function enables them while
+    it works, so that PostgreSQL looks up these students by index.
+
+    Raises `RosterBusy` if another transaction keeps a student locked, or if a command that changes a team's scope
+    takes too long.
     """
     await stage.driver.execute("SET LOCAL enable_nestloop = on")
 

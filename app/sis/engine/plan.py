@@ -98,7 +98,7 @@ def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
 def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """Returns SQL that selects the staged rows with row ids in place of references.
 
-    The column `orphan` names the first required reference of the row that is unknown. It is null if there is none.
+    If required references of a row are unknown, the column `orphan` names the first of them. Otherwise it is null.
     """
     joins, columns, orphans = [], [], []
     for ref in (ref for ref in kind.refs if ref.header in delivery.header):
@@ -195,11 +195,11 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns an SQL condition for the roster rows `t` that are removed if the delivery does not contain them.
+    """Returns an SQL condition that a roster row `t` must meet to be removed when the delivery does not contain it.
 
-    Only kinds whose rows are delivered inside a row of another kind (the outer row), such as roles, need a condition;
-    for other kinds, the result is an empty string. In a delta, a missing row is removed if its outer row was
-    delivered. In a complete delivery, a missing row is removed unless its outer row was refused.
+    The result is an empty string unless the rows of the kind, such as roles, are delivered inside a row of another kind
+    (the outer row). In a delta, a missing row is removed if its outer row was delivered without a fault. In a complete
+    delivery, a missing row is removed unless its outer row was refused.
     """
     if not delivery.within:
         return ""
@@ -212,7 +212,7 @@ def _within_sql(stage: Stage, delivery: Delivery) -> str:
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
     """Returns SQL that selects the roster rows with which the staged rows are compared.
 
-    If unchanged rows were not staged, only the roster rows that changed or are missing in the delivery are selected.
+    If unchanged rows were not staged, the selected roster rows are those that the delivery changes or lacks.
     """
     if kind.name not in stage.sifted:
         return known_rows_sql(kind, columns)

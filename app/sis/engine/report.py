@@ -41,8 +41,8 @@ class Counts:
     * `expired`: removed and absent rows whose end date had passed. They are part of `removed` and `absent`.
     * `ignored`: rows that the file marks as deleted and that the roster does not have.
     * `acknowledged`: quarantined rows that a person has acknowledged.
-    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. The
-      sum above also includes the left-out rows that were fetched.
+    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. To equal
+      `fetched`, the sum above must also include those left-out rows that were fetched.
     """
 
     file: str = ""
@@ -88,7 +88,7 @@ class Refusal:
 
 @dataclass
 class Report:
-    """The result of a run. `state` is applied, held, dry or failed, and `sentence` describes it.
+    """The result of a run. `state` is the state of the run, and `sentence` describes the result.
 
     * `plan`: the plan of a held run, until a person approves or discards it. An approval must contain its `digest`.
     * `mode`: full or delta.
@@ -98,9 +98,8 @@ class Report:
     * `repaired`: by table, the number of rows whose schools were corrected to those of their student.
     * `failed`: the kinds whose optional collections could not be read.
     * `partial`: the collections in which rows may be missing.
-    * `rekeys`: the people who likely came back with another sourcedId. It also has the people whose sourcedId the
-      delivery gives to a person with another name (`reused`). Each entry has the old and the new sourcedId, the fields
-      that are the evidence, and whether the plan leaves the people with these sourcedIds unchanged.
+    * `rekeys`: the known people who likely have another sourcedId in the delivery (see `LikelyRekey`). They include
+      people whose old sourcedId the delivery gives to another person (`reused`).
     * `listed`: the number of planned changes that can be listed one by one.
     """
 
@@ -193,8 +192,8 @@ async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
 
 
 async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int, int]:
-    """Returns three numbers of staged rows: rows with a fault, rows without a sourcedId, and faultless rows that the
-    source marked as deleted.
+    """Counts three kinds of staged rows: those with a fault, those without a sourcedId, and those without a fault that
+    the source marked as deleted.
     """
     (row,) = await stage.rows(
         "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
@@ -326,8 +325,8 @@ def planned_kind(
 def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[str]) -> None:
     """Reports as failed each collection that can no longer be read, although rows of its kind are known.
 
-    The known rows stay as they are. `forbidden` and `absent` have the kinds of the collections. An absent kind is
-    skipped here if every full delivery must have it, because the guard then holds the run.
+    The known rows stay as they are. `forbidden` and `absent` have the kinds of the collections. An absent kind that is
+    not `optional` is not reported here, because the guard holds the run for it.
     """
     for name in sorted({*forbidden, *(name for name in absent if BY_NAME[name].optional)}):
         if known := report.kinds[name].known:

@@ -86,7 +86,7 @@ async def try_lock_district_writes(work: Work) -> bool:
 async def require_current_claim(work: Work, run_id: UUID, claim_number: int) -> None:
     """Raises `Superseded` if another claim owns the run now. `end` checks this again.
 
-    It takes no lock on the row, so that the lease can still be renewed.
+    This function takes no lock on the row, so that the lease can still be renewed.
     """
     mine = (SisRun.id == run_id, SisRun.state == RunState.RUNNING, SisRun.claim_number == claim_number)
     if await work.db.scalar(select(SisRun.id).where(SisRun.district_id == work.district_id, *mine)) is None:
@@ -164,7 +164,7 @@ async def begin(
 
 
 def note_left_out(report: Report, notes: Sequence[str]) -> None:
-    """Adds notes about planned changes that were not approved to the report.
+    """Adds notes to the report. The notes are about planned changes that were not approved.
 
     If there are notes, the next run reads the whole source again.
     """
@@ -219,10 +219,15 @@ async def end(
 ) -> None:
     """Saves the outcome of a run in its row, updates its source, and emits its event.
 
-    If the run was applied or held, older plans of its source that still wait are discarded. A dry run emits no event,
-    even if it fails, because it changes nothing. After an applied run, the next delta begins at the time at which this
-    run read its source. Raises `Superseded` if the run's state is not in `of`, or if another claim owns the run; the
-    caller must then roll back the transaction.
+    * If the run was applied or held, the other plans of its source that are not yet applied are discarded. A run of
+      score files replaces only runs with the same plan, and a held map of sourcedIds replaces none.
+    * A dry run emits no event, even if it fails, because it changes nothing. An applied run without changes emits no
+      event either.
+    * After an applied run, the next delta begins at the time at which this run read its source, unless the next run
+      must read rows of this run again.
+
+    Raises `Superseded` if the run's state is not in `of`, or if another claim owns the run. The caller must then roll
+    back the transaction.
     """
     mine = (
         SisRun.id == report.run_id,
@@ -313,10 +318,9 @@ async def _drop_uploads(work: Work) -> None:
 async def _discard_replaced_plans(
     work: Work, run_id: UUID, source_id: UUID, which: Collection[ColumnElement[bool]] = ()
 ) -> None:
-    """Discards the plans of the source's other runs that wait for an answer or to be applied.
+    """Discards the source's other runs that wait for an answer, or that are approved and not yet applied.
 
-    The current run, `run_id`, replaces these plans. With `which`, only plans of runs that meet these conditions are
-    discarded.
+    The current run, `run_id`, replaces these runs. With `which`, only runs that meet these conditions are discarded.
     """
     others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id, *which)
     waiting = await work.db.scalars(select(SisRun.id).where(*others, SisRun.state.in_(WAITING)))

@@ -39,7 +39,7 @@ _TYPES = {
     "salt": "text",
 }
 SEPARATE = "OFFSET '0'"
-"""The end of a subquery that PostgreSQL plans by itself, and does not merge with the enclosing statement.
+"""The end of a subquery. It makes PostgreSQL plan the subquery separately from the enclosing statement.
 
 The number is in quotes, because PostgreSQL then sees at once that it is 0. In `OFFSET 0`, PostgreSQL would have to
 compute a type cast first. Until then it assumes a real limit, and therefore plans the enclosing statement without
@@ -66,7 +66,7 @@ EmitStudentEvents = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
 FollowSupports = Callable[[Collection[UUID], Collection[UUID], date], Awaitable[None]]
 """A function that updates supports after their students or staff changed, in the run's transaction.
 
-Its parameters are the ids of these supports, the ids of those that moved to another school, and the present day.
+Its parameters are the ids of these supports, the ids of the supports that moved to another school, and the present day.
 """
 
 
@@ -88,9 +88,9 @@ class Stage:
     follow_teams: Callable[[], Awaitable[int]]
     """Updates which students each team serves, in the run's transaction. Returns the number of written rows."""
     filled: list[str] = field(default_factory=list)
-    """The staging tables into which this run has written rows that it deletes at its end."""
+    """The staging tables into which this run has written rows. The run deletes these rows at its end."""
     raw_tables: dict[str, str] = field(default_factory=dict)
-    """The name of the table with the raw rows of each kind. Only this run uses these tables."""
+    """The names of the tables with the raw rows, keyed by kind. Only this run uses these tables."""
     staged_early: dict[str, int] = field(default_factory=dict)
     """The kinds whose rows were already staged along with another kind, each with the number of its staged rows."""
     known_rows: dict[str, int] = field(default_factory=dict)
@@ -134,7 +134,7 @@ class Stage:
         """Returns SQL that selects the raw rows of a kind.
 
         The SQL is a subquery that PostgreSQL does not merge with the enclosing statement. Otherwise a sharded server
-        would refuse the statement, because it joins a table of one node directly with a distributed one.
+        would refuse the statement, because it joins a table of one node directly with a distributed table.
         """
         return f"(SELECT * FROM {self.raw_tables[kind]} {SEPARATE})"
 
@@ -190,7 +190,7 @@ class Stage:
         await self.driver.execute("RELEASE SAVEPOINT parallel")
 
     async def insert_records(self, name: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
-        """Stages records. Each has the values of `columns`; district and run are added."""
+        """Stages records, which have the values of `columns`. Adds district and run to each record."""
         await self.driver.copy_records_to_table(
             self.fills(name).removeprefix("staging."),
             schema_name="staging",

@@ -28,8 +28,8 @@ async def change_states(
     """Sets the state of those runs of the district that match `where` and are in one of the states `of`.
 
     `following` is the new state, and `values` are other columns to set. Returns the id, the source and the flag `dry`
-    of each changed run. Raises `IllegalTransition` if the new state may not follow every one of the states `of`, even
-    if no run matches.
+    of each changed run. Raises `IllegalTransition` if one of the states `of` does not allow the new state, even if
+    no run matches.
     """
     require_transition(of, following)
     changed = await work.db.execute(
@@ -48,7 +48,7 @@ async def change_states(
 
 @needs(Can.READ_SYNC)
 async def add_notices(work: Work, kind: str, source_id: UUID, run_id: UUID | None) -> None:
-    """Adds notices about a run to be sent by a worker. If `run_id` is None, the notices are about the source."""
+    """Adds notices about a run, which a worker will send. If `run_id` is None, the notices are about the source."""
     for channel in ("email", "chat"):
         work.db.add(
             SisNotice(

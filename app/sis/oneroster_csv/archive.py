@@ -174,8 +174,10 @@ class CsvZip:
         )
 
     def _with_supplements(self, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
-        """Returns the deliveries, keyed by kind. Roles, score scales and learning objectives become supplements of the
-        kind that they describe.
+        """Returns the deliveries, keyed by kind, and adds the supplementary files to them.
+
+        Roles are added to the people. Score scales and learning objectives are added to the line items or results that
+        they describe.
         """
         kinds: dict[str, Delivery] = {}
         supplements: dict[str, list[tuple[str, Delivery]]] = {}

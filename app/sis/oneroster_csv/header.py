@@ -55,7 +55,9 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 
 
 def name_columns(header: tuple[str, ...], file: str) -> tuple[tuple[str, ...], int, list[str]]:
-    """Returns a header in which every column has a name, the number of nameless columns at its end, and warnings.
+    """Returns the header, the number of nameless columns at its end, and warnings.
+
+    In the returned header, a nameless column has its position as its name, such as "(3)".
 
     Spreadsheets write nameless columns where cells beside the table were once used. Nameless columns are not imported.
     """

@@ -117,8 +117,8 @@ class Connection:
 def normalize_url(url: str, allowed: Allowed, setting: str) -> str:
     """Returns a URL from the settings in normalized form, without a trailing slash.
 
-    Raises `SourceRefused` if a connection to the URL is not allowed, or if it has a query. `setting` is the name of the
-    setting, for the error.
+    Raises `SourceRefused` if a connection to the URL is not allowed, or if the URL has a query. The error
+    names the setting `setting`.
     """
     try:
         checked = validate_url(url, allowed)

@@ -309,7 +309,7 @@ async def _cap(reader: Reader, connection: Connection, pages: dict[str, WalkPage
 
 
 async def _deltas(connection: Connection, findings: Findings) -> None:
-    """Checks whether the source can send only changes, and whether it then reports removed rows."""
+    """Checks whether the source can send the changed rows alone, and whether it reports removed rows."""
     async with _reading(connection) as reader:
 
         async def filtered(name: str, clause: str) -> WalkPage | None:

@@ -103,7 +103,7 @@ class RestPull:
         self.page_budget = PageBudget(AHEAD * self.connection.concurrency)
 
     async def source(self, reader: Reader) -> RestSource:
-        """Pulls all collections, pulls again those that changed meanwhile, and returns the result.
+        """Pulls all collections, pulls a collection again if it changed meanwhile, and returns the result.
 
         If only changes were requested, and the source cannot send the changes of one collection, all collections are
         pulled in full.

@@ -259,7 +259,7 @@ def extract_rows(name: str, content: Any) -> list[Any]:
 
 
 def sourced_ids(rows: list[Any]) -> list[str]:
-    """Returns the ids of rows. There is a faster way for the usual case, in which all ids are non-empty strings."""
+    """Returns the ids of rows. If all ids are non-empty strings, which is usual, the function takes a faster path."""
     try:
         ids = list(map(_ID, rows))
     except (KeyError, TypeError):

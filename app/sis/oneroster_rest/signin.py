@@ -52,7 +52,7 @@ class Credentials(Protocol):
 
 
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:
-    """Returns the credentials for a source, by its method of sign-in. Adds irregularities to `warnings`."""
+    """Returns the credentials for the source's method of sign-in. A bearer token adds irregularities to `warnings`."""
     connection = wire.connection
     return OAuth1Signature(connection) if connection.auth == "oauth1" else BearerToken(wire, warnings)
 
@@ -137,7 +137,7 @@ class BearerToken:
     def known_scopes(self) -> tuple[str, ...]:
         """Returns the granted scopes that were requested or that OneRoster defines.
 
-        Only these are shown, because any other scope is an arbitrary text from the source.
+        Only these scopes are shown, because any other scope is an arbitrary text from the source.
         """
         granted = self.scopes if self.granted is None else self.granted
         return tuple(scope for scope in granted if scope in self.requested or _SCOPE.fullmatch(scope))

@@ -335,7 +335,7 @@ def _is_primary(role: Row) -> bool:
 def _one_role(roles: list[dict[str, Any]]) -> str:
     """Returns the main role of a person: student if the person has that role, else the primary role, else the first.
 
-    A role that OneRoster does not define counts only if the person has no other.
+    A role that OneRoster does not define counts only if the person has no role that OneRoster defines.
     """
     named = [(word(_any_case(role, "role")), _is_primary(role)) for role in roles]
     standard = [(name, is_primary) for name, is_primary in named if name.strip().lower() in _ROLES]

@@ -55,9 +55,9 @@ class TurnQueue:
 
 
 class PageBudget:
-    """The number of pages that all walks of a pull together may fetch ahead.
+    """The total number of pages that the walks of a pull may fetch ahead; a walk reads one collection page by page.
 
-    In addition, each walk may fetch one page.
+    In addition to this total, each walk may fetch one page.
     """
 
     def __init__(self, pages: int) -> None:

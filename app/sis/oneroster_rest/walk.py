@@ -1,6 +1,6 @@
 """Reads the pages of one collection in order, so that no row is lost, whatever a source states about its pages.
 
-* The offset advances by the number of new rows in a page. Rows that the previous page had too do not count.
+* The offset advances by the number of new rows in a page. Rows that were also in the previous page do not count.
 * A page without new rows is the end.
 * A total is trusted once two pages have stated the same total, unless there is a `next` link.
 * If the pages go in circles, the source is refused.
@@ -26,9 +26,9 @@ class WalkPage:
     """A page: its rows with their ids, and what its headers state.
 
     * `more`: whether there is a `next` link; None if the source sends no links.
-    * `beyond`: a `next` link without an offset.
-    * `refused`: the status of the error that the source sent in place of a page. Some sources do this after the last
-      page, and some at any offset that is too high for them.
+    * `beyond`: the `next` link, if it has no offset.
+    * `refused`: the status of the error that the source sent in place of a page. Some sources send such an error after
+      the last page, and others for every offset above a limit.
     """
 
     rows: list[Any]

@@ -75,9 +75,9 @@ class Wire:
         """Sends a request and returns the response, whatever its status.
 
         Retries while the source is busy or the network fails. Calls `headers` again for each try. Raises
-        `CollectionRefused` when the limits of the retry policy are reached. This error refuses only
-        one collection, because the source may still send other collections. If the whole source is down, the
-        collections that a roster needs fail in the same way.
+        `CollectionRefused` when the limits of the retry policy are reached. This error is about one collection only,
+        because the source may still send others. If the whole source is down, each collection that a roster needs
+        fails with this error.
         """
         policy, tries, waited = self._policy, 0, 0.0
         kind: type[CollectionRefused] = CollectionRefused

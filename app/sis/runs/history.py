@@ -63,7 +63,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A change by a run, before the run is loaded. `person_id` is the person to whose history the change belongs."""
+    """A change that a run made, read before the run itself. The change belongs to the history of `person_id`."""
 
     person_id: UUID
     run_id: UUID

@@ -56,7 +56,7 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def read_pairs(file: Path) -> list[tuple[str, str]]:
-    """Reads old and new sourcedIds from a CSV file with two columns and an optional header; raises `Invalid`."""
+    """Returns the pairs in a CSV file of old and new sourcedIds, with or without a header; raises `Invalid`."""
     pairs: list[tuple[str, str]] = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
@@ -73,7 +73,7 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
 
 
 def validate_map(match: str | None, pairs: Pairs | None) -> None:
-    """Raises `Invalid` if a matching field and a map are both given, or if neither is given.
+    """Raises `Invalid` unless the caller gives either a field to match by or a map, and not both.
 
     Also raises `Invalid` if an old or a new sourcedId occurs twice in the map.
     """
@@ -143,9 +143,9 @@ async def plan_rekey(
     """Plans the map of sourcedIds for the people of a held run, and returns the report of this planning.
 
     People are matched by the field `match` (`identifier` or `email`), by the pairs in the run's report (`likely`), or
-    by the given `pairs`. With `likely`, the run may be applied instead of held. It may then have removed a person and
-    created the same person anew; the map reunites these two if the new person has no records yet. The map is held until
-    somebody approves or discards it.
+    by the given `pairs`. With `likely`, the run may be applied instead of held. An applied run may have removed a
+    person and created the same person anew. The map reunites these two rows if the new person has no records yet. The
+    map is held until somebody approves or discards it.
 
     Raises `NotFound`; `Conflict` if the run is not held or lacks the field to match by; `AlreadyRunning`.
     """
@@ -228,7 +228,7 @@ async def _match_people(stage: Stage) -> dict[str, int]:
 async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
     """Stages the people whom the held plan would remove or create.
 
-    Each is staged with the value to match by and with the number of people who share that value.
+    Each person is staged with the value to match by, and with the number of people who share this value.
     """
     plan = stage.of_run("plan", "person")
     gone, came, unchanged, joined = f"t.{match}", f"p.{match}", f"k.{match}", ""

@@ -52,8 +52,8 @@ async def _shown_urls(_: Work, keys: Sequence[tuple[str]]) -> list[str]:
     """Returns the addresses of sources as remote callers may see them.
 
     Secrets are hidden, and only the name of a local file is shown. No permission is required, because the function only
-    shortens addresses that the response already contains. It is also used for clients that may register sources but not
-    read runs.
+    shortens addresses that the response already contains. The function is also used for clients that may register
+    sources but not read runs.
     """
     return [without_path(hide_secrets(url)) for (url,) in keys]
 

@@ -90,7 +90,10 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
 
 
 async def _undo_people(stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    """Separates the people whom a map reunited: the former person is removed again, and the new person is restored."""
+    """Separates people whom a map of sourcedIds reunited.
+
+    The former person is removed again, and the new person is restored.
+    """
     kind = BY_NAME["person"]
     await write_undo_plan(stage, kind, undone.id)
     if await reporting.count_planned(stage, kind):
@@ -234,7 +237,7 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Removes again the rows that the run `run_id` had restored.
+    """Removes the rows that the run `run_id` had restored, so that they are removed rows again.
 
     The rows get the values and the time of removal that they had before that run. The column `school_ids` is not
     changed, because the records about a student who has left stay in the student's schools.

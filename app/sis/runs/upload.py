@@ -1,9 +1,7 @@
-"""Validates the headers of uploaded files (roster zips or CSV files of scores).
+"""Validates the headers of uploaded files (roster zips or CSV files of scores), and stores the files for their runs.
 
-Stores the files until their run has ended.
-
-The processes share the database but no disk, so the file is stored in the database, where any worker that claims the
-run can read it. Never checks a row.
+A file is stored until its run has ended. The processes share the database but no disk, so the file is stored in the
+database, where any worker that claims the run can read it. This module never checks a row of a file.
 """
 
 import re

@@ -199,7 +199,7 @@ def _render(
 
 
 async def _attempt(notice: _Notice, settings: AlertSettings) -> JobOutcome:
-    """Sends one notice and returns the outcome; `skipped` if nobody is to be notified by this channel."""
+    """Sends one notice and returns the outcome, `skipped` if the channel has no recipient or no mail server."""
     try:
         if notice.channel == "email":
             if settings.server is None or not notice.recipients.emails:

@@ -106,9 +106,10 @@ async def _record_fault(
 
 @needs(Can.SYNC_ROSTER)
 async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> None:
-    """Marks an approved run as failed to apply, and emits its event. The plan of the run then waits for another answer.
+    """Marks an approved run as failed to apply, and records the event of this failure.
 
-    If the plan of a discarded run cannot be deleted, its staged rows are deleted later by maintenance.
+    The plan of the run then waits for another answer. If the plan of a discarded run cannot be deleted, maintenance
+    deletes the staged rows of the run later.
     """
     mine = (SisRun.id == job.id, SisRun.claim_number == job.claim_number)
     ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}

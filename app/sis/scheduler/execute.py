@@ -111,7 +111,10 @@ class SyncScheduler:
             log.error("night.trouble", wait=rest, **describe_fault(error))
 
     async def _inspect(self, district_id: UUID, source_id: UUID) -> None:
-        """Inspects a source and saves the findings. The request for the inspection exists until they are saved."""
+        """Inspects a source and saves the findings.
+
+        The request for the inspection is kept until the findings are saved.
+        """
         try:
             findings = await inspect_source(self.engine, self.keyring, district_id, source_id, self.allowed)
         except Exception as error:  # saved, so that an inspection that always fails is not repeated endlessly

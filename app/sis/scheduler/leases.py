@@ -40,16 +40,16 @@ ANSWERS = JobTable(
 
 @needs(Can.SYNC_ROSTER)
 async def claim_run(work: Work, length: timedelta = LENGTH) -> list[ClaimedJob]:
-    """Claims the next run of the district, if there is one. The caller must commit before executing it."""
+    """Claims the next run of the district, if there is one. The caller must commit before executing the run."""
     runs = JobTable(RUNS.table, RUNS.key, RUNS.keys, RUNS.at_once, length)
     return await claim(work.db, runs, work.district_id, 1)
 
 
 @needs(Can.SYNC_ROSTER)
 async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
-    """Claims answered runs whose plans are to be applied or deleted: one run per source, and at most `most`.
+    """Claims approved and discarded runs whose plans must be applied or deleted: one per source, and at most `most`.
 
-    The caller must commit before executing them.
+    The caller must commit before executing the claimed jobs.
     """
     return await claim(work.db, ANSWERS, work.district_id, most)
 
@@ -79,7 +79,7 @@ async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
 async def renewed_lease(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, length: timedelta = LENGTH
 ) -> AsyncIterator[None]:
-    """Renews the lease of a claimed run at intervals of a third of `length`, until the block ends."""
+    """Renews the lease of a claimed run every third of `length`, as long as the caller's `async with` block runs."""
 
     async def renew() -> None:
         async with unit(engine, system_principal(district_id, "sync"), keyring, "sync lease") as work:
@@ -102,8 +102,8 @@ async def postpone_run(
 ) -> None:
     """Postpones a run to its next attempt.
 
-    `because` is a sentence with the reason. Without a `fault`, no attempt is counted, because the run could not begin
-    or was stopped in an orderly way.
+    `because` is a sentence with the reason. Without a `fault`, no attempt is counted, because the run could not begin,
+    or its worker was shut down.
     """
     waits = {"sentence": f"The sync waits for a worker. {because}".strip(), **_waits(wait, fault)}
     await change_states(work, RunState.PENDING, _of(work, job), waits, of=OPEN)

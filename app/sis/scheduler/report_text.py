@@ -38,8 +38,9 @@ def render_report(report: Report) -> str:
 
 
 def render_rekeys(report: Report) -> list[str]:
-    """Returns a line for each person who likely has a new sourcedId, and lines with the commands that apply to these
-    people.
+    """Returns a line for each person who likely has a new sourcedId, up to `FIRST` people.
+
+    Further lines tell the operator which commands can be run for these people.
     """
     lines = [
         f"{describe_rekey(rekey)}{'; set aside: the known one stays, what came waits' if rekey['set_aside'] else ''}"
@@ -83,7 +84,7 @@ def render_guard_result(result: dict[str, object]) -> str:
 def next_steps(report: Report) -> list[str]:
     """Returns sentences that tell a person what to do after a run.
 
-    The sentences contain commands that are complete except for the name of the district.
+    The sentences contain commands with placeholders, such as DISTRICT for the name of the district.
     """
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     held = {result["rule"] for result in report.weighed if result["held"]}

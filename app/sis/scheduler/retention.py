@@ -90,7 +90,7 @@ async def erase_person(work: Work, person_id: UUID) -> int:
 async def expire_lists(work: Work, kept: timedelta = LISTS_KEPT, most: int = BATCH) -> int:
     """Deletes at most `most` rows of the oldest expired list. A list has the planned changes of one run.
 
-    Returns the number of deleted rows, but at least 1 if a list has expired. Returns 0 if no list has expired.
+    Returns the number of deleted rows, or 1 if the expired list had no rows any more. Returns 0 if no list has expired.
 
     A list expires when its run is older than `kept`, or when `LISTS_OF_SOURCE` newer runs of the same source have
     lists. The list of a run does not expire while the run waits for an answer or waits to be applied.
@@ -127,8 +127,8 @@ async def delete_left_rows(work: Work) -> int:
 
     * A stored plan is needed while its run waits for an answer or waits to be applied. The plan of a discarded run is
       needed until `sis_run.plan` of the run is null.
-    * No other staged row that this transaction sees is needed. A run deletes its own rows before it commits, so a row
-      that is visible here was left behind.
+    * Every other staged row that this transaction sees is a leftover and not needed, because a run deletes its own
+      rows before it commits.
     """
     district, deleted = {"district": work.district_id}, 0
     states = {"with_plan": [state.value for state in WITH_PLAN], "discarded": RunState.DISCARDED.value}

@@ -21,7 +21,7 @@ BY_PATTERN: Final = ("title", "assessment_title")
 class MappingRule:
     """A rule of a mapping: conditions on line items or assessments, and the measure to which their results belong.
 
-    A rule matches if all of its conditions do. Ids are those of the source. Titles may contain `*`.
+    A rule matches if all of its conditions match. All ids are the source's ids. Titles may contain `*`.
     """
 
     measure: str

@@ -125,7 +125,7 @@ async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
 
 @needs(Can.RUN_SYNC)
 async def request_inspection(work: Work, source_id: UUID) -> ConfiguredSource:
-    """Requests that the worker inspects the source and saves its findings, without a sync; raises `NotFound`."""
+    """Asks the worker to inspect a source and to save the findings, without a sync. Raises `NotFound`."""
     configured = await _load(work, source_id, lock=True)
     configured.settings.look_asked_at = now()
     await work.db.flush()

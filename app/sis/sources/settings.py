@@ -94,13 +94,16 @@ class Rollover:
 class SourceSettings:
     """The settings of a source.
 
-    `url` is the base of a OneRoster service or the location of a CSV zip: an https address, a file, a folder to which
-    zips are added, or `upload:` if each zip is uploaded. `limits` are the guard's limits that differ from the defaults;
-    `rollover` has `begins_on`, `ends_on` (both included) and the `limits` for these days. `freeze` has pairs of a first
-    and a last day between which no run begins. `full_cron` is the schedule of full runs; without it, every run is full.
-    `schools` and `excluded_users` are sourcedIds: only the rows of these schools (of all, if there are none) are
-    synced, and none of these users. `pull_minutes` and `pull_gb` limit the time and the disk space for reading a
-    OneRoster service, so that a service that sends without end fails.
+    * `url` is the base of a OneRoster service or the location of a CSV zip: an https address, a file, a folder to which
+      zips are added, or `upload:` if each zip is uploaded.
+    * `limits` are the guard's limits that differ from the defaults.
+    * `rollover` has `begins_on` and `ends_on` (both included), and the `limits` for these days.
+    * `freeze` has pairs of a first and a last day. No run begins on these days or between them.
+    * `full_cron` is the schedule of full runs; without it, every run is full.
+    * `schools` has the sourcedIds of the schools whose rows are synced; if it is empty, all schools are synced.
+    * `excluded_users` has the sourcedIds of users who are not synced.
+    * `pull_minutes` and `pull_gb` limit the time and the disk space of a pull from a OneRoster service, so that the
+      pull fails if the service sends data without end.
     """
 
     kind: Annotated[str, Choices(SourceKind, as_text=True), About(f"One of {', '.join(KINDS)}.", "oneroster-1.2")]

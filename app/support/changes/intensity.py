@@ -1,4 +1,4 @@
-"""Defines what distinguishes a phase of a support from the one before it: level, dose, group, intervention. Pure."""
+"""Defines what distinguishes a phase of a support from the previous phase: level, dose, group, intervention. Pure."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -83,7 +83,8 @@ def changes_between(before: Intensity, after: Intensity, verb: PhaseVerb) -> lis
     """Returns the differences between two phases, in the order of `PhaseChange`.
 
     If the team intensifies the support, a different intervention counts as a stronger programme. If only the earlier
-    group size is unknown, the group counts as smaller if the team intensifies, and as larger if the team fades.
+    group size is unknown, it is derived from `verb`: the new group counts as smaller when the team intensifies the
+    support, and as larger when the team fades it.
     """
     size = before.group_size
     if size is None and after.group_size is not None:
@@ -106,7 +107,7 @@ def changes_between(before: Intensity, after: Intensity, verb: PhaseVerb) -> lis
 
 
 def is_intensified(before: Intensity, after: Intensity) -> bool:
-    """Returns whether a phase is more intensive than the one before it.
+    """Returns whether a phase is more intensive than the previous phase.
 
     More sessions or longer sessions count only if the weekly minutes do not decrease.
     """

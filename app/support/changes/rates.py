@@ -8,7 +8,7 @@ from app.core.errors import Invalid, Violation
 from app.support.rules import is_ahead
 
 RATE_TOLERANCE = 0.005
-"""By how much a required rate may exceed the realistic rate; goals are set in whole units."""
+"""The amount by which a required rate may exceed the realistic rate, because goals are set in whole units."""
 UNREALISTIC = "goal.unrealistic"
 
 
@@ -25,10 +25,10 @@ class RateCheck(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RequiredRate:
-    """The growth that a goal requires, to be compared with the most that a norm calls realistic.
+    """The growth that a goal requires, and the highest growth that the norms call realistic.
 
-    `weeks` are the weeks of instruction until the goal's date. `realistic` is an improvement a week, and positive; it
-    is None if no norm is known.
+    `weeks` are the weeks of instruction until the goal's date. `realistic` is the highest realistic improvement per
+    week, as a positive number in the measure's units, or None if no norm is known.
     """
 
     direction: str
@@ -63,8 +63,8 @@ class RequiredRate:
     def proposed_goal(self) -> float:
         """Returns the best goal that the realistic rate reaches by the same date.
 
-        The goal is rounded towards the baseline, with as few decimals (0, 1 or 2) as leave it better than the baseline.
-        It is not rounded if even two decimals are too few.
+        The goal is rounded towards the baseline, to 0, 1 or 2 decimals: to the fewest with which the rounded goal is
+        still better than the baseline. If two decimals are too few for this, the goal is not rounded.
         """
         exact = self.baseline + self.sign * (self.realistic or 0.0) * self.weeks
         exact = min(max(exact, self.lowest), self.highest)

@@ -59,8 +59,8 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
     of a cohort are adjacent.
 
     The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): `imagined` students are simulated with
-    the estimates. The rates are false-alarm rates: of the simulated students who grow as the goal requires, this share
-    exceeds the threshold of the rate at some time within 26 weeks.
+    the estimates. The rates are false-alarm rates. With a rate of 5 %, for example, 5 % of the simulated students who
+    grow as the goal requires have a statistic above the rate's threshold at some time within 26 weeks.
 
     With fewer than 300 series, 3,000 scores or 12 weeks, the published defaults are returned, with only `series` and
     `scores` filled. The same input gives the same result.
@@ -104,7 +104,7 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
 def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
     """Returns the share of the panel's series whose statistic exceeds the threshold for a false-alarm rate of 10 %.
 
-    The series are judged as of `week`, or as of the panel's last week with a score if `week` is None.
+    The series are judged as of `week`. If `week` is None, they are judged as of the panel's last week with a score.
     """
     estimate = judge_panel(panel, calibration.prior, week=week)
     return float((estimate.statistic > calibration.threshold_at(0.10)).mean())
@@ -144,7 +144,7 @@ def _sample(panel: Panel, students: int) -> Panel:
 def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> ImaginedDistrict:
     """Returns the district to simulate.
 
-    Its cohort sizes, missing scores and errors are those of the panel. Everything else comes from the estimates.
+    Its cohort sizes, missing scores and errors come from the panel, and everything else from the estimates.
     """
     table = weekly(panel)
     has_score = ~np.isnan(table)
@@ -170,7 +170,7 @@ def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> Im
 
 
 def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
-    """Returns the standardized differences between scores and the values that the student's other scores predict.
+    """Returns, for each score, its standardized difference from the value that the student's other scores predict.
 
     These differences show the shape of the distribution of errors, but not its width.
     """
@@ -193,12 +193,12 @@ def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
 def _later_pace(panel: Panel, prior: Prior) -> Array:
     """Returns, for each week, the pace that all students have in common.
 
-    The pace is the growth in the last third of the year, relative to the earlier growth. It is estimated per cohort,
-    from the mean difference between the scores and the model's prediction, after subtracting the slowing that the model
-    itself expects.
+    The pace of a week in the last third of the year is its growth, relative to the earlier growth. The pace of every
+    earlier week is 1. The pace is estimated per cohort, from the mean difference between the scores and the model's
+    prediction, after subtracting the slowing that the model itself expects.
 
-    The estimate is moved towards 1 by twice its standard error over the cohorts. Otherwise a pace that arose by chance
-    would do the thresholds more harm than good.
+    The difference of the estimate from 1 is reduced, because a chance difference would make the thresholds worse. If
+    the difference is at most twice its standard error over the cohorts, the pace is 1.
     """
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)

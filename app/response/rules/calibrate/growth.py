@@ -38,7 +38,7 @@ def estimate_growth(panel: Panel, prior: Prior) -> Prior:
     Mean and standard deviation are improved in turns. Each step takes the maximum of a parabola through three points.
 
     How often growth stops is not estimated, because scores cannot distinguish stopped growth from slow growth. With an
-    estimate near zero, the monitor would notice stops late.
+    estimate near zero, the monitor would be late to notice that growth has stopped.
     """
     x = np.array([prior.before[0], np.log(prior.before[1])])
 

@@ -16,17 +16,18 @@ WEEKS = 26
 
 @dataclass(frozen=True, slots=True)
 class ImaginedDistrict:
-    """The distributions from which simulated students are drawn, in units of the estimated noise and of the required
-    rate g.
+    """The distributions from which simulated students are drawn.
 
-    * growth: mean and SD of the true rate, in g.
+    Scores are in units of the estimated noise. The required rate of a student's cohort is called g.
+
+    * growth: mean and SD of the true rate, as a multiple of g.
     * later: for each week, the factor by which the growth of all students is multiplied; 1 changes nothing.
     * errors: standardized errors from which the error of each score is drawn.
     * spread: SD of the log of students' noise.
-    * sizes: the numbers of students in cohorts.
+    * sizes: cohort sizes, one of which is drawn for each cohort.
     * baselines: the variance of the error of each baseline score.
     * level: SD of the students' levels.
-    * goals: required rates, one of which is drawn for each cohort.
+    * goals: required rates; one rate is drawn for each cohort.
     """
 
     growth: tuple[float, float]
@@ -74,7 +75,7 @@ def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float)
 
 
 def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
-    """Returns the highest statistic that each simulated responder has in any of 26 weeks.
+    """Returns the highest weekly statistic of each simulated responder within 26 weeks.
 
     A responder always grows as the goal requires. Some classmates of the responders stop growing. The forms then look
     more difficult than they are, and the responders look better than they are. `hazard` is the probability per week

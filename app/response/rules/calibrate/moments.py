@@ -19,15 +19,18 @@ LAGS = (1, 2, 3, 4, 6, 8, 10, 12)
 """The lags of the contrasts, in weeks. A wobble shows at long lags, and a correlation of errors at short lags."""
 
 CORRELATION_SD, WOBBLE_SD = 0.25, 0.012
-"""The standard deviations of two priors. The prior of the correlation is centred on zero, and the prior of the wobble's
-variance on its default. The priors decide between a correlation and a wobble, which leave similar traces in the scores.
+"""The standard deviations of two priors.
+
+The prior of the correlation is centred on zero. The prior of the wobble's variance is centred on the default variance.
+A correlation and a wobble leave similar traces in the scores, and the priors decide between the two.
 """
 
 CHANGES = 0.005
-"""The share of students whose growth is assumed to change in any one week, for the estimate of the scatter.
+"""The share of students whose growth changes in any one week, as the estimate of the scatter assumes it.
 
 This is the share in the middle of the year, because contrasts at long lags are centred on the middle of the year. The
-monitor's prior assumes a larger share, so that the monitor reacts quickly. Here, a larger share would hide the wobble.
+monitor's prior assumes a larger share, so that the monitor reacts quickly. In the estimate of the scatter, a larger
+share would hide the wobble.
 """
 
 SKEW = 0.35**2 - 0.25**2
@@ -61,7 +64,7 @@ class Scatter:
 def weekly(panel: Panel) -> Array:
     """Returns a table of shape (students, weeks) with one score per student and week.
 
-    A week with several scores has the first of them. A week without a score has nan.
+    If a week has several scores, the table has the first score. If a week has no score, the table has nan.
     """
     after = panel.times > panel.times[0]
     weeks = np.arange(int(panel.times[0]) + 1, int(panel.times[-1]) + 1)
@@ -83,13 +86,13 @@ def contrasts(table: Array, k: int) -> Array:
 def estimate_scatter(panel: Panel) -> Scatter:
     """Returns the variances and the correlation, estimated from the contrasts of all students.
 
-    Needs some hundreds of series of ten weeks or more.
+    The estimates need some hundreds of series of ten weeks or more.
 
     * The product of two classmates' contrasts contains only the variance of the form. The square of a contrast contains
       all variances.
-    * The parts that come from forms and from changes of growth are subtracted from the mean square of each lag k. The
-      rest is own (6 - 8 r^k + 2 r^2k) + 2 k wobble. These equations give the own error, the wobble and the correlation
-      r.
+    * For each lag k, the parts that come from forms and from changes of growth are subtracted from the mean square of
+      the contrasts. The rest is own (6 - 8 r^k + 2 r^2k) + 2 k wobble. These equations give the own error, the wobble
+      and the correlation r.
     * A prior keeps r near 0. The wobble stays near its default unless the scores clearly contradict it.
     """
     table, cohorts = weekly(panel), Cohorts.of(panel.cohort)

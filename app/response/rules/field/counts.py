@@ -16,12 +16,11 @@ response.
 
 
 def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges a measure with a criterion that must be met k of n times. The goal is the criterion; each score meets it
-    or not.
+    """Judges a measure whose scores must meet the goal (the criterion) a required number of times.
 
-    A collapse means that the student once met the criterion often enough, or three times in a row, and has then fallen
-    back (see `_fallen_below`). After a collapse, the state is `not_responding` and the kind `stopped`. Otherwise the
-    state is:
+    "Often enough" means in at least `met` of `minimum` consecutive scores. A collapse means that the student once met
+    the criterion often enough, or three times in a row, and has then fallen back (see `_fallen_below`). After a
+    collapse, the state is `not_responding` and the kind `stopped`. Otherwise the state is:
 
     * `responding` if at least `met` of the last `minimum` scores meet the criterion;
     * `not_responding` if none of these scores meets it, there are at least twice `minimum` scores, and either the
@@ -138,22 +137,21 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def _parts(series: Series, values: Sequence[float]) -> list[float]:
-    """Returns, for each value, the share of the way from baseline to goal that it covers."""
+    """Returns, for each value, how much of the way from baseline to goal is covered, as a share."""
     # Rounded, so that a half is exactly a half in every unit.
     return [round((value - series.baseline) / (series.goal - series.baseline), 9) for value in values]
 
 
 def _fallen_below(parts: Sequence[float]) -> float | None:
-    """Returns a limit below which each of the last three scores has fallen (a collapse), or None if there is no
-    collapse.
+    """Returns the limit below which the scores have fallen if there is a collapse, otherwise None.
 
     `parts` has, for each score, the share of the way from baseline to goal. There is a collapse if
 
-    * the median of three earlier scores in a row is half of the way or more, and
+    * some three earlier scores in a row have a median of half of the way or more, and
     * each of the last three scores is below the limit.
 
-    The limit is a quarter of the way, or a third of the median of the scores before the fall, whichever is higher. It
-    is never higher than half of the way.
+    The limit is a quarter of the way. If a third of the median of the scores before the fall is higher, that third is
+    the limit, but at most half of the way.
     """
     medians = [median(parts[n : n + LEVEL_SCORES]) for n in range(len(parts) - 2 * LEVEL_SCORES + 1)]
     if max(medians, default=0.0) < HALF or max(parts[-LEVEL_SCORES:]) >= HALF:
@@ -164,7 +162,7 @@ def _fallen_below(parts: Sequence[float]) -> float | None:
 
 
 def _has_run(hits: Sequence[bool], window: int, needed: int) -> bool:
-    """Returns whether there are `window` scores in a row of which at least `needed` meet the criterion."""
+    """Returns whether at least `needed` scores within some stretch of `window` scores meet the criterion."""
     return any(sum(hits[n : n + window]) >= needed for n in range(len(hits)))
 
 

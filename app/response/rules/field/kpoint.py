@@ -26,7 +26,7 @@ def last_run(sides: Sequence[int], on_side: int) -> int:
 
 
 def judge_by_k_point(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges a series by the sides on which its last k scores are, relative to the aimline A(t) = b + g * t.
+    """Judges a series by whether its last k scores are better or worse than the aimline A(t) = b + g * t.
 
     * All k scores are worse than the line: `not_responding`.
     * All k scores are better than the line: `responding`, and a higher goal is suggested.
@@ -63,8 +63,10 @@ def judge_by_k_point(series: Series, parameters: Mapping[str, int]) -> Finding:
 def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> Finding:
     """Returns a finding `not_responding`, with its kind and the week of the change.
 
-    * The kind is `stopped` if there are at least three scores before the final run of worse scores, and at least half
-      of these are on the aimline or better. Growth then slowed around the week of the first score of the run.
+    `run` is the number of scores at the end of the series that are all worse than the aimline.
+
+    * The kind is `stopped` if there are at least three earlier scores, and at least half of the earlier scores are on
+      the aimline or better. In this case, growth slowed around the week of the first score of the run.
     * Otherwise the kind is `never`.
 
     The week of the change is only the week in which the scores fell behind the aimline. A student who was well ahead of
@@ -117,9 +119,7 @@ def _last_scores(series: Series, run: int) -> str:
 
 
 def _side_name(series: Series, side: int) -> str:
-    """Returns "above" or "below": where, in a chart, the scores of this side (+1 better, -1 worse) are relative to the
-    aimline.
-    """
+    """Returns the position of a side (+1 better, -1 worse) in a chart: "above" or "below" the aimline."""
     return "above" if side * series.aimline.better > 0 else "below"
 
 
@@ -128,9 +128,10 @@ def _window(series: Series, run: int) -> dict[str, float]:
 
 
 def excess(series: Series, finding: Finding, sem: float) -> float:
-    """Returns the smallest distance of the last k scores from the aimline, in SEM.
+    """Returns the smallest of the last k scores' distances from the aimline, in SEM.
 
-    A distance is positive if the score is worse than the aimline. The result is positive if all k scores are worse.
+    The distance of a score is positive if the score is worse than the aimline, and negative if it is better. So the
+    result is positive only if all k scores are worse.
     """
     line, k = series.aimline, int(finding.threshold or 0)
     last = zip(series.weeks[-k:], series.values[-k:], strict=True)

@@ -27,8 +27,8 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
 
     The caller checks the minimum number of scores.
 
-    Source: a median of three in place of single scores, among the decision rules reviewed by Ardoin, Christ, Morena,
-    Cormier and Klingbeil (2013).
+    Source: Ardoin, Christ, Morena, Cormier and Klingbeil (2013). One of the decision rules that they review uses the
+    median of three scores instead of single scores.
     """
     line = series.aimline
     leads = [line.better * (y - line.at(t)) for t, y in zip(series.weeks, series.values, strict=True)]

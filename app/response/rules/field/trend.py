@@ -98,9 +98,9 @@ def best_break(series: Series) -> tuple[int, float, float] | None:
     four scores are in or before it, and at least three are after it. The line with the least squared error is chosen;
     of equally good lines, the line with the earliest bend. Returns None if no week is a candidate.
 
-    Another rule must have found that growth fell short. The result only describes how: if the slope before the bend
-    kept pace, the growth `stopped`. The result is rough: because of noise, a few high scores in the middle can look
-    like a time in which growth kept pace.
+    Another rule must have found that growth fell short. The result only describes how growth fell short: if the
+    slope before the bend kept pace, the growth `stopped`. The result is rough: because of noise, a few high scores in
+    the middle can look like a time in which growth kept pace.
     """
     spread = _spread(series.values, series.values)
     best, explained = None, -math.inf

@@ -1,6 +1,6 @@
-"""Computes the monitor's two filters for a few series with plain floats. For so few, calls of numpy would cost more.
+"""Computes the monitor's two filters with plain floats, which is faster than numpy for a few series.
 
-The result is exactly the same as that of `filters`: the same operations are executed in the same order.
+The result is exactly the same as the result of `filters`, because the same operations are executed in the same order.
 """
 
 from __future__ import annotations

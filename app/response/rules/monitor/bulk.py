@@ -214,7 +214,7 @@ def _empty_estimate(n: int) -> PanelEstimate:
 
 
 def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Divides the students into groups of some thousand, so that less memory is needed at a time. Splits no cohort.
+    """Divides the students into groups of about 4,000, so that less memory is needed at a time. Divides no cohort.
 
     Returns the students' indices by group.
     """
@@ -228,8 +228,8 @@ def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
     """Converts a batch into a panel, in which all measures have the same unit and a higher value is better.
 
-    * The unit is the standard deviation of the errors, which is `noise` times the measure's SEM. A value is its
-      difference from the baseline of the cohort's first series.
+    * The unit is the standard deviation of the errors, which is `noise` times the measure's SEM. The baseline of the
+      cohort's first series is subtracted from each value.
     * The series of a cohort must be adjacent.
     * The panel has an additional first column for the baselines, at the week in which the earliest phase began.
     """

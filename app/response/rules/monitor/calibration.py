@@ -1,4 +1,7 @@
-"""Defines a calibration: the estimates for one measure and grade from a district's own series. Computes none."""
+"""Defines a calibration: the estimates for one measure and grade from a district's own series.
+
+This module does not compute the estimates.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +73,9 @@ class Calibration:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Calibration:
-        """Returns the calibration that `as_json` rendered. Missing fields get their published values. Raises
-        ValueError.
+        """Returns the calibration that `as_json` rendered. Missing fields get their published values.
+
+        Raises ValueError if `stored` is not a valid calibration.
         """
         estimates = stored.get("estimates", {}) if isinstance(stored, Mapping) else None
         values = {**stored, "estimates": sorted(estimates.items())} if isinstance(estimates, Mapping) else stored

@@ -15,9 +15,9 @@ STOPPED = 0.62
 """The limit of `PanelEstimate.stopped`. Above it, the kind of nonresponse is `stopped`, otherwise it is `never`."""
 
 LEAST_SLOW = 0.6
-"""The model's probability of slow growth above which an alarm may be named "not responding".
+"""An alarm can be named "not responding" only if the model's probability of slow growth is above this value.
 
-At or below this probability, the kind of nonresponse is not needed, so it is not computed.
+If the probability is not above this value, the kind of nonresponse is not needed, so it is not computed.
 """
 
 MIDDLE_80 = 1.2815515655446004
@@ -28,8 +28,9 @@ class PanelEstimate:
     """The monitor's estimate for each student: the statistic, the present rate with its interval, and the change.
 
     * if_delivered: the statistic that would follow if all of the planned dose had been delivered.
-    * slow: the probability that the rate is below .5 g, calibrated for display.
-    * under: the probability that the rate is below g, calibrated for display. It is never lower than slow.
+    * slow: the probability that the rate is below half of the required rate, calibrated for display.
+    * under: the probability that the rate is below the required rate, calibrated for display. It is never lower than
+      `slow`.
     * stopped: the probability that growth changed, and kept pace before the change, given that growth is slow now. It
       is 0 if the model's probability of slow growth is too low to name an alarm (`LEAST_SLOW`).
     * change: the most likely week of the change, counted from the start of the phase. 0 if no change was possible.
@@ -54,7 +55,7 @@ class PanelEstimate:
 
 
 def summarize(posterior: Posterior) -> PanelEstimate:
-    """Returns the estimate that follows from a posterior: the odds, the rate with its interval, the kind, and the week.
+    """Returns the estimate that follows from a posterior.
 
     For the interval, the mixture of hypotheses is treated as one normal distribution.
     """
@@ -88,9 +89,10 @@ def summarize(posterior: Posterior) -> PanelEstimate:
 def _under(weight: Array, rate: Array, square: Array) -> Array:
     """Returns the probability that a student's growth rate is below the required rate.
 
-    A hypothesis is a week of change with a level of noise. `weight` has the weight of each hypothesis; `rate` and
-    `square` have its mean rate and mean squared rate, each multiplied by the weight, in units of the required rate.
-    For each week of change, all levels of noise together are approximated by one normal distribution.
+    A hypothesis is a week of change together with a level of noise. `weight` has the weight of each hypothesis. `rate`
+    has the mean rate of each hypothesis, multiplied by the weight, and `square` the mean squared rate, multiplied by
+    the weight. Rates are multiples of the required rate. For each week of change, all levels of noise together are
+    approximated by one normal distribution.
     """
     # So few numbers are added in order, so that other students in the panel never change the result.
     total, mean, spread = weight.sum(axis=1), rate.sum(axis=1), square.sum(axis=1)

@@ -22,9 +22,9 @@ class Posterior:
     The axes are: week of the change (index 0: no change), noise multiple, student.
 
     * `weight`: the probabilities. They sum to 1 over the first two axes.
-    * `mean`, `sd`: the present rate, in required rates g.
-    * `was_mean`, `was_sd`: the rate just before the change, from the scores up to then. Without a change, this is the
-      present rate.
+    * `mean`, `sd`: the present rate, as a multiple of the required rate g.
+    * `was_mean`, `was_sd`: the rate just before the change, from the scores up to the change, also as a multiple of g.
+      Without a change, this is the present rate.
     * `week`: the week of each change, for index 1, 2, ... of the first axis.
     * `evidence` (students,): the log probability density of the scores.
     """
@@ -52,11 +52,10 @@ def posterior(
     last: Weeks,
     delivered: Array | None = None,
 ) -> Posterior:
-    """Returns the exact posterior over the week of a change and the rates, as of the week `last`, from the scores up to
-    then.
+    """Returns the exact posterior over the week of a change and the rates, from the scores up to the week `last`.
 
     * times (slots,): whole weeks in order.
-    * values (slots, students): scores in SEM, higher is better; nan where there is none.
+    * values (slots, students): scores in SEM, higher is better; nan where there is no score.
     * extra (slots, students) or (slots, 1): variance of each score in addition to its own noise, SEM^2.
     * g (students,): the required rate in SEM a week.
     * start: mean and variance of the level at the start, (students,) each.
@@ -65,9 +64,9 @@ def posterior(
     * began (students,): the week in which each phase began. Earlier scores count as if they were given in this week.
     * last (students,): the week as of which each phase is judged.
     * delivered (weeks of the phase, students): the share of the planned dose that was delivered in each week of the
-      phase, from its week 1 on. The growth of a week is expected to be this share of the rate.
+      phase, from its week 1 on. In each week, the expected growth is this share of the rate.
 
-    There is one hypothesis for each week w: growth changed at the end of week w. Under it, the new rate is drawn from
+    There is one hypothesis for each week w: growth changed at the end of week w. If so, the new rate is drawn from
     the distribution `prior.after`, and level and rate are Gaussian. A forward filter (Kalman, 1960) gives the level
     from the scores up to w. A backward filter in information form (Fraser and Potter, 1969, "The optimum linear
     smoother as a combination of two optimum linear filters") gives level and rate at w from the later scores. The
@@ -242,7 +241,7 @@ def _run_backward(edges: list[int], y: Array, inverse: Array, steps: Steps) -> A
 def _join(filtered: _Filtered, backward: Array, g: Array, prior: Prior) -> tuple[Array, Array, Array]:
     """Returns three arrays: the mean of the new rate, the variance of the new rate, and the evidence of all scores.
 
-    Each has an entry for every week, under the assumption that growth changed at the end of that week.
+    Each array has an entry for every week, under the assumption that growth changed at the end of that week.
     """
     ll, lr, hl, hr, rr, lost, size = backward.swapaxes(0, 1)
     c = -0.5 * (lost + np.log(size))

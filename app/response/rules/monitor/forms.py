@@ -23,8 +23,10 @@ COMMON_LEVEL = 2.0
 """The assumed standard deviation of the level that the students of a cohort have in common, in SEM."""
 
 COMMON = np.array([(0.15, 0.0, 1.0), (0.15, 0.3, 1.0), (0.6, 0.0, 0.15)])
-"""Three assumptions about what the students of a cohort have in common. Each has the standard deviations of their
-common rate and of its weekly change, both in g, and the variance of a form's effect, relative to `Prior.share`.
+"""Three assumptions about what the students of a cohort have in common.
+
+Each assumption has three numbers: the standard deviation of the students' common rate, the standard deviation of the
+weekly change of this rate (both in g), and the variance of a form's effect as a multiple of `Prior.share`.
 
 The second assumption allows the growth of the whole cohort to change, which is rare. In the third one, the forms are
 nearly alike and the cohort may grow slowly, so that slow growth of all students is not mistaken for hard forms.
@@ -68,9 +70,10 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=64)
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
-    """Returns the parts of the scores' covariance that do not depend on the goal: V, e, and the rows of V, V'1 and 0.
+    """Returns V, e, and a matrix with the rows of V, then V'1, then 0. None of them depends on the goal.
 
-    `grown` has the weeks since the start, as int64, and `own` the variances of the errors.
+    They are used to invert the covariance of the scores. `grown` has the bytes of the weeks since the start (int64).
+    `own` has the bytes of the variances of the errors (float64).
 
     Let C be the covariance from wobble and errors, and g^2 S the covariance from growth. V and e solve the generalized
     symmetric eigenproblem V'CV = 1 and V'SV = diag(e), by a Cholesky factor of C. Then V diag(1 / (1 + g^2 e)) V' is
@@ -91,7 +94,7 @@ class Paths:
       `values` may be filled in as late as just before it is used.
     * `alone` (students,) is true for students whose form effects are treated as a part of the errors. For the others,
       form effects are estimated and subtracted.
-    * `inverse` (students, slots, slots) is zero, except for rounding, where there is no score.
+    * `inverse` (students, slots, slots) is zero for slots without a score, apart from rounding errors.
     """
 
     def __init__(
@@ -223,8 +226,8 @@ class Paths:
 
         An outlier is a score that is further than CLIP standard errors from the value that the student's other scores
         predict. The worst outlier is clipped first, so that it does not make other scores look like outliers. `form` is
-        the variance of each score's form effect. `only` marks the students whose scores are clipped and returned; by
-        default, these are all students.
+        the variance of each score's form effect. Only the students whom `only` marks are clipped and returned; by
+        default, all students are.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -283,7 +286,7 @@ class Cohorts:
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
     """Returns the two parts of the prior covariance between the slots of a cohort, and the identity matrix.
 
-    The covariance is that of the effects that all students of the cohort have in common.
+    The covariance describes the effects that all students of the cohort have in common.
 
     * The first part comes from the form's effect and the common level.
     * The second part comes from the common growth, and is in g^2.
@@ -313,19 +316,19 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple
 
 
 def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
-    """Returns the difficulty of each slot's form in each student's cohort, in SEM, and the variance of this estimate,
-    in SEM^2.
+    """Returns the estimated difficulty of each slot's form for each student's cohort, in SEM, with its variance, in
+    SEM^2.
 
     Both arrays have the shape (students, slots). A slot is a form in a week. `weighted` (students, slots) is the
-    inverse covariance times the scores' surprise.
+    result of `Paths.weighted`.
 
     * Each student's path is Gaussian with the monitor's own mean and covariance, so the weight of a score is known
       exactly. The weighted sum over the cohort, shrunk by its variance, is the best linear estimate of the form's
       effect.
     * What the whole cohort has in common from week to week (its level, its growth, a change of its growth) is not
       attributed to the forms. If a whole group stops growing, this remains visible.
-    * Scores are not adjusted in cohorts of fewer than five students and in slots of fewer than five scores. The form's
-      whole variance then remains.
+    * In a cohort of fewer than five students, or in a slot of fewer than five scores, the estimate is 0, and its
+      variance is the whole variance of a form's effect.
     """
     if prior.share <= 0 or int(cohorts.size.max(initial=0)) < MIN_COHORT:
         return np.zeros_like(weighted), np.full_like(weighted, prior.share)

@@ -14,10 +14,11 @@ Array = NDArray[np.floating]
 Weeks = NDArray[np.int64]
 
 NODES = np.linspace(-1.7, 1.45, 5)
-"""The values that are assumed for a student's own noise: the log of the noise, in standard deviations of this log.
+"""The values that the model assumes for the noise of a student's scores.
 
-They reach further below the average than above it, so that the model can recognize a student with little noise. More
-values would hardly change the statistic.
+A value is the logarithm of the noise, in units of the standard deviation `Prior.noise_spread`. The values reach
+further below the average than above it, so that the model can recognize a student with little noise. More values would
+hardly change the statistic.
 """
 
 NODE_WEIGHTS = -0.5 * NODES**2
@@ -36,8 +37,7 @@ class Prior:
     * `noise_spread`: the standard deviation of the log of a student's own noise.
     * `share`: the part of the SEM's variance that comes from the form (the passage or set of tasks).
     * `slow`, `pace`: the rates that the statistic compares.
-    * `once`: if growth has stopped, the lowest rate before the stop at which the student still counts as having kept
-      pace.
+    * `once`: the lowest rate that counts as keeping pace in the time before growth stopped.
     """
 
     before: tuple[float, float] = (0.87, 0.40)
@@ -92,16 +92,17 @@ def log_odds(slow: Array, pace: Array) -> Array:
 
 
 SLOW_SHARE, UNDER_SHARE = (-0.663, 0.91), (-0.082, 0.934)
-"""Intercept and slope that convert the model's log odds into the displayed log odds: of a rate below .5 g, and below g.
+"""Two pairs of intercept and slope, which convert the model's log odds into the displayed log odds.
 
-They were fitted in the benchmark by logistic regression over all students and weeks (`bench/response/shares.py`). The
-model gives changes of growth a larger weight than they have in the benchmark, so that the statistic reacts quickly. The
+`SLOW_SHARE` is for a rate below .5 g, and `UNDER_SHARE` is for a rate below g, where g is the required rate. Both pairs
+were fitted in the benchmark by logistic regression over all students and weeks (`bench/response/shares.py`). The model
+gives changes of growth a larger weight than they have in the benchmark, so that the statistic reacts quickly. The
 displayed shares are corrected for that weight.
 """
 
 
 def shares_below(slow: Array, under: Array) -> tuple[Array, Array]:
-    """Converts the model's probabilities that the rate is below .5 g and below g into calibrated probabilities."""
+    """Calibrates two probabilities of the model: that the rate is below .5 g, and that the rate is below g."""
     displayed_slow, displayed_under = (
         1 / (1 + np.exp(-(intercept + slope * log_odds(raw, np.maximum(1 - raw, 0)))))
         for raw, (intercept, slope) in ((slow, SLOW_SHARE), (under, UNDER_SHARE))

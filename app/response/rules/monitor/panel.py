@@ -107,8 +107,8 @@ class PreparedScores:
     """Scores after form adjustment, as `filters.posterior` takes them.
 
     `doubted` has the values and the variances of the scores after a weaker form adjustment. These are used for students
-    who missed a part of the dose, because the estimated difficulty of the forms is doubtful for them. It is None if no
-    estimate is doubtful.
+    who missed a part of the dose, because the estimated difficulty of the forms is doubtful for them. `doubted` is
+    None if no estimate is doubtful.
     """
 
     times: Weeks
@@ -142,9 +142,9 @@ class PreparedScores:
 
         If less was delivered than planned, an alarm must hold under each of two assumptions. The first: growth was
         slower in proportion to delivery, and may have been anything in a week without delivery. The second: the
-        undelivered part would have brought the growth that the goal requires. The statistic and the probability of slow
-        growth are the lower ones of the two results; all other estimates come from the first assumption. Both
-        assumptions are applied to the scores with the weaker form adjustment.
+        undelivered part would have brought the growth that the goal requires. For the statistic and the probability of
+        slow growth, the lower of the two results is returned. All other estimates come from the first assumption. Both
+        assumptions are applied to the scores after the weaker form adjustment (`doubted`).
         """
         if_delivered = summarize(replace(self, delivered=None).posterior(prior))
         if self.delivered is None or not (self.delivered < 1).any():
@@ -162,7 +162,7 @@ class PreparedScores:
         return replace(if_delivered, **columns)
 
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
-        """Returns the scores of the students whose indices are in `chosen`, with their delivered shares `delivered`.
+        """Returns the scores of the students whose indices are in `chosen`, with `delivered` as their delivered shares.
 
         The scores in `doubted` are used if `doubted` is not None.
         """
@@ -193,8 +193,8 @@ def prepare(
 
     * `last` (students,) has the week as of which each student is judged. Without it, all students are judged as of the
       week of the yielded scores.
-    * `only` (students,) marks the students to judge; without it, all are judged. The scores of the others only help to
-      estimate the difficulty of the forms.
+    * `only` (students,) marks the students to judge; without it, all are judged. The scores of the other students only
+      help to estimate the difficulty of the forms.
     * Without `adjust`, the difficulty of the forms is not estimated.
     """
     chosen = slice(None) if only is None else only
@@ -250,10 +250,10 @@ def _adjust(
     adjusted: NDArray[np.bool_] | None,
     only: NDArray[np.bool_] | None,
 ) -> Array:
-    """Returns the values of the students in `only` without the effects of their forms, with outliers clipped.
+    """Returns the values of the students in `only`, without the effects of the forms and with outliers clipped.
 
     `raw` has the distances of the scores from the expected path, and `remaining` the variance of the form effects
-    after adjustment. `adjusted` marks the students whose form effects were estimated; None means all of them.
+    after adjustment. `adjusted` marks the students whose form effects were estimated; None means all students.
     """
     known = remaining if adjusted is None else np.where(adjusted[:, None], remaining, 0)
     surprise, _ = paths.clipped(raw - effect, known, only)

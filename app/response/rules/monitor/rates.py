@@ -14,7 +14,11 @@ GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
 
 MONITOR = (2.874, 2.3, 1.528, 0.988, 0.681, 0.435, 0.253, 0.086, -0.181, -0.397)
 ADAPTIVE = (2.744, 2.17, 1.398, 0.858, 0.551, 0.305, 0.123, -0.044, -0.311, -0.527)
-"""The monitor's thresholds at the rates of GRID, in log odds. ADAPTIVE is for districts that collect extra scores."""
+"""The monitor's thresholds for the false-alarm rates in GRID, as log odds.
+
+ADAPTIVE has the thresholds for districts that collect extra scores on request. MONITOR has the thresholds for all other
+districts.
+"""
 
 
 def between(rates: Sequence[float], thresholds: Sequence[float], far: float) -> float:

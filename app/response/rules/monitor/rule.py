@@ -21,7 +21,7 @@ from app.response.rules.wording import MAJORITY, NAMED, UNDER_DELIVERED, growth,
 WATCH = 0.25
 """The stated false-alarm rate of the watch threshold.
 
-If a series is above this threshold, collecting extra scores is worth the time.
+If the statistic of a series is above the watch threshold, collecting extra scores is worth the time.
 """
 
 DEFAULT_FAR = 0.10
@@ -64,7 +64,8 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     The series is described by a Gaussian model with the measure's SEM:
 
     * The hypotheses are that the rate never changed, or that it changed after week w, for every w.
-    * The rate before a change is N(.87 g, .40 g), after it N(.07 g, .20 g). The hazard is .0165 a week.
+    * The rate before a change is N(.87 g, .40 g), and the rate after a change is N(.07 g, .20 g), where g is the
+      required rate. The hazard is .0165 a week.
     * No starting level is assumed. The baseline, a median of three, is a score at week 0 with .45 of the variance.
     * The noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35).
     * The true level wobbles by SEM/16 a week.
@@ -77,8 +78,8 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     The statistic is log [ P(rate now < .5 g) / P(rate now >= .8 g) ], with a threshold for each stated false-alarm rate
     (`far_percent`). Without a SEM the state is `insufficient_data`.
 
-    Source: this project's; filters over change times (Kalman, 1960; Adams and MacKay, 2007) read as a sequential ratio
-    with an indifference zone (Wald, 1945). Measured in docs/response.md.
+    Source: this project. The method combines filters over change times (Kalman, 1960; Adams and MacKay, 2007) with a
+    sequential ratio that has an indifference zone (Wald, 1945). docs/response.md has the measured error rates.
     """
     return judge_by_calibration(series, parameters["far_percent"] / 100, PUBLISHED)
 
@@ -141,8 +142,10 @@ def conclude(
     """Returns the finding for the student with the index `student`: state, reasons and one sentence for a teacher.
 
     `estimate` has the estimates of a panel of students. `far` is the stated false-alarm rate. With `adaptive`, the
-    thresholds for districts that collect extra scores are used. If the student is followed by several `measures`, each
-    has an equal part of the rate, so that the rate at which any of them is flagged is at most `far` (Bonferroni).
+    thresholds for districts that collect extra scores are used.
+
+    If the student has several `measures`, the rate is divided equally among the measures. The rate of false alarms of
+    all these measures together is then at most `far` (Bonferroni).
     """
     statistic, threshold = (
         round(float(estimate.statistic[student]), 9),
@@ -208,18 +211,18 @@ def shares_of(series: Series) -> Shares | None:
 
 
 NEAR, NEARER = 1.9, 1.0
-"""The limits of the distance between a statistic and the threshold above it, in log odds, for extra scores.
+"""The two limits that decide how many scores a week are requested while there is no alarm.
 
-If the distance is less than the first limit, two scores a week are requested. If it is less than the second limit,
-three are requested.
+The statistic is then below the threshold. If their distance, in log odds, is less than the first limit, two scores a
+week are requested. If it is less than the second limit, three scores are requested.
 """
 
 
 UNNAMED = (0.35, 0.44)
-"""The limits of the probability of slow growth from which extra scores help to classify an unclassified alarm.
+"""The two limits that decide how many scores a week are requested to classify an unclassified alarm.
 
-If the probability is at least the first value, two scores a week are requested. If it is at least the second value,
-three are requested.
+If the probability of slow growth is at least the first limit, two scores a week are requested. If it is at least the
+second limit, three scores are requested.
 """
 
 
@@ -251,11 +254,10 @@ def _sentence(
     share: float | None,
     facts: Facts,
 ) -> str:
-    """Returns the sentence of a finding, which states the shares of growth in words. It never advises to hold back
-    help.
+    """Returns the sentence of a finding. The sentence states the shares of growth, and never advises to hold back help.
 
-    `interval` has the middle 80 % of the rate, `change` the week of the change, and `share` the delivered share of
-    dosage.
+    `interval` has the bounds of the middle 80 % of the present rate. `change` is the week of the change, and `share` is
+    the delivered share of the dosage.
     """
     needed = plain(facts.goal_rate)
     allowing = ", and allowing for how hard each passage was for everyone," if facts.adjusted else ","

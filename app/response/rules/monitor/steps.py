@@ -1,4 +1,4 @@
-"""Computes how far the level of each student is expected to rise in each week, given what was delivered in it."""
+"""Computes each student's expected growth in each week from the share of the planned dose delivered in that week."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ A student may grow or fall back while a support is not given. Scores of such wee
 MISSED_TOGETHER = 2.0
 """The standard deviation of the growth that a whole cohort may miss in a week without delivery.
 
-It is a multiple of the required rate g. It is above one, because students may fall back while their support is not
-given.
+The value is a multiple of the required rate g. It is greater than 1, because students may fall back while their
+support is not given.
 """
 
 
@@ -32,8 +32,9 @@ given.
 class Steps:
     """The steps of the students' levels from each week of the calendar to the next one.
 
-    * `share` (weeks, students): the share of a week's growth that is expected in the step to this week. It is zero
-      up to the week in which a phase began. If `share` is None, the share is one in every step.
+    * `share` (weeks, students): for each week, the expected growth in the step to this week, as a share of a full
+      week's growth. It is 0 up to the week in which the student's phase began. If `share` is None, it is 1 in every
+      step.
     * `variance` (weeks, students): the variance of each step, in SEM^2.
     * `grown` (weeks, students): the sum of the shares up to each week.
     """
@@ -47,8 +48,8 @@ class Steps:
         """Returns the steps of phases that began in the weeks `began`.
 
         `delivered` (weeks of the phase, students) has the share of the planned dose that was delivered in week 1 of
-        each phase, in week 2, and so on. Later weeks of a phase count as delivered. None means that everything was
-        delivered.
+        each phase, in week 2, and so on. Weeks of a phase that are not in the array count as fully delivered. None
+        means that everything was delivered.
         """
         phase_week = weeks[:, None] - began
         grown = np.maximum(phase_week, 0)
@@ -78,11 +79,11 @@ def undelivered_weeks(delivered: Array, phase_weeks: Weeks) -> Array:
 
 
 def doubt_of_forms(lost: Array, g: Array, share: float) -> Array:
-    """Returns, for each student, the share of a form's estimated effect that is doubtful, from 0 to 1.
+    """Returns, for each student, how doubtful the estimated effect of a form is, as a share from 0 to 1.
 
-    The effect is estimated as if everything had been delivered to the whole cohort, because a verdict must not depend
-    on which classmates' delivery is known. If classmates lost the same sessions as the student, their growth was lower
-    by the same amount, and a part of this loss is mistaken for a change in the difficulty of the forms.
+    The effect is estimated as if the whole cohort had got every session. Otherwise a student's verdict would depend on
+    the session records of classmates. But if classmates lost the same sessions as the student, they all grew less, and
+    the estimate mistakes a part of this loss for a change in the difficulty of the forms.
 
     `lost` has the weeks of dose that each student did not get, and `share` is the variance of a form's effect.
     """

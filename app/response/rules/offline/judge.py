@@ -35,7 +35,7 @@ NO_WEEK = Finding(
     (Reason("no_instructional_week", {}),),
     "Every score so far is from the week in which the phase began.",
 )
-"""The finding for a phase of which no week is complete yet, however many scores it has."""
+"""The finding for a phase whose scores, however many, are all from the week in which the phase began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +184,9 @@ def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
 
 
 def _delivered(lines: Sequence[OfflineSeries]) -> Array | None:
-    """Returns the delivered share of each week's dose, from week 1 on, as an array of weeks and lines.
+    """Returns the share of the planned dose that was delivered, as an array with the axes week and line.
 
-    Returns None if no line states its minutes.
+    The first week is week 1. Returns None if no line states its minutes.
     """
     if all(line.dosage is None for line in lines):
         return None
@@ -196,9 +196,10 @@ def _delivered(lines: Sequence[OfflineSeries]) -> Array | None:
 
 
 def batch_of(lines: Sequence[OfflineSeries]) -> Batch:
-    """Converts lines into a batch for calibration, with the first score of each week.
+    """Converts lines into a batch for calibration.
 
-    A line without a cohort becomes a cohort of its own.
+    If a line has several scores in a week, the batch has only the first of them. A line without a cohort
+    becomes a cohort of its own.
     """
     weeks = np.arange(1, max((line.last_week for line in lines), default=1) + 1)
     values = np.full((len(lines), len(weeks)), np.nan)

@@ -147,7 +147,7 @@ def _text(given: Mapping[str, Any], name: str) -> str:
 
 
 def _goal_rate(given: Mapping[str, Any]) -> float:
-    """Returns the required rate of a line: the rate that it states, or the rate at which its goal is reached in time.
+    """Returns the required rate of a line: `goal_rate`, or the rate at which the line's goal is reached in time.
 
     Lines of counts and percentages have a goal and state no rate.
     """

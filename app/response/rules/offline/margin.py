@@ -24,7 +24,8 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
     * rules about slopes: a share of the required rate g;
     * dual discrepancy: standard errors.
 
-    Raises ValueError without a SEM or a statistic.
+    Raises ValueError if the measure's SEM is unknown, if the finding has no statistic, or if the rule has no such
+    number.
     """
     excess = RULES[rule].excess
     if series.sem is None or finding.statistic is None or excess is None:

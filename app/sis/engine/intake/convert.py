@@ -51,8 +51,9 @@ def _word_sql(x: str) -> str:
 
 
 def _role_sql(x: str) -> str:
-    """Returns SQL that converts a role to its standard case and removes the prefix of extensions; null for an unknown
-    role.
+    """Returns SQL that converts a role to its standard case and removes the prefix of extensions.
+
+    The SQL yields null for an unknown role.
     """
     exact = ", ".join(f"'{word}'" for word in ROLES)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in ROLES)
@@ -171,9 +172,11 @@ def _converted_sql(
 ) -> tuple[list[str], str]:
     """Returns the columns of the staged rows, and the SQL that converts the raw rows of the query `rows`.
 
-    `place` is SQL for the position by which the staged rows are ordered. `rows` may join each raw row with its roster
-    row. `roster_columns` are then the names and types of the columns with the roster row's values, and a roster row
-    without a raw row is staged without a row number.
+    `place` is SQL for the position by which the staged rows are ordered.
+
+    The query `rows` may join each raw row with its roster row. In this case, `roster_columns` has the names and types
+    of the columns that hold the values of the roster row. A roster row without a raw row is then staged without a row
+    number.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     fields = tuple(field for field in kind.fields if field.header in at)
@@ -252,8 +255,8 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
     """Stages the rows of a delivery, except those that are certainly unchanged. Returns the number of unchanged rows.
 
-    Each staged row also has the current values of the roster row that it changes. Roster rows that are missing in the
-    delivery are staged too.
+    Each staged row also has the current values of the roster row that it changes. Roster rows that the delivery does
+    not contain are staged too.
 
     Stages nothing and returns None if the roster has no row of this kind, if this kind refers to a kind that is not
     staged yet, if the delivery is a delta, or if several delivered rows have the same sourcedId.

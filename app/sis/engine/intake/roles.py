@@ -1,9 +1,11 @@
 """Determines each person's role and orgs from OneRoster 1.2 roles. Also gives renamed roles their new ids.
 
-* A role as a student takes precedence, then the primary role, then the first role by sourcedId.
-* The orgs of a person are the orgs of all current roles.
-* A role that has ended does not count; its end date is the first day on which it has ended. A role that has not begun
-  counts only if the person has no current role.
+* A person's current roles count. If there are none, the roles that have not begun yet count.
+* If all roles of a person have ended, one of them still determines the role, but the person has no orgs. The end date
+  of a role is the first day on which it is no longer current.
+* Among the roles that count, the role as a student takes precedence, then the primary role, then the first role by
+  sourcedId.
+* The orgs of a person are the orgs of all roles that count.
 
 This module writes no other part of the roster.
 """
@@ -137,9 +139,10 @@ def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
 async def match_roles(stage: Stage, columns: Collection[str]) -> int:
     """Matches each role that the plan would remove with an equal role of the same person that the plan would create.
 
-    When the map is applied, the old role gets the new role's id. The roles' ids cannot be matched themselves, because
-    every source builds role ids in its own way; over REST, a role id contains the person's id. `columns` are the
-    columns of the plan for roles. The people must already be matched. Returns the number of matched roles.
+    When the map of sourcedIds is applied, the old role gets the new role's sourcedId. Roles are compared by their
+    values, because their sourcedIds have no common form: every source builds them in its own way, and over REST a
+    role's id contains the person's id. `columns` are the columns of the plan for roles. The people must already be
+    matched. Returns the number of matched roles.
     """
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
     existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))

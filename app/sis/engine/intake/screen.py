@@ -244,8 +244,8 @@ class Screen:
     def _row(self, line: bytes) -> bytes:
         """Returns a row in a form that COPY can read: the row itself, a corrected row, or an empty row.
 
-        In a corrected row, the line end is the same as in the other rows, and COPY can read the quotes. If cells of
-        nameless columns were missing at its end, they are added.
+        In a corrected row, the line end is the same as in the other rows, and COPY can read the quotes. Cells of
+        nameless columns that were missing at the end of the row are added.
         """
         body = line.removesuffix(self._mark).rstrip(b"\r")
         if not body:
@@ -317,7 +317,7 @@ def _within_quotes(letters: "np.ndarray") -> "np.ndarray":
     """Returns 1 for each byte within quotes, and 0 for each other byte. The closing quote counts as outside.
 
     A byte is within quotes if the number of quotes up to it is odd. The count may overflow, but the overflow does not
-    change whether it is odd.
+    change whether the count is odd.
     """
     return np.asarray(np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1)
 

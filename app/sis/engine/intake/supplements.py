@@ -1,4 +1,6 @@
-"""Stages the supplementary files, whose rows become columns of another kind: score scales and learning objectives.
+"""Stages the supplementary files: score scales and learning objectives.
+
+The rows of a supplementary file become values in columns of another kind, such as results.
 
 * A bulk file replaces all values of its columns. A delta changes only the values that it mentions.
 * A row that refers to an unknown row goes into quarantine, under the name of the supplementary file.
@@ -120,7 +122,7 @@ async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str
     """Stages the score scale of each row to which the supplement refers. Returns the name under which the scales are
     staged.
 
-    If a row has several scales, the one with the first sourcedId in the supplement is used.
+    If a row has several scales, the scale with the first sourcedId in the supplement is used.
     """
     at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target, live = f"btrim({at[TARGETS[supplement.kind]]})", _is_active_sql(at)

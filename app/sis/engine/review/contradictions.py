@@ -1,7 +1,7 @@
 """Removes changes that would do harm from a plan, even if the delivery implies them. Does not change the roster.
 
 * A plan must not remove people, classes, schools or terms to which other rows of the same delivery refer.
-* A plan must not take the records from a student who only has a new sourcedId.
+* If a student's sourcedId has changed, a plan must not separate the student from the student's records.
 
 Two people are likely the same if the plan would remove one and create the other, and if they have the same identifier,
 or the same name and birth date, or the same given name with the same e-mail or username. The given name is compared
@@ -42,7 +42,10 @@ NAMED_BY: Final = {
     "class": (("enrollment", "class_id"),),
     "person": (("enrollment", "person_id"),),
 }
-"""For each kind whose missing rows are kept if delivered rows refer to them: the kinds and columns that may refer."""
+"""The kinds and columns that may refer to rows of a kind, keyed by this kind.
+
+If a row is missing from the delivery but delivered rows refer to it, the row is kept.
+"""
 ARRIVES: Final = "('create', 'restore')"
 REKEYED: Final = "sourcedId.rekeyed"
 
@@ -67,8 +70,9 @@ class LikelyRekey:
 
     * If `reused` is false, the plan would remove the person with the sourcedId `old` and create the person with the
       sourcedId `new`, and both have the same value in the field `by`.
-    * If `reused` is true, the delivery gives the sourcedId `old` to another person, as the fields `by` show. `new` is
-      the sourcedId under which the delivery has the known person, or None if there is no such sourcedId, or several.
+    * If `reused` is true, the delivery gives the sourcedId `old` to another person; the fields `by` show this. `new` is
+      the known person's sourcedId in the delivery. `new` is None if the delivery has no sourcedId for the known person,
+      or has several.
     * `set_aside` is true if the plan must change neither person. There are three possible reasons: the known person has
       records, somebody who exchanged sourcedIds with the known person has records, or the delivery still refers to
       `old`.
@@ -93,8 +97,9 @@ class LikelyRekey:
 async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[str, Delivery]) -> int:
     """Cancels the planned removal of rows to which complete deliveries of the same run still refer.
 
-    An enrollment that has ended does not count as a reference. Delivered rows that cannot be imported without the row
-    to which they refer were already quarantined when the run was planned. Returns the number of rows that are kept.
+    An enrollment that has ended does not count as a reference. If a delivered row cannot be imported without the row
+    to which it refers, the delivered row was already quarantined when the run was planned. Returns the number of rows
+    that are kept.
     """
     kept = 0
     for kind, references in NAMED_BY.items():
@@ -175,7 +180,7 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 
 
 async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs, with `set_aside` as true for each pair whose old person the plan no longer removes.
+    """Returns the pairs, and sets `set_aside` in each pair whose old person the plan no longer removes.
 
     The plan keeps an old person to whom the delivered enrollments still refer. If it also created the new person, the
     same child would be in the roster twice.

@@ -36,9 +36,10 @@ def is_other_name(before: str, after: str) -> bool:
 def is_other_person(before: Identity, after: Identity) -> bool:
     """Returns whether the given name and the family name have changed, and also the birth date or the identifier.
 
-    If neither the birth date nor the identifier is known both before and after, e-mail and username decide: at least
-    one of these two fields must be known both before and after, and every field that is so known must have changed.
-    A given name and a family name that were only exchanged have not changed.
+    A field is comparable if it is known both before and after. If neither the birth date nor the identifier is
+    comparable, e-mail and username decide: at least one of these two fields must be comparable, and every comparable
+    field of the two must have changed. A given name and a family name that were only exchanged have
+    not changed.
     """
     if not (
         is_other_name(before.given_name, after.given_name) and is_other_name(before.family_name, after.family_name)
@@ -56,7 +57,8 @@ def is_other_person(before: Identity, after: Identity) -> bool:
 def is_same_person(stored: Identity, delivered: Identity) -> bool:
     """Returns whether a delivered row has both names of a known person, and the same birth date or identifier.
 
-    If neither the birth date nor the identifier is known for both, the names alone decide.
+    A field can be compared if it is known both in the row and for the person. If neither the birth date nor the
+    identifier can be compared, the names alone decide.
     """
     names = ((getattr(each, name) for each in (stored, delivered)) for name in ("given_name", "family_name"))
     for one, other in names:

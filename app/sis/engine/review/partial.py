@@ -177,9 +177,10 @@ def _arrivals_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
 
 
 async def _follow_removals(stage: Stage, planned: Collection[Kind]) -> None:
-    """Leaves out the removal of a row if another row still refers to it.
+    """Leaves out the removal of a row if another row would still refer to the removed row.
 
-    The other row still refers to it because the planned change or removal of the other row is left out.
+    The other row still refers to it if the planned change or removal of that other row is left out too.
+
     A person's removal is left out only because of enrollments, not because of demographics or grades.
     """
     for kind in reversed(list(planned)):

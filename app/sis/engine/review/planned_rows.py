@@ -16,7 +16,7 @@ TOUCHED: Final = "('update', 'restore', 'remove', 'absent')"
 
 
 def planned_rows_sql(stage: Stage, kind: Kind, columns: Iterable[str] = ()) -> str:
-    """Returns SQL for the planned rows of a kind, without those that the run refuses.
+    """Returns SQL for the planned rows of a kind, without the rows that the run refuses.
 
     Each row has `id`, `sourced_id`, `action`, `student_id` (null if the row is about no student), `org_ids` (the
     schools and other orgs that the row concerns before or after the change), and for each of `columns` the values

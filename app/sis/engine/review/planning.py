@@ -120,7 +120,7 @@ async def name_all_quarantined(stage: Stage, deliveries: Mapping[str, Delivery],
 
 
 async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
-    """Records in the quarantine each row that cannot be imported, with its file, row number, field and error code."""
+    """Adds each row that cannot be imported to the quarantine, with the file, row number, field and error code."""
     for table, field, code, condition in (
         ("staged", "split_part(r.fault, ' ', 1)", "split_part(r.fault, ' ', 2)", "r.fault IS NOT NULL"),
         ("plan", "r.field", _reference_code_sql(stage, kind, delivery), "r.action = 'refuse'"),

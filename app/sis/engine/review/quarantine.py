@@ -1,4 +1,4 @@
-"""Adds to each quarantined row its sourcedId, a digest of its content, and whether a person has acknowledged it.
+"""Adds to each quarantined row its sourcedId, a digest of its content, and whether a person acknowledged the row.
 
 Stores no value of a row.
 """
@@ -14,9 +14,9 @@ from app.sis.kinds import Kind
 from app.sis.port import Delivery
 
 REUSED: Final = "sourcedId.reused"
-"""The code of rows about a person whose sourcedId a delivery gives to another person."""
+"""A delivery gives the sourcedId of a known person to another person. Rows about these two people get this code."""
 SAME_PERSON: Final = "sourcedId.same_person"
-"""The code of an acknowledgement that a row with the code `REUSED` is about the same person after all.
+"""The code of an acknowledgement of a `REUSED` row: the sourcedId of the row still belongs to the same person.
 
 The row is then imported.
 """

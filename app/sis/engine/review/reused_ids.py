@@ -26,7 +26,7 @@ _FIELDS: Final = {
     "email": "email",
     "username": "username",
 }
-"""The columns of a person by which people are distinguished, each with the source's name for it."""
+"""The columns of a person by which people are distinguished, mapped to the names of the fields in OneRoster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class _Move:
 async def find_reused_ids(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
     """Returns the known people whose sourcedIds the delivery gives to other people.
 
-    A known person whom the plan would remove is also returned, if the delivery has this person under such a sourcedId.
+    A known person whom the plan would remove is also returned, if the delivery has this person under the sourcedId of
+    one of these known people.
 
     In each result, `new` is the only sourcedId under which the delivery has the known person, or None. If several
     people exchanged their sourcedIds and one of them has records, all of them are set aside.
@@ -156,9 +157,10 @@ def _known(person: str) -> str:
 
 
 def _planned(stage: Stage, deliveries: Mapping[str, Delivery], row: str, person: str) -> str:
-    """Returns SQL for the identity of a person after the run.
+    """Returns the SQL of the columns with a person's identity after the run.
 
-    If the planned `row` creates the person, there is no known `person`.
+    `row` is the alias of the planned row, and `person` the alias of the known person. If the planned row creates the
+    person, there is no known person.
     """
     header, values = set(deliveries["person"].header), []
     for column, name in _FIELDS.items():
@@ -221,7 +223,7 @@ def _changed_sql(stage: Stage, deliveries: Mapping[str, Delivery]) -> str:
 async def _find_moves(stage: Stage, deliveries: Mapping[str, Delivery], suspects: set[UUID]) -> list[_Move]:
     """Returns the known people whose identity the delivery has under another sourcedId.
 
-    A known person is returned only if this person is a suspect, or if the former holder of the other sourcedId is one.
+    A known person is returned only if this person, or the former holder of the other sourcedId, is a suspect.
     """
     # In each result, the plan changes the name or identifier of one of the two, so that only few rows are compared.
     columns = f"""t.id AS person, x.sourced_id AS old, n.id AS row, n.sourced_id AS new,

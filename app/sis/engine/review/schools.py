@@ -75,7 +75,7 @@ async def _keep_roles(stage: Stage, delivery: Delivery, counts: Counts, people: 
 async def _quarantine_planned(
     stage: Stage, delivery: Delivery, counts: Counts, condition: str, field: str, code: str
 ) -> None:
-    """Removes each planned update `p` for which a condition is true, and quarantines its delivered row."""
+    """Removes the planned updates `p` that satisfy an SQL condition, and quarantines their delivered rows."""
     await _insert_quarantined(stage, delivery, condition, field, code)
     rows = await stage.run(f"DELETE FROM {stage.table('plan', delivery.kind)} AS p WHERE {condition}")
     counts.take("update", rows)
@@ -83,7 +83,7 @@ async def _quarantine_planned(
 
 
 async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, field: str, code: str) -> None:
-    """Quarantines the delivered row of each planned change `p` for which an SQL condition is true."""
+    """Quarantines the delivered rows for all planned changes `p` that satisfy an SQL condition."""
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + delivery.kind, "p.row_number::text")}, :run, '{delivery.kind}',

@@ -1,8 +1,8 @@
 """Restricts a run to some schools and to users who are not excluded, by deleting all other staged rows.
 
 Roster rows of other schools and of excluded users stay as they are: they are neither updated nor removed, and the guard
-does not count them. If a delivery has a known person of a chosen school in another school, the person has moved, and is
-updated. Organizations, sessions and courses are not restricted, because other rows refer to them.
+does not count them. If a delivery puts a known person of a chosen school into another school, the person has moved and
+is updated. Organizations, sessions and courses are not restricted, because other rows refer to them.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -102,8 +102,8 @@ async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
 async def leave_out_rows(stage: Stage, kind: Kind) -> int:
     """Deletes the staged rows of a kind that are outside the scope, and returns their number.
 
-    Also keeps the plan from removing the roster rows outside the scope. If other kinds may refer to rows of this kind,
-    stages the ids of the rows outside the scope.
+    The plan will then not remove the roster rows outside the scope. If other kinds may refer to rows of this kind, the
+    function also stages the ids of the rows outside the scope.
     """
     if kind.name not in _OWNERS:
         return 0
@@ -168,7 +168,7 @@ async def count_outside(stage: Stage, kind: Kind) -> int:
 
 
 def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]) -> list[str]:
-    """Returns sentences for the report about the delivered rows and the known rows that are outside the scope."""
+    """Returns sentences that tell in the report how many delivered rows and known rows are outside the scope."""
     sentences = [
         f"{report.kinds[name].file}: {pluralize(count, 'new or changed row is', 'new or changed rows are')} left out, "
         "because of other schools or of excluded users."
@@ -189,7 +189,7 @@ def _left_out_sql(stage: Stage, kind: str) -> str:
 
 
 def _delivered_sql(stage: Stage, kind: Kind) -> str:
-    """Returns an SQL condition that is true if a staged row `s` is outside the scope according to its delivered values.
+    """Returns an SQL condition that is true if the delivered values of a staged row `s` put the row outside the scope.
 
     The condition is never null.
     """

@@ -1,6 +1,7 @@
-"""Imports one CSV file of scores: stages it, plans, compares the plan with the guard's limits, applies and reports.
+"""Imports one CSV file of scores.
 
-The steps are the same as for a roster. A file of scores is never complete: a score is removed only if its row is marked
+The steps are the same as for a roster: the module stages the file, writes the plan, compares the plan with the guard's
+limits, applies the plan and reports. A file of scores is never complete: a score is removed only if its row is marked
 as deleted.
 """
 
@@ -121,7 +122,8 @@ async def apply_kept(work: Work, stage: Stage, run: SisRun, report: Report, prog
 async def undo_scores(work: Work, stage: Stage, report: Report, undone: UUID, file: str, progress: Progress) -> None:
     """Reverts the changes of an applied run, and completes the counts of the report.
 
-    A score stays as it is if somebody has changed it since, or if another score now has its former date and attempt.
+    A score stays as it is if somebody has changed the score since, or if another score now has the date and attempt
+    that the undo would restore.
     """
     report.mode = MODE
     left = await plan_undo(stage, undone)
@@ -159,9 +161,9 @@ async def _count_ignored(stage: Stage) -> int:
 async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
     """Returns the counts in the form that the guard takes.
 
-    A source keeps the scores of many windows, but a file has the scores of only one. Therefore not all scores from the
-    source count as known: the measure of a known score must occur in the file, and the score must have been taken
-    between the first and the last day that the file has for this measure.
+    A source keeps the scores of many windows, but a file has the scores of only one. Therefore a score from the source
+    counts as known only if the file has scores of its measure, and only if it was taken between the first and the last
+    day that the file has for this measure.
     """
     staged, plan = stage.of_run("staged", SCORE.name), stage.of_run("plan", SCORE.name)
     number_of_scores = await stage.count(

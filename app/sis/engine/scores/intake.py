@@ -27,12 +27,12 @@ FEW_ROWS: Final = 5000
 MAX_FORM: Final = 200  # characters
 TOUCHED_SQL: Final = """EXISTS (SELECT FROM score_change AS h WHERE h.district_id = :district AND h.score_id = s.id
     AND (h.changed_by IS NOT NULL OR h.changed_by_client IS NOT NULL))"""
-"""An SQL condition that a person or a client has amended or removed the score `s`."""
+"""An SQL condition. It is true if a person or a client has amended or removed the score `s`."""
 _SENT_BEFORE: Final = """EXISTS (SELECT FROM score_change AS h WHERE h.district_id = :district AND h.score_id = s.id
     AND ((h.before ->> 'taken_on')::date, (h.before ->> 'attempt')::integer, (h.before ->> 'value')::double precision,
          h.before ->> 'purpose') = (w.taken_on, w.attempt, w.value, w.purpose)
     AND h.before ->> 'form' IS NOT DISTINCT FROM w.form)"""
-"""An SQL condition that the staged row `w` has values that the score `s` had before it was amended or removed."""
+"""An SQL condition. It is true if the score `s` had the values of the staged row `w` before it was changed."""
 
 
 @needs(Can.SYNC_ROSTER)
@@ -208,8 +208,8 @@ async def write_plan(stage: Stage) -> None:
 
     The plan has no rows for unchanged scores, or for the deletion of unknown scores.
 
-    A score is identified by the source's external id, otherwise by student, measure, date and attempt. A score of
-    another sender, or one that a person or a client has changed since, is never overwritten.
+    A score is identified by the source's external id, or else by student, measure, date and attempt. The plan never
+    overwrites a score of another sender, nor a score that a person or a client has changed.
     """
     differs = """(s.removed_at IS NOT NULL OR (s.taken_on, s.attempt, s.value, s.purpose)
         IS DISTINCT FROM (w.taken_on, w.attempt, w.value, w.purpose) OR s.form IS DISTINCT FROM w.form)"""

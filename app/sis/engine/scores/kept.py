@@ -1,7 +1,7 @@
 """Keeps the plan of a held file of scores until a person answers it, and computes the digest of a plan.
 
-The digest covers the planned values and the state of the scores that they would change. It is the same for the same
-file over the same scores.
+The digest covers the planned values and the state of the scores that they would change. If the same file is planned
+again and these scores have not changed, the digest is the same.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

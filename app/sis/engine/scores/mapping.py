@@ -121,10 +121,10 @@ async def _stage_items(stage: Stage) -> None:
 
 
 def _mapped_results_sql(stage: Stage, kind: str, column: str) -> str:
-    """Returns the FROM and WHERE clauses of a query for the results of a kind that match a rule.
+    """Returns the FROM and WHERE clauses that select those results of one kind that match a rule of the mapping.
 
-    The results have the alias `r`, and their rules `m`. `column` is the column with the id of a result's line item or
-    assessment.
+    The results have the alias `r`, and the rules have the alias `m`. `column` is the column with the id of a result's
+    line item or assessment.
     """
     return f"""FROM {stage.of_run("mapping_item")} AS i
         JOIN {stage.of_run("mapping_rule")} AS m ON m.n = i.rule

@@ -38,16 +38,17 @@ def planned_scores_sql(stage: Stage) -> str:
 
 
 async def list_scores(stage: Stage) -> tuple[int, list[str]]:
-    """Stores the list of the planned scores.
+    """Adds the planned scores to the list of planned changes.
 
-    Returns the number of listed scores, and a list with one sentence if some of the planned scores are not listed.
+    Returns the number of scores that were added, and the sentences for the report: one sentence if some of the planned
+    scores are missing in the list, otherwise none.
     """
     listing = Listing(SCORE, COLUMNS, planned_scores_sql(stage), "p.secured_area", CONTEXT)
     return await list_rows(stage, [listing])
 
 
 async def leave_out_schools(stage: Stage, schools: Collection[UUID], counts: Counts) -> list[str]:
-    """Deletes the scores of every student from the plan, unless all schools of the student were approved.
+    """Deletes a student's scores from the plan, unless all schools of the student were approved.
 
     Subtracts the deleted scores from the counts. If scores were deleted, returns a list with one sentence for the
     report, otherwise an empty list.

@@ -1,1 +1,1 @@
-"""Shows what a run would change, row by row, and matches people whom a run reported as likely the same."""
+"""Shows what a run would change, row by row, and maps old to new sourcedIds of people who likely got a new one."""

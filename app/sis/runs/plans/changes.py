@@ -177,7 +177,10 @@ async def locate_schools(work: Work, names: Sequence[str], pointer: str | None) 
 
 @needs(Can.READ_SYNC)
 async def locate_school(work: Work, name: str, pointer: str | None) -> UUID:
-    """Returns the id of a school, given as an id or external id; raises `Invalid` at `pointer`, or `NotFound`."""
+    """Returns the id of a school that is given by an id or an external id.
+
+    For an unknown school, raises `Invalid` at `pointer`, or `NotFound` if there is no pointer.
+    """
     reference = parse("org", name, pointer)
     school_id = reference.id
     if school_id is None:

@@ -116,7 +116,7 @@ def _shown(kind: str, column: str, change: list[Any], names: dict[str, str]) -> 
 
 
 def _header(kind: str, column: str) -> tuple[str, bool]:
-    """Returns the source's name of a column, and whether the column refers to other rows."""
+    """Returns the name that the source uses for a column, and whether the column refers to other rows."""
     if column == _SOURCED_ID:
         return "sourcedId", False
     ref = next((ref for ref in LISTED[kind].refs if ref.column == column), None)

@@ -29,7 +29,7 @@ from app.sis.models import SisRun
 from app.sis.rules import RunState
 
 CREATED: Final = "person.created"
-"""The kind of those pairs in a map for whose new sourcedId the run has already created a person."""
+"""The kind of a pair in a map if the run has already created a person with the new sourcedId."""
 _PERSON: Final = BY_NAME["person"]
 _OF_SOURCE: Final = "{0}.district_id = :district AND {0}.source_id = :source AND {0}.kind = 'person'"
 
@@ -38,7 +38,7 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
     """Returns pairs of an old and a new sourcedId that probably belong to the same person, from the report of a run.
 
     A pair that shares a sourcedId with another pair is left out. If the source now uses the old sourcedId for another
-    person, the pair is left out too, unless the run set this person aside or is still held.
+    person, the pair is left out too, unless the run changed neither person (set aside) or is still held.
     """
     pairs = [
         (pair["old"], pair["new"] or _retired(pair["old"], run))
@@ -50,12 +50,16 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
 
 
 def _retired(sourced_id: str, run: SisRun) -> str:
-    """Returns a sourcedId that no source uses, for a person whose sourcedId the source has given to another person."""
+    """Returns a sourcedId that no source uses.
+
+    A person gets it if the source has given the person's old sourcedId to somebody else, and has no new sourcedId for
+    the person.
+    """
     return f"{sourced_id} until {run.began_at:%Y-%m-%d}"
 
 
 async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UUID) -> dict[str, int]:
-    """Adds those of the given pairs that are usable to the map that awaits approval. Returns the counts.
+    """Adds the usable pairs to the map of sourcedIds, which then waits for approval. Returns the counts.
 
     A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. This is so if the new
     sourcedId is free, if this map frees it, or if it belongs to a person without records whom the run `run_id` created.
@@ -148,7 +152,7 @@ async def reunite(stage: Stage, report: Report) -> bool:
 
 
 async def separate(stage: Stage, undone_id: UUID) -> int:
-    """Gives people whom the run `undone_id` reunited their previous sourcedIds back. Returns the number of pairs.
+    """Restores the previous sourcedIds of people whom the run `undone_id` reunited. Returns the number of pairs.
 
     Only the sourcedIds change here; the undo of the run restores the rows of these people.
     """
