@@ -134,7 +134,7 @@ EDITS: dict[str, tuple[tuple[str, str], ...]] = {
         (')\n"""The resources that REST shows', "    @NounResource,\n"),
         (')\n"""The lists, each', '    ("@nouns", "list_@nouns", "@rooms"),\n'),
         (')\n"""The reads of one row', '    (@NounResource, "@paths/{@noun}", "get_@noun", "@rooms"),\n'),
-        ('}\n"""The tag of a command', '    "@paths": "@rooms",\n'),
+        ('}\n"""The tag for a part of a path', '    "@paths": "@rooms",\n'),
     ),
 }
 """The lines to add for a new resource type: for each file, pairs of an anchor and the text to insert before it."""
