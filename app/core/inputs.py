@@ -84,7 +84,10 @@ class ChangesOf:
 
 @dataclass(frozen=True, slots=True)
 class ObjectOf:
-    """Annotates a parameter that takes an object as a mapping; `type` is the dataclass with the object's fields."""
+    """The annotation of a parameter whose value is an object, passed as a mapping.
+
+    `type` is the dataclass with the fields of the object.
+    """
 
     type: type[Any]
 

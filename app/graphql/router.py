@@ -75,7 +75,7 @@ def graphql_router(installation: Installation, limits: Limits = Limits()) -> API
 class RoutedFirst:
     """Middleware that answers requests to /graphql without the web framework's routing.
 
-    The framework would compare each request with some hundred routes, and handle it in layers for dependencies and
+    The framework would compare each request with several hundred routes, and handle it in layers for dependencies and
     errors that this route does not use. Together, this takes as long as a small query.
     """
 

@@ -56,8 +56,8 @@ class Command:
     * `value` describes what the command returns in addition to the row. `answer` is the name that REST gives to this
       response.
     * `body` describes REST's request body. By default it has the name and the description of the input's dataclass.
-    * `created`, for a command that may find an existing row, returns whether the row is new. REST answers `status` for
-      a new row, otherwise 200.
+    * `created`, for a command that may find an existing row, returns whether the row is new. REST answers a new
+      row with the HTTP status `status`, and an existing row with 200.
     * `rest_result` is the resource of the row in the path. If it is set, REST returns this row instead of `result`.
     * `more` is text that REST adds to the description.
     * `sometimes` are permissions that the caller needs only for some inputs. The command's description states for which

@@ -1,4 +1,4 @@
-"""Saves the time up to which a district's signals include changes of data, and finds students with later changes."""
+"""Saves up to when data changes are taken into account in signals, and finds the students changed later."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta

@@ -176,8 +176,8 @@ async def dispatch(work: Work) -> int:
     """Creates a delivery for each pair of a new event and an endpoint that receives it, and returns the number of
     deliveries.
 
-    Reads the number of the last event first, and the endpoints afterwards. An endpoint that is created in between may
-    receive some of the events up to that number, and receives all later events.
+    Reads the sequence number of the newest event before it reads the endpoints. An endpoint that is created in between
+    may receive some of the events up to that number, and receives all later events.
     """
     of_district = WebhookPosition.district_id == work.district_id
     behind = select(EventCounter.last).join(WebhookPosition, EventCounter.last > WebhookPosition.seq)

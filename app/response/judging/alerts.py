@@ -75,7 +75,7 @@ class Latches:
     under: Latch = Latch()
 
     def step(self, state: State, week: int) -> Latches:
-        """Returns the latches after a verdict of the week `week` with this state."""
+        """Returns the latches as they are after the week `week` got a verdict with the state `state`."""
         calm = state in CALM
         slow = state is State.UNCERTAIN or state in ALARMS
         return Latches(

@@ -315,7 +315,7 @@ def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
 
 
 def _weeks_into_phase(row: PhaseRow, calendars: Calendars) -> int:
-    """Returns the number of instructional weeks from the beginning of a phase to the beginning of the row's series."""
+    """Returns how many instructional weeks after the beginning of the row's phase its series begins."""
     if row.begins_on == row.phase_begins_on:
         return 0
     return weeks_between(

@@ -160,7 +160,7 @@ class MonitoredSeries:
 class WeeklyDelivery(series.DeliveredMinutes):
     """The dosage of a phase by instructional week.
 
-    One share is computed from sessions and one from minutes. The smaller of these two shares is the delivered share.
+    The delivered share of the planned dose is computed from sessions and from minutes; the smaller result is used.
     """
 
     whole: Dosage | None = None

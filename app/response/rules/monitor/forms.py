@@ -184,7 +184,7 @@ class Paths:
     def _each(grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior) -> Array:
         """Returns the same as `_at_once`, but inverts one matrix for each student.
 
-        This is faster if only few students have the same weeks.
+        This is faster if only a few students have scores in the same weeks.
         """
         spread = path_moments(int(grown.max()), prior)[1]
         covariance = (g**2)[:, :, None] * spread[grown[:, None], grown] + variance[:, :, None]

@@ -60,7 +60,7 @@ async def show_fields(work: Work, keys: Sequence[tuple[str, UUID, Fields, Fields
 
 
 def _in_clear(work: Work, kind: str, fields: Fields, personal: Fields | None) -> Fields:
-    """Returns the fields. Personal values are in clear if the caller may read them."""
+    """Returns the fields. A personal value is shown itself, not its digest, if the caller may read it."""
     if personal is None or kind not in IN_CLEAR or not work.principal.may(IN_CLEAR[kind]):
         return fields
     return {**fields, **personal}

@@ -152,7 +152,7 @@ async def reunite(stage: Stage, report: Report) -> bool:
 
 
 async def separate(stage: Stage, undone_id: UUID) -> int:
-    """Restores the previous sourcedIds of people whom the run `undone_id` reunited. Returns the number of pairs.
+    """Restores the previous sourcedIds of people whom the run `undone_id` reunited. Returns the number of people.
 
     Only the sourcedIds change here; the undo of the run restores the rows of these people.
     """
