@@ -135,7 +135,7 @@ async def test_a_repeated_row_is_found_although_it_is_as_it_was(
 async def test_unchanged_rows_are_compared_by_parallel_workers(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each comparison of raw with stored rows is a join that PostgreSQL shares between processes.
+    """A comparison of raw with stored rows is a join that PostgreSQL can share between processes.
 
     The subquery around a raw table once kept every join out of parallel plans, which nearly doubled an unchanged sync.
     """
@@ -144,7 +144,7 @@ async def test_unchanged_rows_are_compared_by_parallel_workers(
     insert_parallel = Stage.insert_parallel
 
     async def explained(stage: Stage, name: str, kind: str, columns: Sequence[str], query: str) -> int:
-        # The tables of this test are small, and what is known of their sizes differs from run to run.
+        # The tables of this test are small.
         for setting in ("min_parallel_table_scan_size", "min_parallel_index_scan_size", "parallel_setup_cost"):
             await stage.driver.execute(f"SET LOCAL {setting} = 0")
         await stage.driver.execute("SET LOCAL parallel_tuple_cost = 0")
@@ -155,9 +155,10 @@ async def test_unchanged_rows_are_compared_by_parallel_workers(
     with monkeypatch.context() as patched:
         patched.setattr(Stage, "insert_parallel", explained)
         await sync(north, Delivered(), tmp_path, dry=True, limits=LENIENT)
+    # A table that PostgreSQL has analyzed may look too small to share, so one of the four is enough: the queries have
+    # the same form, and none of them could be shared around such a subquery.
     large = ("person", "enrollment", "demographics", "result")
-    serial = {kind: plans[kind] for kind in large if "Parallel Hash Full Join" not in plans[kind]}
-    assert not serial, serial
+    assert any("Parallel Hash Full Join" in plans[kind] for kind in large), plans
 
 
 async def test_a_server_with_little_shared_memory_compares_without_parallel_workers(
