@@ -171,7 +171,7 @@ async def discuss_agenda_item(
 async def carry_agenda_item(
     work: Work, agenda_item_id: UUID, minutes: Annotated[str | None, MINUTES, NOTED] = None
 ) -> AgendaItem:
-    """Carries an item to the next meeting. A computed item is on the agenda only if its reason still holds then."""
+    """Carries an item to the next meeting. A computed item is on the agenda only if its reason still exists then."""
     MINUTES.require(minutes, "/minutes")
     item = await lock_item(work, agenda_item_id)
     await _require_open_meeting(work, item)

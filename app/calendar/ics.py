@@ -18,7 +18,7 @@ from app.team.rules import TeamPurpose
 PRODUCT: Final = "-//Aimline//Meetings of teams//EN"
 NAME: Final = "Team meetings"
 REFRESH: Final = timedelta(hours=1)
-"""The interval at which calendar programs are asked to read the calendar again."""
+"""The interval at which calendar programs should read the calendar again."""
 SUMMARIES: Final = {
     TeamPurpose.GRADE: "Grade team meeting",
     TeamPurpose.COURSE: "Course team meeting",

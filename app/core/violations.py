@@ -56,7 +56,8 @@ class Violations:
         """Adds the violations of an `Invalid` that the check raised. The next check runs, even after `Unread`."""
         if isinstance(error, Invalid):
             self._all += error.violations
-            # The traceback refers to the function that holds this object. This cycle would keep the request's values.
+            # The traceback refers to the function that has this object in a variable. This cycle would keep the
+            # request's values.
             self._refusal = error.with_traceback(None)
         elif isinstance(error, Unread):
             self._is_partial = True

@@ -28,7 +28,7 @@ KINDS = tuple(kind.value for kind in DecisionKind)
 DRAWS_PHASE_LINE = frozenset({"raise_goal", "intensify", "change", "fade", "restore_fidelity"})
 """The kinds of decision after which a new phase begins.
 
-After `restore_fidelity`, the plan is the same, but delivery is counted anew.
+After `restore_fidelity`, the plan is the same, but delivery is counted from its day on.
 """
 
 NEEDS_NO_SUPPORT = frozenset({"refer"})

@@ -85,10 +85,10 @@ def write_reason(kind: str, codes: Iterable[str], since: date) -> str:
     """Returns why an item is on an agenda, and since when. If it has several reasons, all of them are stated."""
     shown = AgendaItemKind(kind)
     because = [REASONS.get(code, KINDS[AgendaItemKind(code)] if code in DEFAULT_ORDER else "") for code in codes]
-    said = ". ".join(dict.fromkeys(words for words in because if words)) or KINDS[shown]
+    reasons = ". ".join(dict.fromkeys(words for words in because if words)) or KINDS[shown]
     if shown in DAYS_TO_COME:
-        return f"{said}: {write_day(since)}"
-    return f"{said} Since {write_day(since)}" if said.endswith("?") else f"{said}, since {write_day(since)}"
+        return f"{reasons}: {write_day(since)}"
+    return f"{reasons} Since {write_day(since)}" if reasons.endswith("?") else f"{reasons}, since {write_day(since)}"
 
 
 def write_time(starts_at: datetime, minutes: int) -> str:

@@ -77,14 +77,14 @@ def _who_is_under_the_cut(year: Year) -> None:
         return
     team, window = year.teams["grade"].id, year.ids[f"window {opened}"]
     season, scores = SEASONS[opened], year.screened[opened]
-    here = {name for name in year.student_ids if name not in year.roster.gone | year.roster.moved}
-    levels = {name: level_of(season, value) for name, value in scores.items() if name in here}
+    present = {name for name in year.student_ids if name not in year.roster.gone | year.roster.moved}
+    levels = {name: level_of(season, value) for name, value in scores.items() if name in present}
     earlier = levels_before(year, opened)
     is_closed = year.week >= opened + LASTS
     served = year.served_at_close.get(opened, served_in_reading(year))
     right = {
         "unserved": {name for name, level in levels.items() if level > 1 and name not in served},
-        "not_screened": here - levels.keys() - (year.away_at_close if is_closed else set()),
+        "not_screened": present - levels.keys() - (year.away_at_close if is_closed else set()),
         "improved": {name for name, level in levels.items() if level < earlier.get(name, 0)},
         "declined": {name for name, level in levels.items() if level > earlier.get(name, 9)},
     }
@@ -195,9 +195,9 @@ def _how_many_at_which_level(year: Year) -> None:
     read = year.caller.get("/v1/reports/provision")
     document = "{ provisionReport { levels { grade level students } daysToSession { students } withheld } }"
     queried = year.caller.query(document)["provisionReport"]
-    here = [name for name in year.student_ids if name not in year.roster.gone]
+    present = [name for name in year.student_ids if name not in year.roster.gone]
     by_level: dict[int, int] = {}
-    for name in here:
+    for name in present:
         levels = [each.level for each in year.supports if each.student == name and is_active(year, each)]
         level = max(levels, default=1)
         by_level[level] = by_level.get(level, 0) + 1

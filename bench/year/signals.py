@@ -41,11 +41,11 @@ def follow_signals(year: Year) -> None:
         year.require(False, f"the signal {key.kind} of {key.occasion} about {key.student} is not borne out by the data")
     for key in expected.keys() - by_key.keys():
         year.require(False, f"there is no signal {key.kind} of {key.occasion} about {key.student}")
-    for known in year.signals.values():
-        if known.state == "suggested" and known.key not in by_key:
-            known.state = "lapsed"
-            state = year.caller.get(f"/v1/signals/{known.id}")["state"]
-            year.require(state == "lapsed", f"a signal {known.key.kind} is {state} instead of lapsed")
+    for record in year.signals.values():
+        if record.state == "suggested" and record.key not in by_key:
+            record.state = "lapsed"
+            state = year.caller.get(f"/v1/signals/{record.id}")["state"]
+            year.require(state == "lapsed", f"a signal {record.key.kind} is {state} instead of lapsed")
     for key, signal in by_key.items():
         kept = year.signals.setdefault(signal["id"], SignalRecord(signal["id"], key, year.today))
         kept.state, kept.support = "suggested", expected.get(key)
@@ -92,9 +92,9 @@ def _key_of(year: Year, signal: dict[str, Any]) -> SignalKey:
     if signal["window"] is not None:
         week = next(week for week in SEASONS if year.ids[f"window {week}"] == signal["window"])
         return SignalKey(signal["kind"], student, f"window {week}")
-    known = year.signals.get(signal["id"])
-    if known is not None and known.state == "suggested":
-        return known.key
+    kept = year.signals.get(signal["id"])
+    if kept is not None and kept.state == "suggested":
+        return kept.key
     record = next(each for each in year.supports if each.id == signal["support"])
     occasions = dict(_of(year, record))
     return SignalKey(signal["kind"], student, occasions.get(signal["kind"], f"{record.id} without an occasion"))

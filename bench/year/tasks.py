@@ -132,9 +132,9 @@ def answer_signals(year: Year, shown: list[str]) -> None:
     """Answers all signals of an agenda: the lowest readers become concerns, known ones are merged, others dismissed."""
     signals = [year.signals[each] for each in shown if year.signals[each].state == "suggested"]
     screened = [each for each in signals if each.key.kind == "screening_under_cut"]
-    known = {each.key.student: each for each in year.signals.values() if each.state == "accepted" and each.concern}
-    for signal in [each for each in screened if each.key.student in known]:
-        year.caller.post(f"/v1/signals/{signal.id}/merge", {"into": known[signal.key.student].id})
+    accepted = {each.key.student: each for each in year.signals.values() if each.state == "accepted" and each.concern}
+    for signal in [each for each in screened if each.key.student in accepted]:
+        year.caller.post(f"/v1/signals/{signal.id}/merge", {"into": accepted[signal.key.student].id})
         signal.state = "merged"
     served = {record.student for record in year.supports} | set(year.away)
     new = [each for each in screened if each.state == "suggested" and each.key.student not in served]

@@ -48,7 +48,7 @@ def _copy_bytecode(target: Path) -> None:
 
 
 def _copy_types(target: Path) -> None:
-    """Copies what mypy has found out about the repository's files, if it has run; it checks anew what has changed."""
+    """Copies mypy's results for the repository's files, if it has run; only what has changed is checked again."""
     for file in (REPOSITORY / ".mypy_cache").glob("*/*.db"):
         copied = target / file.relative_to(REPOSITORY)
         copied.parent.mkdir(parents=True, exist_ok=True)

@@ -88,11 +88,19 @@ def make(town: Town, seed: int) -> tuple[District, list[Base]]:
     rows += [Org(**of, id=school, name="School", type="school") for school in schools]
     rows += [
         SchoolClass(
-            **of, id=one, school_id=rng.choice(schools), title="Class", type="homeroom", grades=[], subjects=[],
-            subject_codes=[], periods=[], academic_session_ids=[],
+            **of,
+            id=one,
+            school_id=rng.choice(schools),
+            title="Class",
+            type="homeroom",
+            grades=[],
+            subjects=[],
+            subject_codes=[],
+            periods=[],
+            academic_session_ids=[],
         )
         for one in classes
-    ]  # fmt: skip
+    ]
 
     def days() -> tuple[date, date | None]:
         begins = TODAY + timedelta(days=rng.choice((-30, -1, 0, 1, 30)))
@@ -114,19 +122,33 @@ def make(town: Town, seed: int) -> tuple[District, list[Base]]:
     for person in everybody:
         for class_id in rng.sample(classes, rng.choice((0, 1, 2))):
             enrolled = Enrollment(
-                **of, id=new_id(), class_id=class_id, person_id=person.id, school_id=rng.choice(schools),
-                role=person.role, is_student=person.is_student, is_primary=False, source_id=town.source_id,
-                sourced_id=str(new_id()), ends_on=rng.choice((None, TODAY, TODAY + timedelta(days=1))),
+                **of,
+                id=new_id(),
+                class_id=class_id,
+                person_id=person.id,
+                school_id=rng.choice(schools),
+                role=person.role,
+                is_student=person.is_student,
+                is_primary=False,
+                source_id=town.source_id,
+                sourced_id=str(new_id()),
+                ends_on=rng.choice((None, TODAY, TODAY + timedelta(days=1))),
                 removed_at=now() if rng.random() < 0.1 else None,
-            )  # fmt: skip
+            )
             made.enrollments.append(enrolled)
     staff, students = [one for one in everybody if not one.is_student], [one for one in everybody if one.is_student]
     for _ in range(4):
         team = Team(
-            **of, id=new_id(), name="Team", purpose=TeamPurpose.GRADE, school_id=rng.choice((None, *schools)),
-            state=TeamState.ARCHIVED if rng.random() < 0.15 else TeamState.ACTIVE, formed_on=TODAY, created_at=now(),
+            **of,
+            id=new_id(),
+            name="Team",
+            purpose=TeamPurpose.GRADE,
+            school_id=rng.choice((None, *schools)),
+            state=TeamState.ARCHIVED if rng.random() < 0.15 else TeamState.ACTIVE,
+            formed_on=TODAY,
+            created_at=now(),
             version=1,
-        )  # fmt: skip
+        )
         made.teams.append(team)
         of_team: dict[str, Any] = {**of, "team_id": team.id, "team_school_id": team.school_id, "version": 1}
         for person in rng.sample(staff, rng.choice((1, 2, 3))):

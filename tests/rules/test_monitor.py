@@ -68,9 +68,16 @@ def test_the_two_filters_give_the_exact_gaussian_posterior() -> None:
     y = 4 + 0.19 * np.minimum(times, 5) + 0.5 * rng.normal(size=len(times))
     y[5] = np.nan
     result = posterior(
-        times, y[:, None], np.full((12, 1), PRIOR.share), np.array([0.19]), (np.array([4.2]), np.array([1.5])),
-        np.full(12, 1 - PRIOR.share), PRIOR, np.array([0]), np.array([9]),
-    )  # fmt: skip
+        times,
+        y[:, None],
+        np.full((12, 1), PRIOR.share),
+        np.array([0.19]),
+        (np.array([4.2]), np.array([1.5])),
+        np.full(12, 1 - PRIOR.share),
+        PRIOR,
+        np.array([0]),
+        np.array([9]),
+    )
     expected = dense(times, y, 0.19, (4.2, 1.5), PRIOR)
     top = max(value[0] for value in expected.values())
     total = sum(np.exp(value[0] - top) for value in expected.values())
@@ -287,9 +294,17 @@ def test_the_filters_are_exact_with_partial_delivery() -> None:
     shares, g = np.array([1, 0.5, 0.2, 0.0, 1, 0.7, 1, 1.0]), 0.2
     times, y = np.arange(9), 4 + 0.2 * rng.normal(size=9)
     result = posterior(
-        times, y[:, None], np.full((9, 1), PRIOR.share), np.array([g]), (np.array([4.0]), np.array([1.0])),
-        np.full(9, 1 - PRIOR.share), PRIOR, np.array([0]), np.array([8]), shares[:, None],
-    )  # fmt: skip
+        times,
+        y[:, None],
+        np.full((9, 1), PRIOR.share),
+        np.array([g]),
+        (np.array([4.0]), np.array([1.0])),
+        np.full(9, 1 - PRIOR.share),
+        PRIOR,
+        np.array([0]),
+        np.array([8]),
+        shares[:, None],
+    )
     steps = Steps.of(times, np.array([0]), shares[:, None], np.array([g]), PRIOR)
     wobbles = np.cumsum(steps.variance[:, 0])
     grown = np.r_[0, np.cumsum(shares)]

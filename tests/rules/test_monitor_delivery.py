@@ -51,8 +51,8 @@ def test_only_the_students_own_delivery_enters_a_verdict() -> None:
     alone = np.ones_like(share)
     alone[0] = share[0]
     everybody, only_first, nobody = (
-        judge_panel(replace(whole, delivered=None if known is None else known.T), DEFAULT, week=15)
-        for known in (share, alone, None)
+        judge_panel(replace(whole, delivered=None if delivered is None else delivered.T), DEFAULT, week=15)
+        for delivered in (share, alone, None)
     )
     for field in fields(everybody):
         values = [getattr(estimate, field.name) for estimate in (everybody, only_first, nobody)]
@@ -88,8 +88,12 @@ def test_many_series_get_the_states_of_single_verdicts_with_partial_delivery() -
         seen = [Observation(int(week), float(value)) for week, value in zip(batch.weeks, year.scores[row], strict=True)]
         dosage = DeliveredMinutes((90.0,) * weeks, tuple(90 * share[row]))
         series = Series(
-            tuple(score for score in seen if score.value == score.value), base[row], base[row] + 39, 26, sem=8.0,
+            tuple(score for score in seen if score.value == score.value),
+            base[row],
+            base[row] + 39,
+            26,
+            sem=8.0,
             dosage=dosage,
-        )  # fmt: skip
+        )
         verdict = rule.judge(series)
         assert STATES[judged.state[row]] == verdict.state

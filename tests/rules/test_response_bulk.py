@@ -168,9 +168,13 @@ def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch) -> N
 def test_down_is_better_and_other_units_are_the_mirror_image() -> None:
     of = batch(simulate(World(weeks=12), 50, 9))
     down = replace(
-        of, values=-3 * of.values, baseline=-3 * of.baseline, goal_rate=-3 * of.goal_rate, goal=-3 * of.goal,
+        of,
+        values=-3 * of.values,
+        baseline=-3 * of.baseline,
+        goal_rate=-3 * of.goal_rate,
+        goal=-3 * of.goal,
         sem=3 * of.sem,
-    )  # fmt: skip
+    )
     one, other = judge_bulk(of), judge_bulk(down)
     assert list(one.state) == list(other.state)
     assert other.estimate.statistic == pytest.approx(one.estimate.statistic, abs=1e-9)

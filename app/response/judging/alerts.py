@@ -44,8 +44,8 @@ class AlertSignal(StrEnum):
 class Latch:
     """A switch that a verdict turns on, and that calm verdicts in two successive weeks turn off.
 
-    `step` is told whether a verdict turns the switch on, and whether it is calm. Weeks without a verdict are ignored.
-    `calm_since` is the first of the two calm weeks.
+    The arguments of `step` state whether a verdict turns the switch on, and whether it is calm. Weeks without a
+    verdict are ignored. `calm_since` is the first of the two calm weeks.
     """
 
     on: bool = False

@@ -61,8 +61,8 @@ async def compute_stalls(
 ) -> int:
     """Suggests core stalls in these windows, and returns the number of rows that were written.
 
-    A suggested core stall lapses if it no longer holds, or if its window is none of these windows. This function checks
-    no permission; the functions that call it do.
+    A suggested core stall lapses if it is no longer true, or if its window is none of these windows. This function
+    checks no permission; the functions that call it do.
     """
     written = 0
     for window in windows:
@@ -161,7 +161,7 @@ async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUI
         )
         .order_by(ScreeningWindow.closes_on, ScreeningWindow.id)
     )
-    return {measure_id: window_id for measure_id, window_id in await work.db.execute(query)}  # noqa: C416
+    return {measure_id: window_id for measure_id, window_id in await work.db.execute(query)}  # noqa: C416  # rows are no tuples for mypy
 
 
 def _statement(

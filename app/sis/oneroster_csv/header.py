@@ -59,7 +59,7 @@ def name_columns(header: tuple[str, ...], file: str) -> tuple[tuple[str, ...], i
 
     In the returned header, a nameless column has its position as its name, such as "(3)".
 
-    Spreadsheets write nameless columns where cells beside the table were once used. Nameless columns are not imported.
+    Spreadsheets write nameless columns where cells next to the table were once used. Nameless columns are not imported.
     """
     nameless = [number for number, column in enumerate(header, start=1) if not column.strip(" ")]
     last_named = max((number for number, column in enumerate(header, start=1) if column.strip(" ")), default=0)

@@ -144,8 +144,8 @@ async def plan_rekey(
 
     People are matched by the field `match` (`identifier` or `email`), by the pairs in the run's report (`likely`), or
     by the given `pairs`. With `likely`, the run may be applied instead of held. An applied run may have removed a
-    person and created the same person anew. The map reunites these two rows if the new person has no records yet. The
-    map is held until somebody approves or discards it.
+    person and created the same person a second time. The map reunites these two rows if the new person has no records
+    yet. The map is held until somebody approves or discards it.
 
     Raises `NotFound`; `Conflict` if the run is not held or lacks the field to match by; `AlreadyRunning`.
     """

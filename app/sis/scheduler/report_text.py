@@ -40,7 +40,7 @@ def render_report(report: Report) -> str:
 def render_rekeys(report: Report) -> list[str]:
     """Returns a line for each person who likely has a new sourcedId, up to `FIRST` people.
 
-    Further lines tell the operator which commands can be run for these people.
+    Further lines list which commands can be run for these people.
     """
     lines = [
         f"{describe_rekey(rekey)}{'; set aside: the known one stays, what came waits' if rekey['set_aside'] else ''}"

@@ -255,8 +255,8 @@ def _adjust(
     `raw` has the distances of the scores from the expected path, and `remaining` the variance of the form effects
     after adjustment. `adjusted` marks the students whose form effects were estimated; None means all students.
     """
-    known = remaining if adjusted is None else np.where(adjusted[:, None], remaining, 0)
-    surprise, _ = paths.clipped(raw - effect, known, only)
+    variances = remaining if adjusted is None else np.where(adjusted[:, None], remaining, 0)
+    surprise, _ = paths.clipped(raw - effect, variances, only)
     return values + (surprise - raw).T
 
 

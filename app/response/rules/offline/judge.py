@@ -248,6 +248,6 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
         "rule_version": RULES[options.rule].version,
     }
     if options.adaptive:
-        # Only the monitor can tell how close it is to a verdict; the rules that schools use request one score a week.
+        # Only the monitor can estimate how close a verdict is; the rules that schools use request one score a week.
         answer["probe"] = probes(finding) if options.rule == "monitor" else 1
     return answer

@@ -168,7 +168,7 @@ async def count_outside(stage: Stage, kind: Kind) -> int:
 
 
 def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]) -> list[str]:
-    """Returns sentences that tell in the report how many delivered rows and known rows are outside the scope."""
+    """Returns sentences for the report: how many delivered rows and known rows are outside the scope."""
     sentences = [
         f"{report.kinds[name].file}: {pluralize(count, 'new or changed row is', 'new or changed rows are')} left out, "
         "because of other schools or of excluded users."
