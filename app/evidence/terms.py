@@ -77,8 +77,8 @@ async def load_terms(work: Work, students: Iterable[str], staff: Iterable[str], 
     Students and staff are given by id or external id, measures by id or code.
     """
     await lock_named_subjects(work)
-    student_ids = await ids_of_names(work, students, students=True)
-    staff_ids = await ids_of_names(work, staff, students=False)
+    student_ids = await ids_of_names(work, students, "student")
+    staff_ids = await ids_of_names(work, staff, "person")
     keys, errors = _measure_keys(measures)
     codes = [key for key in keys.values() if isinstance(key, str)]
     measure_ids = [key for key in keys.values() if isinstance(key, UUID)]

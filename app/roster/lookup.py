@@ -6,7 +6,7 @@ The functions use the caller's unit of work. They check no permission, because t
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from typing import cast as cast_type
 from uuid import UUID
 
@@ -28,6 +28,8 @@ from app.roster.references import ALIAS_KINDS, Reference, parse
 Row = TypeVar("Row", bound=FromSource)
 About = TypeVar("About", bound=AboutStudent)
 IdList = ARRAY(PgUUID)
+NamedKind = Literal["student", "person", "class"]
+"""The kinds of rows that a request may name by an id or by an external id."""
 
 
 def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
@@ -90,7 +92,7 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
 
     Executes two statements for any number of names. Only the module `student_lock` may set `lock`.
     """
-    ids_by_name = await ids_of_names(work, names, students=students)
+    ids_by_name = await ids_of_names(work, names, "student" if students else "person")
     query = select(Person).where(
         Person.district_id == work.district_id,
         Person.id == any_(cast(list(ids_by_name.values()), IdList)),
@@ -102,13 +104,12 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
     return {name: people[row_id] for name, row_id in ids_by_name.items() if row_id in people}
 
 
-async def ids_of_names(work: Work, names: Iterable[str], *, students: bool) -> dict[str, UUID]:
-    """Returns the ids of the students, or of the staff, with these ids or external ids, keyed by the given text.
+async def ids_of_names(work: Work, names: Iterable[str], kind: NamedKind) -> dict[str, UUID]:
+    """Returns the ids of the rows of a kind with these ids or external ids, keyed by the given text.
 
     External ids are looked up with one statement, and unknown external ids are left out. A public id of Aimline is
-    converted without a check that such a person exists.
+    converted without a check that such a row exists.
     """
-    kind = "student" if students else "person"
     references: dict[str, Reference] = {}
     for name in set(names):
         with suppress(NotFound):

@@ -211,6 +211,7 @@ FIT = {
     "Meeting": Meeting(version=1),
     "EventType": CONCERN_RAISED,
     "Only": Only(),
+    "NamedKind": "student",
     "Keyset": keyset(UUID(int=1), "any", {}, None, None),
     "Select[Any]": select(Score),
     "InstrumentedAttribute[UUID]": Score.id,

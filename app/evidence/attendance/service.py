@@ -23,9 +23,8 @@ from app.core.violations import Unread, Violations, input_violations, known_valu
 from app.evidence.attendance.models import AttendanceRecord
 from app.evidence.attendance.rules import MAX_BATCH, AttendanceStatus, violations_of_record
 from app.requests.bulk import ItemOutcome, ItemResult
-from app.roster.lookup import IdList, ids_by_alias, today_of
+from app.roster.lookup import IdList, ids_of_names, today_of
 from app.roster.models import Person, SchoolClass
-from app.roster.references import Reference, parse
 from app.roster.student_lock import lock_student_of, lock_students_by_name
 
 BECAUSE = Text(min=1, max=500)
@@ -137,23 +136,15 @@ async def _load_terms(work: Work, attendance: Sequence[NewAttendanceRecord]) -> 
 
 async def _classes_by_name(work: Work, names: Iterable[str]) -> dict[str, UUID]:
     """Returns the ids of the classes with these ids or external ids, keyed by the given text."""
-    references: dict[str, Reference] = {}
-    for name in names:
-        try:
-            references[name] = parse("class", name)
-        except NotFound:
-            continue
-    by_alias = await ids_by_alias(work, [reference for reference in references.values() if reference.id is None])
-    ids_by_name = {
-        name: reference.id or by_alias.get((reference.source, reference.sourced_id))
-        for name, reference in references.items()
-    }
+    ids_by_name = await ids_of_names(work, names, "class")
+    if not ids_by_name:
+        return {}
     query = select(SchoolClass.id).where(
         SchoolClass.district_id == work.district_id,
-        SchoolClass.id == any_(cast([row_id for row_id in ids_by_name.values() if row_id is not None], IdList)),
+        SchoolClass.id == any_(cast(list(ids_by_name.values()), IdList)),
     )
-    present = set(await work.db.scalars(query)) if references else set()
-    return {name: row_id for name, row_id in ids_by_name.items() if row_id in present and row_id is not None}
+    present = set(await work.db.scalars(query))
+    return {name: row_id for name, row_id in ids_by_name.items() if row_id in present}
 
 
 def _record(
