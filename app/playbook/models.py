@@ -69,9 +69,10 @@ class PlaybookVersion(TenantRow, Base):
     """A published version of the playbook.
 
     * `areas` and `levels` are those that were in force, as JSON.
-    * `rules` are the decision rules, keyed by measure code, area or school; `*` applies to all other series.
-    * `reminders` has the days of instruction after which each kind of reminder is due. A kind that is not in it has the
-      default.
+    * `rules` are the decision rules, keyed by measure code, area or school; the rule under `*` applies where no other
+      does.
+    * `reminders` says after how many days of instruction a reminder is due, keyed by the kind of reminder. A kind that
+      is missing has the default.
     """
 
     __tablename__ = "playbook_version"
@@ -86,7 +87,11 @@ class PlaybookVersion(TenantRow, Base):
 
 
 class HypothesisKind(HasChangeTime, TenantRow, Base):
-    """A kind of cause that teams suspect. `from_version` and `until_version` are as in `Benchmark`."""
+    """A kind of cause that teams suspect, such as a missing skill.
+
+    `from_version` is the number of the first version of the playbook that has the row. `until_version` is the number of
+    the first version that lacks it again, or None.
+    """
 
     __tablename__ = "hypothesis_kind"
 

@@ -86,13 +86,15 @@ class Rulebook:
 
 @needs(Can.READ_PLAYBOOK)
 async def reminder_days(work: Work) -> dict[str, int]:
-    """Returns the days of instruction after which each kind of reminder is due; 0 means that the reminder is off."""
+    """Returns after how many days of instruction each kind of reminder is due; 0 means that the reminder is off."""
     return REMINDERS | {name: int(days) for name, days in (await published(work)).reminders.items()}
 
 
 @needs(Can.READ_PLAYBOOK)
 async def rulebook(work: Work, rules: Mapping[str, Any] | None = None) -> Rulebook:
-    """Returns the rulebook in force. If a preview gives `rules`, returns a rulebook of the given rules instead."""
+    """Returns the decision rules of the version in force. If `rules` is given, as in a preview, returns these rules
+    instead.
+    """
     version = await published(work)
     used_rules = version.rules if rules is None else rules
     rows = {row.id: row for row in await areas(work)} if any(AREA in key for key in used_rules) else {}

@@ -47,7 +47,9 @@ class LevelResource(Resource[Level], kind="level", requires=Can.READ_PLAYBOOK, n
 
 
 class SemRangeValue(Value):
-    """The standard error of measurement for students of a grade whose baseline is in a range of score."""
+    """The standard error of measurement for students of one grade, or of all grades, whose baseline score is in a given
+    range.
+    """
 
     sem: float = item("The standard error of measurement, in the measure's unit.", 4.0)
     grade: str | None = item("The grade; null for every grade.", "01")
@@ -79,8 +81,8 @@ class MeasureResource(Resource[Measure], kind="measure", requires=Can.READ_PLAYB
 class BenchmarkResource(
     Resource[Benchmark], kind="benchmark", requires=Can.READ_PLAYBOOK, name="Benchmark", get="benchmark"
 ):
-    """The norms and benchmarks of a measure for one grade, from one source. A change is a new benchmark in the next
-    version of the playbook.
+    """The norms and benchmarks of a measure for one grade, from one source. A changed benchmark is a new row in the
+    next version of the playbook.
     """
 
     measure: One[MeasureResource] = one(Benchmark.measure_id, MeasureResource, "The measure.")
@@ -122,7 +124,9 @@ class BenchmarkResource(
 
 
 async def _version_number(work: Work, number: Any, pointer: str | None) -> int:
-    """Returns the version number, or the nearest number from 0 to the largest that PostgreSQL accepts in the column."""
+    """Returns `number`. A number that the database column cannot hold becomes the nearest possible one, which no row
+    has.
+    """
     return min(max(int(number), 0), 2**31 - 1)
 
 

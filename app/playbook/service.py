@@ -118,8 +118,8 @@ async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
 async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVersion:
     """Publishes the next version with these reminders; raises `Invalid`.
 
-    `days` has the days of instruction (0 to 365) for each kind; 0 turns a reminder off. Kinds that are
-    not in `days` keep their reminders.
+    `days` says for each kind of reminder after how many days of instruction (0 to 365) it is due; 0 turns the reminder
+    off. Kinds that are not in `days` keep their number.
     """
     if not all(name in REMINDERS and 0 <= number <= MAX_REMINDER_DAYS for name, number in days.items()):
         detail = f"Name {', '.join(REMINDERS)}, each with 0 to {MAX_REMINDER_DAYS} days."

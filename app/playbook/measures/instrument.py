@@ -41,7 +41,8 @@ FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
 
 @dataclass(frozen=True, slots=True)
 class MeasureUse:
-    """The use of a measure: whether it has scores or supports, and how its scores limit a change.
+    """How a measure is used: whether it has scores or supports, and the stored scores that a change must not make
+    invalid.
 
     * `least` and `greatest` are the lowest and the highest value of its scores.
     * `unlisted` is the number of scores whose form is missing in the new list of forms.

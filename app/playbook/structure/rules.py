@@ -34,7 +34,7 @@ def violations_of_area(values: Mapping[str, Any]) -> Violations:
 
 
 def violations_of_name(name: str) -> list[Violation]:
-    """Returns the violations of the name of an area or a level."""
+    """Returns the violations in the name of an area or a level."""
     if name.strip() and "\x00" not in name:
         return []
     return [Violation("/name", "structure.name", "Give a name that is not blank.")]
@@ -56,7 +56,7 @@ def _violations_of_code(values: Mapping[str, Any]) -> list[Violation]:
 
 
 def violations_of_rank(rank: int, highest: int) -> list[Violation]:
-    """Returns the violations of the rank of a new level; `highest` is the highest rank in force."""
+    """Returns the violations in the rank of a new level; `highest` is the highest rank in force."""
     if 1 <= rank <= highest + 1:
         return []
     return [Violation("/rank", "level.rank", f"A new level has a rank from 1 to {highest + 1}.")]
