@@ -118,7 +118,10 @@ def _is_enough(counts: Iterator[int] | Sequence[int]) -> bool:
 
 @dataclass
 class _Table:
-    """A table of two dimensions. Cells are withheld until no small count can be computed from the published ones."""
+    """Withholds small cells, all cells of these rows and columns, and the cells in `kept`, which were withheld before.
+
+    Then withholds other cells too, until none of the small counts can be computed from the published ones.
+    """
 
     place: Place
     rows: Sequence[str]
@@ -177,8 +180,7 @@ class _Table:
                         return
 
     def _complete_lines(self, rows: Sequence[str], columns: Sequence[str]) -> None:
-        """In each of these rows and columns, withholds the smallest shown cells until `_is_enough` accepts the withheld
-        ones.
+        """Withholds the smallest shown cells of these rows and columns, until `_is_enough` accepts each row and column.
 
         A row or column is left unchanged if no student is in its withheld cells.
         """

@@ -123,8 +123,7 @@ def id_of(kind: str) -> Resolver:
 
 
 def by_row(kind: str, column: Any, words: str, name: str | None = None) -> Filter[UUID]:
-    """Returns a list filter for the rows whose `column` is a given id. Its public value is the id of a row of this
-    kind.
+    """Returns a list filter that selects the rows whose `column` is a given id. The id is that of a row of this kind.
 
     The filter is called `name` in REST, or by default like the kind. `words` is its description.
     """

@@ -47,9 +47,7 @@ class LevelResource(Resource[Level], kind="level", requires=Can.READ_PLAYBOOK, n
 
 
 class SemRangeValue(Value):
-    """The standard error of measurement for students of one grade, or of all grades, whose baseline score is in a given
-    range.
-    """
+    """The SEM of a measure for students of one grade, or of all grades, whose baseline score is in a given range."""
 
     sem: float = item("The standard error of measurement, in the measure's unit.", 4.0)
     grade: str | None = item("The grade; null for every grade.", "01")
@@ -124,9 +122,7 @@ class BenchmarkResource(
 
 
 async def _version_number(work: Work, number: Any, pointer: str | None) -> int:
-    """Returns `number`. A number that the database column cannot hold becomes the nearest possible one, which no row
-    has.
-    """
+    """Returns `number`, or the nearest number that the database column can hold, which no version has."""
     return min(max(int(number), 0), 2**31 - 1)
 
 

@@ -149,7 +149,7 @@ async def run_items(
 
 
 def _single(command: Command, result: ItemResult) -> ItemResult:
-    """Returns an item's result with the row extracted from the command's return value.
+    """Returns the result of one item of a bulk call, with the row in place of the value that the command returned.
 
     The outcome becomes `unchanged` if the command found the row instead of creating it.
     """

@@ -77,7 +77,7 @@ class Declaration:
 
 
 class Resource(Generic[Model]):
-    """The base class of every resource; a resource is the public form of one kind of record."""
+    """The base class of every resource. A resource is the public form of one kind of row, such as a concern."""
 
     __declaration__: ClassVar[Declaration]
 

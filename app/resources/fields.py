@@ -77,9 +77,9 @@ def reference_of(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Id | None:
-    """Declares the id of another row, if a separate column has the kind of that row.
+    """Declares the id of a row that can be of several kinds, for example of a concern or a support.
 
-    `kinds` are the possible kinds, and `kind_expression` is the column with the kind.
+    `kinds` are the possible kinds. `kind_expression` is the column that says which of them the row is.
     """
     return cast(
         Id | None,

@@ -39,8 +39,9 @@ class Filter(Generic[T]):
     * `name` is the name in REST. `graphql` is the name in GraphQL (in snake case) if it differs.
     * `value_type` is the type of the value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`.
     * `resolve` turns the caller's value into the value that the condition uses. `bound` is the type of that value.
-    * `narrow` states that a list with this filter is read by the filter's own index, and never by an index by school.
-    * `schools` is the model that has the school columns, for a filter by school.
+    * `narrow` states that a list with this filter is read by an index on the filtered column, and never by an index by
+      school.
+    * `schools`, for a filter by school, is the model whose table has columns for the schools of a row.
     * `most` is the largest number of characters of a text.
     """
 
@@ -93,12 +94,13 @@ class Sort:
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of a resource, which is a root field in GraphQL and the path `/<name>` in REST.
+    """A list of a resource, which is a top-level field in GraphQL and the path `/<name>` in REST.
 
     * `order` applies if a request has no `sort`. By default it is the order of ids, which is the order of creation.
     * `descending` reverses that order.
     * `condition` is true for every row of the list.
-    * `schools` is the model with the school columns. They are used for callers who may see only some schools.
+    * `schools` is the model whose table has columns for the schools of a row. If a caller may see only some schools,
+      the list is read by an index on these columns.
     * `paged` is False for a list that returns all rows at once, up to `most`.
     * `assumed` is the number of rows from which the cost of a list without pages is computed.
     * `changed_at` is the column that `updated_since` compares. With that filter the rows are in the order of this

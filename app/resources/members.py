@@ -24,11 +24,11 @@ SAME = "="
 
 
 class One(Generic[R]):
-    """The annotation of a link to at most one row of another resource."""
+    """The type to annotate a link with that leads to at most one row of another resource."""
 
 
 class Many(Generic[R]):
-    """The annotation of a link to the rows of another resource."""
+    """The type to annotate a link with that leads to any number of rows of another resource."""
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def begin_phase(work: Work, support_id: UUID, change: SupportChange, verb: PhaseVerb) -> Phase:
-    """Begins a new phase of a support as `change_support` does. `verb` states what a team decided."""
+    """Begins a new phase of a support as `change_support` does. `verb` is the team's decision that led to it."""
     phase = await supports.change_support(work, support_id, change, verb)
     await _close_as_district(work, support_id, RESPONSE_SUPERSEDED)
     await _judge_as_district(work, support_id)

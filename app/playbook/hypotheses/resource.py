@@ -15,8 +15,8 @@ from app.resources.listing import Flag, Listing
 class HypothesisKindResource(
     Resource[HypothesisKind], kind="hypothesis_kind", requires=Can.READ_PLAYBOOK, name="HypothesisKind"
 ):
-    """A kind of cause that teams suspect, such as a missing skill. A changed kind is a new row in the next playbook
-    version.
+    """A kind of cause that teams suspect, such as a missing skill. A new playbook version has a new row for a changed
+    kind.
     """
 
     code: str = field(HypothesisKind.code, "The code by which hypotheses name it.", "skill")

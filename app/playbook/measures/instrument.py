@@ -41,8 +41,7 @@ FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
 
 @dataclass(frozen=True, slots=True)
 class MeasureUse:
-    """How a measure is used: whether it has scores or supports, and the stored scores that a change must not make
-    invalid.
+    """How a measure is used: whether it has scores or supports, and which stored scores restrict a change of it.
 
     * `least` and `greatest` are the lowest and the highest value of its scores.
     * `unlisted` is the number of scores whose form is missing in the new list of forms.

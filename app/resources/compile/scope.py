@@ -62,11 +62,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Level:
-    """A resource at one level of a selection.
+    """One level of a selection, which reads the rows of one resource.
 
     * `tables` has the aliases of the tables that contain the resource's columns, keyed by table name.
     * `source` is the FROM clause of the level, and `parts` are the tables in that clause.
-    * `through` is the intermediate table of a link.
+    * `through` is the table in between, if the rows are reached by a link that joins one.
     """
 
     resource: ResourceType

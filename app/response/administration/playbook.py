@@ -56,7 +56,7 @@ class NewRule:
 class RuleInForce:
     """A rule of the version in force, with its stated false-alarm rate.
 
-    `holds_badly` describes the cases in which this rate does not hold.
+    `holds_badly` describes the cases in which this rate is not correct.
     """
 
     entry: Entry

@@ -1,4 +1,4 @@
-"""Decides when a verdict opens an alert, names it "not responding", or closes it. Pure.
+"""Decides when a verdict opens an alert, when the alert gets the name "not responding", and when it is closed. Pure.
 
 An alert is opened once, and it ends only after calm verdicts in two weeks (hysteresis). The decision depends only on
 successive verdicts, not on scores. What must be remembered between two verdicts is a `Memory`, which is stored as JSON.
@@ -30,7 +30,9 @@ REST_WEEKS = 4
 
 
 class AlertSignal(StrEnum):
-    """A signal that a verdict can give about an alert or a watch. Each signal becomes an event."""
+    """A signal that a verdict gives about an alert, or about a watch (an early sign below an alert). Each becomes an
+    event.
+    """
 
     ALERT = "alert"
     NAMED = "named"

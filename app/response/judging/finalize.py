@@ -143,12 +143,12 @@ def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: b
 
 
 async def _merge_weeks(work: Work) -> None:
-    """Prepares the rows of the jobs that the commands of the transaction scheduled.
+    """Prepares the rows of the jobs that the commands of the transaction scheduled, with one row for each week and
+    kind.
 
-    The rows are sorted in the order in which every transaction locks job rows.
-
-    The rows are written with the events. If a worker is judging one of these weeks at that time, the worker loses its
-    claim, and the week is judged again with the new scores.
+    The rows are sorted in the order in which every transaction locks job rows. They are written at the end of the
+    transaction. If a worker is judging one of these weeks at that time, the worker loses its claim, and the week is
+    judged again with the new scores.
 
     A job is quiet only if everything that scheduled it is quiet. For example, a backfill does not silence a week in
     which other scores were recorded. A quiet change of the rules does not silence an earlier change that is to raise

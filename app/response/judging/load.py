@@ -315,7 +315,10 @@ def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
 
 
 def _weeks_into_phase(row: PhaseRow, calendars: Calendars) -> int:
-    """Returns how many instructional weeks after the beginning of the row's phase its series begins."""
+    """Returns how many instructional weeks lie between the beginning of a phase and the beginning of the row's series.
+
+    It is 0 unless an additional measure was added to the support during the phase.
+    """
     if row.begins_on == row.phase_begins_on:
         return 0
     return weeks_between(

@@ -57,9 +57,10 @@ def _least_squares(series: Series) -> tuple[float, float]:
 
 
 def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float, threshold: float) -> Finding:
-    """Returns a finding `not_responding` of the kind `never` or `stopped`.
+    """Returns a finding `not_responding`, of the kind `stopped` or `never`.
 
-    As in the trend rule, the kind depends on the slope before the best single break (`trend.best_break`).
+    A line with one bend is fitted to the scores (`trend.best_break`). The kind is `stopped` if the slope before the
+    bend reaches the required rate, and `never` if it does not or if no such line can be fitted.
     """
     at, before, after = best_break(series) or (None, 0.0, 0.0)
     if at is None or series.aimline.better * (before - series.goal_rate) < -series.slack:
@@ -192,11 +193,14 @@ def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Fi
 
 
 def excess_of_interval(_: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the whole interval is short of the goal, in SEM."""
+    """Returns by how much the series fails the rule, in SEM: how far the whole interval is short of the goal."""
     return (finding.statistic or 0.0) / sem
 
 
 def excess_of_discrepancy(_: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the statistic of `judge_by_dual_discrepancy` is below its threshold, in standard errors."""
+    """Returns by how much the series fails the rule: how far the rule's statistic is below its threshold.
+
+    The unit is a standard error, as in `judge_by_dual_discrepancy`.
+    """
     del sem
     return (finding.threshold or 0.0) - (finding.statistic or 0.0)

@@ -129,6 +129,9 @@ def _falls_short(series: Series, rate: float) -> bool:
 
 
 def excess(series: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the slope lies below the required rate, as a share of the required rate."""
+    """Returns by how much the series fails the rule: how far its slope falls short of the required rate.
+
+    The result is a share of the required rate: .25 if the slope is three quarters of it.
+    """
     del sem
     return 1 - (finding.statistic or 0.0) / series.aimline.rate

@@ -75,7 +75,8 @@ class BulkJudgement:
     """The result of judging N series, in the order of the batch.
 
     * `state`: the state of each series, as an index of STATES.
-    * `last`: the week of the phase with the last score. The series was judged as of this week.
+    * `last`: the week of the last score, counted from the beginning of the phase. The series was judged as of this
+      week.
     * `estimate`: the monitor's estimates. Rates are multiples of the required rate g.
     """
 
@@ -164,7 +165,7 @@ def _usable(batch: Batch) -> NDArray[np.bool_]:
 
 
 def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
-    """Returns the week of each phase's last score, or 0 for a phase without scores."""
+    """Returns the week of each series' last score, counted from the beginning of its phase; 0 if there is no score."""
     if not has_score.size:
         return np.zeros(len(has_score), np.int64)
     backwards = has_score[:, ::-1].argmax(axis=1)

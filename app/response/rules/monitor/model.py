@@ -102,7 +102,11 @@ displayed shares are corrected for that weight.
 
 
 def shares_below(slow: Array, under: Array) -> tuple[Array, Array]:
-    """Calibrates two probabilities of the model: that the rate is below .5 g, and that the rate is below g."""
+    """Converts two probabilities of the model into calibrated ones, which are shown to people.
+
+    `slow` is the probability that the rate is below half of the required rate, and `under` that it is below the
+    required rate. Returns both in this order.
+    """
     displayed_slow, displayed_under = (
         1 / (1 + np.exp(-(intercept + slope * log_odds(raw, np.maximum(1 - raw, 0)))))
         for raw, (intercept, slope) in ((slow, SLOW_SHARE), (under, UNDER_SHARE))

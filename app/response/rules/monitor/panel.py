@@ -252,8 +252,9 @@ def _adjust(
 ) -> Array:
     """Returns the values of the students in `only`, without the effects of the forms and with outliers clipped.
 
-    `raw` has the distances of the scores from the expected path, and `remaining` the variance of the form effects
-    after adjustment. `adjusted` marks the students whose form effects were estimated; None means all students.
+    `raw` has the distances of the scores from their expectation, `effect` the estimated effects of the forms, and
+    `remaining` the variance that the effects still have after they were estimated. `adjusted` marks the students whose
+    form effects were estimated; None means all students.
     """
     variances = remaining if adjusted is None else np.where(adjusted[:, None], remaining, 0)
     surprise, _ = paths.clipped(raw - effect, variances, only)
@@ -265,7 +266,9 @@ def judge_weeks(
 ) -> list[PanelEstimate]:
     """Returns the monitor's estimates as of each of `weeks`, in order.
 
-    Each estimate uses only what was known at the end of its week. `adjust` and `only` are as in `prepare`.
+    Each estimate uses only what was known at the end of its week. Without `adjust`, the difficulty of the forms is not
+    estimated. If `only` (students,) is given, only the students whom it marks are judged; the scores of the others help
+    to estimate the difficulty of the forms.
     """
     parts = []
     for part in parts_of(panel):
@@ -286,8 +289,11 @@ def judge_panel(
 ) -> PanelEstimate:
     """Returns the monitor's estimates as of `week`, or as of each student's week in `last`.
 
-    Without `week` and `last`, the estimates are as of the last week with a score. `adjust` and `only` are as in
-    `prepare`. Time and memory are proportional to students x slots.
+    Without `week` and `last`, the estimates are as of the last week with a score. Without `adjust`, the difficulty of
+    the forms is not estimated. If `only` (students,) is given, only the students whom it marks are judged; the scores
+    of the others help to estimate the difficulty of the forms.
+
+    Time and memory are proportional to the number of values in the panel.
     """
     week = int(panel.times[-1]) if week is None else week
     panel = panel.upto(week)

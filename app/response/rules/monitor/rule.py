@@ -195,15 +195,15 @@ def conclude(
 
 
 def shares_at(estimate: PanelEstimate, student: int) -> Shares:
-    """Returns the shares of growth of the student with the index `student` in a panel."""
+    """Returns the probabilities of slow, short and sufficient growth of one student of a panel, given by index."""
     return Shares.below(float(estimate.slow[student]), float(estimate.under[student]))
 
 
 def shares_of(series: Series) -> Shares | None:
-    """Returns the shares of growth of one series without a cohort, by the published defaults, whichever rule judges it.
+    """Returns the probabilities of slow, short and sufficient growth of one series, estimated without its cohort.
 
-    Returns None if the measure has no SEM, if there are fewer than three scores, or if no instructional week has
-    passed.
+    The published defaults are used, whichever rule judges the series. Returns None if the measure has no SEM, if there
+    are fewer than three scores, or if no instructional week has passed.
     """
     if cannot_judge(series) is not None or len(series.observations) < LEVEL_SCORES or series.weeks[-1] <= 0:
         return None
@@ -254,7 +254,7 @@ def _sentence(
     share: float | None,
     facts: Facts,
 ) -> str:
-    """Returns the sentence of a finding. The sentence states the shares of growth, and never advises to hold back help.
+    """Returns the sentence of a finding. It states the probabilities in `shares`, and never advises to hold back help.
 
     `interval` has the bounds of the middle 80 % of the present rate. `change` is the week of the change, and `share` is
     the delivered share of the dosage.

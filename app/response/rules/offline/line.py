@@ -1,4 +1,4 @@
-"""Parses and validates a series that is written as one line of JSON. Errors never contain a value of the line."""
+"""Parses and validates a series that is written as one line of JSON. Errors never contain a submitted value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ divided by this number.
 
 @dataclass(frozen=True, slots=True)
 class OfflineScore:
-    """A score in a line: its instructional week, its value, and its form if that is known."""
+    """One score of a series that is read from a line of JSON: its instructional week, its value, and its form if known."""
 
     week: int
     value: float
@@ -77,9 +77,9 @@ class OfflineSeries:
 
 
 def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
-    """Validates one line, given as a parsed JSON value, and returns its series.
+    """Returns the series in one line of input. The line is given as a parsed JSON value.
 
-    Raises UnjudgeableSeries with a sentence that names the error and contains no value of the line.
+    Raises UnjudgeableSeries with a sentence that names the error and contains no submitted value.
     """
     if not isinstance(given, Mapping):
         raise _invalid("not_an_object", "Give each series as one JSON object.")
@@ -112,7 +112,7 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
 
 
 def _check_scale(line: OfflineSeries) -> None:
-    """Raises UnjudgeableSeries if values of a line are too large or too small, relative to the SEM, for exact
+    """Raises UnjudgeableSeries if values of a series are too large or too small, relative to the SEM, for exact
     comparisons.
     """
     if line.sem is None:
@@ -147,9 +147,10 @@ def _text(given: Mapping[str, Any], name: str) -> str:
 
 
 def _goal_rate(given: Mapping[str, Any]) -> float:
-    """Returns the required rate of a line: `goal_rate`, or the rate at which the line's goal is reached in time.
+    """Returns the required rate of a series, from the JSON object `given`.
 
-    Lines of counts and percentages have a goal and state no rate.
+    It is the object's `goal_rate`. If the object has a `goal` instead, it is the rate that leads from the baseline to
+    the goal by `goal_week`.
     """
     if given.get("goal") is None:
         return _number(given, "goal_rate")
