@@ -121,7 +121,7 @@ class Catalog:
 
 
 def plain(expression: Any) -> Any:
-    """Returns the SQL expression of an attribute of a model, such as `Concern.state`. Other expressions are unchanged."""
+    """Returns the SQL expression of a mapped attribute such as `Concern.state`. Other expressions are unchanged."""
     return expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
 
 

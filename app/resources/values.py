@@ -18,7 +18,7 @@ from app.core.errors import Misuse
 
 
 class Figures:
-    """The type to annotate named numbers with. REST shows them as an object, and GraphQL as a list of names and values."""
+    """The type to annotate named numbers with. REST shows them as an object, GraphQL as a list of names and values."""
 
 
 class JsonObject:

@@ -25,7 +25,7 @@ RUN, QUARANTINED = SHAPES.of(RunResource), SHAPES.of(QuarantinedResource)
 
 
 class WeighedRule(Shape):
-    """One rule of the guard and its result.
+    """One limit on what a sync may change, with the number that was compared with it.
 
     The run is held if the share `count` / `of` is above `limit` and more than `rows` rows are affected.
     """
@@ -60,7 +60,7 @@ class LikelyRekey(Shape):
 
 
 class RekeyPlan(Shape):
-    """Counts of the people whom a plan of new sourcedIds covers.
+    """Counts of the people whom a run matches with new sourcedIds.
 
     If the caller gave a map, only the people in the map are counted. Otherwise all people whom the held run would
     remove or create are counted.

@@ -21,7 +21,7 @@ async def kind_in_force(work: Work, code: str) -> HypothesisKind | None:
 
 
 async def locate_kind(work: Work, code: str, pointer: str) -> HypothesisKind:
-    """Returns the kind of hypothesis with this code that is in force; raises `Invalid` at `pointer` if there is none."""
+    """Returns the kind of hypothesis in force with this code; raises `Invalid` at `pointer` if there is none."""
     kind = await kind_in_force(work, code)
     if kind is None:
         detail = "The playbook has no such kind of hypothesis."

@@ -15,8 +15,9 @@ from app.resources.listing import Flag, Listing
 class HypothesisKindResource(
     Resource[HypothesisKind], kind="hypothesis_kind", requires=Can.READ_PLAYBOOK, name="HypothesisKind"
 ):
-    """A kind of cause that teams suspect, such as a missing skill. A new playbook version has a new row for a changed
-    kind.
+    """A kind of cause that teams suspect, such as a missing skill.
+
+    It never changes: a changed kind is another row, which the next version of the playbook has in its place.
     """
 
     code: str = field(HypothesisKind.code, "The code by which hypotheses name it.", "skill")

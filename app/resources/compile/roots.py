@@ -40,7 +40,10 @@ IDS = ARRAY(Uuid())
 
 
 def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
-    """Returns SQL that yields a list or a row as JSON text. For a single row that does not exist, the SQL yields null."""
+    """Returns SQL that yields a list or a row as JSON text.
+
+    For a single row that does not exist, the SQL yields null.
+    """
     if isinstance(root, RowRoot):
         level, conditions = level_of(scope, root.resource)
         row_id = scope.bind(("id",), Uuid())

@@ -30,8 +30,9 @@ REST_WEEKS = 4
 
 
 class AlertSignal(StrEnum):
-    """A signal that a verdict gives about an alert, or about a watch (an early sign below an alert). Each becomes an
-    event.
+    """A signal that a verdict gives about an alert, or about a watch (an early sign below an alert).
+
+    Each signal becomes an event.
     """
 
     ALERT = "alert"

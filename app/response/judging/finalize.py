@@ -143,8 +143,7 @@ def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: b
 
 
 async def _merge_weeks(work: Work) -> None:
-    """Prepares the rows of the jobs that the commands of the transaction scheduled, with one row for each week and
-    kind.
+    """Prepares the rows of the jobs that this transaction's commands scheduled, with one row for each week and kind.
 
     The rows are sorted in the order in which every transaction locks job rows. They are written at the end of the
     transaction. If a worker is judging one of these weeks at that time, the worker loses its claim, and the week is

@@ -62,8 +62,7 @@ async def judge_selected(
     mode: JudgingMode = DEFAULT_MODE,
     written: Mapping[UUID, date] | None = None,
 ) -> JudgingOutcome:
-    """Judges the selected series with the scores recorded so far. Writes the verdicts that differ from the current
-    ones.
+    """Judges the selected series with the scores recorded so far. Writes the verdicts that differ from those in force.
 
     `written` has, for each student with newly recorded scores, the day of the last such score. `write` stores these
     days.
@@ -194,11 +193,11 @@ def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Jud
 
 
 def _is_by_other_rules(previous: CurrentVerdict, judgement: Judgement) -> bool:
-    """Returns whether the current verdict and the new judgement are about the same phase but were made by different
-    rules.
+    """Returns whether the current verdict on a phase was made by rules that differ from those of the new judgement.
 
-    The rules differ if at least one of these differs: the rule, its version, its parameters, the calibration, the SEM,
-    and the number of measures that share the false-alarm rate.
+    The result is False if the judgement is about another phase. The rules differ if at least one of these differs: the
+    rule, its version, its parameters, the calibration, the SEM, and the number of measures that share the false-alarm
+    rate.
     """
     current, verdict = previous.verdict, judgement.verdict
     earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)

@@ -62,8 +62,9 @@ def plainly(left: float, right: float) -> tuple[str, str]:
 
 
 def percents(shares: Shares) -> tuple[int, int, int]:
-    """Returns the three probabilities in whole percent. Those with the largest remainders are rounded up, so the sum is
-    100.
+    """Returns the three probabilities in whole percent, with the sum 100.
+
+    To reach this sum, the probabilities with the largest remainders are rounded up.
     """
     exact = [100 * share for share in shares.each]
     whole = [int(value) for value in exact]
@@ -106,8 +107,9 @@ def justifies_name(shares: Shares | None) -> bool:
 
 
 def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
-    """Returns a growth rule's finding. `not_responding` becomes `off_track` if the probability of slow growth is too
-    low.
+    """Returns a growth rule's finding; `not_responding` becomes `off_track` if the name is not justified.
+
+    It is justified if the probability of slow growth in `shares` is high enough (`justifies_name`).
     """
     if finding.state is not State.NOT_RESPONDING or justifies_name(shares):
         return finding

@@ -1,4 +1,4 @@
-"""Adds the derived routes of commands to a router, and answers them."""
+"""Adds the routes that are generated from declared commands to a router, and answers their requests."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -35,7 +35,7 @@ Endpoint = Callable[..., Awaitable[Response]]
 
 
 class Commands:
-    """Derives the routes of commands, with the shapes of the resources that REST serves."""
+    """Generates the routes of commands, with the response models of the resources that REST serves."""
 
     def __init__(self, reader: Reader, places: Mapping[ResourceType, str]) -> None:
         """Creates the builder of the routes; `places` maps each resource to the path at which one row can be read."""
@@ -146,7 +146,10 @@ class Commands:
         )
 
     def _has_version(self, command: Command) -> bool:
-        """Returns whether a command has no result, although the row in its path has a version."""
+        """Returns whether a command changes a row with a version, and its response shows neither the row nor a value.
+
+        Such a route takes `If-Match` nevertheless. The row is the one in the path.
+        """
         if not command.path or command.result is not None or command.value is not None:
             return False
         resource = self._by_kind.get(_kind_of(command.path[-1]))

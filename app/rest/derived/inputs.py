@@ -1,4 +1,4 @@
-"""Derives the request bodies of the contract from the inputs that commands declare."""
+"""Generates the request bodies of the contract from the inputs that commands declare."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
@@ -78,7 +78,7 @@ class Bodies:
         return self.model(f"New{items.title().replace('_', '')}", f"Up to {command.bulk} items.", declared, alone=items)
 
     def nested(self, input_type: type) -> type[Input]:
-        """Returns the model of an input's dataclass. The input may be part of another input."""
+        """Returns the request model for an input's dataclass, which may be the type of a field of another input."""
         return self.model(input_type.__name__, _doc(input_type), input_fields(input_type))
 
     def model(

@@ -1,4 +1,4 @@
-"""Derives the response models of the contract from the declared resources.
+"""Builds the response models of the contract from the declared resources.
 
 The models describe the answers in the contract. Answers are not validated against the models.
 """
@@ -155,9 +155,9 @@ class Shapes:
         return self.names.get(resource, declaration(resource).name)
 
     def values_model(self, value: Any, name: str, base: type[Shape] = Shape) -> type[Shape]:
-        """Returns a model with this name for a structured value.
+        """Returns a response model called `name` with a field for each item that the class `value` declares.
 
-        It has the fields of `base`, which can be the model of a row, and a field for each item of the value.
+        `value` is a subclass of `Value`. The model also has the fields of `base`, which can be the model of a row.
         """
         fields = self._value_fields(value)
         return make_model(name, " ".join((value.__doc__ or "").split()), fields, base)
@@ -217,7 +217,11 @@ def make_model(name: str, description: str | None, fields: Mapping[str, Any], ba
 
 
 def is_always_shown(member: Member) -> bool:
-    """Returns whether REST shows a member without `expand`; a link to several rows is shown only if it is inline."""
+    """Returns whether REST shows a member without `expand`.
+
+    It shows every member except links. It shows a link if the link is declared inline, or if it leads to one row whose
+    id a column has; by default, only that id is shown.
+    """
     if isinstance(member, OneMember):
         return member.inline or member.expression is not None
     return not isinstance(member, ManyMember) or member.inline
@@ -229,7 +233,7 @@ def _wrapped(kind: Any, *, many: bool, nullable: bool) -> Any:
 
 
 def _absent(description: str) -> Any:
-    """Returns the model's field for a member that is left out unless the request asks for it."""
+    """Returns the field of a response model for a member that is left out unless the request asks for it."""
     return Field(
         default=None,
         description=description,

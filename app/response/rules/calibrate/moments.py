@@ -118,9 +118,7 @@ def estimate_scatter(panel: Panel) -> Scatter:
 
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
-    """Multiplies the contrasts of every two classmates in the same week. Returns the sum of the products, and their
-    number.
-    """
+    """Multiplies the contrasts of every two classmates in a week; returns the sum and the number of the products."""
     has_score, filled = ~np.isnan(c), np.nan_to_num(c)
     n = cohorts.sums(has_score.astype(float))
     total = cohorts.sums(filled) ** 2 - cohorts.sums(filled**2)
@@ -160,11 +158,10 @@ def _fit(k: NDArray[np.int64], own: Array, covariance: Array) -> tuple[float, fl
 
 
 def _spread(table: Array, form: float) -> float:
-    """Returns the standard deviation, over the students, of the log of their noise. `form` is the variance of a form's
-    effect.
+    """Returns the standard deviation, over the students, of the log of their noise.
 
-    The estimate multiplies squared contrasts of one student that have no score in common, so that a single extreme
-    error hardly affects it.
+    `form` is the variance of a form's effect. The estimate multiplies squared contrasts of one student that have no
+    score in common, so that a single extreme error hardly affects it.
     """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)

@@ -51,5 +51,5 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def excess(_: Series, finding: Finding, sem: float) -> float:
-    """Returns by how much the series fails the rule, in SEM: how far the median lies on the worse side of the aimline."""
+    """Returns by how much the series fails the rule, in SEM: how far the median is on the worse side of the aimline."""
     return -(finding.statistic or 0.0) / sem

@@ -51,8 +51,7 @@ Some = NDArray[np.int64] | slice
 
 @lru_cache(maxsize=64)
 def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
-    """Returns two arrays about the growth of a student from week 0 to each week up to `weeks`: its mean and its
-    covariance.
+    """Returns the mean and the covariance of a student's growth from week 0 to each week, up to `weeks`.
 
     They hold for a student whose required rate is 1. For a required rate g, the mean is multiplied by g and the
     covariance by g^2.
@@ -73,8 +72,7 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=64)
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
-    """Prepares the inverse of the covariance of a student's scores, so that it is computed quickly for every required
-    rate g.
+    """Prepares the inverse of the covariance of a student's scores, to compute it quickly for every required rate g.
 
     The covariance is g^2 S + C. S comes from growth; C comes from the errors and from the random steps of the true
     level. With the returned V and e, its inverse is V diag(1 / (1 + g^2 e)) V'. V and e solve the generalized symmetric
@@ -124,8 +122,7 @@ class Paths:
             self.groups = [np.flatnonzero(group == value) for value in np.unique(group)]
 
     def upto(self, slots: int, own: Array, prior: Prior, form: Array | float = 0.0) -> Array:
-        """Adds the scores of the first `slots` slots to `inverse`. Returns how far each of these scores is from its
-        expectation.
+        """Adds the scores of the first `slots` slots to `inverse`. Returns how far each score is from its expectation.
 
         The expectation is the starting level plus the growth that the model expects. The result has the shape
         (students, slots), with 0 where there is no score. `own` (slots,) has the variance of the error in each slot,

@@ -55,8 +55,7 @@ class Options:
 
 
 def judge_cohort(lines: Sequence[OfflineSeries], options: Options) -> Iterator[dict[str, Any]]:
-    """Yields the results for the series of one cohort, in the order of `lines`. Each series comes from one line of
-    input.
+    """Yields the results for the series of one cohort, in the order of `lines`, which are parsed lines of input.
 
     With the option `every_week`, there is a result for every week of each series. A result as of a week depends only on
     what was known about the cohort at the end of that week.

@@ -25,7 +25,7 @@ divided by this number.
 
 @dataclass(frozen=True, slots=True)
 class OfflineScore:
-    """One score of a series that is read from a line of JSON: its instructional week, its value, and its form if known."""
+    """One score of a series that is read from a line of JSON: its instructional week, value, and form if known."""
 
     week: int
     value: float
@@ -112,9 +112,7 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
 
 
 def _check_scale(line: OfflineSeries) -> None:
-    """Raises UnjudgeableSeries if values of a series are too large or too small, relative to the SEM, for exact
-    comparisons.
-    """
+    """Raises UnjudgeableSeries if values of a series are too large or too small, in SEM, for exact comparisons."""
     if line.sem is None:
         return
     values = (*line.baseline, *(score.value for score in line.scores))
