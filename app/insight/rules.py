@@ -118,7 +118,7 @@ def _is_enough(counts: Iterator[int] | Sequence[int]) -> bool:
 
 @dataclass
 class _Table:
-    """Withholds small cells, all cells of these rows and columns, and the cells in `kept`, which were withheld before.
+    """Withholds small cells, all cells of the given rows and columns, and the cells `kept`, which were withheld before.
 
     Then withholds other cells too, until none of the small counts can be computed from the published ones.
     """

@@ -12,8 +12,9 @@ from app.core.db import Base, HasChangeTime, TenantRow
 
 
 class Area(HasChangeTime, TenantRow, Base):
-    """An area of concern in the district's tree of areas. A secured area is visible only to callers with the area's own
-    scope.
+    """An area of concern in the district's tree of areas.
+
+    A secured area is visible only to callers with the area's own scope.
     """
 
     __tablename__ = "area"

@@ -177,7 +177,7 @@ async def _publish(
 
 
 async def _shown_areas(work: Work) -> list[dict[str, Any]]:
-    """Returns the areas that are in force, in the form in which a version stores them."""
+    """Returns the areas that are in force, as JSON objects that a playbook version stores."""
     rows = list(
         await work.db.scalars(
             select(Area)
@@ -199,7 +199,7 @@ async def _shown_areas(work: Work) -> list[dict[str, Any]]:
 
 
 async def _shown_levels(work: Work) -> list[dict[str, Any]]:
-    """Returns the levels that are in force, in the form in which a version stores them."""
+    """Returns the levels that are in force, as JSON objects that a playbook version stores."""
     rows = await work.db.scalars(
         select(Level).where(Level.district_id == work.district_id, Level.retired_at.is_(None)).order_by(Level.rank)
     )

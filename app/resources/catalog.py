@@ -126,8 +126,9 @@ def plain(expression: Any) -> Any:
 
 
 def permissions_of(member: Member) -> tuple[Can, ...]:
-    """Returns the permissions that a member requires in addition to those of its resource; a plain field requires
-    none.
+    """Returns the permissions that a member requires in addition to those of its resource.
+
+    A plain field requires none.
     """
     if isinstance(member, OneMember | ManyMember):
         return tuple(dict.fromkeys((*declaration(member.target).requires, *member.requires)))

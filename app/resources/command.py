@@ -28,7 +28,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Single:
-    """The single-item operation of a command whose function takes a list of items."""
+    """The operation for one item, in the case of a command whose function takes a list of items."""
 
     name: str
     description: str

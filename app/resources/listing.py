@@ -140,9 +140,7 @@ class Listing:
 
 
 def updated_since_words(listing: Listing) -> str:
-    """Returns the text that describes the parameter `updated_since` in the OpenAPI document and in the GraphQL
-    schema.
-    """
+    """Returns the description of the parameter `updated_since` in the contracts of both APIs."""
     order = ", in the order of their changes unless `sort` is given" if listing.paged else ""
     return (
         f"Only rows that were created or changed at this instant or later{order}. A change becomes visible when it is "
@@ -151,7 +149,7 @@ def updated_since_words(listing: Listing) -> str:
 
 
 def sort_words(listing: Listing) -> str:
-    """Returns the text that describes the parameter `sort` in the OpenAPI document and in the GraphQL schema."""
+    """Returns the description of the parameter `sort` in the contracts of both APIs."""
     words = []
     for sort in listing.sorts:
         scopes = "".join(f" It needs `{can.value}` too." for can in sort.requires)
@@ -160,8 +158,9 @@ def sort_words(listing: Listing) -> str:
 
 
 def check_offset(pointer: str, instant: datetime | None) -> datetime | None:
-    """Returns the instant unchanged; raises `Malformed` at `pointer` if it has no UTC offset, because it is then
-    ambiguous.
+    """Returns the instant unchanged; raises `Malformed` at `pointer` if it has no UTC offset.
+
+    Without an offset, the instant would be ambiguous.
     """
     if instant is not None and instant.tzinfo is None:
         detail = "An instant has an offset, such as 2026-09-28T10:00:00Z."

@@ -127,9 +127,9 @@ class ManyMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ValueMember(Member):
-    """A structured value, which comes from the JSON column `expression` or is computed for all rows of an answer at
-    once.
+    """A structured value: it comes from a JSON column, or is computed for all rows of an answer at once.
 
+    * `expression` is the JSON column.
     * `compute` takes the unit of work, one tuple of `keys` for each row, and the arguments by name. It returns one
       value for each row.
     * `shape` is the class of the value (see `values.py`).

@@ -180,8 +180,9 @@ async def record_sessions(
     at: str = "/sessions",
     positions: Sequence[int] | None = None,
 ) -> list[RecordedSession]:
-    """Records sessions as `support.session` does, and judges the support again, because its verdict depends on the
-    dosage.
+    """Records sessions as `support.session` does, and judges the support again.
+
+    Its verdict depends on the dosage.
     """
     results = await sessions.record_sessions(work, support_id, new, at=at, positions=positions)
     if any(result.outcome in ("recorded", "amended") for result in results):

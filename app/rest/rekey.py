@@ -39,8 +39,9 @@ class RekeyPair(Input):
 
 
 def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Returns a validated map. A long map is validated in parts, and validation stops once there are too many
-    violations.
+    """Returns a validated map.
+
+    A long map is validated in parts, and validation stops once there are too many violations.
     """
     if not isinstance(pairs, list) or len(pairs) <= PART:
         return validate(pairs)

@@ -161,8 +161,9 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
     "/students/{student}/sync-history", operation_id="get_sync_history", **requires(find_student, history.history_of)
 )
 async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
-    """Returns what every sync did to a student and the student's enrollments, to find out why the student is listed or
-    not.
+    """Returns what every sync did to a student and the student's enrollments.
+
+    Shows why the student is listed or not.
     """
     await find_student(work, student)  # answers 404 for a student out of reach, whatever else the caller lacks
     person, steps = await history.history_of(work, student)

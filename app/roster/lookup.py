@@ -72,10 +72,10 @@ async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Per
 
 
 async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
-    """Returns the id of the person to whom an action is attributed: the person with the id `name`, or the acting person
-    if `name` is None.
+    """Returns the id of the person to whom an action is attributed.
 
-    A request that acts for a person cannot attribute an action to another person: this raises `Invalid` at `pointer`.
+    It is the person with the id `name`, or the acting person if `name` is None. A request that acts for a person cannot
+    attribute an action to another person: this raises `Invalid` at `pointer`.
     """
     acting_person_id = work.principal.person_id
     if name is None:
@@ -242,8 +242,9 @@ def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
 
 
 async def ids_by_alias(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
-    """Returns the row ids of these external ids, keyed by source and `sourcedId`. All references must be of one
-    kind.
+    """Returns the row ids of these external ids, keyed by source and `sourcedId`.
+
+    All references must be of one kind.
     """
     db = work.db
     if not references:

@@ -17,7 +17,7 @@ class HypothesisKindResource(
 ):
     """A kind of cause that teams suspect, such as a missing skill.
 
-    It never changes: a changed kind is another row, which the next version of the playbook has in its place.
+    To change a kind, a new row is published in the next version of the playbook.
     """
 
     code: str = field(HypothesisKind.code, "The code by which hypotheses name it.", "skill")

@@ -62,7 +62,7 @@ Rule = Callable[[Mapping[str, Any]], list[Violation]]
 def violations_of(values: Mapping[str, Any]) -> Violations:
     """Returns the violations in the values of a measure, with pointers to the input's fields.
 
-    Rules about a value that is `Unread` are skipped.
+    Rules about a value that could not be read from the request (`Unread`) are skipped.
     """
     return broken_rules(_RULES, values)
 

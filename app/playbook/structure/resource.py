@@ -59,8 +59,9 @@ class PlaybookVersionResource(
     name="PlaybookVersion",
     get="playbook_version",
 ):
-    """A published version of the playbook. It never changes. Each verdict, support and decision states the version that
-    applied to it.
+    """A published version of the playbook. It never changes.
+
+    Each verdict, support and decision states the version that applied to it.
     """
 
     number: int = field(PlaybookVersion.number, "Its number; each change publishes the next one.", 3)

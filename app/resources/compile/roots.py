@@ -192,8 +192,7 @@ def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[An
 def _reach(
     scope: Scope, root: ListRoot, listing: Listing, level: Level, *, restricted: bool
 ) -> list[ColumnElement[bool]]:
-    """Returns the conditions that restrict a list to the caller's caseload, if there is one, and to the requested
-    school, if any.
+    """Returns the conditions that restrict a list to the caller's caseload and to the requested school, if any.
 
     They apply in addition to row-level security. `restricted` states that the query is already limited to the requested
     school by `at_schools`.

@@ -25,9 +25,9 @@ MAX_ARGUMENTS = 90
 
 @dataclass(frozen=True, slots=True)
 class CursorSlot:
-    """The place of a page whose positions the statement returns. Python encrypts each position into a cursor.
+    """A page for which the SQL statement returns positions in the list. Python encrypts each position into a cursor.
 
-    `following` is true if the cursor of this position becomes `next` in REST.
+    `following` is true if this cursor is the one that REST shows as `next`.
     """
 
     path: Path
@@ -36,7 +36,10 @@ class CursorSlot:
 
 @dataclass(frozen=True, slots=True)
 class ValueSlot:
-    """A structured value that Python completes: its member, the selected items, and its place in the answer."""
+    """A structured value that Python fills into the answer of the SQL statement.
+
+    `member` declares it, `picks` are its selected items, and `pattern` is its place in the answer.
+    """
 
     member: ValueMember
     picks: Picks
@@ -77,8 +80,9 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns this level with the intermediate table of its link in `tables`, so that the link's condition can use
-        it.
+        """Returns this level with the table of its link in `tables`, so that the link's condition can use this table.
+
+        It is the table in between, if the link joins one (`through`).
         """
         return replace(self, tables={**self.tables, **self.through})
 

@@ -55,8 +55,8 @@ class Latch:
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the latch after a verdict of the week `week`. Applying the same verdict twice has no further
-        effect.
+        """Returns the latch after a verdict of the week `week`. A second application of the same verdict changes
+        nothing.
         """
         if raised:
             return Latch(True)
@@ -69,8 +69,9 @@ class Latch:
 
 @dataclass(frozen=True, slots=True)
 class Latches:
-    """The three latches of a phase: for the alert, for the watch (an early sign), and for too little delivery of the
-    support.
+    """The three latches of a phase.
+
+    They are for the alert, for the watch (an early sign), and for too little delivery of the support.
     """
 
     alert: Latch = Latch()
@@ -222,7 +223,7 @@ def _step_watch(
 
 
 def as_json(memory: Memory) -> dict[str, Any]:
-    """Returns the memory in the form in which it is stored."""
+    """Returns the memory as a JSON object, as it is stored."""
 
     def latches(group: Latches) -> list[list[Any]]:
         return [[latch.on, latch.calm_since] for latch in (group.alert, group.watch, group.under)]
@@ -239,7 +240,7 @@ def as_json(memory: Memory) -> dict[str, Any]:
 
 
 def record_as_json(record: AlertRecord) -> list[Any]:
-    """Returns the record in the form in which it is stored."""
+    """Returns the record as a JSON list, as it is stored."""
     return [record.active, record.week, record.quiet, record.named]
 
 

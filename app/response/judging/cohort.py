@@ -1,5 +1,6 @@
-"""Computes verdicts from loaded series. The monitor judges whole cohorts at once; other rules judge one series at a
-time.
+"""Computes verdicts from loaded series.
+
+The monitor judges whole cohorts at once; other rules judge one series at a time.
 
 A series is always judged with its whole cohort, ordered by the ids of the series, whichever series are requested. The
 same numbers then go through the same operations, and the verdict on a series is identical to the byte, whether the
@@ -117,7 +118,7 @@ def judge_series(
 
 
 def series_of(monitored: MonitoredSeries, week: int) -> Series:
-    """Returns the series with its scores up to the week `week`, in the form that the rules take."""
+    """Converts a series, with its scores up to the week `week`, into the `Series` that rules judge."""
     score_series, scores = monitored.score_series, monitored.score_series.scores.upto(week)
     return Series(
         observations=scores.observations(),

@@ -174,8 +174,10 @@ async def _merge_weeks(work: Work) -> None:
 
 
 def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:
-    """Returns the Mondays of the complete weeks of each cohort. A week is complete if every student has a score in
-    it. Students whose goal date has passed are not counted.
+    """Returns the Mondays of the complete weeks of each cohort.
+
+    A week is complete if every student of the cohort has a score in it. Students whose goal date has passed are not
+    counted.
     """
     scored: dict[Cohort, list[tuple[set[date], date]]] = {}
     for score_series in all_series:
@@ -275,10 +277,9 @@ async def _claim(work: Work) -> list[ClaimedJob]:
 
 @needs(Can.JUDGE)
 async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
-    """Judges the series of one measure at one school for the weeks of a group of jobs. Returns the number of finalized
-    weeks.
+    """Judges the series of one measure at one school for the weeks of a group of jobs.
 
-    If the worker died in every attempt of a job, the job fails for good.
+    Returns the number of finalized weeks. If the worker died in every attempt of a job, the job fails for good.
     """
     attempted = [job for job in group if job.attempts <= RETRIES.attempts]
     if attempted:

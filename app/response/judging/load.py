@@ -202,9 +202,7 @@ def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any
 
 
 async def _lock_students(work: Work, selection: SeriesSelection) -> None:
-    """Locks the students of the selected supports, except those that a command of this transaction has already
-    locked.
-    """
+    """Locks the students of the selected supports, except those that this transaction has already locked."""
     students = {student_id for student_id, _ in selection.pairs or ()}
     if selection.pairs is None:
         query = select(Support.student_id).where(Support.district_id == work.district_id, Support.state == "active")

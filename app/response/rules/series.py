@@ -32,8 +32,7 @@ class Observation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveredMinutes:
-    """The planned and the delivered minutes, by instructional week from week 1 on, or as one number for the whole
-    phase.
+    """The planned and the delivered minutes: by instructional week from week 1 on, or one number for the whole phase.
 
     A week without a record is unknown, not missed. In such a week, both numbers must be nan, or both lists must end
     before the week.

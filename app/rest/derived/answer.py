@@ -95,8 +95,10 @@ class Reader:
         name: str,
         given: Mapping[str, Any],
     ) -> Response:
-        """Returns the response with the target of a row's link: one row, a page of rows, or all rows of a link without
-        pages.
+        """Returns the response with the rows to which a link of a row leads.
+
+        It has one row, a page of rows, or all rows of a link without pages. `name` identifies the row that has the
+        link.
         """
         picks = self._picks(work, link.target, given)
         if isinstance(link, OneMember):

@@ -245,11 +245,11 @@ async def _refuse_malformed_item(work: Work, command: Command, given: Mapping[st
 
 
 def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict[str, Any]:
-    """Returns a command's keyword arguments: the members of the body, the ids in the path after the first one, and the
-    services that the server provides, such as the settings.
+    """Returns a command's keyword arguments.
 
-    If a member of the body is malformed, its value is `UNREAD`. If the members form the command's input dataclass, the
-    malformed member is left out of the dataclass instead.
+    They are the fields of the body, the ids in the path after the first one, and the services that the server provides,
+    such as the settings. If a field of the body is malformed, its value is `UNREAD`. If the fields form the command's
+    input dataclass, the malformed field is left out of the dataclass instead.
     """
     inputs, services = command.inputs, request.app.state.services
     values: dict[str, Any] = {}

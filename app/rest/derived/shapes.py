@@ -83,8 +83,8 @@ class Shapes:
         return make_model(f"{model.__name__}List", "All rows of a list.", fields)
 
     def with_links(self, resource: ResourceType, names: tuple[str, ...]) -> type[Shape]:
-        """Returns a model of a resource, such as `SessionWithChanges`, in which the rows of these links are always
-        shown.
+        """Returns a model of a resource in which the rows of these links are always shown, such as
+        `SessionWithChanges`.
         """
         model, fields = self.of(resource), {}
         for name in names:

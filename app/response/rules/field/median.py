@@ -1,5 +1,6 @@
-"""Judges a series by the median of its last three scores' distances from the aimline (the median rule). Uses no
-slope.
+"""Judges a series by the median of its last three scores' distances from the aimline (the median rule).
+
+Uses no slope.
 """
 
 from __future__ import annotations

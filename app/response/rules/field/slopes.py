@@ -19,10 +19,10 @@ Both numbers are assumptions: the shrunken slope uses no cohort from which they 
 
 
 def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
-    """Returns the median of the slopes (yj - yi) / (tj - ti) of all pairs of scores from different weeks, in units a
-    week.
+    """Returns the median of the slopes between all pairs of scores from different weeks, in units a week.
 
-    Source: Theil (1950), Sen (1968). Raises ValueError with fewer than two different weeks.
+    The slope of a pair is (yj - yi) / (tj - ti). Source: Theil (1950), Sen (1968). Raises ValueError with fewer than
+    two different weeks.
     """
     points = list(zip(times, values, strict=True))
     pairs = [(y2 - y1) / (t2 - t1) for n, (t1, y1) in enumerate(points) for t2, y2 in points[n + 1 :] if t1 != t2]
@@ -164,10 +164,10 @@ def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Fi
 
 
 def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges a series by the empirical-Bayes slope. The state is `not_responding` if this slope is worse than the
-    required rate g.
+    """Judges a series by the empirical-Bayes slope, which moves the measured slope towards the usual one.
 
-    Otherwise the state is `responding`. The slope is (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v).
+    The state is `not_responding` if this slope is worse than the required rate g, otherwise `responding`. The slope is
+    (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v).
 
     * m and v are the mean and the variance of true rates. Here m = .87 g and v = (.40 g)^2, this project's published
       defaults for supported students.

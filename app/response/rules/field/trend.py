@@ -26,9 +26,7 @@ def _spread(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """Returns the ordinary least-squares slope, Sty / Stt, in units a week. Returns None if all scores are from one
-    week.
-    """
+    """Returns the ordinary least-squares slope, Sty / Stt, in units a week; None if all scores are from one week."""
     if len(set(times)) < 2:
         return None
     return _spread(times, values) / _spread(times, times)

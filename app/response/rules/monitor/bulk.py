@@ -32,8 +32,9 @@ STATES = tuple(State)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A table of the scores of N series with T common columns. The series may be of several measures, each in its own
-    units.
+    """A table of the scores of N series (rows) in T columns. The columns are common to all series.
+
+    The series may be of several measures, each in its own units.
 
     * `weeks` (T,): instructional weeks of one calendar, in order. A week occurs once for each form given in it.
     * `values` (N, T): scores in the measure's units; nan where there is no score.

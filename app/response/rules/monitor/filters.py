@@ -19,7 +19,8 @@ from app.response.rules.monitor.steps import Steps
 class Posterior:
     """The probability of each hypothesis at the last week, and the rates of growth under each hypothesis.
 
-    The axes are: week of the change (index 0: no change), noise multiple, student.
+    A hypothesis is a week in which growth changed, together with a noise multiple: how noisy the student's scores are,
+    as a multiple of the usual noise. The axes are: week of the change (index 0: no change), noise multiple, student.
 
     * `weight`: the probabilities. They sum to 1 over the first two axes.
     * `mean`, `sd`: the present rate, as a multiple of the required rate g.

@@ -1,5 +1,6 @@
-"""Defines the prior of the response monitor, and converts the monitor's log odds. Scores, thresholds and states are in
-other modules.
+"""Defines the prior of the response monitor, and converts the monitor's log odds.
+
+Scores, thresholds and states are in other modules.
 """
 
 from __future__ import annotations

@@ -76,11 +76,11 @@ class Panel:
 
 
 def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
-    """Returns the mean and the variance of each student's level at the start of the phase, from the baselines of the
-    cohort.
+    """Returns the mean and the variance of each student's level at the start of the phase.
 
-    In a cohort of fewer than five students, or if any of its students has no baseline, each student's own baseline (or
-    first score) is the mean. The variance is then so large (`WIDE`) that this mean hardly affects the result.
+    Both are estimated from the baselines of the student's cohort. In a cohort of fewer than five students, or if any of
+    its students has no baseline, each student's own baseline (or first score) is the mean. The variance is then so
+    large (`WIDE`) that this mean hardly affects the result.
     """
     starts, size = panel.starts, cohorts.size
     early = int(np.searchsorted(panel.times, starts.max(initial=panel.times[0]), side="right"))
@@ -104,11 +104,11 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedScores:
-    """Scores after form adjustment, as `filters.posterior` takes them.
+    """Scores without the estimated effects of the forms, as `filters.posterior` takes them.
 
-    `doubted` has the values and the variances of the scores after a weaker form adjustment. These are used for students
-    who missed a part of the dose, because the estimated difficulty of the forms is doubtful for them. `doubted` is
-    None if no estimate is doubtful.
+    `doubted` has the values and the variances of the scores after a weaker form adjustment, which subtracts less of
+    these effects. These are used for students who missed a part of the dose, because the estimated difficulty of the
+    forms is doubtful for them. `doubted` is None if no estimate is doubtful.
     """
 
     times: Weeks

@@ -58,7 +58,7 @@ class OfflineSeries:
         return replace(self, scores=tuple(score for score in self.scores if score.week <= week))
 
     def series(self) -> Series:
-        """Returns the series in the form that the rules take; raises UnjudgeableSeries."""
+        """Converts the series into the `Series` that rules judge; raises UnjudgeableSeries."""
         baseline = float(median(self.baseline))
         goal_week = self.goal_week or GOAL_WEEK
         observations = tuple(Observation(score.week, score.value) for score in self.scores)
