@@ -118,10 +118,7 @@ def _is_enough(counts: Iterator[int] | Sequence[int]) -> bool:
 
 @dataclass
 class _Table:
-    """Withholds small cells, all cells of the given rows and columns, and the cells `kept`, which were withheld before.
-
-    Then withholds other cells too, until none of the small counts can be computed from the published ones.
-    """
+    """A table of two dimensions. Cells are withheld until no small count can be computed from the published ones."""
 
     place: Place
     rows: Sequence[str]
@@ -146,8 +143,7 @@ class _Table:
         }
 
     def withhold(self, rows: Collection[str], columns: Collection[str], kept: Collection[Cell]) -> None:
-        """Withholds small cells, all cells of the given rows and columns, and the cells in `kept`, which were withheld
-        before.
+        """Withholds small cells, all cells of these rows and columns, and `kept`, which were withheld before.
 
         Then withholds other cells too, until none of the small counts can be computed from the published ones.
         """

@@ -181,5 +181,5 @@ async def _load_one(work: Work, model: type[Row], kind: str, condition: ColumnEl
 
 
 def unknown_name(kind: str, pointer: str) -> Invalid:
-    """Returns the error for a code or an id that nothing in the playbook has. `kind` is what was sought, as `area`."""
+    """Returns the error for a code or an id that nothing in the playbook has. `kind` is, for example, `area`."""
     return Invalid([Violation(pointer, f"{kind}.unknown", f"The playbook has no such {kind}.")])

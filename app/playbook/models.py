@@ -91,7 +91,7 @@ class HypothesisKind(HasChangeTime, TenantRow, Base):
     """A kind of cause that teams suspect, such as a missing skill.
 
     `from_version` is the number of the first version of the playbook that has the row. `until_version` is the number of
-    the first version that lacks it again, or None.
+    the first version after it that does not have the row, or None.
     """
 
     __tablename__ = "hypothesis_kind"
@@ -105,11 +105,11 @@ class HypothesisKind(HasChangeTime, TenantRow, Base):
 class Benchmark(HasChangeTime, TenantRow, Base):
     """The norms and benchmarks of a measure for a grade, from one source, which `citation` names.
 
-    * `season` is the screening window, or None for figures of the whole year.
+    * `season` is the season of the school year, or None for figures of the whole year.
     * `published` is false for a district's own figures.
     * `p10` to `p90` are percentiles. Growth is the improvement per week in the measure's units. It is positive.
     * `from_version` is the number of the first version of the playbook that has the row. `until_version` is the number
-      of the first version that does not have it any more.
+      of the first version after it that does not have the row, or None.
     """
 
     __tablename__ = "benchmark"

@@ -1,4 +1,4 @@
-"""Declares commands, from which both APIs derive their operations, and runs a command for several items."""
+"""Declares commands, from which the operations of both APIs are generated, and runs a command for several items."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence

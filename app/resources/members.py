@@ -24,11 +24,11 @@ SAME = "="
 
 
 class One(Generic[R]):
-    """The type to annotate a link with that leads to at most one row of another resource."""
+    """The type annotation of a link that leads to at most one row of another resource."""
 
 
 class Many(Generic[R]):
-    """The type to annotate a link with that leads to any number of rows of another resource."""
+    """The type annotation of a link that leads to any number of rows of another resource."""
 
 
 @dataclass(frozen=True)
@@ -148,5 +148,5 @@ class ValueMember(Member):
 
 
 def named(member: Member, name: str) -> Member:
-    """Returns the member completed by its name, which is the name of the attribute in the declaring class."""
+    """Returns the member with its name filled in, which is the name of the attribute in the declaring class."""
     return replace(member, name=name)

@@ -18,27 +18,27 @@ from app.core.errors import Misuse
 
 
 class Figures:
-    """The type to annotate named numbers with. REST shows them as an object, GraphQL as a list of names and values."""
+    """The type annotation of named numbers. REST shows them as an object, GraphQL as a list of names and values."""
 
 
 class JsonObject:
-    """The type to annotate a JSON object with whose keys are not declared. GraphQL shows it as the scalar `JSON`."""
+    """The type annotation of a JSON object whose keys are not declared. GraphQL shows it as the scalar `JSON`."""
 
 
 class Numbers(JsonObject):
-    """The type to annotate a JSON object with whose keys are not declared and whose values are numbers."""
+    """The type annotation of a JSON object whose keys are not declared and whose values are numbers."""
 
 
 class WholeNumbers(JsonObject):
-    """The type to annotate a JSON object with whose keys are not declared and whose values are whole numbers."""
+    """The type annotation of a JSON object whose keys are not declared and whose values are whole numbers."""
 
 
 class JsonList(JsonObject):
-    """The type to annotate a JSON list with whose items are not declared."""
+    """The type annotation of a JSON list whose items are not declared."""
 
 
 class DayRanges(JsonObject):
-    """The type to annotate a list of date ranges with. Each range is a pair of its first day and its last day."""
+    """The type annotation of a list of date ranges. Each range is a pair of its first day and its last day."""
 
 
 @dataclass(frozen=True)

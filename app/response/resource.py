@@ -169,7 +169,7 @@ def _has_goal_by(day: Any) -> ColumnElement[bool]:
 
 
 def _has_further_goal_by(day: Any) -> ColumnElement[bool]:
-    """Returns an SQL condition: in a support's current phase, an additional measure has a goal date up to `day`."""
+    """Returns an SQL condition: in a support's current phase, an additional measure has a goal date by `day`."""
     return and_(
         func.cardinality(Support.more_measures) > 0,
         exists().where(

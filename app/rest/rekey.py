@@ -1,6 +1,7 @@
 """Serves the REST route that connects people whom a held run would remove with those whom it would create.
 
-The same person may have a new sourcedId in the SIS. The route asks for a map from the old to the new sourcedIds.
+The same person may have a new sourcedId in the SIS. The request contains a map from old to new sourcedIds, or says how
+to find such people.
 """
 
 from typing import Annotated, Any, Literal

@@ -60,7 +60,7 @@ class LikelyRekey(Shape):
 
 
 class RekeyPlan(Shape):
-    """Counts of the people whom a run matches with new sourcedIds.
+    """How many people of a held run are matched with a new sourcedId.
 
     If the caller gave a map, only the people in the map are counted. Otherwise all people whom the held run would
     remove or create are counted.

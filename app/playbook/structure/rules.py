@@ -73,5 +73,8 @@ def repeated(ids: Sequence[object], pointer: str, code: str) -> list[Violation]:
 
 
 def renumbered(ordered: Sequence[Any], attribute: str) -> dict[Any, int]:
-    """Returns the new number of each row whose number differs from its place in `ordered`. Places start at 1."""
+    """Returns the new number of each row whose number differs from its place in `ordered`. Places start at 1.
+
+    `attribute` is the name of the attribute that has the number.
+    """
     return {row: place for place, row in enumerate(ordered, 1) if getattr(row, attribute) != place}

@@ -174,9 +174,9 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns SQL for the ids of the schools whose rows a list reads through the indexes by school.
+    """Returns SQL for the ids of the schools to which a list is restricted, if it is read by an index by school.
 
-    Returns None if the list does not use these indexes.
+    Returns None if the list is not restricted to schools or does not use such an index.
     """
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
@@ -256,9 +256,10 @@ def at_schools(
 
 
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
-    """Returns the condition that a row is about one of the students whom the principal names, or about no student.
+    """Returns the condition that a row is about one of the students listed in the principal, or about no student.
 
-    Returns None if the principal names no students (`names_students`), or if the resource is not about students.
+    Such students are those of a caseload or of the principal's teams. Returns None if the principal lists no students,
+    or if the resource is not about students.
     """
     student = level.student
     if student is None or not scope.principal.names_students:

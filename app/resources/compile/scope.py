@@ -27,7 +27,7 @@ MAX_ARGUMENTS = 90
 class CursorSlot:
     """A page for which the SQL statement returns positions in the list. Python encrypts each position into a cursor.
 
-    `following` is true if this cursor is the one that REST shows as `next`.
+    If `following` is true, REST shows this cursor as `next`.
     """
 
     path: Path
@@ -69,7 +69,7 @@ class Level:
 
     * `tables` has the aliases of the tables that contain the resource's columns, keyed by table name.
     * `source` is the FROM clause of the level, and `parts` are the tables in that clause.
-    * `through` is the table in between, if the rows are reached by a link that joins one.
+    * `through` is the intermediate table, if the rows are reached by a link that joins one.
     """
 
     resource: ResourceType
@@ -80,9 +80,9 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns this level with the table of its link in `tables`, so that the link's condition can use this table.
+        """Returns this level with the intermediate table of its link, if any, in `tables`.
 
-        It is the table in between, if the link joins one (`through`).
+        The link's condition can then use this table.
         """
         return replace(self, tables={**self.tables, **self.through})
 
@@ -112,7 +112,7 @@ class Level:
 
 @dataclass
 class Scope:
-    """The shared state of one compilation."""
+    """The state of one compilation of a selection into SQL, which all functions of the compiler share."""
 
     catalog: Catalog
     style: Style

@@ -34,7 +34,7 @@ async def move_test_clock(
         date | None, About("The day that the district takes for today; null for the real one.", date(2026, 9, 14))
     ] = None,
 ) -> None:
-    """Sets the date that the district takes for today, to a later or an earlier one.
+    """Changes the date that the district takes for today.
 
     Raises `Invalid` for a day outside of this century, and `Conflict` for a district without a test clock.
     """

@@ -55,9 +55,7 @@ class Latch:
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the latch after a verdict of the week `week`. A second application of the same verdict changes
-        nothing.
-        """
+        """Returns the latch after a verdict of the week `week`. To apply the same verdict again changes nothing."""
         if raised:
             return Latch(True)
         if not self.on or not calm:

@@ -70,12 +70,12 @@ class StoredVerdict(NamedTuple):
 
 
 class PhaseRow(NamedTuple):
-    """A row that the statement returns.
+    """A row of the result of `series_statement`.
 
     A row is about one measure of a support: its first one or an additional one. For an additional measure, `series_id`
     is the id of the `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
 
-    The members from `week_schools` on are set in the first row only: the weeks of all schools, the newest calibrations,
+    The fields from `week_schools` on are set in the first row only: the weeks of all schools, the newest calibrations,
     the measures with their versions, and the playbook in force.
     """
 

@@ -107,9 +107,9 @@ def justifies_name(shares: Shares | None) -> bool:
 
 
 def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
-    """Returns a growth rule's finding; `not_responding` becomes `off_track` if the name is not justified.
+    """Returns a growth rule's finding, in which `not_responding` may be weakened to `off_track`.
 
-    It is justified if the probability of slow growth in `shares` is high enough (`justifies_name`).
+    This happens unless the probability of slow growth in `shares` is high enough (`justifies_name`).
     """
     if finding.state is not State.NOT_RESPONDING or justifies_name(shares):
         return finding

@@ -171,9 +171,10 @@ def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date
 def checks_overdue(
     district_id: UUID, of_measure: GoalColumns, since: ColumnElement[date], days: int, today: date
 ) -> tuple[ColumnElement[bool], ...]:
-    """Returns the SQL conditions that a measure of a support has no recent score and is to be reminded of.
+    """Returns the SQL conditions under which a score on a measure of a support is overdue.
 
-    The day `since` must be at least `days` days of instruction ago, and the goal date must not be past.
+    The day `since`, from which the days are counted, must be at least `days` days of instruction ago. The goal date
+    must not be past.
     """
     return (
         *of_measure.conditions,

@@ -137,9 +137,10 @@ class Reader:
         return answers
 
     async def find(self, work: Work, resource: ResourceType, name: str) -> UUID:
-        """Returns the row id for `name`, the text in a URL's path that identifies a row: its public id or its code.
+        """Returns the id of the row that `name`, a text in the path of a URL, identifies.
 
-        Raises `NotFound` if the text identifies no row.
+        `name` is a public id or, for some resources, another name such as a code. Raises `NotFound` if it identifies no
+        row.
         """
         facts = declaration(resource)
         if facts.locate is not None:

@@ -90,9 +90,10 @@ class Bodies:
         changes: bool = False,
         alone: str | None = None,
     ) -> type[Input]:
-        """Returns the model with this name; raises `Misuse` if a different model already has the name.
+        """Returns a request model called `name` with the fields `declared`. The model is made at the first call.
 
-        `alone` is the name of the list in which a malformed item is refused by itself, without the other items.
+        Raises `Misuse` if the name was used with other fields before. With `changes`, no field is required. `alone` is
+        the name of the list in which a malformed item is refused by itself, without the other items.
         """
         facts = (tuple(declared.values()), changes)
         cached = self._models.get(name)
@@ -147,7 +148,7 @@ class Bodies:
 
 
 def known_values_of(body: MalformedBody, inputs_of: Mapping[str, InputField]) -> dict[str, Any]:
-    """Returns the valid values of a malformed body, in the form in which a command takes them."""
+    """Returns the valid values of a malformed body, converted into the types of the command's inputs."""
     return _known(body.model, body.errors, body.sent, inputs_of)
 
 
@@ -221,7 +222,7 @@ def _doc(input_type: type) -> str:
 
 
 def values_of(body: Input, inputs_of: Mapping[str, InputField], *, changes: bool = False) -> dict[str, Any]:
-    """Returns the values of a body in the form in which a command takes them.
+    """Returns the values of a body, converted into the types of the command's inputs.
 
     Inputs that are part of another input become dataclasses, and lists become tuples.
     """

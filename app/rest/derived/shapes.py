@@ -83,9 +83,7 @@ class Shapes:
         return make_model(f"{model.__name__}List", "All rows of a list.", fields)
 
     def with_links(self, resource: ResourceType, names: tuple[str, ...]) -> type[Shape]:
-        """Returns a model of a resource in which the rows of these links are always shown, such as
-        `SessionWithChanges`.
-        """
+        """Returns a model of a resource that always shows the rows of these links, such as `SessionWithChanges`."""
         model, fields = self.of(resource), {}
         for name in names:
             link = self.links(resource)[name]
@@ -219,8 +217,8 @@ def make_model(name: str, description: str | None, fields: Mapping[str, Any], ba
 def is_always_shown(member: Member) -> bool:
     """Returns whether REST shows a member without `expand`.
 
-    It shows every member except links. It shows a link if the link is declared inline, or if it leads to one row whose
-    id a column has; by default, only that id is shown.
+    It shows every member except links. Of the links it shows those that are declared inline, and those to one row whose
+    id is in a column of this row; if the link is not inline, only that id is shown.
     """
     if isinstance(member, OneMember):
         return member.inline or member.expression is not None

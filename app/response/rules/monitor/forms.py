@@ -324,11 +324,10 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple
 
 
 def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
-    """Returns how difficult the form of each slot was for each student's cohort, in SEM, and the variances of these
-    estimates.
+    """Returns how difficult the form of each slot was for each student's cohort, and the variances of these estimates.
 
-    Both arrays have the shape (students, slots). A slot is a form in a week. The variances are in SEM^2. `weighted`
-    (students, slots) is the result of `Paths.weighted`.
+    The difficulty is in SEM, and the variances in SEM^2. Both arrays have the shape (students, slots). A slot is a form
+    in a week. `weighted` (students, slots) is the result of `Paths.weighted`.
 
     * Each student's path is Gaussian with the monitor's own mean and covariance, so the weight of a score is known
       exactly. The weighted sum over the cohort, shrunk by its variance, is the best linear estimate of the form's

@@ -34,8 +34,8 @@ class Prior:
 
     * `before`, `after`: mean and standard deviation of the rate before and after a change.
     * `hazard`: the probability of a change per week.
-    * `wobble`: the standard deviation of the weekly step of the true level.
-    * `noise_spread`: the standard deviation of the log of a student's own noise.
+    * `wobble`: the standard deviation of the random step that the true level takes each week.
+    * `noise_spread`: students differ in noise; this is the standard deviation of the log of their noise.
     * `share`: the part of the SEM's variance that comes from the form (the passage or set of tasks).
     * `slow`, `pace`: the rates that the statistic compares.
     * `once`: the lowest rate that counts as keeping pace in the time before growth stopped.

@@ -113,9 +113,7 @@ def _estimate_alone(series: Series, calibration: Calibration) -> PanelEstimate:
 
 
 def cannot_judge(series: Series) -> Finding | None:
-    """Returns the finding `insufficient_data`, with the reason, if the monitor cannot judge the series at all; else
-    None.
-    """
+    """Returns `insufficient_data`, with the reason, if the monitor cannot judge the series; otherwise None."""
     if series.sem is None:
         sentence = (
             "The measure has no standard error of measurement, which this rule needs; enter it in the playbook, "
@@ -196,7 +194,7 @@ def conclude(
 
 
 def shares_at(estimate: PanelEstimate, student: int) -> Shares:
-    """Returns the probabilities of slow, short and sufficient growth of one student of a panel, given by index."""
+    """Returns the probabilities of slow, short and sufficient growth of the student with the index `student`."""
     return Shares.below(float(estimate.slow[student]), float(estimate.under[student]))
 
 
