@@ -325,9 +325,9 @@ BY_IDS: Final = f"""(SELECT * FROM unnest($2::uuid[]) AS a (id) LIMIT cardinalit
 
 FURTHER: Final = "cardinality(s.more_measures) > 0"
 OF_PAIR, FOLLOWED = "g.measure_id = pair.measure_id", "g.measure_id = ANY (s.more_measures)"
-"""Conditions that select the goals `g` of further measures.
+"""Conditions that select the goals `g` of additional measures.
 
-`OF_PAIR` selects the goals for the measure of a pair. `FOLLOWED` selects the goals for all further measures of the
+`OF_PAIR` selects the goals for the measure of a pair. `FOLLOWED` selects the goals for all additional measures of the
 support.
 """
 

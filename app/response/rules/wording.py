@@ -75,13 +75,13 @@ def percents(shares: Shares) -> tuple[int, int, int]:
 
 
 MAJORITY = 0.5
-"""If the share of growth on pace is at least this, no text says that the goal will be missed."""
+"""If the probability of sufficient growth is at least this, no text says that the goal will be missed."""
 
 NAMED = 0.52
-"""If the share of slow growth is at least this, an alarm is called not responding.
+"""If the probability of slow growth is at least this, an alarm is called not responding.
 
-The limit is above one half, because a share is overestimated in the first week in which it passes a limit. In the
-benchmark, .60 of the students who are called not responding truly grow under half of the required rate
+The limit is above one half, because the probability is overestimated in the first week in which it passes a limit. In
+the benchmark, .60 of the students who are called not responding truly grow under half of the required rate
 (docs/response.md).
 """
 

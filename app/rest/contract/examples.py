@@ -135,7 +135,7 @@ SOURCES: dict[str, str] = {
 }
 """The REST lists that have a usable value for a parameter or a field, keyed by the parameter's or the field's name.
 
-`members in /v1/teams` means the member `members` of the first row of `/v1/teams`. An address can have a name in braces,
+`members in /v1/teams` means the field `members` of the first row of `/v1/teams`. An address can have a name in braces,
 such as `{student}`. The name stands for a value, which must be taken from the list that has the key `student` here.
 """
 IN_BODIES = SOURCES.keys() - (

@@ -35,7 +35,7 @@ JSON_TYPES: Mapping[Any, Any] = {
     JsonList: list[Any],
     DayRanges: list[list[str]],
 }
-"""The Python type of each kind of JSON without a fixed shape."""
+"""The Python type of each annotation of JSON whose contents are not declared."""
 ITEMS = "The rows of this page, in the order of the list."
 NEXT = "The cursor of the next page, for `after`; null on the last page."
 TOTAL = "The number of rows on all pages, or `more` above 25,000; only with `include_total`."

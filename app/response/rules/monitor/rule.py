@@ -218,7 +218,7 @@ week are requested. If it is less than the second limit, three scores are reques
 
 
 UNNAMED = (0.35, 0.44)
-"""The two limits that decide how many scores a week are requested to classify an unclassified alarm.
+"""The two limits that decide how many scores a week are requested during an alarm that is not "not responding".
 
 If the probability of slow growth is at least the first limit, two scores a week are requested. If it is at least the
 second limit, three scores are requested.

@@ -79,10 +79,10 @@ def _is_requested(line: OfflineSeries, week: int, options: Options) -> bool:
 
 
 LinesByWeek = dict[int, list[int]]
-"""The indices of the lines to judge as of each week, keyed by week. The weeks are in order."""
+"""The indices of the series to judge as of each week, keyed by week. The weeks are in order."""
 
 FindingsByWeek = dict[int, dict[int, Finding]]
-"""The findings, keyed by week and then by the index of the line."""
+"""The findings, keyed by week and then by the index of the series."""
 
 
 def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:

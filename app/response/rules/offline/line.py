@@ -13,10 +13,10 @@ from app.response.rules.monitor.rule import MAX_WEEKS
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 
 GOAL_WEEK = 26
-"""The week of the goal for a line without `goal_week`: the length of the benchmark's year."""
+"""The week of the goal for a series without `goal_week`: the length of the benchmark's year."""
 
 PROPORTION = 1e6
-"""The maximum ratio between the values of a line and its SEM.
+"""The maximum ratio between the values of a series and its SEM.
 
 In every measure, a score is at most this many SEM from the baseline, and the rate of the goal is at least one SEM
 divided by this number.
