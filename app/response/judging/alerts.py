@@ -1,7 +1,8 @@
 """Decides when a verdict opens an alert, when the alert gets the name "not responding", and when it is closed. Pure.
 
-An alert is opened once, and it ends only after calm verdicts in two weeks (hysteresis). The decision depends only on
-successive verdicts, not on scores. What must be remembered between two verdicts is a `Memory`, which is stored as JSON.
+An alert is opened once, and it ends only after calm verdicts in two successive weeks (hysteresis). The decision depends
+only on successive verdicts, not on scores. What must be remembered between two verdicts is a `Memory`, which is stored
+as JSON.
 """
 
 from __future__ import annotations

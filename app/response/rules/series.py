@@ -141,7 +141,7 @@ class Series:
 
     @property
     def goal_rate(self) -> float:
-        """Returns the required rate in units per week."""
+        """Returns the required rate in the measure's units a week."""
         return self.aimline.rate
 
     @cached_property
@@ -178,7 +178,7 @@ class Series:
         )
 
     def level_now(self) -> float | None:
-        """Returns the median of the last three scores, in units, or None if there are fewer."""
+        """Returns the median of the last three scores, in the measure's units, or None if there are fewer."""
         if len(self.observations) < LEVEL_SCORES:
             return None
         return median(self.values[-LEVEL_SCORES:])

@@ -142,7 +142,7 @@ class Verdict:
       They are None while there are too few scores.
     * `rate` is the monitor's estimate of the present rate; for any other rule, it is the least-squares slope. It is
       None if there are fewer than three scores, if all scores are from one week, and for a rule about counts,
-      percentages or criteria. `rate` and `required_rate` are in units a week.
+      percentages or criteria. `rate` and `required_rate` are in the measure's units a week.
     * `change_week` is the number of the instructional week of the series around which growth slowed.
     * `rate_low` and `rate_high` are the bounds of the middle 80 % of the present rate. `odds` are the odds of slow
       growth against growth that keeps pace. The JSON leaves out all three if the rule does not estimate them.

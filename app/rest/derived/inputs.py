@@ -46,7 +46,7 @@ class Bodies:
         self._models: dict[str, tuple[Any, type[Input]]] = {}
 
     def of(self, command: Command) -> type[Input] | None:
-        """Returns the model of a command's body, or None for a command without inputs."""
+        """Returns the request model of a command's body, or None for a command without inputs."""
         inputs = command.inputs
         declared = {name: each for name, each in inputs.fields.items() if name not in command.path}
         if not declared:
@@ -60,7 +60,7 @@ class Bodies:
         return self.model(name, description, declared, changes=inputs.changes is not None)
 
     def bulk_of(self, command: Command) -> type[Input]:
-        """Returns the model of a command's body with several items."""
+        """Returns the request model of a command's body with several items."""
         inputs, items = command.inputs, str(command.items)
         many = InputField(
             items,

@@ -63,11 +63,11 @@ class Shapes:
             model.model_rebuild(_types_namespace=models)
 
     def of(self, resource: ResourceType) -> type[Shape]:
-        """Returns the model of a resource."""
+        """Returns the response model of a resource."""
         return self._models[resource]
 
     def page_of(self, resource: ResourceType) -> type[Shape]:
-        """Returns the model of a page of a resource."""
+        """Returns the response model of a page of a resource's rows."""
         model = self.of(resource)
         fields = {
             "items": (list[model], Field(description=ITEMS)),  # type: ignore[valid-type]  # made at run time
@@ -77,7 +77,7 @@ class Shapes:
         return make_model(f"{model.__name__}Page", "A page of a list.", fields)
 
     def list_of(self, resource: ResourceType) -> type[Shape]:
-        """Returns the model of a list without pages."""
+        """Returns the response model of a list that has no pages."""
         model = self.of(resource)
         fields = {"items": (list[model], Field(description=ITEMS))}  # type: ignore[valid-type]  # made at run time
         return make_model(f"{model.__name__}List", "All rows of a list.", fields)

@@ -19,7 +19,7 @@ Both numbers are assumptions: the shrunken slope uses no cohort from which they 
 
 
 def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
-    """Returns the median of the slopes between all pairs of scores from different weeks, in units a week.
+    """Returns the median of the slopes between all pairs of scores from different weeks, in the measure's units a week.
 
     The slope of a pair is (yj - yi) / (tj - ti). Source: Theil (1950), Sen (1968). Raises ValueError with fewer than
     two different weeks.
@@ -32,9 +32,10 @@ def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
 
 
 def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
-    """Returns SEE, the standard error of the residuals about the least-squares line: sqrt(SSE / (n - 2)), in units.
+    """Returns SEE, the standard error of the residuals about the least-squares line: sqrt(SSE / (n - 2)).
 
-    Raises ValueError if there are fewer than three scores, or if all scores are from the same week.
+    It is in the measure's units. Raises ValueError if there are fewer than three scores, or if all scores are from the
+    same week.
     """
     rate = slope(times, values)
     if rate is None or len(times) < LEVEL_SCORES:
@@ -75,8 +76,8 @@ def judge_by_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding
     """Judges a series by the Theil-Sen slope: the median of the slopes between all pairs of scores.
 
     The state is `not_responding` if this slope is worse than the required rate g, otherwise `responding`. The statistic
-    is the slope and the threshold is g, both in units a week. A single outlying score hardly changes the slope. Like
-    the trend rule, this rule has no margin for noise.
+    is the slope and the threshold is g, both in the measure's units a week. A single outlying score hardly changes the
+    slope. Like the trend rule, this rule has no margin for noise.
 
     Source: Theil (1950), Sen (1968).
     """
@@ -140,8 +141,8 @@ def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Fi
     * SE(slope) is computed by `trend.slope_se`, with the residual standard error of the series.
     * z is the two-sided normal quantile of `confidence` (75 gives 1.15).
 
-    The statistic is the distance from the interval's better end to the goal, in units. It is positive if the whole
-    interval is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
+    The statistic is the distance from the interval's better end to the goal, in the measure's units. It is positive if
+    the whole interval is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
 
     Source: Christ (2006), for the standard error of the slope.
     """

@@ -38,9 +38,10 @@ class Batch:
 
     * `weeks` (T,): instructional weeks of one calendar, in order. A week occurs once for each form given in it.
     * `values` (N, T): scores in the measure's units; nan where there is no score.
-    * `baseline` (N,): medians of three scores, in units.
-    * `goal_rate` (N,): units a week; negative if lower scores are better. `goal` (N,): units.
-    * `sem` (N,): units; nan where it is unknown.
+    * `baseline` (N,): medians of three scores, in the measure's units.
+    * `goal_rate` (N,): in the measure's units a week; negative if lower scores are better. `goal` (N,): in the
+      measure's units.
+    * `sem` (N,): in the measure's units; nan where it is unknown.
     * `began` (N,): the calendar week in which each phase began (week 0 of its aimline). Earlier scores do not belong to
       the phase and must be nan.
     * `delivered` (N, weeks): the share of the planned dose that was delivered in week 1 of each phase, in week 2, and
@@ -216,9 +217,9 @@ def _empty_estimate(n: int) -> PanelEstimate:
 
 
 def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Divides the students into groups of about 4,000, so that less memory is needed at a time. Divides no cohort.
+    """Divides the students into groups of about 4,000, so that less memory is needed at a time.
 
-    Returns the students' indices by group.
+    No cohort is divided. Returns the students' indices by group.
     """
     if len(cohort) <= 4000:
         return [np.arange(len(cohort))] if len(cohort) else []

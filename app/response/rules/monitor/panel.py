@@ -308,7 +308,7 @@ def judge_panel(
 
 
 def parts_of(panel: Panel) -> list[slice]:
-    """Divides the students into groups of about CHUNK without splitting a cohort. Returns each group as a slice."""
+    """Divides the students into groups of about CHUNK; no cohort is divided. Returns each group as a slice."""
     cohort = panel.cohort
     if len(cohort) <= CHUNK:
         return [slice(0, len(cohort))]
