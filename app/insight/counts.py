@@ -22,7 +22,10 @@ from app.insight.statements import ATOMS
 
 @dataclass(frozen=True, slots=True)
 class ReportedCount:
-    """A published count, with its share of the students in its row. A dimension that was not requested is None."""
+    """A published count of students. Each field that is None is a dimension by which the students were not counted.
+
+    `share` is the count divided by the total of its row of the table; `counts_of` says which students form a row.
+    """
 
     measure_id: UUID
     school_id: UUID | None
@@ -63,13 +66,20 @@ async def kept_counts(
 
 
 async def count_atoms(work: Work, window: ScreeningWindow, results: ResultsQuery) -> dict[UUID, dict[Atom, int]]:
-    """Returns the counts of students by measure and by all four dimensions, in the form that `find_published` needs."""
+    """Returns for each measure how many students have each combination of school, grade, level and group.
+
+    `find_published` takes the counts of one measure.
+    """
     statement, values = results.statement(ATOMS, **group_of(window))
     return atoms_of(await work.db.execute(statement, values))
 
 
 def group_of(window: ScreeningWindow) -> dict[str, str]:
-    """Returns the SQL parts `group` and `join`, with which a counting statement reads the student group of a window."""
+    """Returns two pieces of SQL by which a counting statement counts the demographic group of each student.
+
+    `group` is the expression for the group, and `join` the join that it needs. If the window is not counted by a group,
+    `group` is the empty text for every student.
+    """
     if window.group_by is None:
         return {"group": "''", "join": ""}
     column = WindowGroup(window.group_by).value
@@ -81,7 +91,10 @@ def group_of(window: ScreeningWindow) -> dict[str, str]:
 
 
 def atoms_of(rows: Iterable[Any]) -> dict[UUID, dict[Atom, int]]:
-    """Converts the rows of a counting statement into counts of students, by measure and by all four dimensions."""
+    """Converts the rows of a counting statement into a count for each combination of school, grade, level and group.
+
+    The counts are keyed by measure, then by combination.
+    """
     atoms: dict[UUID, dict[Atom, int]] = {}
     for row in rows:
         level = "not_screened" if not row.screened else "no_cut" if row.level is None else str(row.level)

@@ -87,7 +87,7 @@ async def provision_report(work: Work) -> ProvisionReport:
 def _days_of(rows: Iterable[Any]) -> tuple[list[DaysToSession], bool]:
     """Returns the medians that may be published, and whether any median is withheld.
 
-    Each area is treated as a separate table, because the same student can count in several areas.
+    Whether a median is withheld is decided separately for each area, because one student can count in several areas.
     """
     by_area: dict[UUID, dict[int | None, tuple[int, float]]] = {}
     for row in rows:

@@ -21,10 +21,10 @@ NAMES: Final = re.compile(r"(?<!:):(\w+)")
 
 @dataclass(frozen=True, slots=True)
 class ResultsQuery:
-    """The SQL for the results of a window. The method `statement` builds statements that contain this SQL.
+    """The SQL that reads the results of a window. The method `statement` builds complete statements around this SQL.
 
     * `counted` is the name of the subquery in this SQL that has the rows to count.
-    * `parameters` and `values` are the typed parameters of the statements and the values of these parameters.
+    * `parameters` declares the bind parameters with their types, and `values` has their values.
     """
 
     sql: str
@@ -33,7 +33,7 @@ class ResultsQuery:
     values: Mapping[str, Any]
 
     def having(self, parameters: Sequence[BindParameter[Any]], values: Mapping[str, Any]) -> "ResultsQuery":
-        """Returns the query with further parameters and values."""
+        """Returns a copy of the query that also has these parameters and values."""
         return replace(self, parameters=(*self.parameters, *parameters), values={**self.values, **values})
 
     def statement(self, template: str, **parts: str) -> tuple[TextClause, dict[str, Any]]:

@@ -1,8 +1,8 @@
 """Decides which counts of a window are published, so that no count under 10 can be computed from them. Pure.
 
-A count under 10 is withheld. Further counts of its row and column are withheld with it, until the published counts also
-fit a different set of students, for which the withheld count would have another value. So the withheld count cannot be
-computed from the published ones. `find_published` states the rules.
+A count under 10 is withheld. If only that count were withheld, the total of its row minus the other counts would reveal
+it. So other counts of its row and column are withheld too, until the published counts allow more than one value for
+each withheld count under 10. `find_published` states the rules.
 """
 
 from collections import Counter, defaultdict
@@ -41,12 +41,15 @@ PLACES: Final[tuple[Place, ...]] = tuple(
 
 
 def cell_of(place: Place, atom: Atom) -> Cell:
-    """Returns the cell of a table to which a student belongs."""
+    """Returns the table cell in which the students with the values `atom` are counted.
+
+    `place` says which of the four values are the dimensions of the table.
+    """
     return place, tuple(atom[dimension] for dimension in place)
 
 
 def count_cells(atoms: Mapping[Atom, int]) -> Counter[Cell]:
-    """Returns the number of students in every cell of every table, and in all. Cells without students are left out."""
+    """Returns how many students are in each cell of each table, and in total. Cells without students are left out."""
     counts: Counter[Cell] = Counter({((), ()): sum(atoms.values())})
     for place in PLACES:
         for atom, students in atoms.items():
@@ -60,13 +63,17 @@ def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] 
     `withheld_before` has cells that an earlier report of the school year withheld. They stay withheld, so that a later
     report about the same students does not reveal them.
 
-    * Tables of one dimension: if a value is withheld, at least two values are withheld, and these together have at
-      least 10 students.
-    * Tables of two dimensions: if a value is withheld in the table of its own dimension, its whole row or column is
-      withheld. If a cell of any other row or column is withheld, at least two cells of this row or column are
-      withheld, and these together have at least 10 students. In addition, each small count is a corner of a rectangle
-      of four withheld cells, such that students could be swapped between the corners without changing any total. If
-      there is no such rectangle for a small count, the whole table is withheld.
+    A table of one dimension, for example by grade: if the count of one grade is under 10, it is withheld. Then the
+    smallest other counts are withheld too, until at least two are withheld that together have at least 10 students.
+
+    A table of two dimensions, for example grades as rows and schools as columns:
+
+    1. Cells under 10 are withheld. If a grade or a school is withheld in its own table, all of its row or column is.
+    2. In every other row and column with a withheld cell, other cells are withheld too, until at least two are withheld
+       that together have at least 10 students.
+    3. Each withheld cell under 10 must be a corner of a rectangle of four withheld cells, such that students could be
+       swapped between the corners without changing any total. Other cells are withheld to form such a rectangle. If
+       that is impossible for one cell, the whole table is withheld.
     """
     counts = count_cells(atoms)
     if counts[(), ()] < SMALLEST:
@@ -88,7 +95,11 @@ def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] 
 
 
 def _withheld_of_line(counts: Counter[Cell], place: Place, values: Sequence[str], kept: Collection[Cell]) -> set[str]:
-    """Returns the values of one dimension whose counts are withheld."""
+    """Returns which values of one dimension are withheld, for example which grades in the table of grades.
+
+    These are the values with a count under `SMALLEST`, those in `kept`, and then the values with the smallest counts
+    until `_is_enough` is satisfied.
+    """
     withheld = {value for value in values if counts[place, (value,)] < SMALLEST or (place, (value,)) in kept}
     others = sorted((value for value in values if value not in withheld), key=lambda value: counts[place, (value,)])
     while withheld and others and not _is_enough(counts[place, (value,)] for value in withheld):
@@ -97,7 +108,10 @@ def _withheld_of_line(counts: Counter[Cell], place: Place, values: Sequence[str]
 
 
 def _is_enough(counts: Iterator[int] | Sequence[int]) -> bool:
-    """Returns whether the withheld counts of a row or column suffice: two or more, together at least `SMALLEST`."""
+    """Returns whether enough counts of a row or column are withheld, so that its total does not reveal any of them.
+
+    There must be at least two, and their sum must be at least `SMALLEST`.
+    """
     listed = list(counts)
     return len(listed) > 1 and sum(listed) >= SMALLEST
 
@@ -129,9 +143,9 @@ class _Table:
         }
 
     def withhold(self, rows: Collection[str], columns: Collection[str], kept: Collection[Cell]) -> None:
-        """Withholds small cells, cells of withheld rows and columns, and the cells `kept`, which were withheld before.
+        """Withholds small cells, all cells of these rows and columns, and `kept`, which were withheld before.
 
-        Further cells are withheld until none of the small counts can be computed from the published ones.
+        Then withholds other cells too, until none of the small counts can be computed from the published ones.
         """
         others: dict[tuple[str, str], set[tuple[str, ...]]] = defaultdict(set)
         first, second = self.place
@@ -162,7 +176,7 @@ class _Table:
                         return
 
     def _complete_lines(self, rows: Sequence[str], columns: Sequence[str]) -> None:
-        """Withholds further cells in these rows and columns, smallest first, until `_is_enough` holds for each of them.
+        """Withholds the smallest shown cells of these rows and columns, until `_is_enough` accepts each row and column.
 
         A row or column is left unchanged if no student is in its withheld cells.
         """

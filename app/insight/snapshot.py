@@ -127,8 +127,9 @@ async def _keep_counts(
 async def _withheld_before(work: Work, window: ScreeningWindow) -> tuple[dict[UUID, set[Cell]], set[Cell]]:
     """Returns the cells that were withheld in earlier windows of the school year with the same demographic group.
 
-    The first result has the withheld cells of each measure. The second result has the withheld cells that are not about
-    a level. A cell in the second result must be withheld for every measure.
+    The first result has the cells that were withheld for each measure; they stay withheld for that measure. The second
+    result has those of them that have no level as a dimension, such as a school's number of students. These numbers are
+    the same for every measure, so they stay withheld for all.
     """
     query = select(ScreeningWindow).where(
         ScreeningWindow.district_id == work.district_id,

@@ -44,7 +44,7 @@ AFTER: Final = " AND (x.student_id, x.measure_id) > (:student, :measure)"
 
 
 class Show(StrEnum):
-    """The results that a report lists."""
+    """Which results a report lists."""
 
     ALL = "all"
     ATTENTION = "attention"
@@ -72,7 +72,11 @@ class ReportQuery:
 
 @dataclass(frozen=True, slots=True)
 class ReportedResult:
-    """The result of one student by one measure. `movement` is `improved`, `declined`, `same`, or None."""
+    """The result of one student by one measure.
+
+    `movement` compares the student's level with the one in an earlier window: `improved`, `declined` or `same`. It is
+    None if one of the two is unknown.
+    """
 
     student_id: UUID
     school_id: UUID | None
@@ -136,7 +140,10 @@ async def window_report(work: Work, window_id: UUID, query: ReportQuery, keyset:
 
 
 def _dimensions(work: Work, window: ScreeningWindow, by: Sequence[str]) -> tuple[Dimension, ...]:
-    """Returns the dimensions in the order in which they were named."""
+    """Returns the dimensions with the names `by`.
+
+    Raises `Malformed` or `Forbidden` if the window cannot be counted by them.
+    """
     if len(set(by)) != len(by) or len(by) > MAX_DIMENSIONS:
         detail = f"Name at most {MAX_DIMENSIONS} different dimensions."
         raise Malformed([Violation("/count_by", "report.dimensions", detail)])

@@ -22,10 +22,10 @@ CHECKED: Final = ("done_parts", "checklist_size")
 
 
 def marks_of(done_parts: Sequence[int], checklist_size: int, at: str) -> dict[str, Any]:
-    """Returns the values of the columns `CHECKED` for a session; raises `Invalid` with every violation.
+    """Returns the values of a session's columns `done_parts` and `checklist_size`; raises `Invalid` if they are wrong.
 
-    `checklist_size` is 0 if the support follows no entry of the library, or follows an entry without a checklist. `at`
-    is the JSON Pointer of the session.
+    `done_parts` are numbers of parts of the checklist, from 1. `checklist_size` is 0 if the support follows no entry of
+    the library, or an entry without a checklist; then any report is refused. `at` is the JSON Pointer of the session.
     """
     if not checklist_size:
         detail = "The support followed no entry of the library with a checklist on this day."

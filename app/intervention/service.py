@@ -39,8 +39,11 @@ async def draft_interventions(
 ) -> list[SavedIntervention]:
     """Writes up to 500 entries as drafts; returns one result for each, in order.
 
-    A draft of the same code is replaced. An entry that equals the newest version of its code is unchanged, so that an
-    export can be sent again. `positions` has the places of the items in the request, if some are left out.
+    A draft of the same code is replaced. If an entry equals the newest stored version of the intervention with its
+    code, nothing is written and its result is `unchanged`, so an export can be sent again.
+
+    `at` is the JSON Pointer of the list in the request. `positions` has, for each item of `new`, the item's index in
+    that list. `positions` is needed if `new` lacks some items of the request.
     """
     if not 1 <= len(new) <= MAX_AT_ONCE:
         raise Invalid([Violation(at, "interventions.count", f"Send 1 to {MAX_AT_ONCE} entries at once.")])

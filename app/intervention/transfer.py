@@ -61,7 +61,7 @@ async def import_interventions(
 
 @needs(Can.READ_PLAYBOOK)
 async def export_interventions(work: Work) -> str:
-    """Returns the published entries of the library as CSV, by code, in the form in which they can be imported."""
+    """Returns the published entries of the library as CSV, ordered by code, in the format of `import_interventions`."""
     query = select(Intervention).where(
         Intervention.district_id == work.district_id, Intervention.state == InterventionState.PUBLISHED
     )

@@ -61,8 +61,9 @@ log = structlog.get_logger()
 
 
 async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event) -> None:
-    """Creates the missing tasks of every district, once soon after the start and then every hour until `stopping` is
-    set.
+    """Creates the missing tasks of every district: once soon after the start, and then every hour.
+
+    Returns when `stopping` is set.
     """
     wait = START_DELAY
     while not await _stops_within(wait, stopping):

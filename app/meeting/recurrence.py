@@ -45,8 +45,8 @@ FIRST_WITHIN: Final = timedelta(days=400)
 class Recurrence:
     """A parsed rule.
 
-    * `weekdays` are pairs of a place and a weekday. The place is that of the weekday in the month: 0 stands for every
-      week, and a negative place counts from the end of the month. The weekday 0 is Monday.
+    * `weekdays` are pairs, such as (0, 4) for "every Friday", (2, 4) for "the second Friday of the month" and (-1, 4)
+      for "the last Friday of the month". The second number is the weekday, with 0 for Monday.
     * `places` are the values of BYSETPOS.
     """
 
@@ -74,7 +74,10 @@ class Recurrence:
         return [day for day in days_of_rule[: self.count] if day >= since]
 
     def _number(self, day: date) -> int:
-        """Returns the number of the period (a day, week or month, by the frequency) that contains a day."""
+        """Returns a number that is the same for all days of one period, and grows by 1 from each period to the next.
+
+        The period is a day, a week or a month, by the frequency of the rule.
+        """
         if self.frequency == "MONTHLY":
             return day.year * 12 + day.month
         if self.frequency == "WEEKLY":

@@ -123,7 +123,10 @@ def id_of(kind: str) -> Resolver:
 
 
 def by_row(kind: str, column: Any, words: str, name: str | None = None) -> Filter[UUID]:
-    """Returns a filter by the id of a team, a meeting or a series."""
+    """Returns a list filter that selects the rows whose `column` is a given id. The id is that of a row of this kind.
+
+    The filter is called `name` in REST, or by default like the kind. `words` is its description.
+    """
     return Filter(
         name or kind,
         str,

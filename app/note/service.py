@@ -120,7 +120,7 @@ async def amend_note(
 
 
 async def _lock_subject(work: Work, name: str) -> tuple[Concern | Support, str]:
-    """Locks the student of the record that a note is about, and returns the record and its kind."""
+    """Locks the student of the concern or support with the id `name`. Returns this concern or support, and its kind."""
     kind, row_id = ids.parse_any_id(name, "/about")
     check_kind(kind, "/about")
     model = NOTED[kind]

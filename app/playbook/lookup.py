@@ -71,7 +71,7 @@ async def level_beside(work: Work, rank: int, *, above: bool) -> Level | None:
 
 @dataclass(frozen=True, slots=True)
 class AreasByName:
-    """The areas to which the items of a list refer, keyed by code and by id."""
+    """Areas that were read for a list of records, keyed by code and by id."""
 
     by_name: dict[str | UUID, Area]
 
@@ -103,17 +103,17 @@ async def load_levels(work: Work) -> dict[int, Level]:
 
 
 async def area_by_id(work: Work, area_id: UUID) -> Area:
-    """Returns the area to which another row refers by this id."""
+    """Returns the area with this id, which another row refers to, so that it always exists."""
     return await _load_one(work, Area, "area", Area.id == area_id, "")
 
 
 async def measure_by_id(work: Work, measure_id: UUID) -> Measure:
-    """Returns the measure to which another row refers by this id."""
+    """Returns the measure with this id, which another row refers to, so that it always exists."""
     return await _load_one(work, Measure, "measure", Measure.id == measure_id, "")
 
 
 async def level_by_id(work: Work, level_id: UUID) -> Level:
-    """Returns the level to which another row refers by this id."""
+    """Returns the level with this id, which another row refers to, so that it always exists."""
     return await _load_one(work, Level, "level", Level.id == level_id, "")
 
 
@@ -143,7 +143,11 @@ async def secured_code(work: Work, area: Area) -> str | None:
 
 
 def opened_code(work: Work, code: str) -> str:
-    """Returns the code of a secured area unchanged; raises `Forbidden` if the caller lacks the scope of that area."""
+    """Checks that the caller may use a secured area, and returns `code`, which is the code of that area.
+
+    A secured area, such as counselling, can be used only with a scope of its own. Raises `Forbidden` if the caller
+    lacks it.
+    """
     if not work.principal.opens_area(code):
         detail = f"The area {code} is secured: it needs the scope area:{code}."
         raise Forbidden(detail, code="area.secured")
@@ -177,5 +181,5 @@ async def _load_one(work: Work, model: type[Row], kind: str, condition: ColumnEl
 
 
 def unknown_name(kind: str, pointer: str) -> Invalid:
-    """Returns the error for a code or id that nothing of this kind in the playbook has."""
+    """Returns the error for a code or an id that nothing in the playbook has. `kind` is, for example, `area`."""
     return Invalid([Violation(pointer, f"{kind}.unknown", f"The playbook has no such {kind}.")])

@@ -12,8 +12,9 @@ from app.core.db import Base, HasChangeTime, TenantRow
 
 
 class Area(HasChangeTime, TenantRow, Base):
-    """An area of concern in the district's tree of areas. A secured area is visible only to callers with the area's own
-    scope.
+    """An area of concern in the district's tree of areas.
+
+    A secured area is visible only to callers with the area's own scope.
     """
 
     __tablename__ = "area"
@@ -69,9 +70,10 @@ class PlaybookVersion(TenantRow, Base):
     """A published version of the playbook.
 
     * `areas` and `levels` are those that were in force, as JSON.
-    * `rules` are the decision rules, keyed by measure code, area or school; `*` applies to all other series.
-    * `reminders` has the days of instruction after which each kind of reminder is due. A kind that is not in it has the
-      default.
+    * `rules` are the decision rules, keyed by measure code, area or school; the rule under `*` applies where no other
+      does.
+    * `reminders` says after how many days of instruction a reminder is due, keyed by the kind of reminder. A kind that
+      is missing has the default.
     """
 
     __tablename__ = "playbook_version"
@@ -86,7 +88,11 @@ class PlaybookVersion(TenantRow, Base):
 
 
 class HypothesisKind(HasChangeTime, TenantRow, Base):
-    """A kind of cause that teams suspect. `from_version` and `until_version` are as in `Benchmark`."""
+    """A kind of cause that teams suspect, such as a missing skill.
+
+    `from_version` is the number of the first version of the playbook that has the row. `until_version` is the number of
+    the first version after it that does not have the row, or None.
+    """
 
     __tablename__ = "hypothesis_kind"
 
@@ -99,11 +105,11 @@ class HypothesisKind(HasChangeTime, TenantRow, Base):
 class Benchmark(HasChangeTime, TenantRow, Base):
     """The norms and benchmarks of a measure for a grade, from one source, which `citation` names.
 
-    * `season` is the screening window, or None for figures of the whole year.
+    * `season` is the season of the school year, or None for figures of the whole year.
     * `published` is false for a district's own figures.
     * `p10` to `p90` are percentiles. Growth is the improvement per week in the measure's units. It is positive.
     * `from_version` is the number of the first version of the playbook that has the row. `until_version` is the number
-      of the first version that does not have it any more.
+      of the first version after it that does not have the row, or None.
     """
 
     __tablename__ = "benchmark"

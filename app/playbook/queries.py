@@ -66,10 +66,9 @@ async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The decision rules of a playbook version and the tree of areas, loaded once, so that choosing a rule needs no
-    query.
+    """The decision rules of a playbook version, and the tree of areas. Choosing a rule then needs no query.
 
-    `above` maps each area's id to the codes on the path from this area up to the root.
+    `above` maps each area's id to the codes on the path from this area up to the top of the tree.
     """
 
     playbook_version_id: UUID
@@ -77,8 +76,9 @@ class Rulebook:
     above: Mapping[UUID, tuple[str, ...]]
 
     def rule_for(self, measure: str, area_id: UUID, schools: Sequence[UUID]) -> ChosenRule:
-        """Returns the decision rule for a measure in an area. A rule of one of the schools takes precedence over a
-        rule of the district.
+        """Returns the decision rule for a measure in an area, for a student of these schools.
+
+        A rule of one of the schools takes precedence over a rule of the district.
         """
         rule, parameters = choose(self.rules, measure, self.above.get(area_id, ()), schools)
         return ChosenRule(rule, parameters, self.playbook_version_id)
@@ -86,13 +86,13 @@ class Rulebook:
 
 @needs(Can.READ_PLAYBOOK)
 async def reminder_days(work: Work) -> dict[str, int]:
-    """Returns the days of instruction after which each kind of reminder is due; 0 means that the reminder is off."""
+    """Returns after how many days of instruction each kind of reminder is due; 0 means that the reminder is off."""
     return REMINDERS | {name: int(days) for name, days in (await published(work)).reminders.items()}
 
 
 @needs(Can.READ_PLAYBOOK)
 async def rulebook(work: Work, rules: Mapping[str, Any] | None = None) -> Rulebook:
-    """Returns the rulebook in force. If a preview gives `rules`, returns a rulebook of the given rules instead."""
+    """Returns the decision rules of the version in force, or `rules` in their place if a preview gives other rules."""
     version = await published(work)
     used_rules = version.rules if rules is None else rules
     rows = {row.id: row for row in await areas(work)} if any(AREA in key for key in used_rules) else {}

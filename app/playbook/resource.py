@@ -47,7 +47,7 @@ class LevelResource(Resource[Level], kind="level", requires=Can.READ_PLAYBOOK, n
 
 
 class SemRangeValue(Value):
-    """The standard error of measurement for students of a grade whose baseline is in a range of score."""
+    """The standard error of measurement for students of one grade, or of all, whose baseline is in a given range."""
 
     sem: float = item("The standard error of measurement, in the measure's unit.", 4.0)
     grade: str | None = item("The grade; null for every grade.", "01")
@@ -79,8 +79,9 @@ class MeasureResource(Resource[Measure], kind="measure", requires=Can.READ_PLAYB
 class BenchmarkResource(
     Resource[Benchmark], kind="benchmark", requires=Can.READ_PLAYBOOK, name="Benchmark", get="benchmark"
 ):
-    """The norms and benchmarks of a measure for one grade, from one source. A change is a new benchmark in the next
-    version of the playbook.
+    """The norms and benchmarks of a measure for one grade, from one source.
+
+    To change a benchmark, a new one is published in the next version of the playbook.
     """
 
     measure: One[MeasureResource] = one(Benchmark.measure_id, MeasureResource, "The measure.")
@@ -122,7 +123,7 @@ class BenchmarkResource(
 
 
 async def _version_number(work: Work, number: Any, pointer: str | None) -> int:
-    """Returns the version number, or the nearest number from 0 to the largest that PostgreSQL accepts in the column."""
+    """Returns `number`, or the nearest number that the database column can hold, if it is too large or negative."""
     return min(max(int(number), 0), 2**31 - 1)
 
 

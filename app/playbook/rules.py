@@ -1,5 +1,6 @@
-"""Chooses the decision rule for a series of scores by its measure, area and school. Pure; contains no decision rule
-itself.
+"""Chooses the decision rule for a series of scores by its measure, area and school. Pure.
+
+The decision rules themselves are in `app.response.rules`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
 
 
 def stored(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Returns the entries in the form in which a version stores them, keyed by `Entry.key`."""
+    """Returns the entries as a JSON object, as a playbook version stores them, keyed by `Entry.key`."""
     return {entry.key: {"rule": entry.rule, "parameters": dict(entry.parameters)} for entry in entries}
 
 

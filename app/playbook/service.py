@@ -118,8 +118,8 @@ async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
 async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVersion:
     """Publishes the next version with these reminders; raises `Invalid`.
 
-    `days` has the days of instruction (0 to 365) for each kind; 0 turns a reminder off. Kinds that are
-    not in `days` keep their reminders.
+    `days` says for each kind of reminder after how many days of instruction (0 to 365) it is due; 0 turns the reminder
+    off. Kinds that are not in `days` keep their number.
     """
     if not all(name in REMINDERS and 0 <= number <= MAX_REMINDER_DAYS for name, number in days.items()):
         detail = f"Name {', '.join(REMINDERS)}, each with 0 to {MAX_REMINDER_DAYS} days."
@@ -177,7 +177,7 @@ async def _publish(
 
 
 async def _shown_areas(work: Work) -> list[dict[str, Any]]:
-    """Returns the areas that are in force, in the form in which a version stores them."""
+    """Returns the areas that are in force, as JSON objects that a playbook version stores."""
     rows = list(
         await work.db.scalars(
             select(Area)
@@ -199,7 +199,7 @@ async def _shown_areas(work: Work) -> list[dict[str, Any]]:
 
 
 async def _shown_levels(work: Work) -> list[dict[str, Any]]:
-    """Returns the levels that are in force, in the form in which a version stores them."""
+    """Returns the levels that are in force, as JSON objects that a playbook version stores."""
     rows = await work.db.scalars(
         select(Level).where(Level.district_id == work.district_id, Level.retired_at.is_(None)).order_by(Level.rank)
     )

@@ -1,4 +1,8 @@
-"""Runs a command for every item of a request: with a result for each item, all or nothing, or as a trial."""
+"""Runs a command for every item of a request, in one of three modes.
+
+By default each item succeeds or fails by itself. In the mode `atomic`, all items are written or none. In the mode
+`dry_run`, nothing is written, and the results show what would have been.
+"""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -108,9 +112,9 @@ async def run_bulk(
 async def _with_violations_of_run(
     work: Work, run: RunItems, items: Sequence[Any], results: Mapping[int, ItemResult]
 ) -> dict[int, ItemResult]:
-    """Returns the results of the malformed items that have some valid values, and adds violations to these results.
+    """Adds to the results of malformed items the violations that the command finds in their valid values.
 
-    To find the additional violations, the command is run, as a trial, with only the valid values.
+    For this the command is run with the valid values only, and what it writes is rolled back. Returns these results.
     """
     positions = [position for position, item in enumerate(items) if isinstance(item, Malformed) and item.partial]
     results_of_run: list[ItemResult] = []
@@ -136,10 +140,12 @@ async def run_each(
 ) -> list[ItemResult]:
     """Runs a command once for each item. Each run has its own savepoint, so that a refusal undoes only one item.
 
-    `row_kind` is the kind of the row to which all items belong. If this row does not exist, the request as a whole is
-    refused, instead of each item. First, `lock` locks the students of all items, which are named in
-    `Work.named_subjects`. This happens before the first savepoint: PostgreSQL releases the locks that were taken in the
-    savepoint of a refused item, and the next item would have to lock all students again.
+    If all items belong to one row, such as a support, `row_kind` is its kind. If this row does not exist, `NotFound` is
+    raised for the whole request, and no item gets a result.
+
+    First, `lock` locks the students of all items, which are named in `Work.named_subjects`. This happens before the
+    first savepoint: PostgreSQL releases the locks that were taken in the savepoint of a refused item, and the next item
+    would have to lock all students again.
     """
     work.named_subjects |= frozenset(name for item in items for name in _texts(item) if len(name) <= MAX_NAME_LENGTH)
     await lock(work)

@@ -37,7 +37,7 @@ class ExpectedVersion:
 
     @asynccontextmanager
     async def held(self, work: Work) -> AsyncIterator[None]:
-        """Checks the row, as `watch` does, until the end of the block.
+        """Checks the row, as `watch` does, until the end of the `async with` block.
 
         At the end, raises `Malformed` if the block has not loaded the row, or if the row has no version.
         """

@@ -1,4 +1,5 @@
-"""The engine that reads public resources: their declarations, selections of their fields, and the compiler to SQL.
+"""The engine that reads public resources.
 
-Every selection is read with one SQL statement.
+It consists of the declarations of the resources, the selections of their fields, and the compiler that turns a
+selection into SQL. Every selection is read with one SQL statement.
 """

@@ -35,7 +35,7 @@ class Catalog:
         self._members = {resource: {**declaration(resource).members, **added[resource]} for resource in self.resources}
 
     def members(self, resource: ResourceType) -> Mapping[str, Member]:
-        """Returns a resource's members by name, in the order of declaration.
+        """Returns a resource's members (its fields, links and computed values) by name, in the order of declaration.
 
         Members that other packages add to the resource are included.
         """
@@ -81,7 +81,10 @@ class Catalog:
 
     @cached_property
     def gets(self) -> Mapping[str, ResourceType]:
-        """Returns the resources of which the APIs can read a single row, keyed by the name in their `get`."""
+        """Returns the resources of which the APIs can read a single row.
+
+        The key is the name of that read, such as `concern`: GraphQL's field, and the parameter in REST's path.
+        """
         return {facts.get: resource for resource in self.resources if (facts := declaration(resource)).get is not None}
 
     def _resources(self) -> Iterator[ResourceType]:
@@ -91,7 +94,10 @@ class Catalog:
                     yield value
 
     def _listings(self) -> dict[str, Listing]:
-        """Returns the listings, keyed by name, including the flags that other packages add to them."""
+        """Returns the lists, keyed by name, each with its flags (filters for true or false).
+
+        Flags that other packages add to a list are included.
+        """
         listings: dict[str, Listing] = self._by_name("LISTINGS")
         for module in self.modules:
             for name, flag in getattr(module, "FLAGS", ()):
@@ -115,13 +121,14 @@ class Catalog:
 
 
 def plain(expression: Any) -> Any:
-    """Returns the SQL expression of a mapped column, and any other expression unchanged."""
+    """Returns the SQL expression of a mapped attribute such as `Concern.state`. Other expressions are unchanged."""
     return expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
 
 
 def permissions_of(member: Member) -> tuple[Can, ...]:
-    """Returns the permissions that a member requires in addition to those of its resource; a plain field requires
-    none.
+    """Returns the permissions that a member requires in addition to those of its resource.
+
+    A plain field requires none.
     """
     if isinstance(member, OneMember | ManyMember):
         return tuple(dict.fromkeys((*declaration(member.target).requires, *member.requires)))

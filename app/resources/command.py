@@ -1,4 +1,4 @@
-"""Declares commands, from which both APIs derive their operations, and runs a command for several items."""
+"""Declares commands, from which the operations of both APIs are generated, and runs a command for several items."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Single:
-    """The single-item operation of a command whose function takes a list of items."""
+    """The operation for one item, in the case of a command whose function takes a list of items."""
 
     name: str
     description: str
@@ -149,7 +149,7 @@ async def run_items(
 
 
 def _single(command: Command, result: ItemResult) -> ItemResult:
-    """Returns an item's result with the row extracted from the command's return value.
+    """Returns the result of one item of a bulk call, with the row in place of the value that the command returned.
 
     The outcome becomes `unchanged` if the command found the row instead of creating it.
     """

@@ -32,8 +32,9 @@ async def complete_values(
 ) -> tuple[bytes, list[tuple[Path, AimlineError]]]:
     """Returns the text of an answer with its structured values filled in, and the errors.
 
-    There is one error for each slot whose values could not be computed; these values are null. `slots` are the values
-    to complete, and `given` has the arguments of computed values, keyed by path.
+    `text` has tokens in the places of the values. Each token has the index of its entry in `slots`, which describes the
+    value. `given` has the arguments of computed values, keyed by path. If the values of a slot cannot be computed, they
+    are null, and there is one error.
     """
     raw: list[list[bytes]] = [[] for _ in slots]
     for slot, json in tokens.findall(text):

@@ -77,7 +77,7 @@ class Declaration:
 
 
 class Resource(Generic[Model]):
-    """The base class of every resource; a resource is the public form of one kind of record."""
+    """The base class of every resource. A resource is the public form of one kind of row, such as a concern."""
 
     __declaration__: ClassVar[Declaration]
 
@@ -190,7 +190,7 @@ def _members_of(cls: type) -> dict[str, Member]:
 
 
 def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
-    """Returns a member, completed by the type in its annotation.
+    """Returns a member with the type that its annotation states.
 
     Raises `Misuse` if the column contradicts the annotation. `where` is the name of the attribute in errors.
     """

@@ -64,7 +64,7 @@ def reference(
     graphql: str | None = SAME,
 ) -> Id | None: ...
 def reference(column: Any, kind: str, description: str, *, rest: str | None = SAME, graphql: str | None = SAME) -> Any:
-    """Declares the id of another row."""
+    """Declares the id of another row, which is of the kind `kind`."""
     return ReferenceMember("", description, None, rest, graphql, expression=column, kind=kind)
 
 
@@ -77,9 +77,9 @@ def reference_of(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Id | None:
-    """Declares the id of another row, if a separate column has the kind of that row.
+    """Declares the id of a row that can be of several kinds, for example of a concern or a support.
 
-    `kinds` are the possible kinds, and `kind_expression` is the column with the kind.
+    `kinds` are the possible kinds. `kind_expression` is the column that says which of them the row is.
     """
     return cast(
         Id | None,
@@ -105,7 +105,7 @@ def references(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> list[Id]:
-    """Declares a list of the ids of other rows."""
+    """Declares a list of the ids of other rows, which are of the kind `kind`."""
     member = ReferenceMember("", description, None, rest, graphql, expression=column, kind=kind, many=True)
     return cast(list[Id], member)
 

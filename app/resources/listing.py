@@ -39,8 +39,9 @@ class Filter(Generic[T]):
     * `name` is the name in REST. `graphql` is the name in GraphQL (in snake case) if it differs.
     * `value_type` is the type of the value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`.
     * `resolve` turns the caller's value into the value that the condition uses. `bound` is the type of that value.
-    * `narrow` states that a list with this filter is read by the filter's own index, and never by an index by school.
-    * `schools` is the model that has the school columns, for a filter by school.
+    * `narrow` states that a list with this filter is read by an index on the filtered column, and never by an index by
+      school.
+    * `schools`, for a filter by school, is the model whose table has columns for the schools of a row.
     * `most` is the largest number of characters of a text.
     """
 
@@ -93,12 +94,13 @@ class Sort:
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of a resource, which is a root field in GraphQL and the path `/<name>` in REST.
+    """A list of a resource, which is a top-level field in GraphQL and the path `/<name>` in REST.
 
     * `order` applies if a request has no `sort`. By default it is the order of ids, which is the order of creation.
     * `descending` reverses that order.
     * `condition` is true for every row of the list.
-    * `schools` is the model with the school columns. They are used for callers who may see only some schools.
+    * `schools` is the model whose table has columns for the schools of a row. If a caller may see only some schools,
+      the list is read by an index on these columns.
     * `paged` is False for a list that returns all rows at once, up to `most`.
     * `assumed` is the number of rows from which the cost of a list without pages is computed.
     * `changed_at` is the column that `updated_since` compares. With that filter the rows are in the order of this
@@ -138,9 +140,7 @@ class Listing:
 
 
 def updated_since_words(listing: Listing) -> str:
-    """Returns the text that describes the parameter `updated_since` in the OpenAPI document and in the GraphQL
-    schema.
-    """
+    """Returns the description of the parameter `updated_since` in the contracts of both APIs."""
     order = ", in the order of their changes unless `sort` is given" if listing.paged else ""
     return (
         f"Only rows that were created or changed at this instant or later{order}. A change becomes visible when it is "
@@ -149,7 +149,7 @@ def updated_since_words(listing: Listing) -> str:
 
 
 def sort_words(listing: Listing) -> str:
-    """Returns the text that describes the parameter `sort` in the OpenAPI document and in the GraphQL schema."""
+    """Returns the description of the parameter `sort` in the contracts of both APIs."""
     words = []
     for sort in listing.sorts:
         scopes = "".join(f" It needs `{can.value}` too." for can in sort.requires)
@@ -158,8 +158,9 @@ def sort_words(listing: Listing) -> str:
 
 
 def check_offset(pointer: str, instant: datetime | None) -> datetime | None:
-    """Returns the instant unchanged; raises `Malformed` at `pointer` if it has no UTC offset, because it is then
-    ambiguous.
+    """Returns the instant unchanged; raises `Malformed` at `pointer` if it has no UTC offset.
+
+    Without an offset, the instant would be ambiguous.
     """
     if instant is not None and instant.tzinfo is None:
         detail = "An instant has an offset, such as 2026-09-28T10:00:00Z."

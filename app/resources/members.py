@@ -24,11 +24,11 @@ SAME = "="
 
 
 class One(Generic[R]):
-    """The annotation of a link to at most one row of another resource."""
+    """The type annotation of a link that leads to at most one row of another resource."""
 
 
 class Many(Generic[R]):
-    """The annotation of a link to the rows of another resource."""
+    """The type annotation of a link that leads to any number of rows of another resource."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,9 @@ class ManyMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ValueMember(Member):
-    """A structured value, which comes from the JSON column `expression` or is computed for all rows of an answer at
-    once.
+    """A structured value: it comes from a JSON column, or is computed for all rows of an answer at once.
 
+    * `expression` is the JSON column.
     * `compute` takes the unit of work, one tuple of `keys` for each row, and the arguments by name. It returns one
       value for each row.
     * `shape` is the class of the value (see `values.py`).
@@ -148,5 +148,5 @@ class ValueMember(Member):
 
 
 def named(member: Member, name: str) -> Member:
-    """Returns the member completed by its name, which is the name of the attribute in the declaring class."""
+    """Returns the member with its name filled in, which is the name of the attribute in the declaring class."""
     return replace(member, name=name)

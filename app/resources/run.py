@@ -25,7 +25,7 @@ PLANS = Plans()
 
 @dataclass(frozen=True, slots=True)
 class ReadError:
-    """An error at a place in the answer where the value is null; `path` is relative to the root."""
+    """An error for a null in an answer. `path` is the place of the null, from the top of the answer."""
 
     path: Path
     error: AimlineError
@@ -33,7 +33,10 @@ class ReadError:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to one root of a selection: JSON text, errors, the cursor of the next page, and the number of rows."""
+    """The answer to one list or row at the top of a selection.
+
+    It has the JSON text, the errors, the cursor of the next page, and the number of rows.
+    """
 
     text: bytes
     errors: tuple[ReadError, ...] = ()
@@ -45,10 +48,10 @@ NULL = b"null"
 
 
 async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style) -> list[Answer]:
-    """Reads the roots of a selection with one statement, and returns one answer for each root.
+    """Reads the lists and rows at the top of a selection (its roots) with one statement. Returns an answer for each.
 
-    Adds to the disclosure log the students whom the answers show. If the caller may not read a root, or the cursor
-    of a root is invalid, the answer to this root is null with an error. The other roots are still read.
+    Adds to the disclosure log the students whom the answers show. If the caller may not read a root, or a cursor in it
+    is invalid, the answer to this root is null with an error. The other roots are still read.
     """
     opened: list[Places | AimlineError] = []
     for root in roots:
@@ -80,7 +83,7 @@ async def resolve_filters(
 ) -> dict[str, Any]:
     """Returns the resolved values of a list's filters. For example, an external id is resolved to a row id.
 
-    The values are returned by the internal names of the filters.
+    The values are keyed by the filters' attribute `name`.
 
     * `criteria` are the list's filters and flags, keyed by their names in the API, as `Listing.by_face` returns them.
     * `texts` has the values as the caller wrote them, keyed by the filters' names in the API.
@@ -108,7 +111,7 @@ async def resolve_filters(
 async def _fetch(
     work: Work, catalog: Catalog, plan: Plan, roots: Sequence[Root], places: Sequence[Places]
 ) -> list[bytes | None]:
-    """Runs the statement and returns the text of each root, or None for a root that the caller may not read."""
+    """Runs the statement. Returns the text of each root (list or row), or None if the caller may not read the root."""
     if not plan.sql:
         return [None for _ in roots]
     principal = work.principal

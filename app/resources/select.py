@@ -1,8 +1,9 @@
-"""Defines selections: the parts of the resources that a request reads, as a tree that is independent of API and SQL.
+"""Defines selections. A selection is a tree of the fields and links that a request reads.
 
-An API builds a selection from its request. `run.read` compiles it into one statement, and returns JSON text with the
-same keys in the same order. The tree contains values (filters, limits, cursors), but the statement
-depends only on which of these values are set, so that a compiled statement can be used again.
+It is independent of API and SQL. At its top are lists and single rows, which are called roots. An API builds a
+selection from its request. `run.read` compiles it into one statement, and returns JSON text with the same keys in the
+same order. The tree contains values (filters, limits, cursors), but the statement depends only on which of these values
+are set, so that a compiled statement can be used again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,13 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How an API writes the values that differ between APIs: enum names, the offsets of instants, and totals."""
+    """How an API writes the values that differ between APIs.
+
+    * `face` is `rest` or `graphql`.
+    * `upper`: whether an enum is shown by its name, in upper case.
+    * `offset`: the text of the UTC offset, such as `Z`.
+    * `more`: the JSON for a total that is too large to be counted.
+    """
 
     face: str
     upper: bool
@@ -32,7 +39,7 @@ GRAPHQL_STYLE = Style("graphql", upper=True, offset="+00:00", more="null")
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A key of an object whose value is a fixed JSON text, such as GraphQL's `__typename`."""
+    """A key of a JSON object in the answer. Its value is a fixed JSON text, such as GraphQL's `__typename`."""
 
     key: str
     text: str
@@ -40,7 +47,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A key of an object, with the member that gives its value.
+    """A key of a JSON object in the answer. Its value comes from the member `member` of the resource.
 
     * `picks` are the selected members of the linked resource or structured value. Without `picks`, a link to one row
       shows the id of that row, and a structured value shows all its items.
@@ -60,7 +67,7 @@ Picks = tuple["Pick | Constant", ...]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The part of a page that shows the rows, as an array (REST's `items`, GraphQL's `nodes`)."""
+    """Selects the rows of a page, as an array (REST's `items`, GraphQL's `nodes`)."""
 
     key: str
     picks: Picks
@@ -68,7 +75,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The part of an edge with the row."""
+    """Selects the row of an edge (Relay's `node`)."""
 
     key: str
     picks: Picks
@@ -76,14 +83,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The part of an edge with the row's cursor."""
+    """Selects the cursor of an edge."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """The part of a page with its Relay edges."""
+    """Selects the Relay edges of a page: pairs of a row and its cursor."""
 
     key: str
     parts: tuple[Node | Cursor | Constant, ...]
@@ -91,7 +98,7 @@ class Edges:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One field of a page's information: `has_next_page`, `has_previous_page`, `start_cursor` or `end_cursor`."""
+    """Selects one field of Relay's page information, such as `has_next_page`; `name` is the field's name."""
 
     key: str
     name: str
@@ -99,7 +106,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """The part of a page with Relay's page information."""
+    """Selects Relay's page information of a page."""
 
     key: str
     parts: tuple[Fact | Constant, ...]
@@ -107,14 +114,14 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The part of a page that shows the cursor of the next page, or null (REST's `next`)."""
+    """Selects the cursor of the next page, or null if there is none (REST's `next`)."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """The part of a page that shows how many rows the whole list has.
+    """Selects the number of rows of the whole list.
 
     The number is exact up to 25,000. For a longer list it is "more" in REST and null in GraphQL.
     """
@@ -127,7 +134,7 @@ PagePart = Rows | Edges | Info | Next | Total | Constant
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A requested page: the parts that it shows, its length and its position.
+    """A requested page: what it shows (its rows, its total and so on), its length and its position.
 
     It contains `first` rows after the position `after`, or with `backward` the last `first` rows before it.
     `limit_name` and `after_name` are the API's names for `first` and `after`, which the pointers of errors use.
@@ -143,10 +150,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ListRoot:
-    """A root of a selection that reads a list, with the resolved values of its filters and flags, keyed by name.
+    """A list at the top of a selection.
 
-    A listing without pages has `picks`; any other listing has a `page`. `sort` is the name of an order. A leading `-`
-    reverses the order.
+    `filters` has the resolved values of the list's filters and flags, keyed by name. A list without pages has `picks`;
+    any other list has a `page`. `sort` is the name of an order. A leading `-` reverses the order.
     """
 
     key: str
@@ -161,7 +168,7 @@ class ListRoot:
 
 @dataclass(frozen=True, slots=True)
 class RowRoot:
-    """A root of a selection that reads one row by its row id."""
+    """A single row at the top of a selection, given by its row id."""
 
     key: str
     resource: ResourceType
@@ -171,7 +178,7 @@ class RowRoot:
 
 @dataclass(frozen=True, slots=True)
 class WrittenRoot:
-    """A root of a selection that reads the rows which a command of this transaction has returned.
+    """The rows which a command of this transaction has returned, at the top of a selection.
 
     The answer is an array of objects with `id` and `row`. To read the rows, the caller needs no permission except the
     command's. The rows are shown even if the command removed them. To read the links of the rows, the caller needs the
@@ -188,7 +195,10 @@ Root = ListRoot | RowRoot | WrittenRoot
 
 
 def parts_with_rows(page: Page) -> Iterator[tuple[Path, Picks]]:
-    """Yields the parts of a page that show rows: each part's path, and the selected members of the part's rows."""
+    """Yields the places of a page at which its rows are shown, each with the members that are selected there.
+
+    A place is a path in the answer, such as `("edges", "node")`. A GraphQL page can have `nodes` and `edges`.
+    """
     for part in page.parts:
         if isinstance(part, Rows):
             yield (part.key,), part.picks

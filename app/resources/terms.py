@@ -1,4 +1,4 @@
-"""Defines the bind parameters that declared conditions may use: the district and the caller of a request."""
+"""Defines bind parameters for the district and the caller of a request, which declared conditions may use."""
 
 from typing import Any
 

@@ -18,27 +18,27 @@ from app.core.errors import Misuse
 
 
 class Figures:
-    """The annotation of named numbers, which REST shows as an object and GraphQL as a list of names and values."""
+    """The type annotation of named numbers. REST shows them as an object, GraphQL as a list of names and values."""
 
 
 class JsonObject:
-    """The annotation of JSON without a fixed shape: an object. GraphQL shows it as the scalar `JSON`."""
+    """The type annotation of a JSON object whose keys are not declared. GraphQL shows it as the scalar `JSON`."""
 
 
 class Numbers(JsonObject):
-    """The annotation of an object of numbers by name."""
+    """The type annotation of a JSON object whose keys are not declared and whose values are numbers."""
 
 
 class WholeNumbers(JsonObject):
-    """The annotation of an object of whole numbers by name."""
+    """The type annotation of a JSON object whose keys are not declared and whose values are whole numbers."""
 
 
 class JsonList(JsonObject):
-    """The annotation of a list without a fixed shape."""
+    """The type annotation of a JSON list whose items are not declared."""
 
 
 class DayRanges(JsonObject):
-    """The annotation of a list of pairs of days, the first and the last day of each range."""
+    """The type annotation of a list of date ranges. Each range is a pair of its first day and its last day."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _leaf(value: Any, item_: Item, *, upper: bool) -> Any:
 
 @functools.cache
 def is_json(type_: Any) -> bool:
-    """Returns whether a type is JSON without a fixed shape."""
+    """Returns whether a type stands for a JSON object or list whose contents are not declared."""
     return isinstance(type_, type) and issubclass(type_, JsonObject)
 
 

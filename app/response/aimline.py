@@ -78,7 +78,7 @@ class Aimline:
 
     @property
     def rate(self) -> float:
-        """Returns the required rate in units per week; it is negative if lower scores are better."""
+        """Returns the required rate in the measure's units a week; it is negative if lower scores are better."""
         return (self.goal - self.baseline) / self.goal_week
 
     def at(self, week: float) -> float:

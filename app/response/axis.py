@@ -28,8 +28,9 @@ class Break:
 
 
 class Axis:
-    """The instructional weeks between two days, numbered from 0. The weeks in `off` have no instruction and are left
-    out.
+    """The instructional weeks between two days, numbered from 0.
+
+    The weeks in `off` have no instruction and are left out.
     """
 
     def __init__(self, begins: date, first: date, last: date, off: Collection[date]) -> None:

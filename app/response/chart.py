@@ -76,7 +76,7 @@ class ChartPhase:
 
     @property
     def rate(self) -> float:
-        """Returns the required rate of the phase in units per week."""
+        """Returns the required rate of the phase in the measure's units a week."""
         return (self.goal - self.baseline) / max(self.goal_week - self.from_week, 1)
 
     def at(self, week: float) -> float:

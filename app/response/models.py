@@ -21,7 +21,7 @@ class VerdictRow(AboutStudent, Base):
     * `measure_id`: the measure of the series.
     * `measures`: the number of the support's measures that share the false-alarm rate.
     * `last_on`, `last_week`: the day and the week of the last score that was taken into account.
-    * `change_on`: the Monday of the change week.
+    * `change_on`: the Monday of the week around which growth slowed (`change_week`).
     * `slow`: the probability that growth is below half of the required rate. `short`: the probability that it is at
       least half of the required rate, but below the required rate. `on_pace`: the probability that growth reaches the
       required rate.
@@ -71,8 +71,9 @@ class VerdictRow(AboutStudent, Base):
 
 
 class ResponseState(AboutStudent, Base):
-    """The present state of a support: its current verdict, and the time and the district's day when this state began.
+    """The present state of a support: its current verdict, and when this state began.
 
+    * The beginning of the state is stored as an instant and as a date in the district's time zone.
     * `verdict_id`: the most serious of the current verdicts on its measures. `verdict_ids`: all its current verdicts.
     * `alert_id`: the verdict whose alert is active.
     * `memory`: the alert state, in the form of `alerts.Memory`.

@@ -153,9 +153,9 @@ class GoalDate(StrEnum):
 
 
 async def _last_goal_date(work: Work, name: str, pointer: str | None) -> date:
-    """Returns the latest goal date that counts as `name`, which is `due` or `passed`.
+    """Returns the latest goal date with which a support matches the filter value `name`.
 
-    The result depends on the current day in the district.
+    The value is `due` (the date is near) or `passed`. The result depends on the date in the district.
     """
     today = await _read_today(work)
     return today + GOAL_NOTICE if name == GoalDate.DUE else today
@@ -169,7 +169,7 @@ def _has_goal_by(day: Any) -> ColumnElement[bool]:
 
 
 def _has_further_goal_by(day: Any) -> ColumnElement[bool]:
-    """Returns an SQL condition: in a support's current phase, an additional measure has a goal date up to `day`."""
+    """Returns an SQL condition: in a support's current phase, an additional measure has a goal date by `day`."""
     return and_(
         func.cardinality(Support.more_measures) > 0,
         exists().where(

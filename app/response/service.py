@@ -126,7 +126,7 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def begin_phase(work: Work, support_id: UUID, change: SupportChange, verb: PhaseVerb) -> Phase:
-    """Begins a new phase of a support as `change_support` does. `verb` states what a team decided."""
+    """Begins a new phase of a support as `change_support` does. `verb` is the team's decision that led to it."""
     phase = await supports.change_support(work, support_id, change, verb)
     await _close_as_district(work, support_id, RESPONSE_SUPERSEDED)
     await _judge_as_district(work, support_id)
@@ -180,8 +180,9 @@ async def record_sessions(
     at: str = "/sessions",
     positions: Sequence[int] | None = None,
 ) -> list[RecordedSession]:
-    """Records sessions as `support.session` does, and judges the support again, because its verdict depends on the
-    dosage.
+    """Records sessions as `support.session` does, and judges the support again.
+
+    Its verdict depends on the dosage.
     """
     results = await sessions.record_sessions(work, support_id, new, at=at, positions=positions)
     if any(result.outcome in ("recorded", "amended") for result in results):

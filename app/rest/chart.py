@@ -104,7 +104,7 @@ class ChartPhase(Shape):
 
 
 class FittedRate(Shape):
-    """The growth rate that the verdict states, in units per week.
+    """The growth rate that the verdict states, in the measure's units a week.
 
     `line` goes through the middle of the scores with the slope `rate`. `low` and `high` go through the same point with
     the slopes `rate_low` and `rate_high`; the true rate is between these with a probability of 80 %.

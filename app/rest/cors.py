@@ -1,9 +1,8 @@
-"""Answers cross-origin requests of browsers (CORS in the Fetch standard), and allows only origins that clients
-registered.
+"""Answers cross-origin requests of browsers (CORS in the Fetch standard).
 
-It is the outermost layer, so that a page can also read refusals. A preflight request has no token, so it is allowed for
-an origin that any client has registered. A response can be read only by the origins of the token's own client. Cookies
-are never allowed, because the API does not use them.
+Only origins that clients registered are allowed. This is the outermost layer, so that a page can also read refusals. A
+preflight request has no token, so it is allowed for an origin that any client has registered. A response can be read
+only by the origins of the token's own client. Cookies are never allowed, because the API does not use them.
 """
 
 import time

@@ -49,7 +49,7 @@ class GroupChartLine(Shape):
 
 
 class GroupChart(Shape):
-    """The data of a group's chart; `others` is the number of present members outside the caller's reach."""
+    """The data of a group's chart; `others` is the number of members whom the caller may not see."""
 
     group: str
     measure: str

@@ -1,5 +1,6 @@
-"""Describes in the contract the headers that follow from a route's declaration: idempotency keys, versions and
-ETags.
+"""Describes in the contract the headers that follow from a route's declaration.
+
+These are the headers for idempotency keys, row versions and ETags.
 """
 
 from typing import Any, Protocol

@@ -27,7 +27,10 @@ class MalformedBody:
 
 
 def lenient(model: type[Input]) -> Any:
-    """Returns the type of a body. For a malformed object, its validation returns a `MalformedBody` and no error."""
+    """Returns the annotation with which a route takes a body of this model, even if the body is malformed.
+
+    For a malformed object, validation then yields a `MalformedBody` instead of raising an error.
+    """
     return Annotated[model, WrapValidator(partial(_keep, model))]
 
 

@@ -52,7 +52,7 @@ class Me(Shape):
 
 @router.get("/me", operation_id="get_me", **requires())
 async def get_me(work: OpenWork, request: Request) -> Me:
-    """Returns the caller: client, district, acting person, reach, scopes, and the operations that they allow."""
+    """Returns the caller: client, district, acting person, reach, scopes, and the operations that these allow."""
     caller = await describe_caller(work)
     services: Services = request.app.state.services
     return Me(

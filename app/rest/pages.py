@@ -87,7 +87,10 @@ class Items(Shape, Generic[Item]):
 
 
 def page_keyset(work: Work, listing: str, filters: dict[str, Any], after: str | None, limit: int | None) -> Keyset:
-    """Returns the keyset of a page; its cursors are valid for one district, list and set of filters."""
+    """Returns the start and the length of the requested page.
+
+    Cursors of the page are valid for one district, one list and one set of filters.
+    """
     return keyset(work.district_id, listing, filters, after, limit, work.keyring)
 
 

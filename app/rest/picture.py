@@ -202,8 +202,9 @@ def _phase_label(stretch: ChartPhase, picture: Picture, plot: Plot) -> Iterator[
 
 
 def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
-    """Yields a box for each week's sessions, which is filled up to the delivered share. A box without recorded
-    sessions is dashed.
+    """Yields a box for each week's sessions, which is filled up to the delivered share.
+
+    A box without recorded sessions is dashed.
     """
     tall = 14.0
     wide = max(min((plot.right - plot.left) / plot.span - 2, 16), 3)

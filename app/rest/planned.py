@@ -1,4 +1,4 @@
-"""Serves the list of what a sync run would change as a CSV file in REST."""
+"""Serves a CSV file in REST: the list of what a sync run would change."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -47,7 +47,10 @@ School = Annotated[
 async def get_planned_changes_csv(
     work: OpenWork, request: Request, run: str, kind: Kind = None, action: Action = None, school: School = None
 ) -> Response:
-    """Returns what a held or dry run would change as CSV, one line for each field, with the values before and after."""
+    """Returns, as CSV, what a held run or a dry run would change.
+
+    There is one line for each field, with the values before and after.
+    """
     run_id = (await queries.run(work, row_id("run", run))).run.id
     school_id = None if school is None else await planned.locate_school(work, school, "/school")
     chosen = planned.ChangeFilter(kind, action, school_id)

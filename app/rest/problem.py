@@ -76,7 +76,7 @@ class ViolationShape(BaseModel):
 
     @classmethod
     def of(cls, violation: Violation) -> "ViolationShape":
-        """Returns the shape of a violation."""
+        """Returns a violation as it is shown in a response."""
         return cls(
             pointer=violation.pointer,
             code=violation.code,

@@ -13,7 +13,7 @@ router = APIRouter(prefix="/v1", tags=["supports"], route_class=Route)
 
 
 class DaysToSession(Shape):
-    """The median days from the first signal about a student in an area to the first session of a support there."""
+    """The median days from a student's first signal in an area to the first session of a support in this area."""
 
     area: str = Field(description="The id of the area.")
     level: int | None = Field(description="The rank of the support's level; null for all levels.")

@@ -1,4 +1,8 @@
-"""Serves the REST route that requests a map from old to new sourcedIds for a held run."""
+"""Serves the REST route that connects people whom a held run would remove with those whom it would create.
+
+The same person may have a new sourcedId in the SIS. The request contains a map from old to new sourcedIds, or says how
+to find such people.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -29,15 +33,16 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=MapRoute)
 
 
 class RekeyPair(Input):
-    """One person: the former sourcedId, and the one under which the held run would create the person again."""
+    """One person of a map: the sourcedId that the roster has (`old`), and the one that the SIS uses (`new`)."""
 
     old: str = Field(min_length=1, max_length=MAX_REKEY_LENGTH)
     new: str = Field(min_length=1, max_length=MAX_REKEY_LENGTH)
 
 
 def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Returns a validated map. A long map is validated in parts, and validation stops once there are too many
-    violations.
+    """Returns a validated map.
+
+    A long map is validated in parts, and validation stops once there are too many violations.
     """
     if not isinstance(pairs, list) or len(pairs) <= PART:
         return validate(pairs)
@@ -65,8 +70,9 @@ Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_
 
 
 class NewRekey(Input):
-    """How to match the people whom the held run would remove with those whom it would create: by `match` or by
-    `map`.
+    """How to find the people who have a new sourcedId: by a common value (`match`), or by a list of pairs (`map`).
+
+    A held run would remove such a person under the old sourcedId and create the person under the new one.
     """
 
     match: Literal["identifier", "email", "likely"] | None = Field(
@@ -95,10 +101,11 @@ class NewRekey(Input):
     **requires(pull.request_rekey, queries.run),
 )
 async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> Shape:
-    """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a separate run.
+    """Finds the people whom a held run would remove and create again, because they have a new sourcedId in the SIS.
 
-    The new run is held too. Its report counts the matches, and approving its plan applies the new ids. 409 if the given
-    run is not held, or while another run of its source is pending.
+    A worker plans the change of their sourcedIds as a separate run, which is held too. Its report counts the matches,
+    and approving its plan applies the new ids. 409 if the given run is not held, or while another run of its source is
+    pending.
     """
     pairs = None if body.map is None else [(pair.old, pair.new) for pair in body.map]
     return await accepted_run(work, response, await pull.request_rekey(work, row_id("run", run), body.match, pairs))

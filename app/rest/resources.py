@@ -1,4 +1,4 @@
-"""Lists the read routes that REST derives from declared resources, and adds the routes of declared commands."""
+"""Lists the read routes that are generated from declared resources, and adds the routes of declared commands."""
 
 from fastapi import APIRouter
 

@@ -41,8 +41,9 @@ class Route(APIRoute):
 
     @property
     def takes_key(self) -> bool:
-        """Returns whether the route takes an idempotency key: every POST does, unless it opens its transactions
-        itself.
+        """Returns whether the route takes an idempotency key.
+
+        Every POST does, unless it opens its transactions itself.
         """
         return "POST" in (self.methods or ()) and self._opens_work
 
@@ -53,8 +54,9 @@ class Route(APIRoute):
 
     @property
     def requires_version(self) -> bool:
-        """Returns whether a client must send the version, as for a PATCH, which overwrites values and keeps no
-        history.
+        """Returns whether a client must send the version of the row that it changes.
+
+        It must for a PATCH, which overwrites values and keeps no history.
         """
         return "PATCH" in (self.methods or ()) and self.takes_version
 

@@ -60,7 +60,10 @@ class Dosage(Sums):
 
 @router.get("/supports/{support}/dosage", operation_id="get_dosage", **requires(queries.dosage_between))
 async def get_dosage(work: OpenWork, support: str, since: Since = None, until: Until = None) -> Dosage:
-    """Returns how much of a support was delivered; by default, in its last phase up to today or to its end."""
+    """Returns how much of a support was delivered in a period.
+
+    By default, the period is the support's last phase, up to today or to the end of the phase, whichever is earlier.
+    """
     support_id = row_id("support", support)
     dosage = await queries.dosage_between(work, support_id, since, until)
     totals = {name: getattr(dosage, name) for name in Dosage.model_fields if name not in ("support", "weeks", "lost")}

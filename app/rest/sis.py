@@ -25,7 +25,7 @@ RUN, QUARANTINED = SHAPES.of(RunResource), SHAPES.of(QuarantinedResource)
 
 
 class WeighedRule(Shape):
-    """One rule of the guard and its result.
+    """One limit on what a sync may change, with the number that was compared with it.
 
     The run is held if the share `count` / `of` is above `limit` and more than `rows` rows are affected.
     """
@@ -60,7 +60,7 @@ class LikelyRekey(Shape):
 
 
 class RekeyPlan(Shape):
-    """Counts of the people whom a plan of new sourcedIds covers.
+    """How many people of a held run are matched with a new sourcedId.
 
     If the caller gave a map, only the people in the map are counted. Otherwise all people whom the held run would
     remove or create are counted.
@@ -161,8 +161,9 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
     "/students/{student}/sync-history", operation_id="get_sync_history", **requires(find_student, history.history_of)
 )
 async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
-    """Returns what every sync did to a student and the student's enrollments, to find out why the student is listed or
-    not.
+    """Returns what every sync did to a student and the student's enrollments.
+
+    Shows why the student is listed or not.
     """
     await find_student(work, student)  # answers 404 for a student out of reach, whatever else the caller lacks
     person, steps = await history.history_of(work, student)

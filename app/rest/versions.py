@@ -95,14 +95,14 @@ def note_versions(request: Request) -> None:
 
 
 async def expect_versions(request: Request, work: Work) -> None:
-    """Makes the command fail if the client does not accept the row's present version."""
+    """Makes the command fail if the client sent `If-Match` and the row no longer has one of the versions in it."""
     expected: ExpectedVersion | None = getattr(request.state, "expected", None)
     if expected is not None:
         await expected.watch(work)
 
 
 def require_seen(request: Request) -> None:
-    """Raises `Malformed` if the client sent a version for a row that has none."""
+    """Raises `Malformed` if the client sent a version, but the command has loaded no row with a version."""
     expected: ExpectedVersion | None = getattr(request.state, "expected", None)
     if expected is not None:
         expected.require_seen()

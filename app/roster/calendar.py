@@ -35,9 +35,7 @@ A week without instruction has the number of the last instructional week before 
 
 
 def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
-    """Returns the number of instructional weeks between two dates, or of calendar weeks if the school has no
-    calendar.
-    """
+    """Returns the number of instructional weeks between two dates, or of all weeks if the school has no calendar."""
     first, last = weeks.get(monday_of(begins)), weeks.get(monday_of(day))
     if first is not None and last is not None and last >= first:
         return last - first
@@ -68,8 +66,9 @@ def days_of_instruction(
 async def weeks_of_schools(
     work: Work, school_ids: Collection[UUID], begins: date, until: date
 ) -> dict[UUID, list[tuple[date, bool]]]:
-    """Returns the weeks of each of these schools, in order. Each is a pair: its Monday, and whether there was
-    instruction.
+    """Returns the weeks of each of these schools, in order, keyed by school.
+
+    Each week is a pair: its Monday, and whether there was instruction.
     """
     rows = await work.db.execute(
         select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
@@ -114,9 +113,9 @@ def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -
 
 
 def counted(weeks: Sequence[tuple[date, bool]]) -> dict[date, int]:
-    """Returns the number of each week, counted from the first of these weeks and keyed by the week's Monday.
+    """Returns a number for each week, keyed by its Monday: how many of `weeks`, up to this one, had instruction.
 
-    Only instructional weeks are counted.
+    A week without instruction thus has the number of the week before. The number is at least 1.
     """
     # The count begins with the given weeks rather than with the school year, because a phase may continue into the next
     # school year.

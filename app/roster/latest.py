@@ -17,8 +17,9 @@ from app.roster.models import Person
 
 
 async def set_last_scores(work: Work, days: Mapping[UUID, date], *, exact: bool = False) -> None:
-    """Saves the day of each student's last score. Without `exact`, a day before the day that is already saved is
-    ignored.
+    """Saves the day of each student's last score.
+
+    Without `exact`, a day before the day that is already saved is ignored.
     """
     if not days:
         return

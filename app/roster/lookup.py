@@ -33,10 +33,10 @@ NamedKind = Literal["student", "person", "class"]
 
 
 def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
-    """Returns an SQL condition that restricts a list to the principal's caseload, in a form for which an index can be
-    used.
+    """Returns an SQL condition that restricts a list to the principal's caseload, by the student's id in `column`.
 
-    Row-level security applies in addition.
+    It lets PostgreSQL use an index, and applies in addition to row-level security. For a principal without a caseload,
+    it is always true.
     """
     if work.principal.reach is not Reach.CASELOAD:
         return true()
@@ -72,10 +72,10 @@ async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Per
 
 
 async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
-    """Returns the id of the person to whom an action is attributed: the person with the id `name`, or the acting person
-    if `name` is None.
+    """Returns the id of the person to whom an action is attributed.
 
-    A request that acts for a person cannot attribute an action to another person: this raises `Invalid` at `pointer`.
+    It is the person with the id `name`, or the acting person if `name` is None. A request that acts for a person cannot
+    attribute an action to another person: this raises `Invalid` at `pointer`.
     """
     acting_person_id = work.principal.person_id
     if name is None:
@@ -129,13 +129,13 @@ async def zone_of(work: Work) -> str:
 
 
 async def today_of(work: Work) -> date:
-    """Returns the district's day: today in its time zone, or the day to which a sandbox's test clock was moved."""
+    """Returns today's date in the district's time zone, or the date to which a sandbox's test clock was moved."""
     zone, moved_to = await _clock_of(work)
     return moved_to or today_in(zone)
 
 
 async def moved_day_of(work: Work) -> date | None:
-    """Returns the day to which a sandbox's test clock was moved, or None if the district uses the real day."""
+    """Returns the date to which a sandbox's test clock was moved, or None if the district uses the real date."""
     _, moved_to = await _clock_of(work)
     return moved_to
 
@@ -209,7 +209,7 @@ async def find_row(
     *also: ColumnElement[bool],
     lock: bool = False,
 ) -> Row:
-    """Returns the row to which a reference refers.
+    """Returns the row to which a reference (an id or an external id) refers.
 
     If there is no such row, raises `Invalid` at `pointer`, or `NotFound` if `pointer` is None. The pointer is given for
     a reference in a request's body. Only the module `student_lock` may set `lock`.
@@ -242,8 +242,9 @@ def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
 
 
 async def ids_by_alias(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
-    """Returns the row ids of these external ids, keyed by source and `sourcedId`. All references must be of one
-    kind.
+    """Returns the row ids of these external ids, keyed by source and `sourcedId`.
+
+    All references must be of one kind.
     """
     db = work.db
     if not references:

@@ -16,7 +16,7 @@ FIGURES = (*LEVELS_OF_SCORE, *GROWTHS)
 
 
 class Season(StrEnum):
-    """A screening window of the school year."""
+    """A season of the school year, in which students are screened."""
 
     FALL = "fall"
     WINTER = "winter"
@@ -77,7 +77,10 @@ def _growth_of(norm: GrowthSource) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkFigures:
-    """The figures of a benchmark, to be validated, with the range and the direction of its measure."""
+    """The figures of a benchmark that `violations_of_figures` validates, keyed by column.
+
+    `lowest`, `highest` and `direction` are the range of scores and the direction of the benchmark's measure.
+    """
 
     figures: dict[str, float | None]
     lowest: float

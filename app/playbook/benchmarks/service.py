@@ -68,7 +68,7 @@ class NewBenchmark:
 
 @dataclass(frozen=True, slots=True)
 class SavedBenchmark:
-    """The result for one sent benchmark.
+    """The result for one benchmark of a request.
 
     `outcome` is `recorded`, `amended`, `unchanged` or `refused`. A refused benchmark has violations.
     """

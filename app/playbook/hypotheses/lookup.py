@@ -8,7 +8,7 @@ from app.playbook.models import HypothesisKind
 
 
 async def kind_in_force(work: Work, code: str) -> HypothesisKind | None:
-    """Returns the kind of hypothesis that has this code in the version in force, or None."""
+    """Returns the kind of hypothesis with this code that is in force in the playbook, or None if there is none."""
     if "\x00" in code:  # PostgreSQL cannot store this text and would raise an error.
         return None
     query = select(HypothesisKind).where(
@@ -21,7 +21,7 @@ async def kind_in_force(work: Work, code: str) -> HypothesisKind | None:
 
 
 async def locate_kind(work: Work, code: str, pointer: str) -> HypothesisKind:
-    """Returns the kind of hypothesis in force that has this code; raises `Invalid` at `pointer` if there is none."""
+    """Returns the kind of hypothesis in force with this code; raises `Invalid` at `pointer` if there is none."""
     kind = await kind_in_force(work, code)
     if kind is None:
         detail = "The playbook has no such kind of hypothesis."

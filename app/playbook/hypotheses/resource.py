@@ -15,7 +15,10 @@ from app.resources.listing import Flag, Listing
 class HypothesisKindResource(
     Resource[HypothesisKind], kind="hypothesis_kind", requires=Can.READ_PLAYBOOK, name="HypothesisKind"
 ):
-    """A kind of cause that teams suspect, such as a missing skill. A change is a new row in the next version."""
+    """A kind of cause that teams suspect, such as a missing skill.
+
+    To change a kind, a new row is published in the next version of the playbook.
+    """
 
     code: str = field(HypothesisKind.code, "The code by which hypotheses name it.", "skill")
     name: str = field(HypothesisKind.name, "The name.", "A missing skill")

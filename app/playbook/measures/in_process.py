@@ -1,7 +1,7 @@
-"""Caches measures and rulebooks in the process, because a version of a measure or a rulebook never changes.
+"""Caches measures and rulebooks in the memory of the process. A rulebook has all decision rules of a playbook version.
 
-The cache is keyed by district and version. In each transaction, the caller reads which version is in force. The
-functions check no permission, because the calling command has checked one.
+The cached rows never change: a change creates a new version, which has another key. In each transaction, the caller
+reads which version is in force. The functions check no permission, because the calling command has checked one.
 """
 
 from collections import OrderedDict

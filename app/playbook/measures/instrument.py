@@ -41,7 +41,7 @@ FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
 
 @dataclass(frozen=True, slots=True)
 class MeasureUse:
-    """The use of a measure: whether it has scores or supports, and how its scores limit a change.
+    """How a measure is used: whether it has scores or supports, and which stored scores restrict a change of it.
 
     * `least` and `greatest` are the lowest and the highest value of its scores.
     * `unlisted` is the number of scores whose form is missing in the new list of forms.
@@ -62,7 +62,7 @@ Rule = Callable[[Mapping[str, Any]], list[Violation]]
 def violations_of(values: Mapping[str, Any]) -> Violations:
     """Returns the violations in the values of a measure, with pointers to the input's fields.
 
-    Rules about a value that is `Unread` are skipped.
+    Rules about a value that could not be read from the request (`Unread`) are skipped.
     """
     return broken_rules(_RULES, values)
 

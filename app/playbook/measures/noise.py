@@ -14,7 +14,7 @@ MAX_RANGES, MAX_GRADE_LENGTH = 100, 20
 
 @dataclass(frozen=True, slots=True)
 class NewSemRange:
-    """The SEM of a measure for students of a grade whose baseline is in a range of score."""
+    """The SEM of a measure for students of one grade, or of all grades, whose baseline score is in a given range."""
 
     sem: Annotated[float, About("The standard error of measurement, in the measure's unit.", 4.0)]
     grade: Annotated[

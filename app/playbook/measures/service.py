@@ -148,8 +148,8 @@ async def amend_measure(
 async def _lock_measure(work: Work, name: str) -> Measure:
     """Locks and returns the measure with this code or id.
 
-    The function first locks all students and measures that the other commands of this transaction name. Students are
-    locked before measures, because recording a score locks its student first and then its measure.
+    Also locks all students and measures that other commands of the same transaction will use. Students are locked
+    before measures, because recording a score locks its student first and then its measure.
     """
     await lock_named_subjects(work)
     try:

@@ -59,7 +59,10 @@ class PlaybookVersionResource(
     name="PlaybookVersion",
     get="playbook_version",
 ):
-    """A published version of the playbook. It never changes. Verdicts, supports and decisions cite theirs."""
+    """A published version of the playbook. It never changes.
+
+    Each verdict, support and decision states the version that applied to it.
+    """
 
     number: int = field(PlaybookVersion.number, "Its number; each change publishes the next one.", 3)
     published_at: datetime = field(PlaybookVersion.published_at, "When it was published.")

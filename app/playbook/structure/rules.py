@@ -28,13 +28,13 @@ def parent_code(code: str) -> str | None:
 def violations_of_area(values: Mapping[str, Any]) -> Violations:
     """Returns the violations in the code and the name of a new area.
 
-    Rules about a value that is `Unread` are skipped.
+    Rules about a value that could not be read from the request (`Unread`) are skipped.
     """
     return broken_rules((_violations_of_code, _violations_of_name), values)
 
 
 def violations_of_name(name: str) -> list[Violation]:
-    """Returns the violations of the name of an area or a level."""
+    """Returns the violations in the name of an area or a level."""
     if name.strip() and "\x00" not in name:
         return []
     return [Violation("/name", "structure.name", "Give a name that is not blank.")]
@@ -56,7 +56,7 @@ def _violations_of_code(values: Mapping[str, Any]) -> list[Violation]:
 
 
 def violations_of_rank(rank: int, highest: int) -> list[Violation]:
-    """Returns the violations of the rank of a new level; `highest` is the highest rank in force."""
+    """Returns the violations in the rank of a new level; `highest` is the highest rank in force."""
     if 1 <= rank <= highest + 1:
         return []
     return [Violation("/rank", "level.rank", f"A new level has a rank from 1 to {highest + 1}.")]
@@ -73,5 +73,8 @@ def repeated(ids: Sequence[object], pointer: str, code: str) -> list[Violation]:
 
 
 def renumbered(ordered: Sequence[Any], attribute: str) -> dict[Any, int]:
-    """Returns the new number of each row whose number differs from its place in `ordered`. Places start at 1."""
+    """Returns the new number of each row whose number differs from its place in `ordered`. Places start at 1.
+
+    `attribute` is the name of the attribute that has the number.
+    """
     return {row: place for place, row in enumerate(ordered, 1) if getattr(row, attribute) != place}

@@ -10,7 +10,7 @@ COUNTING = 250
 
 
 def cost(catalog: Catalog, root: Root) -> int:
-    """Returns the largest number of rows that one root of a selection could return.
+    """Returns the largest number of rows that a selection could return for one root (one list or row at its top).
 
     A page counts as `first` rows. A list without pages counts as many rows as its declaration assumes. The number of
     rows that were really read is in `Answer.rows`.

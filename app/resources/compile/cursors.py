@@ -52,9 +52,9 @@ class OpenPage:
 
 @dataclass
 class Places:
-    """The decrypted positions of a selection's pages, and what is needed to encrypt the cursors of the next pages.
+    """The decrypted cursors of a selection, and what is needed to encrypt the cursors of the answer.
 
-    `values` has the statement parameters, keyed by path: the parts of each page's position, and each page's limit.
+    `values` has the SQL parameters of each page, keyed by path: the limit, and the position at which the page begins.
     """
 
     values: dict[Path, Any] = field(default_factory=dict)
@@ -63,9 +63,9 @@ class Places:
     following: str | None = None
 
     def seal(self, cursors: Sequence[CursorSlot], slot: int, raw: bytes) -> bytes:
-        """Returns the encrypted cursor of a position in the answer, as JSON.
+        """Encrypts the position of a row in a list. Returns the cursor as a JSON string.
 
-        `slot` is the index of the page in `cursors`, and `raw` is the position.
+        `raw` is the position as a JSON array, and `slot` is the index of its page in `cursors`.
         """
         cursor = self.keysets[cursors[slot].path].mark(*orjson.loads(raw))
         if cursors[slot].following:
@@ -78,7 +78,10 @@ class Places:
 
 
 def open_pages(work: Work, catalog: Catalog, root: Root) -> Places:
-    """Returns the decrypted positions of all pages of a root; raises `Malformed` for an invalid cursor or limit."""
+    """Returns the decrypted cursors of all pages of a selected list or row.
+
+    Raises `Malformed` if a cursor or a limit is invalid.
+    """
     places = Places()
     for path, opened in _pages(catalog, root):
         page = opened.page
@@ -152,7 +155,7 @@ def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[
 
 
 def _renamed(error: Malformed, page: Page) -> Malformed:
-    """Returns an error about a page, with the API's own names for the limit and the cursor."""
+    """Returns an error in which the limit and the cursor have the names that the API gives them, such as `first`."""
     names = {"/limit": f"/{page.limit_name}", "/after": f"/{page.after_name}"}
     return Malformed(
         [

@@ -1,7 +1,7 @@
 """Explains reads instead of running them: the statement, its plan, the required permissions and the disclosed records.
 
-Within an `explaining` block, `run.read` runs EXPLAIN in place of each statement and answers null, so that nothing is
-disclosed.
+Within an `explaining` block, `run.read` runs EXPLAIN in place of each statement and returns null as the answer, so that
+nothing is disclosed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,8 +22,8 @@ from app.resources.select import ListRoot, Pick, Picks, ResourceType, Root, part
 class Explanation:
     """The explanation of one statement.
 
-    It has the SQL with the values of its parameters, the plan as text, the permissions of the roots, and the kinds of
-    record that the statement shows.
+    It has the SQL with the values of its parameters, the plan as text, the permissions that the read requires, and the
+    kinds of records about students that it can show.
     """
 
     sql: str
@@ -63,7 +63,7 @@ async def plan_of(work: Work, sql: str, parameters: tuple[Any, ...]) -> str:
 
 
 def disclosed_kinds(catalog: Catalog, roots: Sequence[Root]) -> tuple[str, ...]:
-    """Returns the sorted kinds of records about students that these roots can show."""
+    """Returns the kinds of records about students that these selected lists and rows can show, sorted."""
     kinds: set[str] = set()
     for root in roots:
         if not isinstance(root, ListRoot):

@@ -34,11 +34,13 @@ from app.resources.values import Figures, is_json
 def object_of(
     scope: Scope, level: Level, picks: Picks, path: Path, pattern: Path, around: Level | None
 ) -> ColumnElement[Any]:
-    """Returns the SQL of one row as a JSON object, preceded by a token for the disclosure log.
+    """Returns the SQL of one row as a JSON object, after a mark that says which student the row is about.
 
-    * `picks` are the selected members.
+    The mark is removed from the answer, and tells the disclosure log whose records were shown.
+
+    * `picks` are the selected members of the row.
     * `path` is the row's place in the selection. `pattern` is its place in the answer, with `*` for each array index.
-    * `around` is the level of the enclosing row, or None at the root.
+    * `around` is the level of the enclosing row, or None if the row is at the top of the selection.
     """
     pieces: list[Piece] = [*_disclosure(scope, level, around), "{"]
     for place, pick in enumerate(picks):

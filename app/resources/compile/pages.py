@@ -104,7 +104,8 @@ def page_of(
     """Returns the SQL of a page as JSON text.
 
     * `restrict`, if given, limits a query to the rows of some schools in such a way that it uses the indexes by school.
-    * `around` is the level of the enclosing row, or None at the root. `outer` contains the tables of that row.
+    * `around` is the level of the row that encloses the page, or None if the page is at the top of the selection.
+      `outer` contains the tables of that row.
     """
     descending = order.descending != page.backward
     shift = 0 if around is None else 1
@@ -245,7 +246,10 @@ def _cursor(paged: Paged, *, following: bool = False) -> ColumnElement[Any]:
 
 
 def _columns(scope: Scope, level: Level, name: str, order: Order) -> Sequence[Any]:
-    """Returns the columns of the level's table `name` that a page needs: those of the members and of the order."""
+    """Returns the columns that a page needs from one table of its resource. `name` is the name of that table.
+
+    These are the columns that the resource's members use, and those by which the page is ordered.
+    """
     models = [level.facts.model, *(join.model for join in level.facts.joins)]
     model = next((candidate for candidate in models if table_of(candidate).name == name), None)
     if model is None:

@@ -26,10 +26,10 @@ DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]  # an untyped 
 
 @dataclass(frozen=True, slots=True)
 class RootPlan:
-    """The part of a plan for one root.
+    """The plan for one list or row at the top of a selection (a root).
 
-    `refused` lists the links for which the caller lacks permission. `denied` is the permission for the root itself that
-    the caller lacks, or None.
+    `refused` lists the links for which the caller lacks permission. `denied` is the permission to read the list or row
+    itself, if the caller lacks it, otherwise None.
     """
 
     binds: dict[Path, str]
@@ -43,11 +43,12 @@ class RootPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled selection: the statement, the names of its parameters in order, and its roots.
+    """A selection compiled to SQL: the statement, the names of its parameters in order, and its roots.
 
-    * `constants` are the parameters whose values come from the declarations.
-    * `records` are the kinds of record that the disclosure log can name; the answer contains the index of a kind in
-      this list.
+    * `roots` has a part for each list or row at the top of the selection.
+    * `constants` has the parameters whose values are fixed by the declarations and do not depend on the request.
+    * `records` lists all kinds of records about students. The answer names a kind by its index in this list, for the
+      disclosure log.
     """
 
     sql: str
@@ -66,7 +67,7 @@ class Plans:
         self._kept: OrderedDict[Any, Plan] = OrderedDict()
 
     def plan(self, catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
-        """Returns the plan of these roots for this caller, from the cache or newly compiled."""
+        """Returns the plan for these lists and rows (roots) and this caller, from the cache or newly compiled."""
         caller = (principal.reach, principal.names_students, principal.scopes)
         key = (tuple(structure(root) for root in roots), caller, style, id(catalog))
         plan = self._kept.get(key)
@@ -80,7 +81,7 @@ class Plans:
 
 
 def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
-    """Compiles roots into the plan of one statement, which has a column for each root that the caller may read."""
+    """Compiles lists and rows (roots) into one statement, with a column for each of them that the caller may read."""
     records = records_of(catalog)
     columns: list[Any] = []
     plans: list[RootPlan] = []

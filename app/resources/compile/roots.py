@@ -40,7 +40,10 @@ IDS = ARRAY(Uuid())
 
 
 def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
-    """Returns SQL that yields a root as JSON text. For a single row that does not exist, the SQL yields null."""
+    """Returns SQL that yields a list or a row as JSON text.
+
+    For a single row that does not exist, the SQL yields null.
+    """
     if isinstance(root, RowRoot):
         level, conditions = level_of(scope, root.resource)
         row_id = scope.bind(("id",), Uuid())
@@ -68,7 +71,7 @@ def _written(scope: Scope, root: WrittenRoot) -> ColumnElement[Any]:
 
 
 def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
-    """Returns the permissions that reading a root requires."""
+    """Returns the permissions that reading a list or a row requires."""
     if isinstance(root, RowRoot):
         facts = declaration(root.resource)
         return (*facts.requires, *facts.get_requires)
@@ -80,7 +83,8 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
 def permissions_of_list(listing: Listing, filters: Mapping[str, Any], sort: str | None = None) -> tuple[Can, ...]:
     """Returns the permissions that a list requires with these filters and this sort order.
 
-    `filters` also has the values of the flags of the list. A flag that is set may require further permissions.
+    `filters` also has the values of the list's flags, which are filters for true or false. A flag that is set may
+    require a permission of its own.
     """
     flags = [flag for flag in listing.flags if filters.get(flag.name)]
     order = None if sort is None else listing.sort_named(sort)
@@ -170,9 +174,9 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns SQL for the ids of the schools whose rows a list reads through the indexes by school.
+    """Returns SQL for the ids of the schools to which a list is restricted, if it is read by an index by school.
 
-    Returns None if the list does not use these indexes.
+    Returns None if the list is not restricted to schools or does not use such an index.
     """
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
@@ -188,8 +192,7 @@ def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[An
 def _reach(
     scope: Scope, root: ListRoot, listing: Listing, level: Level, *, restricted: bool
 ) -> list[ColumnElement[bool]]:
-    """Returns the conditions that restrict a list to the caller's caseload, if there is one, and to the requested
-    school, if any.
+    """Returns the conditions that restrict a list to the caller's caseload and to the requested school, if any.
 
     They apply in addition to row-level security. `restricted` states that the query is already limited to the requested
     school by `at_schools`.
@@ -213,10 +216,11 @@ def at_schools(
     schools: ColumnElement[Any],
     named: ColumnElement[bool] | None = None,
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
-    """Returns a function that restricts a query to the first of the rows that belong to these schools.
+    """Returns a function that restricts a query to the rows of these schools, so that an index by school can be used.
 
-    If `named` is given, rows that satisfy `named` are included too, whatever their school. The function takes the
-    query, its order and the number of rows. The restricted query reads each school's rows in order from an index.
+    The function takes the query, its order, and the number n of rows that are needed. The restricted query reads, for
+    each school, the first n rows from an index. If `named` is given, rows that satisfy `named` are included too,
+    whatever their school.
 
     Under row-level security an index on `school_ids` cannot be used, because the policy is evaluated before an array
     operator. Therefore a student's first three schools are stored in three more columns. Each of these has an index in
@@ -252,9 +256,10 @@ def at_schools(
 
 
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
-    """Returns the condition that a row is about one of the students in `Principal.students`, or about no student.
+    """Returns the condition that a row is about one of the students listed in the principal, or about no student.
 
-    Returns None if no students are listed there, or if the resource is not about students.
+    Such students are those of a caseload or of the principal's teams. Returns None if the principal lists no students,
+    or if the resource is not about students.
     """
     student = level.student
     if student is None or not scope.principal.names_students:

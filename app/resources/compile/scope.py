@@ -25,9 +25,9 @@ MAX_ARGUMENTS = 90
 
 @dataclass(frozen=True, slots=True)
 class CursorSlot:
-    """The place of a page whose positions the statement returns. Python encrypts each position into a cursor.
+    """A page for which the SQL statement returns positions in the list. Python encrypts each position into a cursor.
 
-    `following` is true if the cursor of this position becomes `next` in REST.
+    If `following` is true, REST shows this cursor as `next`.
     """
 
     path: Path
@@ -36,7 +36,10 @@ class CursorSlot:
 
 @dataclass(frozen=True, slots=True)
 class ValueSlot:
-    """A structured value that Python completes: its member, the selected items, and its place in the answer."""
+    """A structured value that Python fills into the answer of the SQL statement.
+
+    `member` declares it, `picks` are its selected items, and `pattern` is its place in the answer.
+    """
 
     member: ValueMember
     picks: Picks
@@ -62,11 +65,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Level:
-    """A resource at one level of a selection.
+    """One level of a selection, which reads the rows of one resource.
 
     * `tables` has the aliases of the tables that contain the resource's columns, keyed by table name.
     * `source` is the FROM clause of the level, and `parts` are the tables in that clause.
-    * `through` is the intermediate table of a link.
+    * `through` is the intermediate table, if the rows are reached by a link that joins one.
     """
 
     resource: ResourceType
@@ -77,8 +80,9 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns this level with the intermediate table of its link in `tables`, so that the link's condition can use
-        it.
+        """Returns this level with the intermediate table of its link, if any, in `tables`.
+
+        The link's condition can then use this table.
         """
         return replace(self, tables={**self.tables, **self.through})
 
@@ -108,7 +112,7 @@ class Level:
 
 @dataclass
 class Scope:
-    """The shared state of one compilation."""
+    """The state of one compilation of a selection into SQL, which all functions of the compiler share."""
 
     catalog: Catalog
     style: Style

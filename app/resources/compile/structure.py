@@ -22,7 +22,7 @@ from app.resources.select import (
 
 
 def structure(root: Root) -> tuple[Any, ...]:
-    """Returns the structure of a root, on which its plan depends: everything except the values."""
+    """Returns everything of a selected list or row except the values. The plan depends only on this structure."""
     if isinstance(root, RowRoot | WrittenRoot):
         return (type(root), root.resource, _picks(root.picks))
     shape = _picks(root.picks) if root.page is None else _page(root.page)
@@ -33,7 +33,7 @@ def structure(root: Root) -> tuple[Any, ...]:
 
 
 def values(root: Root) -> Iterator[tuple[Path, Any]]:
-    """Yields the values of a root's ids, filters and arguments, each with its path.
+    """Yields the values in a selected list or row (ids, filters and arguments), each with its path.
 
     Cursors and limits are not included, because `cursors.open_pages` returns them.
     """
@@ -53,7 +53,7 @@ def values(root: Root) -> Iterator[tuple[Path, Any]]:
 
 
 def _in_utc(instant: datetime | None) -> datetime | None:
-    """Returns an instant in UTC; if the result is outside the range of `datetime`, returns the end of the range."""
+    """Returns an instant in UTC, or the nearest instant that `datetime` can represent."""
     if instant is None:
         return None
     try:
@@ -63,7 +63,7 @@ def _in_utc(instant: datetime | None) -> datetime | None:
 
 
 def pages(root: Root) -> Iterator[tuple[Path, Page]]:
-    """Yields every page of a root with the page's path."""
+    """Yields every page in a selected list or row, with the page's path."""
     if isinstance(root, ListRoot) and root.page is not None:
         yield from _pages(root.page, ())
     else:

@@ -65,8 +65,10 @@ def record_letter(place: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A rendered answer: the JSON text, the students whose records it shows, the kinds of these records, and the row
-    count.
+    """A rendered answer: its JSON text and its number of rows, and whose records it shows.
+
+    `students` are the students whose records it shows. `records` has the kinds of these records, as indices of
+    `Plan.records`.
     """
 
     text: bytes

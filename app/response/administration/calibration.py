@@ -1,7 +1,7 @@
-"""Makes and reads calibrations: estimates for a measure, made from a district's own series.
+"""Makes and reads calibrations: estimates of noise, form effects and growth for one measure.
 
-Calibrations are numbered and never changed. They are estimated from scores alone. A district's true false-alarm rate
-cannot be known from scores, so none is stated.
+They are made from a district's own series. Calibrations are numbered and never changed. They are estimated from scores
+alone. A district's true false-alarm rate cannot be known from scores, so none is stated.
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], 
 
 
 def _place_on_calendars(series: Sequence[ScoreSeries]) -> tuple[list[Placed], list[int]]:
-    """Returns the series, each placed on the calendar of its cohort, and for each series the index of its cohort."""
+    """Places each series on the calendar of its cohort. Returns the series, and the index of the cohort of each.
+
+    The returned series are in the order of their cohorts.
+    """
     cohorts: dict[Cohort, list[ScoreSeries]] = defaultdict(list)
     for score_series in series:
         cohorts[score_series.cohort].append(score_series)

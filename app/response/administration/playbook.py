@@ -56,7 +56,7 @@ class NewRule:
 class RuleInForce:
     """A rule of the version in force, with its stated false-alarm rate.
 
-    `holds_badly` describes the cases in which this rate does not hold.
+    `holds_badly` describes the cases in which this rate is not correct.
     """
 
     entry: Entry
@@ -191,7 +191,7 @@ def _states_of_supports(series: Sequence[MonitoredSeries], judgements: Mapping[U
 
 
 async def _validate(work: Work, rules: Sequence[NewRule]) -> dict[str, Any]:
-    """Validates the rules, and returns them in the form in which a version stores them. Raises `Invalid`."""
+    """Validates the rules, and returns them as a JSON object that a playbook version stores. Raises `Invalid`."""
     if not 1 <= len(rules) <= MAX_RULES:
         raise Invalid([Violation("/rules", "rules.count", f"Name 1 to {MAX_RULES} rules.")])
     violations: list[Violation] = []

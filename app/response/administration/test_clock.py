@@ -1,7 +1,7 @@
 """Moves the test clock of a sandbox district, so that partners can play a school year in minutes.
 
-The clock moves the district's day and nothing else: tokens, leases, retries, limits and all recorded instants keep real
-time. What is due on the new day is done shortly afterwards.
+The clock moves only the date that the district takes for today. Tokens, leases, retries, limits and all recorded
+instants keep real time. What is due on the new date is done shortly afterwards.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def move_test_clock(
         date | None, About("The day that the district takes for today; null for the real one.", date(2026, 9, 14))
     ] = None,
 ) -> None:
-    """Moves the district's day, forwards or backwards.
+    """Changes the date that the district takes for today.
 
     Raises `Invalid` for a day outside of this century, and `Conflict` for a district without a test clock.
     """

@@ -1,3 +1,4 @@
-"""Loads series, judges them with their cohorts, and writes the verdicts. Finalizes the verdicts when a week is
-complete.
+"""Loads series, judges them with their cohorts, and writes the verdicts.
+
+Makes the verdicts of a week final when the week is complete.
 """

@@ -1,7 +1,8 @@
-"""Decides when a verdict opens an alert, names it "not responding", or closes it. Pure.
+"""Decides when a verdict opens an alert, when the alert gets the name "not responding", and when it is closed. Pure.
 
-An alert is opened once, and it ends only after calm verdicts in two weeks (hysteresis). The decision depends only on
-successive verdicts, not on scores. What must be remembered between two verdicts is a `Memory`, which is stored as JSON.
+An alert is opened once, and it ends only after calm verdicts in two successive weeks (hysteresis). The decision depends
+only on successive verdicts, not on scores. What must be remembered between two verdicts is a `Memory`, which is stored
+as JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ REST_WEEKS = 4
 
 
 class AlertSignal(StrEnum):
-    """A signal that a verdict can give about an alert or a watch. Each signal becomes an event."""
+    """A signal that a verdict gives about an alert, or about a watch (an early sign below an alert).
+
+    Each signal becomes an event.
+    """
 
     ALERT = "alert"
     NAMED = "named"
@@ -52,9 +56,7 @@ class Latch:
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the latch after a verdict of the week `week`. Applying the same verdict twice has no further
-        effect.
-        """
+        """Returns the latch after a verdict of the week `week`. To apply the same verdict again changes nothing."""
         if raised:
             return Latch(True)
         if not self.on or not calm:
@@ -66,8 +68,9 @@ class Latch:
 
 @dataclass(frozen=True, slots=True)
 class Latches:
-    """The three latches of a phase: for the alert, for the watch (an early sign), and for too little delivery of the
-    support.
+    """The three latches of a phase.
+
+    They are for the alert, for the watch (an early sign), and for too little delivery of the support.
     """
 
     alert: Latch = Latch()
@@ -219,7 +222,7 @@ def _step_watch(
 
 
 def as_json(memory: Memory) -> dict[str, Any]:
-    """Returns the memory in the form in which it is stored."""
+    """Returns the memory as a JSON object, as it is stored."""
 
     def latches(group: Latches) -> list[list[Any]]:
         return [[latch.on, latch.calm_since] for latch in (group.alert, group.watch, group.under)]
@@ -236,7 +239,7 @@ def as_json(memory: Memory) -> dict[str, Any]:
 
 
 def record_as_json(record: AlertRecord) -> list[Any]:
-    """Returns the record in the form in which it is stored."""
+    """Returns the record as a JSON list, as it is stored."""
     return [record.active, record.week, record.quiet, record.named]
 
 

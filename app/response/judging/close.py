@@ -42,10 +42,10 @@ async def close_alerts(
     For an alert that was raised quietly, no event is emitted. After an alert is closed, the phase of its support can
     open no more alerts, with two exceptions:
 
-    * If `of_measures_outside` is given, an alert is closed only if it was opened by a verdict on any other measure.
-      The phase can then open further alerts.
+    * If `of_measures_outside` is given, alerts that were opened by a verdict on one of these measures stay open. The
+      other alerts are closed, and their phases can open alerts again.
     * `passed` is for supports with several measures of which only some have passed their goal date. Keyed by support,
-      `passed` has the measures whose goal date has passed. The phase of such a support can open further alerts, but not
+      `passed` has the measures whose goal date has passed. The phase of such a support can open alerts again, but not
       because of these measures.
     """
     is_open = and_(

@@ -1,5 +1,6 @@
-"""Computes verdicts from loaded series. The monitor judges whole cohorts at once; other rules judge one series at a
-time.
+"""Computes verdicts from loaded series.
+
+The monitor judges whole cohorts at once; other rules judge one series at a time.
 
 A series is always judged with its whole cohort, ordered by the ids of the series, whichever series are requested. The
 same numbers then go through the same operations, and the verdict on a series is identical to the byte, whether the
@@ -117,7 +118,7 @@ def judge_series(
 
 
 def series_of(monitored: MonitoredSeries, week: int) -> Series:
-    """Returns the series with its scores up to the week `week`, in the form that the rules take."""
+    """Converts a series, with its scores up to the week `week`, into the `Series` that rules judge."""
     score_series, scores = monitored.score_series, monitored.score_series.scores.upto(week)
     return Series(
         observations=scores.observations(),
@@ -132,7 +133,7 @@ def series_of(monitored: MonitoredSeries, week: int) -> Series:
 
 
 def _has_shares(monitored: MonitoredSeries, series: Series) -> bool:
-    """Returns whether the monitor can estimate the shares of growth of a series, for a verdict about growth.
+    """Returns whether the monitor can estimate the probabilities of slow, short and sufficient growth for a series.
 
     The result is False if the rule does not judge growth, if the rule or the series is unusable, or if there is too
     little data. Such a series is judged by the rule chosen for it, without the other series of its cohort.
@@ -153,8 +154,9 @@ def _has_shares(monitored: MonitoredSeries, series: Series) -> bool:
 def _by_rule(monitored: MonitoredSeries, series: Series, shares: Shares | None = None) -> Verdict:
     """Returns the verdict of the chosen rule on one series alone, without the other series of its cohort.
 
-    If the rule cannot judge the series, the verdict states the reason. `shares`, if given, are the shares of growth
-    that were estimated from the whole cohort.
+    If the rule cannot judge the series, the verdict states the reason. `shares`, if given, are the probabilities of
+    slow, short and sufficient growth that were estimated from the whole cohort. The verdict states them, and is called
+    "not responding" only if they justify it.
     """
     try:
         verdict = rule_named(monitored.chosen.rule).judge(series, monitored.chosen.parameters, shares)
@@ -260,10 +262,11 @@ def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
 
 
 def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None = None) -> Batch:
-    """Converts series of one measure, with the numbers of their cohorts, into arrays.
+    """Converts series of one measure into arrays; `cohort` has the number of each series' cohort.
 
     * Only scores up to `week`, a week of the calendar, are included. Without `week`, all scores are.
-    * A column is a form in a week. If a form was given several times in a week, each time has its own column.
+    * The table of scores has a row for each series, and a column for each form in each week. If a form was given
+      several times in a week, each time has its own column.
     * The scores of one week for which no form is recorded are assumed to be from one and the same form.
     """
     scores = [

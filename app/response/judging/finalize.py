@@ -143,12 +143,11 @@ def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: b
 
 
 async def _merge_weeks(work: Work) -> None:
-    """Prepares the rows of the jobs that the commands of the transaction scheduled.
+    """Prepares the rows of the jobs that this transaction's commands scheduled, with one row for each week and kind.
 
-    The rows are sorted in the order in which every transaction locks job rows.
-
-    The rows are written with the events. If a worker is judging one of these weeks at that time, the worker loses its
-    claim, and the week is judged again with the new scores.
+    The rows are sorted in the order in which every transaction locks job rows. They are written at the end of the
+    transaction. If a worker is judging one of these weeks at that time, the worker loses its claim, and the week is
+    judged again with the new scores.
 
     A job is quiet only if everything that scheduled it is quiet. For example, a backfill does not silence a week in
     which other scores were recorded. A quiet change of the rules does not silence an earlier change that is to raise
@@ -175,8 +174,10 @@ async def _merge_weeks(work: Work) -> None:
 
 
 def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:
-    """Returns the Mondays of the complete weeks of each cohort. A week is complete if every student has a score in
-    it. Students whose goal date has passed are not counted.
+    """Returns the Mondays of the complete weeks of each cohort.
+
+    A week is complete if every student of the cohort has a score in it. Students whose goal date has passed are not
+    counted.
     """
     scored: dict[Cohort, list[tuple[set[date], date]]] = {}
     for score_series in all_series:
@@ -276,10 +277,9 @@ async def _claim(work: Work) -> list[ClaimedJob]:
 
 @needs(Can.JUDGE)
 async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
-    """Judges the series of one measure at one school for the weeks of a group of jobs. Returns the number of finalized
-    weeks.
+    """Judges the series of one measure at one school for the weeks of a group of jobs.
 
-    If the worker died in every attempt of a job, the job fails for good.
+    Returns the number of finalized weeks. If the worker died in every attempt of a job, the job fails for good.
     """
     attempted = [job for job in group if job.attempts <= RETRIES.attempts]
     if attempted:

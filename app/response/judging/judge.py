@@ -62,10 +62,10 @@ async def judge_selected(
     mode: JudgingMode = DEFAULT_MODE,
     written: Mapping[UUID, date] | None = None,
 ) -> JudgingOutcome:
-    """Judges the selected series with the scores recorded so far. Writes the verdicts that differ from the current
-    verdicts.
+    """Judges the selected series with the scores recorded so far. Writes the verdicts that differ from those in force.
 
-    `written` is passed on to the function `write`, which describes it.
+    `written` has, for each student with newly recorded scores, the day of the last such score. `write` stores these
+    days.
     """
     loaded = await load(work, selection)
     requested = [monitored for monitored in loaded.requested.values() if _is_concerned(monitored, mode)]
@@ -127,9 +127,9 @@ def _has_last_verdict(judgement: Judgement, current: CurrentVerdict | None, mode
 
 
 def _find_retractable(loaded: LoadedSeries, judgements: dict[UUID, Judgement], mode: JudgingMode) -> set[UUID]:
-    """Returns the ids of the series whose active alert would no longer be raised.
+    """Returns the ids of the series whose active alert would not be raised with the scores that exist today.
 
-    To find them, the week in which the alert was raised is judged again with today's scores.
+    To find them, the week in which the alert was raised is judged again.
     """
     as_of: dict[UUID, int] = {}
     for series_id, judgement in judgements.items():
@@ -177,9 +177,10 @@ async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUI
 
 
 def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:
-    """Returns judgements by the new rules, as of the week of the current verdict, keyed by series.
+    """Judges again, by the new rules, the weeks of those current verdicts that were made by different rules.
 
-    Only series whose rule has changed are judged.
+    `judgements` has the present judgements, which are by the new rules. Returns the judgements of the earlier weeks,
+    keyed by series.
     """
     as_of = {
         series_id: previous.verdict.last_week
@@ -192,10 +193,11 @@ def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Jud
 
 
 def _is_by_other_rules(previous: CurrentVerdict, judgement: Judgement) -> bool:
-    """Returns whether the current verdict is about the same phase as the judgement, but was made by other rules.
+    """Returns whether the current verdict on a phase was made by rules that differ from those of the new judgement.
 
-    The rules are not the same if at least one of these differs: the rule, its version, its parameters, the calibration,
-    the SEM, and the number of measures that share the false-alarm rate.
+    The result is False if the judgement is about another phase. The rules differ if at least one of these differs: the
+    rule, its version, its parameters, the calibration, the SEM, and the number of measures that share the false-alarm
+    rate.
     """
     current, verdict = previous.verdict, judgement.verdict
     earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)

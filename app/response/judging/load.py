@@ -202,9 +202,7 @@ def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any
 
 
 async def _lock_students(work: Work, selection: SeriesSelection) -> None:
-    """Locks the students of the selected supports, except those that a command of this transaction has already
-    locked.
-    """
+    """Locks the students of the selected supports, except those that this transaction has already locked."""
     students = {student_id for student_id, _ in selection.pairs or ()}
     if selection.pairs is None:
         query = select(Support.student_id).where(Support.district_id == work.district_id, Support.state == "active")
@@ -315,7 +313,10 @@ def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
 
 
 def _weeks_into_phase(row: PhaseRow, calendars: Calendars) -> int:
-    """Returns how many instructional weeks after the beginning of the row's phase its series begins."""
+    """Returns how many instructional weeks lie between the beginning of a phase and the beginning of the row's series.
+
+    It is 0 unless an additional measure was added to the support during the phase.
+    """
     if row.begins_on == row.phase_begins_on:
         return 0
     return weeks_between(

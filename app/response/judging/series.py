@@ -141,7 +141,7 @@ class ScoreSeries:
 
 @dataclass(frozen=True, slots=True)
 class MonitoredSeries:
-    """One measure's series in the running phase of a support, with everything that the decision rule needs.
+    """One measure's series in the current phase of a support, with everything that the decision rule needs.
 
     * `measures` is the number of measures of the support. These measures share the stated false-alarm rate.
     * `offset` is the number of instructional weeks between the beginning of the phase and the beginning of this series.

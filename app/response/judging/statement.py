@@ -27,7 +27,7 @@ BASELINE_DAYS: Final = 84
 class PhaseRole(IntEnum):
     """Why a phase is read: it was requested, it is the current phase of a classmate, or it has ended.
 
-    If `series_statement` reads no cohorts, every phase has the role `ENDED`.
+    The role matters only for cohorts. If `series_statement` reads no cohorts, it gives the role `ENDED` to every phase.
     """
 
     REQUESTED = 0
@@ -70,12 +70,12 @@ class StoredVerdict(NamedTuple):
 
 
 class PhaseRow(NamedTuple):
-    """A row that the statement returns.
+    """A row of the result of `series_statement`.
 
-    A row is about one measure of a support: the first or a further one. For a further measure, `series_id` is the id
-    of the `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
+    A row is about one measure of a support: its first one or an additional one. For an additional measure, `series_id`
+    is the id of the `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
 
-    The members from `week_schools` on are set in the first row only: the weeks of all schools, the newest calibrations,
+    The fields from `week_schools` on are set in the first row only: the weeks of all schools, the newest calibrations,
     the measures with their versions, and the playbook in force.
     """
 
@@ -325,9 +325,9 @@ BY_IDS: Final = f"""(SELECT * FROM unnest($2::uuid[]) AS a (id) LIMIT cardinalit
 
 FURTHER: Final = "cardinality(s.more_measures) > 0"
 OF_PAIR, FOLLOWED = "g.measure_id = pair.measure_id", "g.measure_id = ANY (s.more_measures)"
-"""Conditions that select the goals `g` of further measures.
+"""Conditions that select the goals `g` of additional measures.
 
-`OF_PAIR` selects the goals for the measure of a pair. `FOLLOWED` selects the goals for all further measures of the
+`OF_PAIR` selects the goals for the measure of a pair. `FOLLOWED` selects the goals for all additional measures of the
 support.
 """
 
@@ -343,12 +343,14 @@ def series_statement(
     phases: str = "p.ends_on IS NULL",
     cohorts: bool = True,
 ) -> str:
-    """Returns the statement that reads the phases of certain supports, by their first and their further measures.
+    """Returns the statement that reads the phases of certain supports, with a row for each phase and measure.
 
-    * `supports` and `condition` are SQL that selects the supports `s` to read by their first measures.
-    * `further_supports` and `further_condition` select the supports `s` to read by their further measures. By default,
-      these are the supports selected by `supports` and `condition` that have further measures.
-    * `goals` is a condition on the goals `g` of the further measures.
+    A support has a first measure and may have additional measures (`further`).
+
+    * `supports` and `condition` are SQL that selects the supports `s` whose first measure is read.
+    * `further_supports` and `further_condition` select the supports `s` whose additional measures are read. By default,
+      these are the supports selected by `supports` and `condition` that have additional measures.
+    * `goals` is a condition on the goals `g` of the additional measures.
     * `phases` is a condition on the phases `p`.
     * With `cohorts`, the other phases of the same cohorts are read too.
     * `$1` is the district.

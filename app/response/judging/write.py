@@ -60,8 +60,8 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 class VerdictStep:
     """A judgement to be written, with the facts on which the alert of its support depends.
 
-    `earlier` is set only if other rules made the current verdict. In this case, `earlier` is the judgement of the new
-    rules for the week of the current verdict.
+    `earlier` is set only if the current verdict was made by rules that have changed since. `earlier` is then the
+    judgement of the new rules for the week of that verdict.
     """
 
     judgement: Judgement
@@ -81,9 +81,9 @@ async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID,
     One statement writes the verdicts and states. It also updates the days and times by which lists of supports and
     students are sorted.
 
-    `written` has, for each student with newly recorded scores, the day of the last such score. If `written` is given,
-    and the call is inside a block of `Work.as_district`, it must be the last step of the block: the statement then also
-    binds again the principal from before the block.
+    `written` has, for each student with newly recorded scores, the day of the last such score. If `written` is given
+    inside a block of `Work.as_district`, the call must be the last step of the block: its statement also ends the
+    block, so that the transaction acts for the caller again.
     """
     today = await today_of(work)
     steps_by_support: dict[UUID, list[VerdictStep]] = {}
@@ -197,7 +197,7 @@ def _rows_of_support(
 
 
 def _verdicts_of_others(steps: Sequence[VerdictStep], current: CurrentState | None) -> dict[UUID, VerdictInForce]:
-    """Returns the verdicts in force on the support's other measures, which are not judged now.
+    """Returns the verdicts in force on those measures of the support that `steps` does not judge, keyed by measure.
 
     Verdicts about an earlier phase are left out.
     """
@@ -221,11 +221,11 @@ def _place(support: Support, measure_id: UUID) -> int:
 def _advance_by_new_rules(
     memory: Memory, steps: Sequence[VerdictStep], others: Mapping[UUID, VerdictInForce]
 ) -> tuple[Memory, tuple[AlertSignal, ...]]:
-    """Returns the support's alert memory, and the alert signals, after a change of the rules.
+    """Returns the support's alert memory and the alert signals, after the new rules have judged earlier weeks again.
 
-    The new rules judge the weeks of the current verdicts again. If no current verdict was made by other rules, the
-    memory is unchanged and there are no signals. New rules may end an alert but cannot raise an alert. Only later
-    scores can raise an alert.
+    After a change of the rules, some of `steps` have a judgement `earlier`, of the new rules on the week of the current
+    verdict. If none has, the memory is unchanged and there are no signals. `others` has the verdicts on the measures
+    that were not judged. New rules may end an alert but cannot raise an alert. Only later scores can raise an alert.
     """
     earlier = [(step, step.earlier) for step in steps if step.earlier is not None]
     if not earlier:
@@ -241,7 +241,7 @@ def _advance_by_new_rules(
 
 
 def _state_changed(current: CurrentState, worst: VerdictInForce) -> bool:
-    """Returns whether the state of a support differs from the current one.
+    """Returns whether `worst`, a support's most serious verdict, has another state than the support has at present.
 
     A change between the two alarm states, "off track" and "not responding", does not count as a difference.
     """

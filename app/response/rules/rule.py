@@ -112,8 +112,8 @@ class DecisionRule:
     ) -> Verdict:
         """Returns the rule's verdict. Raises UnjudgeableSeries and UnusableRule.
 
-        `shares` are the probabilities of the ranges of growth. If they are None, they are estimated from this series
-        alone.
+        `shares` are the probabilities of slow, short and sufficient growth. If they are None, they are estimated from
+        this series alone.
         """
         resolved = self.resolve_parameters(parameters)
         series.check()
@@ -148,8 +148,8 @@ class DecisionRule:
     ) -> Verdict:
         """Returns the verdict for a finding of this rule.
 
-        `shares` are the probabilities of the ranges of the student's growth. The finding and the shares come from this
-        series alone, or from judging the series together with the student's cohort.
+        `shares` are the probabilities of slow, short and sufficient growth. The finding and these probabilities come
+        from this series alone, or from judging the series together with the student's cohort.
         """
         finding = _too_little(self, series, resolved) or finding
         if self.name != "monitor":  # The monitor takes the delivery into account itself.

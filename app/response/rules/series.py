@@ -32,8 +32,7 @@ class Observation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveredMinutes:
-    """The planned and the delivered minutes, by instructional week from week 1 on, or as one number for the whole
-    phase.
+    """The planned and the delivered minutes: by instructional week from week 1 on, or one number for the whole phase.
 
     A week without a record is unknown, not missed. In such a week, both numbers must be nan, or both lists must end
     before the week.
@@ -142,7 +141,7 @@ class Series:
 
     @property
     def goal_rate(self) -> float:
-        """Returns the required rate in units per week."""
+        """Returns the required rate in the measure's units a week."""
         return self.aimline.rate
 
     @cached_property
@@ -179,7 +178,7 @@ class Series:
         )
 
     def level_now(self) -> float | None:
-        """Returns the median of the last three scores, in units, or None if there are fewer."""
+        """Returns the median of the last three scores, in the measure's units, or None if there are fewer."""
         if len(self.observations) < LEVEL_SCORES:
             return None
         return median(self.values[-LEVEL_SCORES:])

@@ -17,8 +17,8 @@ class State(StrEnum):
     """The state that a rule gives a series.
 
     * `off_track` is an alarm: at the present rate the goal will be missed.
-    * `not_responding` is an alarm with a name: growth is more likely than not under half of the required rate.
-    * `under_delivered`: there would be an alarm, but what was not delivered explains the lack of growth.
+    * `not_responding` is the more serious alarm: growth is more likely than not under half of the required rate.
+    * `under_delivered`: there would be an alarm, but the sessions that were not delivered explain the lack of growth.
     * Of the rules for growth, only the monitor gives `below_pace` and `uncertain`.
     """
 
@@ -98,7 +98,7 @@ class Shares:
 
     @classmethod
     def below(cls, slow: float, under: float) -> Shares:
-        """Returns the shares that follow from two probabilities.
+        """Returns the probabilities of slow, short and sufficient growth, given two cumulative probabilities.
 
         * `slow` is the probability that growth is under half of the required rate.
         * `under` is the probability that growth is under the required rate.
@@ -108,13 +108,16 @@ class Shares:
 
     @property
     def each(self) -> tuple[float, float, float]:
-        """Returns the three shares, in the order of the fields."""
+        """Returns the three probabilities, in the order of the fields."""
         return self.slow, self.short, self.on_pace
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The conclusion of one rule, before the steps that all rules have in common. The fields are those of `Verdict`."""
+    """What one rule concludes from the scores alone. `DecisionRule.verdict` turns it into a verdict, which may differ.
+
+    The fields are those of `Verdict`.
+    """
 
     state: State
     because: tuple[Reason, ...]
@@ -139,7 +142,7 @@ class Verdict:
       They are None while there are too few scores.
     * `rate` is the monitor's estimate of the present rate; for any other rule, it is the least-squares slope. It is
       None if there are fewer than three scores, if all scores are from one week, and for a rule about counts,
-      percentages or criteria. `rate` and `required_rate` are in units a week.
+      percentages or criteria. `rate` and `required_rate` are in the measure's units a week.
     * `change_week` is the number of the instructional week of the series around which growth slowed.
     * `rate_low` and `rate_high` are the bounds of the middle 80 % of the present rate. `odds` are the odds of slow
       growth against growth that keeps pace. The JSON leaves out all three if the rule does not estimate them.

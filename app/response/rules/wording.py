@@ -1,6 +1,6 @@
 """Puts verdicts and their numbers into words for people. Makes no comparison with other children or with adults.
 
-An alarm is named "not responding" only if the shares of growth justify this name.
+An alarm is called "not responding" only if the probability of slow growth is high enough (`justifies_name`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ def plainly(left: float, right: float) -> tuple[str, str]:
 
 
 def percents(shares: Shares) -> tuple[int, int, int]:
-    """Returns the shares in whole percent. Shares with the largest remainders are rounded up to make the sum 100."""
+    """Returns the three probabilities in whole percent, with the sum 100.
+
+    To reach this sum, the probabilities with the largest remainders are rounded up.
+    """
     exact = [100 * share for share in shares.each]
     whole = [int(value) for value in exact]
     by_remainder = sorted(range(3), key=lambda n: whole[n] - exact[n])
@@ -72,13 +75,13 @@ def percents(shares: Shares) -> tuple[int, int, int]:
 
 
 MAJORITY = 0.5
-"""If the share of growth on pace is at least this, no text says that the goal will be missed."""
+"""If the probability of sufficient growth is at least this, no text says that the goal will be missed."""
 
 NAMED = 0.52
-"""If the share of slow growth is at least this, an alarm is called not responding.
+"""If the probability of slow growth is at least this, an alarm is called not responding.
 
-The limit is above one half, because a share is overestimated in the first week in which it passes a limit. In the
-benchmark, .60 of the students who are called not responding truly grow under half of the required rate
+The limit is above one half, because the probability is overestimated in the first week in which it passes a limit. In
+the benchmark, .60 of the students who are called not responding truly grow under half of the required rate
 (docs/response.md).
 """
 
@@ -96,16 +99,17 @@ LABELS = {
 
 
 def justifies_name(shares: Shares | None) -> bool:
-    """Returns whether an alarm may be named "not responding", according to the shares of growth.
+    """Returns whether an alarm may be called "not responding".
 
-    The share of slow growth (growth under half of the required rate) must be at least `NAMED`.
+    The probability of slow growth (under half of the required rate) must be at least `NAMED`.
     """
     return shares is not None and shares.slow >= NAMED
 
 
 def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
-    """Returns a growth rule's finding. Changes the state `not_responding` to `off_track` if the shares do not justify
-    the name "not responding".
+    """Returns a growth rule's finding, in which `not_responding` may be weakened to `off_track`.
+
+    This happens unless the probability of slow growth in `shares` is high enough (`justifies_name`).
     """
     if finding.state is not State.NOT_RESPONDING or justifies_name(shares):
         return finding
@@ -113,7 +117,10 @@ def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
 
 
 def label(state: State, kind: NonresponseKind | None, on_pace: float | None) -> str:
-    """Returns the short label of a verdict for screens. The label claims no more than the state and the shares do."""
+    """Returns the short label of a verdict for screens.
+
+    The label "Responding" is given only if sufficient growth is likely; `on_pace` is its probability, if known.
+    """
     if kind is NonresponseKind.STOPPED:
         return "Stopped responding"
     if kind is NonresponseKind.NEVER:

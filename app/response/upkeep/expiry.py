@@ -72,7 +72,10 @@ async def expire_alerts(work: Work, today: date) -> int:
 
 
 def _goal_on(district_id: UUID, measure_id: InstrumentedAttribute[UUID] | ColumnElement[UUID]) -> ColumnElement[date]:
-    """Returns SQL for the goal date of a measure in a phase: its own goal date if it has one, else the phase's."""
+    """Returns SQL for the goal date of a measure in a phase. An additional measure may have its own goal date.
+
+    For a measure without its own goal date, it is the goal date of the phase.
+    """
     own = (
         select(PhaseGoal.goal_on)
         .where(PhaseGoal.district_id == district_id, PhaseGoal.phase_id == Phase.id, PhaseGoal.measure_id == measure_id)
@@ -85,7 +88,7 @@ def _goal_on(district_id: UUID, measure_id: InstrumentedAttribute[UUID] | Column
 
 @needs(Can.JUDGE)
 async def _further_goals(work: Work, phase_ids: set[UUID]) -> Mapping[tuple[UUID, UUID], date]:
-    """Returns the goal dates of further measures, keyed by phase and measure."""
+    """Returns the goal dates of additional measures, keyed by phase and measure."""
     if not phase_ids:
         return {}
     query = select(PhaseGoal.phase_id, PhaseGoal.measure_id, PhaseGoal.goal_on).where(

@@ -85,9 +85,12 @@ async def remind_of_supports(
     about: InstrumentedAttribute[UUID] = Support.id,
     ids: Mapping[str, InstrumentedAttribute[Any]] = {},
 ) -> int:
-    """Sends the reminder `event` once about each support that meets the conditions and whose student has not left.
+    """Sends the reminder `event` about each support that meets the conditions and whose student has not left.
 
-    * `about` is the id of the row that the reminder is about, and `mark` identifies the state of this row.
+    Each reminder is sent once. It can be sent again only if `mark` has changed.
+
+    * `about` is the id of the row that the reminder is about. `mark` is a text that changes when the reminder is to be
+      sent again, such as a goal date.
     * `joined` has the tables that the conditions need besides the table of supports.
     * `ids` has the columns of additional ids for the event, keyed by name.
 
@@ -168,9 +171,10 @@ def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date
 def checks_overdue(
     district_id: UUID, of_measure: GoalColumns, since: ColumnElement[date], days: int, today: date
 ) -> tuple[ColumnElement[bool], ...]:
-    """Returns the SQL conditions of an overdue score.
+    """Returns the SQL conditions under which a score on a measure of a support is overdue.
 
-    The day `since` must be at least `days` days of instruction ago, and the goal date must not be past.
+    The day `since`, from which the days are counted, must be at least `days` days of instruction ago. The goal date
+    must not be past.
     """
     return (
         *of_measure.conditions,

@@ -34,8 +34,9 @@ GOES_ON = ("planned", "active")
 
 @needs(Can.SYNC_ROSTER)
 async def follow_roster(work: Work, support_ids: Collection[UUID], moved: Collection[UUID], today: date) -> None:
-    """Adapts these supports to the changes of their students and leads. `moved` are the ids of the supports whose
-    students came to another school.
+    """Adapts these supports to the changes of their students and leads in the roster.
+
+    `moved` are the ids of the supports whose students came to another school.
     """
     if not support_ids:
         return

@@ -22,7 +22,7 @@ AT_ONCE = 500
 
 @needs(Can.JUDGE)
 async def start_due_supports(work: Work) -> int:
-    """Starts the planned supports with `Starts.ON_ITS_DAY` whose first day has come. Returns their number.
+    """Starts the planned supports that start by themselves and whose first day has come. Returns their number.
 
     If another transaction has locked the student, the next run of the task starts the support. If the student has left
     the roster, the support is started once the student is back.

@@ -1,1 +1,1 @@
-"""Completes the OpenAPI document that FastAPI derives from the routes, by rules that apply to every route alike."""
+"""Completes the OpenAPI document that FastAPI generates from the routes, by rules that apply to every route alike."""

@@ -135,7 +135,7 @@ SOURCES: dict[str, str] = {
 }
 """The REST lists that have a usable value for a parameter or a field, keyed by the parameter's or the field's name.
 
-`members in /v1/teams` means the member `members` of the first row of `/v1/teams`. An address can have a name in braces,
+`members in /v1/teams` means the field `members` of the first row of `/v1/teams`. An address can have a name in braces,
 such as `{student}`. The name stands for a value, which must be taken from the list that has the key `student` here.
 """
 IN_BODIES = SOURCES.keys() - (
@@ -221,9 +221,11 @@ def give_examples(document: dict[str, Any]) -> None:
 
 
 def _lists_of(operation: str, names: list[str]) -> dict[str, str]:
-    """Returns the lists that have values for the given names. Names without a list are left out.
+    """Returns, for each path parameter or field in `names`, the address of the list in which its values are found.
 
-    If the address of a list has a name in braces, the list for that name is returned too.
+    Such a value is the id of a row. Names without a list are left out. If the address of a list has a parameter itself,
+    such as `/v1/supports?state=active&student={student}`, the list for this parameter is returned too. `operation` may
+    have lists of its own.
     """
     lists: dict[str, str] = {}
     names = [name for name in names if name in SOURCES]

@@ -132,7 +132,10 @@ def _takes_key(operation: dict[str, Any]) -> bool:
 
 
 def _filters(operation: dict[str, Any]) -> bool:
-    """Returns whether an operation has a filter that can be refused although its value has the right type."""
+    """Returns whether an operation has a filter that can be refused although its value has the right type.
+
+    For example, the value can be the id of a row that does not exist.
+    """
     parameters = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
     return any(parameter["name"] not in PAGING and _is_free(parameter["schema"]) for parameter in parameters)
 

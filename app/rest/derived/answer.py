@@ -1,4 +1,7 @@
-"""Answers a derived read: converts the request into a selection, reads it in one statement, and sends the JSON."""
+"""Answers the read routes that are generated from the resource declarations.
+
+Converts a request into a selection, reads the selection with one statement, and sends the JSON.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -40,7 +43,10 @@ NEXT = re.compile(rb'"next":"([^"]*)"\}+$')
 
 
 class Reader:
-    """Answers the derived reads with the models of the resources that REST serves."""
+    """Answers the read routes that are generated from the resource declarations.
+
+    `shapes` has the response models of the resources that REST serves.
+    """
 
     def __init__(self, shapes: Shapes) -> None:
         self.shapes = shapes
@@ -89,8 +95,10 @@ class Reader:
         name: str,
         given: Mapping[str, Any],
     ) -> Response:
-        """Returns the response with the target of a row's link: one row, a page of rows, or all rows of a link without
-        pages.
+        """Returns the response with the rows to which a link of a row leads.
+
+        It has one row, a page of rows, or all rows of a link without pages. `name` identifies the row that has the
+        link.
         """
         picks = self._picks(work, link.target, given)
         if isinstance(link, OneMember):
@@ -118,7 +126,7 @@ class Reader:
         return await self._row(work, RowRoot("", resource, row_id, picks_of(self.shapes, resource, {})))
 
     async def read(self, work: Work, *roots: Root) -> list[Answer]:
-        """Reads several selections, given by their roots, with one statement, and returns one answer for each root.
+        """Reads lists and rows with one statement, and returns an answer for each of them, in order.
 
         Raises the first error that an answer contains.
         """
@@ -129,7 +137,11 @@ class Reader:
         return answers
 
     async def find(self, work: Work, resource: ResourceType, name: str) -> UUID:
-        """Returns the id of the row with this name in a path; raises `NotFound` if the name cannot identify a row."""
+        """Returns the id of the row that `name`, a text in the path of a URL, identifies.
+
+        `name` is a public id or, for some resources, another name such as a code. Raises `NotFound` if it identifies no
+        row.
+        """
         facts = declaration(resource)
         if facts.locate is not None:
             row_id: UUID = await facts.locate(work, name, None)
@@ -140,13 +152,16 @@ class Reader:
             raise NotFound(str(facts.kind)) from None
 
     def permissions(self, resource: ResourceType, more: Iterable[Can] = ()) -> tuple[Can, ...]:
-        """Returns the permissions, including `more`, that reading a resource without `expand` requires."""
+        """Returns the permissions that reading a resource without `expand` requires, together with those in `more`."""
         picks = picks_of(self.shapes, resource, {})
         inner = permissions_of_picks(self.catalog, resource, picks)
         return tuple(dict.fromkeys((*declaration(resource).requires, *more, *inner)))
 
     def _picks(self, work: Work, resource: ResourceType, given: Mapping[str, Any]) -> Picks:
-        """Returns the selection that a request asks for; raises `Forbidden` before any row is looked up."""
+        """Returns the members that `expand` and `fields` of a request select.
+
+        Raises `Forbidden`, before any row is looked up, if the caller may not read one of them.
+        """
         expand, fields = tree_of(given.get("expand") or ()), _fields(given.get("fields"))
         if not expand and fields is None:
             picks, needed = self._picks_of_whole(resource)
@@ -157,7 +172,7 @@ class Reader:
         return picks
 
     def _picks_of_whole(self, resource: ResourceType) -> tuple[Picks, tuple[Can, ...]]:
-        """Returns the selection of a request with neither `expand` nor `fields`, and the permissions it requires."""
+        """Returns the members that are shown without `expand` and `fields`, and the permissions that they require."""
         if resource not in self._whole_picks:
             picks = picks_of(self.shapes, resource, {})
             self._whole_picks[resource] = picks, self._permissions_of(resource, picks)

@@ -1,4 +1,4 @@
-"""Adds the derived routes of commands to a router, and answers them."""
+"""Adds the routes that are generated from declared commands to a router, and answers their requests."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -35,7 +35,7 @@ Endpoint = Callable[..., Awaitable[Response]]
 
 
 class Commands:
-    """Derives the routes of commands, with the shapes of the resources that REST serves."""
+    """Generates the routes of commands, with the response models of the resources that REST serves."""
 
     def __init__(self, reader: Reader, places: Mapping[ResourceType, str]) -> None:
         """Creates the builder of the routes; `places` maps each resource to the path at which one row can be read."""
@@ -146,7 +146,10 @@ class Commands:
         )
 
     def _has_version(self, command: Command) -> bool:
-        """Returns whether a command has no result, although the row in its path has a version."""
+        """Returns whether a command changes a row with a version, and its response shows neither the row nor a value.
+
+        Such a route takes `If-Match` nevertheless. The row is the one in the path.
+        """
         if not command.path or command.result is not None or command.value is not None:
             return False
         resource = self._by_kind.get(_kind_of(command.path[-1]))
@@ -242,11 +245,11 @@ async def _refuse_malformed_item(work: Work, command: Command, given: Mapping[st
 
 
 def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict[str, Any]:
-    """Returns a command's keyword arguments: the members of the body, the ids in the path after the first one, and the
-    services that the server provides, such as the settings.
+    """Returns a command's keyword arguments.
 
-    If a member of the body is malformed, its value is `UNREAD`. If the members form the command's input dataclass, the
-    malformed member is left out of the dataclass instead.
+    They are the fields of the body, the ids in the path after the first one, and the services that the server provides,
+    such as the settings. If a field of the body is malformed, its value is `UNREAD`. If the fields form the command's
+    input dataclass, the malformed field is left out of the dataclass instead.
     """
     inputs, services = command.inputs, request.app.state.services
     values: dict[str, Any] = {}

@@ -1,4 +1,7 @@
-"""Runs a derived read by its path, without HTTP, so that `aimline explain` can explain it."""
+"""Runs the read of a generated REST route, given its path, without HTTP, so that `aimline explain` can explain it.
+
+To explain a read means to show its SQL and PostgreSQL's plan for it, instead of its rows.
+"""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,8 +18,9 @@ from app.rest.route import Route
 
 
 async def run_path(router: APIRouter, work: Work, target: str) -> None:
-    """Performs the read that a path such as `/v1/concerns?state=raised` asks for; raises `Malformed` for any other
-    path.
+    """Runs the read that a path such as `/v1/concerns?state=raised` requests.
+
+    Raises `Malformed` if no generated read route has this path.
     """
     parts = urlsplit(target)
     for route in router.routes:
@@ -30,7 +34,10 @@ async def run_path(router: APIRouter, work: Work, target: str) -> None:
 
 
 def _values(endpoint: Any, path: Mapping[str, str], query: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Returns the arguments of a derived endpoint, converted to their types from the path and the query."""
+    """Reads the arguments of a generated route from the path and the query, and converts each to its declared type.
+
+    Raises `Malformed` for a query parameter that the route does not have or whose value is wrong.
+    """
     parameters = {_alias(parameter): parameter for parameter in signature(endpoint).parameters.values()}
     arguments: dict[str, Any] = dict(path)
     for name, values in query.items():

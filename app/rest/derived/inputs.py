@@ -1,4 +1,4 @@
-"""Derives the request bodies of the contract from the inputs that commands declare."""
+"""Generates the request bodies of the contract from the inputs that commands declare."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
@@ -46,7 +46,7 @@ class Bodies:
         self._models: dict[str, tuple[Any, type[Input]]] = {}
 
     def of(self, command: Command) -> type[Input] | None:
-        """Returns the model of a command's body, or None for a command without inputs."""
+        """Returns the request model of a command's body, or None for a command without inputs."""
         inputs = command.inputs
         declared = {name: each for name, each in inputs.fields.items() if name not in command.path}
         if not declared:
@@ -60,7 +60,7 @@ class Bodies:
         return self.model(name, description, declared, changes=inputs.changes is not None)
 
     def bulk_of(self, command: Command) -> type[Input]:
-        """Returns the model of a command's body with several items."""
+        """Returns the request model of a command's body with several items."""
         inputs, items = command.inputs, str(command.items)
         many = InputField(
             items,
@@ -78,7 +78,7 @@ class Bodies:
         return self.model(f"New{items.title().replace('_', '')}", f"Up to {command.bulk} items.", declared, alone=items)
 
     def nested(self, input_type: type) -> type[Input]:
-        """Returns the model of an input's dataclass. The input may be part of another input."""
+        """Returns the request model for an input's dataclass, which may be the type of a field of another input."""
         return self.model(input_type.__name__, _doc(input_type), input_fields(input_type))
 
     def model(
@@ -90,9 +90,10 @@ class Bodies:
         changes: bool = False,
         alone: str | None = None,
     ) -> type[Input]:
-        """Returns the model with this name; raises `Misuse` if a different model already has the name.
+        """Returns a request model called `name` with the fields `declared`. The model is made at the first call.
 
-        `alone` is the name of the list in which a malformed item is refused by itself, without the other items.
+        Raises `Misuse` if the name was used with other fields before. With `changes`, no field is required. `alone` is
+        the name of the list in which a malformed item is refused by itself, without the other items.
         """
         facts = (tuple(declared.values()), changes)
         cached = self._models.get(name)
@@ -147,7 +148,7 @@ class Bodies:
 
 
 def known_values_of(body: MalformedBody, inputs_of: Mapping[str, InputField]) -> dict[str, Any]:
-    """Returns the valid values of a malformed body, in the form in which a command takes them."""
+    """Returns the valid values of a malformed body, converted into the types of the command's inputs."""
     return _known(body.model, body.errors, body.sent, inputs_of)
 
 
@@ -221,7 +222,7 @@ def _doc(input_type: type) -> str:
 
 
 def values_of(body: Input, inputs_of: Mapping[str, InputField], *, changes: bool = False) -> dict[str, Any]:
-    """Returns the values of a body in the form in which a command takes them.
+    """Returns the values of a body, converted into the types of the command's inputs.
 
     Inputs that are part of another input become dataclasses, and lists become tuples.
     """

@@ -1,4 +1,4 @@
-"""Derives the query parameters of a list or a row from the declarations."""
+"""Builds the query parameters of a list or a row from the declarations."""
 
 from datetime import date
 from enum import StrEnum

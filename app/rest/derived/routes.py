@@ -1,4 +1,4 @@
-"""Adds the derived routes to a router: those for lists, for single rows, and for the links of a row."""
+"""Adds routes that are generated from declared resources: for lists, for single rows, and for the links of a row."""
 
 from collections.abc import Awaitable, Callable
 from inspect import Parameter, Signature

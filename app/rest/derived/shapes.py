@@ -1,4 +1,4 @@
-"""Derives the response models of the contract from the declared resources.
+"""Builds the response models of the contract from the declared resources.
 
 The models describe the answers in the contract. Answers are not validated against the models.
 """
@@ -35,7 +35,7 @@ JSON_TYPES: Mapping[Any, Any] = {
     JsonList: list[Any],
     DayRanges: list[list[str]],
 }
-"""The Python type of each kind of JSON without a fixed shape."""
+"""The Python type of each annotation of JSON whose contents are not declared."""
 ITEMS = "The rows of this page, in the order of the list."
 NEXT = "The cursor of the next page, for `after`; null on the last page."
 TOTAL = "The number of rows on all pages, or `more` above 25,000; only with `include_total`."
@@ -63,11 +63,11 @@ class Shapes:
             model.model_rebuild(_types_namespace=models)
 
     def of(self, resource: ResourceType) -> type[Shape]:
-        """Returns the model of a resource."""
+        """Returns the response model of a resource."""
         return self._models[resource]
 
     def page_of(self, resource: ResourceType) -> type[Shape]:
-        """Returns the model of a page of a resource."""
+        """Returns the response model of a page of a resource's rows."""
         model = self.of(resource)
         fields = {
             "items": (list[model], Field(description=ITEMS)),  # type: ignore[valid-type]  # made at run time
@@ -77,15 +77,13 @@ class Shapes:
         return make_model(f"{model.__name__}Page", "A page of a list.", fields)
 
     def list_of(self, resource: ResourceType) -> type[Shape]:
-        """Returns the model of a list without pages."""
+        """Returns the response model of a list that has no pages."""
         model = self.of(resource)
         fields = {"items": (list[model], Field(description=ITEMS))}  # type: ignore[valid-type]  # made at run time
         return make_model(f"{model.__name__}List", "All rows of a list.", fields)
 
     def with_links(self, resource: ResourceType, names: tuple[str, ...]) -> type[Shape]:
-        """Returns a model of a resource, such as `SessionWithChanges`, in which the rows of these links are always
-        shown.
-        """
+        """Returns a model of a resource that always shows the rows of these links, such as `SessionWithChanges`."""
         model, fields = self.of(resource), {}
         for name in names:
             link = self.links(resource)[name]
@@ -155,9 +153,9 @@ class Shapes:
         return self.names.get(resource, declaration(resource).name)
 
     def values_model(self, value: Any, name: str, base: type[Shape] = Shape) -> type[Shape]:
-        """Returns a model with this name for a structured value.
+        """Returns a response model called `name` with a field for each item that the class `value` declares.
 
-        It has the fields of `base`, which can be the model of a row, and a field for each item of the value.
+        `value` is a subclass of `Value`. The model also has the fields of `base`, which can be the model of a row.
         """
         fields = self._value_fields(value)
         return make_model(name, " ".join((value.__doc__ or "").split()), fields, base)
@@ -217,7 +215,11 @@ def make_model(name: str, description: str | None, fields: Mapping[str, Any], ba
 
 
 def is_always_shown(member: Member) -> bool:
-    """Returns whether REST shows a member without `expand`; a link to several rows is shown only if it is inline."""
+    """Returns whether REST shows a member without `expand`.
+
+    It shows every member except links. Of the links it shows those that are declared inline, and those to one row whose
+    id is in a column of this row; if the link is not inline, only that id is shown.
+    """
     if isinstance(member, OneMember):
         return member.inline or member.expression is not None
     return not isinstance(member, ManyMember) or member.inline
@@ -229,7 +231,7 @@ def _wrapped(kind: Any, *, many: bool, nullable: bool) -> Any:
 
 
 def _absent(description: str) -> Any:
-    """Returns the model's field for a member that is left out unless the request asks for it."""
+    """Returns the field of a response model for a member that is left out unless the request asks for it."""
     return Field(
         default=None,
         description=description,

@@ -39,7 +39,7 @@ about half a percentage point.
 
 
 def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns the calibration of a batch of series, in the form that `judge_bulk` takes.
+    """Returns the calibration of a batch of series, which `judge_bulk` takes as an argument.
 
     Series that cannot be judged are left out. `imagined` is the number of simulated students, and `seed` makes the
     simulation repeatable.
@@ -191,14 +191,14 @@ def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
 
 
 def _later_pace(panel: Panel, prior: Prior) -> Array:
-    """Returns, for each week, the pace that all students have in common.
+    """Returns for each week the factor by which the growth of all students differs from the growth earlier in the year.
 
-    The pace of a week in the last third of the year is its growth, relative to the earlier growth. The pace of every
-    earlier week is 1. The pace is estimated per cohort, from the mean difference between the scores and the model's
-    prediction, after subtracting the slowing that the model itself expects.
+    The factor is 1 in the first two thirds of the year. In the last third it is, for example, .8 if all students grow
+    more slowly there. It is estimated per cohort, from the mean difference between the scores and the model's
+    prediction. The model itself expects some slowing; only a difference from that counts.
 
-    The difference of the estimate from 1 is reduced, because a chance difference would make the thresholds worse. If
-    the difference is at most twice its standard error over the cohorts, the pace is 1.
+    The estimate is moved towards 1, because a chance difference would make the thresholds worse. If it differs from 1
+    by at most twice its standard error over the cohorts, the factor is 1.
     """
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)

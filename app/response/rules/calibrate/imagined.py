@@ -45,10 +45,10 @@ class ImaginedDistrict:
 
 
 def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
-    """Returns simulated students in whole cohorts over 26 weeks, and whether each one always grows as the goal
-    requires.
+    """Returns simulated students in whole cohorts over 26 weeks, and for each whether the growth is always sufficient.
 
-    `hazard` is the probability per week that a student's growth changes.
+    Sufficient growth is the growth that the goal requires. `hazard` is the probability per week that a student's growth
+    changes.
     """
     rng = np.random.default_rng(seed)
     sizes = rng.choice(district.sizes, max(int(students / district.sizes.mean()), 1))

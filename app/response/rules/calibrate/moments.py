@@ -43,14 +43,14 @@ The monitor works best if it assumes that noise varies slightly more between stu
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Moments of the scatter of scores; variances are in SEM^2.
+    """Variances that describe how a student's scores scatter around steady growth, in SEM^2.
 
-    * own: the average variance of a score's own error.
+    * own: the average variance of the part of a score's error that classmates do not share.
     * form: the variance of a form's effect, which is the same for all students who took the form.
-    * wobble: the variance of the weekly step of the true level.
-    * correlation: the correlation of own errors one week apart.
-    * spread: the SD of the log of students' own noise.
-    * pairs: the number of products of two classmates' contrasts from which `form` is estimated.
+    * wobble: the variance of the random step that a student's true level takes each week.
+    * correlation: the correlation of the own errors of one student, one week apart.
+    * spread: students differ in noise; this is the standard deviation, over the students, of the log of their noise.
+    * pairs: the number of products from which `form` is estimated. Each multiplies the contrasts of two classmates.
     """
 
     own: float
@@ -77,22 +77,21 @@ def weekly(panel: Panel) -> Array:
 
 
 def contrasts(table: Array, k: int) -> Array:
-    """Returns the contrasts at lag k as an array of shape (students, weeks - 2 k). The module's docstring defines
-    contrasts.
-    """
+    """Returns the contrasts at lag k, y(t - k) - 2 y(t) + y(t + k), as an array of shape (students, weeks - 2 k)."""
     return np.asarray(table[:, : -2 * k] - 2 * table[:, k:-k] + table[:, 2 * k :])
 
 
 def estimate_scatter(panel: Panel) -> Scatter:
     """Returns the variances and the correlation, estimated from the contrasts of all students.
 
-    The estimates need some hundreds of series of ten weeks or more.
+    A contrast at lag k is y(t - k) - 2 y(t) + y(t + k), where y(t) is a student's score in week t. The estimates need
+    some hundreds of series of ten weeks or more.
 
-    * The product of two classmates' contrasts contains only the variance of the form. The square of a contrast contains
-      all variances.
-    * For each lag k, the parts that come from forms and from changes of growth are subtracted from the mean square of
-      the contrasts. The rest is own (6 - 8 r^k + 2 r^2k) + 2 k wobble. These equations give the own error, the wobble
-      and the correlation r.
+    * Classmates take the same forms, and share nothing else in a contrast. So the mean product of two classmates'
+      contrasts gives `form`: it is six times the variance of a form's effect.
+    * The mean square of a contrast contains all variances. The parts that come from forms and from changes of growth
+      are subtracted. The rest is `own` times (6 - 8 r^k + 2 r^2k), plus 2 k times `wobble`. Solved for several lags k
+      together, this equation gives `own`, `wobble` and the correlation r.
     * A prior keeps r near 0. The wobble stays near its default unless the scores clearly contradict it.
     """
     table, cohorts = weekly(panel), Cohorts.of(panel.cohort)
@@ -119,9 +118,7 @@ def estimate_scatter(panel: Panel) -> Scatter:
 
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
-    """Returns the sum of the products of two classmates' contrasts in the same week, and the number of these
-    products.
-    """
+    """Multiplies the contrasts of every two classmates in a week; returns the sum and the number of the products."""
     has_score, filled = ~np.isnan(c), np.nan_to_num(c)
     n = cohorts.sums(has_score.astype(float))
     total = cohorts.sums(filled) ** 2 - cohorts.sums(filled**2)
@@ -129,13 +126,13 @@ def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
 
 
 def _fit(k: NDArray[np.int64], own: Array, covariance: Array) -> tuple[float, float, float]:
-    """Fits three variables by penalized least squares: a score's own error, the wobble and the correlation r.
+    """Returns `own`, `wobble` and `correlation` of a `Scatter`, fitted by penalized least squares.
 
     * `k` has the lags, in weeks.
     * `own` has the mean squared contrast at each lag, without the parts that forms and changes of growth explain.
-    * `covariance` (lags, lags) is the covariance of the errors of `own`.
+    * `covariance` (lags, lags) is the covariance of the errors of the argument `own`.
 
-    The values of r are tried on a grid. For each value of r, the other two are computed.
+    The values of the correlation are tried on a grid. For each value, the other two are computed.
     """
     usual, whitened = DEFAULT.wobble**2, np.linalg.inv(np.linalg.cholesky(covariance))
     best, estimates = np.inf, (0.65, usual, 0.0)
@@ -161,10 +158,10 @@ def _fit(k: NDArray[np.int64], own: Array, covariance: Array) -> tuple[float, fl
 
 
 def _spread(table: Array, form: float) -> float:
-    """Returns the standard deviation of the log of students' noise. `form` is the variance of a form's effect.
+    """Returns the standard deviation, over the students, of the log of their noise.
 
-    The estimate uses products of squared contrasts that have no score in common, so that the tails of the errors do not
-    affect it.
+    `form` is the variance of a form's effect. The estimate multiplies squared contrasts of one student that have no
+    score in common, so that a single extreme error hardly affects it.
     """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)

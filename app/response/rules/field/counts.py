@@ -18,17 +18,18 @@ response.
 def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a measure whose scores must meet the goal (the criterion) a required number of times.
 
-    "Often enough" means in at least `met` of `minimum` consecutive scores. A collapse means that the student once met
-    the criterion often enough, or three times in a row, and has then fallen back (see `_fallen_below`). After a
-    collapse, the state is `not_responding` and the kind `stopped`. Otherwise the state is:
+    "Often enough" means in at least `met` of `minimum` consecutive scores. The first case that applies gives the state:
 
-    * `responding` if at least `met` of the last `minimum` scores meet the criterion;
-    * `not_responding` if none of these scores meets it, there are at least twice `minimum` scores, and either the
-      criterion had been met often enough before or at most one earlier score meets it;
-    * `uncertain` in all other cases.
+    1. The student once met the criterion often enough, or three times in a row, and the last three scores are far below
+       it (`_fallen_below`): `not_responding` of the kind `stopped`.
+    2. The last `minimum` scores meet the criterion often enough: `responding`.
+    3. None of the last `minimum` scores meets the criterion, though the student once met it often enough, and there are
+       at least twice `minimum` scores: `not_responding` of the kind `stopped`.
+    4. None of the last `minimum` scores meets the criterion, at most one earlier score does, and there are at least
+       twice `minimum` scores: `not_responding` of the kind `never`.
+    5. In all other cases: `uncertain`.
 
-    The kind of `not_responding` is `stopped` if the criterion had been met often enough before. The statistic is the
-    number of the last `minimum` scores that meet the criterion, and the threshold is `met`.
+    The statistic is the number of the last `minimum` scores that meet the criterion, and the threshold is `met`.
 
     Source: mastery criteria as in single-case practice; this project's own wording.
     """

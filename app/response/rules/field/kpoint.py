@@ -128,7 +128,7 @@ def _window(series: Series, run: int) -> dict[str, float]:
 
 
 def excess(series: Series, finding: Finding, sem: float) -> float:
-    """Returns the smallest of the last k scores' distances from the aimline, in SEM.
+    """Returns by how much the series fails the rule, in SEM: the smallest of the last k distances from the aimline.
 
     The distance of a score is positive if the score is worse than the aimline, and negative if it is better. So the
     result is positive only if all k scores are worse.

@@ -1,5 +1,6 @@
-"""Judges a series by the median of its last three scores' distances from the aimline (the median rule). Uses no
-slope.
+"""Judges a series by the median of its last three scores' distances from the aimline (the median rule).
+
+Uses no slope.
 """
 
 from __future__ import annotations
@@ -51,5 +52,5 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def excess(_: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the median lies on the worse side of the aimline, in SEM."""
+    """Returns by how much the series fails the rule, in SEM: how far the median is on the worse side of the aimline."""
     return -(finding.statistic or 0.0) / sem

@@ -19,10 +19,10 @@ Both numbers are assumptions: the shrunken slope uses no cohort from which they 
 
 
 def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
-    """Returns the median of the slopes (yj - yi) / (tj - ti) of all pairs of scores from different weeks, in units a
-    week.
+    """Returns the median of the slopes between all pairs of scores from different weeks, in the measure's units a week.
 
-    Source: Theil (1950), Sen (1968). Raises ValueError with fewer than two different weeks.
+    The slope of a pair is (yj - yi) / (tj - ti). Source: Theil (1950), Sen (1968). Raises ValueError with fewer than
+    two different weeks.
     """
     points = list(zip(times, values, strict=True))
     pairs = [(y2 - y1) / (t2 - t1) for n, (t1, y1) in enumerate(points) for t2, y2 in points[n + 1 :] if t1 != t2]
@@ -32,9 +32,10 @@ def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
 
 
 def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
-    """Returns SEE, the standard error of the residuals about the least-squares line: sqrt(SSE / (n - 2)), in units.
+    """Returns SEE, the standard error of the residuals about the least-squares line: sqrt(SSE / (n - 2)).
 
-    Raises ValueError if there are fewer than three scores, or if all scores are from the same week.
+    It is in the measure's units. Raises ValueError if there are fewer than three scores, or if all scores are from the
+    same week.
     """
     rate = slope(times, values)
     if rate is None or len(times) < LEVEL_SCORES:
@@ -57,9 +58,10 @@ def _least_squares(series: Series) -> tuple[float, float]:
 
 
 def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float, threshold: float) -> Finding:
-    """Returns a finding `not_responding` of the kind `never` or `stopped`.
+    """Returns a finding `not_responding`, of the kind `stopped` or `never`.
 
-    As in the trend rule, the kind depends on the slope before the best single break (`trend.best_break`).
+    A line with one bend is fitted to the scores (`trend.best_break`). The kind is `stopped` if the slope before the
+    bend reaches the required rate, and `never` if it does not or if no such line can be fitted.
     """
     at, before, after = best_break(series) or (None, 0.0, 0.0)
     if at is None or series.aimline.better * (before - series.goal_rate) < -series.slack:
@@ -74,8 +76,8 @@ def judge_by_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding
     """Judges a series by the Theil-Sen slope: the median of the slopes between all pairs of scores.
 
     The state is `not_responding` if this slope is worse than the required rate g, otherwise `responding`. The statistic
-    is the slope and the threshold is g, both in units a week. A single outlying score hardly changes the slope. Like
-    the trend rule, this rule has no margin for noise.
+    is the slope and the threshold is g, both in the measure's units a week. A single outlying score hardly changes the
+    slope. Like the trend rule, this rule has no margin for noise.
 
     Source: Theil (1950), Sen (1968).
     """
@@ -139,8 +141,8 @@ def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Fi
     * SE(slope) is computed by `trend.slope_se`, with the residual standard error of the series.
     * z is the two-sided normal quantile of `confidence` (75 gives 1.15).
 
-    The statistic is the distance from the interval's better end to the goal, in units. It is positive if the whole
-    interval is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
+    The statistic is the distance from the interval's better end to the goal, in the measure's units. It is positive if
+    the whole interval is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
 
     Source: Christ (2006), for the standard error of the slope.
     """
@@ -163,10 +165,10 @@ def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Fi
 
 
 def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges a series by the empirical-Bayes slope. The state is `not_responding` if this slope is worse than the
-    required rate g.
+    """Judges a series by the empirical-Bayes slope, which moves the measured slope towards the usual one.
 
-    Otherwise the state is `responding`. The slope is (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v).
+    The state is `not_responding` if this slope is worse than the required rate g, otherwise `responding`. The slope is
+    (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v).
 
     * m and v are the mean and the variance of true rates. Here m = .87 g and v = (.40 g)^2, this project's published
       defaults for supported students.
@@ -192,11 +194,14 @@ def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Fi
 
 
 def excess_of_interval(_: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the whole interval is short of the goal, in SEM."""
+    """Returns by how much the series fails the rule, in SEM: how far the whole interval is short of the goal."""
     return (finding.statistic or 0.0) / sem
 
 
 def excess_of_discrepancy(_: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the statistic of `judge_by_dual_discrepancy` is below its threshold, in standard errors."""
+    """Returns by how much the series fails the rule: how far the rule's statistic is below its threshold.
+
+    The unit is a standard error, as in `judge_by_dual_discrepancy`.
+    """
     del sem
     return (finding.threshold or 0.0) - (finding.statistic or 0.0)

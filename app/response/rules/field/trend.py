@@ -26,8 +26,9 @@ def _spread(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """Returns the ordinary least-squares slope, Sty / Stt, in units a week. Returns None if all scores are from one
-    week.
+    """Returns the ordinary least-squares slope, Sty / Stt, or None if all scores are from one week.
+
+    The slope is in the measure's units a week.
     """
     if len(set(times)) < 2:
         return None
@@ -35,10 +36,11 @@ def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
 
 
 def slope_se(times: Sequence[float], see: float) -> float:
-    """Returns the standard error of the least-squares slope, SEE / sqrt(sum((t - mean t)^2)), in units a week.
+    """Returns the standard error of the least-squares slope, SEE / sqrt(sum((t - mean t)^2)).
 
-    `see` is the residual standard error of the series, in units. With SEE = 10 and one score a week, the result is
-    2.39, 1.54, 1.10, .84, .60 at 6, 8, 10, 12, 15 weeks: a trend over a few weeks is weak evidence.
+    It is in the measure's units a week. `see` is the residual standard error of the series, in the measure's units.
+    With SEE = 10 and one score a week, the result is 2.39, 1.54, 1.10, .84, .60 at 6, 8, 10, 12, 15 weeks: a trend over
+    a few weeks is weak evidence.
 
     Source: Christ (2006), on the standard error of slopes in oral reading. Raises ValueError with fewer than two
     different weeks.
@@ -51,8 +53,8 @@ def slope_se(times: Sequence[float], see: float) -> float:
 def judge_by_trend(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a series by its least-squares slope.
 
-    The state is `not_responding` if the slope is worse than the required rate, otherwise `responding`. The
-    statistic is the slope and the threshold is the required rate g, both in units a week (negative if lower scores are
+    The state is `not_responding` if the slope is worse than the required rate, otherwise `responding`. The statistic is
+    the slope and the threshold is the required rate g, both in the measure's units a week (negative if lower scores are
     better). The caller checks the minimum number of scores.
 
     The rule has no margin for noise: a student whose true growth is exactly the required rate is flagged with a
@@ -92,15 +94,16 @@ def judge_by_trend(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def best_break(series: Series) -> tuple[int, float, float] | None:
-    """Fits a line with one bend. Returns the week of the bend, and the slopes before and after it in units per week.
+    """Fits a line with one bend. Returns the week of the bend, and the slopes before and after it.
 
-    The line is y = a + before * min(t, w) + after * max(t - w, 0). A week w is a candidate if it has a score, at least
-    four scores are in or before it, and at least three are after it. The line with the least squared error is chosen;
-    of equally good lines, the line with the earliest bend. Returns None if no week is a candidate.
+    The slopes are in the measure's units a week. The line is y = a + before * min(t, w) + after * max(t - w, 0). A week
+    w is a candidate if it has a score, at least four scores are in or before it, and at least three are after it. The
+    line with the least squared error is chosen; of equally good lines, the line with the earliest bend. Returns None if
+    no week is a candidate.
 
-    Another rule must have found that growth fell short. The result only describes how growth fell short: if the
-    slope before the bend kept pace, the growth `stopped`. The result is rough: because of noise, a few high scores in
-    the middle can look like a time in which growth kept pace.
+    Another rule must have found that growth fell short. The result only describes how growth fell short: if the slope
+    before the bend kept pace, the growth `stopped`. The result is rough: because of noise, a few high scores in the
+    middle can look like a time in which growth kept pace.
     """
     spread = _spread(series.values, series.values)
     best, explained = None, -math.inf
@@ -129,6 +132,9 @@ def _falls_short(series: Series, rate: float) -> bool:
 
 
 def excess(series: Series, finding: Finding, sem: float) -> float:
-    """Returns how far the slope lies below the required rate, as a share of the required rate."""
+    """Returns by how much the series fails the rule: how far its slope falls short of the required rate.
+
+    The result is a share of the required rate: .25 if the slope is three quarters of it.
+    """
     del sem
     return 1 - (finding.statistic or 0.0) / series.aimline.rate

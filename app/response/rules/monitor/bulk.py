@@ -32,14 +32,16 @@ STATES = tuple(State)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A table of the scores of N series with T common columns. The series may be of several measures, each in its own
-    units.
+    """A table of the scores of N series (rows) in T columns. The columns are common to all series.
+
+    The series may be of several measures, each in its own units.
 
     * `weeks` (T,): instructional weeks of one calendar, in order. A week occurs once for each form given in it.
     * `values` (N, T): scores in the measure's units; nan where there is no score.
-    * `baseline` (N,): medians of three scores, in units.
-    * `goal_rate` (N,): units a week; negative if lower scores are better. `goal` (N,): units.
-    * `sem` (N,): units; nan where it is unknown.
+    * `baseline` (N,): medians of three scores, in the measure's units.
+    * `goal_rate` (N,): in the measure's units a week; negative if lower scores are better. `goal` (N,): in the
+      measure's units.
+    * `sem` (N,): in the measure's units; nan where it is unknown.
     * `began` (N,): the calendar week in which each phase began (week 0 of its aimline). Earlier scores do not belong to
       the phase and must be nan.
     * `delivered` (N, weeks): the share of the planned dose that was delivered in week 1 of each phase, in week 2, and
@@ -75,7 +77,8 @@ class BulkJudgement:
     """The result of judging N series, in the order of the batch.
 
     * `state`: the state of each series, as an index of STATES.
-    * `last`: the week of the phase with the last score. The series was judged as of this week.
+    * `last`: the week of the last score, counted from the beginning of the phase. The series was judged as of this
+      week.
     * `estimate`: the monitor's estimates. Rates are multiples of the required rate g.
     """
 
@@ -164,7 +167,7 @@ def _usable(batch: Batch) -> NDArray[np.bool_]:
 
 
 def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
-    """Returns the week of each phase's last score, or 0 for a phase without scores."""
+    """Returns the week of each series' last score, counted from the beginning of its phase; 0 if there is no score."""
     if not has_score.size:
         return np.zeros(len(has_score), np.int64)
     backwards = has_score[:, ::-1].argmax(axis=1)
@@ -214,9 +217,9 @@ def _empty_estimate(n: int) -> PanelEstimate:
 
 
 def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Divides the students into groups of about 4,000, so that less memory is needed at a time. Divides no cohort.
+    """Divides the students into groups of about 4,000, so that less memory is needed at a time.
 
-    Returns the students' indices by group.
+    No cohort is divided. Returns the students' indices by group.
     """
     if len(cohort) <= 4000:
         return [np.arange(len(cohort))] if len(cohort) else []

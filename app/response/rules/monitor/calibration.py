@@ -25,7 +25,8 @@ class Calibration:
     """The monitor's prior for one measure and grade, and its thresholds for the false-alarm rates in `GRID`.
 
     * `noise`: the standard deviation of the errors, in the measure's SEM.
-    * `prior`: its rates are multiples of the required rate g, and its `wobble` is in the measure's SEM times `noise`.
+    * `prior`: its rates are multiples of the required rate g. Its `wobble` (the random weekly step of the true level)
+      is in the measure's SEM times `noise`.
     * `thresholds`: log odds in descending order, one for each rate in `GRID`. `adaptive`: the same for districts that
       collect extra scores on request.
     * `series`, `scores`: how many series and scores the estimates were made from; 0 for the published defaults.
@@ -64,8 +65,9 @@ class Calibration:
         return between(GRID, self.adaptive if adaptive else self.thresholds, far)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the calibration as JSON with rounded values. `from_json` reads it. The same estimates give the same
-        bytes.
+        """Returns the calibration as JSON with rounded values, which `from_json` reads.
+
+        The same estimates give the same bytes.
         """
         values = asdict(self) | {"prior": {name: _round(value) for name, value in asdict(self.prior).items()}}
         values["estimates"] = {name: rounded(value) for name, value in self.estimates}

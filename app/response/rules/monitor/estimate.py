@@ -1,4 +1,4 @@
-"""Summarizes posteriors: the statistic, the present rate, the shares of growth and the week of a change."""
+"""Summarizes posteriors: the statistic, the present rate, the probabilities of slow growth and the week of a change."""
 
 from __future__ import annotations
 

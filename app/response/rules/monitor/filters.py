@@ -19,7 +19,8 @@ from app.response.rules.monitor.steps import Steps
 class Posterior:
     """The probability of each hypothesis at the last week, and the rates of growth under each hypothesis.
 
-    The axes are: week of the change (index 0: no change), noise multiple, student.
+    A hypothesis is a week in which growth changed, together with a noise multiple: how noisy the student's scores are,
+    as a multiple of the usual noise. The axes are: week of the change (index 0: no change), noise multiple, student.
 
     * `weight`: the probabilities. They sum to 1 over the first two axes.
     * `mean`, `sd`: the present rate, as a multiple of the required rate g.
@@ -118,7 +119,7 @@ def posterior(
 class _Filtered:
     """The result of the forward filter at the end of each week: level, rate, variances and log likelihood.
 
-    Each array has the shape (weeks, noise, n).
+    Each array has the shape (weeks, noise multiples, students).
     """
 
     level: Array
@@ -133,8 +134,9 @@ def _run_filters(
 ) -> tuple[Array, Array]:
     """Returns the states of the forward filter and the states of the backward filter at each week.
 
-    Each of the two arrays has the shape (weeks, 7, noise, n). `y` has the scores, and `inverse` the inverse variances
-    of their errors. `edges` has the index at which the slots of each week begin; its last entry is the number of slots.
+    Each of the two arrays has the shape (weeks, 7, noise multiples, students). `y` has the scores, and `inverse` the
+    inverse variances of their errors, both by slot (a form in a week). `edges` has the index at which the slots of each
+    week begin; its last entry is the number of slots.
     """
     return _run_forward(edges, y, inverse, g, start, prior, steps), _run_backward(edges, y, inverse, steps)
 

@@ -51,8 +51,10 @@ Some = NDArray[np.int64] | slice
 
 @lru_cache(maxsize=64)
 def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
-    """Returns the mean (in g) and the covariance (in g^2) of a student's gains from week 0 to each week, up to
-    `weeks`.
+    """Returns the mean and the covariance of a student's growth from week 0 to each week, up to `weeks`.
+
+    They hold for a student whose required rate is 1. For a required rate g, the mean is multiplied by g and the
+    covariance by g^2.
     """
     t, last = np.arange(weeks + 1.0), max(weeks, 1)
     change = np.arange(1, last + 1)
@@ -70,14 +72,15 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=64)
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
-    """Returns V, e, and a matrix with the rows of V, then V'1, then 0. None of them depends on the goal.
+    """Prepares the inverse of the covariance of a student's scores, to compute it quickly for every required rate g.
 
-    They are used to invert the covariance of the scores. `grown` has the bytes of the weeks since the start (int64).
-    `own` has the bytes of the variances of the errors (float64).
+    The covariance is g^2 S + C. S comes from growth; C comes from the errors and from the random steps of the true
+    level. With the returned V and e, its inverse is V diag(1 / (1 + g^2 e)) V'. V and e solve the generalized symmetric
+    eigenproblem V'CV = 1 and V'SV = diag(e), by a Cholesky factor of C. The third result is a matrix with the rows of
+    V, then V'1, then 0.
 
-    Let C be the covariance from wobble and errors, and g^2 S the covariance from growth. V and e solve the generalized
-    symmetric eigenproblem V'CV = 1 and V'SV = diag(e), by a Cholesky factor of C. Then V diag(1 / (1 + g^2 e)) V' is
-    the inverse of g^2 S + C for every g.
+    The two arrays are given as bytes, so that the results can be cached: `grown` has the weeks since the start (int64),
+    and `own` the variances of the errors (float64).
     """
     weeks, errors = np.frombuffer(grown, np.int64), np.frombuffer(own)
     spread = path_moments(int(weeks.max()), prior)[1][weeks[:, None], weeks]
@@ -89,6 +92,8 @@ def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array
 
 class Paths:
     """The scores of all students, with the inverse of their covariance under the monitor's Gaussian model of growth.
+
+    A slot is a form in a week; each student has at most one score in it.
 
     * The first axis of every array is the students, except for `values`, whose axes are (slots, students). A slot of
       `values` may be filled in as late as just before it is used.
@@ -117,11 +122,11 @@ class Paths:
             self.groups = [np.flatnonzero(group == value) for value in np.unique(group)]
 
     def upto(self, slots: int, own: Array, prior: Prior, form: Array | float = 0.0) -> Array:
-        """Adds the scores up to a slot to the inverse covariance. Returns the distances of these scores from the
-        expected path.
+        """Adds the scores of the first `slots` slots to `inverse`. Returns how far each score is from its expectation.
 
-        The result has the shape (students, slots), with 0 where there is no score. `own` (slots,) has the variance of
-        the error in each slot, without the form's effect. `form` is the variance of the form's effect.
+        The expectation is the starting level plus the growth that the model expects. The result has the shape
+        (students, slots), with 0 where there is no score. `own` (slots,) has the variance of the error in each slot,
+        without the form's effect. `form` is the variance of the form's effect.
         """
         values, included, previous = self.values[:slots].T, self.inverse.shape[1], self.inverse
         self.has_score = ~np.isnan(values)
@@ -154,7 +159,7 @@ class Paths:
     def _at_once(
         grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior
     ) -> Array:
-        """Returns the inverse covariance of the scores that `upto` adds first, computed for all students together.
+        """Returns the inverse covariance of the first scores that `upto` adds, computed for all students together.
 
         The inverse is a part that all students have in common, minus a block for each student's level and missing
         scores. An unknown level adds v 11' to a covariance, and a missing score has infinite variance. Both enter the
@@ -211,8 +216,7 @@ class Paths:
         self.inverse[group, t, t] = weight[:, 0]
 
     def weighted(self, surprise: Array) -> Array:
-        """Returns the inverse covariance times the surprise. The surprise is the distance of each score from the
-        expected path.
+        """Returns the inverse covariance times `surprise`, which is the distance of each score from its expectation.
 
         The result has the shape (students, slots).
         """
@@ -221,13 +225,13 @@ class Paths:
     def clipped(
         self, surprise: Array, form: Array | float, only: NDArray[np.bool_] | None = None
     ) -> tuple[Array, Array]:
-        """Returns the surprise with outliers moved to CLIP standard errors, and the inverse covariance times this new
-        surprise.
+        """Returns `surprise` with outliers clipped, and the inverse covariance times this new surprise.
 
-        An outlier is a score that is further than CLIP standard errors from the value that the student's other scores
-        predict. The worst outlier is clipped first, so that it does not make other scores look like outliers. `form` is
-        the variance of each score's form effect. Only the students whom `only` marks are clipped and returned; by
-        default, all students are.
+        `surprise` is the distance of each score from its expectation. An outlier is a score that is further than CLIP
+        standard errors from the value that the student's other scores predict; it is moved to that limit. The worst
+        outlier is clipped first, so that it does not make other scores look like outliers. `form` is the variance of
+        each score's form effect. Only the students whom `only` marks are clipped and returned; by default, all students
+        are.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -284,14 +288,16 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns the two parts of the prior covariance between the slots of a cohort, and the identity matrix.
+    """Returns what the students of a cohort have in common, before any score: two covariances, and the identity matrix.
 
-    The covariance describes the effects that all students of the cohort have in common.
+    The covariances are between slots (a form in a week).
 
-    * The first part comes from the form's effect and the common level.
-    * The second part comes from the common growth, and is in g^2.
+    * The first one comes from the form's effect and the common level.
+    * The second one comes from the common growth, for a required rate of 1. It is multiplied by g^2 for a required rate
+      g.
 
-    Each part has an entry for each of the assumptions in COMMON. `share` is the variance of a form's effect.
+    Each of the two has an entry for each of the assumptions in COMMON. `times` has the week of each slot, as bytes, so
+    that the results can be cached. `share` is the variance of a form's effect.
     """
     t = np.frombuffer(times, np.int64).astype(float)
     late = np.maximum(t - np.arange(max(t[-1], 1))[:, None], 0)
@@ -302,10 +308,12 @@ def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]
 
 
 def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple[Array, Array, Array]:
-    """Returns the form effects of the cohorts, their variances, and the log evidence, for each assumption in COMMON.
+    """Estimates the form effects of each cohort, under each of the assumptions in COMMON.
 
-    `common` (assumptions, cohorts, slots, slots) is the prior covariance of form effect and common growth. With K = 1 +
-    a common, where `a` is the information of the scores, the effects are share K^-1 b.
+    Returns the effects, their variances, and the log probability of the scores. `a` has the sum of the inverse
+    covariances of the cohort's students, and `b` the sum of their weighted scores. `common` (assumptions, cohorts,
+    slots, slots) is the prior covariance of form effects and common growth, `share` the variance of a form's effect,
+    and `own` the identity matrix. With K = 1 + a common, the effects are share K^-1 b.
     """
     k = a @ common + own
     inverse, size = np.linalg.inv(k), np.linalg.slogdet(k)[1]
@@ -316,11 +324,10 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple
 
 
 def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
-    """Returns the estimated difficulty of each slot's form for each student's cohort, in SEM, with its variance, in
-    SEM^2.
+    """Returns how difficult the form of each slot was for each student's cohort, and the variances of these estimates.
 
-    Both arrays have the shape (students, slots). A slot is a form in a week. `weighted` (students, slots) is the
-    result of `Paths.weighted`.
+    The difficulty is in SEM, and the variances in SEM^2. Both arrays have the shape (students, slots). A slot is a form
+    in a week. `weighted` (students, slots) is the result of `Paths.weighted`.
 
     * Each student's path is Gaussian with the monitor's own mean and covariance, so the weight of a score is known
       exactly. The weighted sum over the cohort, shrunk by its variance, is the best linear estimate of the form's

@@ -1,5 +1,6 @@
-"""Defines the prior of the response monitor, and converts the monitor's log odds. Scores, thresholds and states are in
-other modules.
+"""Defines the prior of the response monitor, and converts the monitor's log odds.
+
+Scores, thresholds and states are in other modules.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Prior:
 
     * `before`, `after`: mean and standard deviation of the rate before and after a change.
     * `hazard`: the probability of a change per week.
-    * `wobble`: the standard deviation of the weekly step of the true level.
-    * `noise_spread`: the standard deviation of the log of a student's own noise.
+    * `wobble`: the standard deviation of the random step that the true level takes each week.
+    * `noise_spread`: students differ in noise; this is the standard deviation of the log of their noise.
     * `share`: the part of the SEM's variance that comes from the form (the passage or set of tasks).
     * `slow`, `pace`: the rates that the statistic compares.
     * `once`: the lowest rate that counts as keeping pace in the time before growth stopped.
@@ -102,7 +103,11 @@ displayed shares are corrected for that weight.
 
 
 def shares_below(slow: Array, under: Array) -> tuple[Array, Array]:
-    """Calibrates two probabilities of the model: that the rate is below .5 g, and that the rate is below g."""
+    """Converts two probabilities of the model into calibrated ones, which are shown to people.
+
+    `slow` is the probability that the rate is below half of the required rate, and `under` that it is below the
+    required rate. Returns both in this order.
+    """
     displayed_slow, displayed_under = (
         1 / (1 + np.exp(-(intercept + slope * log_odds(raw, np.maximum(1 - raw, 0)))))
         for raw, (intercept, slope) in ((slow, SLOW_SHARE), (under, UNDER_SHARE))

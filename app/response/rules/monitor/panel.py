@@ -76,11 +76,11 @@ class Panel:
 
 
 def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
-    """Returns the mean and the variance of each student's level at the start of the phase, from the baselines of the
-    cohort.
+    """Returns the mean and the variance of each student's level at the start of the phase.
 
-    In a cohort of fewer than five students, or if any of its students has no baseline, each student's own baseline (or
-    first score) is the mean. The variance is then so large (`WIDE`) that this mean hardly affects the result.
+    Both are estimated from the baselines of the student's cohort. In a cohort of fewer than five students, or if any of
+    its students has no baseline, each student's own baseline (or first score) is the mean. The variance is then so
+    large (`WIDE`) that this mean hardly affects the result.
     """
     starts, size = panel.starts, cohorts.size
     early = int(np.searchsorted(panel.times, starts.max(initial=panel.times[0]), side="right"))
@@ -104,11 +104,11 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedScores:
-    """Scores after form adjustment, as `filters.posterior` takes them.
+    """Scores without the estimated effects of the forms, as `filters.posterior` takes them.
 
-    `doubted` has the values and the variances of the scores after a weaker form adjustment. These are used for students
-    who missed a part of the dose, because the estimated difficulty of the forms is doubtful for them. `doubted` is
-    None if no estimate is doubtful.
+    `doubted` has the values and the variances of the scores after a weaker form adjustment, which subtracts less of
+    these effects. These are used for students who missed a part of the dose, because the estimated difficulty of the
+    forms is doubtful for them. `doubted` is None if no estimate is doubtful.
     """
 
     times: Weeks
@@ -252,8 +252,9 @@ def _adjust(
 ) -> Array:
     """Returns the values of the students in `only`, without the effects of the forms and with outliers clipped.
 
-    `raw` has the distances of the scores from the expected path, and `remaining` the variance of the form effects
-    after adjustment. `adjusted` marks the students whose form effects were estimated; None means all students.
+    `raw` has the distances of the scores from their expectation, `effect` the estimated effects of the forms, and
+    `remaining` the variance that the effects still have after they were estimated. `adjusted` marks the students whose
+    form effects were estimated; None means all students.
     """
     variances = remaining if adjusted is None else np.where(adjusted[:, None], remaining, 0)
     surprise, _ = paths.clipped(raw - effect, variances, only)
@@ -265,7 +266,9 @@ def judge_weeks(
 ) -> list[PanelEstimate]:
     """Returns the monitor's estimates as of each of `weeks`, in order.
 
-    Each estimate uses only what was known at the end of its week. `adjust` and `only` are as in `prepare`.
+    Each estimate uses only what was known at the end of its week. Without `adjust`, the difficulty of the forms is not
+    estimated. If `only` (students,) is given, only the students whom it marks are judged; the scores of the others help
+    to estimate the difficulty of the forms.
     """
     parts = []
     for part in parts_of(panel):
@@ -286,8 +289,11 @@ def judge_panel(
 ) -> PanelEstimate:
     """Returns the monitor's estimates as of `week`, or as of each student's week in `last`.
 
-    Without `week` and `last`, the estimates are as of the last week with a score. `adjust` and `only` are as in
-    `prepare`. Time and memory are proportional to students x slots.
+    Without `week` and `last`, the estimates are as of the last week with a score. Without `adjust`, the difficulty of
+    the forms is not estimated. If `only` (students,) is given, only the students whom it marks are judged; the scores
+    of the others help to estimate the difficulty of the forms.
+
+    Time and memory are proportional to the number of values in the panel.
     """
     week = int(panel.times[-1]) if week is None else week
     panel = panel.upto(week)
@@ -302,7 +308,7 @@ def judge_panel(
 
 
 def parts_of(panel: Panel) -> list[slice]:
-    """Divides the students into groups of about CHUNK without splitting a cohort. Returns each group as a slice."""
+    """Divides the students into groups of about CHUNK; no cohort is divided. Returns each group as a slice."""
     cohort = panel.cohort
     if len(cohort) <= CHUNK:
         return [slice(0, len(cohort))]

@@ -45,8 +45,9 @@ MEDIAN_NOISE = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The facts about a series that `conclude` needs besides the estimates. `goal_rate` is in the measure's units per
-    week.
+    """What `conclude` needs to know about a series besides the estimates.
+
+    `goal_rate` is in the measure's units per week.
     """
 
     goal_rate: float
@@ -58,17 +59,17 @@ class Facts:
 
 
 def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges one series by the published defaults, without a cohort and so without form adjustment. Returns the
-    finding.
+    """Judges one series by the published defaults, without a cohort.
 
-    The series is described by a Gaussian model with the measure's SEM:
+    Without a cohort, the difficulty of the forms cannot be estimated. The series is described by a Gaussian model with
+    the measure's SEM:
 
     * The hypotheses are that the rate never changed, or that it changed after week w, for every w.
     * The rate before a change is N(.87 g, .40 g), and the rate after a change is N(.07 g, .20 g), where g is the
       required rate. The hazard is .0165 a week.
     * No starting level is assumed. The baseline, a median of three, is a score at week 0 with .45 of the variance.
     * The noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35).
-    * The true level wobbles by SEM/16 a week.
+    * The true level changes at random by SEM/16 a week.
     * The growth of a week is expected to be the delivered share of the rate. In a week without delivery, it varies with
       a standard deviation of 5 g. If there is no alarm, but there would be one if everything had been delivered, the
       state is `under_delivered`, provided that the missed delivery lowers the statistic by at least `MATERIAL`.
@@ -112,9 +113,7 @@ def _estimate_alone(series: Series, calibration: Calibration) -> PanelEstimate:
 
 
 def cannot_judge(series: Series) -> Finding | None:
-    """Returns `insufficient_data` with the reason if this rule cannot judge the series at all. Otherwise returns
-    None.
-    """
+    """Returns `insufficient_data`, with the reason, if the monitor cannot judge the series; otherwise None."""
     if series.sem is None:
         sentence = (
             "The measure has no standard error of measurement, which this rule needs; enter it in the playbook, "
@@ -195,15 +194,15 @@ def conclude(
 
 
 def shares_at(estimate: PanelEstimate, student: int) -> Shares:
-    """Returns the shares of growth of the student with the index `student` in a panel."""
+    """Returns the probabilities of slow, short and sufficient growth of the student with the index `student`."""
     return Shares.below(float(estimate.slow[student]), float(estimate.under[student]))
 
 
 def shares_of(series: Series) -> Shares | None:
-    """Returns the shares of growth of one series without a cohort, by the published defaults, whichever rule judges it.
+    """Returns the probabilities of slow, short and sufficient growth of one series, estimated without its cohort.
 
-    Returns None if the measure has no SEM, if there are fewer than three scores, or if no instructional week has
-    passed.
+    The published defaults are used, whichever rule judges the series. Returns None if the measure has no SEM, if there
+    are fewer than three scores, or if no instructional week has passed.
     """
     if cannot_judge(series) is not None or len(series.observations) < LEVEL_SCORES or series.weeks[-1] <= 0:
         return None
@@ -219,7 +218,7 @@ week are requested. If it is less than the second limit, three scores are reques
 
 
 UNNAMED = (0.35, 0.44)
-"""The two limits that decide how many scores a week are requested to classify an unclassified alarm.
+"""The two limits that decide how many scores a week are requested during an alarm that is not "not responding".
 
 If the probability of slow growth is at least the first limit, two scores a week are requested. If it is at least the
 second limit, three scores are requested.
@@ -229,8 +228,8 @@ second limit, three scores are requested.
 def scores_to_request(statistic: Array, threshold: float, slow: Array) -> NDArray[np.int64]:
     """Returns how many scores to request for next week: one, or up to three if more scores could settle the verdict.
 
-    Without an alarm, the number depends on how far the statistic is below the threshold. With an alarm that is not yet
-    classified, the number depends on the probability of slow growth (`UNNAMED`).
+    Without an alarm, the number depends on how far the statistic is below the threshold. With an alarm that is not
+    called "not responding", the number depends on the probability of slow growth (`UNNAMED`).
     """
     distance = threshold - statistic
     before = np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1))
@@ -254,7 +253,7 @@ def _sentence(
     share: float | None,
     facts: Facts,
 ) -> str:
-    """Returns the sentence of a finding. The sentence states the shares of growth, and never advises to hold back help.
+    """Returns the sentence of a finding. It states the probabilities in `shares`, and never advises to hold back help.
 
     `interval` has the bounds of the middle 80 % of the present rate. `change` is the week of the change, and `share` is
     the delivered share of the dosage.

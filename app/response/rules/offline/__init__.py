@@ -1,1 +1,1 @@
-"""Judges series that are given as lines of JSON, by any rule. Reads and writes no files, and uses no database."""
+"""Judges series that are given as JSON, one on each line of an input, by any rule. Uses no files and no database."""

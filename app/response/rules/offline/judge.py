@@ -1,4 +1,4 @@
-"""Judges the series of a cohort by any rule. The series are given as lines of JSON. Reads and writes no files.
+"""Judges the series of a cohort by any rule. Each series comes from one line of JSON. Reads and writes no files.
 
 A series is judged as of its last week, or as of each of its weeks.
 """
@@ -40,7 +40,7 @@ NO_WEEK = Finding(
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options for judging lines: the rule and its settings.
+    """The options for judging series offline: the rule and its settings.
 
     `far` is the false-alarm rate. If it is None, the monitor has a rate of .10, and the rules that schools use are
     applied without a margin.
@@ -55,10 +55,10 @@ class Options:
 
 
 def judge_cohort(lines: Sequence[OfflineSeries], options: Options) -> Iterator[dict[str, Any]]:
-    """Yields the answers for the lines of one cohort, in the order of the lines.
+    """Yields the results for the series of one cohort, in the order of `lines`, which are parsed lines of input.
 
-    With `every_week`, there is an answer for every week of each line. An answer as of a week depends only on what was
-    known about the cohort at the end of that week.
+    With the option `every_week`, there is a result for every week of each series. A result as of a week depends only on
+    what was known about the cohort at the end of that week.
     """
     weeks = {line.last_week for line in lines}
     if options.every_week:
@@ -79,10 +79,10 @@ def _is_requested(line: OfflineSeries, week: int, options: Options) -> bool:
 
 
 LinesByWeek = dict[int, list[int]]
-"""The indices of the lines to judge as of each week, keyed by week. The weeks are in order."""
+"""The indices of the series to judge as of each week, keyed by week. The weeks are in order."""
 
 FindingsByWeek = dict[int, dict[int, Finding]]
-"""The findings, keyed by week and then by the index of the line."""
+"""The findings, keyed by week and then by the index of the series."""
 
 
 def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
@@ -155,7 +155,7 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
 
 
 def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
-    """Returns one cohort as a panel with common slots.
+    """Returns the series of one cohort as a panel, whose slots (a form in a week) are common to all of them.
 
     If several scores of the same week state no form, they are assumed to be of the same form.
     """
@@ -184,9 +184,9 @@ def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
 
 
 def _delivered(lines: Sequence[OfflineSeries]) -> Array | None:
-    """Returns the share of the planned dose that was delivered, as an array with the axes week and line.
+    """Returns the share of the planned dose that was delivered, as an array with the axes week and series.
 
-    The first week is week 1. Returns None if no line states its minutes.
+    The first week is week 1. Returns None if no series states its minutes.
     """
     if all(line.dosage is None for line in lines):
         return None
@@ -196,10 +196,10 @@ def _delivered(lines: Sequence[OfflineSeries]) -> Array | None:
 
 
 def batch_of(lines: Sequence[OfflineSeries]) -> Batch:
-    """Converts lines into a batch for calibration.
+    """Converts series into a batch for calibration.
 
-    If a line has several scores in a week, the batch has only the first of them. A line without a cohort
-    becomes a cohort of its own.
+    If a series has several scores in a week, the batch has only the first of them. A series without a cohort becomes a
+    cohort of its own.
     """
     weeks = np.arange(1, max((line.last_week for line in lines), default=1) + 1)
     values = np.full((len(lines), len(weeks)), np.nan)

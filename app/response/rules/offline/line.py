@@ -1,4 +1,4 @@
-"""Parses and validates a series that is written as one line of JSON. Errors never contain a value of the line."""
+"""Parses and validates a series that is written as one line of JSON. Errors never contain a submitted value."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from app.response.rules.monitor.rule import MAX_WEEKS
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 
 GOAL_WEEK = 26
-"""The week of the goal for a line without `goal_week`: the length of the benchmark's year."""
+"""The week of the goal for a series without `goal_week`: the length of the benchmark's year."""
 
 PROPORTION = 1e6
-"""The maximum ratio between the values of a line and its SEM.
+"""The maximum ratio between the values of a series and its SEM.
 
 In every measure, a score is at most this many SEM from the baseline, and the rate of the goal is at least one SEM
 divided by this number.
@@ -25,7 +25,7 @@ divided by this number.
 
 @dataclass(frozen=True, slots=True)
 class OfflineScore:
-    """A score in a line: its instructional week, its value, and its form if that is known."""
+    """One score of a series that is read from a line of JSON: its instructional week, value, and form if known."""
 
     week: int
     value: float
@@ -58,7 +58,7 @@ class OfflineSeries:
         return replace(self, scores=tuple(score for score in self.scores if score.week <= week))
 
     def series(self) -> Series:
-        """Returns the series in the form that the rules take; raises UnjudgeableSeries."""
+        """Converts the series into the `Series` that rules judge; raises UnjudgeableSeries."""
         baseline = float(median(self.baseline))
         goal_week = self.goal_week or GOAL_WEEK
         observations = tuple(Observation(score.week, score.value) for score in self.scores)
@@ -77,9 +77,9 @@ class OfflineSeries:
 
 
 def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
-    """Validates one line, given as a parsed JSON value, and returns its series.
+    """Returns the series in one line of input. The line is given as a parsed JSON value.
 
-    Raises UnjudgeableSeries with a sentence that names the error and contains no value of the line.
+    Raises UnjudgeableSeries with a sentence that names the error and contains no submitted value.
     """
     if not isinstance(given, Mapping):
         raise _invalid("not_an_object", "Give each series as one JSON object.")
@@ -112,9 +112,7 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
 
 
 def _check_scale(line: OfflineSeries) -> None:
-    """Raises UnjudgeableSeries if values of a line are too large or too small, relative to the SEM, for exact
-    comparisons.
-    """
+    """Raises UnjudgeableSeries if values of a series are too large or too small, in SEM, for exact comparisons."""
     if line.sem is None:
         return
     values = (*line.baseline, *(score.value for score in line.scores))
@@ -147,9 +145,10 @@ def _text(given: Mapping[str, Any], name: str) -> str:
 
 
 def _goal_rate(given: Mapping[str, Any]) -> float:
-    """Returns the required rate of a line: `goal_rate`, or the rate at which the line's goal is reached in time.
+    """Returns the required rate of a series, from the JSON object `given`.
 
-    Lines of counts and percentages have a goal and state no rate.
+    It is the object's `goal_rate`. If the object has a `goal` instead, it is the rate that leads from the baseline to
+    the goal by `goal_week`.
     """
     if given.get("goal") is None:
         return _number(given, "goal_rate")

@@ -14,8 +14,7 @@ from app.response.rules.wording import plain
 
 
 def beyond(rule: str, series: Series, finding: Finding) -> float:
-    """Returns how far a series exceeds the rule's own limit. The number is positive exactly if the rule flags the
-    series.
+    """Returns by how much a series fails a rule. The number is positive exactly if the rule flags the series.
 
     The unit depends on the rule:
 
