@@ -14,6 +14,7 @@ from uuid import UUID
 
 from app.access.work import Work
 from app.core import ids
+from app.core.arrays import rows_of
 from app.core.clock import today_in
 from app.core.db import json_text
 from app.core.errors import AimlineError, NotFound
@@ -26,13 +27,18 @@ from app.roster.student_lock import LOCKED_STUDENTS, LockedStudent, lock_named_s
 
 TERMS: Final = f"""
 WITH {LOCKED_STUDENTS}
-SELECT ARRAY (SELECT ROW (l.id, l.school_ids, l.removed_at) FROM locked AS l),
+SELECT l.*, m.*, a.*,
        ARRAY (SELECT s.id FROM person AS s WHERE s.district_id = $1 AND s.id = ANY ($3::uuid[]) AND NOT s.is_student),
-       ARRAY (SELECT ROW (m.code, m.area_id, m.id, m.version, m.updated_at) FROM measure AS m
-              WHERE m.district_id = $1 AND (m.code = ANY ($4::text[]) OR m.id = ANY ($5::uuid[]))),
-       ARRAY (SELECT ROW (a.id, a.parent_id, a.code, a.secured) FROM area AS a WHERE a.district_id = $1),
        (SELECT d.time_zone FROM district AS d WHERE d.district_id = $1),
-       (SELECT k.today FROM test_clock AS k WHERE k.district_id = $1)"""
+       (SELECT k.today FROM test_clock AS k WHERE k.district_id = $1)
+FROM (SELECT array_agg(l.id), array_agg(array_to_string(l.school_ids, ' ')), array_agg(l.removed_at)
+      FROM locked AS l) AS l,
+     (SELECT array_agg(m.code), array_agg(m.area_id), array_agg(m.id), array_agg(m.version), array_agg(m.updated_at)
+      FROM measure AS m
+      WHERE m.district_id = $1 AND (m.code = ANY ($4::text[]) OR m.id = ANY ($5::uuid[]))) AS m,
+     (SELECT array_agg(a.id), array_agg(a.parent_id), array_agg(a.code), array_agg(a.secured)
+      FROM area AS a WHERE a.district_id = $1) AS a"""
+"""One row of arrays: of the students, of the measures and of the areas, each with one array for each column."""
 COLUMNS: Final = (
     *("id", "student_id", "school_ids", "secured_area", "measure_id", "purpose", "taken_on", "attempt", "value"),
     *("form", "given_by", "sender", "external_id", "recorded_at", "version"),
@@ -92,10 +98,12 @@ async def load_terms(work: Work, students: Iterable[str], staff: Iterable[str], 
             measure_ids,
         ),
     )
-    ((locked, found_staff, measure_rows, areas, zone, moved_to),) = row
+    ((*arrays, found_staff, zone, moved_to),) = row
+    student_rows, measure_rows, areas = (rows_of(arrays[at]) for at in (slice(3), slice(3, 8), slice(8, 12)))
     if zone is None:
         raise NotFound("district")
     keep_clock(work, zone, moved_to)
+    locked = [(student, [UUID(school) for school in schools.split()], gone) for student, schools, gone in student_rows]
     students_by_id = note_locked(work, locked)
     found_measures = await _measures(work, measure_rows, areas)
     return ScoreTerms(
@@ -128,7 +136,7 @@ def _measure_keys(names: Iterable[str]) -> tuple[dict[str, str | UUID], dict[str
 
 
 async def _measures(
-    work: Work, rows: Sequence[tuple[str, UUID, UUID, int, Any]], areas: Iterable[tuple[UUID, UUID | None, str, bool]]
+    work: Work, rows: Sequence[tuple[Any, ...]], areas: Iterable[tuple[Any, ...]]
 ) -> dict[str | UUID, tuple[Measure, str | None] | AimlineError]:
     """Returns, by code and by id, each measure with its secured area, or the error if the measure cannot be used."""
     versions: list[MeasureVersion] = [row[2:] for row in rows]

@@ -120,7 +120,7 @@ async def load(work: Work, selection: SeriesSelection) -> LoadedSeries:
     if selection.lock:
         await _lock_students(work, selection)
     statement, values = _statement_of(work, selection)
-    rows = [PhaseRow(*row) for row in await work.run(statement, (work.district_id, *values))]
+    rows = [PhaseRow.of(row) for row in await work.run(statement, (work.district_id, *values))]
     if not rows:
         return LoadedSeries()
     version_id = rows[0].playbook_version_id
@@ -161,7 +161,7 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
     """
     started = "s.district_id = $1 AND s.measure_id IS NOT NULL AND s.state <> 'planned'"
     statement = series_statement("support AS s", started, phases="p.begins_on >= $2", cohorts=False)
-    rows = [PhaseRow(*row) for row in await work.run(statement, (work.district_id, since))]
+    rows = [PhaseRow.of(row) for row in await work.run(statement, (work.district_id, since))]
     return (await _build_series(work, rows))[0] if rows else []
 
 
@@ -226,7 +226,7 @@ async def _build_series(work: Work, rows: Sequence[PhaseRow]) -> tuple[list[Scor
     The series that are to be judged have no scores after their goal date. The series of classmates keep such scores,
     because these scores still show how difficult a form was.
     """
-    measures = await measures_in_process(work, rows[0].measures or ())
+    measures = await measures_in_process(work, rows[0].measures)
     calendars = _calendars_of(rows[0])
     built = []
     counted_weeks: dict[tuple[UUID, date], Weeks] = {}
@@ -270,7 +270,7 @@ def _add_dosage(requested: dict[UUID, MonitoredSeries], rows: Mapping[UUID, Phas
         for monitored, last_on in scored
     ]
     delivered = [
-        [DeliveredSessions(*sums) for sums in rows[monitored.score_series.series_id].delivered or ()]
+        [DeliveredSessions(*sums) for sums in rows[monitored.score_series.series_id].delivered]
         for monitored, _ in scored
     ]
     numbers: dict[tuple[int, date], dict[date, int]] = {}
@@ -328,7 +328,7 @@ def _calibrations_of(row: PhaseRow) -> dict[Key, Calibrated]:
     """Returns the newest calibrations, keyed by measure and grade."""
     return {
         (measure_id, grade): Calibrated(calibration_id, Calibration.from_json(estimates))
-        for measure_id, grade, calibration_id, estimates in row.calibrations or ()
+        for measure_id, grade, calibration_id, estimates in row.calibrations
     }
 
 

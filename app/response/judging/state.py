@@ -62,7 +62,7 @@ def current_state(row: PhaseRow, verdict_id: UUID) -> CurrentState:
         state=row.state,
         kind=row.state_kind,
         last_number=row.last_number,
-        verdicts=tuple([CurrentOnMeasure(*verdict) for verdict in row.verdicts or ()]),
+        verdicts=tuple([CurrentOnMeasure(*verdict) for verdict in row.verdicts]),
         since=row.since,
         since_on=row.since_on,
         memory=row.memory,

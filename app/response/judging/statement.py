@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from app.core.arrays import rows_of
 from app.response.judging.points import ScoreColumns
 from app.response.judging.series import Cohort
 
@@ -75,8 +76,8 @@ class PhaseRow(NamedTuple):
     A row is about one measure of a support: its first one or an additional one. For an additional measure, `series_id`
     is the id of the `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
 
-    The fields from `week_schools` on are set in the first row only: the weeks of all schools, the newest calibrations,
-    the measures with their versions, and the playbook in force.
+    The weeks of all schools, the playbook in force, the newest calibrations and the measures with their versions are set
+    in the first row only. In the result of the statement, each of the last five fields takes several columns.
     """
 
     role: int
@@ -110,13 +111,10 @@ class PhaseRow(NamedTuple):
     baseline_ids: list[UUID] | None
     baseline_days: list[date] | None
     baseline_numbers: list[float] | None
-    delivered: list[tuple[date, int, int, int, int, int, str | None, int, int, int]] | None
-    verdict: tuple[Any, ...] | None
     verdict_id: UUID | None
     state: str
     state_kind: str | None
     last_number: int
-    verdicts: list[tuple[UUID, UUID, UUID, str, str | None]] | None
     since: Any
     since_on: Any
     memory: Any
@@ -127,9 +125,19 @@ class PhaseRow(NamedTuple):
     week_schools: list[UUID] | None
     week_mondays: list[date] | None
     week_instructional: list[bool] | None
-    calibrations: list[tuple[UUID, str | None, UUID, dict[str, Any]]] | None
-    measures: list[tuple[UUID, int, datetime]] | None
     playbook_version_id: UUID | None
+    verdict: tuple[Any, ...] | None
+    delivered: Sequence[tuple[date, str | None, int, int, int, int, int, int, int, int]]
+    verdicts: Sequence[tuple[UUID, UUID, UUID, str, str | None]]
+    calibrations: Sequence[tuple[UUID, str | None, UUID, dict[str, Any]]]
+    measures: Sequence[tuple[UUID, int, datetime]]
+
+    @classmethod
+    def of(cls, record: Sequence[Any]) -> PhaseRow:
+        """Returns the row of a record of the result, in which each of the last five fields takes several columns."""
+        verdict = tuple(record[_PLAIN:_VERDICT])
+        lists = [rows_of(record[begin:end]) for begin, end in _LISTS]
+        return cls(*record[:_PLAIN], None if verdict[0] is None else verdict, *lists)
 
     @property
     def cohort(self) -> Cohort:
@@ -160,6 +168,15 @@ class PhaseRow(NamedTuple):
         ids, forms = tuple(self.baseline_ids), ("",) * len(self.baseline_ids)
         return ids, tuple(self.baseline_days or ()), tuple(self.baseline_numbers or ()), forms
 
+
+_PLAIN: Final = PhaseRow._fields.index("verdict")
+"""The number of fields that have one column each."""
+_VERDICT: Final = _PLAIN + len(StoredVerdict._fields)
+_LISTS: Final = tuple(
+    (begin, begin + width)
+    for begin, width in ((_VERDICT, 10), (_VERDICT + 10, 5), (_VERDICT + 15, 4), (_VERDICT + 19, 3))
+)
+"""The columns of each list of a row, in the order of the fields: the first column, and the one after the last."""
 
 _OF_ROW: Final = """s.id, s.student_id, {measure} AS measure_id, s.school_ids, s.secured_area, s.area_id, s.version,
     s.suspended_on, s.resumed_on, p.id AS phase_id, p.number, {goal}.begins_on, p.ends_on, {goal}.baseline, {goal}.goal,
@@ -233,21 +250,12 @@ taken AS MATERIALIZED (
         WHERE t.district_id = $1 AND t.student_id = c.student_id AND t.measure_id = c.measure_id
           AND t.removed_at IS NULL AND t.taken_on >= c.begins_on AND (c.ends_on IS NULL OR t.taken_on < c.ends_on)
           AND t.purpose = 'progress' OFFSET 0) AS x ON true)
-SELECT t.role, {columns}, t.ids, t.days, t.numbers, t.forms, b.ids, b.days, b.numbers, d.delivered,
-    v.content, v.verdict_id, v.state, v.kind, v.last_number, v.verdicts, v.since, v.since_on, v.memory, v.alert_id,
-    v.alert_week, v.alert_measure_id, v.settled_on,
-    w.schools, w.mondays, w.instructional,
-    CASE WHEN t.place = 1 THEN ARRAY (
-        SELECT ROW (k.measure_id, k.grade, k.id, k.estimates) FROM (
-            SELECT DISTINCT ON (k.measure_id, k.grade) k.* FROM calibration AS k
-            WHERE k.district_id = $1 AND k.measure_id = ANY (ARRAY (SELECT n.measure_id FROM taken AS n))
-            ORDER BY k.measure_id, k.grade, k.number DESC) AS k
-        WHERE NOT k.published) END,
-    CASE WHEN t.place = 1 THEN ARRAY (
-        SELECT ROW (m.id, m.version, m.updated_at) FROM measure AS m
-        WHERE m.district_id = $1 AND m.id = ANY (ARRAY (SELECT n.measure_id FROM taken AS n))) END,
+SELECT t.role, {columns}, t.ids, t.days, t.numbers, t.forms, b.ids, b.days, b.numbers,
+    v.verdict_id, v.state, v.kind, v.last_number, v.since, v.since_on, v.memory, v.alert_id, v.alert_week,
+    v.alert_measure_id, v.settled_on, w.schools, w.mondays, w.instructional,
     CASE WHEN t.place = 1 THEN (
-        SELECT y.id FROM playbook_version AS y WHERE y.district_id = $1 ORDER BY y.number DESC LIMIT 1) END
+        SELECT y.id FROM playbook_version AS y WHERE y.district_id = $1 ORDER BY y.number DESC LIMIT 1) END,
+    {verdict}, d.*, v.ids, v.measures, v.phases, v.states, v.kinds, k.*, m.*
 FROM taken AS t
 LEFT JOIN LATERAL (
     SELECT array_agg(c.id ORDER BY c.taken_on, c.attempt, c.id) AS ids,
@@ -259,8 +267,9 @@ LEFT JOIN LATERAL (
       AND c.taken_on <= t.begins_on AND (c.taken_on < t.begins_on OR c.purpose = 'baseline')
       AND c.purpose <> 'screening' OFFSET 0) AS b ON true
 LEFT JOIN LATERAL (
-    SELECT array_agg(ROW (z.monday, z.planned, z.delivered, z.planned_minutes, z.delivered_minutes, z.lost, z.because,
-                          z.checked, z.done, z.parts)) AS delivered
+    SELECT array_agg(z.monday), array_agg(z.planned), array_agg(z.delivered), array_agg(z.planned_minutes),
+           array_agg(z.delivered_minutes), array_agg(z.lost), array_agg(z.because), array_agg(z.checked),
+           array_agg(z.done), array_agg(z.parts)
     FROM (
         SELECT date_trunc('week', e.held_on::timestamp)::date AS monday, e.lost_because AS because,
                count(*) FILTER (WHERE e.planned_minutes > 0) AS planned,
@@ -276,19 +285,22 @@ LEFT JOIN LATERAL (
           AND e.removed_at IS NULL
         GROUP BY 1, 2) AS z OFFSET 0) AS d ON true
 LEFT JOIN LATERAL (
-    SELECT (SELECT ROW ({verdict}) FROM verdict AS q
-            WHERE q.district_id = $1 AND q.id = ANY (r.verdict_ids) AND q.measure_id = t.measure_id) AS content,
-           r.verdict_id, r.state, r.kind, r.since, r.since_on, r.memory, r.alert_id, r.settled_on, a.last_week
-           AS alert_week, a.measure_id AS alert_measure_id,
+    SELECT r.verdict_ids, r.verdict_id, r.state, r.kind, r.since, r.since_on, r.memory, r.alert_id, r.settled_on,
+           a.last_week AS alert_week, a.measure_id AS alert_measure_id,
            (SELECT max(q.number) FROM verdict AS q WHERE q.district_id = $1 AND q.support_id = r.support_id)
-           AS last_number,
-           ARRAY (SELECT ROW (q.id, q.measure_id, q.phase_id, q.state, q.kind) FROM verdict AS q
-                  WHERE q.district_id = $1 AND q.id = ANY (r.verdict_ids)) AS verdicts
+           AS last_number, c.*
     FROM response_state AS r
+    LEFT JOIN LATERAL (
+        SELECT array_agg(q.id) AS ids, array_agg(q.measure_id) AS measures, array_agg(q.phase_id) AS phases,
+               array_agg(q.state) AS states, array_agg(q.kind) AS kinds
+        FROM verdict AS q WHERE q.district_id = $1 AND q.id = ANY (r.verdict_ids) OFFSET 0) AS c ON true
     LEFT JOIN LATERAL (
         SELECT q.last_week, q.measure_id FROM verdict AS q WHERE q.district_id = $1 AND q.id = r.alert_id OFFSET 0) AS a
         ON true
     WHERE t.role = 0 AND r.district_id = $1 AND r.support_id = t.id OFFSET 0) AS v ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM verdict AS q
+    WHERE q.district_id = $1 AND q.id = ANY (v.verdict_ids) AND q.measure_id = t.measure_id OFFSET 0) AS q ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(w.school_id ORDER BY w.monday) AS schools, array_agg(w.monday ORDER BY w.monday) AS mondays,
            array_agg(w.instructional ORDER BY w.monday) AS instructional
@@ -298,6 +310,17 @@ LEFT JOIN LATERAL (
       AND w.monday >= (SELECT date_trunc('week', min(n.phase_begins_on)::timestamp)::date FROM taken AS n)
       AND w.monday <= (SELECT greatest(max(n.goal_on), max(n.days[cardinality(n.days)])) FROM taken AS n) OFFSET 0) AS w
     ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(k.measure_id), array_agg(k.grade), array_agg(k.id), array_agg(k.estimates) FROM (
+        SELECT DISTINCT ON (k.measure_id, k.grade) k.* FROM calibration AS k
+        WHERE t.place = 1 AND k.district_id = $1
+          AND k.measure_id = ANY (ARRAY (SELECT n.measure_id FROM taken AS n))
+        ORDER BY k.measure_id, k.grade, k.number DESC) AS k
+    WHERE NOT k.published OFFSET 0) AS k ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(m.id), array_agg(m.version), array_agg(m.updated_at) FROM measure AS m
+    WHERE t.place = 1 AND m.district_id = $1
+      AND m.id = ANY (ARRAY (SELECT n.measure_id FROM taken AS n)) OFFSET 0) AS m ON true
 ORDER BY t.place
 """
 _NAMES: Final = PhaseRow._fields[1 : PhaseRow._fields.index("score_ids")]
