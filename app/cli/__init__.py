@@ -157,13 +157,14 @@ def _refuse(error: Exception) -> NoReturn:
     The message of an unknown error is not shown, because it may contain submitted values.
     """
     # Imported here to start quickly. If one of these errors was raised, its module is loaded already.
+    from asyncpg import PostgresError
     from pydantic import ValidationError
     from sqlalchemy.exc import DBAPIError, ProgrammingError
 
     from app.core.crypto import KeyFault
     from app.core.db import UnfitServer
     from app.core.disk_space import is_database_full, is_full
-    from app.core.faults import why_no_connection
+    from app.core.faults import sqlstate_of, why_no_connection
 
     if isinstance(error, ValidationError):
         for violation in error.errors():
@@ -185,6 +186,8 @@ def _refuse(error: Exception) -> NoReturn:
         sentence = "A disk of this machine is full. Free some space."
     elif (reason := why_no_connection(error)) is not None:
         sentence = reason
+    elif isinstance(error, DBAPIError | PostgresError) and (state := sqlstate_of(error)):
+        sentence = f"PostgreSQL refused a statement (SQLSTATE {state}). Its log shows which one, and why."
     elif isinstance(error, OSError | DBAPIError):
         sentence = f"The database did not answer as expected ({type(error).__name__}). Is it running?"
     else:

@@ -94,6 +94,16 @@ def test_a_command_names_the_reason_why_the_server_refuses_it(
     assert "Is it running?" not in done.stderr
 
 
+def test_a_command_names_the_code_of_a_refused_statement(settings: Settings) -> None:
+    """If PostgreSQL refuses a statement, the sentence has its code, and does not ask whether the server runs."""
+    command = [sys.executable, "-m", "app", "district", "create", "nobody", "--name", "Nobody", "--time-zone", "UTC"]
+    surroundings = environment(settings) | {"AIMLINE_WORKER_DATABASE_URL": settings.url_of("api")}
+    done = subprocess.run(command, cwd=REPOSITORY, env=surroundings, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "SQLSTATE 42501" in done.stderr
+    assert "Is it running?" not in done.stderr
+
+
 def _up(client: httpx.Client) -> None:
     """Waits for the first answer."""
     until = time.monotonic() + 60
