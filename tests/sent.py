@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import asyncpg
 from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -19,7 +20,19 @@ _run = BoundConnection.run
 async def _watched_run(connection: BoundConnection, statement: str, parameters: Sequence[Any]) -> list[Any]:
     for watcher in _watchers:
         watcher(connection, statement)
-    return await _run(connection, statement, parameters)
+    rows = await _run(connection, statement, parameters)
+    composite = composite_columns(rows[0]) if rows else []
+    assert not composite, f"Citus cannot pass on composite values ({', '.join(composite)}): {statement}"
+    return rows
+
+
+def composite_columns(row: asyncpg.Record) -> list[str]:
+    """Returns the columns of a row that hold a composite value, or an array of them."""
+    return [
+        name
+        for name, value in row.items()
+        if isinstance(value[0] if isinstance(value, list) and value else value, tuple | asyncpg.Record)
+    ]
 
 
 BoundConnection.run = _watched_run  # type: ignore[method-assign, assignment]  # watched

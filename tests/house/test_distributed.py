@@ -10,6 +10,7 @@ import pytest
 
 from app.settings import Settings
 from tests.house.distributed import find_unsuitable, read_catalogue
+from tests.sent import composite_columns
 
 UPDATE = "UPDATE settlement SET {sets} WHERE district_id = $1 {more}"
 FIT = [
@@ -76,3 +77,10 @@ async def test_a_fit_statement_passes(owner: asyncpg.Connection, statement: str)
 async def test_a_planted_fault_is_found(owner: asyncpg.Connection, statement: str, words: str) -> None:
     """Each kind of statement that Citus refuses is found."""
     assert words in "\n".join(await find_unsuitable(owner, await read_catalogue(owner), statement))
+
+
+async def test_a_composite_value_in_a_result_is_found(owner: asyncpg.Connection) -> None:
+    """A row with a composite value, or with an array of them, is found; Citus could not pass it on."""
+    row = await owner.fetchrow("SELECT 1 AS a, ROW (1, 'x') AS b, ARRAY (SELECT ROW (2)) AS c, ARRAY[1, 2] AS d")
+    assert row is not None
+    assert composite_columns(row) == ["b", "c"]
