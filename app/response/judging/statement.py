@@ -76,8 +76,8 @@ class PhaseRow(NamedTuple):
     A row is about one measure of a support: its first one or an additional one. For an additional measure, `series_id`
     is the id of the `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
 
-    The weeks of all schools, the playbook in force, the newest calibrations and the measures with their versions are set
-    in the first row only. In the result of the statement, each of the last five fields takes several columns.
+    Only the first row has the weeks of all schools, the playbook in force, the newest calibrations, and the measures
+    with their versions. In the result of the statement, each of the last five fields takes several columns.
     """
 
     role: int
