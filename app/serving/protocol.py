@@ -1,7 +1,7 @@
 """Limits what a connection may cost before its caller is known: header bytes, idle time, number of connections.
 
 The parser is httptools, which is written in C; the class here counts the bytes that it passes to the parser. One timer
-per connection checks once a second whether the connection makes progress, so that requests need no timers of their own.
+per connection checks once a second whether it makes progress, so that requests need no timers of their own.
 """
 
 import asyncio
@@ -63,7 +63,10 @@ _turns: WeakKeyDictionary[ServerState, deque[Callable[[], None]]] = WeakKeyDicti
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection with limits; the server's `limit_concurrency` is the largest number of connections."""
+    """An HTTP/1.1 connection that is closed if it is too slow or sends too much, or if there are too many connections.
+
+    The largest number of connections is uvicorn's setting `limit_concurrency`.
+    """
 
     def __init__(
         self,
@@ -189,7 +192,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _is_dear(self) -> bool:
-        """Returns whether the body comes in tiny chunks, each of which costs as much to parse as a large one."""
+        """Returns whether the body comes in tiny chunks. Each of them costs as much to parse as a large one."""
         return self._in_body and self._body_raw - self._body_parsed > MANY_MARKS + self._body_parsed // 16
 
     def _read_on(self) -> None:
@@ -295,7 +298,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(431, "headers.too_large", detail)
 
     def _check_progress(self) -> None:
-        """Closes the connection if the caller makes no progress."""
+        """Closes the connection if its caller makes no progress. Then plans the next check of the same connection."""
         now = self.loop.time()
         if self._is_upgraded and self.transport.is_closing() and not self._is_still_closing(now):
             return
@@ -314,7 +317,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._time_out()
 
     def _is_still_closing(self, now: float) -> bool:
-        """Returns whether a closing WebSocket waits for its caller to read; aborts it after `CLOSING_LIMIT` seconds."""
+        """Returns whether a closing WebSocket still waits for its caller to read; aborts it after `CLOSING_LIMIT`
+        seconds.
+        """
         self._closing_since = now if self._closing_since is None else self._closing_since
         if self.transport.get_write_buffer_size() and now - self._closing_since > CLOSING_LIMIT:
             self.transport.abort()
@@ -343,7 +348,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return False
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Closes the connection and drops further input. First sends an error response, unless a response has begun."""
+        """Sends an error response, unless a response has begun; then closes the connection and drops further input."""
         if self._is_refused:
             return
         self._is_refused = True

@@ -1,4 +1,4 @@
-"""Declares the public shapes of signal rules and signals, with the commands on them."""
+"""Declares what both APIs show of signal rules and signals, with the commands on them."""
 
 from datetime import date, datetime
 from operator import attrgetter

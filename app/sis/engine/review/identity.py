@@ -1,4 +1,4 @@
-"""Decides whether a sourcedId that used to be one person's now has the name and birth date of another person. Pure.
+"""Decides whether a sourcedId that used to belong to one person now belongs to another. Does no input or output.
 
 Families rename children, clerks correct dates, and siblings and twins have much in common. So one changed field, or a
 changed name alone, never means another person. Both names must change, and so must the birth date or the identifier.
@@ -22,13 +22,16 @@ class Identity:
 
 
 def normalize_name(name: str) -> str:
-    """Returns a name without case, accents, punctuation and double blanks, so that spellings can be compared."""
+    """Returns a name in lower case, without accents, punctuation and double blanks, to compare spellings."""
     letters = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
     return " ".join("".join(c if c.isalnum() else " " for c in letters).split())
 
 
 def is_other_name(before: str, after: str) -> bool:
-    """Returns whether two known names differ in more than spelling. A part of a longer name counts as the same name."""
+    """Returns whether the two names are different, and not only spelled differently.
+
+    A part of a longer name counts as the same name, and so does a name that is not known.
+    """
     one, other = set(normalize_name(before).split()), set(normalize_name(after).split())
     return bool(one and other) and not (one <= other or other <= one)
 
