@@ -63,7 +63,7 @@ _turns: WeakKeyDictionary[ServerState, deque[Callable[[], None]]] = WeakKeyDicti
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection that is closed if it is too slow or sends too much, or if there are too many connections.
+    """An HTTP/1.1 connection that is closed if it is too slow, sends too much, or is one connection too many.
 
     The largest number of connections is uvicorn's setting `limit_concurrency`.
     """
@@ -132,13 +132,13 @@ class BoundedProtocol(HttpToolsProtocol):
         CONNECTIONS.set(len(self.connections))
 
     def handle_websocket_upgrade(self) -> None:
-        """Schedules the handover of the connection to the WebSocket protocol. Afterwards, this class applies only the
-        limit on unread bytes.
+        """Schedules the handover of the connection to the WebSocket protocol.
 
-        One connection is handed over in each turn of the event loop, because many handshakes in one turn would delay
-        every other request. At most half of all connections may be WebSockets, so that the other half remains for
-        ordinary requests; further upgrades are refused. An upgrade is also refused while earlier requests on the
-        connection are unanswered, because their responses would be mixed with the frames of the WebSocket.
+        Afterwards, this class applies only the limit on unread bytes. One connection is handed over in each turn of the
+        event loop, because many handshakes in one turn would delay every other request. At most half of all connections
+        may be WebSockets, so that the other half remains for ordinary requests; any more are refused. An upgrade is
+        also refused while earlier requests on the connection are unanswered, because their responses would be mixed
+        with the WebSocket's frames.
         """
         if self._is_refused:
             return
@@ -298,7 +298,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(431, "headers.too_large", detail)
 
     def _check_progress(self) -> None:
-        """Closes the connection if its caller makes no progress. Then plans the next check of the same connection."""
+        """Closes the connection if its caller makes no progress. Plans the next check."""
         now = self.loop.time()
         if self._is_upgraded and self.transport.is_closing() and not self._is_still_closing(now):
             return
@@ -317,9 +317,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._time_out()
 
     def _is_still_closing(self, now: float) -> bool:
-        """Returns whether a closing WebSocket still waits for its caller to read; aborts it after `CLOSING_LIMIT`
-        seconds.
-        """
+        """Returns whether a closing WebSocket waits for its caller to read; aborts it after `CLOSING_LIMIT` seconds."""
         self._closing_since = now if self._closing_since is None else self._closing_since
         if self.transport.get_write_buffer_size() and now - self._closing_since > CLOSING_LIMIT:
             self.transport.abort()

@@ -37,12 +37,14 @@ def is_other_name(before: str, after: str) -> bool:
 
 
 def is_other_person(before: Identity, after: Identity) -> bool:
-    """Returns whether the given name and the family name have changed, and also the birth date or the identifier.
+    """Returns whether the two identities belong to different people.
 
-    A field is comparable if it is known both before and after. If neither the birth date nor the identifier is
-    comparable, e-mail and username decide: at least one of these two fields must be comparable, and every comparable
-    field of the two must have changed. A given name and a family name that were only exchanged have
-    not changed.
+    They do if the given name and the family name have changed, and also the birth date or the identifier. A given name
+    and a family name that were only exchanged have not changed.
+
+    A field can be compared if it is known both before and after. If neither the birth date nor the identifier can be
+    compared, e-mail and username decide: at least one of these two must be comparable, and each comparable one must
+    have changed.
     """
     if not (
         is_other_name(before.given_name, after.given_name) and is_other_name(before.family_name, after.family_name)
@@ -58,7 +60,7 @@ def is_other_person(before: Identity, after: Identity) -> bool:
 
 
 def is_same_person(stored: Identity, delivered: Identity) -> bool:
-    """Returns whether a delivered row has both names of a known person, and the same birth date or identifier.
+    """Returns whether a delivered row has both names of a stored person, and the same birth date or identifier.
 
     A field can be compared if it is known both in the row and for the person. If neither the birth date nor the
     identifier can be compared, the names alone decide.
@@ -83,7 +85,7 @@ def count_changes(before: Identity, after: Identity) -> int:
 
 
 def _differences(before: Identity, after: Identity, fields: tuple[str, ...]) -> list[bool]:
-    """Returns, for each of the `fields` that is known both before and after, whether its value differs."""
+    """Returns whether each of the `fields` differs. A field that is unknown before or after is left out."""
     pairs = [(getattr(before, name), getattr(after, name)) for name in fields]
     return [_plain(one) != _plain(other) for one, other in pairs if _plain(one) and _plain(other)]
 
