@@ -63,10 +63,7 @@ _turns: WeakKeyDictionary[ServerState, deque[Callable[[], None]]] = WeakKeyDicti
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection that is closed if it is too slow, sends too much, or is one connection too many.
-
-    The largest number of connections is uvicorn's setting `limit_concurrency`.
-    """
+    """An HTTP/1.1 connection, closed if it is too slow, sends too much, or is one too many (`limit_concurrency`)."""
 
     def __init__(
         self,

@@ -136,10 +136,10 @@ class CsvZip:
         return short, modes
 
     def _list_not_taken(self, entries: Mapping[str, zipfile.ZipInfo], modes: Mapping[str, str]) -> tuple[str, ...]:
-        """Returns the names of the files in the zip that are not imported, without those that the caller asked to leave
-        out.
+        """Returns the names of the files in the zip that are not imported.
 
-        Adds a warning for each file that could be imported, but that the manifest does not announce.
+        Files that the caller asked to leave out are not among them. Adds a warning for each file that could be
+        imported, but that the manifest does not announce.
         """
         not_taken = []
         for file in sorted(set(entries) - {"manifest.csv"}):

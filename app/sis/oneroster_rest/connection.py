@@ -103,8 +103,9 @@ class Connection:
 
     @property
     def requested_scopes(self) -> tuple[str, ...]:
-        """Returns the OAuth scopes to request for a token: the configured ones, or else those that the collections
-        need.
+        """Returns the OAuth scopes to request for a token.
+
+        These are the configured scopes, or else those that the collections need.
         """
         if self.scopes:
             return self.scopes

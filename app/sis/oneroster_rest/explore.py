@@ -234,7 +234,7 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
 
 
 async def _with_gradebook(connection: Connection, findings: Findings) -> Connection:
-    """Returns the connection with the base address at which the gradebook answers.
+    """Finds the base address at which the gradebook answers, and returns the connection with it.
 
     If there is no such address, the connection is returned unchanged.
     """
@@ -313,7 +313,7 @@ async def _cap(reader: Reader, connection: Connection, pages: dict[str, WalkPage
 
 
 async def _deltas(connection: Connection, findings: Findings) -> None:
-    """Checks whether the source can send the changed rows alone, and whether it reports removed rows."""
+    """Checks whether the source can send only the rows that have changed, and whether it reports removed rows."""
     async with _reading(connection) as reader:
 
         async def filtered(name: str, clause: str) -> WalkPage | None:
