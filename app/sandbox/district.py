@@ -58,8 +58,9 @@ class District:
             raise ValueError("A district needs at least one student, and a day that is not negative.")
 
     def on(self, day: int) -> "District":
-        """Returns the district on another day. By then, some students have left, entered, moved, or changed name or
-        grade.
+        """Returns the district as it is on another day.
+
+        By then, some students have left, entered, moved, or changed name or grade.
         """
         return replace(self, day=day)
 

@@ -50,7 +50,7 @@ class Printer:
     def mark_done(self) -> None:
         """Prints the current step as done, without its time.
 
-        For a step that was not run by `run`, such as a table of weeks.
+        It is used for a step that was not run by `run`, such as a table of weeks.
         """
         self.console.print(f"  [green]✓[/] {self.step}", highlight=False)
 

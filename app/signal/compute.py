@@ -135,10 +135,10 @@ def _suggested(work: Work, row: Any) -> None:
 async def _candidates(
     work: Work, windows: Sequence[ScreeningWindow], students: Collection[UUID] | None, rules: Sequence[SignalRule]
 ) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
-    """Returns the SQL queries that find what signals can be about. Each has the types and the values of its parameters.
+    """Returns the SQL queries that find, in students' data, what a signal can report.
 
-    There is one query for each screening window, and one for grades, attendance and supports. If `students` is not
-    None, the queries find only something about these students.
+    Each has the types and the values of its parameters. There is one query for each screening window, and one for
+    grades, attendance and supports. If `students` is not None, only the data of these students are searched.
     """
     only = "" if students is None else " AND p.id = ANY (:students)"
     scores = "" if students is None else " AND s.student_id = ANY (:students)"

@@ -106,7 +106,10 @@ class SignalResource(
 
 
 class SignalRulePreviewValue(Value):
-    """The number of students, or grades, within the caller's reach about which a rule would suggest something now."""
+    """For how many students, or grades, a rule would suggest something now.
+
+    Counts only those that the caller may see.
+    """
 
     students: int = item("The number of students.", 12)
     grades: int = item("The number of grades, of a school or of the district, of a rule about the core.", 0)

@@ -52,7 +52,7 @@ class NewSignalRule:
 class RulePreview:
     """The number of students, or of grades, for which a rule would suggest a signal now.
 
-    Only students and grades within the caller's reach are counted.
+    Only students and grades that the caller may see are counted.
     """
 
     students: int

@@ -1,4 +1,4 @@
-"""Defines the kinds of signal rules with their parameters, and the states of a signal. Pure."""
+"""Defines the kinds of signal rules with their parameters, and the states of a signal. Reads no database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

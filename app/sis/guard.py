@@ -40,7 +40,7 @@ class GuardLimits:
 
 @dataclass(frozen=True, slots=True)
 class PlannedKind:
-    """The counts of one kind of record that the guard compares with its limits.
+    """The counts of one kind of record that are compared with the limits.
 
     * `known`: the rows before the run. `fetched`: the delivered rows.
     * `expired`: the removed rows whose end date had passed. Such a removal is normal, so these rows count neither as
@@ -74,7 +74,7 @@ class ShrunkGroup:
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
-    """The result of comparing a plan with one limit of the guard.
+    """The result of comparing a plan with one limit.
 
     * `count` is the number that is compared, and `of` is the total. The plan is held if `count` exceeds both the share
       `limit` of the total and the number `rows`.

@@ -75,8 +75,8 @@ class SisRun(JobColumns, HasChangeTime, TenantRow, Base):
     * `plan`: for a held run, the digest of the plan and the header of each file; the planned rows are in staging
       tables. For a run that maps sourcedIds, `plan` has the parameters of the request until the run is planned.
     * `undoes`: the run that this run reverts.
-    * `weighed`: the results of comparing the plan with the guard's limits. `taken`: the imported file. `pulled_at`: the
-      time of the source's data.
+    * `weighed`: for each limit on the changes of a run, whether this run stayed within it. `taken`: the imported file.
+      `pulled_at`: the time of the source's data.
     * `listed`: the number of planned changes that are stored in `sis_planned_change`.
     """
 

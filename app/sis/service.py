@@ -148,13 +148,14 @@ async def sync(
 ) -> Report:
     """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
-    No transaction is open while the source is fetched. `limits` replace the source's own limits, and `leave_out` adds
-    kinds to those that the source's settings leave out. `scope` restricts the run further than the settings do. `kind`
-    is the kind of the source. With `dry`, nothing is applied. If the source is refused, the report's state is `failed`;
-    if the source has nothing new, it is `skipped`.
+    No transaction is open while the source is fetched. `limits` replace the source's own limits on changes. `leave_out`
+    adds kinds of record to those that the source's settings leave out. `scope` restricts the run more than the settings
+    do. `kind` is the kind of the source. With `dry`, nothing is applied. If the source is refused, the report's state
+    is `failed`; if the source has nothing new, it is `skipped`.
+
     Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another sync has begun after this
-    run lost its lease, `NotFound` for an unknown district, `Conflict` if a source of scores is to deliver a roster or
-    a roster source is to deliver scores, and `StorageFull` if a disk is full. After any error the roster is unchanged.
+    run lost its lease, `NotFound` for an unknown district, `Conflict` if a source of scores is to deliver a roster or a
+    roster source is to deliver scores, and `StorageFull` if a disk is full. After any error the roster is unchanged.
     """
     principal = system_principal(district_id, "sync")
 
@@ -309,7 +310,7 @@ async def _stage_and_apply(
     leave_out: Collection[str],
     scope: SourceScope,
 ) -> None:
-    """Plans the changes that the source's data require, and applies the plan unless it exceeds a limit of the guard.
+    """Plans the changes that the source's data require, and applies the plan unless it exceeds a limit and is held.
 
     `leave_out` has the kinds of record that are not imported. With `dry`, nothing is applied.
     """

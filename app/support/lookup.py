@@ -88,8 +88,8 @@ Calendar = Sequence[tuple[date, bool]]
 async def dosages_of(work: Work, windows: Sequence[DosageWindow]) -> list[Dosage]:
     """Returns the dosage of each window, in the order of `windows`.
 
-    Executes two statements, however many windows there are: one for the sessions and one for the calendar. Nothing is
-    written to the log of disclosures.
+    Executes two statements, however many windows there are: one for the sessions and one for the calendar. Does not
+    record that the caller has seen the students' data.
     """
     if not windows:
         return []

@@ -107,10 +107,11 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
 
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
-    """Returns the client's principal, restricted to what one person may see and do.
+    """Returns who acts if a client sends a request for a person: the client, restricted to what the person may see and
+    do.
 
-    `name` is the id or external id of this person, for whom the request acts. Raises `Forbidden` if the client lacks
-    the scope `act-for` or the person's role gives no access. Raises `Invalid` for an unknown person.
+    `name` is the id or external id of this person. Raises `Forbidden` if the client lacks the scope `act-for` or the
+    person's role gives no access. Raises `Invalid` for an unknown person.
     """
     async with unit(engine, client, keyring, "act-for") as work:
         return acting_for(client, await acting_person(work, name))

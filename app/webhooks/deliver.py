@@ -151,7 +151,7 @@ async def send(context: DeliveryContext, delivery: OutboundDelivery) -> Attempt:
 
 
 async def record(context: DeliveryContext, district_id: UUID, attempts: Sequence[Attempt]) -> None:
-    """Records attempts to send deliveries of one district, in a transaction of its own."""
+    """Records attempts to send deliveries, all of one district, in a transaction of its own."""
     principal = system_principal(district_id, PRINCIPAL)
     async with unit(context.engine, principal, context.keyring, "webhook attempt") as work:
         await record_attempts(work, attempts)
@@ -198,8 +198,8 @@ async def dispatch(work: Work) -> int:
 async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
     """Claims up to `most` due deliveries, and returns those of them that can be sent.
 
-    For each endpoint, only a few may be claimed at once (`DELIVERIES`). If an event to send is about a student, the
-    student is logged as disclosed to the client that created the endpoint. A claimed delivery fails here, without being
+    For each endpoint, only a few may be claimed at once (`DELIVERIES`). If an event to send is about a student, records
+    that the client that created the endpoint gets the student's data. A claimed delivery fails here, without being
     sent, if its endpoint was removed or disabled, if its event was deleted, or if crashes have used up its attempts.
     """
     claimed = await claim(work.db, DELIVERIES, work.district_id, most)

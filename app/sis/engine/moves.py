@@ -76,9 +76,9 @@ async def tables_with_schools(stage: Stage) -> list[TableWithSchools]:
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
-    """Finds rows that have other schools than the student whom they are about. Stages these students.
+    """Finds rows that have other schools than the student whom they are about.
 
-    Returns the number of such rows, keyed by table.
+    Writes these students to a staging table. Returns the number of such rows, keyed by table.
     """
     rows_by_table, moved = {}, stage.fills("moved")
     for table in await tables_with_schools(stage):
@@ -96,7 +96,7 @@ async def find_out_of_step(stage: Stage) -> dict[str, int]:
 
 
 async def note_moves(stage: Stage) -> None:
-    """Stages the people whose schools the plan will change, and those whom it will enable or disable.
+    """Writes to a staging table the people whose schools the plan will change, or whom it will enable or disable.
 
     Must be called before the plan of people is applied.
     """
@@ -194,9 +194,9 @@ def people_sql(stage: Stage) -> str:
 
 
 def students_of_staff_sql(stage: Stage) -> str:
-    """Returns SQL that selects students with a support whose lead or provider leaves, moves, comes back, and so on.
+    """Returns SQL that selects the students with a support whose lead or provider `people_sql` selects.
 
-    Who these are is selected by `people_sql`. Supports that have ended do not count.
+    Supports that have ended do not count.
     """
     return f"""SELECT s.student_id FROM support AS s
                WHERE s.district_id = :district AND s.state <> 'ended'
@@ -204,7 +204,7 @@ def students_of_staff_sql(stage: Stage) -> str:
 
 
 async def find_moved_supports(stage: Stage) -> set[UUID]:
-    """Returns the ids of supports whose student has moved to a school where the support has not been so far.
+    """Returns the ids of supports whose student has moved to a school that is not yet stored with the support.
 
     Supports that have ended are left out. Must be called after the plan of people is applied, and before `follow_moves`
     updates the schools of the supports.

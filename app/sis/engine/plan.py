@@ -20,7 +20,7 @@ from app.sis.port import Delivery
 
 
 async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
-    """Stages a table from sourcedIds to row ids, for one kind of record. It includes rows that will be created.
+    """Writes a staging table that maps sourcedIds to row ids, for one kind of record. It includes rows to be created.
 
     * Without a delivery, the table has all existing rows.
     * For a complete delivery, it has the delivered rows.

@@ -305,7 +305,7 @@ async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[
 def planned_kind(
     kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()
 ) -> PlannedKind:
-    """Returns the counts of one kind of record as the guard needs them, to compare them with its limits.
+    """Returns the counts of one kind of record that are compared with the limits on changes (`app.sis.guard`).
 
     A delta may have no file for a kind, which means that the kind has not changed. `left_out` has the kinds that the
     settings of the source leave out, and the kinds that could not be read.
@@ -333,7 +333,7 @@ def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[s
     """Reports as failed each collection of the source that can no longer be read, although rows of it are known.
 
     The known rows stay as they are. `forbidden` and `absent` have the kinds of record that the source refuses or lacks.
-    If an absent kind is not `optional`, it is not reported here, because the guard holds the run for it.
+    If an absent kind is not `optional`, it is not reported here, because the whole run is then held.
     """
     for name in sorted({*forbidden, *(name for name in absent if BY_NAME[name].optional)}):
         if known := report.kinds[name].known:

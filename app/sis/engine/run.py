@@ -100,7 +100,7 @@ def _superseded() -> Superseded:
 
 @needs(Can.SYNC_ROSTER)
 async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
-    """Returns the limits of the guard that apply to a source today.
+    """Returns the limits on the changes of a run that apply to a source today.
 
     A source without settings has the default limits.
     """

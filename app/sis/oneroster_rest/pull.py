@@ -220,9 +220,9 @@ class RestPull:
         return PulledCollection(absent=status)
 
     async def _require_no_filter(self, reader: Reader, name: str) -> None:
-        """Raises `DeltaRefused` if the source has the collection after all, but does not send it with a filter.
+        """Raises `DeltaRefused` if the source sends a collection without a filter, although it refused it with one.
 
-        It is called if a source refused a collection. Does nothing unless only changes were requested, by a filter.
+        Does nothing unless only changes were requested, which needs a filter.
         """
         if self.since is not None:
             with suppress(CollectionAbsent, BadQuery, CollectionRefused):

@@ -228,7 +228,7 @@ async def _match_people(stage: Stage) -> dict[str, int]:
 
 
 async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
-    """Stages the people whom the held plan would remove, and those whom it would create.
+    """Writes to a staging table the people whom the held plan would remove, and those whom it would create.
 
     Each person is staged with the value to match by, and with the number of people who share this value.
     """

@@ -1,4 +1,4 @@
-"""Undoes an applied run, as a run of its own. Reads no source."""
+"""Undoes an applied run. The undo is itself a run, with a report. Reads no source."""
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
@@ -52,8 +52,8 @@ async def undo(
 ) -> Report:
     """Reverts an applied run in one transaction, as a new run with its own change log.
 
-    Created rows are removed. Updated, removed and restored rows get their former values, except for pinned fields.
-    Raises:
+    Created rows are removed. Updated, removed and restored rows get their former values, except for fields that people
+    have pinned. Raises:
 
     * `NotFound`;
     * `Conflict` if the run was not applied, is already undone, has expired, or if a later run changed the same rows;

@@ -11,7 +11,7 @@ COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quara
 def render_report(report: Report) -> str:
     """Returns the report of a run as text, with its counts, first errors and next steps.
 
-    It also says which limits of the guard the run exceeded.
+    It also says which limits on changes the run exceeded.
     """
     shown = ids.format_id("run", report.run_id)
     ended = report.ended_at.strftime("%Y-%m-%d %H:%M UTC") if report.ended_at else "not ended"

@@ -76,7 +76,7 @@ UPLOADS: Final = "upload:"
 
 @dataclass(frozen=True, slots=True)
 class Rollover:
-    """The days on which the school year changes, both included, and the limits that hold a sync on these days."""
+    """The days on which the school year changes, both included, and the limits on a sync's changes on these days."""
 
     begins_on: Annotated[str, Text(max=10), About("The first day.", "2026-07-01")]
     ends_on: Annotated[str, Text(max=10), About("The last day, included.", "2026-08-31")]

@@ -1,7 +1,7 @@
 """Deletes events after 30 days, and deliveries from the log 30 days after they ended.
 
 An event is kept as long as one of its deliveries is waiting, or has ended less than 30 days ago. The payload of such a
-delivery can thus still be rendered. The log of disclosures is not deleted.
+delivery can thus still be rendered. The log of who has seen whose data is not deleted.
 """
 
 from typing import Any

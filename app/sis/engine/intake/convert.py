@@ -6,8 +6,8 @@ Errors never contain a value of a row.
 * A faulty row is staged too. Otherwise the roster row with its sourcedId would count as missing from the delivery.
 * A row is skipped as unchanged if every value equals the roster's, as text or after conversion, and every reference
   leads to the same roster row.
-* All other rows are converted value by value: new, deleted, malformed, incomplete, pinned and repeated rows, and rows
-  that may have changed.
+* All other rows are converted value by value: new, deleted, malformed, incomplete and repeated rows, rows with values
+  that people have pinned against changes, and rows that may have changed.
 
 This file exceeds 250 lines because the comparison and the conversion must agree.
 """
@@ -256,10 +256,10 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
-    """Stages the delivered rows that may change something. Returns the number of unchanged rows, which are left out.
+    """Writes the delivered rows that may change something to a staging table. Returns the number of unchanged rows.
 
-    Each staged row also has the current values of the roster row that it changes. Roster rows that are missing from the
-    delivery are staged too.
+    The unchanged rows are left out. Each staged row also has the current values of the roster row that it changes.
+    Roster rows that are missing from the delivery are staged too.
 
     Stages nothing and returns None if the comparison is not possible: if the roster has no row of this kind, if this
     kind refers to a kind that is not staged yet, if the delivery is a delta, or if several delivered rows have the same

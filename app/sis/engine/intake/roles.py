@@ -27,10 +27,10 @@ _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 
 
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
-    """Computes each person's role and orgs from the person's roles, and stages both; stages the delivered roles too.
+    """Computes each person's role and orgs from the person's roles, and writes them to a staging table.
 
-    The role is staged in the column `made_1`, and the sourcedIds of the orgs in `made_2`. Returns the name under which
-    these two values are staged.
+    The role is in the column `made_1`, and the sourcedIds of the orgs are in `made_2`. Returns the name under which
+    these two values are staged. The delivered roles are written to a staging table too.
     """
     roles = next(iter(people.supplements), None)
     if roles is not None:
@@ -53,7 +53,7 @@ async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> s
 
 
 async def stage_affected_people(stage: Stage, people: Delivery) -> int:
-    """Stages the people whose roles have changed or ended, but who are not in the delivery themselves.
+    """Writes to the staging table the people whose roles have changed or ended, but who were not delivered.
 
     Returns the number of these people.
     """

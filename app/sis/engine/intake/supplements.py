@@ -1,4 +1,4 @@
-"""Stages the supplementary files: score scales and learning objectives.
+"""Reads the supplementary files of a delivery, score scales and learning objectives, into the staging tables.
 
 The rows of a supplementary file are not stored as records of their own. They are written into columns of another kind
 of record, for example of results.
@@ -34,7 +34,7 @@ NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$"
 
 
 async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, progress: Progress) -> int:
-    """Stages the rows of one kind of record, with the columns whose values come from supplementary files.
+    """Writes the rows of one kind of record to the staging table, with the columns that supplementary files fill.
 
     Returns the number of rows; identical repeats count once.
     """
@@ -121,7 +121,7 @@ async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplem
 
 
 async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str:
-    """Stages the score scale of each row to which the supplementary file refers.
+    """Finds the score scale of each row to which the supplementary file refers, and writes it to a staging table.
 
     If the file names several scales for a row, the one whose line has the first sourcedId is used. Returns the name
     under which the scales are staged.
@@ -141,7 +141,7 @@ async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str
 
 
 async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) -> str:
-    """Stages the learning objectives of each row to which the supplementary file refers.
+    """Collects the learning objectives of each row to which the supplementary file refers, in a staging table.
 
     They are a JSON list, ordered by source and id. Returns the name under which the lists are staged.
     """
@@ -165,9 +165,10 @@ async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) ->
 
 
 async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values: str) -> str:
-    """Stages one value for each row to which a supplementary file refers. Returns the name under which they are staged.
+    """Writes one value for each row to which a supplementary file refers to a staging table.
 
-    `made` is SQL for the value, and `values` is SQL that selects the rows of the supplementary file.
+    `made` is SQL for the value, and `values` is SQL that selects the rows of the supplementary file. Returns the name
+    under which the values are staged.
     """
     await stage.insert(
         "composed",
@@ -180,7 +181,7 @@ async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values
 
 
 async def _stage_affected_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages the roster rows that a supplementary file changes although they are not in the delivery themselves.
+    """Writes to the staging table the roster rows that a supplementary file changes but that were not delivered.
 
     Returns the number of these rows.
     """

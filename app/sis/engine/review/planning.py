@@ -56,7 +56,7 @@ async def _plan_kind(
     progress: Progress,
     is_restricted: bool,
 ) -> int:
-    """Stages the delivered rows of one kind of record, plans its changes and counts them.
+    """Writes the delivered rows of one kind of record to the staging table, plans its changes and counts them.
 
     Returns the number of delivered rows that are left out because they are outside the source's scope.
     """

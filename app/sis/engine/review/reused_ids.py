@@ -107,6 +107,7 @@ def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
     """Returns the pairs. If one of several connected pairs is set aside, all of them are.
 
     A pair is an old and a new sourcedId. Pairs that share a sourcedId are connected, directly or through other pairs.
+    If a pair is set aside, the plan changes nothing about its people.
     """
     leaders: dict[str, str] = {}
 
@@ -152,7 +153,7 @@ async def _find_accepted(stage: Stage, people: Delivery, suspects: Sequence[_Sus
 
 
 def _known(person: str) -> str:
-    """Returns SQL for the columns `before_…`, which identify a person as known before the run.
+    """Returns SQL for the columns `before_…`: the fields by which a person is recognized, as they are before the run.
 
     `person` is the alias of the person's row.
     """
@@ -164,7 +165,7 @@ def _known(person: str) -> str:
 
 
 def _planned(stage: Stage, deliveries: Mapping[str, Delivery], row: str, person: str) -> str:
-    """Returns SQL for the columns `after_…`, which identify a person as known after the run.
+    """Returns SQL for the columns `after_…`: the fields by which a person is recognized, as they are after the run.
 
     `row` is the alias of the planned row, and `person` the alias of the known person. If the planned row creates the
     person, there is no known person.

@@ -86,7 +86,7 @@ async def _quarantine_planned(
 
 
 async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, field: str, code: str) -> None:
-    """Quarantines the delivered rows behind the planned changes `p` that meet an SQL condition."""
+    """Quarantines delivered rows: those that would make the planned changes `p` that meet an SQL condition."""
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + delivery.kind, "p.row_number::text")}, :run, '{delivery.kind}',

@@ -1,8 +1,8 @@
 """Restricts a run to some schools, and leaves out excluded users, by deleting all other staged rows.
 
-Roster rows of other schools and of excluded users stay as they are: they are neither updated nor removed, and the guard
-does not count them. If a delivery puts a known person of a chosen school into another school, the person has moved and
-is updated. Organizations, sessions and courses are not restricted, because other rows refer to them.
+Roster rows of other schools and of excluded users stay as they are: they are neither updated nor removed, and do not
+count for the limits on changes. If a delivery puts a known person of a chosen school into another school, the person
+has moved and is updated. Organizations, sessions and courses are not restricted, because other rows refer to them.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -73,9 +73,10 @@ async def scope_of(work: Work, source_id: UUID) -> SourceScope:
 
 
 async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
-    """Stages the schools that were not chosen, and the excluded users. `leave_out_rows` leaves out the rows about them.
+    """Writes to a staging table the schools that were not chosen, and the excluded users.
 
-    Must be called after the organizations are planned. Raises `SourceRefused` if a chosen school is not known.
+    `leave_out_rows` then leaves out the rows about them. Must be called after the organizations are planned. Raises
+    `SourceRefused` if a chosen school is not known.
     """
     if scope.excluded:
         users = [("person", sourced_id, None) for sourced_id in set(scope.excluded)]

@@ -1,8 +1,8 @@
 """Imports one CSV file of scores.
 
-The steps are the same as for a roster: the module stages the file, writes the plan, compares the plan with the guard's
-limits, applies the plan and reports. A file of scores is never complete: a score is removed only if its row is marked
-as deleted.
+The steps are the same as for a roster: the module reads the file into a staging table, writes the plan, compares it
+with the limits on changes, applies it and reports. A file of scores is never complete: a score is removed only if its
+row is marked as deleted.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -159,7 +159,7 @@ async def _count_ignored(stage: Stage) -> int:
 
 
 async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
-    """Returns the counts of a file of scores as the guard needs them, to compare them with its limits.
+    """Returns the counts of a file of scores that are compared with the limits on changes (`app.sis.guard`).
 
     A source keeps the scores of many windows, but a file has the scores of only one. Therefore a score from the source
     counts as known only if the file has scores of its measure, and only if it was taken between the first and the last

@@ -1,4 +1,4 @@
-"""Stages the rows of a CSV file of scores, finds the student and measure of each, and plans their changes.
+"""Reads a CSV file of scores into a staging table, finds the student and measure of each row, and plans the changes.
 
 Never writes a score, and never reports a value. Only the first fault of a row is reported.
 """
@@ -37,7 +37,7 @@ _SENT_BEFORE: Final = """EXISTS (SELECT FROM score_change AS h WHERE h.district_
 
 @needs(Can.SYNC_ROSTER)
 async def stage_measures(work: Work, stage: Stage) -> None:
-    """Stages each measure of the district twice: once under its code, and once under its id.
+    """Writes each measure of the district to a staging table twice: once under its code, and once under its id.
 
     So a file may name a measure by either.
     """
@@ -53,7 +53,10 @@ async def stage_measures(work: Work, stage: Stage) -> None:
 
 
 async def stage_rows(stage: Stage, delivery: Delivery) -> int:
-    """Stages the rows of the file, each with its first fault. Returns their number; identical repeats count once."""
+    """Writes the rows of the file, each with its first fault, to a staging table.
+
+    Returns their number; identical repeats count once.
+    """
     columns, query = _converted_sql(stage, delivery)
     rows = await stage.insert("staged", SCORE.name, columns, query, are_distinct=True)
     await stage.driver.execute(f"SET LOCAL enable_nestloop = {'on' if rows < FEW_ROWS else 'off'}")

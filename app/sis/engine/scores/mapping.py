@@ -69,9 +69,9 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
 
 
 async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[str]:
-    """Stages the rules of the mapping, each with the id of its measure.
+    """Writes the rules of the mapping to a staging table, each with the id of its measure.
 
-    Returns a sentence about each rule without effect.
+    Returns a sentence about each rule that cannot be used.
     """
     names = (*OF_LINE_ITEMS, *OF_ASSESSMENTS)
     about_measure = ("measure_id", "secured_area", "lowest", "highest", "form", "attempt", "purpose")
@@ -95,7 +95,7 @@ async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[
 
 
 async def _stage_items(stage: Stage) -> None:
-    """Stages each line item and each assessment of this source that matches a rule.
+    """Writes to a staging table each line item and each assessment of this source that matches a rule.
 
     If several rules match, the first counts.
     """

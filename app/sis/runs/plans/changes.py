@@ -70,7 +70,7 @@ async def planned_changes(
 ) -> list[PlannedChange]:
     """Returns up to `limit` planned changes of a run that pass the filter and follow the change `after`.
 
-    Their students are noted in the log of disclosures.
+    Records that the caller has seen data of their students.
     """
     query = (
         select(SisPlannedChange, SisPlannedValue.personal)
@@ -131,8 +131,9 @@ async def csv_of_changes(
 ) -> AsyncIterator[str]:
     """Yields the planned changes of a run as CSV, one line for each changed field.
 
-    Each batch is read in a separate transaction, which also logs the disclosure and ends before the batch is yielded.
-    With `in_turn`, each batch waits for its turn among the requests of the process; without it, no batch waits.
+    Each batch is read in a separate transaction, which ends before the batch is yielded. The transaction also records
+    whose data the caller sees. With `in_turn`, each batch waits for its turn among the requests of the process; without
+    it, no batch waits.
     """
 
     async def read(after: UUID | None) -> tuple[list[PlannedChange], str]:
