@@ -107,11 +107,11 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
 
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
-    """Returns who acts if a client sends a request for a person: the client, restricted to what the person may see and
-    do.
+    """Returns the principal of a request that a client sends for a person.
 
-    `name` is the id or external id of this person. Raises `Forbidden` if the client lacks the scope `act-for` or the
-    person's role gives no access. Raises `Invalid` for an unknown person.
+    It is the client, restricted to what this person may see and do. `name` is the id or external id of the person.
+    Raises `Forbidden` if the client lacks the scope `act-for` or the person's role gives no access. Raises `Invalid`
+    for an unknown person.
     """
     async with unit(engine, client, keyring, "act-for") as work:
         return acting_for(client, await acting_person(work, name))
