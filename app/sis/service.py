@@ -94,10 +94,7 @@ async def sync_csv(
     leave_out: Collection[str] = (),
     scope: SourceScope = WHOLE,
 ) -> Report:
-    """Syncs a district's roster from a OneRoster CSV zip on this machine, and returns the report.
-
-    The parameters and the errors are those of `sync`.
-    """
+    """Syncs a district's roster from a OneRoster CSV zip on this machine. Parameters and errors are those of `sync`."""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[OpenedSource]:
@@ -119,10 +116,7 @@ async def sync_scores(
     progress: Progress,
     scope: SourceScope = WHOLE,
 ) -> Report:
-    """Imports a CSV file of scores on this machine, and returns the report.
-
-    The parameters and the errors are those of `sync`.
-    """
+    """Imports a CSV file of scores on this machine. The parameters and the errors are those of `sync`."""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[OpenedSource]:

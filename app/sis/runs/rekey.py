@@ -1,9 +1,8 @@
 """Gives people new sourcedIds, if a source has changed the sourcedIds of known people (rekey).
 
 A map of old to new sourcedIds is planned from a held run, then applied or discarded; an applied map can be undone. A
-person to be removed and a person to be created match if they have the same value in the compared field and nobody else
-has this value. Ambiguous people are counted, not matched. Only sourcedIds change, unless a map reunites two people (see
-`plan_rekey`).
+person to be removed and one to be created match if they have the same value in the compared field and nobody else has
+it. Ambiguous people are counted, not matched. Only sourcedIds change, unless a map reunites two people (`plan_rekey`).
 
 This file exceeds 250 lines so that planning, applying and undoing a map are in one place.
 """
@@ -205,8 +204,8 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
 async def _match_people(stage: Stage) -> dict[str, int]:
     """Writes to the map of sourcedIds each pair of a person to be removed and a person to be created who match.
 
-    Returns counts: the people to be removed (`gone`), those to be created (`came`), and of the former, how many are
-    matched, ambiguous and unmatched.
+    Returns counts: the people to be removed (`gone`), of these the matched, ambiguous and unmatched, and the new
+    (`came`).
     """
     people = stage.of_run("candidate")
     matched = await stage.run(
@@ -310,10 +309,7 @@ async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
 
 
 def file_of(run: SisRun, kind: Kind) -> str:
-    """Returns the name of the file or collection from which a run read a kind of record, for its report.
-
-    Returns the plural of the kind if the report names no file.
-    """
+    """Returns the file from which a run read a kind of record. If its report names none, returns the kind's plural."""
     return str((run.counts.get(kind.name) or {}).get("file") or kind.plural)
 
 
