@@ -185,7 +185,7 @@ class SisPlannedChange(TenantRow, Base):
 
 
 class SisPlannedValue(TenantRow, Base):
-    """The personal values of a planned change as plain text, before and after, keyed by column.
+    """The personal values of a planned change as plain text. For each column, the values before and after the change.
 
     `secured_area` is set for demographics: reading these values needs the same scope as reading demographics.
     """

@@ -23,7 +23,7 @@ COLUMNS: Final = (*CONTEXT, "attempt", "value", "form", "purpose")
 def planned_scores_sql(stage: Stage) -> str:
     """Returns SQL that selects the planned scores, for the list of planned changes.
 
-    The columns are those of `planned_rows_sql` without `pinned`, and `secured_area`.
+    The columns are those of `planned_rows_sql`, without `pinned` and with `secured_area` added.
     """
     values = {name: (f"s.{name}", f"p.{name}") for name in COLUMNS} | {"measure": ("m.code", "m.code")}
     sides = ", ".join(
