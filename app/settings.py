@@ -1,4 +1,4 @@
-"""Defines the settings. The processes read them once from the environment."""
+"""Defines the settings that a process reads from the environment, once, when it starts."""
 
 from functools import cached_property
 from ipaddress import ip_network
@@ -110,7 +110,8 @@ class Settings(BaseSettings):
     def url_of(self, role: str) -> str:
         """Returns the database URL of the role `owner`, `api` or `worker`.
 
-        The URLs of `api` and `worker` are derived from the owner's unless they are set.
+        If no URL is set for `api` or `worker`, it is the owner's URL with another user and a password derived from the
+        key.
         """
         configured_url = {
             "owner": self.database_url,
@@ -141,10 +142,9 @@ class Settings(BaseSettings):
 
     @cached_property
     def weights(self) -> dict[UUID, float]:
-        """Returns the configured weights of districts, which divide the process's capacity; any other district
-        has the weight 1.
+        """Returns the configured weights of districts, which set their shares of a busy process.
 
-        Raises `KeyFault` for an invalid weight.
+        A district that is not in the result has the weight 1. Raises `KeyFault` for an invalid weight.
         """
         weights = {}
         for entry in filter(None, (part.strip() for part in self.district_weights.split(","))):
@@ -159,7 +159,7 @@ class Settings(BaseSettings):
         return weights
 
     def check_networks(self) -> None:
-        """Raises `KeyFault` for an invalid list of networks, and for a setting that does not exist any more."""
+        """Raises `KeyFault` if a list of networks is invalid: the one of webhooks, of SIS sources, or of proxies."""
         _ = self.webhook_allowed, self.sis_allowed
         for entry in filter(None, (part.strip() for part in self.proxies.split(","))):
             try:

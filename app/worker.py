@@ -1,7 +1,8 @@
 """Runs the worker process, which executes jobs until it is stopped.
 
-One query asks the database which districts have due jobs of any kind. The kinds are executed concurrently. Any number
-of workers may run. A worker leaves alone the jobs that another worker has claimed, until the lease of the claim ends.
+One query asks the database which districts have due jobs, such as syncs and webhook deliveries. Jobs of different kinds
+are executed at the same time. Any number of workers may run. A worker leaves alone the jobs that another worker has
+claimed, until the lease of the claim ends.
 """
 
 import asyncio
@@ -52,7 +53,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
-    """Yields a dispatcher of webhook deliveries; at the end of the block it waits for the deliveries in flight."""
+    """Yields what sends webhook deliveries. At the end of the block, waits for those that are being sent."""
     url, limits = settings.url_of("worker"), settings.timeouts
     engine = open_engine(url, name="worker", pool_size=settings.pool_size, timeouts=limits)
     sender = Sender(settings.webhook_allowed)
@@ -67,7 +68,10 @@ async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
 
 @asynccontextmanager
 async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[DeliveryContext]:
-    """Yields the context for long jobs such as syncs, which use a separate connection pool with longer timeouts."""
+    """Yields the context for long jobs such as syncs.
+
+    They have a connection pool of their own, with longer timeouts.
+    """
     url, limits = settings.url_of("worker"), settings.sync_timeouts
     engine = open_engine(url, name="worker jobs", pool_size=settings.pool_size, timeouts=limits)
     try:
@@ -77,7 +81,10 @@ async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[De
 
 
 def alert_settings(settings: Settings) -> AlertSettings:
-    """Returns how and where notices of syncs are sent; raises `KeyFault` if the mail server's address is malformed."""
+    """Returns how, and to whom, notices of syncs are sent by default.
+
+    Raises `KeyFault` if the address of the mail server is malformed.
+    """
     emails = tuple(filter(None, (address.strip() for address in settings.alert_emails.split(","))))
     try:
         server = MailServer.parse(settings.smtp_url, settings.alert_from) if settings.smtp_url else None
@@ -88,7 +95,7 @@ def alert_settings(settings: Settings) -> AlertSettings:
 
 @dataclass
 class Jobs:
-    """The jobs that this process is executing, by kind."""
+    """The jobs that this process is executing: webhook deliveries, syncs, and other jobs."""
 
     webhooks: DeliveryDispatcher
     syncs: SyncScheduler
@@ -99,8 +106,9 @@ class Jobs:
 
     @classmethod
     def of_process(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
-        """Returns the jobs of this process, which share one dispatcher for webhook deliveries and one context for all
-        long jobs.
+        """Returns an object that starts the jobs of this process; none is running yet.
+
+        `webhooks` sends all webhook deliveries, and `long_jobs` is the context of all other jobs.
         """
         engine, keyring = long_jobs.engine, long_jobs.keyring
         answers = partial(execute_answered_runs, engine, keyring)
@@ -117,7 +125,7 @@ class Jobs:
         )
 
     async def start_due(self) -> int:
-        """Starts as many due jobs as there is capacity for, and returns the number of deliveries among them."""
+        """Starts as many due jobs as there is capacity for. Returns how many webhook deliveries are among them."""
         due = await districts_due(self.webhooks.context.engine, DISTRICTS)
         self.syncs.start_due(due[JobKind.SYNCS])
         self.answers.start_due(due[JobKind.ANSWERS])
@@ -127,15 +135,16 @@ class Jobs:
         return await self.webhooks.run_once(due[JobKind.WEBHOOKS])
 
     async def drain(self) -> None:
-        """Waits for the long jobs, and cancels those that do not finish in time. Another worker then attempts them
-        again.
+        """Waits for all jobs except webhook deliveries, and cancels those that do not finish in time.
+
+        Another worker then attempts them again.
         """
         long_jobs = (self.syncs, self.answers, self.finalizations, self.tasks, self.notices)
         await asyncio.gather(*(some.drain(SHUTDOWN) for some in long_jobs))
 
 
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
-    """Executes jobs until `stop` is set, and then finishes the deliveries in flight."""
+    """Executes jobs until `stop` is set, and then finishes the webhook deliveries that are being sent."""
     stopping = stop or asyncio.Event()
     async with (
         deliveries(settings) as dispatcher,
@@ -162,7 +171,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
 
 
 async def _update_metrics(settings: Settings, context: DeliveryContext, stopping: asyncio.Event) -> None:
-    """Regularly updates the metrics about the SIS sources, if the settings name a port for metrics."""
+    """Regularly updates the metrics about syncs, and serves them, if the settings name a port for metrics."""
     if settings.metrics_port is None:
         return
     with _metrics(settings):

@@ -262,7 +262,7 @@ class Demographics(Tenant, Base):
 
 
 class Caseload(Tenant, Base):
-    """An entry of a staff member's caseload: a student whom the person supports or leads, through a support.
+    """An entry of a staff member's caseload: a student with a support that this person leads or delivers.
 
     Students whom the person teaches have no entry, because they can be found through their enrollments.
     """

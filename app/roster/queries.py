@@ -24,7 +24,7 @@ from app.roster.references import parse
 
 @dataclass(frozen=True, slots=True)
 class StudentFilter:
-    """The filters of a list of students; a student must match all that are set."""
+    """The filters of a list of students. A student is in the list if all filters that are set apply to the student."""
 
     school_id: UUID | None = None
     class_id: UUID | None = None
@@ -35,28 +35,29 @@ class StudentFilter:
 
 @needs(Can.READ_ROSTER)
 async def find_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Returns the student with this id or external id.
+    """Returns the student whose id or external id is `name`.
 
-    Raises `NotFound`, or `Invalid` at `pointer` if the name comes from a request's body.
+    If there is no such student, raises `NotFound`, or `Invalid` if `pointer` says where in a request's body the name
+    was.
     """
     return await locate_student(work, name, pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_staff(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Returns the member of staff with this id or external id; raises the same errors as `find_student`."""
+    """Returns the member of staff whose id or external id is `name`; raises the same errors as `find_student`."""
     return await locate_staff(work, name, pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_school(work: Work, name: str, pointer: str | None = None) -> Org:
-    """Returns the org with this id or external id; raises the same errors as `find_student`."""
+    """Returns the org whose id or external id is `name`; raises the same errors as `find_student`."""
     return await find_row(work, Org, parse("org", name, pointer), pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_class(work: Work, name: str, pointer: str | None = None) -> SchoolClass:
-    """Returns the class with this id or external id; raises the same errors as `find_student`."""
+    """Returns the class whose id or external id is `name`; raises the same errors as `find_student`."""
     return await find_row(work, SchoolClass, parse("class", name, pointer), pointer)
 
 
@@ -81,7 +82,7 @@ async def students(work: Work, keyset: Keyset, filters: StudentFilter) -> Page[P
 
 @needs(Can.READ_ROSTER)
 async def staff(work: Work, keyset: Keyset, class_id: UUID | None = None) -> Page[Person]:
-    """Returns a page of staff, or of a class's staff, by family name, given name and id."""
+    """Returns a page of staff by family name, given name and id. With `class_id`, only the staff of this class."""
     query = _people(work).where(~Person.is_student, Person.removed_at.is_(None))
     if class_id is not None:
         query = query.where(Person.id.in_(_members(work, class_id, is_student=False)))
@@ -90,14 +91,14 @@ async def staff(work: Work, keyset: Keyset, class_id: UUID | None = None) -> Pag
 
 @needs(Can.READ_ROSTER)
 async def schools(work: Work, keyset: Keyset) -> Page[Org]:
-    """Returns a page of orgs of type school, by id."""
+    """Returns a page of the orgs whose type is school, by id."""
     query = select(Org).where(Org.district_id == work.district_id, Org.type == "school", Org.removed_at.is_(None))
     return await page_by_id(work, keyset, query, Org.id)
 
 
 @needs(Can.READ_ROSTER)
 async def classes(work: Work, keyset: Keyset, school_id: UUID | None = None) -> Page[SchoolClass]:
-    """Returns a page of classes by id."""
+    """Returns a page of classes by id. With `school_id`, only the classes of this school."""
     query = select(SchoolClass).where(SchoolClass.district_id == work.district_id, SchoolClass.removed_at.is_(None))
     if school_id is not None:
         query = query.where(SchoolClass.school_id == school_id)

@@ -1,4 +1,7 @@
-"""Parses a caller's reference to a roster row: an Aimline id, or a source together with a `sourcedId`. Pure."""
+"""Parses the references to roster rows that callers send: an Aimline id, or a source with a `sourcedId`.
+
+Does no input or output.
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -21,9 +24,9 @@ class Reference:
 
 
 def parse(kind: str, text: str, pointer: str | None = None) -> Reference:
-    """Parses a reference of the form `stu_…` or `sis:<source>:<sourcedId>`, and returns it.
+    """Parses a reference of the form `stu_…` or `sis:<source>:<sourcedId>`, and returns it. `kind` is the kind of row.
 
-    Any other text raises `Invalid` at `pointer` if the reference comes from a request's body, and otherwise `NotFound`.
+    Raises `NotFound` for any other text, or `Invalid` if `pointer` says where in a request's body the text was.
     """
     try:
         if not text.startswith(SIS):

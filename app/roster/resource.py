@@ -1,4 +1,4 @@
-"""Declares the public shapes of the roster: students, staff, schools, classes, enrollments, terms, demographics."""
+"""Declares what both APIs show of the roster: students, staff, their enrollments and their demographics."""
 
 from collections.abc import Callable
 from datetime import date
@@ -159,10 +159,10 @@ LINKS = (
 
 
 def begins_with(*columns: InstrumentedAttribute[Any]) -> Callable[[Any], ColumnElement[bool]]:
-    """Returns the condition of the filter `q`: one of the columns begins with a text, whether in upper or lower case.
+    """Returns a function that makes the condition of the filter `q`: one of the columns begins with the filter's text.
 
-    The columns hold folded (lower-case) text. The condition compares with `>=` and `<`: under row-level security,
-    PostgreSQL can use an index for comparisons, but not for `LIKE` or a function.
+    The columns hold lower-case text, and the filter's text is converted to lower case. The condition compares with `>=`
+    and `<`: under row-level security, PostgreSQL can use an index for comparisons, but not for `LIKE` or a function.
     """
 
     def condition(text: Any) -> ColumnElement[bool]:

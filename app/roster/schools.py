@@ -1,4 +1,4 @@
-"""Declares the public shapes of schools, classes, terms and breaks."""
+"""Declares what both APIs show of schools, classes, terms and breaks."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -105,7 +105,7 @@ class BreakResource(
 
 
 def link_external_ids(resource: ResourceType, row_id: InstrumentedAttribute[UUID], description: str) -> AddedLink:
-    """Returns the link from a roster row to its ids in the sources. These ids are rendered inside the row."""
+    """Returns the link from a roster row to its ids in the sources. A response shows these ids inside the row."""
     return Link(
         resource,
         "external_ids",

@@ -2,8 +2,9 @@
 
 * Rows are locked in the order of ids, and read again once they are locked. Copy `school_ids` only from the values that
   these functions return.
-* A transaction with several commands locks the students of all its commands (`Work.named_subjects`) before it runs the
-  first command. Teams are locked before the students, and rows of the kinds in `AFTER_STUDENTS` after the students.
+* A transaction with several commands locks the students of all its commands before it runs the first one. The ids in
+  `Work.named_subjects` say which students these are. Teams are locked before students. Groups, meetings and the other
+  kinds of rows in `AFTER_STUDENTS` are locked after students.
 * A sync locks people in the same way before it changes them, so a command and a sync never write about one student at
   the same time.
 
@@ -57,7 +58,7 @@ IdsByKind = Mapping[str, Collection[UUID]]
 
 
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Locks and returns the student with this id or external id.
+    """Locks and returns the student whose id or external id is `name`.
 
     If there is no such student, raises `Invalid` at `pointer`, or `NotFound` if `pointer` is None.
     """
@@ -69,9 +70,9 @@ async def lock_student(work: Work, name: str, pointer: str | None = None) -> Per
 
 
 async def lock_students_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
-    """Locks the students with these ids or external ids, and returns them keyed by the given text.
+    """Locks the students whose ids or external ids are `names`. Returns the students, keyed by these names.
 
-    A student outside the principal's reach is left out.
+    A student whom the caller may not see is left out.
     """
     await lock_named_subjects(work)
     students = await people_by_name(work, names, students=True, lock=True)
@@ -90,7 +91,7 @@ It takes the same kind of lock as `lock_students`.
 
 
 class LockedStudent(NamedTuple):
-    """A row of `LOCKED_STUDENTS`."""
+    """A student whom the SQL `LOCKED_STUDENTS` has locked."""
 
     id: UUID
     school_ids: list[UUID]
@@ -98,7 +99,10 @@ class LockedStudent(NamedTuple):
 
 
 def note_locked(work: Work, students: Iterable[Sequence[Any]]) -> dict[UUID, LockedStudent]:
-    """Records that a statement with `LOCKED_STUDENTS` has locked these students, and returns them keyed by id."""
+    """Records that a statement with the SQL `LOCKED_STUDENTS` has locked students. Returns the students, keyed by id.
+
+    `students` are the rows that this SQL returned.
+    """
     locked = {student[0]: LockedStudent(*student) for student in students}
     work.locked_students |= locked.keys()
     work.disclose("student", locked)
@@ -108,7 +112,7 @@ def note_locked(work: Work, students: Iterable[Sequence[Any]]) -> dict[UUID, Loc
 async def lock_students(
     work: Work, student_ids: Collection[UUID], *, wait: bool = True
 ) -> dict[UUID, tuple[UUID, ...]]:
-    """Locks these students and returns their schools, keyed by student.
+    """Locks these students and returns the ids of their schools, keyed by student.
 
     A student who does not exist is left out. If `wait` is false, a student whom another transaction has locked is left
     out too.
@@ -125,8 +129,9 @@ async def lock_students(
 async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[Reminder]:
     """Locks the students of reminders without waiting, and returns the reminders whose students could be locked.
 
-    The returned reminders have the current schools of their students. The other reminders are found again by the next
-    maintenance run. Waiting could cause a deadlock, because reminders of several kinds are sent in one transaction.
+    The returned reminders have the current schools of their students. The other reminders stay unsent until the next
+    maintenance run, which finds them again. Waiting could cause a deadlock, because reminders of several kinds are sent
+    in one transaction.
     """
     students = {reminder.event.student_id for reminder in reminders if reminder.event.student_id is not None}
     schools = await lock_students(work, students, wait=False)
@@ -140,9 +145,9 @@ async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[
 async def lock_student_of(
     work: Work, model: type[About], column: InstrumentedAttribute[UUID], row_id: UUID
 ) -> About | None:
-    """Locks the student whom the row `row_id` is about, then reads and returns this row.
+    """Locks the student of a row, then reads and returns the row. It is the row of `model` whose `column` is `row_id`.
 
-    Returns None if the row does not exist or is not within the principal's reach.
+    Returns None if the row does not exist or the caller may not see it.
     """
     await lock_named_subjects(work)
     is_row = (model.district_id == work.district_id, column == row_id)
@@ -156,10 +161,11 @@ async def lock_student_of(
 
 
 async def lock_newcomers(work: Work, student_ids: Collection[UUID]) -> None:
-    """Locks students who became known only after a row of `AFTER_STUDENTS`, such as a group, was locked.
+    """Locks students who became known too late, after a row was locked that should be locked after its students.
 
-    Does not wait, because waiting for locks in the wrong order could cause a deadlock. Raises `ChangedMeanwhile` if
-    another transaction has locked one of the students.
+    Such a row is, for example, a group; `AFTER_STUDENTS` lists the kinds. Students who are locked already are skipped.
+    This function does not wait, because waiting for locks in the wrong order could cause a deadlock. Raises
+    `ChangedMeanwhile` if another transaction has locked one of the students.
     """
     missing = set(student_ids) - work.locked_students
     if missing - set(await lock_students(work, missing, wait=False)):
@@ -167,9 +173,9 @@ async def lock_newcomers(work: Work, student_ids: Collection[UUID]) -> None:
 
 
 async def lock_row_after_student(work: Work, model: type[MaybeAbout], row_id: UUID) -> MaybeAbout | None:
-    """Locks the student whom a row is about, then locks and returns the row. A row may be about no student.
+    """Locks the student whom a row is about, if it is about one; then locks and returns the row.
 
-    Returns None if the row does not exist or is not within the principal's reach.
+    Returns None if the row does not exist or the caller may not see it.
     """
     await lock_named_subjects(work)
     is_row = (model.district_id == work.district_id, model.id == row_id)
@@ -190,12 +196,12 @@ def _locking(work: Work, which: ColumnElement[bool], *, wait: bool = True) -> Se
 async def lock_named_subjects(work: Work) -> None:
     """Locks every student to whom `work.named_subjects` refers, before the first command of the transaction.
 
-    A subject is the id or external id of a student, or the id of a row about a student. A subject that is not found
-    within the caller's reach is skipped; the command that uses it reports the error. Later calls in the transaction do
-    nothing.
+    A subject is the id or external id of a student, or the id of a row about a student. A subject that does not exist,
+    or that the caller may not see, is skipped; the command that uses it reports the error. Later calls in the
+    transaction do nothing.
 
-    The rows in `work.named_rows` are locked too: the teams before the students, and rows of the kinds in
-    `AFTER_STUDENTS` after the students.
+    Also locks the rows to which `work.named_rows` refers: teams before the students; groups, meetings and the other
+    kinds of rows in `AFTER_STUDENTS` after the students.
     """
     db, names, rows_by_kind = work.db, work.named_subjects, _ids_by_kind(work.named_rows)
     work.named_subjects = work.named_rows = frozenset()
@@ -223,7 +229,7 @@ async def lock_named_subjects(work: Work) -> None:
 
 
 def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:
-    """Returns the ids of rows among these texts, keyed by kind. Other texts are left out."""
+    """Returns those of the texts that are ids of rows, keyed by the kind of row. Other texts are left out."""
     ids_by_kind = defaultdict[str, set[UUID]](set)
     for name in names:
         with suppress(Invalid, NotFound):
@@ -233,7 +239,10 @@ def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:
 
 
 async def _lock_named_teams(work: Work, ids_by_kind: IdsByKind) -> None:
-    """Locks the teams to which a request refers, directly or through a row of the team, in the order of their ids."""
+    """Locks the teams to which a request refers, by their own ids or by the id of a row of the team, such as a meeting.
+
+    The teams are locked in the order of their ids.
+    """
     teams = set(ids_by_kind.get("team", ()))
     for kind in OF_TEAM:
         table, row_ids = _table(kind), ids_by_kind.get(kind)

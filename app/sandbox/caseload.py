@@ -81,9 +81,9 @@ def verdicts(vendor: Vendor) -> Counter[str]:
 
 
 def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
-    """Returns pairs of a student and a teacher for the supports, at most three pairs from each class.
+    """Returns `needed` pairs of a student and a teacher, at most three pairs from each class, the schools in turn.
 
-    The classes come from all schools in turn.
+    The student `taken` is not among them. A student occurs in several pairs only if the roster is too small.
     """
     seats: list[tuple[str, str]] = []
     used = {taken}
@@ -106,7 +106,10 @@ def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
 
 
 def _classes_in_turn(vendor: Vendor) -> Iterator[str]:
-    """Yields the ids of classes, one of each school in turn, homerooms first."""
+    """Yields the ids of all classes: the first class of each school, then the second of each school, and so on.
+
+    The homerooms of a school come first.
+    """
     by_school: dict[str, list[dict[str, Any]]] = {}
     for class_ in vendor.all("/v1/classes"):
         by_school.setdefault(class_["school"], []).append(class_)

@@ -41,10 +41,11 @@ Term = tuple[str, date, date]  # sourcedId, first day, day after the last
 
 @dataclass(frozen=True, slots=True)
 class District:
-    """A district that is generated from `seed`, in the school year of `date`, after `day` days of change.
+    """A district that is generated from `seed`, in the school year of `date`, after `day` simulated days.
 
-    `students` is the exact number of students on day 0; later, about as many students enter as leave. Raises ValueError
-    for fewer than one student.
+    On each day, some students change: they enter, leave, move, or get another name or grade. `students` is the exact
+    number of students on day 0; later, about as many students enter as leave. Raises ValueError for fewer than one
+    student.
     """
 
     seed: int
@@ -57,8 +58,9 @@ class District:
             raise ValueError("A district needs at least one student, and a day that is not negative.")
 
     def on(self, day: int) -> "District":
-        """Returns the district on another day. By then, some students have left, entered, moved, or changed name or
-        grade.
+        """Returns the district as it is on another day.
+
+        By then, some students have left, entered, moved, or changed name or grade.
         """
         return replace(self, day=day)
 

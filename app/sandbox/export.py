@@ -35,7 +35,8 @@ RESULTS_PER_ITEM = 10
 class ExportOptions:
     """The options of an export.
 
-    `line_items` is the largest number of line items per class, and `quirks` names defects that `export_files` defines.
+    `line_items` is the largest number of line items per class. `quirks` names deliberate defects of the export, which
+    the module `export_files` lists.
     """
 
     binding: Binding = field(default_factory=Binding)

@@ -86,7 +86,7 @@ STAMP: Final = "2026-11-20T06:00:00.000Z"
 
 
 class UnknownCsvQuirk(ValueError):
-    """Raised for a quirk that does not exist, or that refers to a file that is not in the export.
+    """Raised for a quirk (a deliberate defect) that does not exist, or that names a file that is not in the export.
 
     The message lists the valid quirks.
     """
@@ -112,7 +112,10 @@ class Binding:
 
 
 def csv_quirks(requested: Iterable[str], files: Iterable[str]) -> frozenset[str]:
-    """Returns the requested quirks, such as `utf-16:users`; raises `UnknownCsvQuirk` for an invalid one."""
+    """Returns the requested quirks: deliberate defects of an export, such as `utf-16:users`.
+
+    `files` are the files of the export. Raises `UnknownCsvQuirk` for a quirk that does not exist or names another file.
+    """
     file_names, forms = set(files), {name.partition(":")[0]: name for name in CSV_QUIRKS}
     quirks = frozenset(requested)
     for quirk in quirks:

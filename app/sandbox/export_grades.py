@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 class Grades:
-    """The gradebook of a district on the district's current day, with at most `items` line items for each class."""
+    """The gradebook of a district on its current simulated day, with at most `items` line items for each class."""
 
     def __init__(self, district: District, items: int | None = None) -> None:
         self.district = district

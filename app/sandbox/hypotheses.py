@@ -53,7 +53,7 @@ def record_hypotheses(vendor: Vendor) -> str:
 
 
 def follow_comprehension(vendor: Vendor) -> str:
-    """Adds oral reading as a further measure to some supports for comprehension; returns a sentence about them."""
+    """Adds oral reading as a second measure to some supports for comprehension. Returns a sentence about it."""
     supports = vendor.get("/v1/supports", area="ela.comprehension", state="active", limit=FOLLOWED)["items"]
     for support in supports:
         measure = {"measure": "orf", "baseline": 60.0, "goal": 75.0, "confirm_rate": True}

@@ -82,10 +82,11 @@ class Receiver:
         return Response(None if code == 204 else f"Answered {code}.", status_code=code, headers=headers)
 
     async def get(self, request: Request) -> Response:
-        """Returns the received deliveries as JSON, without the first `after` deliveries.
+        """Returns the received deliveries as JSON. The query may have the parameters `after` and `wait`.
 
-        With `wait`, the response waits up to that number of seconds for a new delivery. With `after`, every delivery
-        after the first `after` deliveries is new. Without `after`, a delivery is new if it arrives after this request.
+        `after` skips this number of the oldest deliveries. If no delivery remains, `wait` makes the response wait for
+        one, up to this number of seconds. Without `after`, all deliveries are returned, and `wait` waits for a delivery
+        that arrives after this request.
         """
         try:
             after = int(request.query_params["after"]) if "after" in request.query_params else None

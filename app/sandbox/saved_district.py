@@ -11,7 +11,7 @@ from typing import Any, Self
 
 @dataclass
 class SavedDistrict:
-    """The saved data about a playground's district: its API client, and the student, support and caseload in it.
+    """What is saved about a playground's district: its API client, a student, a support, and the caseload.
 
     `begun_on` is the Monday of the week in which the district was created. `data_until` is the last day for which data
     was recorded.
@@ -40,8 +40,9 @@ class SavedDistrict:
 
     @property
     def monday(self) -> date:
-        """Returns the Monday of the week in which the district was created; the caseload's dates are counted from
-        it.
+        """Returns the Monday of the week in which the district was created.
+
+        The caseload counts its weeks from this day.
         """
         return date.fromisoformat(self.begun_on)
 

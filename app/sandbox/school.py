@@ -1,4 +1,4 @@
-"""Defines the structure of the sandbox's schools: levels, grades, subjects, sections, teachers and seats.
+"""Defines the structure of the sandbox's schools: levels, grades, subjects, sections, adults, and places for students.
 
 The module `district` generates the people's names and ids.
 """
@@ -20,8 +20,8 @@ class Subject:
 
     * `slot` is the position in the day; 0 is homeroom, and two half-year subjects share a slot.
     * `area` is the subject's field, and `sced` its two-digit SCED subject area.
-    * `taught_by` is the kind of teacher: the homeroom's own, one specialist for the whole school, or a department with
-      a teacher for each section.
+    * `taught_by` says who teaches it: the teacher of the homeroom, one specialist for the whole school, or a department
+      with a teacher for each section.
     """
 
     code: str
@@ -109,8 +109,9 @@ def grade_title(grade: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """A school of the district, with the number of students on day 0 and the number of parallel classes of each
-    grade.
+    """A school of the district. `sizes` and `sections` have one number for each grade.
+
+    `sizes` are the numbers of students on the first simulated day, `sections` the numbers of parallel classes.
     """
 
     number: int
@@ -121,9 +122,9 @@ class School:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """The place in the district that a student had originally, with the student's present school.
+    """A student of the synthetic district: the original place, which never changes, and the present school.
 
-    The original place consists of `home`, `grade` and `number`, and identifies the student.
+    The original place consists of the school `home`, the `grade` and the `number`, and identifies the student.
     """
 
     home: School
@@ -180,7 +181,10 @@ def _school(students: int, number: int) -> School:
 
 
 def posts(school: School) -> Iterator[tuple[Role, str]]:
-    """Yields the role and the key of every adult of a school; `adults` uses the same keys."""
+    """Yields every adult of a school: the role, and a key that identifies the adult within the school.
+
+    The keys are the same as those of `adults`.
+    """
     yield "administrator", "admin"
     grades = range(len(school.sizes))
     if school.level is ELEMENTARY:

@@ -1,4 +1,4 @@
-"""Writes the scores of a screening window of a synthetic district as CSV.
+"""Writes a CSV file with screening scores of a synthetic district's students.
 
 The students come from the module `district`.
 """
@@ -15,8 +15,9 @@ MEAN, DEVIATION, HIGHEST = 60.0, 22.0, 300.0  # words correct a minute
 
 
 def export_scores(district: District, path: Path, measure: str) -> int:
-    """Writes one score of each student on the district's day, and returns their number. The same district always gives
-    the same bytes.
+    """Writes one score of each student, taken on the date of the simulated district. Returns the number of scores.
+
+    The same district always gives the same bytes.
     """
     rows = 0
     with path.open("w", newline="", encoding="utf-8") as file:

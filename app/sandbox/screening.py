@@ -1,4 +1,8 @@
-"""Records screening windows with scores in the playground's district, and the signal rules that evaluate the scores."""
+"""Records example screenings in the playground's district.
+
+Records screening windows (the periods in which students are screened), their scores, and rules that turn scores into
+signals. A signal suggests to a team that a student needs attention.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, timedelta
@@ -91,7 +95,10 @@ def _norms(grade: str) -> Iterator[dict[str, Any]]:
 
 
 def _opening(today: date) -> date:
-    """Returns the day on which the second window opens, chosen so that both windows open in the same school year."""
+    """Returns the day on which the second of two screening windows opens.
+
+    It is chosen so that both windows open in the same school year.
+    """
     opens_on = today - OPEN_SINCE
     first = opens_on - FIRST_FOR
     return opens_on + FIRST_FOR if (first.month, opens_on.month) == (6, 7) else opens_on
@@ -123,7 +130,11 @@ def _scores(student: str, place: int, taken_on: date) -> Iterator[dict[str, Any]
 
 
 def _core_scores(student: str, place: int, opens_on: date) -> Iterator[dict[str, Any]]:
-    """Yields a student's two scores of the measure `CORE`, one in each window."""
+    """Yields a student's two scores of the measure `CORE`, one in each screening window.
+
+    `place` is the student's position in the list of students. It decides whether each score reaches the goal, so that
+    fewer students reach the goal in the second window than in the first.
+    """
     for day, reached in ((opens_on - timedelta(days=3), REACHED_BEFORE), (opens_on + timedelta(days=3), REACHED)):
         value = CORE_GOAL + 2 if place % 5 < reached else CORE_GOAL - 2
         score = {"student": student, "measure": CORE, "taken_on": day.isoformat(), "value": value}

@@ -60,8 +60,9 @@ class Gate:
         self.nonces: dict[str, float] = {}
 
     async def grant(self, request: Request) -> dict[str, object]:
-        """Returns the response of the token endpoint; raises `Refused` with an error code of RFC 6749 as the minor
-        code.
+        """Issues a token, and returns the response of the token endpoint.
+
+        Raises `Refused` for an invalid request. Its minor code is the error code of RFC 6749, such as `invalid_scope`.
         """
         body = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         self._check_client(request.headers.get("authorization", ""), body)

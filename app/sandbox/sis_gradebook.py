@@ -68,12 +68,12 @@ class AssessmentLineItem:
 
 
 def line_items_by(day: int) -> int:
-    """Returns the number of line items that a class has on the day `day`."""
+    """Returns the number of line items that each class has on the simulated day number `day`."""
     return AT_FIRST + day // EVERY
 
 
 def day_of(number: int) -> int:
-    """Returns the day on which a class's line item with this number was added."""
+    """Returns the simulated day on which a class gets its line item number `number`."""
     return max(0, (number - AT_FIRST + 1) * EVERY)
 
 
@@ -83,7 +83,7 @@ def categories() -> Iterator[Category]:
 
 
 def line_items(district: District, class_: Class) -> Iterator[LineItem]:
-    """Yields the line items that a class has on the district's day."""
+    """Yields the line items that a class has by the current simulated day of the district."""
     for number in range(line_items_by(district.day)):
         assigned = district.date + timedelta(days=day_of(number) - 7)
         category = number % len(CATEGORIES)
@@ -95,7 +95,10 @@ def line_items(district: District, class_: Class) -> Iterator[LineItem]:
 
 
 def results(district: District, enrolled: Iterable[Enrollment], day: int) -> Iterator[Result]:
-    """Yields a student's results in these classes until the day `day`."""
+    """Yields a student's results: one for each line item that a class has by the simulated day `day`.
+
+    `enrolled` are the student's enrollments in these classes.
+    """
     for enrollment in enrolled:
         for number in range(line_items_by(day)):
             item = f"{enrollment.class_sourced_id}L{number}"
@@ -111,7 +114,7 @@ def score_scale(class_: Class) -> ScoreScale:
 
 
 def assessment_line_items() -> Iterator[AssessmentLineItem]:
-    """Yields the assessment line items of two screenings for each grade."""
+    """Yields two assessment line items for each grade: one for each test of the fall screening."""
     for level in LEVELS:
         for grade in level.grades:
             for code, title in SCREENINGS:
@@ -119,7 +122,7 @@ def assessment_line_items() -> Iterator[AssessmentLineItem]:
 
 
 def assessment_results(district: District, seat: Seat) -> Iterator[Result]:
-    """Yields the results of a student's two screenings in September, in the student's original grade."""
+    """Yields a student's results in the two tests of the fall screening, in the student's original grade."""
     user, grade = district.student_id(seat), seat.home.level.grades[seat.grade]
     on = date(district.date.year - (district.date.month < 8), 9, 10)
     for code, _ in SCREENINGS:

@@ -1,6 +1,7 @@
-"""Computes each student's history up to a day, and the resulting rows, which are active or `tobedeleted`.
+"""Computes each student's history up to a simulated day, and the OneRoster rows that result from the history.
 
-Pure. The histories are computed for one grade of one school at a time.
+A row whose record no longer exists is kept with the status `tobedeleted`. Does no input or output. The histories are
+computed for one grade of one school at a time.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -35,9 +36,9 @@ def stamp(district: District, day: int) -> datetime:
 
 
 def histories(district: District, home: School, grade: int) -> Iterator[list[State]]:
-    """Yields the history of each student who began in this grade of this school.
+    """Yields the history of each student whose first place was in this grade of the school `home`.
 
-    A history is the list of the student's states, from the first one to the one on the district's simulated day.
+    A history is the list of the student's states, from the first state to the state on the district's simulated day.
     """
     later_school = next_school(district.students, home)
     chances = [1 - (1 - p) ** district.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)]

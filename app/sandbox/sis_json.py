@@ -82,8 +82,9 @@ LETTERS = (("A", "90-100"), ("B", "80-89"), ("C", "70-79"), ("D", "60-69"), ("F"
 class Writer:
     """Converts rows to the JSON of one version of OneRoster.
 
-    `bases` are the URLs of the services. `children` is a function that returns the ids of the orgs under an org, or of
-    the sessions under a session.
+    `bases` are the URLs of the rostering and the gradebook service. `when` turns a simulated day into the text of
+    `dateLastModified`. `children` returns the ids of the orgs directly under an org, or of the sessions under a
+    session.
     """
 
     def __init__(

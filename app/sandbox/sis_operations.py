@@ -61,13 +61,17 @@ SERVICES: Final = {
 
 
 def operation(base: str, parts: Path) -> Operation | None:
-    """Returns the operation of a path under a base URL, or None."""
+    """Returns the GET operation that serves a URL path, or None if no operation serves it.
+
+    `base` is the URL of the service, and `parts` are the parts of the path after it, such as (`schools`, id,
+    `classes`).
+    """
     shape = tuple("*" if number % 2 else part for number, part in enumerate(parts))
     return SERVICES[base].get(shape)
 
 
 def bases(at: str | None) -> dict[str, Path]:
-    """Returns the services that are served under each URL prefix, keyed by prefix.
+    """Returns a dictionary from each URL prefix to the services of `SERVICES` that are served under it.
 
     If `at` is given, only the two services of OneRoster 1.2 are served, both under this prefix.
     """

@@ -39,7 +39,7 @@ class Pages:
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
     def page(self, view: View, query: Query, version: str, write: Write) -> tuple[list[Json], int]:
-        """Returns the rows of a page as JSON, and the total number of rows."""
+        """Returns the rows of the requested page of a list as JSON, and the total number of rows in the list."""
         if query.sort is not None:
             return self._sorted(view, query, version, write)
         key = (view.key, version, query.filter)
@@ -72,7 +72,7 @@ class Pages:
                 yield json_row
 
     def _since(self, since: datetime | None) -> int:
-        """Returns the last day whose changes were all made before the instant `since`.
+        """Returns the last simulated day of which every change was made before the instant `since`.
 
         Returns -1 if there is no `since`, if there is no such day, or if a quirk of the simulated SIS changes how times
         are shown.

@@ -38,8 +38,8 @@ class Refused(Exception):
 class Query:
     """The parsed query parameters of a list.
 
-    `keep` is the function that selects rows, or None without a filter. `since` is an instant or None; rows that last
-    changed before this instant cannot match the filter.
+    `keep` is the function that says whether a row passes the filter, or None without a filter. `since` is an instant or
+    None: the filter excludes every row that last changed before this instant.
     """
 
     limit: int
@@ -53,8 +53,9 @@ class Query:
 
 
 def read_query(parameters: Mapping[str, str], allowed: frozenset[str], version: str) -> Query:
-    """Returns the parsed query of a list whose rows may have the fields `allowed`; raises `Refused` for invalid
-    parameters.
+    """Parses the query parameters of a list, and returns them; raises `Refused` for an invalid parameter.
+
+    `allowed` are the fields that may be selected, sorted by and filtered by.
     """
     keep, since = _filter(parameters.get("filter", ""), allowed, version)
     sort, order = parameters.get("sort"), parameters.get("orderBy", "asc")
@@ -76,7 +77,10 @@ def read_query(parameters: Mapping[str, str], allowed: frozenset[str], version: 
 
 
 def read_fields(parameters: Mapping[str, str], allowed: frozenset[str], version: str) -> tuple[str, ...]:
-    """Returns the fields that a request for one row selects."""
+    """Returns the fields that a request for a single row asks for.
+
+    Raises `Refused` for a field that is not in `allowed`.
+    """
     return _fields(parameters.get("fields", ""), allowed, version)
 
 

@@ -1,4 +1,4 @@
-"""Defines the quirks of a badly behaved SIS, and applies those that add or remove rows.
+"""Defines the quirks with which the sandbox SIS misbehaves as real ones do, and applies those that add or remove rows.
 
 A quirk is written as `name` or `name:value`. `QUIRKS` describes the effect of each; `aimline sandbox quirks` lists
 them.
@@ -121,7 +121,7 @@ class Quirks:
         return value in self.values.get(name, ())
 
     def rows(self, district: District, kind: str, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yields those rows of a kind that the SIS serves; some quirks leave out rows."""
+        """Yields the rows that the SIS serves of the given rows of one kind. Some quirks leave out rows."""
         current = kind == "enrollments" and "current-enrollments" in self
         for row in rows:
             if not row.active and (current or "no-tombstones" in self):
@@ -139,9 +139,10 @@ class Quirks:
             yield replace(user, sourced_id=f"{user.sourced_id}.{org[:SUFFIX_LENGTH]}", org_sourced_ids=(org,))
 
     def enrollment(self, enrollment: Enrollment) -> Enrollment:
-        """Returns an enrollment.
+        """Returns the enrollment as the SIS serves it.
 
-        With the quirk `row-per-school`, the enrollment refers to the person's user row for the enrollment's school.
+        With the quirk `row-per-school`, a person has a user row for each school. The enrollment then refers to the row
+        for its own school. Otherwise it is returned unchanged.
         """
         if "row-per-school" not in self:
             return enrollment
@@ -150,9 +151,10 @@ class Quirks:
         )
 
     def enrollments(self, seat: Seat, enrolled: Iterable[Enrollment]) -> Iterator[Enrollment]:
-        """Yields a student's enrollments.
+        """Yields a student's enrollments as the SIS serves them.
 
-        With the quirk `re-enrolled`, some students have two successive enrollments in their first class.
+        With the quirk `re-enrolled`, some students have two successive enrollments in their first class. Otherwise the
+        enrollments are yielded unchanged.
         """
         reenrolled = "re-enrolled" in self and seat.number % ENROLLED_AGAIN == 0
         for enrollment in enrolled:
@@ -163,8 +165,10 @@ class Quirks:
             yield enrollment
 
     def result(self, result: Result) -> Result:
-        """Returns a result, changed as the active quirks require: above the maximum, exempt, or with the vendor's own
-        status.
+        """Returns the result as the SIS serves it.
+
+        Three quirks change results: `extra-credit` gives some a score above the maximum, `exempt` exempts some, and
+        `vendor-status` gives all a status that OneRoster does not define.
         """
         turn = sum(result.sourced_id.encode()) % 10  # the same result always gets the same quirk
         if "extra-credit" in self and turn == 0:

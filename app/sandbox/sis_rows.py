@@ -26,9 +26,9 @@ SEATS = {"users", "enrollments", "demographics", "results", "assessmentResults"}
 
 
 class Block(NamedTuple):
-    """A part of a collection whose rows are generated together.
+    """A group of rows of one collection that are generated together, such as the staff of one school.
 
-    `part` names the part of the district that the rows are about, such as a school's staff or the students of a grade.
+    `part` is the kind of group. Depending on it, the group is about one `school`, and perhaps about one `grade`.
     """
 
     part: str  # "whole", "office", "staff", "rooms" or "seats"
@@ -59,7 +59,10 @@ class Rows:
         return staff + (self.rooms if kind in ROOMS else []) + (self.seats if kind in SEATS else [])
 
     def of(self, kind: str, block: Block, since: int = -1) -> Iterable[Row]:
-        """Returns the rows of a block; rows whose last change was on day `since` or before may be left out."""
+        """Returns the rows of a block of a collection. `kind` is the collection.
+
+        With `since`, rows that last changed on day `since` or before may be left out.
+        """
         if since < 0:
             return self._cached(kind, block)
         if block.part != "seats":
@@ -114,7 +117,10 @@ class Rows:
         return None
 
     def where(self, kind: str, sourced_id: str) -> Sequence[Block]:
-        """Returns the few blocks that can contain the row with this id."""
+        """Returns the few blocks in which the row with this id may be.
+
+        Only searching them shows whether the row exists.
+        """
         if kind in WHOLE:
             return [Block("whole")]
         if kind in ("lineItems", "scoreScales"):
@@ -157,9 +163,9 @@ class Rows:
         return tuple(self.quirks.rows(self.district, kind, rows))
 
     def _constant_records(self, kind: str, block: Block) -> Iterator[Any]:
-        """Yields the records of a block that do not depend on students, such as schools, staff and classes.
+        """Yields the records of a block that is not about students, such as the staff or the classes of a school.
 
-        They never change, except that line items are added from day to day.
+        The records never change, except that line items are added from day to day.
         """
         district, school = self.district, block.school
         if school is None:
@@ -221,8 +227,9 @@ class Rows:
 
 
 def _with_line_item_days(states: list[State], days: list[int]) -> list[State]:
-    """Returns a student's states, with an additional state for each day on which line items were added while the
-    student was enrolled.
+    """Returns a student's states, and in addition a state for each of `days` on which the student was enrolled.
+
+    `days` are the days on which classes got line items.
     """
     marked = dict(states)
     for day in sorted({*days} - marked.keys()):

@@ -106,7 +106,7 @@ class Sis:
         return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
 
     async def settings(self, request: Request) -> Response:
-        """Returns the settings of the sandbox SIS; a POST first sets the day."""
+        """Returns the settings of the sandbox SIS. If the path has a day, first moves the simulation to this day."""
         if "day" in request.path_params:
             self.district = self.district.on(request.path_params["day"])
         settings = {"district": self.district.name, "students": self.district.students, "seed": self.district.seed}

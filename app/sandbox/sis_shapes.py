@@ -25,7 +25,7 @@ class Shapes:
         self.needed = any(name.startswith(tuple(names.split())) for name in quirks.values)
 
     def row(self, single: str, row: Json) -> Json:
-        """Returns the row in the form that the active quirks demand.
+        """Changes the JSON of a row as the active quirks require, and returns it.
 
         `single` is the kind of the row as a noun in the singular, such as `user`.
         """
@@ -45,13 +45,16 @@ class Shapes:
         return row
 
     def outward(self, single: str, sourced_id: str) -> str:
-        """Returns the id under which the SIS serves the row with this original id."""
+        """Returns the id under which the SIS serves a row.
+
+        It differs from the row's original id if a quirk changes ids.
+        """
         if "rekeyed" in self.quirks and single in ("user", "demographics"):
             return NEW_KEY + sourced_id
         return NEW_YEAR + sourced_id if "rollover" in self.quirks and single in ROLLED else sourced_id
 
     def inward(self, sourced_id: str) -> str:
-        """Returns the original id of the row that the SIS serves under this id."""
+        """Returns the original id of a row, given the id under which the SIS serves it. Reverses `outward`."""
         for quirk, prefix in (("rekeyed", NEW_KEY), ("rollover", NEW_YEAR)):
             if quirk in self.quirks and sourced_id.startswith(prefix):
                 return sourced_id.removeprefix(prefix)

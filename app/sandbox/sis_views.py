@@ -1,8 +1,8 @@
-"""Defines what each path of OneRoster returns: its collection, the blocks to search, and the rows to include.
+"""Defines what each path of OneRoster lists: the kind of rows, where to search for them, and which of them to include.
 
-A block is a group of rows that are generated together, such as those of one school, one class or one person. For a
-nested path, only the blocks of the school, class or person in the path are searched. The response is 404 if that
-school, class or person does not exist.
+Rows are searched in blocks. A block is a group of rows that are generated together, such as those of one school, one
+class or one person. For a nested path, only the blocks of the school, class or person in the path are searched. The
+response is 404 if that school, class or person does not exist.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Keep = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The definition of a list: the blocks of rows that are searched, and which of their records the list includes.
+    """What a list contains: the kind of rows, the blocks (groups of rows) to search, and the condition for a row.
 
     `keep` is a function that returns whether a record is in the list. If it is None, all records are in the list. `key`
     identifies the view in caches.
@@ -47,7 +47,7 @@ def kind_of(collection: str) -> str:
 
 
 def one(rows: Rows, collection: str, sourced_id: str) -> Row:
-    """Returns the row with this id; raises `Refused` (404) if the collection has no such row."""
+    """Returns the row of a collection with this id; raises `Refused` (404) if the collection has no such row."""
     kind, keep = PARTS.get(collection, (collection, None))
     row = rows.find(kind, sourced_id)
     if row is None or (keep is not None and not keep(row.record)):
@@ -56,7 +56,7 @@ def one(rows: Rows, collection: str, sourced_id: str) -> Row:
 
 
 def whole(rows: Rows, collection: str) -> View:
-    """Returns the view of a whole collection."""
+    """Returns the view that lists all rows of a collection, such as `students`."""
     kind, keep = PARTS.get(collection, (collection, None))
     blocks = rows.blocks(kind)
     if collection == "students":
@@ -65,8 +65,10 @@ def whole(rows: Rows, collection: str) -> View:
 
 
 def nested(rows: Rows, path: Sequence[str]) -> View:
-    """Returns the view of a path with one or two ids, such as (`schools`, id, `classes`) or (`classes`, id, `students`,
-    id, `results`).
+    """Returns the view of a nested path, in which one or two ids limit the list.
+
+    Examples are (`schools`, id, `classes`) and (`classes`, id, `students`, id, `results`). Raises `Refused` (404) for
+    an unknown id.
     """
     above, sourced_id, collection = path[0], path[1], path[-1]
     parent = one(rows, above, sourced_id).record

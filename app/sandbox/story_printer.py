@@ -48,7 +48,10 @@ class Printer:
         return result
 
     def mark_done(self) -> None:
-        """Prints the current step as done, after its result was shown in another way."""
+        """Prints the current step as done, without its time.
+
+        It is used for a step that was not run by `run`, such as a table of weeks.
+        """
         self.console.print(f"  [green]✓[/] {self.step}", highlight=False)
 
     def print_line(self, text: str) -> None:

@@ -100,9 +100,10 @@ def _hold_meeting(vendor: Vendor, today: date, terms: dict[str, Any]) -> None:
 
 
 def _class_with_students(vendor: Vendor, taken: set[str]) -> tuple[dict[str, Any], str, list[str]]:
-    """Returns a class, its teacher, and as many of its students without a support as a group needs.
+    """Returns a class, the id of its teacher, and the ids of enough of its students to form a group.
 
-    If no class has enough such students, as in a small roster, returns the class that has the most.
+    The students have no support. If no class has enough such students, as in a small roster, returns the class that has
+    the most.
     """
     best: tuple[dict[str, Any], str, list[str]] | None = None
     for class_ in vendor.all("/v1/classes"):

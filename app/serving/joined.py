@@ -1,4 +1,4 @@
-"""Joins the head of a response with the first part of its body, so that both leave in one message.
+"""Sends the head (status line and headers) of a response together with the first part of its body.
 
 The server writes the head first and the body afterwards, and uvloop would send each of them immediately. This would
 take two system calls, and two packets would each wake the caller's process.
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class JoinedWrites:
-    """Takes the place of a connection's transport, and keeps the head of a response until the body follows.
+    """A wrapper of a connection's transport, which keeps the head of a response until the body follows.
 
     If no body follows at once, the head is sent in the next turn of the event loop.
     """
@@ -50,5 +50,5 @@ class JoinedWrites:
         return self._transport.is_closing()
 
     def __getattr__(self, name: str) -> Any:
-        """Returns any other member of the transport."""
+        """Returns the attribute of the wrapped transport with this name."""
         return getattr(self._transport, name)

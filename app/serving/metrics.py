@@ -25,18 +25,21 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Processes(Collector):
-    """Collects the metrics of all processes, without the live gauges of processes that have ended."""
+    """Collects the metrics that all server processes have written to files.
+
+    The gauges of the present state, such as open connections, of a process that has ended are left out.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._files: Any = MultiProcessCollector(None, self._folder)  # type: ignore[no-untyped-call]  # an untyped library
 
     def describe(self) -> Iterable[Metric]:
-        """Returns no metrics, because they depend on what the processes have written."""
+        """Returns no metrics, because it is not known in advance which metrics the processes will write."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Returns the sums of the metrics in the processes' files."""
+        """Returns the metrics, each added up over all processes."""
         for pid in {int(file.stem.rpartition("_")[2]) for file in Path(self._folder).glob("gauge_live*.db")}:
             if not _is_alive(pid):
                 mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call]  # an untyped library
@@ -46,7 +49,11 @@ class Processes(Collector):
 
 @contextmanager
 def metrics(port: int | None, host: str, processes: int) -> Iterator[int | None]:
-    """Serves the metrics of this process, or of processes that are started within the block, and yields the port."""
+    """Serves the api's metrics during the block, and yields the port on which they are served.
+
+    For several `processes`, these are the metrics of the processes that are started within the block. If `port` is
+    None, serves nothing and yields None.
+    """
     os.environ.pop(FOLDER, None)
     if port is None:
         yield None

@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class ServedApp:
-    """The app of one server process, together with the watch on its event loop."""
+    """The ASGI app of one server process. While it runs, a `Watch` ends the process if the event loop is blocked."""
 
     def __init__(
         self, app: Callable[[Any, Receive, Send], Awaitable[None]], engine: AsyncEngine, stuck: float = STUCK
@@ -96,7 +96,10 @@ class ServedApp:
 
 
 class Watch:
-    """A thread that ends the process when the event loop has not run for a while or the shutdown takes too long."""
+    """Watches the process from a thread, and ends it if it is stuck.
+
+    It is stuck if the event loop has not run for `stuck` seconds, or if a deadline for the shutdown has passed.
+    """
 
     def __init__(self, stuck: float = STUCK, end: Callable[[str], None] | None = None) -> None:
         self._stuck, self._end = stuck, end or _end_process
@@ -110,7 +113,7 @@ class Watch:
         self._last_turn = time.monotonic()
 
     def end_within(self, seconds: float) -> None:
-        """Sets the deadline by which the process must have ended."""
+        """Sets the deadline for the shutdown: this number of seconds from now, the process is ended by force."""
         self._deadline = time.monotonic() + seconds
 
     def stop(self) -> None:

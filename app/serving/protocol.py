@@ -1,7 +1,7 @@
 """Limits what a connection may cost before its caller is known: header bytes, idle time, number of connections.
 
 The parser is httptools, which is written in C; the class here counts the bytes that it passes to the parser. One timer
-per connection checks once a second whether the connection makes progress, so that requests need no timers of their own.
+per connection checks once a second whether it makes progress, so that requests need no timers of their own.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ _turns: WeakKeyDictionary[ServerState, deque[Callable[[], None]]] = WeakKeyDicti
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection with limits; the server's `limit_concurrency` is the largest number of connections."""
+    """An HTTP/1.1 connection, closed if it is too slow, sends too much, or is one too many (`limit_concurrency`)."""
 
     def __init__(
         self,
@@ -129,13 +129,13 @@ class BoundedProtocol(HttpToolsProtocol):
         CONNECTIONS.set(len(self.connections))
 
     def handle_websocket_upgrade(self) -> None:
-        """Schedules the handover of the connection to the WebSocket protocol. Afterwards, this class applies only the
-        limit on unread bytes.
+        """Schedules the handover of the connection to the WebSocket protocol.
 
-        One connection is handed over in each turn of the event loop, because many handshakes in one turn would delay
-        every other request. At most half of all connections may be WebSockets, so that the other half remains for
-        ordinary requests; further upgrades are refused. An upgrade is also refused while earlier requests on the
-        connection are unanswered, because their responses would be mixed with the frames of the WebSocket.
+        Afterwards, this class applies only the limit on unread bytes. One connection is handed over in each turn of the
+        event loop, because many handshakes in one turn would delay every other request. At most half of all connections
+        may be WebSockets, so that the other half remains for ordinary requests; any more are refused. An upgrade is
+        also refused while earlier requests on the connection are unanswered, because their responses would be mixed
+        with the WebSocket's frames.
         """
         if self._is_refused:
             return
@@ -189,7 +189,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _is_dear(self) -> bool:
-        """Returns whether the body comes in tiny chunks, each of which costs as much to parse as a large one."""
+        """Returns whether the body comes in tiny chunks. Each of them costs as much to parse as a large one."""
         return self._in_body and self._body_raw - self._body_parsed > MANY_MARKS + self._body_parsed // 16
 
     def _read_on(self) -> None:
@@ -295,7 +295,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(431, "headers.too_large", detail)
 
     def _check_progress(self) -> None:
-        """Closes the connection if the caller makes no progress."""
+        """Closes the connection if its caller makes no progress. Plans the next check."""
         now = self.loop.time()
         if self._is_upgraded and self.transport.is_closing() and not self._is_still_closing(now):
             return
@@ -343,7 +343,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return False
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Closes the connection and drops further input. First sends an error response, unless a response has begun."""
+        """Sends an error response, unless a response has begun; then closes the connection and drops further input."""
         if self._is_refused:
             return
         self._is_refused = True

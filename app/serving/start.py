@@ -1,6 +1,6 @@
-"""Starts a process of the product: imports the code without garbage collection, since imported objects stay in use.
+"""Starts a process of the product without garbage collection while the code is imported.
 
-Garbage collection would take a fifth of the processor time of a start.
+Imported objects stay in use, and garbage collection would take a fifth of the processor time of a start.
 """
 
 import gc

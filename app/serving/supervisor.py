@@ -18,7 +18,11 @@ log = structlog.get_logger()
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's supervisor, changed to survive a database outage during a replacement and to stop in bounded time."""
+    """uvicorn's supervisor of server processes, with two changes.
+
+    It goes on if a new process cannot start, as during an outage of the database; only at the first start it gives up.
+    And it stops within a fixed time, because it kills the processes that do not end.
+    """
 
     has_failed = False
     _has_served = False
@@ -30,7 +34,10 @@ class Supervisor(Multiprocess):
             self.processes.append(self._start())
 
     def keep_subprocess_alive(self) -> None:
-        """Replaces each process that has ended or does not answer its ping."""
+        """Replaces each process that has ended or that does not answer the supervisor's check.
+
+        If a process fails to start before any has served, stops the supervisor, because the next one would fail too.
+        """
         for place, process in enumerate(self.processes):
             if self.should_exit.is_set():
                 return

@@ -1,6 +1,6 @@
-"""Computes signals with set-based SQL.
+"""Computes signals (what rules find in students' data) for many students at once, with a few SQL statements.
 
-Signals of all students are computed once a day, and whenever something changes that affects all students, such as a
+The signals of all students are computed once a day, and whenever something changes that affects all students, such as a
 rule. At other times, only the signals of students whose data have changed are computed.
 """
 
@@ -61,10 +61,10 @@ OWN: Final[tuple[BindParameter[Any], ...]] = (
 
 @needs(Can.JUDGE)
 async def compute_signals(work: Work) -> int:
-    """Suggests the new signals that rules find. A suggested signal that no rule finds any more lapses.
+    """Writes a suggested signal for whatever a rule finds in a student's data and that has no signal yet.
 
-    Returns the number of written signals and core stalls. Core stalls are computed only together with the signals of
-    all students.
+    A suggested signal that no rule finds any more lapses. Once a day, when the signals of all students are computed,
+    also computes core stalls, which are about whole grades. Returns the number of written signals and core stalls.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SIGNALS})
     today = await today_of(work)
@@ -79,13 +79,16 @@ async def compute_signals(work: Work) -> int:
 
 
 async def rules_in_force(work: Work) -> list[SignalRule]:
-    """Returns the signal rules that are in force."""
+    """Returns the signal rules that are in force: the published ones that are not retired."""
     query = select(SignalRule).where(SignalRule.district_id == work.district_id, SignalRule.retired_at.is_(None))
     return list(await work.db.scalars(query.order_by(SignalRule.id)))
 
 
 async def count_candidates(work: Work, rule: SignalRule) -> int:
-    """Returns the number of students within the caller's reach about whom a rule would suggest a signal now."""
+    """Returns the number of students for whom a rule would suggest a signal now.
+
+    Counts only students whom the caller may see.
+    """
     await plan_for_many_rows(work.db)
     today, counted = await today_of(work), 0
     for sql, parameters, values in await _candidates(work, await _windows(work, [rule], today), None, [rule]):
@@ -132,9 +135,10 @@ def _suggested(work: Work, row: Any) -> None:
 async def _candidates(
     work: Work, windows: Sequence[ScreeningWindow], students: Collection[UUID] | None, rules: Sequence[SignalRule]
 ) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
-    """Returns the queries that find candidates for signals, each with its parameters and values.
+    """Returns the SQL queries that find, in students' data, what a signal can report.
 
-    There is one query for each screening window, and one query for all rules that are not about screening windows.
+    Each has the types and the values of its parameters. There is one query for each screening window, and one for
+    grades, attendance and supports. If `students` is not None, only the data of these students are searched.
     """
     only = "" if students is None else " AND p.id = ANY (:students)"
     scores = "" if students is None else " AND s.student_id = ANY (:students)"
@@ -188,10 +192,10 @@ async def _common(work: Work, rules: Sequence[SignalRule], today: date) -> dict[
 
 
 def _grades_since(rules: Sequence[SignalRule], today: date) -> date:
-    """Returns the day since which the rules need grades.
+    """Returns the day from which on the rules need grades.
 
-    A rule normally needs only the grades within its own number of days. A rule about a drop in grades also needs older
-    grades, because it compares recent grades with older grades.
+    A rule normally needs the grades of as many days as its parameter `days` says. A rule about a drop in grades needs
+    grades of a whole year, because it compares recent grades with older ones.
     """
     if any(rule.kind == SignalKind.GRADE_DROP for rule in rules):
         return today - YEAR
@@ -200,9 +204,10 @@ def _grades_since(rules: Sequence[SignalRule], today: date) -> date:
 
 
 def _secured(areas: Mapping[UUID, Area], area_id: UUID | None) -> str | None:
-    """Returns the code of this area if it is secured, otherwise the code of the nearest secured area that contains it.
+    """Returns the code of the secured area that an area belongs to, or None if it belongs to none.
 
-    Returns None if there is no such area.
+    A secured area, and all areas within it, can be seen only with a scope of its own. If several secured areas contain
+    this area, the nearest counts, which may be the area itself.
     """
     while area_id is not None:
         if areas[area_id].secured:
@@ -212,7 +217,10 @@ def _secured(areas: Mapping[UUID, Area], area_id: UUID | None) -> str | None:
 
 
 async def _windows(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
-    """Returns the windows whose results a rule about screening still reads."""
+    """Returns the screening windows that have begun and whose results some rule still reads.
+
+    A rule reads the results of a window for as many days after its end as the rule's parameter `days` says.
+    """
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.SCREENING_UNDER_CUT]
     if not days:
         return []
@@ -226,7 +234,7 @@ async def _windows(work: Work, rules: Sequence[SignalRule], today: date) -> list
 
 
 async def _digest(work: Work, rules: Sequence[SignalRule], windows: Sequence[ScreeningWindow]) -> str:
-    """Returns a digest of the rules, the windows and the playbook version, which affect the signals of all students."""
+    """Returns a digest of what affects the signals of all students: the rules, the windows, the playbook version."""
     parts = [str(rule.id) for rule in rules]
     parts += [f"{window.id}{window.version}" for window in windows]
     parts.append(str((await published(work)).number))
@@ -236,7 +244,7 @@ async def _digest(work: Work, rules: Sequence[SignalRule], windows: Sequence[Scr
 def _statement(
     sql: str, parameters: Sequence[BindParameter[Any]], values: Mapping[str, Any]
 ) -> tuple[TextClause, dict[str, Any]]:
-    """Returns a statement with typed parameters, and the values of these parameters."""
+    """Returns the SQL as a statement whose parameters have types, and the values of the parameters that it uses."""
     statement = text(sql)
     names = set(statement._bindparams)
     by_name = {one.key: one for one in (*OWN, bindparam("district", type_=Uuid), *parameters)}

@@ -1,4 +1,4 @@
-"""Declares the public shape of core stalls, with their list and the commands on them."""
+"""Declares what both APIs show of core stalls, with their list and the commands on them."""
 
 from datetime import date, datetime
 

@@ -34,12 +34,12 @@ class SignalRule(HasChangeTime, TenantRow, Base):
 
 
 class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """What a rule sees in a student's data. It is suggested, then accepted, dismissed or merged, or it lapses.
+    """What a rule has found in a student's data. It is suggested, then accepted, dismissed or merged, or it lapses.
 
     * `digest` identifies the evidence. There is only one signal for a student, kind and digest, even if several rules
-      see the same evidence.
+      find the same evidence.
     * The evidence is a screening score with its window, a support, results in a class, or absences.
-    * `concern_id` is the concern that the signal became when it was accepted.
+    * `concern_id` is the concern that was created when the signal was accepted.
     * `merged_into` is the other signal into which this one was merged.
     """
 
@@ -68,12 +68,12 @@ class Signal(ListedBySchool, HasChangeTime, AboutStudent, Base):
 
 
 class SignalProgress(Tenant, Base):
-    """Records which changes of a district's data the signals take into account.
+    """Records up to which changes of a district's data the signals were computed.
 
     * `full_on` is the day on which the signals of all students were last computed.
     * `until` is the instant up to which all changes have been read. Some changes after `until` have been read too.
     * `read_students` are the students with such later changes. For each of them, `read_marks` has the sum of the times
-      of these changes.
+      of these changes, so that a change that was not read can be noticed.
     """
 
     __tablename__ = "signal_progress"
@@ -87,7 +87,7 @@ class SignalProgress(Tenant, Base):
 
 
 class SignalDue(AboutStudent, Base):
-    """A student whose signals must be computed again because gradebook results changed.
+    """A student whose results in the gradebook have changed, so that the student's signals must be computed again.
 
     The change is marked here, because results do not store the time of their last change.
     """

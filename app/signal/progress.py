@@ -1,4 +1,4 @@
-"""Saves up to when data changes are taken into account in signals, and finds the students changed later."""
+"""Saves up to which changes of data the signals were computed, and finds the students whose data changed later."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -88,10 +88,10 @@ _MARK: Final = text(MARK).bindparams(
 
 
 async def read_changes(work: Work, today: date, digest: str) -> Sequence[UUID] | None:
-    """Returns the students whom the computation must include, or None for all students, and saves the progress.
+    """Returns the students whose signals must be computed now, or None for all students. Also saves the progress.
 
     All students are included in the first computation of a day, when the data of more than `MANY` students have
-    changed, and when `digest` has changed. The digest covers everything that affects all students.
+    changed, and when `digest` has changed. The digest covers everything that affects all students, such as the rules.
     """
     until = now() - OVERLAP
     progress = await work.db.scalar(select(SignalProgress).where(SignalProgress.district_id == work.district_id))
@@ -106,7 +106,10 @@ async def read_changes(work: Work, today: date, digest: str) -> Sequence[UUID] |
 
 @needs(Can.SYNC_ROSTER)
 async def mark_due(work: Work, student_ids: Collection[UUID]) -> None:
-    """Marks students with changed results, so that the next computation includes them."""
+    """Marks students whose results in the gradebook have changed.
+
+    The next computation of signals includes these students.
+    """
     if student_ids:
         values = {"district": work.district_id, "now": now(), "students": sorted(student_ids)}
         await work.db.execute(_MARK, values)

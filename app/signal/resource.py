@@ -1,4 +1,4 @@
-"""Declares the public shapes of signal rules and signals, with the commands on them."""
+"""Declares what both APIs show of signal rules and signals, with the commands on them."""
 
 from datetime import date, datetime
 from operator import attrgetter
@@ -106,7 +106,10 @@ class SignalResource(
 
 
 class SignalRulePreviewValue(Value):
-    """The number of students, or grades, within the caller's reach about which a rule would suggest something now."""
+    """For how many students, or grades, a rule would suggest something now.
+
+    Counts only those that the caller may see.
+    """
 
     students: int = item("The number of students.", 12)
     grades: int = item("The number of grades, of a school or of the district, of a rule about the core.", 0)

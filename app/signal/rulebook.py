@@ -1,4 +1,4 @@
-"""Publishes, previews and retires signal rules. A published version is never changed, only followed by the next."""
+"""Publishes, previews and retires signal rules. A published version never changes; a new version replaces it."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -52,7 +52,7 @@ class NewSignalRule:
 class RulePreview:
     """The number of students, or of grades, for which a rule would suggest a signal now.
 
-    Only students and grades within the caller's reach are counted.
+    Only students and grades that the caller may see are counted.
     """
 
     students: int
@@ -113,7 +113,10 @@ async def retire_signal_rule(work: Work, rule_id: UUID) -> SignalRule:
 
 
 async def _rule_of(work: Work, new: NewSignalRule) -> SignalRule:
-    """Returns a rule as version 1, not yet added to the session; raises `Invalid` with every violation."""
+    """Returns the rule that an input describes, as version 1. It is not yet added to the database session.
+
+    Raises `Invalid` with all violations at once.
+    """
     violations = Violations(input_violations(new))
     parameters: dict[str, int] = {}
     with violations:

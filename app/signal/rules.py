@@ -1,4 +1,4 @@
-"""Defines the kinds of signal rules with their parameters, and the states of a signal. Pure."""
+"""Defines the kinds of signal rules with their parameters, and the states of a signal. Reads no database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,7 +90,10 @@ The team can write another description.
 
 
 def complete_parameters(kind: SignalKind, given: Mapping[str, int | None]) -> tuple[dict[str, int], list[Violation]]:
-    """Returns all parameters of a rule, and the violations. A parameter that is not given has its default value."""
+    """Returns a value for every parameter that this kind of rule has, and the violations in the given values.
+
+    A parameter that is not given has its default value.
+    """
     defaults, violations, values = PARAMETERS[kind], [], {}
     for name, value in given.items():
         if value is not None and name not in defaults:
@@ -106,7 +109,7 @@ def complete_parameters(kind: SignalKind, given: Mapping[str, int | None]) -> tu
 
 
 def require_open(state: str) -> None:
-    """Raises `Conflict` for a signal that is settled or has lapsed."""
+    """Raises `Conflict` unless the signal is still suggested: neither accepted, dismissed or merged, nor lapsed."""
     if state == SignalState.LAPSED:
         raise Conflict("The data no longer support this signal.", code="signal.lapsed")
     if state != SignalState.SUGGESTED:

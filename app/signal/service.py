@@ -37,7 +37,7 @@ SIGNAL = About("The signal.", "sig_01jq4n6d9zf3vbs0x5k2m7e8tf")
 
 @dataclass(frozen=True, slots=True)
 class AcceptedSignal:
-    """A signal to be accepted, one of several."""
+    """One of the signals that a request accepts."""
 
     signal: Annotated[str, SIGNAL]
     description: Annotated[str | None, DESCRIPTION, WORDS_OF_CONCERN] = None
@@ -45,7 +45,7 @@ class AcceptedSignal:
 
 @dataclass(frozen=True, slots=True)
 class DismissedSignal:
-    """A signal to be dismissed, one of several."""
+    """One of the signals that a request dismisses."""
 
     signal: Annotated[str, SIGNAL]
     because: Annotated[str, BECAUSE, WHY_DISMISSED]

@@ -1,8 +1,8 @@
-"""Holds the SQL that computes signals: the candidates of each kind of rule, and the writing of what has changed.
+"""Holds the SQL that computes signals: it finds what each kind of rule can report, and writes the signals.
 
-A candidate is what a rule now finds in a student's data. The `basis` of a candidate identifies the evidence. The digest
-of a candidate is computed from the kind of rule and the basis. A suggested signal without a candidate lapses, and a
-lapsed signal with a candidate is suggested again.
+What a rule finds in a student's data is called a candidate. Its `basis` identifies the evidence, and its digest is
+computed from the kind of rule and the basis. A suggested signal without a candidate lapses, and a lapsed signal with a
+candidate is suggested again.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

@@ -1,7 +1,7 @@
-"""Decides whether a plan may be applied or is held for a person to review. Pure: takes numbers and returns sentences.
+"""Decides whether a plan may be applied or is held for a person to review. Takes numbers and returns sentences.
 
-If a source fails, its data can look as if all students had left the district. The limits tell the two cases apart.
-Each limit has a minimum number of rows, so that a small district or a first load is not held because of one row.
+If a source fails, its data can look as if all students had left the district. Limits tell the two cases apart. A plan
+is never held for a few rows, however small the district is; each limit says how many rows are always allowed.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,10 @@ CONTRADICTED: Final = ("people", "classes", "orgs", "academic sessions")
 class GuardLimits:
     """The limits above which a plan is held.
 
-    Each limit is a share of the known rows, with a minimum number of rows. The limit for refused rows is a share of the
-    delivered rows.
+    Each limit is a pair: a share of the known rows, such as `removed`, and a number of rows that is always allowed,
+    such as `removed_rows`. A plan is held if it exceeds both. The limit for refused rows is a share of the delivered
+    rows. The limit `lost`, for students that a school or class would lose, applies to groups of at least `lost_of`
+    students.
     """
 
     removed: float = 0.10
@@ -38,7 +40,7 @@ class GuardLimits:
 
 @dataclass(frozen=True, slots=True)
 class PlannedKind:
-    """The counts of one kind of rows that the guard compares with its limits.
+    """The counts of one kind of record that are compared with the limits.
 
     * `known`: the rows before the run. `fetched`: the delivered rows.
     * `expired`: the removed rows whose end date had passed. Such a removal is normal, so these rows count neither as
@@ -72,12 +74,12 @@ class ShrunkGroup:
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
-    """The result of one rule of the guard.
+    """The result of comparing a plan with one limit.
 
-    * `count` is the number that the rule checks, and `of` is the total. The rule compares `count` with two limits: the
-      share `limit` of the total, and the minimum number `rows`.
-    * `what` is the plural of a kind, or `schools`, `classes` or `people`.
-    * If `held` is true, the rule holds the plan, and `sentence` gives the reason.
+    * `count` is the number that is compared, and `of` is the total. The plan is held if `count` exceeds both the share
+      `limit` of the total and the number `rows`.
+    * `what` is what is counted: the plural of a kind of record, or `schools`, `classes` or `people`.
+    * If `held` is true, the plan is held for this reason, which `sentence` states.
     """
 
     rule: str
@@ -99,13 +101,14 @@ def weigh(
     contradicted: int = 0,
     reused: int = 0,
 ) -> list[GuardResult]:
-    """Compares a plan with the limits. Returns the result of each rule that applies, in the order of the kinds.
+    """Compares a plan with the limits. Returns a result for each limit that applies.
 
+    * `kinds`: the counts of each kind of record.
     * `shrunk`: the schools and classes that would lose students.
     * `rekeyed`: the number of people who would be removed and created again with another sourcedId.
     * `people`: the number of known people.
-    * `contradicted`: the number of known rows of `CONTRADICTED` kinds that are missing from a delivery although other
-      rows of this delivery refer to them.
+    * `contradicted`: the number of known people, classes, orgs and academic sessions that are missing from a delivery
+      although other rows of this delivery refer to them.
     * `reused`: the number of known people whose sourcedIds the delivery gives to other people.
     """
     results = [result for kind in kinds for result in _weigh_kind(kind, limits)]

@@ -1,4 +1,4 @@
-"""Defines the kinds of record that a source delivers: their columns, types and references. Pure.
+"""Defines the kinds of record that a source delivers, such as enrollments: their columns, types and references.
 
 Other modules build their SQL from these definitions, so that each column is named once. This file exceeds 250 lines so
 that all kinds of OneRoster are in one place.
@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column of the target table, with the source's column from which it is read, and the type of its values.
+    """A value of a record: the `column` in which it is stored, and the source's column `header` from which it is read.
 
     `type` selects the conversion in `convert`. A row goes into quarantine if a `required` value is missing, or if a
     value cannot be converted. Any other missing value is replaced by `default`, which is SQL.
@@ -25,7 +25,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A column that refers by sourcedId to a row of `kind`, or to several rows if `many` is true.
+    """A reference of a record: a column that names, by sourcedId, a row of another `kind`, or several rows if `many`.
 
     A row with a `required` reference that is unknown goes into quarantine. A row with an unknown optional reference is
     imported without that reference, and a warning is reported. A list of references is unknown if none of its items is
@@ -47,6 +47,7 @@ class Kind:
     * `about`: the column that refers to the student whom a row is about. Such a row also has the student's schools.
     * `optional`: whether a delivery may lack this kind, as a roster without grades does.
     * `listed`: whether the table has a column for the time of the last change.
+    * `pinnable`: whether an operator can pin a value of a row, so that syncs do not change it.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Kind:
 
     @property
     def note_change(self) -> str:
-        """Returns the part of an UPDATE that sets the time of the last change. It is empty if `listed` is false."""
+        """Returns `, updated_at = now()`, which an UPDATE needs, or an empty text if the table has no such column."""
         return ", updated_at = now()" if self.listed else ""
 
 

@@ -66,7 +66,7 @@ class SisSource(HasChangeTime, TenantRow, Base):
 
 
 class SisRun(JobColumns, HasChangeTime, TenantRow, Base):
-    """One sync of a source: its state, counts by kind, and a sentence that describes the outcome.
+    """One sync of a source: its state, its counts for each kind of record, and a sentence that describes the outcome.
 
     * A requested or scheduled run is `pending` from `due` on, until a worker claims it with a lease. It is then
       `running`, and ends as `applied`, `held`, `failed`, `dry`, or `skipped` if there is no new file.
@@ -75,7 +75,8 @@ class SisRun(JobColumns, HasChangeTime, TenantRow, Base):
     * `plan`: for a held run, the digest of the plan and the header of each file; the planned rows are in staging
       tables. For a run that maps sourcedIds, `plan` has the parameters of the request until the run is planned.
     * `undoes`: the run that this run reverts.
-    * `weighed`: the guard's results. `taken`: the imported file. `pulled_at`: the time of the source's data.
+    * `weighed`: for each limit on the changes of a run, whether this run stayed within it. `taken`: the imported file.
+      `pulled_at`: the time of the source's data.
     * `listed`: the number of planned changes that are stored in `sis_planned_change`.
     """
 
@@ -144,12 +145,12 @@ class SisAcknowledgement(TenantRow, Base):
 
 
 class SisChange(TenantRow, Base):
-    """One row that a run updated, restored or removed, with its before-image.
+    """One row that a run updated, restored or removed, with the values that it had before (its before-image).
 
     A created row is not logged, because the row itself names the run that created it (`arrived_in`). A created score is
-    logged, without a before-image, because its row does not name the run. The action is
-    `remove` if the source marked the row as deleted, and `absent` if a complete delivery no longer had it. From the
-    time `expired_at` on, the before-image `before` is null, and the run cannot be undone any more.
+    logged, without a before-image, because its row does not name the run. The action is `remove` if the source marked
+    the row as deleted, and `absent` if a complete delivery no longer had it. From the time `expired_at` on, the
+    before-image `before` is null, and the run cannot be undone any more.
     """
 
     __tablename__ = "sis_change"
@@ -165,8 +166,8 @@ class SisChange(TenantRow, Base):
 class SisPlannedChange(TenantRow, Base):
     """A row that a held or dry run would create, change or remove.
 
-    * `fields`: the value before and the value after the change, keyed by column. Personal values are stored as
-      digests, and a third item states that the two values are digests.
+    * `fields`: a list for each column, with the value before the change and the value after it. If the values are
+      personal, the list has digests of them instead, and `true` as a third item.
     * `student_id`: the student whom the row is about.
     * `org_ids`: the orgs to which the row belongs before or after the change.
     """
@@ -184,9 +185,9 @@ class SisPlannedChange(TenantRow, Base):
 
 
 class SisPlannedValue(TenantRow, Base):
-    """The personal values of a planned change as plain text, before and after, keyed by column.
+    """The personal values of a planned change as plain text. For each column, the values before and after the change.
 
-    The values of demographics are in a secured area, as the demographics themselves are.
+    `secured_area` is set for demographics: reading these values needs the same scope as reading demographics.
     """
 
     __tablename__ = "sis_planned_value"
@@ -199,8 +200,9 @@ class SisPlannedValue(TenantRow, Base):
 
 
 class SisUpload(TenantRow, Base):
-    """One part of a zip that was uploaded for a run, with its position in the zip. It is deleted when the run has
-    ended.
+    """One part of a zip that was uploaded for a run. `place` is its position in the zip.
+
+    It is deleted when the run has ended.
     """
 
     __tablename__ = "sis_upload"
@@ -258,7 +260,10 @@ class SisNotice(JobColumns, TenantRow, Base):
 
 
 class SisRecipients(Tenant, Base):
-    """The district's own recipients of notices. The address of a chat is a secret."""
+    """Who in a district is told of syncs, instead of the operator's default recipients.
+
+    The address of a chat is a secret.
+    """
 
     __tablename__ = "sis_recipients"
 

@@ -1,6 +1,6 @@
-"""Defines the interface between the adapter of a source and the sync engine, and the errors that both raise.
+"""Defines what the sync engine expects of a source, whatever its format, and the errors that both sides raise.
 
-Contains no SQL and no policy.
+Contains no SQL and decides nothing about the roster.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ If the total is unknown, both amounts are 0.
 class SourceRefused(AimlineError):
     """Raised if the source cannot be read completely, or sends something that this version does not support.
 
-    Nothing was changed.
+    The roster is unchanged.
     """
 
     code = "sis.source_refused"
@@ -69,7 +69,7 @@ class RosterBusy(SourceInconsistent):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The rows of one kind as a source delivers them: CSV, UTF-8, RFC 4180, without a byte order mark.
+    """The rows of one kind of record as a source delivers them: CSV, UTF-8, RFC 4180, without a byte order mark.
 
     * `complete`: whether the delivery has all rows of the kind. If it does, known rows that it lacks are removed.
     * `header`: the names of the columns in the order of the file.
@@ -82,8 +82,8 @@ class Delivery:
     * `nameless`: the number of columns at the end of the header that have no name. A row may lack their cells.
     * `has_empty_rows`: whether rows that have only empty cells are ignored. Spreadsheets write such rows below a table.
       Over REST, a row has only empty cells if it could not be read, so no row is ignored.
-    * `within`: the kind of the outer rows, if the rows of this delivery come only inside rows of another kind. An outer
-      row that was delivered contains all of its inner rows.
+    * `within`: set if these rows come only inside rows of another kind, the outer rows, as roles come inside people. It
+      is the kind of the outer rows. An outer row that was delivered contains all of its inner rows.
     """
 
     kind: str
@@ -105,7 +105,7 @@ class OpenedSource(Protocol):
 
     @property
     def deliveries(self) -> Mapping[str, Delivery]:
-        """Returns the deliveries, keyed by kind, such as org, class, person or enrollment."""
+        """Returns the deliveries, keyed by kind of record, such as org, class, person or enrollment."""
 
     @property
     def not_taken(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Defines the states of a sync run and the transitions between them. Pure."""
+"""Defines the states of a sync run, and which state may follow which."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -93,7 +93,7 @@ def may_become(state: RunState, following: RunState) -> bool:
 
 
 class IllegalTransition(Exception):
-    """Raised if the code tries to give a run a state that may not follow the run's current state."""
+    """Raised if the code tries to give a run a state that may not follow its current state."""
 
 
 def require_transition(states: Iterable[RunState], following: RunState) -> None:

@@ -94,7 +94,7 @@ async def sync_csv(
     leave_out: Collection[str] = (),
     scope: SourceScope = WHOLE,
 ) -> Report:
-    """Syncs a district's roster from a OneRoster CSV zip on this machine, as `sync` does, and returns the report."""
+    """Syncs a district's roster from a OneRoster CSV zip on this machine. Parameters and errors are those of `sync`."""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[OpenedSource]:
@@ -116,7 +116,7 @@ async def sync_scores(
     progress: Progress,
     scope: SourceScope = WHOLE,
 ) -> Report:
-    """Imports a CSV file of scores on this machine, as `sync` does, and returns the report."""
+    """Imports a CSV file of scores on this machine. The parameters and the errors are those of `sync`."""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[OpenedSource]:
@@ -142,13 +142,14 @@ async def sync(
 ) -> Report:
     """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
-    No transaction is open while the source is fetched. `limits` replace the source's own limits, and `leave_out` adds
-    kinds to those that the source's settings leave out. `scope` restricts the run further than the settings do. `kind`
-    is the kind of the source. With `dry`, nothing is applied. If the source is refused, the report's state is `failed`;
-    if the source has nothing new, it is `skipped`.
+    No transaction is open while the source is fetched. `limits` replace the source's own limits on changes. `leave_out`
+    adds kinds of record to those that the source's settings leave out. `scope` restricts the run more than the settings
+    do. `kind` is the kind of the source. With `dry`, nothing is applied. If the source is refused, the report's state
+    is `failed`; if the source has nothing new, it is `skipped`.
+
     Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another sync has begun after this
-    run lost its lease, `NotFound` for an unknown district, `Conflict` if a source of scores is to deliver a roster or
-    a roster source is to deliver scores, and `StorageFull` if a disk is full. After any error the roster is unchanged.
+    run lost its lease, `NotFound` for an unknown district, `Conflict` if a source of scores is to deliver a roster or a
+    roster source is to deliver scores, and `StorageFull` if a disk is full. After any error the roster is unchanged.
     """
     principal = system_principal(district_id, "sync")
 
@@ -204,13 +205,13 @@ async def sync(
 
 
 class _RehearsalEnds(Exception):
-    """Raised to roll back the transaction of a rehearsal."""
+    """Raised at the end of a rehearsal (a run that is only tried), to roll back its transaction."""
 
 
 async def rehearse(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, source_id: UUID, source: OpenedSource
 ) -> Report:
-    """Stages and plans a dry run of an open source, rolls everything back, and returns the report.
+    """Tries a run of an open source: plans the changes, rolls everything back, and returns the report.
 
     Takes no lease, so a rehearsal does not wait for a run, and a run does not wait for a rehearsal. Raises
     `SourceRefused`.
@@ -244,7 +245,7 @@ async def _rehearse(work: Work, report: Report, source_id: UUID, source: OpenedS
 
 
 def _storage_error(error: BaseException) -> StorageFull | None:
-    """Returns the error to report if a run failed because of a full disk, otherwise None."""
+    """Returns the error to report instead of `error` if a disk was full, otherwise None."""
     if is_database_full(error):
         return StorageFull("The disk of the PostgreSQL server is full: make room there, then run the sync again.")
     if is_full(error):
@@ -257,9 +258,9 @@ def _storage_error(error: BaseException) -> StorageFull | None:
 
 @needs(Can.SYNC_ROSTER)
 async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
-    """Updates PostgreSQL's statistics of the changed tables.
+    """Makes PostgreSQL analyze the tables of these kinds of record again, so that it plans queries well.
 
-    After a first load the tables are queried long before autovacuum would update the statistics.
+    After a first load the tables are queried long before autovacuum would do this.
     """
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
@@ -267,7 +268,7 @@ async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def _open_run(work: Work, report: Report, source_name: str, kind: str, dry: bool, request: RunRequest) -> UUID:
-    """Creates the row of the run. If the source is new, creates its row too. Returns the source's id."""
+    """Creates the row of the run, and returns the id of its source. If the source is new, creates the source too."""
     district = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if district is None:
         raise NotFound("district")
@@ -303,9 +304,9 @@ async def _stage_and_apply(
     leave_out: Collection[str],
     scope: SourceScope,
 ) -> None:
-    """Stages the deliveries, plans the changes, and applies the plan unless it exceeds a limit of the guard.
+    """Plans the changes that the source's data require, and applies the plan unless it exceeds a limit and is held.
 
-    `leave_out` has the kinds that are not imported. With `dry`, nothing is applied.
+    `leave_out` has the kinds of record that are not imported. With `dry`, nothing is applied.
     """
     report.warnings += source.warnings
     report.not_taken += source.not_taken
@@ -355,9 +356,9 @@ async def _stage_and_apply(
 
 @needs(Can.SYNC_ROSTER)
 async def follow_results_and_signals(work: Work, stage: Stage) -> list[str]:
-    """Updates the scores that come from results, and marks students for a new computation of their signals.
+    """Updates what follows from the results in the gradebook: the scores, and which students need new signals.
 
-    Only students whose results this run has changed are marked. Returns the warnings for the report.
+    These are the students whose results this run has changed. Returns the warnings for the report.
     """
     warnings = await follow_results(work, stage)
     await mark_due(work, await students_of_results(stage))
@@ -366,7 +367,10 @@ async def follow_results_and_signals(work: Work, stage: Stage) -> list[str]:
 
 @needs(Can.SYNC_ROSTER)
 async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) -> Stage:
-    """Returns the stage of a run in this transaction. `largest` is the size in bytes of the run's largest file."""
+    """Returns the object through which a run uses its staging tables, in this transaction.
+
+    `largest` is the size in bytes of the run's largest file. It decides how much memory a statement may use.
+    """
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Staged rows have no
     # statistics, and with row-level security the planner expects one or two of them, so it would choose nested loops
@@ -380,13 +384,13 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
 
 
 async def clear_stage(stage: Stage) -> None:
-    """Deletes all staged rows of a run, except a plan or a map that waits for approval."""
+    """Deletes what a run has written to the staging tables, except a plan or a map that waits for approval."""
     await stage.clear()
     await drop_raw(stage)
 
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:
-    """Ends a run as failed after its transaction was rolled back, and resets the counts in its report."""
+    """Records that a run has failed, after its transaction was rolled back. The counts in its report are deleted."""
     report.state, report.ended_at = RunState.FAILED, now()
     report.kinds.clear()
     report.refusals.clear()

@@ -1,4 +1,7 @@
-"""Declares the public shapes of a support's delivery: its sessions and its dosage."""
+"""Declares what both APIs show of how a support was delivered: its sessions and its dosage.
+
+The dosage compares the planned and the delivered sessions and minutes.
+"""
 
 from datetime import date, datetime
 
@@ -33,8 +36,9 @@ class DosageSums(Value):
 
 
 class DosageWeekValue(DosageSums):
-    """The sessions and minutes of one week. `known_minutes` are the planned minutes of those sessions that have a
-    record.
+    """The sessions and minutes of one week.
+
+    `known_minutes` are the planned minutes of those sessions that have a record.
     """
 
     monday: date = item("The week's Monday.")

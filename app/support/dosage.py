@@ -1,4 +1,4 @@
-"""Computes dosage: how many sessions were planned, how many were delivered, and how many have no record. Pure.
+"""Computes the dosage of a support: how many sessions were planned, were delivered, and have no record.
 
 A planned session without a record is *unknown*, not missed. The number of planned sessions of a week is:
 
@@ -32,7 +32,7 @@ SCHOOL_DAYS = 5
 
 @dataclass(frozen=True, slots=True)
 class DeliveredSessions:
-    """The totals of those sessions of one week that have the same reason for lost minutes, or that all have no reason.
+    """The totals of those sessions of one week that lost minutes for the same reason, or for no stated reason.
 
     `monday` is the first day of the week. `planned_sessions` counts the sessions with planned minutes. A make-up
     session has no planned minutes, so it is not counted.
@@ -72,7 +72,7 @@ class DosageWeek:
 
 @dataclass(frozen=True, slots=True)
 class Dosage:
-    """The dosage of a period: the sums of planned and delivered sessions and minutes over its weeks.
+    """The dosage of a period: the sums, over its weeks, of planned and delivered sessions and minutes.
 
     The period includes `since` and `until`. `lost` has the lost minutes by reason. The shares are computed only from
     planned sessions that have a record.
@@ -118,12 +118,18 @@ class Dosage:
 
     @property
     def session_share(self) -> float | None:
-        """Returns delivered sessions per planned session that has a record, or None while the dosage is unknown."""
+        """Returns the number of delivered sessions for each planned session that has a record.
+
+        Returns None while the dosage is unknown.
+        """
         return self.delivered_sessions / self.known_sessions if self.is_known else None
 
     @property
     def minute_share(self) -> float | None:
-        """Returns delivered minutes per planned minute of recorded sessions, or None while the dosage is unknown."""
+        """Returns the number of delivered minutes for each planned minute of the sessions that have a record.
+
+        Returns None while the dosage is unknown.
+        """
         return self.delivered_minutes / self.known_minutes if self.is_known else None
 
     @property
@@ -132,7 +138,7 @@ class Dosage:
 
     @property
     def adherence(self) -> float | None:
-        """Returns the share of the checklists' parts that was done, or None if no session was checked."""
+        """Returns which share of the parts of all checklists was done, or None if there was no checklist."""
         parts = sum(week.checklist_parts for week in self.weeks)
         return sum(week.done_parts for week in self.weeks) / parts if parts else None
 
@@ -168,7 +174,7 @@ def school_days(since: date, until: date, off: Collection[date], suspended: Coll
 
 
 def planned_in(days: int, sessions_per_week: int) -> int:
-    """Returns the number of planned sessions in a week of which `days` school days are in the window."""
+    """Returns how many sessions are planned in a week that has `days` school days in the requested period."""
     return (2 * sessions_per_week * days + SCHOOL_DAYS) // (2 * SCHOOL_DAYS)
 
 
@@ -213,9 +219,10 @@ def _planned_weeks(
     sessions_per_week: int,
     suspended: tuple[Days, ...],
 ) -> tuple[tuple[int, DosageWeek], ...]:
-    """Returns, for each week of a window, the number of school days and the planned dosage, with no session delivered.
+    """Returns, for each week of a period, the number of school days and a `DosageWeek` with the planned dosage.
 
-    The result is cached, because it is the same for all students with the same plan and window.
+    Its delivered sessions are still zero; the caller adds them. The result is cached, because it is the same for all
+    students with the same plan and period.
     """
     weeks = []
     for monday, days in school_days(since, until, off, suspended).items():
@@ -225,7 +232,7 @@ def _planned_weeks(
 
 
 def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes_per_session: int) -> DosageWeek:
-    """Returns a week with both its planned dosage and the records of its sessions."""
+    """Returns the week with what was delivered in it. `records` are the sums of its recorded sessions."""
     sums = list(records)
     known_sessions = sum(part.planned_sessions for part in sums)
     unknown_sessions = max(week.planned_sessions - known_sessions, 0)
@@ -245,7 +252,7 @@ def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes
 
 
 def combine_dosages(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:
-    """Returns the total dosage of several phases. If a week belongs to two phases, the figures of both are added."""
+    """Returns the total dosage of several phases. If two phases share a week, the figures of both are added."""
     weeks: dict[date, list[DosageWeek]] = {}
     lost: dict[str, int] = {}
     for part in parts:

@@ -34,7 +34,7 @@ async def lock_support(work: Work, support_id: UUID) -> Support:
 
 
 async def current_phase(work: Work, support: Support) -> Phase:
-    """Returns the current phase of a support, or its last phase if the support has ended."""
+    """Returns the current phase of a support. If the support has ended, this is its last phase."""
     phase = await work.db.scalar(
         select(Phase)
         .where(Phase.district_id == work.district_id, Phase.support_id == support.id)
@@ -53,7 +53,7 @@ async def level_rank(work: Work, support: Support) -> int:
 
 @dataclass(frozen=True, slots=True)
 class DosageWindow:
-    """The days of a phase for which the dosage is requested: from `since` to `until`, both included.
+    """The days of one phase for which the dosage is requested: from `since` to `until`, both included.
 
     Days outside of the phase do not count.
     """
@@ -88,8 +88,8 @@ Calendar = Sequence[tuple[date, bool]]
 async def dosages_of(work: Work, windows: Sequence[DosageWindow]) -> list[Dosage]:
     """Returns the dosage of each window, in the order of `windows`.
 
-    Executes two statements, however many windows there are: one for the sessions and one for the calendar. Nothing is
-    written to the disclosure log.
+    Executes two statements, however many windows there are: one for the sessions and one for the calendar. Does not
+    record that the caller has seen the students' data.
     """
     if not windows:
         return []
@@ -104,9 +104,10 @@ def compute_dosages(
     delivered: Sequence[Sequence[DeliveredSessions]],
     calendars: Mapping[UUID, Calendar],
 ) -> list[Dosage]:
-    """Returns the dosage of each window, from the sums of its sessions and the weeks of each school.
+    """Returns the dosage of each window, computed from loaded data.
 
-    Each dosage depends only on the weeks of its own window.
+    `delivered` has the sums of the sessions of each window, and `calendars` the weeks of each school. Each dosage
+    depends only on the weeks of its own window.
     """
     off: dict[tuple[UUID, date, date], frozenset[date] | None] = {}
     dosages = []
@@ -132,9 +133,9 @@ def compute_dosages(
 
 
 async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
-    """Returns the sums of each window's sessions, computed in SQL.
+    """Returns, for each window, sums of its sessions, which the database computes.
 
-    There are separate sums for each combination of a week and a reason for lost minutes.
+    There is a sum for each combination of a week and a reason for lost minutes.
     """
     requested = (
         func.unnest(
@@ -186,7 +187,10 @@ async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[l
 
 
 async def locate_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
-    """Returns the accepted concern with the id `name` about a student; raises `Invalid` at `/concerns/<place>`."""
+    """Returns the accepted concern about a student whose id is `name`.
+
+    Raises `Invalid` at `/concerns/<place>` if there is none.
+    """
     pointer = f"/concerns/{place}"
     concern = await work.db.scalar(
         select(Concern).where(

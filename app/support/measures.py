@@ -1,6 +1,6 @@
-"""Adds further measures to a support, and ends their tracking. Judges no scores.
+"""Lets a support be followed by measures in addition to its first one, and ends this. Judges no scores.
 
-Each further measure has its own goal in a phase.
+In each phase, the first measure has the phase's own goal, and each additional measure has a goal too.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ MAX_MEASURES: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSupportMeasure:
-    """A further measure of a support, with its goal in the present phase."""
+    """A measure in addition to the first one of a support, with its goal in the present phase."""
 
     measure: Annotated[str, About("The measure: a code or an id.", "maze")]
     goal: Annotated[float, About("The value at which its aimline ends, in the measure's unit.", 18.0)]
@@ -52,7 +52,7 @@ class NewSupportMeasure:
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def follow_measure(work: Work, support_id: UUID, new: NewSupportMeasure) -> Support:
-    """Adds a further measure to a support. The measure is followed from today on.
+    """Adds a measure to a support that has a measure already. The added measure is followed from today on.
 
     If the present phase begins later, the measure is followed from the first day of the phase.
 
@@ -103,7 +103,10 @@ async def follow_measure(work: Work, support_id: UUID, new: NewSupportMeasure) -
 async def stop_measure(
     work: Work, support_id: UUID, measure: Annotated[str, About("The measure: a code or an id.", "maze")]
 ) -> Support:
-    """Ends the tracking of a further measure of a support as of today. The measure's scores and verdicts are kept."""
+    """Ends the tracking of an additional measure of a support as of today.
+
+    The measure's scores and verdicts are kept.
+    """
     support = await lock_support(work, support_id)
     stopped = await locate_measure(work, measure, "/measure")
     if stopped.id not in support.more_measures:
@@ -128,15 +131,19 @@ async def stop_measure(
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def carry_goals_over(work: Work, support: Support, last: Phase, phase: Phase, *, confirm_rate: bool) -> None:
-    """Copies the goals of the further measures from the last phase to a new phase, each with a new baseline.
+    """Copies the goals of additional measures from the last phase to a new phase, each with a new baseline.
+
+    A phase itself has a goal, that of the support's first measure. The support's additional measures have goals too,
+    and only these are copied.
 
     The new baseline is the median of the last three scores; with fewer scores, the baseline of the last phase is kept.
-    A copied goal keeps its date. But if this is also the date of the last phase's own goal, the copied goal gets the
-    date of the new phase's own goal.
+    A copied goal keeps its date. But if it was due together with the last phase's own goal, it becomes due together
+    with the new phase's own goal.
 
     A goal is not copied if the new baseline already meets it, if its date is less than 7 days after the first day of
     the new phase, or if its date is after the date of the new phase's own goal. The measure is then not judged until
-    somebody sets a goal for it.
+    somebody sets a goal for it. Without `confirm_rate`, a copied goal that requires more growth than the norms call
+    realistic raises `Invalid`.
     """
     if not support.more_measures:
         return
@@ -174,7 +181,10 @@ async def carry_goals_over(work: Work, support: Support, last: Phase, phase: Pha
 
 @needs(Can.PLAN_SUPPORT)
 async def set_rates_anew(work: Work, support: Support, phase: Phase) -> None:
-    """Updates the goals of the further measures in a phase whose first day has changed: their first day and rates."""
+    """Updates the goals of additional measures after the first day of their phase has changed.
+
+    Each goal gets the phase's first day, and the rates of growth that follow from it.
+    """
     if not support.more_measures:
         return
     goals = await work.db.scalars(
@@ -188,7 +198,7 @@ async def set_rates_anew(work: Work, support: Support, phase: Phase) -> None:
 
 
 async def _check_measure(work: Work, support: Support, phase: Phase, measure: Measure) -> None:
-    """Raises an error if the support cannot be followed by this measure."""
+    """Raises `Invalid` if the support cannot be followed by this measure in addition."""
     has_goal = select(PhaseGoal.id).where(
         PhaseGoal.district_id == work.district_id,
         PhaseGoal.phase_id == phase.id,
@@ -212,7 +222,10 @@ async def _check_measure(work: Work, support: Support, phase: Phase, measure: Me
 
 
 async def _row_of(work: Work, support: Support, measure: Measure, begins_on: date) -> SupportMeasure:
-    """Returns the row of a further measure. Creates a missing row, and reopens a row whose tracking has ended."""
+    """Returns the row that says since when a support has been followed by an additional measure.
+
+    Creates the row if it is missing, and reopens it if the tracking has ended.
+    """
     row = await work.db.scalar(
         select(SupportMeasure).where(
             SupportMeasure.district_id == work.district_id,

@@ -13,11 +13,12 @@ from app.roster.models import AboutStudent, Ids
 
 
 class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """An intervention provided, or planned, for a student: planned, then active, then ended.
+    """An intervention for a student, with a goal or a review date. It is planned, then active, then ended.
 
     `intervention` is the name of the library's entry `intervention_id`, or else free text. A support without a measure
-    has no series and no verdict; it has a review date instead of a goal. `more_measures` are the further measures that
-    are followed now. `SupportMeasure` has the period in which each further measure is followed.
+    has no series of scores and no verdict; it has a review date instead of a goal. `more_measures` are the measures by
+    which it is now followed in addition to `measure_id`. `SupportMeasure` has the period in which each of them is
+    followed.
     """
 
     __tablename__ = "support"
@@ -98,9 +99,9 @@ class Phase(AboutStudent, Base):
 
 
 class SupportMeasure(AboutStudent, Base):
-    """A further measure of a support, in addition to the support's first measure.
+    """A measure by which a support is followed in addition to its first measure.
 
-    The further measure is followed up to the day `followed_until`, which is not included.
+    It is followed up to the day `followed_until`, which is not included.
     """
 
     __tablename__ = "support_measure"
@@ -115,7 +116,7 @@ class SupportMeasure(AboutStudent, Base):
 
 
 class PhaseGoal(AboutStudent, Base):
-    """The goal of a further measure in a phase, with its own aimline.
+    """The goal that an additional measure has in a phase, with an aimline of its own.
 
     The aimline begins on `begins_on`, which is the first day of the phase or a later day. A column that has the same
     name as a column of `Phase` has the same meaning.

@@ -1,4 +1,4 @@
-"""Creates phases, and builds the columns and events that are common to all rows of a support.
+"""Creates phases, and builds what all rows and events about a support have in common.
 
 The functions check no permission of their own: the calling command has checked one.
 """
@@ -39,10 +39,10 @@ async def baseline_from(
     begins_on: date,
     otherwise: float | None = None,
 ) -> float:
-    """Returns the baseline of a phase; raises `Invalid` if there is none.
+    """Returns the baseline of a phase: the value at which its aimline begins.
 
-    The baseline is `given` if that is set, otherwise the median of the last three scores of the measure, otherwise
-    the value of `otherwise`.
+    This is `given` if it is set. Otherwise it is the median of the student's last three scores before `begins_on` on
+    the first of `measure_ids`, or `otherwise` if there are fewer than three. Raises `Invalid` if there is no baseline.
     """
     if given is not None:
         return given
@@ -64,9 +64,10 @@ async def add_phase(
     last: Phase | None = None,
     confirm_rate: bool = False,
 ) -> Phase:
-    """Adds a phase, whose plan the caller has validated, to a support and returns it.
+    """Adds a phase to a support and returns it. The caller has validated the plan of the phase.
 
-    `last` is the phase before the new phase. Without `confirm_rate`, a required rate above the norms is refused.
+    `last` is the phase before the new phase. Without `confirm_rate`, raises `Invalid` if the goal requires more growth
+    than the norms call realistic.
     """
     if measure is not None:
         await set_rates(work, support, measure, phase, last=last, confirm_rate=confirm_rate)
@@ -79,9 +80,9 @@ async def add_phase(
 
 
 async def set_review(work: Work, support: Support, review_on: date) -> None:
-    """Sets the next review of a support without a measure.
+    """Sets the date on which a support without a measure is reviewed next.
 
-    Raises `Invalid` if the support has a measure, or if the day of the review has passed.
+    Raises `Invalid` if the support has a measure, or if the date has passed.
     """
     phase = await current_phase(work, support)
     today = await today_of(work)
@@ -98,9 +99,10 @@ async def set_review(work: Work, support: Support, review_on: date) -> None:
 async def set_rates(
     work: Work, support: Support, measure: Measure, phase: GoalRow, *, last: GoalRow | None, confirm_rate: bool
 ) -> None:
-    """Sets a goal's required rate, the required rate before it, and the rate that the norms call realistic.
+    """Stores with a goal how much growth a week it requires, and how much the norms call realistic.
 
-    `last` is the row of the previous goal. Raises `Invalid` if the required rate is above the norms and not confirmed.
+    If `last`, the row of the previous goal, is given, also stores how much growth that goal required. Raises `Invalid`
+    if the goal requires more growth than the norms call realistic, unless `confirm_rate` is true.
     """
     grades = await work.db.scalar(
         select(Person.grades).where(Person.district_id == work.district_id, Person.id == support.student_id)
@@ -129,7 +131,7 @@ async def set_rates(
 async def _weeks_of_phases(work: Work, support: Support, phases: Sequence[GoalRow]) -> list[int]:
     """Returns, for each phase, the number of weeks of instruction from its beginning to the date of its goal.
 
-    The number is at least 1. The weeks are counted in the same way as when a series is judged.
+    The number is at least 1. The weeks are counted in the same way as when scores are judged.
     """
     first = min(phase.begins_on for phase in phases)
     calendars = await weeks_of_schools(work, support.school_ids, first, max(phase.goal_on for phase in phases))
@@ -152,5 +154,5 @@ def student_columns(support: Support) -> dict[str, object]:
 
 
 def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> NewEvent:
-    """Returns an event about a support. `more` has further ids for the event."""
+    """Returns an event about a support. `more` has ids that the event names in addition to the usual ones."""
     return student_event(type_, support, more)

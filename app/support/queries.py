@@ -45,7 +45,7 @@ async def support(work: Work, support_id: UUID) -> Support:
 
 @needs(Can.READ_SUPPORTS)
 async def supports_by_id(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, Support]:
-    """Returns the supports with these ids that are within the principal's reach, keyed by id."""
+    """Returns the supports with these ids that the caller may see, keyed by id."""
     rows = await work.db.scalars(
         select(Support).where(
             Support.district_id == work.district_id, Support.id == any_(cast(list(support_ids), IdList))
@@ -79,7 +79,7 @@ async def phases_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[
 
 @needs(Can.READ_SUPPORTS)
 async def goals_of_measure(work: Work, phase_ids: Sequence[UUID], measure_id: UUID) -> dict[UUID, PhaseGoal]:
-    """Returns the goals of a further measure in these phases, keyed by phase."""
+    """Returns the goals that an additional measure of a support has in these phases, keyed by phase."""
     rows = await work.db.scalars(
         select(PhaseGoal).where(
             PhaseGoal.district_id == work.district_id,
@@ -123,8 +123,9 @@ async def concern_ids_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
 async def sessions(
     work: Work, keyset: Keyset, support_id: UUID, since: date | None = None, until: date | None = None
 ) -> Page[Session]:
-    """Returns a page of a support's sessions in the order in which they were recorded; the days `since` and `until` are
-    included.
+    """Returns a page of a support's sessions in the order in which they were recorded.
+
+    With `since` or `until`, only the sessions from or up to this day, which is included.
     """
     query = select(Session).where(
         Session.district_id == work.district_id, Session.support_id == support_id, Session.removed_at.is_(None)
@@ -154,7 +155,7 @@ async def session(work: Work, session_id: UUID) -> Session:
 
 @needs(Can.READ_SUPPORTS)
 async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
-    """Returns the logged changes of a session, each with the earlier values, oldest first."""
+    """Returns the changes of a session, oldest first. Each has the values from before the change."""
     rows = await work.db.scalars(
         select(SessionChange)
         .where(SessionChange.district_id == work.district_id, SessionChange.session_id == session_id)
@@ -181,7 +182,10 @@ async def dosage_between(work: Work, support_id: UUID, since: date | None, until
 async def dosages_between(
     work: Work, keys: Sequence[tuple[UUID]], since: date | None = None, until: date | None = None
 ) -> list[Dosage | None]:
-    """Returns the dosage of each of these supports, computed as by `dosage_between`, with five statements in total."""
+    """Returns the dosage of each of these supports, computed as by `dosage_between`, or None for an unknown support.
+
+    `keys` has a tuple with the id of each support. Executes five statements, however many supports there are.
+    """
     _check_window(since, until)
     rows = await supports_by_id(work, [support_id for (support_id,) in keys])
     dosages = await _dosages(work, list(rows.values()), since, until)

@@ -1,4 +1,4 @@
-"""Declares the public shapes of supports, phases, sessions and dosage, and their links."""
+"""Declares what both APIs show of supports, phases, sessions and dosage, and their links."""
 
 from datetime import date
 
@@ -173,7 +173,7 @@ class SupportMeasureResource(
     discloses="support",
     name="SupportMeasure",
 ):
-    """A further measure of a support, in addition to its first one. It has a goal in each phase."""
+    """A measure by which a support is followed in addition to its first one. It has a goal in each phase."""
 
     measure: One[MeasureResource] = one(SupportMeasure.measure_id, MeasureResource, "The measure.")
     followed_from: date = field(SupportMeasure.followed_from, "The first day on which it was followed.")
@@ -189,7 +189,7 @@ class PhaseGoalResource(
     discloses="support",
     name="PhaseGoal",
 ):
-    """The goal of a further measure in a phase. Its aimline is a straight line from the baseline to the goal."""
+    """The goal of an additional measure in a phase. Its aimline is a straight line from the baseline to the goal."""
 
     phase_id: Id = reference(PhaseGoal.phase_id, "phase", "The phase.", rest="phase")
     begins_on: date = field(PhaseGoal.begins_on, "The first day of its aimline: that of the phase, or a later one.")
@@ -222,7 +222,10 @@ class HandoverResource(
     name="Handover",
     node=False,
 ):
-    """A change of the person who leads or provides a support. It draws no phase line."""
+    """A change of the person who leads or provides a support.
+
+    It begins no new phase, so a chart draws no line for it.
+    """
 
     handed_over_on: date = field(Handover.handed_over_on, "The day of the handover.")
     lead_before: One[StaffResource] | None = one(Handover.lead_before, StaffResource, "The person who led until then.")

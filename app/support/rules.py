@@ -1,4 +1,4 @@
-"""Defines the states of a support, and validates plans and sessions. Pure."""
+"""Defines the states of a support, and validates plans and sessions. Reads no database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class SupportState(StrEnum):
 
 
 class Starts(StrEnum):
-    """How a planned support starts: by itself on its day, or when somebody starts it."""
+    """How a planned support becomes active: by itself on its first day, or when somebody starts it."""
 
     ON_ITS_DAY = "on_its_day"
     MANUALLY = "manually"
@@ -70,7 +70,7 @@ def next_state(state: str, verb: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a phase, to be validated: its baseline, goal, dates and dosage."""
+    """The planned values of a phase, for validation: its baseline, goal, dates and dosage."""
 
     direction: str
     lowest: float
@@ -85,7 +85,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ReviewPlan:
-    """The plan of a phase without a measure, to be validated: its dates and its dosage."""
+    """The planned values, for validation, of a phase without a measure: its dates and its dosage."""
 
     begins_on: date
     review_on: date
@@ -99,7 +99,7 @@ def is_ahead(goal: float, baseline: float, direction: str) -> bool:
 
 
 def violations_of(values: Mapping[str, Any]) -> Violations:
-    """Returns the violations in the plan of a phase, with pointers to the input's fields.
+    """Returns the violations in the planned values of a phase. Each points to a field of the input.
 
     `values` has the fields of `Plan`. Rules about a missing field are skipped.
     """
@@ -154,7 +154,7 @@ _PLAN_RULES = (_baseline_in_range, _goal_in_range, _goal_ahead, _span, _minutes,
 
 
 def violations_of_review(values: Mapping[str, Any]) -> Violations:
-    """Returns the violations in the plan of a phase without a measure, with pointers to the input's fields.
+    """Returns the violations in the planned values of a phase without a measure. Each points to a field of the input.
 
     `values` has the fields of `ReviewPlan`. Rules about a missing field are skipped.
     """
@@ -176,7 +176,7 @@ def check_group_size(size: int | None) -> None:
 
 
 class Change(Protocol):
-    """What a change says about a support's goal, or about its review."""
+    """The fields of an input that change the goal of a support, or its review date."""
 
     @property
     def goal(self) -> float | None: ...
@@ -189,14 +189,14 @@ class Change(Protocol):
 
 
 class FollowUp(Change, Protocol):
-    """How a support is followed: by a measure with a goal at a date, or by a review at a date."""
+    """The fields of an input that say how a support is followed: by a measure with a goal, or by a review on a date."""
 
     @property
     def measure(self) -> str | None: ...
 
 
 def check_follow_up(new: FollowUp) -> None:
-    """Checks that a new support is followed either by a measure with a goal or by a review; raises `Invalid` if not.
+    """Raises `Invalid` unless a new support is followed either by a measure with a goal or by a review.
 
     A support with a measure needs a goal with its date, and has no review date. A support without a measure needs a
     review date, and has no goal, no goal date and no baseline.
@@ -219,7 +219,7 @@ def check_follow_up(new: FollowUp) -> None:
 
 
 def check_change(change: Change, *, has_measure: bool) -> None:
-    """Raises `Invalid` for a review date if the support has a measure, and for a goal if it has no measure."""
+    """Raises `Invalid` if a change gives a review date to a support with a measure, or a goal to one without."""
     if has_measure:
         violations = [] if change.review_on is None else [unexpected_review()]
     else:
@@ -229,7 +229,7 @@ def check_change(change: Change, *, has_measure: bool) -> None:
 
 
 def unexpected_review() -> Violation:
-    """Returns the violation of a review date that is given for a support with a measure."""
+    """Returns the violation for a review date that was given although the support has a measure."""
     detail = "A support with a measure has a goal in place of a review."
     return Violation("/review_on", "support.review_with_measure", detail)
 
@@ -261,13 +261,16 @@ class Suspension:
 
 
 def suspensions_of(suspended_on: Sequence[date], resumed_on: Sequence[date]) -> tuple[Suspension, ...]:
-    """Returns the suspensions of a support, oldest first."""
+    """Returns the suspensions of a support, oldest first, from the days on which they began and ended."""
     return tuple(starmap(Suspension, zip_longest(suspended_on, resumed_on)))
 
 
 @dataclass(frozen=True, slots=True)
 class SessionInput:
-    """A session, to be validated. `begins_on` and `ends_on` are the first and the last day of its support."""
+    """The values of a session, for validation.
+
+    `begins_on` and `ends_on` are the first and the last day of its support.
+    """
 
     held_on: date
     number: int

@@ -184,11 +184,12 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
 
 @needs(Can.PLAN_SUPPORT)
 async def start_support(work: Work, support_id: UUID, on: date | None = None, confirm_rate: bool = False) -> Support:
-    """Makes a planned support active from the day of its first session.
+    """Makes a planned support active, from its first day on, which `on` can set.
 
-    If the support has already become active on its planned first day, `on` replaces this day. A later first day leaves
-    less time until the goal date, so the student has to grow more each week. Growth above the norms is refused without
-    `confirm_rate`, unless the rate of the phase was confirmed before.
+    If the support has already become active by itself on its planned first day, `on` replaces this day. A later first
+    day leaves less time until the goal date, so the student has to grow more each week. Raises `Invalid` if this is
+    more growth than the norms call realistic, unless `confirm_rate` is true or the growth of the phase was confirmed
+    before.
     """
     support = await lock_support(work, support_id)
     has_started_by_itself = support.state == "active" and support.starts == Starts.ON_ITS_DAY
@@ -226,9 +227,10 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None, co
 async def change_support(
     work: Work, support_id: UUID, change: SupportChange, verb: PhaseVerb = PhaseVerb.CHANGE
 ) -> Phase:
-    """Ends the current phase and begins the next one, with its own baseline and goal; returns the new phase.
+    """Ends the current phase of a support and begins the next one, with a baseline and a goal of its own.
 
-    `verb` is what the team decided. The new phase stores `verb`, and how the new phase differs from the last one.
+    Returns the new phase. `verb` is what the team decided. The new phase stores `verb`, and how it differs from the
+    phase before it.
     """
     violations = Violations(input_violations(change))
     support = await lock_support(work, support_id)
@@ -295,7 +297,7 @@ async def end_support(
     because: Annotated[str, BECAUSE, About("The reason for the end.", "The goal is met.")],
     on: Annotated[date | None, About("The last day; by default, today.", date(2027, 2, 12))] = None,
 ) -> Support:
-    """Ends a planned or active support, and removes the entries that it added to caseloads."""
+    """Ends a planned or active support. Removes the student from caseloads that had the student because of it."""
     violations = Violations(day_violations(on, "/on"))
     with violations:
         BECAUSE.require(because, "/because")
@@ -317,9 +319,10 @@ async def end_support(
 
 
 async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
-    """Returns the code of the secured area of the support's measure and concerns, or None if none of them is secured.
+    """Returns the code of the secured area in which these areas of a support lie, or None if they lie in none.
 
-    Raises `Invalid` for two different secured areas, because a support is protected by one scope only.
+    They are the areas of its measure and its concerns. Seeing a secured area needs a scope of its own. Raises `Invalid`
+    if they lie in two secured areas, because a support is protected by one scope only.
     """
     codes = {await secured_code(work, await area_by_id(work, area_id)) for area_id in area_ids} - {None}
     if len(codes) > 1:
@@ -331,7 +334,7 @@ async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
 async def _refuse_other_start(work: Work, phase: Phase, on: date | None) -> None:
     """Raises an error if the first day of an active support cannot be moved to `on`.
 
-    The day cannot be moved if the support was changed after it began, or if the support has a session before `on`.
+    It cannot be moved if a second phase has begun, or if a session was recorded for a day before `on`.
     """
     if phase.number > 1:
         raise Conflict("This support was changed since it began.", code="support.state")
@@ -353,16 +356,19 @@ def _refuse_future(day: date, today: date, pointer: str) -> None:
 
 
 def _planned_values(new: NewSupport) -> dict[str, Any]:
-    """Returns the planned values of the first phase, without the baseline and without values of an invalid shape."""
+    """Returns the planned values of the first phase, for validation.
+
+    The baseline is left out, and so are malformed values.
+    """
     accepted = {name: value for name, value in known_values(new).items() if value is not None}
     values = {name: accepted[name] for name in _PLANNED if name in accepted and name != "baseline"}
     return values | ({"begins_on": accepted["starts_on"]} if "starts_on" in accepted else {})
 
 
 def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
-    """Returns the planned values of a new phase: the changed values, and the last phase's unchanged values.
+    """Returns the planned values of a new phase, for validation. What does not change is taken from the last phase.
 
-    The first day, the baseline and values of an invalid shape are left out.
+    The first day and the baseline are left out, and so are malformed values.
     """
     values = {
         name: getattr(last, name) if value is None else value
@@ -373,14 +379,14 @@ def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
 
 
 def _is_due(new: NewSupport, today: date) -> bool:
-    """Returns whether a new support starts at once; raises `Invalid` for an unknown way to start."""
+    """Returns whether a new support becomes active at once; raises `Invalid` if `starts` is unknown."""
     if new.starts not in tuple(Starts):
         raise Invalid([Violation("/starts", "support.starts", f"A support starts {' or '.join(Starts)}.")])
     return new.starts == Starts.ON_ITS_DAY and new.starts_on <= today
 
 
 async def _changes(work: Work, last: Phase, phase: Phase, verb: PhaseVerb) -> list[str]:
-    """Returns the codes of the differences between a phase and the one before it."""
+    """Returns codes that say how a phase differs from the phase before it, such as `more_sessions`."""
     ranks = [(await level_by_id(work, level_id)).rank for level_id in (last.level_id, phase.level_id)]
     before, after = (
         Intensity(rank, row.minutes_per_session, row.sessions_per_week, row.group_size, row.intervention)

@@ -1,4 +1,4 @@
-"""Records, amends and removes sessions of supports. Earlier values are kept. No field is free text.
+"""Records, amends and removes sessions of supports. The values from before a change are kept. No field is free text.
 
 * If a sent session matches a stored session, the stored session is amended. Sessions match if they have the same
   external id of the sender, or else the same support, day and number.
@@ -104,10 +104,10 @@ class RecordedSession:
 
 @dataclass(frozen=True, slots=True)
 class _SessionBatch:
-    """The rows that are needed to record a batch of sessions, loaded once: support, phases and existing sessions.
+    """The rows that are needed to record a batch of sessions: support, phases and existing sessions.
 
-    `checklist_sizes` has the number of parts of each checklist that a phase uses, keyed by the id of the library entry
-    to which the checklist belongs.
+    They are loaded once. `checklist_sizes` has the number of parts of each checklist that a phase uses, keyed by the id
+    of the library entry to which the checklist belongs.
     """
 
     support: Support
@@ -128,8 +128,7 @@ async def record_sessions(
 ) -> list[RecordedSession]:
     """Records up to 500 sessions of a support that has begun; returns one result per session, in order.
 
-    `positions` has the index of each session in the request. A caller gives it if `new` lacks some items of the
-    request.
+    `positions` has the index of each session in the request, if `new` has only a part of the request's sessions.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MAX_BATCH} sessions at once.")])
@@ -148,7 +147,7 @@ async def record_sessions(
 
 @needs(Can.RECORD_SESSIONS)
 async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendment) -> Session:
-    """Corrects a session and logs its earlier values."""
+    """Corrects a session, and keeps the values from before the correction."""
     row, batch = await _load_session(work, session_id)
     given = known_values(amendment)
     values = KnownValues({name: getattr(row, name) if value is None else value for name, value in given.items()})
@@ -255,7 +254,7 @@ async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) ->
 
 
 def _values_of(new: NewSession) -> KnownValues:
-    """Returns the values that are given for a session, without values of an invalid shape."""
+    """Returns the values that are given for a session, without malformed ones."""
     readable_values = known_values(new)
     minutes = ("planned_minutes", "delivered_minutes")
     return KnownValues(
@@ -300,9 +299,9 @@ def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Sessio
 
 @needs(Can.RECORD_SESSIONS)
 async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
-    """Writes these values to a session, and logs the earlier values. Returns whether this changed the session.
+    """Writes these values to a session, and keeps the previous ones. Returns whether any value has changed.
 
-    If all values are as before, the function writes and logs nothing.
+    If all values are as before, the function writes nothing.
     """
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     if not changed:
@@ -336,14 +335,14 @@ async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool
 def _marks(done_parts: Sequence[int], batch: _SessionBatch, day: date, at: str) -> dict[str, Any]:
     """Returns the columns that store which parts of the checklist were done.
 
-    The checklist is the checklist of the phase in force on `day`.
+    It is the checklist of the phase that is current on `day`.
     """
     entry_id = _phase_on(batch.phases, day).intervention_id
     return marks_of(done_parts, 0 if entry_id is None else batch.checklist_sizes.get(entry_id, 0), at)
 
 
 def _planned_minutes(phases: Sequence[Phase], day: date) -> int:
-    """Returns the planned minutes of one session on a day, as the phase in force on that day plans them.
+    """Returns the planned minutes of one session on a day, by the phase that is current on this day.
 
     For a day before the first phase, the plan of the first phase applies.
     """

@@ -1,1 +1,1 @@
-"""Teams: their members, the students whom they serve, and the reach that membership gives."""
+"""Teams: their members, the students whom they serve, and which students a member may see because of this."""

@@ -1,7 +1,8 @@
-"""Determines which students a member of staff sees: those the person teaches, supports or leads, and team students.
+"""Determines which students a member of staff may see.
 
-Whom a person teaches follows from enrollments. While a team is active, its students are seen by the people who are
-members today; what a member may do for these students follows from the member's role in the roster.
+They are those whom the person teaches, those whose support the person leads or delivers, and the students of the
+person's teams. Whom a person teaches follows from enrollments. While a team is active, its students are seen by the
+people who are members today; what a member may do for these students follows from the member's role in the roster.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -84,9 +85,9 @@ joins badly.
 
 @needs(Can.ACT_FOR)
 async def acting_person(work: Work, name: str) -> ActingPerson:
-    """Returns the role, the schools, the teams and the students of the person for whom a request acts.
+    """Returns the role, the schools, the teams and the students of the person whose id or external id is `name`.
 
-    Raises `Invalid` for an unknown person.
+    The request acts for this person. Raises `Invalid` for an unknown person.
     """
     person_id = parse("person", name, POINTER).id or (await locate_staff(work, name, POINTER)).id
     client = work.principal
@@ -106,10 +107,11 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
 
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
-    """Returns the client's principal, restricted to what the acting person may see and do.
+    """Returns the principal of a request that a client sends for a person.
 
-    `name` is the id or external id of the acting person, for whom the request acts. Raises `Forbidden` if the client
-    lacks the scope `act-for` or the person's role gives no access. Raises `Invalid` for an unknown person.
+    It is the client, restricted to what this person may see and do. `name` is the id or external id of the person.
+    Raises `Forbidden` if the client lacks the scope `act-for` or the person's role gives no access. Raises `Invalid`
+    for an unknown person.
     """
     async with unit(engine, client, keyring, "act-for") as work:
         return acting_for(client, await acting_person(work, name))
@@ -117,8 +119,9 @@ async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Princip
 
 @needs(Can.PLAN_SUPPORT)
 async def assign(work: Work, staff_id: UUID, student: Person, via: str, support_id: UUID) -> None:
-    """Adds a student to a staff member's caseload because of a support. If the entry exists already, nothing
-    changes.
+    """Adds a student to a staff member's caseload because of a support. Does nothing if the entry exists already.
+
+    `via` is what the person does for the support: `lead` or `provider`.
     """
     await work.db.execute(
         insert(Caseload)
@@ -149,8 +152,8 @@ async def release(work: Work, support_id: UUID) -> None:
 async def reassign(work: Work, entries: Sequence[tuple[UUID, UUID, Sequence[UUID], str, UUID | None]]) -> None:
     """Replaces the caseload entries that exist because of the supports in `entries`.
 
-    Each of the `entries` has the ids of a support, of its student and of the student's schools, a role (`lead` or
-    `provider`), and the id of the person in this role or None.
+    Each entry has the ids of a support, of its student and of the student's schools, a role (`lead` or `provider`), and
+    the id of the person in this role or None.
     """
     support_ids = cast(sorted({support_id for support_id, *_ in entries}), IdList)
     await work.db.execute(

@@ -1,4 +1,4 @@
-"""Finds teams for the commands of all packages. Locks teams and counts their changes for the team commands."""
+"""Finds teams for commands of all packages. For the commands on teams, locks teams and counts their changes."""
 
 from typing import Final
 from uuid import UUID
@@ -38,7 +38,7 @@ async def lock_team(work: Work, team_id: UUID) -> Team:
 
 
 async def find_team(work: Work, name: str, pointer: str = "/team") -> Team:
-    """Returns the team with this id; raises `Invalid` if there is none within the caller's reach."""
+    """Returns the team whose id is `name`. Raises `Invalid` at `pointer` if there is none that the caller may see."""
     db, team_id = work.db, ids.parse_id("team", name, pointer)
     team: Team | None = await db.scalar(select(Team).where(Team.district_id == work.district_id, Team.id == team_id))
     if team is None:
@@ -47,9 +47,10 @@ async def find_team(work: Work, name: str, pointer: str = "/team") -> Team:
 
 
 async def find_active_team(work: Work, name: str, if_archived: str, pointer: str = "/team") -> Team:
-    """Returns the active team with this id; raises `Invalid` if there is no such team.
+    """Returns the active team whose id is `name`.
 
-    If the team is archived, the error has the text `if_archived`.
+    Raises `Invalid` at `pointer` if there is none that the caller may see. If the team is archived, the error has the
+    text `if_archived`.
     """
     team = await find_team(work, name, pointer)
     if team.state == TeamState.ARCHIVED:
@@ -58,12 +59,12 @@ async def find_active_team(work: Work, name: str, if_archived: str, pointer: str
 
 
 def may_change(work: Work, school_id: UUID | None) -> bool:
-    """Returns whether the caller may form and change teams of this school; None stands for teams of several schools."""
+    """Returns whether the caller may form and change teams of this school. None stands for teams of several schools."""
     principal = work.principal
     return principal.reach is Reach.DISTRICT or (principal.reach is Reach.SCHOOLS and school_id in principal.schools)
 
 
 async def count_change(work: Work, team: Team) -> None:
-    """Increases the team's version after a change of the team, its members or its scopes."""
+    """Increases the version of a team after a change of the team itself, of its members or of its scopes."""
     team.version += 1
     await work.db.flush()

@@ -30,7 +30,10 @@ class Team(HasChangeTime, TenantRow, Base):
 
 
 class OfTeam(TenantRow):
-    """Mixin for a row that belongs to a team. The row copies the team's unchanging school for row-level security."""
+    """Mixin for a row that belongs to a team. The row copies the team's school, which never changes.
+
+    Row-level security reads the copy.
+    """
 
     team_id: Mapped[UUID]
     team_school_id: Mapped[UUID | None]
@@ -86,10 +89,13 @@ Dated = type[TeamMember] | type[TeamScope] | type[TeamStudent]
 
 
 def in_force_on(row: Dated, day: date) -> ColumnElement[bool]:
-    """Returns the condition that a dated row is in force on a day."""
+    """Returns an SQL condition: the membership, scope or student of a team is in force on this day."""
     return and_(row.from_on <= day, lasts_beyond(row, day))
 
 
 def lasts_beyond(row: Dated, day: date | InstrumentedAttribute[date]) -> ColumnElement[bool]:
-    """Returns the condition that a dated row ends after `day` or never. The row may begin before or after `day`."""
+    """Returns an SQL condition: the membership, scope or student of a team ends after `day`, or has no end.
+
+    It may begin before or after `day`.
+    """
     return or_(row.until_on.is_(None), row.until_on > day)

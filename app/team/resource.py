@@ -1,4 +1,4 @@
-"""Declares the public shapes of teams, their members, their scopes and the students within these scopes."""
+"""Declares what both APIs show of teams, their members, their scopes and the students within these scopes."""
 
 from datetime import date
 from operator import attrgetter
@@ -79,7 +79,7 @@ class TeamStudentResource(
     discloses="team",
     name="TeamStudent",
 ):
-    """A student whom a team serves, by one of its scopes. The list follows the roster."""
+    """A student whom a team serves because of one of its scopes. Syncs keep the list equal to the roster."""
 
     team_id: Id = reference(TeamStudent.team_id, "team", "The team.", rest="team")
     student: One[StudentResource] = one(TeamStudent.student_id, StudentResource, "The student.")

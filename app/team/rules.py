@@ -1,4 +1,4 @@
-"""Decides what a team, its members and its scopes may be. Pure."""
+"""Decides which teams, members and scopes are valid. Reads no database."""
 
 from datetime import date
 from enum import StrEnum
@@ -44,7 +44,10 @@ KINDS: Final = "Name a school with a grade, or a class, or a student."
 
 
 def kind_of_scope(school: str | None, grade: str | None, school_class: str | None, student: str | None) -> ScopeKind:
-    """Returns the kind of a scope with these values; raises `ValueError` unless they fit exactly one kind."""
+    """Returns the kind of the scope that these values describe.
+
+    Raises `ValueError` unless they fit exactly one kind.
+    """
     named = {
         ScopeKind.GRADE: school is not None and grade is not None,
         ScopeKind.CLASS: school_class is not None,
@@ -59,7 +62,7 @@ def kind_of_scope(school: str | None, grade: str | None, school_class: str | Non
 def violations_of_end(from_on: date, until_on: date, today: date) -> list[Violation]:
     """Returns the violations of `until_on`, the first day on which a membership or a scope is no longer in force.
 
-    `until_on` cannot be in the past, because the members were able to see the students on the days before today.
+    It cannot be in the past, because the members were able to see the students on the days before today.
     """
     if until_on >= max(from_on, today):
         return []

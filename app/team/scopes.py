@@ -51,7 +51,7 @@ class NewTeamScope:
 
 @dataclass(frozen=True, slots=True)
 class SavedScope:
-    """A scope of a team, and whether it is new."""
+    """A scope of a team, and whether the command has created it."""
 
     row: TeamScope
     is_new: bool
@@ -59,10 +59,10 @@ class SavedScope:
 
 @needs(Can.FORM_TEAMS)
 async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedScope:
-    """Assigns a team to a grade of a school, a class or a single student, and writes the list of students at once.
+    """Assigns a team to a grade of a school, a class or a single student, and updates the team's students at once.
 
-    From the first day on, the members of the team see these students. Each sync keeps the list equal to the roster.
-    If the team has this scope already, nothing changes. Raises `Invalid` unless exactly one of a grade, a class and a
+    From the first day on, the members of the team see these students. Each sync keeps the list equal to the roster. If
+    the team has this scope already, nothing changes. Raises `Invalid` unless exactly one of a grade, a class and a
     student is given, and for students outside the caller's schools. Raises `Conflict` if the team has this scope
     already and the scope has a last day.
     """
@@ -90,7 +90,10 @@ async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedS
 
 @needs(Can.FORM_TEAMS)
 async def end_team_scope(work: Work, team_scope_id: UUID, until_on: Annotated[date | None, UNTIL] = None) -> TeamScope:
-    """Ends a scope of a team. From the day `until_on`, it no longer lets the team's members see students."""
+    """Ends a scope of a team.
+
+    From the day `until_on`, the team's members no longer see students because of this scope.
+    """
     query = select(TeamScope).where(TeamScope.district_id == work.district_id, TeamScope.id == team_scope_id)
     scope = await work.db.scalar(query)
     if scope is None:
@@ -112,8 +115,8 @@ async def end_team_scope(work: Work, team_scope_id: UUID, until_on: Annotated[da
 async def _served(work: Work, new: NewTeamScope, violations: Violations) -> dict[str, Any]:
     """Returns the columns of a new scope that say whom the team serves.
 
-    Adds a violation unless exactly one of a grade, a class and a student is given, and for each school, class or
-    student that is unknown or lies outside the caller's schools.
+    Adds a violation unless exactly one of a grade, a class and a student is given. Adds one for each school, class or
+    student that is unknown or outside the caller's schools.
     """
     values: dict[str, Any] = {}
     with violations:
@@ -146,7 +149,10 @@ async def _served(work: Work, new: NewTeamScope, violations: Violations) -> dict
 
 
 def _require_reach(work: Work, school_ids: list[UUID], pointer: str) -> None:
-    """Raises `Invalid` unless the caller sees one of these schools. Seeing students through a team is not enough."""
+    """Raises `Invalid` unless one of these schools is among the caller's schools.
+
+    It does not suffice that the caller sees students of the school through a team.
+    """
     principal = work.principal
     if principal.reach is Reach.DISTRICT:
         return
@@ -155,7 +161,10 @@ def _require_reach(work: Work, school_ids: list[UUID], pointer: str) -> None:
 
 
 async def _present(work: Work, team: Team, values: dict[str, Any], day: date) -> TeamScope | None:
-    """Returns the team's existing scope with these values, or None; raises `Conflict` if the scope has a last day."""
+    """Returns the scope that the team already has for these students, or None.
+
+    Raises `Conflict` if this scope has a last day.
+    """
     named = [getattr(TeamScope, name) == value for name, value in values.items() if name != "school_ids"]
     still = lasts_beyond(TeamScope, day)
     same = (TeamScope.district_id == work.district_id, TeamScope.team_id == team.id)

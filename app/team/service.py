@@ -61,7 +61,7 @@ class NewTeamMember:
 
 @dataclass(frozen=True, slots=True)
 class SavedMember:
-    """A membership, and whether it is new."""
+    """A membership in a team, and whether the command has created it."""
 
     row: TeamMember
     is_new: bool
@@ -69,7 +69,7 @@ class SavedMember:
 
 @needs(Can.FORM_TEAMS)
 async def form_team(work: Work, new: NewTeam) -> Team:
-    """Forms a team that has no members and serves no students yet.
+    """Forms a team, which has no members and serves no students at first.
 
     A caller who sees only some schools must state one of these as the team's school.
     """
@@ -126,7 +126,7 @@ async def archive_team(work: Work, team_id: UUID) -> Team:
 async def add_team_member(work: Work, team_id: UUID, new: NewTeamMember) -> SavedMember:
     """Adds a person to a team. From the first day on, the person sees the students of the team.
 
-    If the person has this role in the team already, nothing changes. Raises `Conflict` if the person is a member with
+    If the person already has this role in the team, nothing changes. Raises `Conflict` if the person is a member with
     another role or with a last day, and `Invalid` for anybody whose role in the roster gives no access, such as a
     student or a guardian.
     """
@@ -167,7 +167,7 @@ async def add_team_member(work: Work, team_id: UUID, new: NewTeamMember) -> Save
 async def change_team_role(
     work: Work, team_member_id: UUID, role: Annotated[TeamRole, Choices(TeamRole), ROLE]
 ) -> TeamMember:
-    """Gives a member another role in the team."""
+    """Changes the role that a member has in the team."""
     member, team = await _lock_member(work, team_member_id)
     member.role = role
     return await _changed(work, team, member)
@@ -177,7 +177,7 @@ async def change_team_role(
 async def end_team_membership(
     work: Work, team_member_id: UUID, until_on: Annotated[date | None, UNTIL] = None
 ) -> TeamMember:
-    """Ends a membership. On the day `until_on`, the person no longer sees the students of the team."""
+    """Ends a membership. From the day `until_on` on, the person no longer sees the students of the team."""
     member, team = await _lock_member(work, team_member_id)
     today = await today_of(work)
     ends_on = until_on or max(today, member.from_on)

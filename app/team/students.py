@@ -1,8 +1,8 @@
-"""Keeps the students whom teams serve in step with the teams' scopes and the roster, by one set-based statement.
+"""Updates the list of students whom each team serves, according to the teams' scopes and the roster.
 
-A scope is a grade at a school, a class, or a single student. The statement compares the students in the scopes with the
-open rows of `team_student`, and writes only the differences. Commands run the statement for one team. A sync runs it
-for the whole district after changing the roster, so that a student who moves leaves the team that night.
+A scope is a grade at a school, a class, or a single student. One SQL statement compares the students in the scopes with
+the rows of `team_student` that have no end, and writes only the differences. Commands run it for one team. A sync runs
+it for the whole district after changing the roster, so that a student who moves leaves the team that night.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -105,13 +105,16 @@ MEMBERS_GONE: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """Restricts the update of `team_student` to one team or one scope. Without a restriction, it is district-wide."""
+    """What an update of `team_student` is limited to: one team, or one scope.
+
+    If neither is set, it is for the whole district.
+    """
 
     team_id: UUID | None = None
     scope_id: UUID | None = None
 
     def conditions(self) -> dict[str, str]:
-        """Returns two SQL conditions: `of_scope` for the scopes, and `of_row` for the rows of `team_student`."""
+        """Returns the limit as two SQL conditions: `of_scope` for scopes, and `of_row` for rows of `team_student`."""
         if self.scope_id is not None:
             return {"of_scope": " AND s.id = :only", "of_row": " AND m.scope_id = :only"}
         if self.team_id is not None:
@@ -123,7 +126,7 @@ DISTRICT_WIDE: Final = Only()
 
 
 def select_differing_students(only: Only = DISTRICT_WIDE) -> str:
-    """Returns an SQL query for the ids of the students whose rows in `team_student` must change.
+    """Returns an SQL query for the ids of the students whose rows in `team_student` are wrong and must change.
 
     The parameters of the query are `:district`, `:today` and, unless `only` is `DISTRICT_WIDE`, `:only`.
     """
@@ -133,7 +136,7 @@ def select_differing_students(only: Only = DISTRICT_WIDE) -> str:
 
 @needs(Can.SYNC_ROSTER)
 async def follow_roster(work: Work) -> int:
-    """Brings the students of all teams in line with the roster, and ends the memberships of staff who left the roster.
+    """Updates the students of all teams after the roster has changed, and ends the memberships of staff who left it.
 
     Records an event for each team that changed. Returns how many rows of `team_student` were written. The calling sync
     has already locked these students.
@@ -156,18 +159,18 @@ async def follow_roster(work: Work) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def count_out_of_step(work: Work) -> int:
-    """Returns the number of students whose team rows differ from what the teams' scopes and the roster require."""
+    """Returns the number of students whose rows in `team_student` are wrong by the teams' scopes and the roster."""
     sql = f"SELECT count(*) FROM ({select_differing_students()}) AS d"
     values = _values(work, await today_of(work), DISTRICT_WIDE)
     return int(await work.db.scalar(_statement(sql, DISTRICT_WIDE), values) or 0)
 
 
 async def lock_served_students(work: Work, only: Only) -> None:
-    """Locks the students of a team or of a scope, before the students' rows in `team_student` are written.
+    """Locks the students of a team or of a scope, before their rows in `team_student` are written.
 
     These are the students whom a scope names and the students whom the team serves. The lock is needed because a sync
-    that moves one of these students writes the same rows. The function reads as the district. It checks no permission
-    itself, because the calling command has checked one.
+    that moves one of these students writes the same rows. The function may read all students of the district. It checks
+    no permission itself, because the calling command has checked one.
     """
     is_scope = TeamScope.id == only.scope_id if only.team_id is None else TeamScope.team_id == only.team_id
     is_row = TeamStudent.scope_id == only.scope_id if only.team_id is None else TeamStudent.team_id == only.team_id
@@ -181,10 +184,11 @@ async def lock_served_students(work: Work, only: Only) -> None:
 
 
 async def follow_scopes(work: Work, today: date, only: Only) -> None:
-    """Writes the rows in `team_student` of a team or a scope that has just changed.
+    """Updates the rows in `team_student` of a team or a scope that has just changed.
 
-    The function reads and writes as the district, as a sync does, because a class may have students from schools that
-    the caller cannot see. It checks no permission itself, because the calling command has checked one.
+    The function may read and write rows about all students of the district, as a sync does, because a class may have
+    students from schools that the caller cannot see. It checks no permission itself, because the calling command has
+    checked one.
 
     The students are locked before their rows are written. A second lock then keeps syncs from writing such rows. After
     that, the students are determined once more, because a sync may have committed before the second lock was taken.
@@ -215,7 +219,7 @@ async def _differing(work: Work, today: date, only: Only) -> set[UUID]:
 
 
 async def _write(work: Work, today: date, only: Only) -> dict[UUID, int]:
-    """Writes the rows that must change, and returns the number of written rows for each team."""
+    """Corrects the wrong rows of `team_student`, and returns how many were written, keyed by team."""
     sql = WRITE.format(different=DIFFERENT.format(expected=EXPECTED, **only.conditions()))
     salt = new_id().hex
     values = _values(work, today, only) | {"salt": salt, "stamp": f"{salt[:12]}7"}

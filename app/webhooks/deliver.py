@@ -1,4 +1,4 @@
-"""Delivers events to endpoints in four steps: dispatch, claim, send, record.
+"""Delivers events to endpoints in four steps: create deliveries, claim them, send them, record the attempts.
 
 Never keeps a transaction open during a network request. First the delivery is claimed and the claim is committed. Then
 the event is sent by POST. Finally the result is recorded in a new transaction, which checks the claim number. A worker
@@ -91,7 +91,7 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """The resources that a process needs for deliveries, created once."""
+    """What a process needs to send deliveries, such as its database engine. It is created once."""
 
     engine: AsyncEngine
     keyring: Keyring
@@ -101,7 +101,7 @@ class DeliveryContext:
 
 @dataclass(frozen=True, slots=True)
 class OutboundDelivery:
-    """A claimed delivery with everything needed to send it. The secrets are decrypted only when they are used."""
+    """A delivery that this worker has claimed, with everything needed to send it. Its secrets are still encrypted."""
 
     district_id: UUID
     claimed: ClaimedJob
@@ -135,7 +135,7 @@ async def claim_batch(context: DeliveryContext, district_id: UUID, most: int) ->
 
 
 async def send(context: DeliveryContext, delivery: OutboundDelivery) -> Attempt:
-    """Sends a delivery with its signature, and returns the attempt, which the caller must record."""
+    """Signs a delivery and sends it by POST. Returns the attempt with its outcome, which the caller must record."""
     # The timestamp follows the database's clock, because receivers refuse one that is minutes off.
     at = delivery.claimed.claimed_at + timedelta(seconds=time.monotonic() - delivery.taken)
     try:
@@ -151,14 +151,14 @@ async def send(context: DeliveryContext, delivery: OutboundDelivery) -> Attempt:
 
 
 async def record(context: DeliveryContext, district_id: UUID, attempts: Sequence[Attempt]) -> None:
-    """Records the attempts of one district's deliveries in a separate transaction."""
+    """Records attempts to send deliveries, all of one district, in a transaction of its own."""
     principal = system_principal(district_id, PRINCIPAL)
     async with unit(context.engine, principal, context.keyring, "webhook attempt") as work:
         await record_attempts(work, attempts)
 
 
 async def record_fault(context: DeliveryContext, delivery: OutboundDelivery, error: Exception) -> None:
-    """Schedules the next attempt of a delivery that could not be sent because of a fault in this program."""
+    """Plans the next attempt of a delivery that could not be sent because of a fault in this program."""
     follows = schedule.next_step(delivery.claimed.attempts, None, random.random())
     outcome = JobOutcome(delivery.claimed, STATES[follows.meaning], follows.wait, summarize_fault(error))
     principal = system_principal(delivery.district_id, PRINCIPAL)
@@ -173,8 +173,7 @@ async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def dispatch(work: Work) -> int:
-    """Creates a delivery for each pair of a new event and an endpoint that receives it, and returns the number of
-    deliveries.
+    """Creates a delivery for each new event and each endpoint that receives it. Returns the number of deliveries.
 
     Reads the sequence number of the newest event before it reads the endpoints. An endpoint that is created in between
     may receive some of the events up to that number, and receives all later events.
@@ -197,11 +196,11 @@ async def dispatch(work: Work) -> int:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
-    """Claims up to `most` due deliveries, and returns the deliveries to send.
+    """Claims up to `most` due deliveries, and returns those of them that can be sent.
 
-    The number of deliveries per endpoint is limited too (`DELIVERIES`). If an event to send is about a student, the
-    student is logged as disclosed to the client that created the endpoint. A delivery fails here, without being sent,
-    if its endpoint was removed or disabled, if its event was deleted, or if crashes have used up its attempts.
+    For each endpoint, only a few may be claimed at once (`DELIVERIES`). If an event to send is about a student, records
+    that the client that created the endpoint gets the student's data. A claimed delivery fails here, without being
+    sent, if its endpoint was removed or disabled, if its event was deleted, or if crashes have used up its attempts.
     """
     claimed = await claim(work.db, DELIVERIES, work.district_id, most)
     if not claimed:
@@ -227,10 +226,9 @@ async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
-    """Logs attempts and updates their deliveries, and returns the ids of the updated deliveries.
+    """Logs attempts and updates their deliveries. Returns the ids of the updated deliveries.
 
-    If a lease expired and the delivery was claimed again, the attempt is logged, but the later claim determines the
-    delivery's state.
+    A delivery is not updated if the lease expired during the attempt and another worker has claimed it since.
     """
     await work.db.execute(text(LOG), _columns(work.district_id, attempts))
     outcomes, steps_by_delivery = [], {}
@@ -253,9 +251,9 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
 
 
 async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
-    """Returns the ids of the endpoints that are marked as failing.
+    """Returns those of these endpoints that are marked as failing, because no attempt has succeeded since a failure.
 
-    After a success, only an endpoint that is marked as failing needs an update.
+    After a success, only such an endpoint needs an update.
     """
     ids = await work.db.scalars(
         select(WebhookEndpoint.id).where(
@@ -275,14 +273,14 @@ def _outbound(job: ClaimedJob, endpoint: WebhookEndpoint, event: Event) -> Outbo
 
 
 def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:
-    """Returns an endpoint's secret, and during a rotation also the previous one."""
+    """Returns the encrypted secret of an endpoint, and during a rotation also the previous one."""
     if endpoint.former_sealed is None or endpoint.former_until is None or endpoint.former_until <= now():
         return (endpoint.secret_sealed,)
     return (endpoint.secret_sealed, endpoint.former_sealed)
 
 
 async def _contents(work: Work, claimed: Sequence[ClaimedJob]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
-    """Returns the endpoints of claimed deliveries, keyed by id, and the events to deliver, keyed by number.
+    """Returns the endpoints of claimed deliveries, keyed by id, and the events to send, keyed by number.
 
     Uses two queries, because PostgreSQL chose a slow plan for a join.
     """
@@ -313,8 +311,9 @@ def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
 
 
 async def _update_health(work: Work, endpoint_id: UUID, results: Sequence[tuple[Attempt, NextStep]]) -> None:
-    """Updates an endpoint after attempts: the beginning of its failures, the end of its pause, and whether it is
-    disabled.
+    """Updates what is stored about the state of an endpoint, after attempts to reach it.
+
+    This is since when it has been failing, until when nothing is sent to it, and whether it is disabled.
     """
     row = await work.db.scalar(
         select(WebhookEndpoint)
@@ -340,7 +339,7 @@ async def _update_health(work: Work, endpoint_id: UUID, results: Sequence[tuple[
 
 
 def _disable(work: Work, endpoint: WebhookEndpoint, because: str) -> None:
-    """Disables an endpoint and keeps its log. Emits an event, which the feed and the other endpoints get."""
+    """Disables an endpoint and keeps its log of deliveries. Emits an event about this."""
     endpoint.disabled_at, endpoint.disabled_because = now(), because
     endpoint.version += 1
     record_event(work, NewEvent(ENDPOINT_DISABLED, endpoint.id, endpoint.version, {}))

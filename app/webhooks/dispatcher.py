@@ -1,7 +1,7 @@
 """Runs the webhook deliveries of a process: claims them, sends them and records the attempts.
 
-Does not interpret responses. Claiming, sending and recording run concurrently: while some deliveries are being sent,
-the next ones are claimed and the previous ones recorded.
+Does not interpret responses. While some deliveries are being sent, the next ones are claimed and the previous ones
+recorded.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class DeliveryDispatcher:
     room_freed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a delivery has finished
 
     async def run_once(self, due: Collection[UUID]) -> int:
-        """Dispatches new events and starts to send deliveries, in the districts `due`.
+        """Creates the deliveries of new events in the districts `due`, claims deliveries and starts to send them.
 
         Returns the number of deliveries that it started to send.
         """
@@ -117,7 +117,7 @@ class DeliveryDispatcher:
         self.room_freed.set()
 
     async def _record(self) -> None:
-        """Records finished attempts, in one transaction for each district.
+        """Records the attempts that are finished and not recorded yet, in one transaction for each district.
 
         The busier the process, the more attempts one transaction records.
         """

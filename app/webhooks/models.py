@@ -17,7 +17,10 @@ from app.core.jobs import JobColumns
 
 
 class DeliveryState(StrEnum):
-    """A state of a delivery. Once it is final, it changes only if somebody requests that the delivery be sent again."""
+    """The state of a delivery: it waits, was delivered, or has failed for good.
+
+    A delivery that has ended waits again only if somebody requests that it be sent again.
+    """
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -25,7 +28,7 @@ class DeliveryState(StrEnum):
 
 
 class WebhookEndpoint(HasChangeTime, TenantRow, Base):
-    """A URL that receives events of some types, within the reach of the caller who created it.
+    """A URL that receives events of some types, if the client that created it may see what they are about.
 
     * `school_ids` is empty for the whole district.
     * `opens` lists the secured areas whose events the endpoint receives.
@@ -63,9 +66,7 @@ class WebhookEndpoint(HasChangeTime, TenantRow, Base):
 
 
 class WebhookDelivery(JobColumns, TenantRow, Base):
-    """The delivery of one event to one endpoint. Each attempt stores the number of the claim under which the event was
-    sent.
-    """
+    """The delivery of one event to one endpoint, which may take several attempts."""
 
     __tablename__ = "webhook_delivery"
 
@@ -99,7 +100,7 @@ class WebhookAttempt(TenantRow, Base):
 
     @property
     def is_withheld(self) -> bool:
-        """Returns whether there is a response and an API must not return it."""
+        """Returns whether there is a response that an API must not return."""
         return self.answer is not None and self.from_private_network
 
     @property
@@ -109,7 +110,7 @@ class WebhookAttempt(TenantRow, Base):
 
 
 class WebhookPosition(Tenant, Base):
-    """The position of a district's dispatch: the number of the last event that was dispatched to endpoints."""
+    """How far the events of a district have become deliveries: the number of the last event that was handled."""
 
     __tablename__ = "webhook_position"
 

@@ -1,7 +1,7 @@
 """Reads endpoints and their deliveries. Never returns a secret.
 
-A client sees only the endpoints that it created itself, and of these only those whose reach is within the caller's
-reach. Any other endpoint is treated as if it did not exist.
+A client sees only the endpoints that it created itself, and of these only those whose schools and secured areas the
+caller may all see. Any other endpoint is treated as if it did not exist.
 """
 
 from collections import defaultdict
@@ -25,7 +25,7 @@ from app.webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 @dataclass(frozen=True, slots=True)
 class LoggedDelivery:
-    """A delivery with its event's type and all of its attempts in order."""
+    """A delivery with the type of its event and with all of its attempts in order."""
 
     delivery: WebhookDelivery
     event_type: str
@@ -104,7 +104,7 @@ async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDe
 
 
 def matches(district_id: UUID, after: int, upto: int, *, replayed_to: UUID | None = None) -> Select[int, UUID, UUID]:
-    """Returns a query for the pairs of an event and an endpoint that receives it.
+    """Returns a query for pairs of an event and an endpoint that receives it, for events after `after` up to `upto`.
 
     * An endpoint receives events of its event types that are about its schools. An endpoint without schools receives
       the events of its event types from the whole district.

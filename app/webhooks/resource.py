@@ -1,7 +1,7 @@
-"""Declares the resources of webhooks: endpoints, deliveries and attempts. No resource shows a secret.
+"""Declares what both APIs show of webhooks: endpoints, deliveries and attempts. They show no secret.
 
-A client sees an endpoint only if the client itself created it and the endpoint's reach is within the caller's reach.
-Any other endpoint is treated as if it did not exist.
+A client sees an endpoint only if the client itself created it and the caller may see all of its schools and secured
+areas. Any other endpoint is treated as if it did not exist.
 """
 
 from datetime import datetime

@@ -1,6 +1,6 @@
 """Decides when a delivery is attempted again, and what a response means for the delivery.
 
-Pure: reads no clock and draws no random numbers.
+Reads no clock and draws no random numbers.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ JITTER = 0.2  # Each wait is lengthened by up to this share, at random, so that 
 
 
 class Meaning(StrEnum):
-    """What a response means for the delivery."""
+    """What the result of an attempt means: delivered, to be retried, failed for good, or endpoint to be disabled."""
 
     DELIVERED = "delivered"
     RETRY = "retry"
@@ -41,7 +41,7 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """The consequences of an attempt.
+    """What follows from an attempt to send a delivery.
 
     `wait` is the time before the next attempt of this delivery, and `rest` the time before any delivery to the
     endpoint.
@@ -53,8 +53,9 @@ class NextStep:
 
 
 def wait_before(number: int, jitter: float) -> timedelta:
-    """Returns the wait before the attempt `number` (from 1). `jitter`, in [0, 1), lengthens the wait by up to the share
-    `JITTER`.
+    """Returns the wait before the attempt with the number `number`, counted from 1.
+
+    `jitter` is a number from 0 to below 1. It lengthens the wait by up to the share `JITTER`.
     """
     if not 0 <= jitter < 1:
         raise ValueError("A jitter is a number from 0 to below 1.")
@@ -62,10 +63,9 @@ def wait_before(number: int, jitter: float) -> timedelta:
 
 
 def retry_after(header: str | None, at: datetime) -> timedelta | None:
-    """Returns the wait that a receiver requests by `Retry-After` (RFC 9110 §10.2.3), counted from `at` and at most a
-    day.
+    """Returns the wait that a receiver requests by `Retry-After` (RFC 9110 §10.2.3), at most a day.
 
-    Returns None without the header or for an invalid value.
+    It is counted from `at`. Returns None without the header or for an invalid value.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
@@ -80,14 +80,15 @@ def retry_after(header: str | None, at: datetime) -> timedelta | None:
 
 
 def has_failed_too_long(failing_since: datetime, at: datetime) -> bool:
-    """Returns whether an endpoint whose attempts have all failed since `failing_since` must be disabled at the time
-    `at`.
+    """Returns whether an endpoint has failed for so long at the time `at` that it must be disabled.
+
+    All attempts since `failing_since` have failed.
     """
     return at - failing_since >= FAILING_LIMIT
 
 
 def next_step(number: int, status: int | None, jitter: float, requested_wait: timedelta | None = None) -> NextStep:
-    """Returns the consequences of the attempt `number`; `status` is None if there was no response.
+    """Returns what follows from the attempt with this number. `status` is None if there was no response.
 
     * 2xx means that the event was delivered.
     * 410 Gone disables the endpoint (Standard Webhooks).

@@ -33,7 +33,7 @@ NO_LIMIT = aiohttp.ClientTimeout(total=None)  # The timeout in this module limit
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a POST: the status or the name of the failure, the duration, and the receiver's response.
+    """The result of a POST: the HTTP status or the name of the failure, the duration, and the receiver's response.
 
     * `answer` is the beginning of the response body, unchanged.
     * `retry_after` is the header of that name, unchanged.
@@ -59,7 +59,7 @@ class _Answer:
 
 @lru_cache(maxsize=1000)
 def checked_url(url: str, allowed: Allowed) -> str:
-    """Returns the normalized URL; raises an error for a URL that is not allowed.
+    """Returns the URL in its standard form; raises an error for a URL that is not allowed.
 
     The result is cached. This is safe because the network address is checked again at each connection.
     """
@@ -79,8 +79,9 @@ class Sender:
         self._web: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        """Posts JSON to a receiver and returns the outcome. An error of the receiver or the network is an outcome and
-        is not raised.
+        """Posts JSON to a receiver and returns the outcome.
+
+        If the receiver or the network fails, this is the outcome, and no error is raised.
         """
         began = time.monotonic()
         answer: _Answer | None = None
@@ -135,8 +136,9 @@ def _storable(answer: bytes) -> str:
 
 
 def _name(error: BaseException) -> str:
-    """Returns a stable name for a failure. The text of the error is not used, because it may contain data from the
-    receiver.
+    """Returns a name for a network failure, always the same for the same kind of failure.
+
+    The text of the error is not used, because it may contain data from the receiver.
     """
     causes: list[BaseException] = []
     cause: BaseException | None = error

@@ -38,7 +38,7 @@ MAX_OVERLAP = timedelta(days=7)
 class NewEndpoint:
     """The input for a new endpoint.
 
-    * `schools` may be empty, which means all schools within the caller's reach.
+    * `schools` may be empty, which means all schools that the caller may see.
     * `versions` has the requested payload version for each event type; a type that is missing gets the newest version.
     * `description` is a free note.
     """
@@ -69,11 +69,11 @@ class Change:
 async def register_endpoint(
     work: Work, new: NewEndpoint, allowed: Allowed = PUBLIC_ONLY
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Creates an endpoint for future events within its creator's reach; returns it with its secret, which is never
-    shown again.
+    """Creates an endpoint for future events. Returns it with its secret, which is never shown again.
 
-    With ed25519 there is no secret, because the receiver verifies with the public key. Raises `Invalid` with every
-    violation, and `Forbidden` for a caller whose reach is a caseload, because a caseload changes over time.
+    It receives only events about what its creator may see. With ed25519 there is no secret, because the receiver
+    verifies with the public key. Raises `Invalid` with every violation, and `Forbidden` for a caller who sees only a
+    caseload, because a caseload changes over time.
     """
     if work.principal.reach is Reach.CASELOAD:
         detail = "A client with the reach of a district or of schools creates an endpoint, not a request for a person."
@@ -110,10 +110,10 @@ async def register_endpoint(
 async def change_endpoint(
     work: Work, endpoint_id: UUID, change: Change, allowed: Allowed = PUBLIC_ONLY
 ) -> WebhookEndpoint:
-    """Changes the URL or the event types of an endpoint. Waiting deliveries go to the new URL.
+    """Changes the URL, the event types, the schools or the description of an endpoint.
 
-    Event types that stay keep their payload version unless another is requested; added types get the newest version.
-    Raises `NotFound` or `Invalid`.
+    Waiting deliveries go to the new URL. Event types that stay keep their payload version unless another is requested;
+    added types get the newest version. Raises `NotFound` or `Invalid`.
     """
     row = await endpoint(work, endpoint_id, lock=True)
     violations = Violations()
@@ -151,10 +151,10 @@ async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
 async def rotate_secret(
     work: Work, endpoint_id: UUID, overlap: timedelta = OVERLAP
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Gives an endpoint a new secret or private key; returns the secret, which is shown only once.
+    """Gives an endpoint a new secret or private key. Returns a new secret, which is shown only once.
 
-    The previous secret or key also signs until the overlap ends. At most two secrets or keys sign at the same time, so
-    a further rotation ends the oldest. Raises `NotFound`, or `Invalid` for an invalid overlap.
+    Until the overlap ends, the replaced secret or key signs too. At most two secrets or keys sign at the same time, so
+    another rotation before that ends the oldest. Raises `NotFound`, or `Invalid` for an invalid overlap.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         detail = f"An overlap lasts 0 to {int(MAX_OVERLAP.total_seconds())} seconds."
@@ -210,9 +210,10 @@ def _set_new_key(work: Work, row: WebhookEndpoint) -> str | None:
 
 
 async def _schools(work: Work, names: Sequence[str], violations: Violations) -> list[UUID]:
-    """Returns the ids of the named schools, which must be within the caller's reach.
+    """Returns the ids of the schools with these names (ids or external ids).
 
-    Without names, returns the caller's own schools, or an empty list if the caller sees the whole district.
+    Without names, returns the schools that the caller may see, or an empty list if this is the whole district. Adds a
+    violation for each name that is not one of the caller's schools.
     """
     bound = list(work.principal.schools) if work.principal.reach is Reach.SCHOOLS else []
     chosen: list[UUID] = []
@@ -229,9 +230,9 @@ async def _schools(work: Work, names: Sequence[str], violations: Violations) -> 
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Stores the number of the district's last event as the start of dispatch, unless a start is stored already.
+    """Makes the present last event the one from which on a district's events become deliveries.
 
-    Dispatch handles only later events. Returns the number of the last event.
+    Does this only for the district's first endpoint. Returns the number of the last event.
     """
     in_district = EventCounter.district_id == work.district_id
     last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()

@@ -1,4 +1,4 @@
-"""Builds the headers, secrets and keys of Standard Webhooks. Pure."""
+"""Builds the signed headers, and the secrets and keys, that the specification Standard Webhooks requires."""
 
 import base64
 import secrets
@@ -33,8 +33,9 @@ def format_secret(secret: bytes) -> str:
 
 
 def public_key(private: bytes) -> str:
-    """Returns the public key of a private key, in the form `whpk_` and base64. The private key (`whsk_`) is never
-    shown.
+    """Returns the public key that belongs to a private key, as `whpk_` and base64.
+
+    The private key (`whsk_`) is never shown.
     """
     raw = Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return PUBLIC_PREFIX + base64.b64encode(raw).decode()
@@ -43,7 +44,7 @@ def public_key(private: bytes) -> str:
 def headers(
     keys: Sequence[bytes], webhook_id: str, at: datetime, body: bytes, signature: Signature = Signature.HMAC
 ) -> dict[str, str]:
-    """Returns the three headers of Standard Webhooks for a body, with one signature for each secret or key.
+    """Returns the three headers that Standard Webhooks requires for a body, with one signature for each secret or key.
 
     The signatures are separated by spaces. Raises `ValueError` if `at` is not in UTC.
     """

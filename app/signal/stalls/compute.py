@@ -1,4 +1,4 @@
-"""Computes core stalls with set-based SQL: the grades that fell from one screening window to the next."""
+"""Computes core stalls: finds the grades in which the share of students at the benchmark fell between two windows."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -39,10 +39,10 @@ OF_SCHOOLS: Final = " AND NOT n.is_district"
 
 
 async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date) -> list[ScreeningWindow]:
-    """Returns the windows that have begun and are still read by a rule about core stalls.
+    """Returns the screening windows that have begun and that some rule about core stalls still reads.
 
-    A rule stops reading a window when as many days have passed since the end of the window as the rule's parameter
-    `days` states. This function checks no permission; the functions that call it do.
+    A rule reads a window for as many days after its end as the rule's parameter `days` says. This function checks no
+    permission; the functions that call it do.
     """
     days = [int(rule.parameters["days"]) for rule in rules if rule.kind == SignalKind.CORE_STALL]
     if not days:
@@ -59,10 +59,10 @@ async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date
 async def compute_stalls(
     work: Work, rules: Sequence[SignalRule], windows: Sequence[ScreeningWindow], today: date
 ) -> int:
-    """Suggests core stalls in these windows, and returns the number of rows that were written.
+    """Suggests the core stalls that these windows show, and returns the number of rows that were written.
 
-    A suggested core stall lapses if it is no longer true, or if its window is none of these windows. This function
-    checks no permission; the functions that call it do.
+    A suggested core stall lapses if it is no longer true, or if it belongs to a window that is not in `windows`. This
+    function checks no permission; the functions that call it do.
     """
     written = 0
     for window in windows:
@@ -83,7 +83,7 @@ async def compute_stalls(
 async def count_stalls(work: Work, rule: SignalRule) -> int:
     """Returns the number of grades for which a rule would suggest a core stall now.
 
-    Counts only grades that the caller sees. This function checks no permission; the functions that call it do.
+    Counts only grades that the caller may see. This function checks no permission; the functions that call it do.
     """
     await plan_for_many_rows(work.db)
     today, counted = await today_of(work), 0
@@ -99,7 +99,7 @@ async def count_stalls(work: Work, rule: SignalRule) -> int:
 async def _values(
     work: Work, rules: Sequence[SignalRule], window: ScreeningWindow, today: date
 ) -> dict[str, Any] | None:
-    """Returns the values of the statements' parameters for a window.
+    """Returns the parameters of the SQL statements that compute the core stalls of a window, by name.
 
     Returns None if there is no earlier window with which this window can be compared.
     """
@@ -138,10 +138,11 @@ def _measured(one: ExpectedInWindow, before: dict[UUID, UUID]) -> dict[str, str 
 
 
 async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUID]:
-    """Returns, for each measure, the id of the last closed window before this window in the same school year.
+    """Returns, for each measure, the id of the window with which `window` is compared.
 
-    A window of one school is compared with windows of this school or of all schools. A window of all schools is
-    compared only with windows of all schools, because a window of one school had other students.
+    It is the last window of the same school year that was closed before `window` opened. If `window` is of one school,
+    it may also be a window of all schools. If `window` is of all schools, it is never a window of one school, because
+    that had other students.
     """
     of_school = () if window.school_id is None else (ScreeningWindow.school_id == window.school_id,)
     query = (
@@ -167,7 +168,10 @@ async def _windows_before(work: Work, window: ScreeningWindow) -> dict[UUID, UUI
 def _statement(
     template: str, window: ScreeningWindow, cells: str, values: dict[str, Any]
 ) -> tuple[TextClause, dict[str, Any]]:
-    """Returns a statement about a window, and the values of the statement's parameters. The parameters are typed."""
+    """Returns the SQL of a template for one window, and the values of the parameters that it uses.
+
+    `cells` is the SQL that selects the grades: those of the whole district, or those of the caller's schools.
+    """
     outcome = CLOSED_WINDOW
     if window.state != WindowState.CLOSED:
         school = "" if window.school_id is None else " AND :school = ANY (p.school_ids)"

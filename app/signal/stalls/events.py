@@ -8,7 +8,7 @@ from app.events.outbox import record
 
 
 def emit_stall_event(work: Work, type_: EventType, stall: Any) -> None:
-    """Records an event about a core stall; `stall` is a row of the table or of the result of a statement."""
+    """Records an event about a core stall. `stall` is a row of its table, or a row that an SQL statement returned."""
     record(
         work,
         NewEvent(

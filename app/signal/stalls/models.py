@@ -9,7 +9,7 @@ from app.core.db import Base, HasChangeTime, TenantRow
 
 
 class CoreStall(HasChangeTime, TenantRow, Base):
-    """A fall in the share of a grade that reaches the benchmark of a measure, from one screening window to the next.
+    """A fall in the share of a grade's students who reach a measure's benchmark, between two screening windows.
 
     It is suggested, then accepted or dismissed, or it lapses. It is about a grade of one school, or of the whole
     district if `school_id` is None, and never about a class or a person.

@@ -1,7 +1,8 @@
-"""Decides which grades may be compared and which have stalled, so that nobody can infer a count under 10. Pure.
+"""Decides which grades may be compared and which have stalled, so that nobody can infer a count under 10.
 
-Only students who have a level in both windows are counted, so that the same children are compared. The SQL statement
-that computes the core stalls of a district has the same conditions as this module; a test compares the two.
+Only students who have a level in both windows are counted, so that the same children are compared. A level is, for
+example, at or below the benchmark. The SQL statement that computes the core stalls of a district has the same
+conditions as this module; a test compares the two. Does no input or output.
 """
 
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class GradeInWindows:
 
 
 def require_open(state: str) -> None:
-    """Raises `Conflict` for a core stall that is settled or has lapsed."""
+    """Raises `Conflict` unless the core stall is still suggested: neither accepted nor dismissed, nor lapsed."""
     if state == StallState.LAPSED:
         raise Conflict("The data no longer support this core stall.", code="core_stall.lapsed")
     if state != StallState.SUGGESTED:

@@ -25,7 +25,7 @@ WHY_DISMISSED = About("Why it is dismissed.", "The winter form was harder for ev
 
 @needs(Can.SETTLE_SIGNALS)
 async def accept_core_stall(work: Work, core_stall_id: UUID) -> CoreStall:
-    """Accepts a core stall, so that it is on the next agenda of the teams that serve the grade."""
+    """Accepts a core stall. It is then put on the next agenda of each team that serves the grade."""
     return await _settle(work, await _lock(work, core_stall_id), StallState.ACCEPTED, None, CORE_STALL_ACCEPTED)
 
 

@@ -1,4 +1,4 @@
-"""Holds the SQL that computes core stalls: it compares the grades of a window, and writes what has changed."""
+"""Holds the SQL that computes core stalls: it compares grades between two windows, and writes the core stalls."""
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 

@@ -1,4 +1,4 @@
-"""The sync engine: stages, checks, plans and applies the deliveries of all sources with the same statements.
+"""The sync engine. It loads what a source has delivered, checks it, plans the changes of the roster, and applies them.
 
-A run that would change too much is held for a person to review.
+The same statements serve all sources. A run that would change too much is held until a person has reviewed it.
 """

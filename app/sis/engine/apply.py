@@ -1,4 +1,4 @@
-"""Applies a plan to the roster, and updates what depends on it: memberships, schools of records, school weeks.
+"""Applies a plan to the roster, and then updates what depends on it: memberships, the schools of records, school weeks.
 
 It never deletes a row, decides nothing about the plan, and does not touch records of students who did not move. All
 counts come from `RETURNING`.
@@ -47,10 +47,11 @@ MAX_YEAR_DAYS = 400  # days; a longer session that claims to be a school year ge
 
 
 async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> dict[str, int]:
-    """Applies the plans of all kinds in the order of their dependencies, then updates what depends on the roster.
+    """Applies the plans of all kinds of record, and then updates what depends on the roster.
 
-    A row about a student has a copy of the student's list of schools. Rows whose copy was outdated before the run are
-    corrected too; returns the number of such rows, keyed by table.
+    A kind of record is planned after those to which it refers. Each row about a student, such as a support, has a copy
+    of the student's list of schools. Rows whose copy was wrong before the run are corrected too; returns the number of
+    these rows, keyed by table.
     """
     has_people = "person" in deliveries
     progress("looking for records out of step", 0, 0)
@@ -80,9 +81,10 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
 
 
 async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str, int]) -> None:
-    """Applies the plan of one kind. `planned` has the number of planned rows by action.
+    """Applies the plan of one kind of record.
 
-    Raises `SourceInconsistent` if the number of changed rows differs from the plan.
+    `planned` is the number of planned rows, keyed by action such as `create`. Raises `SourceInconsistent` if the number
+    of changed rows differs from the plan.
     """
     if not any(planned.get(action) for actions in PLANNED_AS.values() for action in actions):
         return
@@ -106,7 +108,7 @@ def _changed_meanwhile(kind: Kind) -> SourceInconsistent:
 
 
 async def _save_before_images(stage: Stage, kind: Kind) -> None:
-    """Saves the current values of each row that the plan will change (its before-image) in the change log."""
+    """Saves in the change log the values that each row has before the plan changes it."""
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + kind.name, "p.id::text")}, :run, '{kind.name}', p.id,
@@ -161,7 +163,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the name of a column in the plan of a kind: the column with the id of the student concerned."""
+    """Returns the name of the column that, in the plan of this kind of record, has the id of the student concerned."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 
@@ -198,9 +200,9 @@ async def _remove(stage: Stage, kind: Kind) -> int:
 
 
 async def update_memberships(stage: Stage) -> None:
-    """Ends the memberships of people who left a school, and creates memberships for people who joined one.
+    """Ends the school memberships of people who left a school, and creates memberships for people who joined one.
 
-    Memberships from a source's first load begin with the school year, not on the day of the import.
+    At the first load of a source, memberships begin with the school year instead of the day of the import.
     """
     plan = stage.of_run("plan", "person")
     planned_people = f"""{plan} AS p JOIN person AS o ON o.district_id = :district AND o.id = p.id"""
@@ -236,9 +238,9 @@ async def update_memberships(stage: Stage) -> None:
 
 
 async def write_school_weeks(stage: Stage) -> None:
-    """Creates the missing week rows of each school's year.
+    """Creates a row for each week of the school year that a school does not have yet.
 
-    A week's number `n` counts from 1 in every school year. A week that the district's breaks cover is not
+    A week's number `n` counts from 1 in every school year. A week whose weekdays all lie in breaks is not
     instructional. Existing rows are not changed.
     """
     # The lock keeps other transactions from saving a break meanwhile, which these weeks would not include.

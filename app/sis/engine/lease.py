@@ -86,7 +86,7 @@ async def renewed(renew: Callable[[], Awaitable[None]], seconds: float) -> Async
 
 @needs(Can.SYNC_ROSTER)
 async def take_lease(work: Work, holder: UUID) -> timedelta:
-    """Takes the lease for the process `holder`, and returns the lease's duration.
+    """Takes the lease of the district's sync for the process `holder`, and returns how long the lease lasts.
 
     Raises `AlreadyRunning` if another process has the lease, or if a process whose lease has ended is still writing.
     """
@@ -116,8 +116,9 @@ async def take_lease(work: Work, holder: UUID) -> timedelta:
 
 @needs(Can.SYNC_ROSTER)
 async def renew_lease(work: Work, holder: UUID, length: timedelta) -> None:
-    """Renews the lease of `holder` for `length`. A length of zero ends the lease. A lease of another holder is not
-    changed.
+    """Makes the lease of `holder` last for `length` from now; a length of zero ends it.
+
+    If another holder has the lease, changes nothing.
     """
     mine = (SisLease.district_id == work.district_id, SisLease.holder == holder)
     until = {"renewed_at": func.now(), "leased_until": func.now() + length}

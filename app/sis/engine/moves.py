@@ -1,8 +1,8 @@
-"""Updates the schools of all rows about a student who moves to other schools, and the supports that the move affects.
+"""Updates what depends on a student's schools when the student moves: all rows that copy the schools, and the supports.
 
 Also updates which students each team serves, and corrects rows whose schools are not the student's schools. The list of
-tables is read from PostgreSQL's catalogue, so that no new table is forgotten. People are locked in the order of
-their ids before anything about them is written, as in all packages (`roster.student_lock`).
+tables is read from PostgreSQL's catalogue, so that no new table is forgotten. People are locked in the order of their
+ids before anything about them is written, as in all packages (`roster.student_lock`).
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -52,10 +52,7 @@ class TableWithSchools:
 
     @property
     def note_change(self) -> str:
-        """Returns the part of an UPDATE that sets the time of the last change.
-
-        The part is empty for a table without a column for this time.
-        """
+        """Returns `, updated_at = now()`, which an UPDATE needs, or an empty text if the table has no such column."""
         return ", updated_at = now()" if self.changing else ""
 
 
@@ -79,9 +76,9 @@ async def tables_with_schools(stage: Stage) -> list[TableWithSchools]:
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
-    """Stages each student about whom some row has other schools than the student.
+    """Finds rows that have other schools than the student whom they are about.
 
-    Returns the number of rows with other schools, keyed by table.
+    Writes these students to a staging table. Returns the number of such rows, keyed by table.
     """
     rows_by_table, moved = {}, stage.fills("moved")
     for table in await tables_with_schools(stage):
@@ -99,7 +96,7 @@ async def find_out_of_step(stage: Stage) -> dict[str, int]:
 
 
 async def note_moves(stage: Stage) -> None:
-    """Stages the people whose schools the plan will change, or whom it will enable or disable.
+    """Writes to a staging table the people whose schools the plan will change, or whom it will enable or disable.
 
     Must be called before the plan of people is applied.
     """
@@ -115,9 +112,10 @@ async def note_moves(stage: Stage) -> None:
 
 
 async def lock_people(stage: Stage, *, planned: bool) -> None:
-    """Locks the people whom `find_out_of_step` and `note_moves` have staged. Raises `RosterBusy`.
+    """Locks the people whom `find_out_of_step` and `note_moves` have staged.
 
-    With `planned`, also locks all people whom the plan changes, and the students of `students_of_staff_sql`.
+    With `planned`, also locks all people whom the plan changes, and the students whom `students_of_staff_sql` selects.
+    Raises `RosterBusy` if others keep them locked.
     """
     people = f"SELECT m.id FROM {stage.of_run('moved')} AS m"
     if planned:
@@ -127,8 +125,9 @@ async def lock_people(stage: Stage, *, planned: bool) -> None:
 
 
 async def lock_in_order(stage: Stage, people: str) -> int:
-    """Locks the people whom the query `people` selects, in the order of their ids, and returns their number. Raises
-    `RosterBusy`.
+    """Locks the people whom the query `people` selects, in the order of their ids, and returns their number.
+
+    Raises `RosterBusy` if others keep them locked.
     """
 
     async def lock() -> int:
@@ -142,12 +141,12 @@ async def lock_in_order(stage: Stage, people: str) -> int:
 
 
 async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]]) -> Locked:
-    """Runs `lock`, which takes locks with a short timeout, until it succeeds, and returns its result.
+    """Calls `lock`, which takes locks with a short timeout, until it succeeds, and returns its result.
 
-    The locks of a failed attempt are released before the next attempt. If all attempts fail, `RosterBusy` is raised.
+    The locks of a failed attempt are released before the next attempt. If all attempts fail, raises `RosterBusy`.
 
-    Without timeouts there could be a deadlock, because not every transaction locks people in the order of ids. A unit
-    of work with several commands may lock in another order. A sync first locks the students who move, and later the
+    Without timeouts there could be a deadlock, because not every transaction locks people in the order of ids. A
+    transaction with several commands may lock in another order. A sync first locks the students who move, and later the
     students whose results in the gradebook become scores.
     """
     previous_timeout = await stage.driver.fetchval("SELECT current_setting('lock_timeout')")
@@ -170,7 +169,10 @@ async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]])
 
 
 async def follow_moves(stage: Stage) -> None:
-    """Updates the schools of all rows about the staged students. Must be called after the plan of people is applied."""
+    """Copies the present schools of the staged students to all rows about them.
+
+    Must be called after the plan of people is applied.
+    """
     moved = stage.of_run("moved")
     if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):
         return
@@ -192,9 +194,9 @@ def people_sql(stage: Stage) -> str:
 
 
 def students_of_staff_sql(stage: Stage) -> str:
-    """Returns SQL that selects the students of supports whose lead or provider is one of the people of `people_sql`.
+    """Returns SQL that selects the students with a support whose lead or provider `people_sql` selects.
 
-    Supports that have ended are left out.
+    Supports that have ended do not count.
     """
     return f"""SELECT s.student_id FROM support AS s
                WHERE s.district_id = :district AND s.state <> 'ended'
@@ -202,7 +204,7 @@ def students_of_staff_sql(stage: Stage) -> str:
 
 
 async def find_moved_supports(stage: Stage) -> set[UUID]:
-    """Returns the supports whose student has moved to a school that is not yet among the schools of the support.
+    """Returns the ids of supports whose student has moved to a school that is not yet stored with the support.
 
     Supports that have ended are left out. Must be called after the plan of people is applied, and before `follow_moves`
     updates the schools of the supports.
@@ -220,7 +222,7 @@ async def find_moved_supports(stage: Stage) -> set[UUID]:
 async def follow_supports(stage: Stage, moved: set[UUID]) -> None:
     """Updates the supports whose student, lead or provider left, moved, came back, or was enabled or disabled.
 
-    `moved` are the supports that `find_moved_supports` returned.
+    `moved` are the ids that `find_moved_supports` returned.
     """
     rows = await stage.rows(
         f"""SELECT s.id FROM support AS s

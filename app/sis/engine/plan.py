@@ -1,4 +1,4 @@
-"""Writes the plan: which rows of each kind to create, update, restore or remove. Does not change the roster.
+"""Writes the plan: which rows to create, update, restore or remove. Does not change the roster.
 
 * Unchanged rows are not in the plan, so that a sync without changes costs only the comparison.
 * The plan of a held run is kept in a logged table until a person approves or discards it.
@@ -20,7 +20,7 @@ from app.sis.port import Delivery
 
 
 async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
-    """Stages a table with the row id of each sourcedId of a kind, for existing rows and for rows to be created.
+    """Writes a staging table that maps sourcedIds to row ids, for one kind of record. It includes rows to be created.
 
     * Without a delivery, the table has all existing rows.
     * For a complete delivery, it has the delivered rows.
@@ -58,7 +58,7 @@ async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> Non
 
 
 def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns the columns of a kind that are in the delivery, by name and SQL type, without the key."""
+    """Returns the columns of a kind of record that the delivery has, except the key. Each is a name and an SQL type."""
     fields = [(f.column, SQL_TYPES[f.type]) for f in kind.fields if f.header in delivery.header]
     refs = [
         (r.column, "uuid[]" if r.many else "uuid")
@@ -69,16 +69,20 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns, by name and SQL type, the columns of a staged row that hold the current values of its roster row."""
+    """Returns the columns of a staged row that hold the present values of its roster row.
+
+    Each is a name and an SQL type.
+    """
     compared = [(f"t_{column}", sql) for column, sql in plan_columns(kind, delivery)]
     pinned = [("t_pinned", "text[]")] if kind.pinnable else []
     return [("t_sourced_id", "text"), ("t_key", "uuid"), ("t_removed_at", "timestamptz"), *compared, *pinned]
 
 
 def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
-    """Returns SQL that selects the roster rows that came from this source, with their sourcedIds and the given columns.
+    """Returns SQL that selects the roster rows of a kind of record that came from this source.
 
-    Removed rows are included.
+    Removed rows are included. The columns are the sourcedId, the district, the key, `removed_at` and the given
+    `columns`.
     """
     selected = ", ".join(f"t.{column}" for column in ("district_id", kind.key, "removed_at", *columns))
     if kind.own_alias:
@@ -96,7 +100,7 @@ def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
 
 
 def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL that selects the staged rows with row ids in place of references.
+    """Returns SQL that selects the staged rows, with row ids instead of the sourcedIds to which they refer.
 
     If required references of a row are unknown, the column `orphan` names the first of them. Otherwise it is null.
     """
@@ -143,10 +147,11 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
 
 
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
-    """Writes the plan of a kind by comparing the staged rows with the roster rows.
+    """Writes the plan of one kind of record by comparing the staged rows with the roster rows.
 
-    If `complete` is false, a roster row that was not delivered is not removed. There is one exception: a row of a kind
-    that comes inside rows of another kind is removed if the outer row was delivered without it.
+    If `complete` is false, a roster row that was not delivered is not removed. There is one exception, for rows that
+    are delivered inside a row of another kind, as roles are inside a person. Such a row is removed if the outer row was
+    delivered without it.
     """
     complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
@@ -195,11 +200,11 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns an SQL condition that a roster row `t` must meet to be removed when the delivery does not contain it.
+    """Returns an additional SQL condition for removing a roster row `t` that the delivery does not contain.
 
-    The result is an empty string unless the rows of the kind, such as roles, are delivered inside a row of another kind
-    (the outer row). In a delta, a missing row is removed if its outer row was delivered without a fault. In a complete
-    delivery, a missing row is removed unless its outer row was refused.
+    It is an empty string unless the rows, such as roles, are delivered inside a row of another kind, the outer row. In
+    a delta, a missing row is removed only if its outer row was delivered without a fault. In a complete delivery, a
+    missing row is removed unless its outer row was refused.
     """
     if not delivery.within:
         return ""
@@ -212,7 +217,7 @@ def _within_sql(stage: Stage, delivery: Delivery) -> str:
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
     """Returns SQL that selects the roster rows with which the staged rows are compared.
 
-    If unchanged rows were not staged, the selected roster rows are those that the delivery changes or lacks.
+    If unchanged rows were left out of the staging table, these are only the rows that the delivery changes or lacks.
     """
     if kind.name not in stage.sifted:
         return known_rows_sql(kind, columns)
@@ -222,15 +227,15 @@ def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
 
 
 def pin_of(column: str) -> str:
-    """Returns the name under which `Person.pinned` has this column."""
+    """Returns the name that `Person.pinned` uses for this column."""
     return "role" if column == "is_student" else column
 
 
 async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
-    """Copies the plan, without refused rows, into a table that outlives the run and a crash.
+    """Copies the plan into a table that outlives the run and a crash. Refused rows are not copied.
 
-    Only the plan's district can read the copy. Returns what the run's row stores about the plan: the digest that an
-    approval must contain, and the header of each file.
+    Only the plan's district can read the copy. Returns what is stored with the run: the digest that an approval must
+    contain, and the header of each file.
     """
     for kind in deliveries:
         table = stage.table("plan", kind)
@@ -247,7 +252,7 @@ async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[st
 
 
 async def load_plan(stage: Stage, run_id: UUID, kinds: Iterable[str]) -> None:
-    """Copies the kept plan of the run `run_id` into the plan of the current run."""
+    """Copies the plan of the earlier run `run_id`, which `keep_plan` has kept, into the plan of the present run."""
     for kind in kinds:
         names = [name for name, _ in planned_columns(BY_NAME[kind])]
         await stage.insert(
@@ -261,19 +266,19 @@ async def load_plan(stage: Stage, run_id: UUID, kinds: Iterable[str]) -> None:
 
 
 def planned_columns(kind: Kind) -> list[tuple[str, str]]:
-    """Returns all columns of a kind's plan except district and run, by name and SQL type."""
+    """Returns all columns of the plan of a kind of record, except district and run. Each is a name and an SQL type."""
     common = [("id", "uuid"), ("sourced_id", "text"), ("row_number", "bigint"), ("action", "text"), ("field", "text")]
     return [*common, *plan_columns(kind, full_column_delivery(kind))]
 
 
 def full_column_delivery(kind: Kind) -> Delivery:
-    """Returns a delivery with all columns of a kind and without rows."""
+    """Returns a delivery without rows that has every column of a kind of record."""
     header = (*(field.header for field in kind.fields), *(ref.header for ref in kind.refs))
     return Delivery(kind.name, "", False, header, 0, lambda: iter(()))
 
 
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
-    """Returns the deliveries of a kept plan in the form that `apply` expects: with their columns, but without rows."""
+    """Returns deliveries that stand for the files of a kept plan, for `apply`. They have columns, but no rows."""
     return {
         kind: Delivery(kind, file["file"], False, tuple(file["header"]), 0, lambda: iter(()))
         for kind, file in plan["files"].items()
@@ -295,7 +300,7 @@ async def digest(stage: Stage, kinds: Iterable[str]) -> str:
 
 
 async def drop_removals(stage: Stage, kinds: Iterable[str]) -> None:
-    """Deletes all planned removals, so that the plan removes nothing."""
+    """Deletes all removals of rows from the plan."""
     for kind in kinds:
         await stage.run(
             f"""DELETE FROM {stage.table("plan", kind)} AS p

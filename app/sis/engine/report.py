@@ -1,6 +1,6 @@
-"""Defines the report of a run, and counts the values that the guard compares with its limits. Changes no row.
+"""Defines the report of a run, and counts what the guard compares with its limits. Changes no row.
 
-The guard holds a run that would change or remove more rows than its limits allow.
+The guard (`app.sis.guard`) holds a run that would change or remove more rows than its limits allow.
 
 This file exceeds 250 lines so that every count of a report is in one place.
 """
@@ -32,7 +32,9 @@ CHANGED: Final = "('update', 'remove', 'absent')"
 
 @dataclass
 class Counts:
-    """The counts of one kind's rows: `fetched` = unchanged + created + updated + removed + quarantined + ignored.
+    """The numbers of rows of one kind of record: what was delivered, and what the run does to the roster.
+
+    It holds that `fetched` = unchanged + created + updated + removed + quarantined + ignored.
 
     * `fetched`: rows of the file; identical repeats count once.
     * `removed`: roster rows that the file marks `tobedeleted`.
@@ -41,8 +43,8 @@ class Counts:
     * `expired`: removed and absent rows whose end date had passed. They are part of `removed` and `absent`.
     * `ignored`: rows that the file marks as deleted and that the roster does not have.
     * `acknowledged`: quarantined rows that a person has acknowledged.
-    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. To equal
-      `fetched`, the sum above must also include those left-out rows that were fetched.
+    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. Those of
+      them that were fetched must be added to the sum above.
     """
 
     file: str = ""
@@ -66,7 +68,7 @@ class Counts:
         return self.created + self.updated + self.removed + self.absent
 
     def take(self, action: str, rows: int) -> None:
-        """Subtracts `rows` planned rows from the count of this action, because they were taken out of the plan."""
+        """Subtracts `rows` planned rows from the count of this action, because they were deleted from the plan."""
         name = {"create": "created", "update": "updated", "restore": "updated", "remove": "removed"}.get(action, action)
         setattr(self, name, getattr(self, name) - rows)
         if action == "restore":
@@ -92,14 +94,14 @@ class Report:
 
     * `plan`: the plan of a held run, until a person approves or discards it. An approval must contain its `digest`.
     * `mode`: full or delta.
-    * `weighed`: the result of each limit of the guard.
+    * `weighed`: for each limit on the size of a change, whether the run stayed within it. A run that did not is held.
     * `taken`: describes the imported file.
     * `pulled_at`: the time of the source's data.
     * `repaired`: by table, the number of rows whose schools were corrected to those of their student.
     * `failed`: the kinds whose optional collections could not be read.
     * `partial`: the collections in which rows may be missing.
-    * `rekeys`: the known people who likely have another sourcedId in the delivery (see `LikelyRekey`). They include
-      people whose old sourcedId the delivery gives to another person (`reused`).
+    * `rekeys`: the known people who likely have another sourcedId in the delivery (see `LikelyRekey`). `reused` marks
+      those whose old sourcedId the delivery gives to another person.
     * `listed`: the number of planned changes that can be listed one by one.
     """
 
@@ -127,9 +129,9 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """Returns the kinds whose statistics need an update because the run changed at least a tenth of their rows.
+        """Returns the kinds of record of which the run changed at least a tenth.
 
-        If the run made fewer than `MANY` changes, no statistics need an update.
+        PostgreSQL must analyze their tables again. If the run made fewer than `MANY` changes, no table needs this.
         """
         if self.total("changes") < MANY:
             return []
@@ -144,7 +146,7 @@ class Report:
         return sum(int(getattr(counts, name)) for counts in self.kinds.values())
 
     def planned_sentences(self) -> list[str]:
-        """Returns sentences about what a run would do, for the inspection of a source."""
+        """Returns sentences that say what a run would do. They are shown when a source is inspected."""
         lines = [f"{describe_rekey(rekey)}." for rekey in self.rekeys[:FIRST]]
         if len(self.rekeys) > FIRST:
             lines.append(f"… and {len(self.rekeys) - FIRST:,} more people who likely have another sourcedId.")
@@ -168,7 +170,7 @@ class Report:
 
 
 def describe_rekey(rekey: Mapping[str, Any]) -> str:
-    """Returns a sentence without a full stop about a person who likely has another sourcedId in the delivery."""
+    """Returns a sentence about a known person who likely has another sourcedId in the delivery. It has no full stop."""
     if not rekey.get("reused"):
         return f"Likely the same person: {rekey['old']} is now {rekey['new']}, by {rekey['by']}"
     elsewhere = f"; the known person is likely {rekey['new']} now" if rekey["new"] else ""
@@ -176,14 +178,20 @@ def describe_rekey(rekey: Mapping[str, Any]) -> str:
 
 
 async def count_known(stage: Stage, kind: Kind) -> int:
-    """Counts the current roster rows of a kind from this source. Stores the number in the stage, and returns it."""
+    """Counts the present roster rows of a kind of record that came from this source, and returns the number.
+
+    Stores it in the stage too.
+    """
     rows = await stage.count(f"SELECT count(*) FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL")
     stage.known_rows[kind.name] = rows
     return rows
 
 
 async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
-    """Counts the planned rows of a kind by action, stores the numbers in the stage and returns them."""
+    """Counts the planned rows of a kind of record, and returns their numbers, keyed by action such as `create`.
+
+    Stores the numbers in the stage too.
+    """
     rows = await stage.rows(
         f"SELECT p.action, count(*) AS rows FROM {stage.of_run('plan', kind.name)} AS p GROUP BY p.action"
     )
@@ -192,9 +200,7 @@ async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
 
 
 async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int, int]:
-    """Counts three kinds of staged rows: those with a fault, those without a sourcedId, and those without a fault that
-    the source marked as deleted.
-    """
+    """Returns three counts of staged rows: with a fault, without a sourcedId, and marked as deleted without a fault."""
     (row,) = await stage.rows(
         "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
         "count(*) FILTER (WHERE sourced_id IS NULL) AS nameless, "
@@ -205,7 +211,7 @@ async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int, int]:
 
 
 async def count_quarantined(stage: Stage, kind: Kind) -> int:
-    """Counts the rows of a kind that this run put into quarantine."""
+    """Counts the rows of a kind of record that this run put into quarantine."""
     return await stage.count(
         f"SELECT count(*) FROM sis_quarantine WHERE district_id = :district AND run_id = :run AND kind = '{kind.name}'"
     )
@@ -222,8 +228,9 @@ async def first_refusals(stage: Stage) -> list[Refusal]:
 
 
 async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
-    """Returns sentences about optional references to unknown rows. Rows with such a reference are imported without
-    it.
+    """Returns a warning for each optional reference that leads to unknown rows, with the number of rows concerned.
+
+    These rows are imported without the reference.
     """
     warnings = []
     for ref in kind.refs:
@@ -250,10 +257,10 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
 
 
 async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
-    """Returns the schools and classes that would lose students. A class that is itself removed does not count.
+    """Returns the schools and classes that would lose students. A class that the plan removes is not among them.
 
-    A student is lost to a school if the plan removes the student, moves the student to other schools, or gives the
-    person another role. A student is lost to a class if the plan removes the enrollment or changes its role.
+    A school loses a student if the plan removes the student, moves the student to other schools, or gives the person
+    another role. A class loses a student if the plan removes the enrollment or changes its role.
     """
     groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]
@@ -298,7 +305,7 @@ async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[
 def planned_kind(
     kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()
 ) -> PlannedKind:
-    """Returns the counts of one kind in the form that the guard takes.
+    """Returns the counts of one kind of record that are compared with the limits on changes (`app.sis.guard`).
 
     A delta may have no file for a kind, which means that the kind has not changed. `left_out` has the kinds that the
     settings of the source leave out, and the kinds that could not be read.
@@ -323,10 +330,10 @@ def planned_kind(
 
 
 def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[str]) -> None:
-    """Reports as failed each collection that can no longer be read, although rows of its kind are known.
+    """Reports as failed each collection of the source that can no longer be read, although rows of it are known.
 
-    The known rows stay as they are. `forbidden` and `absent` have the kinds of the collections. An absent kind that is
-    not `optional` is not reported here, because the guard holds the run for it.
+    The known rows stay as they are. `forbidden` and `absent` have the kinds of record that the source refuses or lacks.
+    If an absent kind is not `optional`, it is not reported here, because the whole run is then held.
     """
     for name in sorted({*forbidden, *(name for name in absent if BY_NAME[name].optional)}):
         if known := report.kinds[name].known:
@@ -339,7 +346,7 @@ def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[s
 
 
 async def count_expired(stage: Stage, kind: Kind) -> int:
-    """Counts the rows that the plan removes and that have already ended. Only enrollments and classes can end."""
+    """Counts the rows that the plan removes and whose end date has passed. Only enrollments and classes can end."""
     has_ended = {
         "enrollment": "t.ends_on <= :today",
         "class": """cardinality(t.academic_session_ids) > 0 AND NOT EXISTS (

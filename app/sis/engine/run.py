@@ -1,6 +1,6 @@
 """Creates the row of a run, saves its outcome, and updates its source at the end.
 
-It also takes the lock that a transaction needs to write the changes of a sync. It does not stage, plan or apply.
+Also takes the lock that a transaction needs before it writes the changes of a sync. Does not stage, plan or apply.
 
 This file exceeds 250 lines so that everything that decides which process owns a run is in one place.
 """
@@ -55,9 +55,10 @@ DROP_KEPT_PLAN = tuple(
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A request to execute an existing run: the id of the run's row, and the number of the claim that may execute it.
+    """A request to execute an existing run. Without `run_id`, there is no such run yet, and a new one is created.
 
-    `mode` is full or delta, or None if the delivery decides.
+    Each time a worker takes a run, the run gets a new claim number. Only the worker with this `claim_number` may
+    execute it. `mode` is full or delta, or None if the delivery decides.
     """
 
     run_id: UUID | None = None
@@ -84,7 +85,7 @@ async def try_lock_district_writes(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def require_current_claim(work: Work, run_id: UUID, claim_number: int) -> None:
-    """Raises `Superseded` if another claim owns the run now. `end` checks this again.
+    """Raises `Superseded` if another worker has taken the run since. `end` checks this again.
 
     This function takes no lock on the row, so that the lease can still be renewed.
     """
@@ -99,7 +100,10 @@ def _superseded() -> Superseded:
 
 @needs(Can.SYNC_ROSTER)
 async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
-    """Returns the limits of the guard that apply to a source today: the defaults if the source has no settings."""
+    """Returns the limits on the changes of a run that apply to a source today.
+
+    A source without settings has the default limits.
+    """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(is_source))
     return limits_of(row.limits, row.rollover, await today_of(work)) if row else GuardLimits()
@@ -107,7 +111,7 @@ async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
 
 @needs(Can.SYNC_ROSTER)
 async def kinds_left_out(work: Work, source_id: UUID, also: Collection[str] = ()) -> frozenset[str]:
-    """Returns the kinds that the settings of a source leave out, together with those in `also`.
+    """Returns the kinds of record that a run leaves out: those of the source's settings, and those in `also`.
 
     Rows of these kinds are neither imported nor counted as missing.
     """
@@ -125,11 +129,11 @@ async def begin(
     undoes: UUID | None = None,
     request: RunRequest = RunRequest(),
 ) -> None:
-    """Creates the row of a run, or starts the requested run.
+    """Creates the row of a run, or starts the run that `request` names.
 
-    Also ends any run that is still in the state `running` because of a crash. `undoes` is the id of the run that this
-    run reverts. Raises `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another
-    run is being applied.
+    First marks as failed each other run that is still in the state `running`, because its process has crashed. `undoes`
+    is the id of the run that this run reverts. Raises `Conflict` if another worker has claimed the requested run, and
+    `AlreadyRunning` while another run is being applied.
     """
     if not await try_lock_district_writes(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
@@ -164,7 +168,7 @@ async def begin(
 
 
 def note_left_out(report: Report, notes: Sequence[str]) -> None:
-    """Adds notes to the report. The notes are about planned changes that were not approved.
+    """Adds `notes` to the report. They say which planned changes were left out because they were not approved.
 
     If there are notes, the next run reads the whole source again.
     """
@@ -175,7 +179,7 @@ def note_left_out(report: Report, notes: Sequence[str]) -> None:
 
 
 def state_left_out(report: Report) -> None:
-    """If planned changes were not approved, adds their number to the sentence of the finished run."""
+    """Adds to the sentence of a finished run how many planned changes were left out. Adds nothing if there are none."""
     if left_out := report.total("left_out"):
         rows = pluralize(left_out, "planned change is", "planned changes are")
         report.sentence += f" {rows} left out: see the notes."
@@ -217,17 +221,18 @@ async def end(
     claim_number: int | None = None,
     fault: FaultSummary = NO_FAULT,
 ) -> None:
-    """Saves the outcome of a run in its row, updates its source, and emits its event.
+    """Saves the outcome of a run in its row, updates its source, and emits the run's event.
 
-    * If the run was applied or held, the other plans of its source that are not yet applied are discarded. A run of
-      score files replaces only runs with the same plan, and a held map of sourcedIds replaces none.
+    * If the run was applied or held, it replaces the other plans of its source that are not yet applied: they are
+      discarded. A run of score files replaces only runs with the same plan. A held run that maps old to new sourcedIds
+      replaces none.
     * A dry run emits no event, even if it fails, because it changes nothing. An applied run without changes emits no
       event either.
     * After an applied run, the next delta begins at the time at which this run read its source, unless the next run
       must read rows of this run again.
 
-    Raises `Superseded` if the run's state is not in `of`, or if another claim owns the run. The caller must then roll
-    back the transaction.
+    Raises `Superseded` if the run's state is not in `of`, or if another worker has taken the run. The caller must then
+    roll back the transaction.
     """
     mine = (
         SisRun.id == report.run_id,
@@ -290,7 +295,7 @@ async def end(
 async def update_watermarks(
     work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
 ) -> None:
-    """Updates a source after a run: the times from which the next run reads, and the schedule.
+    """Stores in a source, after a run, from which time on the next run reads, and when it begins.
 
     `pulled_at` is the time at which the run read the source. With `undone`, the next run is a full one.
     """
@@ -318,9 +323,9 @@ async def _drop_uploads(work: Work) -> None:
 async def _discard_replaced_plans(
     work: Work, run_id: UUID, source_id: UUID, which: Collection[ColumnElement[bool]] = ()
 ) -> None:
-    """Discards the source's other runs that wait for an answer, or that are approved and not yet applied.
+    """Discards the other runs of the source that were not applied yet: those that wait for an answer or are approved.
 
-    The current run, `run_id`, replaces these runs. With `which`, only runs that meet these conditions are discarded.
+    The current run, `run_id`, replaces them. With `which`, only runs that meet these conditions are discarded.
     """
     others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id, *which)
     waiting = await work.db.scalars(select(SisRun.id).where(*others, SisRun.state.in_(WAITING)))
@@ -332,6 +337,6 @@ async def _discard_replaced_plans(
 
 @needs(Can.SYNC_ROSTER)
 async def drop_kept_plan(work: Work, run_id: UUID) -> None:
-    """Deletes the rows of a run's plan that were kept for a person to review."""
+    """Deletes the plan of a run that was kept for a person to review."""
     for statement in DROP_KEPT_PLAN:
         await work.db.execute(statement, {"district": work.district_id, "run": run_id})

@@ -1,5 +1,6 @@
-"""Manages the staged rows of one run, and executes the statements on them. Checks no value, and never changes the
-schema.
+"""Manages the rows that one run has written to the staging tables, and executes the statements on them.
+
+Checks no value, and never changes the schema.
 
 * A *known* row is a roster row that came from this run's source.
 * The staging tables are permanent; migrations create them. A run writes its rows with its own id, in one transaction
@@ -72,7 +73,7 @@ Its parameters are the ids of these supports, the ids of the supports that moved
 
 @dataclass
 class Stage:
-    """The staged rows of one run, and the connection and transaction in which its statements are executed.
+    """The staging tables of one run, and the connection and transaction in which the run's statements are executed.
 
     The parameters of statements are `:district`, `:source`, `:run`, `:now`, `:today`, `:stamp`, `:salt`.
     """
@@ -114,24 +115,22 @@ class Stage:
         return f"staging.{name}_{kind}" if kind else f"staging.{name}"
 
     def of_run(self, name: str, kind: str = "") -> str:
-        """Returns SQL that selects the rows of this run from a staging table."""
+        """Returns SQL, a subquery in parentheses, that selects the rows of this run from a staging table."""
         return f"(SELECT * FROM {self.table(name, kind)} AS w WHERE w.district_id = :district AND w.run_id = :run)"
 
     def delivered(self, kind: str) -> str:
-        """Returns SQL that selects the staged rows of a kind that were delivered.
+        """Returns SQL that selects the staged rows of one kind of record that came with the delivery.
 
-        The staged rows also include known rows that were not delivered.
+        The other staged rows are roster rows that are missing from the delivery.
         """
         return f"(SELECT * FROM {self.of_run('staged', kind)} AS w WHERE w.row_number IS NOT NULL)"
 
     def composed(self, name: str) -> str:
-        """Returns SQL that selects the values that were computed from supplementary files and staged under the name
-        `name`.
-        """
+        """Returns SQL that selects the values that were computed from supplementary files under this name."""
         return f"(SELECT * FROM {self.of_run('composed')} AS w WHERE w.name = '{name}')"
 
     def raw(self, kind: str) -> str:
-        """Returns SQL that selects the raw rows of a kind.
+        """Returns SQL that selects the raw rows of one kind of record, as they are in the file.
 
         The SQL is a subquery that PostgreSQL does not merge with the enclosing statement. Otherwise a sharded server
         would refuse the statement, because it joins a table of one node directly with a distributed table.
@@ -141,21 +140,21 @@ class Stage:
     async def insert(
         self, name: str, kind: str, columns: Iterable[str], query: str, *, are_distinct: bool = False
     ) -> int:
-        """Stages the rows of a query, and returns their number.
+        """Writes the rows of a query to a staging table, and returns their number.
 
-        The query's columns are district, run and then `columns`. Of several rows with the same key, the first is
-        staged. With `are_distinct`, the caller states that no rows have the same key; looking for them costs as much as
-        the insertion.
+        The query's columns are district, run and then `columns`. Of several rows with the same key, only the first is
+        written. With `are_distinct`, the caller promises that no two rows have the same key. This saves the search for
+        such rows, which costs as much as the insertion.
         """
         table = self.fills(name, kind)
         unless = "" if are_distinct else " ON CONFLICT DO NOTHING"
         return await self.run(f"INSERT INTO {table} (district_id, run_id, {', '.join(columns)}) {query}{unless}")
 
     async def insert_parallel(self, name: str, kind: str, columns: Sequence[str], query: str) -> int:
-        """Stages the rows of a query that reads many rows and returns few. Returns the number of staged rows.
+        """Writes the rows of a query to a staging table by way of a temporary file, and returns their number.
 
-        PostgreSQL runs no parallel plan for an INSERT, but does for a COPY to the client. The rows therefore pass
-        through a temporary file. The query selects district and run itself, and the types of its columns must be
+        This is for a query that reads many rows and returns few. PostgreSQL runs no parallel plan for an INSERT, but
+        does for a COPY to the client. The query selects district and run itself, and the types of its columns must be
         exactly those of the table.
         """
         table, names = self.fills(name, kind), ["district_id", "run_id", *columns]
@@ -168,7 +167,7 @@ class Stage:
         return int(str(status).rsplit(" ", 1)[-1])
 
     async def _copy_in_parallel(self, query: str, spool: IO[bytes]) -> None:
-        """Writes the rows of a query to a file.
+        """Runs a query with parallel workers, and writes its rows to the file `spool`.
 
         If the server runs out of space, the query runs again without parallel workers. Parallel workers need shared
         memory, and a container has only 64 MB of shared memory unless it is started with more.
@@ -190,7 +189,7 @@ class Stage:
         await self.driver.execute("RELEASE SAVEPOINT parallel")
 
     async def insert_records(self, name: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
-        """Stages records, which have the values of `columns`. Adds district and run to each record."""
+        """Writes records to a staging table. Each record has the values of `columns`; district and run are added."""
         await self.driver.copy_records_to_table(
             self.fills(name).removeprefix("staging."),
             schema_name="staging",
@@ -199,7 +198,7 @@ class Stage:
         )
 
     async def delete(self, name: str, kind: str = "") -> None:
-        """Deletes the run's rows from a staging table before the end of the run."""
+        """Deletes this run's rows from a staging table. At the end of the run, `clear` does this for all tables."""
         await self.run(f"DELETE FROM {self.table(name, kind)} AS w WHERE w.district_id = :district AND w.run_id = :run")
 
     async def run(self, sql: str) -> int:
@@ -227,9 +226,7 @@ class Stage:
         self.filled.clear()
 
     def fills(self, name: str, kind: str = "") -> str:
-        """Notes that the run has rows in a staging table, and returns the table's name. The rows are deleted at the
-        run's end.
-        """
+        """Notes that the run writes to a staging table, so that `clear` deletes the rows. Returns the table's name."""
         table = self.table(name, kind)
         if table not in self.filled:
             self.filled.append(table)
@@ -262,7 +259,7 @@ class Stage:
         return (text, *(values[name] for name in used))
 
     def _spelled_out(self, sql: str) -> str:
-        """Returns a statement with literals in place of parameters, because COPY takes no parameters.
+        """Returns the statement with its parameters replaced by literal values, because COPY takes no parameters.
 
         This is safe, because the program itself chose all of these values.
         """
@@ -271,8 +268,7 @@ class Stage:
 
 
 def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
-    """Returns SQL for a new id in the form of a UUIDv7 (RFC 9562), made from the run's time and a digest of kind and
-    sourcedId.
+    """Returns SQL for a new id, a UUIDv7 (RFC 9562) made from the run's time and a digest of kind and sourcedId.
 
     The SQL calls no volatile function, so the id is the same on every node and when the statement is retried. With
     `place`, an SQL number, the ids ascend with that number. A million new rows are then appended to an index instead of
@@ -286,10 +282,10 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
 
 
 def key_filter_sql(stage: Stage, kind: Kind, actions: str) -> str:
-    """Returns an SQL condition that restricts a roster table to the rows for which one of these actions is planned.
+    """Returns an SQL condition, to be added with AND, for the roster rows for which one of `actions` is planned.
 
-    The alias of the table must be `t`. The function needs the counts in `stage.planned_rows`. If many rows are planned,
-    the condition is an empty string, because one scan of the whole table is then faster.
+    The alias of the roster table must be `t`. The function needs the counts in `stage.planned_rows`. If many rows are
+    planned, the condition is an empty string, because one scan of the whole table is then faster.
     """
     affected = sum(rows for action, rows in stage.planned_rows.get(kind.name, {}).items() if f"'{action}'" in actions)
     if affected * FEW > stage.known_rows.get(kind.name, 0):

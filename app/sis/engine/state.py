@@ -25,11 +25,10 @@ async def change_states(
     *,
     of: Collection[RunState] = (RunState.RUNNING,),
 ) -> Sequence[Row[UUID, UUID, bool]]:
-    """Sets the state of those runs of the district that match `where` and are in one of the states `of`.
+    """Gives the state `following` to the runs of the district that match `where` and whose state is in `of`.
 
-    `following` is the new state, and `values` are other columns to set. Returns the id, the source and the flag `dry`
-    of each changed run. Raises `IllegalTransition` if one of the states `of` does not allow the new state, even if
-    no run matches.
+    `values` are other columns to set. Returns the id, the source and the flag `dry` of each changed run. Raises
+    `IllegalTransition` if `following` is not allowed after one of the states in `of`, even if no run matches.
     """
     require_transition(of, following)
     changed = await work.db.execute(
@@ -48,7 +47,10 @@ async def change_states(
 
 @needs(Can.READ_SYNC)
 async def add_notices(work: Work, kind: str, source_id: UUID, run_id: UUID | None) -> None:
-    """Adds notices about a run, which a worker will send. If `run_id` is None, the notices are about the source."""
+    """Adds notices to people about a run, which a worker will send. If `run_id` is None, they are about the source.
+
+    `kind` says what happened, such as `held`.
+    """
     for channel in ("email", "chat"):
         work.db.add(
             SisNotice(

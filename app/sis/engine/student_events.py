@@ -1,4 +1,4 @@
-"""Emits the events of a run: one for each student who entered, left or returned to a school, and one with counts.
+"""Emits an event for each student who entered, left or returned to a school. Also counts the changes of a run.
 
 Changes no roster row. For the first load of a source, no student events are emitted, because the students were at their
 schools already.
@@ -52,7 +52,10 @@ async def emit_student_events(stage: Stage) -> None:
 
 
 def count_events(report: Report) -> dict[str, dict[str, int]]:
-    """Returns the counts of the run by kind, for the event of the run. Kinds whose counts are all 0 are left out."""
+    """Returns what the event of a run says: for each kind of record, how many rows were created, updated and so on.
+
+    A kind whose counts are all 0 is left out.
+    """
     return {
         name: {field: getattr(counts, field) for field in COUNTED}
         for name, counts in report.kinds.items()

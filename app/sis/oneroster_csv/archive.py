@@ -1,4 +1,4 @@
-"""Opens and validates a OneRoster CSV zip, 1.1 or 1.2. Contains no SQL and no policy.
+"""Opens and validates a OneRoster CSV zip, 1.1 or 1.2. Contains no SQL and decides nothing about the roster.
 
 It checks the manifest and the names in the headers. It does not parse the rows.
 """
@@ -136,9 +136,10 @@ class CsvZip:
         return short, modes
 
     def _list_not_taken(self, entries: Mapping[str, zipfile.ZipInfo], modes: Mapping[str, str]) -> tuple[str, ...]:
-        """Returns the names of the files that are not imported, except those that the caller asked to leave out.
+        """Returns the names of the files in the zip that are not imported.
 
-        Adds a warning for each file that could be imported, but that the manifest does not announce.
+        Files that the caller asked to leave out are not among them. Adds a warning for each file that could be
+        imported, but that the manifest does not announce.
         """
         not_taken = []
         for file in sorted(set(entries) - {"manifest.csv"}):
@@ -174,10 +175,10 @@ class CsvZip:
         )
 
     def _with_supplements(self, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
-        """Returns the deliveries, keyed by kind, and adds the supplementary files to them.
+        """Returns the deliveries, keyed by kind of record.
 
-        Roles are added to the people. Score scales and learning objectives are added to the line items or results that
-        they describe.
+        A supplementary file becomes a part of the delivery that it adds to. Roles are added to the people. Score scales
+        and learning objectives are added to the line items or results that they describe.
         """
         kinds: dict[str, Delivery] = {}
         supplements: dict[str, list[tuple[str, Delivery]]] = {}
@@ -225,7 +226,10 @@ def _add_supplements(base: Delivery, composed: tuple[str, ...], supplements: lis
 
 
 def _empty_delta(kind: str, file: str) -> Delivery:
-    """Returns a delta without rows, for a zip that has a supplement of a kind but no file of the kind itself."""
+    """Returns a delta without rows of a kind of record.
+
+    It is for a zip that has a supplementary file of this kind, but no file with the records themselves.
+    """
     line = f"{','.join(COMMON)}\r\n".encode()
     return Delivery(kind, file, False, COMMON, len(line), lambda: iter((line,)))
 
@@ -247,7 +251,7 @@ def _refuse_modes(version: str, modes: Mapping[str, str], entries: Mapping[str, 
 def _read_properties(rows: Sequence[Sequence[str]]) -> dict[str, str]:
     """Returns the values of the manifest's properties, keyed by name.
 
-    The names are in small letters, and a `.csv` at the end of a name is removed.
+    The names are in lower case, and a `.csv` at the end of a name is removed.
 
     Raises `SourceRefused` if the manifest has a known property twice, with different values.
     """

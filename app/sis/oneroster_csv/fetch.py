@@ -1,7 +1,7 @@
-"""Fetches a delivery, a roster zip or a CSV file of scores, from an https address, a file or a folder.
+"""Fetches a file from an https address, from a path, or from a folder. It is a roster zip or a CSV file of scores.
 
-A download has a size limit and goes to an unnamed temporary file. A file that is still being written is skipped, and a
-file that was imported already is not imported again unless this is requested. Never checks the contents of a file.
+A download has a size limit and goes to an unnamed temporary file. A file that is still being written is skipped. A file
+that was imported before is imported again only if this is requested. Never checks the contents of a file.
 """
 
 import asyncio
@@ -51,9 +51,9 @@ def _opened_scores(file: IO[bytes], leave_out: Collection[str]) -> Iterator[Open
 
 @dataclass(frozen=True, slots=True)
 class FileForm:
-    """The form of a source's files.
+    """What kind of file a source delivers: a roster zip, or a CSV file of scores.
 
-    * `suffix`: the end of their names.
+    * `suffix`: the end of the file names.
     * `noun`: the word for such a file in messages.
     * `name`: the name under which a downloaded file is recorded.
     * `opened`: opens such a file.
@@ -71,7 +71,7 @@ SCORES_CSV: Final = FileForm(".csv", "CSV file", "scores.csv", _opened_scores)
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
-    """A fetched file as an `OpenedSource`, with the description of the file and the time of its data."""
+    """A fetched file as an `OpenedSource`. `taken` describes the file, and `as_of` is the time of its data."""
 
     deliveries: Mapping[str, Delivery]
     not_taken: tuple[str, ...]
@@ -89,7 +89,7 @@ async def open_path(
     leave_out: Collection[str] = (),
     form: FileForm = ROSTER_ZIP,
 ) -> AsyncIterator[FetchedFile]:
-    """Opens a file, or the next file of a folder.
+    """Opens the file at a path, or, if the path is a folder, the file of the folder that is to be imported next.
 
     `taken` describes the files that were imported before. With `reimport`, the newest file of a folder is opened even
     if it was imported before. Raises `NothingNew` if there is no new file to import, and `SourceRefused` if there is no
@@ -171,8 +171,8 @@ def _response_time(header: str | None) -> datetime | None:
 def _choose(path: Path, taken: Sequence[Taken], reimport: bool, leave_out: Collection[str], form: FileForm) -> Path:
     """Returns the file to import: the path itself if it is a file, otherwise one of the folder's files.
 
-    In a folder, files that were imported before, or are older than the newest imported file, are skipped. The newest
-    bulk delivery among the other files is chosen, or the oldest delta if there is no bulk delivery. With `reimport`, no
+    In a folder, files that were imported before, or that are older than the newest imported file, are skipped. Of the
+    others, the newest bulk delivery is chosen, or the oldest delta if there is no bulk delivery. With `reimport`, no
     file is skipped, and the newest file is chosen.
     """
     if not path.is_dir():
@@ -204,7 +204,10 @@ def _changed(path: Path) -> int:
 
 
 def _is_whole(path: Path, form: FileForm) -> bool:
-    """Returns whether this is a complete file: not a link, not a partial file, and not changed recently."""
+    """Returns whether a file is complete, so that it can be read.
+
+    It is not if it is a link, has a name that marks it as temporary, or has changed in the last seconds.
+    """
     is_named = path.suffix.lower() == form.suffix and not path.name.startswith((".", "~"))
     if not is_named or path.is_symlink() or not path.is_file():
         return False
@@ -213,8 +216,9 @@ def _is_whole(path: Path, form: FileForm) -> bool:
 
 
 def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
-    """Returns whether a file was imported before. A file is recognized by name, size and time, or else by its
-    digest.
+    """Returns whether a file was imported before.
+
+    It was if an imported file had the same name, size and time, or else the same digest.
     """
     status = path.stat()
     if any(
@@ -243,7 +247,10 @@ def _is_bulk(path: Path, leave_out: Collection[str], form: FileForm) -> bool:
 
 @contextmanager
 def _opened(path: Path, leave_out: Collection[str], form: FileForm) -> Iterator[tuple[IO[bytes], OpenedSource]]:
-    """Opens a file and the delivery in it. If the file is replaced meanwhile, the old contents are still read."""
+    """Opens a file, and yields it with the delivery in it.
+
+    If somebody replaces the file meanwhile, the old contents are still read.
+    """
     try:
         file = path.open("rb")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Defines the files of OneRoster's CSV binding, 1.1 and 1.2: their kinds, their columns and the required columns. Pure.
+"""Defines the files of OneRoster's CSV binding, 1.1 and 1.2: their kinds of record, columns and required columns.
 
 Files are read by column name, so 1.2.0 and 1.2.1 need not be distinguished.
 """
@@ -16,7 +16,7 @@ VERSIONS: Final = ("1.1", "1.2")
 class CsvFile:
     """A file of OneRoster's CSV binding.
 
-    * `kind`: the kind of its rows. A supplementary file adds columns to the rows of this kind.
+    * `kind`: the kind of record that its rows are. A supplementary file adds columns to records of this kind.
     * `columns`: its columns in 1.1 and 1.2, after the three columns that all files have.
     * `required`: the columns that must have a value, in the rows of a REST source as well.
     * `since`: the version that introduced the file.

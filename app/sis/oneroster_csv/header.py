@@ -32,10 +32,10 @@ def decode_text(raw: bytes, file: str) -> str:
 
 
 def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...]:
-    """Returns the names of the columns. Raises `SourceRefused` for an empty file, and for a bulk file without rows.
+    """Returns the names of the columns in the first line of a file.
 
-    `head` is the beginning of the file. With `more`, the file continues after `head`. A delta without rows is valid,
-    and means that nothing has changed.
+    `head` is the beginning of the file. With `more`, the file continues after `head`. Raises `SourceRefused` for an
+    empty file, and for a bulk file without rows. A delta without rows is valid, and means that nothing has changed.
     """
     if not head.strip(BOM + b"\r\n \t"):
         raise SourceRefused(f"{file} is empty. A file without rows must be announced as absent.")
@@ -55,9 +55,9 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 
 
 def name_columns(header: tuple[str, ...], file: str) -> tuple[tuple[str, ...], int, list[str]]:
-    """Returns the header, the number of nameless columns at its end, and warnings.
+    """Returns the header with a name for every column, the number of nameless columns at its end, and warnings.
 
-    In the returned header, a nameless column has its position as its name, such as "(3)".
+    A column without a name gets its position as its name, such as "(3)".
 
     Spreadsheets write nameless columns where cells next to the table were once used. Nameless columns are not imported.
     """
@@ -69,7 +69,7 @@ def name_columns(header: tuple[str, ...], file: str) -> tuple[tuple[str, ...], i
 
 
 def standard_columns(header: tuple[str, ...], file: CsvFile) -> tuple[tuple[str, ...], list[str]]:
-    """Returns the standard OneRoster names of the columns, and a list of warnings.
+    """Returns the header with the column names as OneRoster spells them, and a list of warnings.
 
     There is a warning if columns are written in another case, or with blanks around the name.
     """
@@ -81,7 +81,10 @@ def standard_columns(header: tuple[str, ...], file: CsvFile) -> tuple[tuple[str,
 
 
 def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: str) -> list[str]:
-    """Returns warnings about the columns; raises `SourceRefused` for invalid, repeated or missing names."""
+    """Checks the names of a file's columns, and returns warnings about them.
+
+    Raises `SourceRefused` for an invalid, repeated or missing name.
+    """
     name = f"{file.name}.csv"
     if not {column.strip().lower() for column in header} & {column.lower() for column in (*COMMON, *file.columns)}:
         raise SourceRefused(
@@ -124,9 +127,9 @@ def _warnings(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]
 
 
 def has_delta_values(head: bytes, header: tuple[str, ...], file: str) -> bool:
-    """Returns whether one of the first rows of a bulk file has a status or a dateLastModified.
+    """Returns whether one of the first rows of a bulk file has a value in the column status or dateLastModified.
 
-    In a bulk file these columns should be blank.
+    In a bulk file these columns should be blank, so the file may be a delta.
     """
     places = [header.index(column) for column in ("status", "dateLastModified") if column in header]
     text = head.removeprefix(BOM).decode("utf-8", "replace")

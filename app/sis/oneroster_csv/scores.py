@@ -1,7 +1,7 @@
 """Opens and validates a CSV file of scores, from a screening window or a vendor. Never parses a row.
 
-OneRoster has no such file. It is read like OneRoster's CSV files, by the names of its columns, and its rows pass
-through the same stages.
+OneRoster has no such file. It is read like OneRoster's CSV files, by the names of its columns, and its rows are staged,
+checked and planned in the same way.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,9 +25,9 @@ OPTIONAL: Final = ("attempt", "form", "purpose", EXTERNAL_ID, "status")
 class ScoreFile:
     """An open CSV file of scores with a valid header, as an `OpenedSource`.
 
-    The delivery's header has the name `sourcedId` for the column that identifies a row. This is the column externalId,
-    or the column of the student if the file has no externalId. A delivery of scores is never complete, so a score that
-    is missing from the file is not removed.
+    In the header, the column that identifies a row is renamed `sourcedId`. It is the column externalId, or the column
+    of the student if the file has no externalId. A delivery of scores is never complete, so a score that is missing
+    from the file is not removed.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -63,7 +63,10 @@ class ScoreFile:
             chunk = self._file.read(CHUNK)
 
     def _standard_header(self, header: tuple[str, ...]) -> tuple[str, ...]:
-        """Returns the columns' names in their standard case. Raises `SourceRefused` for a repeated or missing name."""
+        """Returns the names of the columns with their standard upper and lower case.
+
+        Raises `SourceRefused` for a repeated or missing name.
+        """
         standard = {column.lower(): column for column in (*REQUIRED, *OPTIONAL)}
         columns = tuple(standard.get(column.strip().lower(), column.strip()) for column in header)
         if len(columns) > MAX_COLUMNS:

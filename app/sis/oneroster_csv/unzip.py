@@ -26,11 +26,11 @@ MANY = "The zip holds far more files than OneRoster has: not opened."
 
 
 class _BoundedFile:
-    """A file that limits the size of each read until the zip is open.
+    """A file that refuses large reads until the zip in it is open, to protect against a zip with a huge directory.
 
-    The limit is the size of a small zip's directory. `zipfile` first reads the end record of a zip, and then as many
-    bytes as this record states for the directory. The limit applies even if the record states a huge number of bytes.
-    It also applies if the zip has several end records, no matter which of these records `zipfile` uses.
+    `zipfile` first reads the end record of a zip, and then as many bytes as this record states for the directory. The
+    limit is the size of a small zip's directory. It applies even if the record states a huge number of bytes, and if
+    the zip has several end records, no matter which of them `zipfile` uses.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -90,9 +90,9 @@ def list_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def stream(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int | None = None) -> Iterator[bytes]:
-    """Yields the bytes of a file without its byte order mark.
+    """Yields the bytes of a file in a zip, without the byte order mark.
 
-    With a limit, reading stops soon after that many bytes.
+    With a `limit`, reading stops soon after that many bytes.
     """
     yielded = 0
     try:

@@ -1,4 +1,7 @@
-"""Defines the collections of OneRoster, their order, and the result of reading one or all. Sends no request."""
+"""Defines the collections of OneRoster, the order in which they are read, and the classes for what was read.
+
+Sends no request.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +16,7 @@ from app.sis.port import Delivery
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A collection of OneRoster, with the kind of its rows.
+    """A collection of OneRoster, such as `users`. `kind` is the kind of record that its rows are.
 
     `instead` names other collections that together contain the same rows. They are read if the source does not have
     this collection.
@@ -52,7 +55,7 @@ IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessment
 
 @dataclass(slots=True)
 class PulledCollection:
-    """The result of reading a collection: its rows, or the HTTP status with which the source refused to send them."""
+    """What was read of a collection: its rows, or the HTTP status with which the source refused to send them."""
 
     spool: Spool | None = None
     roles: Spool | None = None
@@ -76,7 +79,7 @@ class PulledCollection:
 
 @dataclass(slots=True)
 class RestSource:
-    """The result of a pull as an `OpenedSource`.
+    """What was read of a source over REST, as an `OpenedSource`.
 
     * `mode`: `full` if a delta was requested but the source could only be read in full, otherwise None.
     * `failed`: the kinds of the optional collections that could not be read.
@@ -99,7 +102,10 @@ class RestSource:
 def to_source(
     collections: Sequence[Collection], pulled_by_name: Mapping[str, PulledCollection], notes: list[str], is_delta: bool
 ) -> RestSource:
-    """Returns the pulled collections as a source. Its warnings are `notes` and sentences about what is missing."""
+    """Returns what was read of all collections as one source.
+
+    Its warnings are `notes`, and a sentence about each collection that is missing or has gaps.
+    """
     deliveries: dict[str, Delivery] = {}
     failed: set[str] = set()
     partial: list[str] = []
@@ -157,9 +163,9 @@ def missing_sentence(collection: Collection, status: int) -> str:
 
 
 def reason_of_gap(pulled: PulledCollection) -> str:
-    """Returns why rows of a collection may be missing, such as "have no fixed order".
+    """Returns the end of the sentence "The source's pages of …", such as "have no fixed order".
 
-    The text ends a sentence that begins with "The source's pages of …".
+    The text says why rows of the collection may be missing.
     """
     if pulled.disordered:
         return "have no fixed order"
@@ -174,9 +180,7 @@ def reason_of_gap(pulled: PulledCollection) -> str:
 
 
 def failed_sentence(name: str, detail: str) -> str:
-    """Returns a sentence for the report which says that an optional collection could not be read. `detail` is the
-    reason.
-    """
+    """Returns a sentence for the report: an optional collection could not be read, because of `detail`."""
     sentence = f"{detail} What is known of {name} stays as it is."
     if name in MAY_BE_LEFT_OUT:
         sentence += f" To go on without it: aimline sis set NAME --district DISTRICT --leave-out {name}"

@@ -32,7 +32,7 @@ address.
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The limits, in seconds, for sending and repeating one request.
+    """How long one request is waited for, and how often it is repeated. Times are in seconds.
 
     * The waits between tries double from `first` up to `longest`, each with jitter.
     * `total` limits the time that a request may spend on waits and failed tries. A wait that the source states in
@@ -103,7 +103,10 @@ class Connection:
 
     @property
     def requested_scopes(self) -> tuple[str, ...]:
-        """Returns the scopes to request for a token."""
+        """Returns the OAuth scopes to request for a token.
+
+        These are the configured scopes, or else those that the collections need.
+        """
         if self.scopes:
             return self.scopes
         names: tuple[str, ...] = _CORE
@@ -115,10 +118,10 @@ class Connection:
 
 
 def normalize_url(url: str, allowed: Allowed, setting: str) -> str:
-    """Returns a URL from the settings in normalized form, without a trailing slash.
+    """Returns a URL from the settings without a trailing slash, and otherwise in its standard form.
 
-    Raises `SourceRefused` if a connection to the URL is not allowed, or if the URL has a query. The error
-    names the setting `setting`.
+    Raises `SourceRefused` if a connection to the URL is not allowed, or if the URL has a query. The error names the
+    setting `setting`, from which the URL comes.
     """
     try:
         checked = validate_url(url, allowed)

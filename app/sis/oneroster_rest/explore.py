@@ -45,8 +45,11 @@ CAN_READ: Final = {
 
 @dataclass(slots=True)
 class Findings:
-    """The findings of an inspection: sentences, facts as JSON, and whether a sync would work with the source's
-    settings.
+    """What an inspection of a source has found.
+
+    * `ready`: whether the source can be read with its present settings.
+    * `exit_code`: the exit code with which a run would end.
+    * `sentences`: the findings in words. `facts`: the findings as JSON.
     """
 
     ready: bool = False
@@ -55,7 +58,7 @@ class Findings:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def add(self, sentence: str, **facts: Any) -> None:
-        """Adds a sentence, and the facts on which the sentence is based."""
+        """Adds a sentence to the findings, and the facts that it states."""
         self.sentences.append(sentence)
         self.facts.update(facts)
 
@@ -121,9 +124,9 @@ async def _explore(connection: Connection, findings: Findings) -> None:
 
 
 def _missing_options(current: Connection, working: Connection, facts: dict[str, Any]) -> list[str]:
-    """Returns the command-line options that would correct the source's settings.
+    """Returns the command-line options that would correct the settings of the source.
 
-    `current` has the settings of the source, and `working` the settings with which the source could be read.
+    `current` has these settings, and `working` the settings with which the source could be read.
     """
     signs = f"{working.auth}{'-sha1' if working.auth == 'oauth1' and working.signature == 'HMAC-SHA1' else ''}"
     as_set = f"{current.auth}{'-sha1' if current.auth == 'oauth1' and current.signature == 'HMAC-SHA1' else ''}"
@@ -145,9 +148,10 @@ async def _reading(connection: Connection) -> AsyncIterator[Reader]:
 
 
 async def _sign_in(connection: Connection, findings: Findings) -> Connection | None:
-    """Returns the connection with a method of sign-in that the token endpoint accepts, or None if it accepts none.
+    """Finds a method of sign-in that the token endpoint accepts.
 
-    A method that signs requests cannot be tested here. It is tested when a collection is read.
+    Returns the connection with it, or None if there is none. OAuth 1.0a, which signs each request, cannot be tested
+    here. It is tested when a collection is read.
     """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = [connection.token_url] if connection.token_url else [origin + path for path in TOKENS]
@@ -193,9 +197,9 @@ def _report_token(token: BearerToken, findings: Findings) -> None:
 
 
 async def _find_base(connection: Connection, findings: Findings) -> Connection | None:
-    """Returns the connection with a base address at which organizations can be read, or None if there is none.
+    """Finds a base address at which organizations can be read.
 
-    The configured base address is tried first.
+    Returns the connection with it, or None if there is none. The configured base address is tried first.
     """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = dict.fromkeys([connection.url.rstrip("/"), *(origin + path for path in BASES[connection.version])])
@@ -230,7 +234,7 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
 
 
 async def _with_gradebook(connection: Connection, findings: Findings) -> Connection:
-    """Returns the connection with the base address at which the gradebook answers.
+    """Finds the base address at which the gradebook answers, and returns the connection with it.
 
     If there is no such address, the connection is returned unchanged.
     """
@@ -309,7 +313,7 @@ async def _cap(reader: Reader, connection: Connection, pages: dict[str, WalkPage
 
 
 async def _deltas(connection: Connection, findings: Findings) -> None:
-    """Checks whether the source can send the changed rows alone, and whether it reports removed rows."""
+    """Checks whether the source can send only the rows that have changed, and whether it reports removed rows."""
     async with _reading(connection) as reader:
 
         async def filtered(name: str, clause: str) -> WalkPage | None:

@@ -1,6 +1,6 @@
-"""Pulls a source completely: reads the collections in order, and reads a collection again if it changes meanwhile.
+"""Reads a source completely: reads the collections in order, and reads a collection again if it changes meanwhile.
 
-All rows are on disk before the pull yields its result. No transaction is open during the pull.
+All rows are on disk before the result is yielded. No transaction is open meanwhile.
 
 This file exceeds 250 lines so that everything that decides whether a collection is complete or must be read again is in
 one place.
@@ -49,7 +49,7 @@ SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and 
 
 
 class DeltaRefused(Exception):
-    """Raised if the source cannot send only the changes of a collection."""
+    """Raised if a source can send a collection only as a whole, not only its changes."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -60,10 +60,10 @@ class DeltaRefused(Exception):
 async def open_rest(
     connection: Connection, *, since: datetime | None, progress: Progress
 ) -> AsyncIterator[OpenedSource]:
-    """Pulls a source to temporary files. With `since`, pulls only the rows that changed after this instant, as deltas.
+    """Reads a source completely into temporary files.
 
-    Raises `SourceRefused` if the source cannot be read completely, and `SourceInconsistent` if it does not stop
-    changing while it is read.
+    With `since`, reads only the rows that changed after this instant. Raises `SourceRefused` if the source cannot be
+    read completely, and `SourceInconsistent` if it does not stop changing while it is read.
     """
     pull = RestPull(connection, since, progress)
     try:
@@ -81,7 +81,7 @@ async def open_rest(
 
 @dataclass(slots=True)
 class RestPull:
-    """The state of one pull."""
+    """The state of reading one source: what was read so far, and what must be read again."""
 
     connection: Connection
     since: datetime | None
@@ -103,10 +103,10 @@ class RestPull:
         self.page_budget = PageBudget(AHEAD * self.connection.concurrency)
 
     async def source(self, reader: Reader) -> RestSource:
-        """Pulls all collections, pulls a collection again if it changed meanwhile, and returns the result.
+        """Reads all collections, reads a collection again if it changed meanwhile, and returns the result.
 
         If only changes were requested, and the source cannot send the changes of one collection, all collections are
-        pulled in full.
+        read in full.
         """
         try:
             return await self._source(reader)
@@ -139,7 +139,7 @@ class RestPull:
         )
 
     def timeout_sentence(self) -> str:
-        """Returns the sentence for a source that could not be read completely within the time limit."""
+        """Returns a sentence for the report: the source could not be read completely within the time limit."""
         missing = [
             collection.name
             for collection in COLLECTIONS
@@ -161,9 +161,9 @@ class RestPull:
         return not left_out and (self.connection.version == "1.2" or collection.name not in IN_12_ONLY)
 
     def _find_outdated(self, selected: list[Collection]) -> list[Collection]:
-        """Returns the collections that must be pulled: those not pulled yet, and those that changed during the pull.
+        """Returns the collections that must be read: those not read yet, and those that changed after they were read.
 
-        A collection has changed if its revision differs from the latest revision that the source stated.
+        A collection has changed if the source stated another revision with it than with its latest response.
         """
         unchanged = (None, self.revision)
         return [
@@ -197,9 +197,9 @@ class RestPull:
             raise _first(errors) from None
 
     async def _one(self, reader: Reader, collection: Collection) -> PulledCollection | None:
-        """Pulls one collection. Returns None if the collection changed meanwhile.
+        """Reads one collection. Returns None if the collection changed meanwhile.
 
-        If the source does not have this collection, pulls the collections that together contain the same rows.
+        If the source does not have this collection, reads the collections that together contain the same rows.
         """
         try:
             return await self._spooled(reader, collection, (collection.name,))
@@ -220,7 +220,10 @@ class RestPull:
         return PulledCollection(absent=status)
 
     async def _require_no_filter(self, reader: Reader, name: str) -> None:
-        """Raises `DeltaRefused` if a delta was requested and the source sends the collection only without a filter."""
+        """Raises `DeltaRefused` if the source sends a collection without a filter, although it refused it with one.
+
+        Does nothing unless only changes were requested, which needs a filter.
+        """
         if self.since is not None:
             with suppress(CollectionAbsent, BadQuery, CollectionRefused):
                 await reader.page(name, 1, 0, {}, None)
@@ -284,10 +287,10 @@ class RestPull:
                 self.unsorted.add(name)
 
     def _query(self, name: str) -> dict[str, str]:
-        """Returns the query parameters for a collection: filter and order.
+        """Returns the query parameters for a collection: a filter if only changes are requested, and the order.
 
-        Deltas, and collections whose pages had no fixed order, are sorted by id. Ids are unique, and a row that changes
-        during the pull keeps its place in this order.
+        The rows are sorted by id if only changes are requested, or if the pages had no fixed order. Ids are unique, and
+        a row that changes while the source is read keeps its place in this order.
         """
         query = {}
         if self.since is not None:
@@ -300,8 +303,8 @@ class RestPull:
     def _page_size(self, collection: Collection) -> int:
         """Returns the number of rows to request per page.
 
-        A second read of a collection uses smaller pages. If every row then has the same position as before, the order
-        of the source does not depend on the page size, and no row was missed between two pages.
+        When a collection is read again, the pages are smaller. If every row then has the same position as before, the
+        order of the source does not depend on the page size, and no row was missed between two pages.
         """
         size, attempt = self.sizes.get(collection.name, (0, 0))
         return max(2, (3 + attempt % 2) * size // 5) if size else self.connection.page_size
@@ -313,10 +316,10 @@ class RestPull:
             pulled.roles.add(role for row in page.rows for role in roles_of(row))
 
     def _is_trusted(self, collection: Collection, pulled: PulledCollection) -> bool:
-        """Returns whether the rows of a collection can be trusted. If not, the collection is pulled again.
+        """Returns whether the rows of a collection can be trusted. If not, the collection is read again.
 
         * Rows that come twice may be in the source twice, or may show that the collection changed between two pages.
-          They are in the source twice if they came in one page, if a second pull with pages of another size returned
+          They are in the source twice if they came in one page, if a second reading with pages of another size returned
           every row at the same place, or if they were adjacent after sorting.
         * A collection that was incomplete twice in the same way is imported, but its missing rows are not removed.
         """

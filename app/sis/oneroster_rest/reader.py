@@ -1,4 +1,4 @@
-"""Reads one page of one collection: its URL, its envelope, its status and its headers.
+"""Reads one page of one collection: builds its URL, and parses its headers and the JSON around its rows.
 
 It does not decide which page comes next. It reports no free text of a response, because it may contain a name.
 
@@ -88,7 +88,7 @@ class Reader:
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
         """Returns a page of a collection.
 
-        `query` has the filter and the order. `link` is the `next` link to follow in place of an offset.
+        `query` has the filter and the order. If `link` is given, it is the URL of the page, and replaces the offset.
 
         If the source answers that the collection is absent or that the query is bad, raises `CollectionAbsent` or
         `BadQuery` for the first page. For a later page, such an answer, or the status 204 or 416, marks the end of the
@@ -130,7 +130,7 @@ class Reader:
                 await asyncio.sleep(self.connection.patience.first * garbled)
 
     async def get(self, url: str) -> Answer:
-        """Returns the response to an authorized request.
+        """Returns the response to a request that is authorized with a token or a signature.
 
         The status is 401 only if new tokens do not help. If a token is valid for only a few uses, concurrent requests
         may use up each new token. After several refused tokens, requests are therefore sent one by one.
@@ -185,7 +185,7 @@ class Reader:
         )
 
     def _beyond(self, url: str, link: str | None) -> str | None:
-        """Returns the `next` link of a response if this link has no offset, otherwise None.
+        """Returns the URL of the next page if the response has a `next` link without an offset, otherwise None.
 
         A link to another host is ignored, so that the token is not sent there.
         """
@@ -201,7 +201,7 @@ class Reader:
 
 
 def page_url(base: str, name: str, limit: int, offset: int, query: Mapping[str, str]) -> str:
-    """Returns the URL of a page."""
+    """Returns the URL of a page of the collection `name`: the rows from `offset` on, at most `limit`."""
     pairs = {"limit": str(limit), "offset": str(offset), **query}
     return f"{base}/{name}?" + "&".join(f"{key}={quote(value, safe='~')}" for key, value in pairs.items())
 
@@ -259,7 +259,10 @@ def extract_rows(name: str, content: Any) -> list[Any]:
 
 
 def sourced_ids(rows: list[Any]) -> list[str]:
-    """Returns the ids of rows. If all ids are non-empty strings, which is usual, the function takes a faster path."""
+    """Returns the ids of rows.
+
+    It is faster than `sourced_id` for each row if all ids are non-empty strings, as is usual.
+    """
     try:
         ids = list(map(_ID, rows))
     except (KeyError, TypeError):

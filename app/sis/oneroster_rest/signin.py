@@ -37,22 +37,23 @@ ERRORS: Final = frozenset(
 
 
 class Credentials(Protocol):
-    """A method of authorization for the requests to a source."""
+    """A method of sign-in, which makes the `Authorization` header of the requests to a source."""
 
     async def header(self, method: str, url: str) -> str:
         """Returns the value of the `Authorization` header for this request."""
 
     async def renew(self, used: str) -> bool:
-        """Prepares a new header for a request whose header `used` was refused with 401. Returns whether to retry the
-        request.
-        """
+        """Is called after the header `used` was refused with 401. Returns whether to retry with a new header."""
 
     def accept(self, used: str) -> None:
-        """Notes that the header `used` was accepted."""
+        """Is called after the header `used` was accepted."""
 
 
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:
-    """Returns the credentials for the source's method of sign-in. A bearer token adds irregularities to `warnings`."""
+    """Returns the credentials for the method of sign-in that is configured for the source.
+
+    If it is a bearer token, irregular responses of the token endpoint are added to `warnings`.
+    """
     connection = wire.connection
     return OAuth1Signature(connection) if connection.auth == "oauth1" else BearerToken(wire, warnings)
 
@@ -82,7 +83,7 @@ class OAuth1Signature:
         return header
 
     async def renew(self, used: str) -> bool:
-        """Returns whether to sign the request again. This is false after several refusals in a row.
+        """Returns whether to sign the refused request again. Returns False after several refusals in a row.
 
         A new signature may help if the nonce had been used before, or if the clocks differ.
         """
@@ -107,7 +108,7 @@ def sign(method: str, base: str, client_secret: str, token_secret: str = "") -> 
 
 
 def signature_base(method: str, url: str, oauth: Mapping[str, str]) -> str:
-    """Returns the signature base string of RFC 5849, 3.4.1, with every parameter of the query."""
+    """Returns the text that is signed: the signature base string of RFC 5849, 3.4.1, with every query parameter."""
     query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
     # The library expects the protocol's parameters encoded, as in a header.
     protocol = [(name, escape(value)) for name, value in oauth.items()]

@@ -1,4 +1,4 @@
-"""Stores the rows of a collection temporarily: the rows as CSV in an unnamed file, and their digests in another file.
+"""Stores the rows of a collection on disk: the rows as CSV in an unnamed file, and their digests in another file.
 
 The files are readable by this process only (0600), and disappear when it ends. Only one page of rows is in memory at a
 time. When the collection is complete, the digests are read into memory, a part of them at a time.
@@ -27,7 +27,9 @@ _REST: Final = itemgetter(slice(2, None))
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """The repeated rows of a collection. The place of a row is its offset in the collection.
+    """What is known about rows of a collection that came more than once.
+
+    The place of a row is its offset in the collection.
 
     * `repeated`: the numbers of the rows that are identical to an earlier row.
     * `differ`: whether any two rows have the same id but different values.
@@ -38,8 +40,8 @@ class Repeats:
     * `differing`: a digest of the rows that have the same id but different values. It does not depend on the order of
       the rows.
     * `placed`: the number of rows; a row that was delivered twice for the same place counts once.
-    * `order`: a digest of all ids and values with their places. If it is equal in two pulls, the source did not change
-      between them.
+    * `order`: a digest of all ids and values with their places. If it is the same when the source is read again, the
+      source has not changed.
     """
 
     repeated: tuple[int, ...]
@@ -56,7 +58,7 @@ NAMELESS = hash("")
 
 
 class DiskBudget:
-    """The disk space that all collections of one pull together may use."""
+    """The disk space that all collections of one source together may use while it is read."""
 
     def __init__(self, gb: float) -> None:
         self._gb = gb
@@ -73,7 +75,7 @@ class DiskBudget:
 
 
 class Spool:
-    """The rows of one kind, stored in temporary files."""
+    """The rows of one kind of record, stored in temporary files."""
 
     def __init__(self, kind: str, file: str, header: Cells, budget: DiskBudget) -> None:
         self.kind, self.file, self.header, self._budget = kind, file, header, budget
@@ -133,9 +135,10 @@ class Spool:
         return Repeats(tuple(sorted(repeated)), differ, scattered, distinct, digest, differing, placed, order)
 
     def _part(self, part: int, parts: int) -> "list[np.ndarray]":
-        """Divides the rows into `parts` parts by their ids, and returns the rows of the part with the number `part`.
+        """Divides the rows into `parts` parts by their ids, and returns the part with the number `part`.
 
-        The result has the row numbers, the digests of ids, the digests of values, and the places.
+        It is returned as four arrays of equal length: the numbers of the rows, the digests of their ids, the digests of
+        their values, and their places in the collection.
         """
         blocks = []
         for start in range(0, self.rows, PART):
@@ -150,7 +153,7 @@ class Spool:
         return [np.concatenate(column) for column in zip(*blocks, strict=True)]
 
     def remove(self, repeated: Iterable[int]) -> None:
-        """Removes the rows whose numbers are in `repeated`, because each is identical to an earlier row."""
+        """Removes the rows with the numbers `repeated`, each of which is identical to an earlier row."""
         left_out, old, size = set(repeated), self._csv, self._size
         self._csv, self._size = self._opened(), 0
         old.seek(0)
@@ -169,7 +172,8 @@ class Spool:
     def delivery(self, *, complete: bool, within: str = "") -> Delivery:
         """Returns the rows as a delivery, which can be read until `close` is called.
 
-        `complete` and `within` are explained at `Delivery`.
+        `complete` says whether these are all rows of the collection. `within` is the kind of record inside which the
+        rows came, if they did not come as a collection of their own.
         """
         self._csv.flush()
         self._digests.close()
@@ -211,7 +215,7 @@ class Spool:
 
 
 def _repeated(*columns: "np.ndarray") -> "np.ndarray":
-    """Returns, for each row of sorted columns, whether it equals the previous row in all columns."""
+    """Returns, for each row, whether it equals the row before it. The columns must be sorted."""
     same = np.ones(len(columns[0]), dtype=bool)
     same[:1] = False
     for column in columns:
@@ -220,7 +224,7 @@ def _repeated(*columns: "np.ndarray") -> "np.ndarray":
 
 
 def _digest(*columns: "np.ndarray") -> int:
-    """Returns a digest of rows that does not depend on their order."""
+    """Returns a digest of the rows of a table that does not depend on the order of the rows."""
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
         mixed = (mixed ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
@@ -231,7 +235,8 @@ def _digest(*columns: "np.ndarray") -> int:
 def _lines(rows: Sequence[Cells]) -> str:
     """Returns rows as CSV.
 
-    If the numbers of commas and lines show that no cell needs quotes, the text is built without the CSV writer.
+    If the numbers of commas and lines show that no cell needs quotes, the rows are joined directly, which is faster
+    than the CSV writer.
     """
     plain = "\n".join([*map(",".join, rows), ""])
     commas = sum(map(len, rows)) - len(rows)

@@ -1,4 +1,6 @@
-"""Translates OneRoster JSON rows, 1.1 or 1.2, into the cells of our canonical CSV. Pure; validates no value.
+"""Translates OneRoster JSON rows, 1.1 or 1.2, into the cells of the CSV that the sync engine reads.
+
+Validates no value.
 
 * A field may be missing, null, of another type, or written in another case. A reference may be a plain id.
 * Fields that are not in `kinds` are not read, so that a password is never copied.
@@ -33,7 +35,7 @@ _ROLES: Final = frozenset(role.lower() for role in ROLES)
 
 
 def text(value: Any) -> str:
-    """Returns a value as text. An object or null becomes an empty text."""
+    """Returns a JSON value as text. An object or null becomes an empty text."""
     if type(value) is str:
         return value
     if value is None or isinstance(value, dict):
@@ -48,9 +50,9 @@ def text(value: Any) -> str:
 
 
 def word(value: Any) -> str:
-    """Returns a value as a word of a OneRoster vocabulary, in the standard's spelling if the standard has this word.
+    """Returns a value such as a type or a status as text, in OneRoster's spelling if OneRoster defines this word.
 
-    Removes the prefix `ext:` if a standard word follows it.
+    The prefix `ext:` before such a word is removed.
     """
     raw = text(value)
     plain = raw.strip().lower()
@@ -92,20 +94,21 @@ def grades(value: Any) -> str:
 
 
 def user_ids(value: Any) -> str:
-    """Returns user ids as `{Type:Id}`, as in the CSV binding."""
+    """Returns user ids as text, each in the form `{Type:Id}`, as in a CSV file."""
     many = value if isinstance(value, list) else [value]
     return ",".join(filter(None, (_pair(item, "type", "identifier") for item in many)))
 
 
 def scale(value: Any) -> str:
-    """Returns the values of a score scale as `{LHS:RHS}`."""
+    """Returns the values of a score scale as text. Each has the form `{LHS:RHS}`, with its left and its right side."""
     many = value if isinstance(value, list) else [value]
     return ",".join(filter(None, (_pair(item, "itemValueLHS", "itemValueRHS") for item in many)))
 
 
 def objectives(value: Any) -> str:
-    """Returns learning objectives as sorted JSON in the gradebook's format. The objectives of a result include their
-    scores.
+    """Returns learning objectives as a JSON list of `{source, id}`, sorted by both.
+
+    This is the form in which they are stored. Objectives of a result also have their scores.
     """
     items: list[dict[str, Any]] = []
     for item in value if isinstance(value, list) else []:
@@ -157,9 +160,7 @@ SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
 
 
 def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str]]:
-    """Returns a column's header, the JSON fields from which its value can come, and the function that converts the
-    value.
-    """
+    """Returns the header of a column, the JSON fields that may have its value, and the converting function."""
     if column.header in SPECIAL:
         return (column.header, *SPECIAL[column.header])
     if isinstance(column, Field):
@@ -170,10 +171,10 @@ def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], 
 
 
 class _Shape(NamedTuple):
-    """The way to read rows that have the same keys.
+    """How to translate JSON rows that all have the same keys.
 
-    `columns` has the converting function and the JSON key of each column. `roles` is true if the rows have roles as in
-    OneRoster 1.2.
+    `columns` has, for each column of the CSV, the converting function and the JSON key. `roles` is true if the rows are
+    users with roles as in OneRoster 1.2.
     """
 
     columns: tuple[tuple[Callable[[Any], str], str | None], ...]
@@ -181,7 +182,7 @@ class _Shape(NamedTuple):
 
 
 class Translator:
-    """Translates the JSON rows of one kind into cells of CSV.
+    """Translates the JSON rows of one kind of record into cells of CSV.
 
     `today` decides which roles of a user are current. Without it, the begin and end dates of roles are ignored.
     """
@@ -199,7 +200,10 @@ class Translator:
         )
 
     def page(self, rows: Sequence[Any]) -> list[Cells]:
-        """Returns the cells of each row, like `cells` but faster: rows with the same keys are read column by column."""
+        """Returns the cells of each row, as `cells` does, but faster.
+
+        Rows with the same keys are translated column by column.
+        """
         if set(map(type, rows)) != {dict}:
             return list(map(self.cells, rows))
         shapes = set(map(tuple, rows))
@@ -215,8 +219,9 @@ class Translator:
         return result
 
     def cells(self, row: Any) -> Cells:
-        """Returns the cells of a row. If the row is not a JSON object, they are empty, so that the row is
-        quarantined.
+        """Returns the cells of a row. If the row is not a JSON object, all cells are empty.
+
+        Such a row is then quarantined.
         """
         if not isinstance(row, dict):
             return ("",) * len(self.header)
@@ -237,10 +242,10 @@ class Translator:
         return list(map(self._with_roles, rows, cells)) if shape.roles else cells
 
     def _with_roles(self, row: Row, cells: Cells) -> Cells:
-        """Returns the cells of a 1.2 user, with the user's main role and orgs derived from the current roles.
+        """Fills in the cells for the main role and the orgs of a OneRoster 1.2 user, from the user's roles.
 
-        The org of the primary role comes first. If no role is current, the roles that begin later are used. If all
-        roles have ended, the user has no org.
+        The org of the primary role comes first. Only current roles count. If none is current, the roles that begin
+        later are used. If all roles have ended, the user has no org.
         """
         roles, primary = _any_case(row, "roles"), _any_case(row, "primaryOrg")
         if not roles and not primary:
@@ -257,14 +262,14 @@ class Translator:
         return tuple(changed)
 
     def _rank(self, role: Row) -> int:
-        """Returns `CURRENT`, `TO_COME` or `ENDED` for a role. On its end date, a role has already ended."""
+        """Returns whether a role is `CURRENT`, `TO_COME` or `ENDED`. On its end date, a role has already ended."""
         begins, ends = (day(_any_case(role, name)).strip() for name in ("beginDate", "endDate"))
         if self._today and _DAY.fullmatch(ends) and ends <= self._today:
             return ENDED
         return TO_COME if self._today and _DAY.fullmatch(begins) and begins > self._today else CURRENT
 
     def _shape(self, keys: tuple[str, ...]) -> _Shape:
-        """Returns the way in which rows with these keys are read. The result is cached."""
+        """Returns how to translate rows that have these keys. The result is cached."""
         lower = {key.lower(): key for key in reversed(keys)}
         exact = dict(zip(keys, keys, strict=True))
         columns = []
@@ -299,7 +304,7 @@ def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
 
 
 def _roles_in(row: Row) -> list[dict[str, Any]]:
-    """Returns the roles in a 1.2 user, also if the user has a single role without a list."""
+    """Returns the roles of a OneRoster 1.2 user as a list, even if the source sent a single role without a list."""
     roles = _any_case(row, "roles")
     many = roles if isinstance(roles, list) else [roles]
     return [role for role in many if isinstance(role, dict)]
@@ -309,7 +314,7 @@ ROLE: Final = Translator(BY_NAME["role"])
 
 
 def roles_of(row: Any) -> list[Cells]:
-    """Returns the roles of a 1.2 user as rows of the kind role.
+    """Returns the roles of a OneRoster 1.2 user as rows of their own, in cells.
 
     Over REST a role has no id, so one is built from the values of the role.
     """

@@ -1,7 +1,8 @@
-"""Orders the page requests of a pull, and limits how many pages are fetched ahead. Fetches no page itself.
+"""Decides which collection of a source may send the next request, and how many pages are requested in advance.
 
-Several collections are read at the same time, so that a request is always running. Collections that are earlier in the
-order have priority: a collection sends a request only if no earlier collection is waiting to send one.
+Fetches no page itself. Several collections are read at the same time, so that a request is always running. Collections
+that are earlier in the order have priority: a collection sends a request only if no earlier collection is waiting to
+send one.
 """
 
 import asyncio
@@ -55,21 +56,21 @@ class TurnQueue:
 
 
 class PageBudget:
-    """The total number of pages that the walks of a pull may fetch ahead; a walk reads one collection page by page.
+    """How many pages all collections of a source together may request in advance.
 
-    In addition to this total, each walk may fetch one page.
+    In addition, each collection may always request one page.
     """
 
     def __init__(self, pages: int) -> None:
         self._free = pages
 
     def reserve(self) -> bool:
-        """Reserves a page. Returns False if the budget is used up."""
+        """Takes one page from the budget. Returns False if the budget is used up."""
         if self._free < 1:
             return False
         self._free -= 1
         return True
 
     def release(self) -> None:
-        """Releases a reserved page."""
+        """Gives one page back to the budget."""
         self._free += 1

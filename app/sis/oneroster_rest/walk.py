@@ -23,8 +23,9 @@ ROUND: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class WalkPage:
-    """A page: its rows with their ids, and what its headers state.
+    """A page of a collection: its rows, their ids, and what its headers state about the collection.
 
+    * `total`: the number of rows of the collection. `revision`: the version of the data.
     * `more`: whether there is a `next` link; None if the source sends no links.
     * `beyond`: the `next` link, if it has no offset.
     * `refused`: the status of the error that the source sent in place of a page. Some sources send such an error after
@@ -47,7 +48,7 @@ CIRCLE: Final = (
 
 
 class CollectionChanged(Exception):
-    """Raised if the total or the revision of the collection changed during the walk."""
+    """Raised if the total or the revision of a collection changed while its pages were read."""
 
 
 Fetch = Callable[[int, int, str | None], Awaitable[WalkPage]]
@@ -58,9 +59,9 @@ Its arguments are the limit, the offset, and the link of the previous page, or N
 
 
 class Walk:
-    """A walk through all pages of a collection.
+    """Reads all pages of a collection once, from the first to the last.
 
-    * `whole`: whether nothing indicates that there are more rows. Valid after the walk.
+    * `whole`: whether nothing indicates that there are more rows. Valid after the last page.
     * `disordered`: whether rows were repeated in a way that overlapping pages do not explain. The pages may then have
       no fixed order, and some row may be missing.
     * `promised`: whether the source announced more rows than it sent.
@@ -127,8 +128,8 @@ class Walk:
     def _is_suspicious(self, page: WalkPage) -> bool:
         """Returns whether an empty page may be an error: it follows a full page, and nothing else marks the end.
 
-        Such a page is requested once more. If it is empty again, the page after it is requested too, because rows after
-        a gap would otherwise count as removed.
+        Such a page is requested once more. If it is empty again, the page after it is requested too. If that page has
+        rows, the collection has a gap, and its missing rows must not count as removed.
         """
         last, first = self._last, self._first
         if page.rows or page.refused or last is None or first is None:
@@ -137,10 +138,11 @@ class Walk:
         return full and self.total is None and last.more is None
 
     async def _prefetch(self, step: int, total: int) -> AsyncIterator[WalkPage]:
-        """Yields the next pages, and requests several of them ahead. Ends at a page that does not have `step` new rows.
+        """Yields the next pages, each of `step` rows, and requests several of them in advance.
 
-        `total` is the number of rows in the collection. All walks share a budget of pages that may be requested ahead.
-        If the budget is used up, a walk may still request one page, so that no walk waits for another walk.
+        Ends at a page that does not have `step` new rows. `total` is the number of rows in the collection. All
+        collections share a budget of pages that may be requested in advance. If it is used up, a collection may still
+        request one page, so that it does not have to wait for the others.
         """
         starts = iter(range(step, total, step))
         requests: list[tuple[int, asyncio.Task[WalkPage]]] = []
@@ -174,10 +176,11 @@ class Walk:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _link(self) -> str | None:
-        """Returns the `next` link to follow. Raises `SourceRefused` if the walk has followed this link before.
+        """Returns the URL of the next page if the last page had a link without an offset, otherwise None.
 
-        The link that was followed last may come again, because a source may itself remember the position of the walk.
-        If the source does not remember it, the next page has no new rows, and the walk ends.
+        The same link may come twice in a row, because some sources themselves remember which page comes next. If the
+        source does not, the next page has no new rows, and the reading ends. Raises `SourceRefused` if any other link
+        comes again.
         """
         link, before = self._last.beyond if self._last else None, self._followed
         if link is not None and link != before:
@@ -257,7 +260,7 @@ class Walk:
             self.revision = page.revision
 
     async def _probe(self, first: WalkPage) -> None:
-        """Checks why the second page equals the first. Raises `SourceRefused` if there may be more rows.
+        """Finds out why the second page equals the first. Raises `SourceRefused` if there may be more rows.
 
         For this, it requests a single row at offset 1.
 
@@ -283,7 +286,7 @@ class Walk:
         return is_first_page and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
-        """Returns whether a trusted total or a missing link shows that the walk has reached the end."""
+        """Returns whether all rows were read: a total that two pages confirm is reached, or the `next` links end."""
         if self._last is None or self._last.beyond:
             return False
         if self._first and self._first.beyond:

@@ -49,7 +49,7 @@ class Answer:
 
 
 class Wire:
-    """The connections to one source during one pull, with at most `concurrency` requests at the same time.
+    """The connections to one source while it is read. At most `concurrency` requests run at the same time.
 
     After a 429 the concurrency is lowered by one, and no request is sent before the time that the source stated.
     """
@@ -74,10 +74,9 @@ class Wire:
     async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
         """Sends a request and returns the response, whatever its status.
 
-        Retries while the source is busy or the network fails. Calls `headers` again for each try. Raises
-        `CollectionRefused` when the limits of the retry policy are reached. This error is about one collection only,
-        because the source may still send others. If the whole source is down, each collection that a roster needs
-        fails with this error.
+        Retries while the source is busy or the network fails. `headers` is called for each try, because a signature is
+        valid only once. Raises `CollectionRefused` when the limits of the retry policy are reached. This error is about
+        one collection only, because the source may still send others.
         """
         policy, tries, waited = self._policy, 0, 0.0
         kind: type[CollectionRefused] = CollectionRefused
@@ -194,7 +193,10 @@ def parse_retry_after(header: str | None) -> float | None:
 
 
 def _failure(error: BaseException) -> str:
-    """Returns a description of a network error. Raises `SourceRefused` if a retry cannot help."""
+    """Returns the end of a sentence "The source …" that describes a network error.
+
+    Raises `SourceRefused` if a retry cannot help.
+    """
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:

@@ -1,6 +1,7 @@
-"""Executes people's answers to a held run: approves its plan, whole or in part, or discards it. Reads no source.
+"""Executes the answer of a person to a held run: applies its plan, whole or in part, or discards it. Reads no source.
 
-An API only records an answer, because it has no access to staging. The worker or the command line executes it.
+An API only records an answer, because it has no access to the staging tables. The worker or the command line executes
+it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ async def approve(
     schools: Sequence[str] | None = None,
     kinds: Sequence[str] | None = None,
 ) -> None:
-    """Marks a held run, or one that failed to apply, as approved.
+    """Marks a run as approved, so that its plan is applied. The run is held, or an earlier attempt to apply it failed.
 
     * `plan` is the digest that the report shows.
     * With `without_removals`, the planned removals are dropped.
@@ -86,7 +87,7 @@ async def approve(
 
 
 def _validate_part(run: SisRun, schools: Sequence[str] | None, kinds: Sequence[str] | None) -> None:
-    """Raises `Invalid` unless the run's plan can be restricted to these schools and kinds."""
+    """Raises `Invalid` unless the plan of the run can be approved for these schools and kinds of record only."""
     given = {"/schools": schools, "/kinds": kinds}
     if run.mode == rekey.MODE and (schools is not None or kinds is not None):
         detail = "A map of new sourcedIds is approved as a whole."
@@ -102,7 +103,7 @@ def _validate_part(run: SisRun, schools: Sequence[str] | None, kinds: Sequence[s
 
 @needs(Can.APPROVE_SYNC)
 async def discard(work: Work, run_id: UUID) -> None:
-    """Marks a held run, or one that failed to apply, as discarded.
+    """Marks a run as discarded, so that its plan is deleted. The run is held, or an attempt to apply it failed.
 
     Raises `NotFound`, or `Conflict` if the run is in another state.
     """
@@ -112,9 +113,9 @@ async def discard(work: Work, run_id: UUID) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def discard_unkept_plans(work: Work) -> int:
-    """Discards every plan that waits for approval. Returns the number of discarded runs.
+    """Discards every plan that is not applied yet, after a backup was restored. Returns the number of discarded runs.
 
-    This is needed after a backup was restored, because backups do not contain the staged rows of plans.
+    Backups do not contain the rows of plans, so these plans can no longer be applied.
     """
     lost = {"sentence": RESTORED, "plan": None, "answer": None}
     has_plan = SisRun.plan.is_not(None)
@@ -158,8 +159,8 @@ async def execute_answer(
     """Applies the plan of an approved run, or deletes the plan of a discarded run. Returns the report.
 
     A plan that no longer matches the roster is discarded. Raises `AlreadyRunning` while the district syncs, and
-    `Superseded` if another claim owns the run. After any other error, the roster is unchanged and the answer is still
-    recorded.
+    `Superseded` if another worker has taken the run. After any other error, the roster is unchanged, and the answer is
+    still recorded.
     """
     principal = system_principal(district_id, "sync")
     async with district_sync_lease(engine, keyring, district_id):
@@ -212,7 +213,7 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
 async def _restrict_plan(
     stage: Stage, deliveries: Mapping[str, Delivery], answer: Mapping[str, Any], report: Report
 ) -> None:
-    """Deletes from the plan what was not approved, and adapts the report's counts and notes."""
+    """Deletes from the plan what was not approved, and corrects the counts and the notes of the report."""
     if answer.get("without_removals"):
         await drop_removals(stage, deliveries)
         for counts in report.kinds.values():

@@ -37,7 +37,7 @@ Settable = Annotated[Mapping[str, Any], ChangesOf(SourceSettings, frozenset({"ki
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A sync run to be requested."""
+    """A request to sync a source."""
 
     source: Annotated[str, Text(max=64), About("A source's id.", "src_01jq4n6d9zf3vbs0x5k2m7e8ta")]
     mode: Annotated[
@@ -49,7 +49,7 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class RekeyPair:
-    """One person: the former sourcedId, and the sourcedId under which the held run would create the person again."""
+    """One person: the sourcedId so far, and the one under which the held run would create the person again."""
 
     old: Annotated[str, Text(min=1, max=1000), About("The former sourcedId.", "4711")]
     new: Annotated[str, Text(min=1, max=1000), About("The new sourcedId.", "u-4711")]
@@ -57,9 +57,7 @@ class RekeyPair:
 
 @dataclass(frozen=True, slots=True)
 class NewRekey:
-    """The way to match the people whom the held run would remove with those whom it would create: by `match` or by
-    `map`.
-    """
+    """How to find the new sourcedIds of people whom a held run would remove: by a shared value, or by a map."""
 
     match: Annotated[
         Literal["identifier", "email", "likely"] | None,
@@ -126,7 +124,7 @@ def _whole(limits: Mapping[str, float]) -> Mapping[str, float]:
 
 @needs(Can.RUN_SYNC, Can.READ_SYNC)
 async def ask_for_sync(work: Work, new: NewRun) -> SisRun:
-    """Requests a run of a source; raises the errors of `pull.request_run`."""
+    """Requests a sync of a source; raises the errors of `pull.request_run`."""
     source_id = ids.parse_id("source", new.source, "/source")
     return await pull.request_run(work, source_id, new.mode, dry=new.dry, pointer="/source")
 

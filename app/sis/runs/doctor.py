@@ -1,6 +1,6 @@
 """Checks that rows about students have the students' schools, and that teams have the students whom they serve.
 
-If requested, the check also repairs wrong rows. It reads no source.
+If requested, the check also corrects wrong rows. It reads no source.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ SIZE = 1 << 26  # Bytes; the check gets as much memory as a sync with a file of 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The result of checking one district.
+    """What the check of one district has found.
 
     * `rows_by_table`: for each table, the number of rows whose list of schools differs from the student's.
     * `of_teams`: the number of students who are wrongly on a team's list of students, or wrongly missing from it. The
@@ -39,16 +39,16 @@ class Examination:
 
     @property
     def is_out_of_step(self) -> bool:
-        """Returns whether anything was found."""
+        """Returns whether any row or any list is wrong."""
         return bool(self.rows_by_table or self.of_teams)
 
 
 async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> Examination:
-    """Checks a district and returns the numbers of wrong records. Corrects these records if `repair` is true.
+    """Checks a district and returns the numbers of wrong rows. Corrects these rows if `repair` is true.
 
     A row about a student is wrong if its list of schools differs from the student's. A team's list of students is wrong
-    if it has, or lacks, a student contrary to the team's scopes and the roster. A repair waits until
-    no sync is being applied. Raises `RosterBusy` if another transaction locks the district's people for too long.
+    if a student is on it, or is missing, contrary to the team's scopes and the roster. A repair waits until no sync is
+    being applied. Raises `RosterBusy` if another transaction locks the district's people for too long.
     """
     async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)

@@ -1,4 +1,4 @@
-"""Reads the changes that syncs made to people and their enrollments, and declares their public shape.
+"""Reads which syncs changed a person or the person's enrollments, and declares what both APIs show of this.
 
 Returns no values of the changed fields.
 """
@@ -39,7 +39,7 @@ UNDO_PHRASES = {
 
 
 class SyncStepValue(Value):
-    """The effect of one sync on a person or an enrollment."""
+    """What one sync did to a person, or to an enrollment of the person."""
 
     run: Id = item("The run.", kind="run", graphql="run_id", get=attrgetter("run.run.id"))
     source: str = item("The name of the source.", "sis", get=attrgetter("run.source"))
@@ -63,7 +63,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A change that a run made, read before the run itself. The change belongs to the history of `person_id`."""
+    """A change that a run made, without the run itself, which is read later. It is in the history of `person_id`."""
 
     person_id: UUID
     run_id: UUID
@@ -74,9 +74,9 @@ class _Step:
 
 @needs(Can.READ_SYNC, Can.READ_ROSTER)
 async def history_of(work: Work, name: str) -> tuple[Person, list[HistoryEntry]]:
-    """Returns the person with this id or external id, and all changes that syncs made to this person, newest first.
+    """Returns the person whose id or external id is `name`, and the changes that syncs made to this person.
 
-    Raises `NotFound`.
+    The newest change comes first. Raises `NotFound`.
     """
     try:
         person = await locate_student(work, name)
@@ -89,8 +89,8 @@ async def history_of(work: Work, name: str) -> tuple[Person, list[HistoryEntry]]
 async def histories_of(work: Work, person_ids: Sequence[UUID]) -> dict[UUID, list[HistoryEntry]]:
     """Returns all changes that syncs made to these people, newest first, keyed by person.
 
-    People who are not within the caller's reach are left out. A change is returned with its kind but without values,
-    because the APIs may not read before-images.
+    People whom the caller may not see are left out. A change says what was done, but has no values, because the APIs
+    may not read the values from before a change.
     """
     steps = await _steps_of(work, person_ids)
     runs_of = await work.db.scalars(
@@ -146,6 +146,6 @@ def _entry_sentence(run_of: RunOfSource, kind: str, action: str) -> str:
 
 @needs(Can.READ_SYNC, Can.READ_ROSTER)
 async def sync_histories(work: Work, keys: Sequence[tuple[UUID]]) -> list[Any]:
-    """Returns, for each of these people, the changes that syncs made to the person."""
+    """Returns, for each of these people, the changes that syncs made. `keys` has a tuple with the id of each person."""
     histories = await histories_of(work, [person_id for (person_id,) in keys])
     return [histories.get(person_id, []) for (person_id,) in keys]

@@ -1,4 +1,4 @@
-"""Requests and starts the runs of a source, full or delta, with the source's adapter. Does not plan or apply.
+"""Requests the runs of a source, and starts them, full or delta, for every kind of source. Does not plan or apply.
 
 A request to an API creates a row, and the worker executes it. The command line executes its runs at once.
 
@@ -57,10 +57,11 @@ READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAIL
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """The inputs of a run: the source with its settings and secrets, the mode, the files that were imported before, and
-    the district's day.
+    """What a run needs to know before it reads its source.
 
-    If a zip was uploaded for the run, `upload_run` is the id of the run, and the zip is read in place of the source.
+    This is the source with its settings and secrets, the mode, the files that were imported before (`taken`), and the
+    district's present date. If a zip was uploaded for the run, `upload_run` is the id of the run, and the zip is read
+    in place of the source.
     """
 
     configured: ConfiguredSource
@@ -80,7 +81,7 @@ async def request_run(
 
     Without a mode, the schedule of the source determines the mode. Raises:
 
-    * `NotFound` for an unknown source; if `pointer` is given, `Invalid` at this JSON pointer instead;
+    * `NotFound` for an unknown source; or `Invalid` if `pointer` says where in the request's body the source was;
     * `AlreadyRunning` if a run of the source is pending or a run of the district is running;
     * `Conflict` if a delta is requested and the source had no full run before.
     """
@@ -104,10 +105,11 @@ async def request_undo(work: Work, run_id: UUID) -> SisRun:
 
 @needs(Can.APPROVE_SYNC)
 async def request_rekey(work: Work, run_id: UUID, match: str | None, pairs: rekey.Pairs | None) -> SisRun:
-    """Requests a run that plans a map of old to new sourcedIds for the people of a held run. Returns the requested run.
+    """Requests a run that maps old to new sourcedIds for people whom the held run `run_id` would remove.
 
-    People are matched by the field `match` or by the given `pairs`. The planned map is then held for approval. Raises
-    `NotFound`, `AlreadyRunning`, and the errors of `rekey.validate_map` and `rekey.files_to_rekey`.
+    Returns the new run. People are matched by the field `match` or by the given `pairs`. The planned map is then held
+    for approval. Raises `NotFound`, `AlreadyRunning`, and the errors of `rekey.validate_map` and
+    `rekey.files_to_rekey`.
     """
     held = (await find_run(work, run_id)).run
     rekey.validate_map(match, pairs)
@@ -229,7 +231,7 @@ async def _load_inputs(
 
 
 def _check_mode(configured: ConfiguredSource, mode: Mode | None) -> Mode | None:
-    """Returns the requested mode; raises `Conflict` if the source cannot deliver it."""
+    """Returns the requested mode; raises `Conflict` if the source cannot deliver only its changes."""
     if mode == "delta" and configured.source.kind in FILE_KINDS:
         raise Conflict("The manifest of a CSV zip says whether it is a delta: request no mode.", code="run.mode")
     if mode == "delta" and (configured.settings.full_at is None or configured.settings.pulled_until is None):
@@ -260,7 +262,7 @@ def _open_adapter(
 
 
 def connection_of(settings: SourceSettings, secret: str | None, allowed: Allowed, today: date) -> Connection:
-    """Returns the settings of a source as the connection that the REST adapter expects.
+    """Returns what the module `oneroster_rest` needs to connect to a source with these settings.
 
     `secret` is the decrypted client secret. `allowed` are the networks to which connections are allowed. `today` is the
     current day in the district.

@@ -64,9 +64,9 @@ async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[U
 
 @needs(Can.READ_SYNC)
 async def find_reused(work: Work, run_id: UUID, sourced_ids: Collection[str]) -> list[UUID]:
-    """Returns the ids of quarantined rows of a run, given the sourcedIds of people.
+    """Returns the ids of the quarantined rows of a run that are about people with these sourcedIds.
 
-    Finds only rows that were refused because the sourcedId may be another person's now. Raises `Invalid` for a
+    Finds only rows that were refused because the sourcedId may now belong to another person. Raises `Invalid` for a
     sourcedId without such a row.
     """
     is_person = (SisQuarantine.kind == "person") & (SisQuarantine.code == REUSED)
@@ -90,7 +90,7 @@ async def acknowledge_rows(
 
     Returns the number of rows that it acknowledged. The next runs of the source do not count an acknowledged row as
     long as its content and its fault stay the same. `same_person` is for rows that were refused because their sourcedId
-    may be another person's now. With `same_person`, the caller confirms that each row is about the same person as
+    may now belong to another person. With `same_person`, the caller confirms that each row is about the same person as
     before, and the next runs import the rows.
 
     Raises `NotFound` for an unknown run. Raises `Invalid` for each row in `rows` that the run does not have, or that
@@ -142,7 +142,7 @@ async def acknowledge_rows(
 
 
 def _require_reused(rows: Collection[UUID] | None, matching: Sequence[SisQuarantine]) -> None:
-    """Raises `Invalid` if no rows are given, or if a row was refused for any reason but a reused sourcedId."""
+    """Raises `Invalid` unless rows are given, and each was refused because of a reused sourcedId."""
     if not rows:
         detail = "Name the rows of the people who are the same as before."
         raise Invalid([Violation("/rows", "quarantine.same_person", detail)])

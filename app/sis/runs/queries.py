@@ -52,7 +52,7 @@ class RunOfSource:
 
     @property
     def sentence(self) -> str:
-        """Returns the sentence about the run.
+        """Returns a sentence that describes the run.
 
         If the lease of a running run has ended, the sentence says since when the worker has not renewed the lease.
         """
@@ -88,7 +88,7 @@ async def run(work: Work, run_id: UUID) -> RunOfSource:
 
 @needs(Can.READ_SYNC)
 async def read_report(work: Work, run_id: UUID) -> Report:
-    """Returns the report of a run with its current state; raises `NotFound`."""
+    """Returns the report of a run, with the state that the run has now; raises `NotFound`."""
     run_of_source = await run(work, run_id)
     row = run_of_source.run
     refused = await work.db.scalars(
@@ -126,7 +126,7 @@ async def read_report(work: Work, run_id: UUID) -> Report:
 
 
 def _exit_code(run: SisRun) -> int:
-    """Returns the exit code of the command line for a run in its current state."""
+    """Returns the exit code that the command line gives for a run in its current state."""
     if run.state in (RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY):
         return 4
     return run.exit_code or 0
@@ -142,7 +142,7 @@ async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuaran
 
 @dataclass(frozen=True, slots=True)
 class ChangeOfRun:
-    """A row that a run changed, with its kind, and with its public id if it has one."""
+    """A row that a run changed: its kind of record, what was done to it, and its public id if it has one."""
 
     id: UUID
     kind: str
@@ -152,8 +152,9 @@ class ChangeOfRun:
 
 @needs(Can.READ_SYNC)
 async def changes(work: Work, keyset: Keyset, run_id: UUID) -> Page[ChangeOfRun]:
-    """Returns a page of the rows that a run updated, restored or removed. People whom the caller may not see are left
-    out.
+    """Returns a page of the rows that a run updated, restored or removed.
+
+    Rows of people whom the caller may not see are left out.
     """
     of_run = (SisChange.district_id == work.district_id, SisChange.run_id == run_id)
     query = select(SisChange.id, SisChange.kind, SisChange.action, SisChange.row_id).where(*of_run)
@@ -188,7 +189,7 @@ def _visible_id(kind: str, row_id: UUID) -> tuple[str, UUID] | None:
 
 @needs(Can.READ_SYNC)
 async def sources(work: Work, keyset: Keyset) -> Page[ConfiguredSource]:
-    """Returns a page of those sources that have settings, oldest first."""
+    """Returns a page of sources, oldest first. Sources without settings are left out."""
     query = select(SisSource).where(SisSource.district_id == work.district_id)
     page: Page[SisSource] = await page_by_id(work, keyset, query, SisSource.id)
     return Page(await _with_sources(work, page.rows), page.next)
@@ -196,7 +197,7 @@ async def sources(work: Work, keyset: Keyset) -> Page[ConfiguredSource]:
 
 @needs(Can.READ_SYNC)
 async def all_sources(work: Work) -> list[ConfiguredSource]:
-    """Returns all sources that have settings; a district has only a few."""
+    """Returns all sources except those without settings. A district has only a few."""
     query = select(SisSource).where(SisSource.district_id == work.district_id).order_by(SisSource.id)
     return await _with_sources(work, (await work.db.scalars(query)).all())
 

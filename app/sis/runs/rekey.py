@@ -1,8 +1,8 @@
-"""Gives people new sourcedIds by a map of old to new ones, if the source has changed their sourcedIds (rekey).
+"""Gives people new sourcedIds, if a source has changed the sourcedIds of known people (rekey).
 
-A map is planned from a held run, then applied or discarded; an applied map can be undone. A person to be removed and a
-person to be created match if they have the same value in the compared field and nobody else has this value. Ambiguous
-people are counted, not matched. Only sourcedIds change, unless a map reunites two people (see `plan_rekey`).
+A map of old to new sourcedIds is planned from a held run, then applied or discarded; an applied map can be undone. A
+person to be removed and one to be created match if they have the same value in the compared field and nobody else has
+it. Ambiguous people are counted, not matched. Only sourcedIds change, unless a map reunites two people (`plan_rekey`).
 
 This file exceeds 250 lines so that planning, applying and undoing a map are in one place.
 """
@@ -56,7 +56,7 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def read_pairs(file: Path) -> list[tuple[str, str]]:
-    """Returns the pairs in a CSV file of old and new sourcedIds, with or without a header; raises `Invalid`."""
+    """Reads pairs of an old and a new sourcedId from a CSV file, with or without a header; raises `Invalid`."""
     pairs: list[tuple[str, str]] = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
@@ -92,7 +92,7 @@ def validate_map(match: str | None, pairs: Pairs | None) -> None:
 
 
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
-    """Returns the files of a run's plan, by kind.
+    """Returns the files in the plan of a held run, keyed by kind of record, if its people can be given new sourcedIds.
 
     Raises `Conflict` if the run is not held, or if its people cannot be matched by `match`. If `match` is `likely`, the
     run may be applied instead of held.
@@ -113,9 +113,9 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
 
 
 async def plan_requested_rekey(engine: AsyncEngine, keyring: Keyring, district_id: UUID, request: RunRequest) -> Report:
-    """Plans the map that was requested through an API, with the parameters in the run's row, and returns the report.
+    """Plans a map of old to new sourcedIds that an API has requested, and returns the report of this planning.
 
-    Raises the errors of `plan_rekey`.
+    The parameters are in the row of the requested run. Raises the errors of `plan_rekey`.
     """
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
         held_id, match, pairs = await _load_request(work, request)
@@ -140,7 +140,7 @@ async def plan_rekey(
     pairs: Pairs = (),
     request: RunRequest = RunRequest(),
 ) -> Report:
-    """Plans the map of sourcedIds for the people of a held run, and returns the report of this planning.
+    """Plans a map of old to new sourcedIds for people of the held run `held_id`. Returns the report of this planning.
 
     People are matched by the field `match` (`identifier` or `email`), by the pairs in the run's report (`likely`), or
     by the given `pairs`. With `likely`, the run may be applied instead of held. An applied run may have removed a
@@ -202,9 +202,10 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
 
 
 async def _match_people(stage: Stage) -> dict[str, int]:
-    """Writes the matched people to the map that awaits approval.
+    """Writes to the map of sourcedIds each pair of a person to be removed and a person to be created who match.
 
-    Returns the counts of gone, new, matched, ambiguous and unmatched people.
+    Returns counts: the people to be removed (`gone`), of these the matched, ambiguous and unmatched, and the new
+    (`came`).
     """
     people = stage.of_run("candidate")
     matched = await stage.run(
@@ -226,7 +227,7 @@ async def _match_people(stage: Stage) -> dict[str, int]:
 
 
 async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
-    """Stages the people whom the held plan would remove or create.
+    """Writes to a staging table the people whom the held plan would remove, and those whom it would create.
 
     Each person is staged with the value to match by, and with the number of people who share this value.
     """
@@ -267,7 +268,7 @@ async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
-    """Applies an approved map: each matched person gets the new sourcedId.
+    """Applies an approved map of sourcedIds: each matched person gets the new sourcedId.
 
     Raises `SourceInconsistent` if the people have changed since the map was planned.
     """
@@ -291,7 +292,7 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
 
 
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
-    """Undoes the applied map of the run `undone`: each person gets the former sourcedId back.
+    """Undoes the run `undone`, which has applied a map of sourcedIds: each person gets the former sourcedId back.
 
     Raises `SourceInconsistent` if the people have changed since the map was applied.
     """
@@ -308,12 +309,12 @@ async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
 
 
 def file_of(run: SisRun, kind: Kind) -> str:
-    """Returns the file or collection of a kind in a run's report, or the kind's plural if the report names none."""
+    """Returns the file from which a run read a kind of record. If its report names none, returns the kind's plural."""
     return str((run.counts.get(kind.name) or {}).get("file") or kind.plural)
 
 
 async def _rename(stage: Stage, pairs: str) -> int:
-    """Gives people new sourcedIds, writes the changes to the change log, and returns the number of people.
+    """Gives people new sourcedIds, logs the changes, and returns the number of people.
 
     `pairs` is a query with the columns `old`, `new` and `person_id`. People may exchange their sourcedIds.
     """
@@ -345,9 +346,9 @@ async def _rename(stage: Stage, pairs: str) -> int:
 
 
 async def _rename_rows(stage: Stage, pairs: str, before: str, after: str) -> int:
-    """Replaces the sourcedId `before` of each person in `pairs` with `after`, and returns the number of people.
+    """Replaces the sourcedId of each person in the query `pairs`, and returns the number of people.
 
-    `before` and `after` are SQL expressions.
+    `before` and `after` are SQL expressions for the present sourcedId and the new one.
     """
     return await stage.count(
         f"""WITH renamed AS (

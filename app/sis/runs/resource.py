@@ -1,4 +1,4 @@
-"""Declares the public shapes of the sync: sources, runs, and the rows that a run refused or changed.
+"""Declares what both APIs show of the sync: sources, runs, and the rows that a run refused or changed.
 
 They show no secret, and no value of a personal field.
 """

@@ -1,4 +1,4 @@
-"""Undoes an applied run, as a run of its own. Reads no source."""
+"""Undoes an applied run. The undo is itself a run, with a report. Reads no source."""
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
@@ -52,8 +52,8 @@ async def undo(
 ) -> Report:
     """Reverts an applied run in one transaction, as a new run with its own change log.
 
-    Created rows are removed. Updated, removed and restored rows get their former values, except for pinned fields.
-    Raises:
+    Created rows are removed. Updated, removed and restored rows get their former values, except for fields that people
+    have pinned. Raises:
 
     * `NotFound`;
     * `Conflict` if the run was not applied, is already undone, has expired, or if a later run changed the same rows;
@@ -90,7 +90,7 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
 
 
 async def _undo_people(stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    """Separates people whom a map of sourcedIds reunited.
+    """Undoes the changes of people that a map of sourcedIds made by reuniting two people.
 
     The former person is removed again, and the new person is restored.
     """
@@ -124,7 +124,10 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
 
 @needs(Can.APPROVE_SYNC)
 async def require_undoable(work: Work, run: SisRun) -> None:
-    """Raises `Conflict` if a run was not applied, is an undo, is undone or expired, or if later runs depend on it."""
+    """Raises `Conflict` if a run cannot be undone.
+
+    This is so if it was not applied, is itself an undo, is undone already, has expired, or if later runs depend on it.
+    """
     if run.state != RunState.APPLIED or run.undoes is not None:
         reason = "undid another" if run.undoes else f"is {run.state}"
         raise Conflict(f"The run {reason}: only a sync that was applied can be undone.", code="run.not_applied")
@@ -155,7 +158,10 @@ async def require_undoable(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def require_before_images(work: Work, run: SisRun) -> None:
-    """Raises `Conflict` if the before-image of any row that the run changed has expired or was erased."""
+    """Raises `Conflict` if the values from before the run are no longer stored for every row that it changed.
+
+    They expire after a time, and are erased with a person.
+    """
     expired = select(SisChange.id).where(
         SisChange.district_id == work.district_id, SisChange.run_id == run.id, SisChange.expired_at.is_not(None)
     )
@@ -169,7 +175,7 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Counts the rows of a kind that the runs `later` wrote and that prevent an undo of this run.
+    """Counts the rows of a kind of record that the runs `later` wrote and that prevent an undo of this run.
 
     Rows that this run created or changed prevent an undo if a later run changed them again. Rows that a later run
     created prevent an undo if they refer to a row that this run created.
@@ -195,7 +201,7 @@ async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[
 
 
 async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Writes the plan of one kind that reverts the run `run_id`.
+    """Writes the plan that reverts, for one kind of record, the changes of the run `run_id`.
 
     The plan is made from the change log of that run and from the rows that it created.
     """
@@ -222,7 +228,7 @@ async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
 
 
 async def reopen_memberships(stage: Stage, ran_on: date) -> None:
-    """Reopens the school memberships that a run on the date `ran_on` had ended.
+    """Reopens school memberships that a run ended on the date `ran_on`, for people whom its undo puts back.
 
     Without this, an undo would leave a gap in the memberships.
     """
@@ -237,7 +243,7 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Removes the rows that the run `run_id` had restored, so that they are removed rows again.
+    """Corrects the rows that the run `run_id` had restored and that are removed again by its undo.
 
     The rows get the values and the time of removal that they had before that run. The column `school_ids` is not
     changed, because the records about a student who has left stay in the student's schools.

@@ -1,4 +1,4 @@
-"""Validates the headers of uploaded files (roster zips or CSV files of scores), and stores the files for their runs.
+"""Checks the headers of uploaded files (roster zips or CSV files of scores), and stores the files for their runs.
 
 A file is stored until its run has ended. The processes share the database but no disk, so the file is stored in the
 database, where any worker that claims the run can read it. This module never checks a row of a file.
@@ -41,7 +41,10 @@ _FILE = re.compile(r"[A-Za-z]+\.csv\b")
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A claimed upload slot: its number, and the id of the upload that uses it."""
+    """A place for an upload, and the id of the upload that has it.
+
+    A district has few places, so few uploads at once.
+    """
 
     place: int
     holder: UUID
@@ -70,14 +73,14 @@ def validate_upload(file: IO[bytes], kind: str, leave_out: Collection[str] = ())
 
 
 def _pointer(sentence: str) -> str:
-    """Returns a JSON Pointer to the file if the sentence begins with the name of a file, otherwise an empty string."""
+    """Returns `/users.csv` for a sentence that begins with `users.csv`. Returns an empty text if it names no file."""
     match = _FILE.match(sentence)
     return f"/{match.group()}" if match else ""
 
 
 @needs(Can.RUN_SYNC)
 async def require_upload_source(work: Work, source_id: UUID, kind: str = "oneroster-csv") -> list[str]:
-    """Returns the names of the files that a source's settings leave out.
+    """Checks that files may be uploaded for a source. Returns the names of the files that its settings leave out.
 
     Raises `NotFound` for an unknown source, and `Conflict` if the source is not of the given kind.
     """
@@ -90,7 +93,10 @@ async def require_upload_source(work: Work, source_id: UUID, kind: str = "oneros
 
 @needs(Can.RUN_SYNC)
 async def claim_slot(work: Work) -> Slot:
-    """Claims one of the district's upload slots for the duration `LEASE`. Raises `Busy` if all slots are in use."""
+    """Claims one of the district's places for uploads, for the duration `LEASE`.
+
+    Raises `Busy` if all places are in use.
+    """
     holder = new_id()
     for place in range(AT_ONCE):
         claim = upsert(SisUploadSlot).values(
@@ -115,9 +121,9 @@ async def claim_slot(work: Work) -> Slot:
 
 @needs(Can.RUN_SYNC)
 async def renew_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
-    """Renews the lease of a slot for `length`. A length of zero releases the slot.
+    """Renews the lease of a place for uploads for `length`. A length of zero frees the place.
 
-    If another upload has claimed the slot meanwhile, nothing changes.
+    If another upload has claimed the place meanwhile, nothing changes.
     """
     await work.db.execute(
         update(SisUploadSlot)
@@ -150,7 +156,7 @@ async def has_upload(work: Work, run_id: UUID) -> bool:
 
 @asynccontextmanager
 async def open_missing_upload(form: FileForm) -> AsyncIterator[OpenedSource]:
-    """Raises `NothingNew`. Used for a run without an upload if its source is read from uploads only."""
+    """Raises `NothingNew`: the source reads only uploaded files, and none was uploaded for this run."""
     raise NothingNew(
         f"No {form.noun} was uploaded: this source only reads {form.noun}s that are uploaded to it over REST."
     )

@@ -1,3 +1,1 @@
-"""Schedules syncs: decides when a run of a source is due, has a worker execute it, and reports runs that are
-overdue.
-"""
+"""Schedules syncs: decides when a run of a source is due, has a worker execute it, and reports overdue runs."""

@@ -51,7 +51,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Where the notices of a district go. If a field is empty or None, nobody is notified by its channel."""
+    """Where the notices of a district are sent. Without e-mail addresses, or without a chat, nothing is sent there."""
 
     emails: tuple[str, ...] = ()
     chat_url: str | None = None
@@ -81,7 +81,7 @@ class _Notice:
 async def save_recipients(
     work: Work, emails: tuple[str, ...] | None, chat_url: str | None, allowed: Allowed
 ) -> Recipients:
-    """Sets the recipients of the district's notices; None keeps what is set, and an empty value clears it.
+    """Sets the recipients of the district's notices. None keeps what is set, and an empty value deletes it.
 
     Raises `Invalid` with every violation.
     """
@@ -114,7 +114,7 @@ async def save_recipients(
 
 @needs(Can.SYNC_ROSTER)
 async def load_recipients(work: Work) -> Recipients:
-    """Returns the recipients that the district itself has set."""
+    """Returns the recipients that the district has set itself, without the operator's default recipients."""
     row = await work.db.scalar(select(SisRecipients).where(SisRecipients.district_id == work.district_id))
     if row is None:
         return Recipients()
@@ -124,15 +124,16 @@ async def load_recipients(work: Work) -> Recipients:
 
 
 def shown(recipients: Recipients) -> dict[str, Any]:
-    """Returns recipients as plain values. Only the scheme and the host of a chat's address are shown, because its path
-    is a secret.
+    """Returns recipients as plain values to show.
+
+    Only the scheme and the host of a chat's address are shown, because its path is a secret.
     """
     parts = hide_secrets(recipients.chat_url).split("/", 3) if recipients.chat_url else None
     return {"emails": list(recipients.emails), "chat_url": parts and "/".join([*parts[:3], "..."])}
 
 
 async def send_notices(settings: AlertSettings, engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Sends the due notices of a district, and returns the number of notices that it claimed."""
+    """Sends the notices of a district that are due. Returns the number of notices that it tried to send."""
     principal = system_principal(district_id, "sync")
     async with unit(engine, principal, keyring, "sync notices") as work:
         notices = await _claim_notices(work, settings)
@@ -183,8 +184,8 @@ def _render(
 ) -> _Notice:
     """Returns the notice with its text.
 
-    If the run is held, the text has the sentences of the guard, which contain no data except numbers. Otherwise it has
-    the run's own sentence, which contains no value of a row.
+    If the run is held, the text has the reasons, which contain no data except numbers. Otherwise it has the run's own
+    sentence, which contains no value of a row.
     """
     source, run_id, kind = names[job.row["source_id"]], job.row["run_id"], job.row["kind"]
     subject = f"Aimline, {slug}: the sync of {source} {SENTENCES[kind].partition(':')[0].rstrip('.')}"
@@ -199,7 +200,10 @@ def _render(
 
 
 async def _attempt(notice: _Notice, settings: AlertSettings) -> JobOutcome:
-    """Sends one notice and returns the outcome, `skipped` if the channel has no recipient or no mail server."""
+    """Tries to send one notice, and returns the outcome.
+
+    It is `skipped` without a recipient or without a mail server.
+    """
     try:
         if notice.channel == "email":
             if settings.server is None or not notice.recipients.emails:

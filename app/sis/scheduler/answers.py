@@ -1,4 +1,4 @@
-"""Executes the answers to held runs in a worker: applies an approved plan, or deletes a discarded one.
+"""Executes people's answers to held runs in a worker: applies an approved plan, or deletes a discarded one.
 
 An answer is a job. If the job fails, it is attempted again after a wait. If all attempts fail, the run is marked as
 failed to apply, and waits for another answer. This module does not decide what is applied.
@@ -34,7 +34,10 @@ log = structlog.get_logger()
 
 
 async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Executes the due answers of a district, and returns the number of executed answers."""
+    """Executes the answers to held runs of a district that are due, and returns their number.
+
+    An answer approves or discards the plan of a run.
+    """
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answers") as work:
         claimed = await claim_answers(work, AT_ONCE)
     done = 0
@@ -45,7 +48,10 @@ async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_
 
 
 async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> bool:
-    """Executes one answer, and returns whether that succeeded. A fault is saved on the run's row and not raised."""
+    """Executes the answer to one held run, and returns whether that succeeded.
+
+    A fault is saved with the run and not raised.
+    """
     try:
         await attempt_answer(engine, keyring, district_id, job)
     except Exception:  # the error is logged and recorded
@@ -54,10 +60,10 @@ async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job
 
 
 async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
-    """Executes a claimed answer, renewing the lease of the job meanwhile. Returns the report.
+    """Executes the answer to a held run that this worker has claimed, and returns the report.
 
-    A fault is saved on the run's row and raised. Returns None if the answer is given up because the worker died in
-    every attempt.
+    Renews the lease of the job meanwhile. A fault is saved with the run and raised. Returns None if the answer is given
+    up because the worker died in every attempt.
     """
     principal, where = system_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
@@ -108,8 +114,8 @@ async def _record_fault(
 async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> None:
     """Marks an approved run as failed to apply, and records the event of this failure.
 
-    The plan of the run then waits for another answer. If the plan of a discarded run cannot be deleted, maintenance
-    deletes the staged rows of the run later.
+    The plan of the run then waits for another answer. If the run was discarded instead, and its plan could not be
+    deleted, maintenance deletes the rows of the plan later.
     """
     mine = (SisRun.id == job.id, SisRun.claim_number == job.claim_number)
     ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}
@@ -125,4 +131,4 @@ async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> No
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """Accepts the progress of an answer and does nothing."""
+    """Ignores the progress that the execution of an answer reports."""

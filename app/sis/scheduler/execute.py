@@ -76,8 +76,9 @@ class SyncScheduler:
     rests: SkippedDistricts = field(default_factory=SkippedDistricts)
 
     def start_due(self, due: Sequence[UUID]) -> int:
-        """Starts the syncs of due districts as far as there is capacity. Returns the number of districts whose sync was
-        started.
+        """Starts the due syncs of these districts as far as there is capacity.
+
+        Returns the number of districts whose sync was started.
         """
         waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
         room = min(AT_ONCE - (len(self.running) - waiting), MAX_RUNNING - len(self.running))
@@ -125,7 +126,7 @@ class SyncScheduler:
             await save_findings(work, source_id, findings)
 
     async def _execute(self, district_id: UUID, job: ClaimedJob) -> None:
-        """Executes a claimed run, renewing the lease of the job meanwhile, and saves the outcome on the run's row."""
+        """Executes a run that this worker has claimed, renews the job's lease meanwhile, and saves the outcome."""
         context = {"attempt": job.attempts, "worker": job.row["worker"]}
         log.info("syncs.begun", **context)
         try:
@@ -150,7 +151,10 @@ class SyncScheduler:
             await self._retry(district_id, job, error)
 
     async def _retry(self, district_id: UUID, job: ClaimedJob, error: Exception) -> None:
-        """Postpones a run to its next attempt if the fault is temporary. After any other fault, ends the run."""
+        """Postpones a run to its next attempt if the error is temporary and an attempt is left.
+
+        Otherwise ends the run as failed.
+        """
         passes = isinstance(error, StorageFull | RosterBusy) or fault_of(error) is not None
         wait, fault = RETRIES.wait_after(job.attempts) if passes else None, summarize_fault(error)
         sentence = error.detail if isinstance(error, AimlineError) else f"The sync broke off ({fault.error})."
@@ -189,9 +193,10 @@ class SyncScheduler:
 
 @needs(Can.SYNC_ROSTER)
 async def schedule_due_runs(work: Work) -> list[UUID]:
-    """Creates the runs that are due, requeues runs whose worker was lost, and emits an event for each overdue source.
+    """Creates the runs that are due, and emits an event for each overdue source.
 
-    Returns the ids of the sources for which an inspection was requested.
+    Also puts runs whose worker was lost back into the queue. Returns the ids of the sources for which an inspection was
+    requested.
     """
     await _requeue_lost_runs(work)
     rows = await work.db.scalars(
@@ -219,10 +224,9 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
 
 @needs(Can.SYNC_ROSTER)
 async def _create_due_run(work: Work, row: SisSource) -> None:
-    """Creates the scheduled run of a source, unless another run of the source is unfinished. Sets the time of the next
-    scheduled run.
+    """Creates the scheduled run of a source, and sets the time of the next scheduled run.
 
-    During a freeze, no run is created.
+    Creates none if another run of the source has not ended, or on a day that the source's settings exclude (freeze).
     """
     in_district = SisRun.district_id == work.district_id
     frozen = is_frozen(await today_of(work), freeze_of(row.frozen))
@@ -254,8 +258,8 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
 async def _requeue_lost_runs(work: Work) -> None:
     """Puts runs whose lease has ended back into the queue. A run that has lost its worker three times fails.
 
-    A run from the command line is not repeated. It continues as long as its process has the district's lease;
-    otherwise it fails.
+    A run from the command line has no lease and is not repeated. It continues as long as its process has the district's
+    lease; otherwise it fails.
     """
     lost = await work.db.scalars(
         select(SisRun)
@@ -294,7 +298,7 @@ def _principal(district_id: UUID) -> Principal:
 
 @dataclass
 class _StageLog:
-    """Writes a log line whenever a run reaches its next stage, because nobody watches a scheduled run."""
+    """Writes a log line whenever a run begins its next step, because nobody watches a scheduled run."""
 
     request: RunRequest
     stage: str = ""

@@ -1,4 +1,7 @@
-"""Claims runs and answers for a worker, renews their leases, and postpones them. Executes none of them."""
+"""Lets a worker claim runs, and claim the answers (approvals and discards) that people gave to held runs.
+
+Also renews the leases of claimed jobs, and postpones jobs. Executes none of them.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,14 +43,17 @@ ANSWERS = JobTable(
 
 @needs(Can.SYNC_ROSTER)
 async def claim_run(work: Work, length: timedelta = LENGTH) -> list[ClaimedJob]:
-    """Claims the next run of the district, if there is one. The caller must commit before executing the run."""
+    """Claims the next run of the district. Returns it in a list, which is empty if no run is waiting.
+
+    The caller must commit before executing the run.
+    """
     runs = JobTable(RUNS.table, RUNS.key, RUNS.keys, RUNS.at_once, length)
     return await claim(work.db, runs, work.district_id, 1)
 
 
 @needs(Can.SYNC_ROSTER)
 async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
-    """Claims approved and discarded runs whose plans must be applied or deleted: one per source, and at most `most`.
+    """Claims approved runs, to apply their plans, and discarded runs, to delete theirs: one per source, at most `most`.
 
     The caller must commit before executing the claimed jobs.
     """
@@ -56,9 +62,9 @@ async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
 
 @needs(Can.APPROVE_SYNC)
 async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
-    """Claims a held run that this transaction approves or discards, and returns the job.
+    """Claims a run that this same transaction approves or discards, and returns the job.
 
-    The process that records the approval or the discard then executes the job itself.
+    The process that records the approval or the discard then executes the job itself, without a worker.
     """
     claimed = await work.db.execute(
         update(SisRun)
@@ -79,7 +85,10 @@ async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
 async def renewed_lease(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, length: timedelta = LENGTH
 ) -> AsyncIterator[None]:
-    """Renews the lease of a claimed run every third of `length`, as long as the caller's `async with` block runs."""
+    """Keeps the lease of a claimed run as long as the caller's `async with` block runs.
+
+    The lease is renewed for `length` each time, three times within that length.
+    """
 
     async def renew() -> None:
         async with unit(engine, system_principal(district_id, "sync"), keyring, "sync lease") as work:
@@ -100,10 +109,10 @@ async def keep_lease(work: Work, job: ClaimedJob, length: timedelta = LENGTH) ->
 async def postpone_run(
     work: Work, job: ClaimedJob, wait: timedelta, because: str = "", fault: FaultSummary | None = None
 ) -> None:
-    """Postpones a run to its next attempt.
+    """Postpones a run: it is attempted again after `wait`.
 
-    `because` is a sentence with the reason. Without a `fault`, no attempt is counted, because the run could not begin,
-    or its worker was shut down.
+    `because` is a sentence with the reason. Without a `fault`, this attempt does not count, because the run could not
+    begin, or its worker was shut down.
     """
     waits = {"sentence": f"The sync waits for a worker. {because}".strip(), **_waits(wait, fault)}
     await change_states(work, RunState.PENDING, _of(work, job), waits, of=OPEN)
@@ -111,7 +120,10 @@ async def postpone_run(
 
 @needs(Can.SYNC_ROSTER)
 async def postpone_answer(work: Work, job: ClaimedJob, wait: timedelta, fault: FaultSummary | None = None) -> None:
-    """Postpones an answered run by `wait` to its next attempt. Without a `fault` no attempt is counted."""
+    """Postpones an answer to a held run: it is attempted again after `wait`.
+
+    Without a `fault`, this attempt does not count.
+    """
     await work.db.execute(update(SisRun).where(*_of(work, job), SisRun.plan.is_not(None)).values(_waits(wait, fault)))
 
 
@@ -126,7 +138,7 @@ def _waits(wait: timedelta, fault: FaultSummary | None) -> dict[str, Any]:
 async def give_up_run(
     work: Work, run_id: UUID, claim_number: int, sentence: str, fault: FaultSummary = NO_FAULT
 ) -> None:
-    """Ends a run as failed, unless another claim owns it.
+    """Ends a run as failed, unless another worker has taken it since, under a higher claim number.
 
     `sentence` and `fault` say why the run failed.
     """

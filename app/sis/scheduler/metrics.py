@@ -1,4 +1,4 @@
-"""Defines metrics for operators' alarms, for each source: hours since the last applied run, and held and failed runs.
+"""Defines metrics for operators' alarms: for each source, the hours since a run was applied, and held and failed runs.
 
 The metrics are read from the database, so that every worker reports the same values, even after a restart. The labels
 are the short names of district and source. No metric or label contains a student's data.
@@ -37,7 +37,7 @@ SILENT: Final = Gauge(
 
 
 async def read_metrics(engine: AsyncEngine) -> int:
-    """Updates the gauges from the database, and returns the number of sources."""
+    """Sets the metrics to what the database says, and returns the number of sources."""
     rows = await sync_status(engine)
     for gauge in (HOURS, HELD, FAILED, FAILED_TO_APPLY, SILENT):
         gauge.clear()

@@ -1,4 +1,4 @@
-"""Renders a run's report as text, with the next steps for a person. Pure; contains no student's data and no name."""
+"""Turns the report of a run into text that tells a person what to do next. Contains no student's data and no name."""
 
 from app.core import ids
 from app.sis.engine.report import FIRST, Report, describe_rekey
@@ -9,8 +9,9 @@ COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quara
 
 
 def render_report(report: Report) -> str:
-    """Returns the report of a run as text: its sentence, counts, the guard's results, the first errors and the next
-    steps.
+    """Returns the report of a run as text, with its counts, first errors and next steps.
+
+    It also says which limits on changes the run exceeded.
     """
     shown = ids.format_id("run", report.run_id)
     ended = report.ended_at.strftime("%Y-%m-%d %H:%M UTC") if report.ended_at else "not ended"
@@ -38,9 +39,9 @@ def render_report(report: Report) -> str:
 
 
 def render_rekeys(report: Report) -> list[str]:
-    """Returns a line for each person who likely has a new sourcedId, up to `FIRST` people.
+    """Returns the lines of a report about people who likely have a new sourcedId.
 
-    Further lines list which commands can be run for these people.
+    There is one line for each person, up to `FIRST` people, and then lines with the commands that can be run for them.
     """
     lines = [
         f"{describe_rekey(rekey)}{'; set aside: the known one stays, what came waits' if rekey['set_aside'] else ''}"
@@ -72,7 +73,7 @@ def render_rekeys(report: Report) -> list[str]:
 
 
 def render_guard_result(result: dict[str, object]) -> str:
-    """Returns the result of one rule of the guard as text, such as `removed people: 90 of 1,000, limit 10% over 25`."""
+    """Returns how a plan compares with one limit, as text such as `removed people: 90 of 1,000, limit 10% over 25`."""
     limit = (
         f"limit {float(str(result['limit'])):.0%} over {int(str(result['rows'])):,}"
         if result["rule"] != "empty"

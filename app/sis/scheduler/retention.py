@@ -1,8 +1,8 @@
-"""Deletes before-images of synced rows, and staged rows that are no longer needed. Erases a person from before-images.
+"""Deletes old values of synced rows, and staged rows that are no longer needed. Also erases a person's old values.
 
-A run logs an entry for each row that it changes. The entries are permanent; only the before-images in them are deleted.
-A run whose before-images are deleted cannot be undone. Lists of planned changes are deleted when they are old, or when
-enough newer runs have lists.
+A run logs an entry for each row that it changes, with the values from before the change (the before-image). The entries
+are permanent; only the before-images in them are deleted. A run whose before-images are deleted cannot be undone. Lists
+of planned changes are deleted when they are old, or when enough newer runs have lists.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -40,10 +40,10 @@ _DROP_KEPT: Final = """DELETE FROM staging.{table} AS k WHERE k.district_id = :d
 
 @needs(Can.SYNC_ROSTER)
 async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) -> int:
-    """Deletes one batch of the before-images of runs that ended longer than `kept` ago. Returns the number deleted.
+    """Deletes the before-images of old runs, at most `most` of them, and returns the number of deleted ones.
 
-    `most` is the size of a batch. The ids of runs ascend with time, so an index finds the oldest runs first, and newer
-    runs are not read.
+    A before-image has the values that a row had before a run changed it. A run is old if it ended longer than `kept`
+    ago. The ids of runs ascend with time, so an index finds the oldest runs first, and newer runs are not read.
     """
     until = now() - kept
     expired = (
@@ -65,7 +65,7 @@ async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) 
 
 @needs(Can.SYNC_ROSTER)
 async def erase_person(work: Work, person_id: UUID) -> int:
-    """Deletes the before-images and the planned changes of all rows about a person. Returns their number.
+    """Deletes all old values and all planned changes of rows about a person. Returns the number of deleted ones.
 
     The runs that changed these rows can no longer be undone, because an undo would restore the person's data.
     """
@@ -88,9 +88,10 @@ async def erase_person(work: Work, person_id: UUID) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def expire_lists(work: Work, kept: timedelta = LISTS_KEPT, most: int = BATCH) -> int:
-    """Deletes at most `most` rows of the oldest expired list. A list has the planned changes of one run.
+    """Deletes at most `most` rows of the oldest expired list of planned changes. Each run has its own list.
 
-    Returns the number of deleted rows, or 1 if the expired list had no rows any more. Returns 0 if no list has expired.
+    Returns 0 only if no list has expired, so that a caller can repeat the call until then. Otherwise returns the number
+    of deleted rows, but at least 1.
 
     A list expires when its run is older than `kept`, or when `LISTS_OF_SOURCE` newer runs of the same source have
     lists. The list of a run does not expire while the run waits for an answer or waits to be applied.
@@ -123,12 +124,12 @@ async def _delete_planned(work: Work, row_ids: list[UUID]) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def delete_left_rows(work: Work) -> int:
-    """Deletes the staged rows of this district that no run needs any more. Returns their number.
+    """Deletes the rows in the staging tables of this district that no run needs any more. Returns their number.
 
     * A stored plan is needed while its run waits for an answer or waits to be applied. The plan of a discarded run is
       needed until `sis_run.plan` of the run is null.
-    * Every other staged row that this transaction sees is a leftover and not needed, because a run deletes its own
-      rows before it commits.
+    * Every other staged row that this transaction sees is a leftover and not needed, because a run deletes its own rows
+      before it commits.
     """
     district, deleted = {"district": work.district_id}, 0
     states = {"with_plan": [state.value for state in WITH_PLAN], "discarded": RunState.DISCARDED.value}
@@ -153,5 +154,5 @@ async def _blank(work: Work, which: ColumnElement[bool]) -> int:
 
 
 def _first_id(at: datetime) -> UUID:
-    """Returns the lowest possible UUIDv7 among those created at an instant."""
+    """Returns the lowest UUIDv7 that can be created at this instant. All ids of earlier rows are lower."""
     return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -1,4 +1,7 @@
-"""Reads and shows the addresses of sources: URLs, and files or folders on this machine. Pure."""
+"""Parses and formats the address of a source: a URL, or a file or folder on this machine.
+
+Does no input or output.
+"""
 
 from pathlib import PurePosixPath
 from typing import Final
@@ -14,7 +17,7 @@ def is_local(url: str) -> bool:
 
 
 def without_path(url: str) -> str:
-    """Returns an address as remote callers may see it: the path of a local file or folder is cut to its last part."""
+    """Returns an address as remote callers may see it: of the path of a local file or folder, only the last part."""
     return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
 
 

@@ -1,7 +1,7 @@
-"""Parses and validates the mapping of a source's results to scores of measures. Pure.
+"""Parses and validates the rules by which results in a source's gradebook become scores of measures.
 
-A mapping is a list of rules. The first rule that matches a line item or an assessment determines the measure of its
-results. Results without a matching rule are grades only.
+These rules are the mapping of the source, a list. The first rule that matches a line item or an assessment determines
+the measure of its results. Results without a matching rule are grades only.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ BY_PATTERN: Final = ("title", "assessment_title")
 
 @dataclass(frozen=True, slots=True)
 class MappingRule:
-    """A rule of a mapping: conditions on line items or assessments, and the measure to which their results belong.
+    """A rule of a mapping: which line items or assessments it is for, and the measure whose scores their results are.
 
     A rule matches if all of its conditions match. All ids are the source's ids. Titles may contain `*`.
     """
@@ -41,7 +41,7 @@ _WORDS: Final = tuple(MappingRule.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True)
 class MappingRules:
-    """The mapping of a source from results to scores.
+    """The mapping of a source: the rules by which its results become scores.
 
     If `alerts_on_first_load` is true, scores from the source's first load can raise alerts.
     """
@@ -111,7 +111,10 @@ def _violations(rule: Any, at: str) -> list[Violation]:
 
 
 def pattern(text: str | None) -> str | None:
-    """Returns the ILIKE pattern for a title in which `*` stands for any text. Returns None for None."""
+    """Returns the pattern for SQL's ILIKE that matches a title, in which `*` stands for any text.
+
+    Returns None for None.
+    """
     if text is None:
         return None
     for letter in ("\\", "%", "_"):

@@ -1,6 +1,7 @@
-"""Computes when a source is synced, and whether a run must be a full one. Pure.
+"""Computes when a source is synced next, and whether a run must be a full one.
 
-The times follow from the source's cron expressions, its jitter and its freeze dates.
+The times follow from the source's cron expressions, from its jitter (a fixed delay, so that not all sources begin at
+once), and from its freeze, the dates on which no run begins.
 
 A cron expression has five fields, and is in the district's time zone.
 
@@ -37,7 +38,7 @@ def is_cron(expression: str) -> bool:
 
 
 def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
-    """Returns whether a schedule has at least one run that is after an instant and not within a freeze."""
+    """Returns whether a schedule has at least one run after the instant `after` that is not within a freeze."""
     try:
         next_run(cron, "UTC", after, freeze=freeze)
     except ValueError:
@@ -46,9 +47,9 @@ def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
 
 
 def jitter_of(source_id: UUID, minutes: int) -> timedelta:
-    """Returns the delay between a scheduled time and the beginning of the run, for one source.
+    """Returns how long after a scheduled time the runs of a source begin.
 
-    The delay is shorter than `minutes`, and every run of the source has the same delay.
+    The delay is shorter than `minutes`, and is the same for every run of the source.
     """
     number = int.from_bytes(hashlib.sha256(source_id.bytes).digest()[:8])
     return timedelta(seconds=number % (minutes * 60)) if minutes else timedelta(0)
@@ -86,7 +87,7 @@ def _first_after(after: datetime, ticks: CronSim, jitter: timedelta) -> datetime
 
 
 def is_frozen(day: date, freeze: Freeze) -> bool:
-    """Returns whether a freeze includes this day."""
+    """Returns whether this day is in one of the periods in which no run begins."""
     return any(first <= day <= last for first, last in freeze)
 
 

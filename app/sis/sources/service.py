@@ -1,7 +1,7 @@
 """Manages the sources of a district and their settings: registration, changes, encrypted credentials, the next run.
 
-It does not connect to a source, and returns no secret to an API. This file exceeds 250 lines so that all commands on a
-source are in one place.
+It does not connect to a source, and never returns a secret through an API. This file exceeds 250 lines so that all
+commands on a source are in one place.
 """
 
 from collections.abc import Mapping
@@ -149,7 +149,7 @@ async def load_source_by_name(work: Work, name: str) -> ConfiguredSource:
 
 
 def settings_of(configured: ConfiguredSource) -> SourceSettings:
-    """Returns the settings of a source without its secrets, and with its address as the APIs show it."""
+    """Returns the settings of a source without its secrets. A secret part of its address is hidden, as in the APIs."""
     row = configured.settings
     return SourceSettings(
         kind=configured.source.kind,
@@ -164,11 +164,10 @@ def settings_of(configured: ConfiguredSource) -> SourceSettings:
 
 @needs(Can.SYNC_ROSTER)
 async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> str | None:
-    """Returns the decrypted client secret, or None if there is none. Only the worker may call this, to connect to the
-    source.
+    """Returns the decrypted client secret, or None if there is none.
 
-    With `renew`, a secret that is encrypted with an older key is encrypted again with the first key. The older key can
-    then be retired.
+    Only the worker may call this, to connect to the source. With `renew`, a secret that is encrypted with an older key
+    is encrypted again with the first key. The older key can then be retired.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     sealed = await work.db.scalar(select(SisSource.client_secret_sealed).where(is_source))
@@ -186,7 +185,7 @@ async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> st
 
 @needs(Can.SYNC_ROSTER)
 async def open_url(work: Work, source_id: UUID, *, renew: bool = False) -> str:
-    """Returns the whole address of a source. Only the worker may call this, to connect to the source.
+    """Returns the address of a source with its secret parts. Only the worker may call this, to connect to the source.
 
     With `renew`, the address is encrypted with the first key if it is encrypted with an older key, or if it contains a
     secret and is not encrypted yet.
@@ -242,7 +241,7 @@ async def _settings_of(work: Work, source_id: UUID, *, lock: bool = False) -> Si
 
 
 async def _apply_settings(work: Work, row: SisSource, settings: SourceSettings) -> None:
-    """Writes validated settings to the row, and schedules its next run."""
+    """Writes validated settings to the row of a source, and sets the time of its next run."""
     for name in _PLAIN:
         value = getattr(settings, name)
         setattr(row, name, dict(value) if isinstance(value, Mapping) else value)
@@ -266,8 +265,9 @@ def _seal_secret(work: Work, source_id: UUID, secret: str | None) -> str | None:
 
 
 def render_source(configured: ConfiguredSource) -> dict[str, Any]:
-    """Returns a source as plain values for the APIs. They contain no secret, and do not reveal whether the source has
-    one.
+    """Returns a source as plain values for the APIs.
+
+    They contain no secret, and do not reveal whether the source has one.
     """
     row, settings = configured.settings, settings_of(configured)
     times = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}

@@ -1,4 +1,4 @@
-"""Defines and validates the settings of a source. Pure: reads no row, decrypts no secret, opens no connection.
+"""Defines and validates the settings of a source. Reads no row, decrypts no secret, opens no connection.
 
 This file exceeds 250 lines so that all settings and their limits are in one place.
 """
@@ -76,7 +76,7 @@ UPLOADS: Final = "upload:"
 
 @dataclass(frozen=True, slots=True)
 class Rollover:
-    """The days on which the school year changes, both included, and the guard's limits on these days."""
+    """The days on which the school year changes, both included, and the limits on a sync's changes on these days."""
 
     begins_on: Annotated[str, Text(max=10), About("The first day.", "2026-07-01")]
     ends_on: Annotated[str, Text(max=10), About("The last day, included.", "2026-08-31")]
@@ -96,14 +96,14 @@ class SourceSettings:
 
     * `url` is the base of a OneRoster service or the location of a CSV zip: an https address, a file, a folder to which
       zips are added, or `upload:` if each zip is uploaded.
-    * `limits` are the guard's limits that differ from the defaults.
+    * `limits` replace single default limits on how much one run may change. A run that exceeds a limit is held.
     * `rollover` has `begins_on` and `ends_on` (both included), and the `limits` for these days.
     * `freeze` has pairs of a first and a last day. No run begins on these days or between them.
     * `full_cron` is the schedule of full runs; without it, every run is full.
     * `schools` has the sourcedIds of the schools whose rows are synced; if it is empty, all schools are synced.
     * `excluded_users` has the sourcedIds of users who are not synced.
-    * `pull_minutes` and `pull_gb` limit the time and the disk space of a pull from a OneRoster service, so that the
-      pull fails if the service sends data without end.
+    * `pull_minutes` and `pull_gb` limit the time and the disk space of reading a OneRoster service, so that a run fails
+      if the service sends data without end.
     """
 
     kind: Annotated[str, Choices(SourceKind, as_text=True), About(f"One of {', '.join(KINDS)}.", "oneroster-1.2")]
@@ -179,10 +179,10 @@ class SourceSettings:
 def validate_settings(
     new: SourceSettings, allowed: Allowed, *, name: str, local: bool = False, before: SourceSettings | None = None
 ) -> SourceSettings:
-    """Validates settings, and returns them in normalized form. Raises `Invalid` with every violation.
+    """Validates settings, and returns them with addresses in standard form and defaults filled in.
 
-    With `local`, `url` may be a file or a folder of this machine. `before` has the current settings of the source: if
-    an address changes to another host, the secret must be given again.
+    Raises `Invalid` with every violation. With `local`, `url` may be a file or a folder of this machine. `before` has
+    the current settings of the source: if an address changes to another host, the secret must be given again.
     """
     violations = Violations()
     with violations:
@@ -209,7 +209,10 @@ def validate_settings(
 
 
 def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, today: date) -> GuardLimits:
-    """Returns the guard's limits for a source on a day of the district's calendar."""
+    """Returns the limits on the changes of a run that apply to a source on the day `today`.
+
+    `limits` are those of its settings. On the days of `rollover`, its limits replace them.
+    """
     is_rollover = rollover and date.fromisoformat(rollover["begins_on"]) <= today <= date.fromisoformat(
         rollover["ends_on"]
     )
@@ -217,7 +220,7 @@ def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, tod
 
 
 def freeze_of(freeze: Any) -> list[tuple[date, date]]:
-    """Returns freeze dates, which have been validated, as pairs of days."""
+    """Returns the periods without runs as pairs of dates. `freeze` has the same pairs as texts, already validated."""
     return [(date.fromisoformat(str(first)), date.fromisoformat(str(last))) for first, last in freeze]
 
 
@@ -350,7 +353,7 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
 
 
 def _moves_host(before: SourceSettings, after: SourceSettings) -> bool:
-    """Returns whether an address of `after` has an origin that no address of `before` has."""
+    """Returns whether an address in the settings `after` is on a host that none of the addresses in `before` is on."""
     hosts = {_origin(getattr(before, name)) for name in _URLS}
     return any(_origin(getattr(after, name)) not in hosts | {None} for name in _URLS)
 

@@ -1,1 +1,1 @@
-"""Compares two phases of a support: the intensity of each, and the growth that the goal of each requires."""
+"""Compares a phase of a support with the previous one: how intensive it is, and how much growth its goal requires."""

@@ -102,10 +102,10 @@ class NewSupport:
 
 @dataclass(frozen=True, slots=True)
 class SupportChange:
-    """The input of `change_support`: the plan of the new phase, and the day on which this phase begins.
+    """The input of `change_support`: the plan of the phase that follows, and the day on which it begins.
 
-    `begins_on` and `baseline` have the defaults that their descriptions state. Any other field that is None keeps its
-    current value.
+    `begins_on` and `baseline` have the defaults that their descriptions state. Any other field that is None keeps the
+    value of the current phase.
     """
 
     because: Annotated[

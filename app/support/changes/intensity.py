@@ -1,4 +1,4 @@
-"""Defines what distinguishes a phase of a support from the previous phase: level, dose, group, intervention. Pure."""
+"""Defines how a phase of a support can differ from the previous phase: in level, dose, group or intervention."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -44,7 +44,10 @@ DOSE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
-    """How intensive a phase is: the rank of its level, its planned dose, its group size, and its intervention."""
+    """How intensive a phase is: the rank of its level, its planned dose, its group size, and its intervention.
+
+    The dose is the number of sessions a week and the minutes of each.
+    """
 
     level: int
     minutes_per_session: int
@@ -59,7 +62,7 @@ class Intensity:
 
 
 class IntensityChange(Protocol):
-    """The changed values of an intensity; a value of None is not changed."""
+    """What is to change in how intensive a phase is. A value of None does not change."""
 
     @property
     def level(self) -> int | None: ...
@@ -80,11 +83,11 @@ def changed(before: Intensity, change: IntensityChange) -> Intensity:
 
 
 def changes_between(before: Intensity, after: Intensity, verb: PhaseVerb) -> list[PhaseChange]:
-    """Returns the differences between two phases, in the order of `PhaseChange`.
+    """Returns how a phase differs from the previous one, in the order of `PhaseChange`.
 
-    If the team intensifies the support, a different intervention counts as a stronger programme. If only the earlier
-    group size is unknown, it is derived from `verb`: the new group counts as smaller when the team intensifies the
-    support, and as larger when the team fades it.
+    If the team intensifies the support, a different intervention counts as a stronger programme. If only the group size
+    of the previous phase is unknown, it is derived from `verb`: the group of the new phase counts as smaller when the
+    team intensifies the support, and as larger when the team fades it.
     """
     size = before.group_size
     if size is None and after.group_size is not None:
@@ -118,7 +121,7 @@ def is_intensified(before: Intensity, after: Intensity) -> bool:
 
 
 def is_faded(before: Intensity, after: Intensity) -> bool:
-    """Returns whether a phase is less intensive than the one before it."""
+    """Returns whether a phase is less intensive than the previous phase."""
     codes = set(changes_between(before, after, PhaseVerb.FADE))
     return bool(codes & {PhaseChange.LOWER_LEVEL, PhaseChange.LARGER_GROUP}) or (
         bool(codes & DOSE) and after.weekly_minutes < before.weekly_minutes

@@ -1,4 +1,4 @@
-"""Compares the growth that a goal requires with what the norms call realistic. Pure."""
+"""Compares the growth that a goal requires with the highest growth that published norms call realistic."""
 
 import math
 from dataclasses import dataclass
@@ -13,9 +13,11 @@ UNREALISTIC = "goal.unrealistic"
 
 
 class RateCheck(StrEnum):
-    """How the required rate of a goal compares with the norms.
+    """How the growth that a goal requires compares with the norms.
 
-    With `no_norm`, no norm of growth is known for the measure and the student's grade.
+    * `realistic`: it is not more than the norms call realistic.
+    * `confirmed`: it is more, and the team has confirmed the goal.
+    * `no_norm`: no norm of growth is known for the measure and the student's grade.
     """
 
     REALISTIC = "realistic"
@@ -25,7 +27,7 @@ class RateCheck(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RequiredRate:
-    """The growth that a goal requires, and the highest growth that the norms call realistic.
+    """The growth that a goal requires, with what the norms call realistic.
 
     `weeks` are the weeks of instruction until the goal's date. `realistic` is the highest realistic improvement per
     week, as a positive number in the measure's units, or None if no norm is known.
@@ -48,7 +50,10 @@ class RequiredRate:
 
     @property
     def rate(self) -> float:
-        """Returns the required rate in the measure's units a week; it is negative if lower scores are better."""
+        """Returns the growth a week that the goal requires, in the measure's units.
+
+        It is negative if lower scores are better.
+        """
         return (self.goal - self.baseline) / self.weeks
 
     @property
@@ -61,7 +66,7 @@ class RequiredRate:
 
     @property
     def proposed_goal(self) -> float:
-        """Returns the best goal that the realistic rate reaches by the same date.
+        """Returns the goal that a student with the highest realistic growth reaches by the same date.
 
         The goal is rounded towards the baseline, to 0, 1 or 2 decimals: to the fewest with which the rounded goal is
         still better than the baseline. If two decimals are too few for this, the goal is not rounded.
@@ -74,13 +79,14 @@ class RequiredRate:
 
     @property
     def weeks_needed(self) -> int:
-        """Returns the weeks of instruction that the goal takes at the realistic rate."""
+        """Returns the weeks of instruction that a student with the highest realistic growth takes to reach the goal."""
         return math.ceil(round(abs(self.goal - self.baseline) / (self.realistic or abs(self.rate)), 6))
 
 
 def check_rate(required: RequiredRate, *, confirmed: bool) -> RateCheck:
-    """Returns how a required rate compares with the norms; raises `Invalid` if it is not realistic and not
-    confirmed.
+    """Returns how the growth that a goal requires compares with the norms.
+
+    Raises `Invalid` if it is not realistic, unless `confirmed` is true.
     """
     if required.realistic is None:
         return RateCheck.NO_NORM

@@ -1,4 +1,4 @@
-"""Updates the day since which concerns have had no active support, after supports began, ended or were suspended.
+"""Updates since when a concern has had no active support, after supports began, ended or were suspended.
 
 The update belongs to the transaction that changes the supports, which has already locked the students of the supports.
 One statement updates all concerns.
@@ -21,7 +21,7 @@ from app.support.rules import SupportState
 
 
 async def follow_services(work: Work, support_ids: Collection[UUID]) -> int:
-    """Updates `unserved_since` of the concerns of these supports, and returns the number of changed concerns.
+    """Updates the column `unserved_since` of the concerns of these supports. Returns the number of changed concerns.
 
     An accepted concern that has lost its last active support is unserved from today on. A concern with an active
     support is served. The version of the concern stays the same, because nobody has changed the concern itself. The

@@ -1,1 +1,1 @@
-"""Manages the log of deliveries: sends them again on request, and deletes them after their retention."""
+"""Manages the log of deliveries: sends deliveries again on request, and deletes old ones."""

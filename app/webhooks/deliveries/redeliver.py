@@ -1,4 +1,4 @@
-"""Creates deliveries for new events, reschedules existing ones on request, and creates test deliveries.
+"""Creates deliveries for events, makes existing ones due again on request, and records test events.
 
 Does not send requests itself.
 """
@@ -34,8 +34,7 @@ INSERT_DELIVERIES = text(
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def send_test(work: Work, endpoint_id: UUID) -> UUID:
-    """Records the event `endpoint.tested` for this endpoint alone, whatever its event types, and returns the event's
-    id.
+    """Records a test event, which only this endpoint receives, whatever its event types. Returns the event's id.
 
     Raises `NotFound`, or `Conflict` if the endpoint is paused or disabled.
     """
@@ -45,7 +44,7 @@ async def send_test(work: Work, endpoint_id: UUID) -> UUID:
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDelivery:
-    """Schedules one delivery again, whatever its state, with the same id and body.
+    """Makes one delivery due again, whatever its state. It will have the same id and body.
 
     A delivery that is being sent at this moment is not changed. Raises `NotFound` or `Conflict`.
     """
@@ -61,9 +60,9 @@ async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDeli
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Schedules again all deliveries to an endpoint that are in the state `failed`. Returns their number.
+    """Makes the failed deliveries to an endpoint due again, for events from `since` on. Returns their number.
 
-    Only deliveries of events from `since` on are scheduled. Raises `NotFound` or `Conflict`.
+    Raises `NotFound` or `Conflict`.
     """
     await _require_active(work, endpoint_id)
     of_endpoint = (WebhookDelivery.district_id == work.district_id, WebhookDelivery.endpoint_id == endpoint_id)
@@ -81,7 +80,7 @@ async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Creates the deliveries that an endpoint lacks for events since an instant, and returns the number of deliveries.
+    """Creates the deliveries that an endpoint lacks for events from `since` on. Returns their number.
 
     An endpoint lacks deliveries for events from before it was created and from the time while it was disabled. At most
     1,000 deliveries are created per call, for the oldest events first. Raises `NotFound` or `Conflict`.
@@ -97,7 +96,7 @@ async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
 
 
 def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[TextClause, dict[str, Any]]:
-    """Returns the statement that inserts deliveries, and its parameters.
+    """Returns the SQL statement that inserts deliveries, and its parameters.
 
     Each row in `pairs` has the number and the id of an event, and the id of an endpoint.
     """
@@ -113,9 +112,9 @@ def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) 
 
 
 def _reschedule(district_id: UUID) -> Any:
-    """Returns an UPDATE that makes deliveries due now and counts their attempts from zero again.
+    """Returns an UPDATE that makes deliveries due now, and counts their attempts from zero again.
 
-    It leaves out deliveries with a current lease, because these are being sent.
+    It leaves out deliveries that a worker is sending, because it has a lease on them.
     """
     free = or_(WebhookDelivery.leased_until.is_(None), WebhookDelivery.leased_until <= func.now())
     return (

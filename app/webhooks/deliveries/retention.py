@@ -1,7 +1,7 @@
 """Deletes events after 30 days, and deliveries from the log 30 days after they ended.
 
 An event is kept as long as one of its deliveries is waiting, or has ended less than 30 days ago. The payload of such a
-delivery can thus still be rendered. The disclosure log is not deleted.
+delivery can thus still be rendered. The log of who has seen whose data is not deleted.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ AT_ONCE = 2000
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def expire(work: Work, most: int = AT_ONCE) -> int:
-    """Deletes one batch of a district's expired deliveries and events; returns the number of deleted rows.
+    """Deletes one batch of a district's old deliveries and events. Returns the number of deleted rows.
 
     The caller calls it again until it returns 0.
     """
@@ -52,8 +52,9 @@ async def expire(work: Work, most: int = AT_ONCE) -> int:
 
 
 async def _ended(work: Work, upto: int, most: int) -> list[UUID]:
-    """Returns the ids of at most `most` deliveries that ended more than 30 days ago and whose event number is at most
-    `upto`.
+    """Returns the ids of up to `most` deliveries that ended more than 30 days ago.
+
+    Only deliveries of events with a number up to `upto` are considered.
     """
     query = (
         select(WebhookDelivery.id)

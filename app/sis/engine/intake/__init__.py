@@ -1,1 +1,1 @@
-"""Stages the deliveries of a source: checks the files, loads them and converts their rows."""
+"""Brings the deliveries of a source into the staging tables: checks the files, loads them and converts their rows."""

@@ -1,11 +1,13 @@
-"""Converts raw text into typed, staged rows, and detects faulty rows. Errors never contain a value of a row.
+"""Converts raw text into rows with typed values in the staging tables, and detects faulty rows.
+
+Errors never contain a value of a row.
 
 * Only the first fault of a row is reported.
-* A faulty row stays staged, so that the roster row with the same sourcedId does not count as absent.
+* A faulty row is staged too. Otherwise the roster row with its sourcedId would count as missing from the delivery.
 * A row is skipped as unchanged if every value equals the roster's, as text or after conversion, and every reference
   leads to the same roster row.
-* All other rows are converted value by value: new, deleted, malformed, incomplete, pinned and repeated rows, and rows
-  that may have changed.
+* All other rows are converted value by value: new, deleted, malformed, incomplete and repeated rows, rows with values
+  that people have pinned against changes, and rows that may have changed.
 
 This file exceeds 250 lines because the comparison and the conversion must agree.
 """
@@ -42,7 +44,7 @@ _NUMBER = r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$"
 
 
 def _word_sql(x: str) -> str:
-    """Returns SQL that converts a word of OneRoster's vocabulary to its standard case. Other words stay unchanged."""
+    """Returns SQL that converts a word of OneRoster to its standard case. Unknown words stay unchanged."""
     exact = ", ".join(f"'{word}'" for word in WORDS)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in WORDS)
     return (
@@ -51,7 +53,7 @@ def _word_sql(x: str) -> str:
 
 
 def _role_sql(x: str) -> str:
-    """Returns SQL that converts a role to its standard case and removes the prefix of extensions.
+    """Returns SQL that converts a role to its standard case, and removes the prefix `ext:` of a role.
 
     The SQL yields null for an unknown role.
     """
@@ -63,9 +65,9 @@ def _role_sql(x: str) -> str:
 
 
 def _grade_sql(x: str) -> str:
-    """Returns SQL that normalizes a grade code of OneRoster, or the name of a grade. Other values stay unchanged.
+    """Returns SQL that converts a grade to OneRoster's code. It accepts codes and names of grades.
 
-    The most frequent form, two digits, is tried first.
+    Other values stay unchanged. The most frequent form, two digits, is tried first.
     """
     names = " ".join(f"WHEN '{name}' THEN '{code}'" for name, code in GRADE_CODES.items())
     return (
@@ -127,7 +129,7 @@ def no_null_sql(x: str) -> str:
 
 
 def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
-    """Returns SQL for the first fault of a row, as `<field> <code>`. The SQL yields null for a row without faults."""
+    """Returns SQL for the first fault of a row, as `<field> <code>`. The SQL yields null for a row without a fault."""
     faults = [
         ("q.raw_fault IS NOT NULL", "' ' || q.raw_fault"),
         ("q.sourced_id IS NULL", "'sourcedId value.missing'"),
@@ -154,9 +156,10 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 
 
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages the rows of a kind with typed values; leaves out unchanged rows if `_sift` can find them.
+    """Converts the delivered rows of one kind of record, and writes them to the staging table.
 
-    Returns the number of delivered rows; identical repeats count once.
+    Rows that are certainly unchanged are left out if `_sift` can find them. Returns the number of delivered rows;
+    identical repeats count once.
     """
     unchanged = await _sift(stage, kind, delivery)
     if unchanged is not None:
@@ -170,9 +173,9 @@ async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 def _converted_sql(
     kind: Kind, delivery: Delivery, rows: str, place: str, roster_columns: Sequence[tuple[str, str]] = ()
 ) -> tuple[list[str], str]:
-    """Returns the columns of the staged rows, and the SQL that converts the raw rows of the query `rows`.
+    """Returns the columns of the staging table, and the SQL that computes them from the raw rows of the query `rows`.
 
-    `place` is SQL for the position by which the staged rows are ordered.
+    `place` is SQL for the number by which the staged rows are ordered.
 
     The query `rows` may join each raw row with its roster row. In this case, `roster_columns` has the names and types
     of the columns that hold the values of the roster row. A roster row without a raw row is then staged without a row
@@ -205,7 +208,7 @@ def _converted_sql(
 
 
 async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Removes repeated rows from the staged rows. Returns the number of identical repeats.
+    """Removes repeated rows from the staging table. Returns how many of them were identical to a row that stays.
 
     One of several identical rows is imported. If rows have the same sourcedId and different values, all go into
     quarantine.
@@ -253,13 +256,14 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
-    """Stages the rows of a delivery, except those that are certainly unchanged. Returns the number of unchanged rows.
+    """Writes the delivered rows that may change something to a staging table. Returns the number of unchanged rows.
 
-    Each staged row also has the current values of the roster row that it changes. Roster rows that the delivery does
-    not contain are staged too.
+    The unchanged rows are left out. Each staged row also has the current values of the roster row that it changes.
+    Roster rows that are missing from the delivery are staged too.
 
-    Stages nothing and returns None if the roster has no row of this kind, if this kind refers to a kind that is not
-    staged yet, if the delivery is a delta, or if several delivered rows have the same sourcedId.
+    Stages nothing and returns None if the comparison is not possible: if the roster has no row of this kind, if this
+    kind refers to a kind that is not staged yet, if the delivery is a delta, or if several delivered rows have the same
+    sourcedId.
     """
     refs = [ref for ref in kind.refs if ref.header in delivery.header]
     has_keys = all(stage.table("key", ref.kind) in stage.filled for ref in refs)
@@ -296,7 +300,10 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
 
 
 def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL that joins the raw rows with their roster rows, and leaves out unchanged rows."""
+    """Returns SQL that joins raw rows with the roster rows of the same sourcedId, and leaves out the unchanged ones.
+
+    A row that has no partner on the other side is included.
+    """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     joins, conditions = "", ["t.removed_at IS NULL", "r.fault IS NULL"]
     if "status" in at:

@@ -1,4 +1,4 @@
-"""Loads a delivery into its raw table: sends the checked bytes to COPY, and marks refused rows.
+"""Loads a file into its raw table (text columns only) with COPY, after checking its bytes, and marks the refused rows.
 
 If a COPY is cancelled or fails, PostgreSQL writes the current row, with a child's data, to its log. To prevent this:
 
@@ -32,7 +32,7 @@ compilation nor prevent parallel plans.
 
 
 class Stream:
-    """The bytes of a delivery. A thread checks them and reads ahead.
+    """Reads the bytes of a delivery in chunks. A thread reads and checks the next chunk in advance.
 
     An error ends the stream and is stored in `error`.
     """
@@ -60,7 +60,7 @@ class Stream:
 
 
 async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None:
-    """Copies a file into its raw table. A row that does not match the header is staged without values, with its fault.
+    """Copies a file into its raw table. Of a row that does not match the header, only the kind of fault is stored.
 
     Raises `SourceRefused` if the bytes end too soon or are not UTF-8.
     """
@@ -92,7 +92,10 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
 
 
 async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:
-    """Trims the sourcedIds of the raw rows. Notes in the report which kinds of values were changed for the import."""
+    """Removes blanks around the sourcedIds of the raw rows, and notes all corrections of the file in the report.
+
+    The other corrections, of misplaced quotes and of NUL characters, were made while the file was read.
+    """
     if screen.padded and (rows := await _trim_ids(stage, delivery, name)):
         have = pluralize(rows, "row has", "rows have")
         stage.notes.append(f"{delivery.file}: {have} blanks around a sourcedId, which are left out.")
@@ -177,7 +180,7 @@ async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
 
 
 async def widen_raw(stage: Stage, kind: str, columns: Sequence[str], query: str) -> None:
-    """Replaces the raw table of a kind by a table with the columns `columns`, filled with the rows of a query.
+    """Replaces the raw table of a kind of record by a table with other `columns`, filled with the rows of `query`.
 
     The query returns the row number, the fault, and these columns.
     """
@@ -188,17 +191,17 @@ async def widen_raw(stage: Stage, kind: str, columns: Sequence[str], query: str)
 
 
 async def drop_raw(stage: Stage) -> None:
-    """Drops the raw tables of a run."""
+    """Deletes the raw tables of a run."""
     if stage.raw_tables:
         await stage.driver.execute(f"DROP TABLE {', '.join(stage.raw_tables.values())}")
         stage.raw_tables.clear()
 
 
 async def _create_raw(stage: Stage, kind: str, columns: Sequence[str], prefix: str = "raw") -> str:
-    """Creates the raw table of a kind, with a text column for each column of the file. Returns the table's name.
+    """Creates the raw table for the file of one kind of record. Returns its name, which begins with `prefix`.
 
-    The name begins with `prefix`. The table exists on one node only, and only the transaction that creates it sees it.
-    It is not TEMPORARY, because PostgreSQL runs no parallel plan on a temporary table.
+    The table has a text column for each column of the file. It exists on one node only, and only the transaction that
+    creates it sees it. It is not TEMPORARY, because PostgreSQL runs no parallel plan on a temporary table.
     """
     name = f"{prefix}_{kind}_{stage.run_id.hex}"
     await stage.driver.execute(

@@ -27,9 +27,10 @@ _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 
 
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
-    """Stages the roles, and for each person the resulting role (`made_1`) and the sourcedIds of the orgs (`made_2`).
+    """Computes each person's role and orgs from the person's roles, and writes them to a staging table.
 
-    Returns the name under which these two values are staged.
+    The role is in the column `made_1`, and the sourcedIds of the orgs are in `made_2`. Returns the name under which
+    these two values are staged. The delivered roles are written to a staging table too.
     """
     roles = next(iter(people.supplements), None)
     if roles is not None:
@@ -52,7 +53,7 @@ async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> s
 
 
 async def stage_affected_people(stage: Stage, people: Delivery) -> int:
-    """Stages the people whose roles have changed or ended, but who are not in the delta themselves.
+    """Writes to the staging table the people whose roles have changed or ended, but who were not delivered.
 
     Returns the number of these people.
     """
@@ -80,7 +81,7 @@ async def stage_affected_people(stage: Stage, people: Delivery) -> int:
 
 
 def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
-    """Returns SQL that selects all roles as they will be after this delivery.
+    """Returns SQL that selects all roles as they will be after this delivery, both delivered and stored ones.
 
     The columns are person, role, is_primary, org, begins_on, ends_on and key.
     """
@@ -137,12 +138,12 @@ def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
 
 
 async def match_roles(stage: Stage, columns: Collection[str]) -> int:
-    """Matches each role that the plan would remove with an equal role of the same person that the plan would create.
+    """Finds roles that only get a new sourcedId: one is removed, and an equal one of the same person is created.
 
-    When the map of sourcedIds is applied, the old role gets the new role's sourcedId. Roles are compared by their
-    values, because their sourcedIds have no common form: every source builds them in its own way, and over REST a
-    role's id contains the person's id. `columns` are the columns of the plan for roles. The people must already be
-    matched. Returns the number of matched roles.
+    Writes each such pair to the map of sourcedIds. When the map is applied, the old role gets the new role's sourcedId.
+    Roles are compared by their values, because their sourcedIds have no common form: every source builds them in its
+    own way, and over REST a role's id contains the person's id. `columns` are the columns of the plan for roles. The
+    people must already be in the map. Returns the number of pairs.
     """
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
     existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))

@@ -38,7 +38,7 @@ _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
 
 
 class Screen:
-    """Yields the bytes of one delivery in a form that COPY can read, and stores which rows are malformed."""
+    """Reads a delivery and yields its bytes in a form that COPY can read. Stores which rows are malformed."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
@@ -83,9 +83,9 @@ class Screen:
         yield from self._blocks(rest, last=True)
 
     def _blocks(self, data: bytes, *, last: bool) -> Generator[bytes, None, bytes]:
-        """Yields the complete rows of `data`, and returns the remaining bytes. These begin with an incomplete row.
+        """Yields the complete rows of `data`, and returns the incomplete row that remains at the end.
 
-        With `last`, no data follows.
+        With `last`, the file ends with `data`, so that nothing remains.
         """
         if self._is_skipping:
             _, is_over, data = data.partition(self._mark)
@@ -114,7 +114,7 @@ class Screen:
         return data
 
     def _last_end(self, block: bytes, quotes: "np.ndarray") -> tuple[int, "np.ndarray"]:
-        """Returns the position after the last complete row of a block, and the positions of the quotes before it."""
+        """Returns where the last complete row of a block ends, and those of the positions `quotes` that lie before."""
         cut, count = len(block), len(quotes)
         while count % 2:
             cut = block.rfind(self._mark, 0, int(quotes[count - 1])) + 1
@@ -124,7 +124,7 @@ class Screen:
     def _header(self, data: bytes, *, last: bool) -> tuple[bytes, bytes]:
         """Splits the header from the bytes that follow it, and returns both.
 
-        The line end of the header counts as the line end of the whole file. With `last`, no data follows.
+        The line end of the header counts as the line end of the whole file. With `last`, the file ends with `data`.
         """
         start = min((at for at in (data.find(b"\n"), data.find(b"\r")) if at >= 0), default=len(data))
         line, following = data[:start], data[start : start + MAX_CARRIAGE_RETURNS].lstrip(b"\r")
@@ -153,9 +153,9 @@ class Screen:
         return SourceRefused(f"{self._delivery.file} {sentence}")
 
     def _rows_of_plain(self, block: bytes, quotes: "np.ndarray | None") -> int:
-        """Returns the number of rows of a block if COPY can read all of them unchanged, otherwise 0.
+        """Returns the number of rows of a block if COPY can read all of them as they are, otherwise 0.
 
-        Only the separators of the rows are checked: commas, line ends and quotes.
+        Only the characters that separate cells and rows are checked: commas, line ends and quotes.
         """
         separators = block.translate(None, ORDINARY)
         if quotes is not None:
@@ -170,7 +170,10 @@ class Screen:
         return rows if separators == row * rows and self._has_whole_ends(block, quotes is not None) else 0
 
     def _has_whole_ends(self, block: bytes, has_quotes: bool) -> bool:
-        """Returns whether, in a file with the line end CR LF, each CR and LF outside of quotes is part of a CR LF."""
+        """Returns whether no CR or LF stands alone outside of quotes, if the line end of the file is CR LF.
+
+        For a file with another line end, returns True.
+        """
         if self._end != b"\r\n":
             return True
         letters = np.frombuffer(block, np.uint8)
@@ -188,7 +191,7 @@ class Screen:
         """Checks rows one by one, up to the first incomplete row.
 
         Returns the checked rows in a form that COPY can read, and the number of bytes of `data` that these rows used.
-        With `last`, no data follows.
+        With `last`, the file ends with `data`.
         """
         written: list[bytes] = []
         at = 0
@@ -216,9 +219,10 @@ class Screen:
         return b"".join(written), at
 
     def _quoted_row_end(self, data: bytes, at: int, after: int, *, last: bool) -> int | None:
-        """Returns the end of a row that contains a line end within quotes.
+        """Returns where a row ends that has a line end within quotes.
 
-        Returns 0 if the row is malformed, and None if it is incomplete. With `last`, no data follows.
+        It begins at `at`, and its first line ends at `after`. Returns 0 if the row is malformed, and None if it is
+        incomplete. With `last`, the file ends with `data`.
         """
         place, is_open = after, True
         for _ in range(self._width):
@@ -242,10 +246,11 @@ class Screen:
         return 0 if last or len(data) - at > MAX_ROW_BYTES else None
 
     def _row(self, line: bytes) -> bytes:
-        """Returns a row in a form that COPY can read: the row itself, a corrected row, or an empty row.
+        """Returns a row in a form that COPY can read. A malformed row becomes an empty one.
 
-        In a corrected row, the line end is the same as in the other rows, and COPY can read the quotes. Cells of
-        nameless columns that were missing at the end of the row are added.
+        Another row is returned as it is, or corrected: its line end becomes that of the file, and its quotes become
+        such that COPY can read them. If it left out the cells of the last columns, which have no name, these cells are
+        added.
         """
         body = line.removesuffix(self._mark).rstrip(b"\r")
         if not body:
@@ -277,9 +282,9 @@ class Screen:
         return b",".join(_quoted(cell.encode()) for cell in cells) + self._end
 
     def _has_stray_quotes_only(self, row: bytes) -> bool:
-        """Returns whether a row has quotes but no cell that begins with a quote, and has the right number of cells.
+        """Returns whether no quote of a row encloses a cell, so that all quotes can be read as ordinary characters.
 
-        In such a row, all quotes are read as ordinary characters.
+        This is so if the row has quotes, no cell begins with one, and the number of cells is right.
         """
         if b'"' not in row or row.startswith(b'"') or b',"' in row:
             return False
@@ -288,7 +293,8 @@ class Screen:
     def _malformed(self, row: bytes, code: str = MALFORMED) -> bytes:
         """Records a malformed row, and returns the empty row that replaces it.
 
-        The empty row keeps the sourcedId of the malformed row if it precedes the row's first quote and is UTF-8.
+        The empty row has the sourcedId of the malformed row, if the sourcedId comes before the first quote and is
+        UTF-8.
         """
         cells = row.partition(b'"')[0].split(b",")[:-1]
         key = cells[self._key].rstrip(b"\r\n") if len(cells) > self._key else b""
@@ -314,16 +320,16 @@ def _positions(block: bytes, letter: int) -> "np.ndarray":
 
 
 def _within_quotes(letters: "np.ndarray") -> "np.ndarray":
-    """Returns 1 for each byte within quotes, and 0 for each other byte. The closing quote counts as outside.
+    """Returns an array with 1 for each byte within quotes, and 0 for each other byte.
 
-    A byte is within quotes if the number of quotes up to it is odd. The count may overflow, but the overflow does not
-    change whether the count is odd.
+    The closing quote counts as outside. A byte is within quotes if the number of quotes up to it is odd. The count may
+    overflow, but the overflow does not change whether the count is odd.
     """
     return np.asarray(np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1)
 
 
 def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
-    """Returns whether each quote opens a cell, closes a cell, or is doubled.
+    """Returns whether every quote opens a cell, closes a cell, or is one of two quotes that stand for one.
 
     Without this check, a missing quote in one row could pair with a quote of a later row, and all rows between them
     would become one cell. `mark` is the byte that separates rows.
@@ -372,7 +378,7 @@ def _is_text(raw: bytes) -> bool:
 def _cells(body: bytes, escape: str | None = None) -> list[str] | None:
     """Returns the cells of one row, or None if the row is malformed.
 
-    Carriage returns within cells are kept. `escape` is the character that escapes a quote, besides doubling it.
+    Carriage returns within cells are kept. A quote is escaped by doubling it, or by the character `escape` before it.
     """
     try:
         rows = list(csv.reader([body.decode().replace("\r", MARK)], strict=True, escapechar=escape))

@@ -1,9 +1,10 @@
-"""Stages the supplementary files: score scales and learning objectives.
+"""Reads the supplementary files of a delivery, score scales and learning objectives, into the staging tables.
 
-The rows of a supplementary file become values in columns of another kind, such as results.
+The rows of a supplementary file are not stored as records of their own. They are written into columns of another kind
+of record, for example of results.
 
 * A bulk file replaces all values of its columns. A delta changes only the values that it mentions.
-* A row that refers to an unknown row goes into quarantine, under the name of the supplementary file.
+* A row of a supplementary file that refers to an unknown record goes into quarantine, under the name of this file.
 
 This module does not write the gradebook.
 """
@@ -33,7 +34,7 @@ NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$"
 
 
 async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, progress: Progress) -> int:
-    """Stages the rows of a kind, with the columns that the kind's supplementary files add.
+    """Writes the rows of one kind of record to the staging table, with the columns that supplementary files fill.
 
     Returns the number of rows; identical repeats count once.
     """
@@ -65,9 +66,9 @@ async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, p
 
 
 async def _add_composed_columns(stage: Stage, file: Delivery, composed: Sequence[str]) -> None:
-    """Adds to the raw table of a kind the columns whose values were computed from its supplements.
+    """Adds to the raw table of a file the columns whose values were computed from its supplementary files.
 
-    `composed` has the names under which these values are staged.
+    `composed` are the names under which these values are staged.
     """
     own = [f"c{number}" for number in range(1, len(file.header) + 1)]
     columns, joins, values = list(own), "", [f"r.{column}" for column in own]
@@ -83,8 +84,9 @@ async def _add_composed_columns(stage: Stage, file: Delivery, composed: Sequence
 
 
 async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplement: Delivery) -> int:
-    """Puts the faulty rows of a supplement into quarantine and marks them as faulty. Returns the number of these
-    rows.
+    """Puts the faulty rows of a supplementary file into quarantine, and returns their number.
+
+    Also marks them as faulty in the raw table of the file.
     """
     target, rows = TARGETS[supplement.kind], f"{stage.raw(supplement.kind)} AS r"
     at = _column_names(supplement)
@@ -119,10 +121,10 @@ async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplem
 
 
 async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str:
-    """Stages the score scale of each row to which the supplement refers. Returns the name under which the scales are
-    staged.
+    """Finds the score scale of each row to which the supplementary file refers, and writes it to a staging table.
 
-    If a row has several scales, the scale with the first sourcedId in the supplement is used.
+    If the file names several scales for a row, the one whose line has the first sourcedId is used. Returns the name
+    under which the scales are staged.
     """
     at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target, live = f"btrim({at[TARGETS[supplement.kind]]})", _is_active_sql(at)
@@ -139,10 +141,9 @@ async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str
 
 
 async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) -> str:
-    """Stages the learning objectives of each row to which the supplement refers. Returns the name under which they are
-    staged.
+    """Collects the learning objectives of each row to which the supplementary file refers, in a staging table.
 
-    The objectives are JSON, in the order of source and id.
+    They are a JSON list, ordered by source and id. Returns the name under which the lists are staged.
     """
     at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target = f"btrim({at[TARGETS[supplement.kind]]})"
@@ -164,9 +165,10 @@ async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) ->
 
 
 async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values: str) -> str:
-    """Stages a value for each row to which a supplement refers. Returns the name under which the values are staged.
+    """Writes one value for each row to which a supplementary file refers to a staging table.
 
-    `made` is SQL for the value, and `values` is SQL that selects the supplement's rows.
+    `made` is SQL for the value, and `values` is SQL that selects the rows of the supplementary file. Returns the name
+    under which the values are staged.
     """
     await stage.insert(
         "composed",
@@ -179,7 +181,7 @@ async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values
 
 
 async def _stage_affected_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages the roster rows that a supplement changes and that the delta does not contain.
+    """Writes to the staging table the roster rows that a supplementary file changes but that were not delivered.
 
     Returns the number of these rows.
     """

@@ -1,4 +1,5 @@
-"""Reviews the staged rows of a run before they are applied.
+"""Reviews the plan of a run before it is applied.
 
-It finds contradictions and people who likely have a new sourcedId, and records which rows were quarantined.
+It finds planned changes that contradict the delivery, finds people who likely have a new sourcedId, lists the changes
+for a person to read, and records which rows were quarantined.
 """

@@ -36,7 +36,7 @@ ORDER: Final = "CASE p.action WHEN 'update' THEN 2 WHEN 'restore' THEN 3 WHEN 'c
 
 
 def is_personal(kind: Kind, column: str) -> bool:
-    """Returns whether the values of a column are personal, so that a list shows digests of them."""
+    """Returns whether a column has personal data. The list of changes shows a digest instead of such a value."""
     return (
         kind.name in PERSONAL_KINDS and column not in NOT_PERSONAL and column not in (ref.column for ref in kind.refs)
     )
@@ -44,10 +44,11 @@ def is_personal(kind: Kind, column: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The planned rows of one kind that are to be listed, and the columns to show.
+    """The planned rows of one kind of record that are to be listed, and the columns to show.
 
-    * `rows_sql`: SQL for the rows, in the form of `planned_rows_sql`.
-    * `secured_area`: SQL for the code of the secured area to which a row `p` belongs, or null.
+    * `rows_sql`: SQL that selects the rows, with the same columns as `planned_rows_sql`.
+    * `secured_area`: SQL for the code of the secured area to which a row `p` belongs, or null. Only callers with the
+      scope of this area may read the row's personal values.
     * `context`: the columns that are listed for every row, even if the row does not change them.
     """
 
@@ -61,9 +62,9 @@ class Listing:
 async def list_changes(
     stage: Stage, deliveries: Mapping[str, Delivery], rekeys: Sequence[LikelyRekey]
 ) -> tuple[int, list[str]]:
-    """Stores the list of a run's planned changes, and of the people who likely have a new sourcedId (re-keys).
+    """Stores the list of a run's planned changes. Also lists `rekeys`, the people who likely have a new sourcedId.
 
-    Returns the number of listed changes, and a sentence for each kind whose changes are not all listed.
+    Returns the number of listed changes, and a sentence for each kind of record whose changes are not all listed.
     """
     listings = []
     for kind in KINDS:
@@ -76,7 +77,10 @@ async def list_changes(
 
 
 async def list_rows(stage: Stage, listings: Sequence[Listing]) -> tuple[int, list[str]]:
-    """Lists planned rows. Returns the number of listed rows, and a sentence for each kind that is not fully listed."""
+    """Stores a list of planned rows, with digests instead of personal values. Returns the number of listed rows.
+
+    Also returns a sentence for each kind of record that has more rows than can be listed.
+    """
     salt, listed, notes = secrets.token_hex(16), 0, []
     for place, listing in enumerate(listings):
         kind = listing.kind
@@ -93,7 +97,10 @@ async def list_rows(stage: Stage, listings: Sequence[Listing]) -> tuple[int, lis
 
 
 async def _list_kind(stage: Stage, listing: Listing, place: int, salt: str) -> int:
-    """Stores the planned changes of one kind, and returns their number."""
+    """Stores the list of planned changes of one kind of record, and returns their number.
+
+    `place` is the position of this kind in the whole list, and `salt` is the random text for the digests.
+    """
     first, kind = (place + 1) * 10 * MOST_LISTED, listing.kind
     return await stage.run(
         f"""INSERT INTO sis_planned_change
@@ -107,7 +114,10 @@ async def _list_kind(stage: Stage, listing: Listing, place: int, salt: str) -> i
 
 
 async def _store_personal(stage: Stage, listing: Listing) -> None:
-    """Stores the personal values of one kind's listed changes as plain text. The list itself has only their digests."""
+    """Stores the personal values of the listed changes of one kind of record as plain text.
+
+    The list itself has only their digests.
+    """
     await stage.run(
         f"""INSERT INTO sis_planned_value (district_id, id, run_id, student_id, org_ids, secured_area, personal)
             SELECT :district, c.id, :run, c.student_id, c.org_ids, {listing.secured_area}, {_fields_sql(listing, None)}
@@ -118,11 +128,11 @@ async def _store_personal(stage: Stage, listing: Listing) -> None:
 
 
 def _fields_sql(listing: Listing, salt: str | None) -> str:
-    """Returns SQL for a JSON object with the columns that a planned row `p` changes, and with the context columns.
+    """Returns SQL for a JSON object that shows what a planned row `p` changes, column by column.
 
-    For each column, the object has a list: the value before the change, and the value after it. With a `salt`, a digest
-    replaces each personal value, and the list has `true` as a third item. Without a `salt`, the object has only the
-    personal columns, with their values.
+    For each changed column, and for each column in `listing.context`, the object has a list: the value before the
+    change, and the value after it. With a `salt`, a digest replaces each personal value, and the list has `true` as a
+    third item. Without a `salt`, the object has only the personal columns, with their values.
     """
     pairs = []
     for column in listing.columns:
@@ -143,9 +153,10 @@ def _digest(salt: str, column: str, side: str) -> str:
 
 
 async def _list_rekeys(stage: Stage, rekeys: Sequence[LikelyRekey]) -> int:
-    """Adds each person who likely has a new sourcedId (a re-key) to the list.
+    """Adds the people who likely have a new sourcedId to the list of changes, and returns their number.
 
-    If the plan removes the old person and creates the new one, these two changes stay in the list as well.
+    If the plan removes the person with the old sourcedId and creates one with the new sourcedId, these two changes stay
+    in the list as well.
     """
     if not rekeys:
         return 0
@@ -162,9 +173,9 @@ async def _list_rekeys(stage: Stage, rekeys: Sequence[LikelyRekey]) -> int:
 
 
 async def list_rekeyed(stage: Stage, name: str, pairs: str) -> int:
-    """Lists the people or roles that keep their row and get a new sourcedId. Returns the number of listed rows.
+    """Adds to the list the people, or the roles, that get a new sourcedId. Returns the number of listed rows.
 
-    `pairs` is SQL that returns the columns `row_id`, `old` and `new`.
+    `name` is `person` or `role`. `pairs` is SQL that returns the columns `row_id`, `old` and `new`.
     """
     kind = BY_NAME[name]
     student = "CASE WHEN o.is_student THEN o.id END"

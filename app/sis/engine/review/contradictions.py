@@ -1,4 +1,4 @@
-"""Removes changes that would do harm from a plan, even if the delivery implies them. Does not change the roster.
+"""Removes harmful changes from a plan, even if they follow from the delivery. Does not change the roster.
 
 * A plan must not remove people, classes, schools or terms to which other rows of the same delivery refer.
 * If a student's sourcedId has changed, a plan must not separate the student from the student's records.
@@ -51,7 +51,7 @@ REKEYED: Final = "sourcedId.rekeyed"
 
 
 def has_records_sql(person: str) -> str:
-    """Returns SQL for whether the person with the id `person` has records as a student, or duties as a member of staff.
+    """Returns an SQL condition: the person with the id `person` has records as a student, or duties as staff.
 
     Such records and duties must neither be lost because of a new sourcedId, nor pass to another person.
     """
@@ -87,7 +87,7 @@ class LikelyRekey:
     reused: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the pair as plain values for the report, without `person`."""
+        """Returns all fields except `person` as plain values for the report."""
         return {
             **{"old": self.old, "new": self.new, "by": self.by},
             **{"set_aside": self.set_aside, "reused": self.reused},
@@ -95,11 +95,10 @@ class LikelyRekey:
 
 
 async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[str, Delivery]) -> int:
-    """Cancels the planned removal of rows to which complete deliveries of the same run still refer.
+    """Cancels the removal of rows to which a complete delivery of the same run still refers. Returns their number.
 
-    An enrollment that has ended does not count as a reference. If a delivered row cannot be imported without the row
-    to which it refers, the delivered row was already quarantined when the run was planned. Returns the number of rows
-    that are kept.
+    References from faulty rows, and from enrollments that have ended, do not count. A delivered row that cannot be
+    stored without the missing row was quarantined when the run was planned, and stays so.
     """
     kept = 0
     for kind, references in NAMED_BY.items():
@@ -139,12 +138,12 @@ async def keep_contradicted(stage: Stage, report: Report, deliveries: Mapping[st
 
 
 def _has_column(delivery: Delivery, column: str) -> bool:
-    """Returns whether a delivery has the column from which the reference `column` is read."""
+    """Returns whether the delivery has the column that fills the reference `column` of its kind of record."""
     return any(ref.column == column and ref.header in delivery.header for ref in BY_NAME[delivery.kind].refs)
 
 
 async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
-    """Returns the people whom the plan would remove and create again with another sourcedId.
+    """Returns the people whom the plan would remove and at the same time create under another sourcedId.
 
     Each pair of an old and a new sourcedId is returned once.
     """
@@ -180,10 +179,11 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 
 
 async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs, and sets `set_aside` in each pair whose old person the plan no longer removes.
+    """Returns the pairs, and sets `set_aside` in those whose known person the plan keeps.
 
-    The plan keeps an old person to whom the delivered enrollments still refer. If it also created the new person, the
-    same child would be in the roster twice.
+    So the new row is not imported. Each pair is a known person and a new row that is likely the same person. The plan
+    keeps the known person if delivered enrollments still refer to this person. If it also created the new row, the same
+    child would be in the roster twice.
     """
     if not pairs:
         return pairs
@@ -203,10 +203,11 @@ def _pairs_sql(plan: str, name: str, condition: str) -> str:
 async def set_aside(
     stage: Stage, pairs: list[LikelyRekey], kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]
 ) -> None:
-    """Removes, from the plans of all kinds, the changes about each pair whose `set_aside` is true.
+    """Removes, from the plans of all kinds of record, the changes about each pair whose `set_aside` is true.
 
-    The old person and all rows about the old person stay unchanged, and the new person is not created. Delivered rows
-    that would create or change anything about the old or the new person go into quarantine.
+    A pair is a known person and a new row that is likely the same person. The known person and all rows about this
+    person stay unchanged, and the new person is not created. Delivered rows that would create or change anything about
+    either of them go into quarantine.
     """
     for code, reused in ((REUSED, True), (REKEYED, False)):
         chosen = [pair for pair in pairs if pair.set_aside and pair.reused == reused]
@@ -238,10 +239,10 @@ def _column_of_person(kind: Kind) -> str | None:
 async def _set_aside_kind(
     stage: Stage, code: str, kind: Kind, column: str, delivery: Delivery, counts: Counts, people: Collection[UUID]
 ) -> None:
-    """Removes the planned changes about these people from the plan of a kind.
+    """Removes the planned changes about `people` from the plan of one kind of record.
 
-    If a removed change came from a delivered row, this row goes into quarantine. `column` is the kind's column that
-    refers to the person.
+    If a removed change came from a delivered row, this row goes into quarantine with the error `code`. `column` is the
+    kind's column that refers to the person.
     """
     plan = stage.table("plan", kind.name)
     person_column = "id" if kind.name == "person" else kind.key if kind.name == "demographics" else column

@@ -1,4 +1,4 @@
-"""Decides whether a sourcedId that used to be one person's now has the name and birth date of another person. Pure.
+"""Decides whether a sourcedId that used to belong to one person now belongs to another. Does no input or output.
 
 Families rename children, clerks correct dates, and siblings and twins have much in common. So one changed field, or a
 changed name alone, never means another person. Both names must change, and so must the birth date or the identifier.
@@ -22,24 +22,29 @@ class Identity:
 
 
 def normalize_name(name: str) -> str:
-    """Returns a name without case, accents, punctuation and double blanks, so that spellings can be compared."""
+    """Returns a name in lower case, without accents, punctuation and double blanks, to compare spellings."""
     letters = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
     return " ".join("".join(c if c.isalnum() else " " for c in letters).split())
 
 
 def is_other_name(before: str, after: str) -> bool:
-    """Returns whether two known names differ in more than spelling. A part of a longer name counts as the same name."""
+    """Returns whether the two names are different, and not only spelled differently.
+
+    A part of a longer name counts as the same name, and so does a name that is not known.
+    """
     one, other = set(normalize_name(before).split()), set(normalize_name(after).split())
     return bool(one and other) and not (one <= other or other <= one)
 
 
 def is_other_person(before: Identity, after: Identity) -> bool:
-    """Returns whether the given name and the family name have changed, and also the birth date or the identifier.
+    """Returns whether the two identities belong to different people.
 
-    A field is comparable if it is known both before and after. If neither the birth date nor the identifier is
-    comparable, e-mail and username decide: at least one of these two fields must be comparable, and every comparable
-    field of the two must have changed. A given name and a family name that were only exchanged have
-    not changed.
+    They do if the given name and the family name have changed, and also the birth date or the identifier. A given name
+    and a family name that were only exchanged have not changed.
+
+    A field can be compared if it is known both before and after. If neither the birth date nor the identifier can be
+    compared, e-mail and username decide: at least one of these two must be comparable, and each comparable one must
+    have changed.
     """
     if not (
         is_other_name(before.given_name, after.given_name) and is_other_name(before.family_name, after.family_name)
@@ -55,7 +60,7 @@ def is_other_person(before: Identity, after: Identity) -> bool:
 
 
 def is_same_person(stored: Identity, delivered: Identity) -> bool:
-    """Returns whether a delivered row has both names of a known person, and the same birth date or identifier.
+    """Returns whether a delivered row has both names of a stored person, and the same birth date or identifier.
 
     A field can be compared if it is known both in the row and for the person. If neither the birth date nor the
     identifier can be compared, the names alone decide.
@@ -80,7 +85,7 @@ def count_changes(before: Identity, after: Identity) -> int:
 
 
 def _differences(before: Identity, after: Identity, fields: tuple[str, ...]) -> list[bool]:
-    """Returns, for each of the `fields` that is known both before and after, whether its value differs."""
+    """Returns whether each of the `fields` differs. A field that is unknown before or after is left out."""
     pairs = [(getattr(before, name), getattr(after, name)) for name in fields]
     return [_plain(one) != _plain(other) for one, other in pairs if _plain(one) and _plain(other)]
 

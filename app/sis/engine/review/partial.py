@@ -1,12 +1,13 @@
-"""Leaves planned changes out of a plan that is approved for some schools or kinds only. Never changes the roster.
+"""If a plan is approved only for some schools or kinds of record, deletes the other changes from it.
 
-A change of a row is applied only if all the schools to which the row belongs, before and after the change, are
-approved. Rows that belong to no school and to no person, such as terms, may always be created and changed, but are not
-removed. Then the references between rows are followed:
+Never changes the roster. A change of a row is applied only if all the schools to which the row belongs, before and
+after the change, are approved. Rows that belong to no school and to no person, such as terms, may always be created and
+changed, but are not removed. Then the references between rows are followed:
 
 * If the creation or return of a row is left out, changes of the rows that refer to it are left out too.
 * If the move of a student to other schools is left out, the student's new and changed enrollments are left out too.
-* If the change or removal of a row is left out, the removals of the rows to which it still refers are left out too.
+* If the change or removal of row A is left out, A keeps its old values. If it still refers to row B, then the removal
+  of B is left out too.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -55,9 +56,9 @@ class ApprovedPart:
 async def leave_out(
     stage: Stage, deliveries: Mapping[str, Delivery], part: ApprovedPart, kinds: Mapping[str, Counts]
 ) -> list[str]:
-    """Deletes from the plan the rows that are not approved, and subtracts them from the counts.
+    """Deletes from the plan the changes that are not approved, and subtracts them from the counts.
 
-    Returns sentences for the report: how many rows of each kind are left out, and why.
+    Returns sentences for the report: how many changes of each kind of record are left out, and why.
     """
     planned = [kind for kind in KINDS if kind.name in deliveries]
     for kind in planned:
@@ -88,7 +89,7 @@ def pluralize_changes(count: int) -> str:
 
 
 async def is_approved_sql(stage: Stage, org_ids: str, schools: Collection[UUID]) -> str:
-    """Returns an SQL condition for a row that belongs to an approved school and to no school that was not approved.
+    """Returns an SQL condition: a row belongs to an approved school, and to no school that is not approved.
 
     `org_ids` is SQL for the orgs to which the row belongs.
     """
@@ -113,9 +114,9 @@ async def _leave_out_schools(
 
 
 async def _note(stage: Stage, kind: Kind, delivery: Delivery, reason: Reason, condition: str) -> None:
-    """Marks planned rows of a kind as left out, by copying them to the staging table `left_out`.
+    """Marks planned changes of one kind of record as left out, by copying them to the staging table `left_out`.
 
-    `condition` is SQL that selects these rows.
+    `condition` is SQL that selects these changes.
     """
     moves, columns = "false", []
     if kind.name == "person" and "school_ids" in dict(plan_columns(kind, delivery)):
@@ -150,12 +151,11 @@ async def _orgs_without_students(stage: Stage) -> list[UUID]:
 
 
 async def _follow_arrivals(stage: Stage, planned: Iterable[Kind]) -> None:
-    """Leaves out new and changed rows that refer to a left-out row.
+    """Leaves out the new and changed rows that refer to a row whose creation or return is left out.
 
-    A row is left out if it refers to a row whose creation or return is left out. An enrollment is also left out if its
-    student's move to other schools is left out.
+    An enrollment is also left out if its student's move to other schools is left out.
 
-    Works through the kinds in order, because a kind refers only to earlier kinds or to itself.
+    Works through the kinds of record in order, because a kind refers only to earlier kinds or to itself.
     """
     for kind in planned:
         added = 1
@@ -177,11 +177,10 @@ def _arrivals_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
 
 
 async def _follow_removals(stage: Stage, planned: Collection[Kind]) -> None:
-    """Leaves out the removal of a row if another row would still refer to the removed row.
+    """Leaves out the removal of a row B if another row A would still refer to B.
 
-    The other row still refers to it if the planned change or removal of that other row is left out too.
-
-    A person's removal is left out only because of enrollments, not because of demographics or grades.
+    This is so if the planned change or removal of A is left out, so that A keeps its old values. A person's removal is
+    left out only because of enrollments, not because of demographics or grades.
     """
     for kind in reversed(list(planned)):
         referring = [
@@ -214,7 +213,7 @@ def _items(ref: Ref, row: str) -> str:
 
 
 async def _delete(stage: Stage, kind: Kind, counts: Counts) -> Counter[str]:
-    """Deletes the left-out rows of a kind from the plan, and returns their number by reason."""
+    """Deletes the left-out changes of one kind of record from the plan. Returns their numbers, keyed by the reason."""
     rows = await stage.rows(
         f"""WITH taken AS (
                 DELETE FROM {stage.table("plan", kind.name)} AS p USING {stage.of_run("left_out")} AS l

@@ -1,6 +1,8 @@
-"""Reviews what a plan would do to known people: new sourcedIds, reused sourcedIds, and contradictory removals.
+"""Reviews what a plan would do to known people, and does not change the roster.
 
-Removes from the plan the changes that would separate a student from the student's records. Does not change the roster.
+It finds people who get a new sourcedId, people whose sourcedId is given to somebody else, and removals of people to
+whom the same delivery still refers. Then it deletes from the plan the changes that would separate a student from the
+student's records.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +25,7 @@ from app.sis.port import Delivery
 
 @dataclass(frozen=True, slots=True)
 class PeopleReview:
-    """The result of a review.
+    """What a review of the planned changes of people has found.
 
     * `rekeys`: the people who likely have a new sourcedId.
     * `reused`: the people whose sourcedId likely belongs to another person now.
@@ -36,12 +38,15 @@ class PeopleReview:
 
     @property
     def rekeyed(self) -> int:
-        """Returns the number of people who would come back under another sourcedId."""
+        """Returns the number of people whom the plan would remove and create again under another sourcedId."""
         return len({pair.old for pair in self.rekeys})
 
 
 async def review_people(stage: Stage, report: Report, deliveries: Mapping[str, Delivery]) -> PeopleReview:
-    """Returns the review of a plan. Cancels the removal of rows to which the delivery still refers."""
+    """Reviews the planned changes of people, and returns the result.
+
+    Also cancels the removal of rows to which the delivery still refers.
+    """
     rekeys = await find_likely_rekeys(stage, deliveries)
     contradicted = await keep_contradicted(stage, report, deliveries)
     rekeys = await keep_out_second_rows(stage, rekeys)
@@ -55,10 +60,11 @@ async def set_aside_people(
     deliveries: Mapping[str, Delivery],
     results: Sequence[GuardResult],
 ) -> list[LikelyRekey]:
-    """Removes from the plan all changes about people whom the review sets aside. Returns all pairs of the review.
+    """Deletes from the plan all changes about people whose `set_aside` is true. Returns all people of the review.
 
-    If the plan is held, likely re-keys are not set aside, so that a map of sourcedIds can be made from the plan. Reused
-    sourcedIds are set aside in a held plan too, unless they are the reason why the plan is held.
+    `results` say whether the plan exceeds limits and is therefore held. If it is held, people who likely have a new
+    sourcedId are not set aside, so that a person can make a map of old to new sourcedIds from the plan. People whose
+    sourcedId was reused are set aside in a held plan too, unless they are the reason why the plan is held.
     """
     rekeys, reused = list(review.rekeys), list(review.reused)
     if any(result.held for result in results):

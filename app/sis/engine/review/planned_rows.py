@@ -1,6 +1,6 @@
-"""Describes each planned row: its values before and after, the student whom it is about, and the schools it concerns.
+"""Builds SQL that describes each planned row: the values before and after, the student concerned, and the schools.
 
-Builds SQL only; runs no statement.
+Runs no statement.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements
@@ -16,11 +16,11 @@ TOUCHED: Final = "('update', 'restore', 'remove', 'absent')"
 
 
 def planned_rows_sql(stage: Stage, kind: Kind, columns: Iterable[str] = ()) -> str:
-    """Returns SQL for the planned rows of a kind, without the rows that the run refuses.
+    """Returns SQL that selects the planned rows of one kind of record, without the rows that the run refuses.
 
     Each row has `id`, `sourced_id`, `action`, `student_id` (null if the row is about no student), `org_ids` (the
     schools and other orgs that the row concerns before or after the change), and for each of `columns` the values
-    `before_…` and `after_…`. A pinned value is unchanged.
+    `before_…` and `after_…`. A value that an operator has pinned does not change.
     """
     names = tuple(columns)
     pinned = "t.pinned" if kind.pinnable else "NULL::text[]"
@@ -57,7 +57,10 @@ def _unless_pinned(kind: Kind, column: str) -> str:
 
 
 def _column_of(kind: Kind, target: str) -> str | None:
-    """Returns SQL for the id of the person, or of the class, to which a planned row belongs."""
+    """Returns SQL for the id of the person, or of the class, to which a planned row belongs.
+
+    `target` is `person` or `class`. Returns None if rows of this kind do not refer to one.
+    """
     if kind.name == target or (target == "person" and kind.key == "person_id"):
         return "p.id"
     ref = next((ref for ref in kind.refs if ref.kind == target and not ref.many), None)
@@ -67,7 +70,7 @@ def _column_of(kind: Kind, target: str) -> str | None:
 
 
 def _own_schools(kind: Kind) -> Iterator[str]:
-    """Yields SQL for each list of orgs to which a planned row itself refers, before and after the change."""
+    """Yields SQL for each list of orgs to which a planned row itself refers, first before and then after the change."""
     if kind.name == "org":
         yield "ARRAY[p.id]"
         return
@@ -82,7 +85,7 @@ def _lists_of(ref: Ref) -> Iterator[str]:
 
 
 def _people_sql(stage: Stage) -> str:
-    """Returns SQL for all people, with their orgs before and after the run.
+    """Returns SQL that selects all people, each with the orgs from before the run and those after it in one list.
 
     `is_student` is true if the person is a student before or after the run.
     """
@@ -94,7 +97,7 @@ def _people_sql(stage: Stage) -> str:
 
 
 def _classes_sql(stage: Stage) -> str:
-    """Returns SQL for all classes, each with its school after the run."""
+    """Returns SQL that selects all classes, each with the school that it has after the run."""
     return f"""SELECT coalesce(o.id, n.id) AS id, coalesce(n.school_id, o.school_id) AS school_id
         FROM (SELECT o.id, o.school_id FROM class AS o WHERE o.district_id = :district) AS o
         FULL JOIN (SELECT n.id, n.school_id FROM {stage.of_run("plan", "class")} AS n

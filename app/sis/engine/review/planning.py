@@ -1,7 +1,7 @@
 """Plans the changes of a roster delivery. Never applies a plan.
 
-Stages each kind, leaves out the rows outside the source's scope, plans the changes, and puts rows that cannot be
-imported into quarantine.
+For each kind of record, it stages the rows, leaves out those outside the source's scope (the chosen schools and the
+users who are not excluded), plans the changes, and puts rows that cannot be imported into quarantine.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -31,10 +31,10 @@ from app.sis.port import Delivery, Progress
 async def plan_kinds(
     stage: Stage, deliveries: Mapping[str, Delivery], report: Report, progress: Progress, scope: SourceScope
 ) -> None:
-    """Plans all kinds in the order of their dependencies, and counts the rows.
+    """Plans the changes of all kinds of record, and counts the rows. A kind comes after the kinds to which it refers.
 
-    Roster rows outside the scope are not included in the number of known rows. Raises `SourceRefused` if the scope
-    names a school that the source does not have.
+    `scope` restricts the run to some schools. Roster rows outside it do not count as known. Raises `SourceRefused` if
+    the scope names a school that the source does not have.
     """
     is_restricted = bool(scope.schools or scope.excluded)
     left_out, outside = {}, {}
@@ -56,8 +56,9 @@ async def _plan_kind(
     progress: Progress,
     is_restricted: bool,
 ) -> int:
-    """Stages one kind's delivery, plans its changes and counts them. Returns the number of delivered rows that the
-    source's scope leaves out.
+    """Writes the delivered rows of one kind of record to the staging table, plans its changes and counts them.
+
+    Returns the number of delivered rows that are left out because they are outside the source's scope.
     """
     counts = report.kinds.setdefault(kind.name, Counts())
     counts.known = await reporting.count_known(stage, kind)
@@ -99,7 +100,7 @@ async def _plan_kind(
 
 
 async def _leave_out_empty_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Deletes the staged rows of a kind that have only empty cells, and returns their number."""
+    """Deletes the staged rows of one kind of record that have only empty cells, and returns their number."""
     rows = await drop_empty_rows(stage, delivery)
     if rows:
         await stage.run(
@@ -112,7 +113,7 @@ async def _leave_out_empty_rows(stage: Stage, kind: Kind, delivery: Delivery) ->
 
 
 async def name_all_quarantined(stage: Stage, deliveries: Mapping[str, Delivery], report: Report) -> None:
-    """Adds sourcedIds and digests to the quarantined rows of all kinds, and counts the acknowledged rows."""
+    """Adds a sourcedId and a digest to each quarantined row of this run, and counts the acknowledged rows."""
     for kind in KINDS:
         counts = report.kinds[kind.name]
         if counts.quarantined and kind.name in deliveries:
@@ -120,7 +121,7 @@ async def name_all_quarantined(stage: Stage, deliveries: Mapping[str, Delivery],
 
 
 async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
-    """Adds each row that cannot be imported to the quarantine, with the file, row number, field and error code."""
+    """Puts each row that cannot be imported into quarantine, with its file, row number, field and error code."""
     for table, field, code, condition in (
         ("staged", "split_part(r.fault, ' ', 1)", "split_part(r.fault, ' ', 2)", "r.fault IS NOT NULL"),
         ("plan", "r.field", _reference_code_sql(stage, kind, delivery), "r.action = 'refuse'"),
@@ -135,10 +136,10 @@ async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
 
 
 def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL for the error code of a refused row `r`.
+    """Returns SQL for the error code of a row `r` that is refused because of a reference.
 
-    There is a code for an empty reference, for a reference to a row that was never known, and for a reference to a row
-    that was removed.
+    The code says whether the reference is empty, leads to a row that was never known, or leads to a row that was
+    removed.
     """
     refs = [ref for ref in kind.refs if ref.required and ref.header in delivery.header]
     if not refs:

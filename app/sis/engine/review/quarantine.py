@@ -1,4 +1,4 @@
-"""Adds to each quarantined row its sourcedId, a digest of its content, and whether a person acknowledged the row.
+"""Adds to each quarantined row its sourcedId, a digest of its content, and whether a person has acknowledged it.
 
 Stores no value of a row.
 """
@@ -28,7 +28,10 @@ If a file has more faults, nobody corrects it row by row.
 
 
 async def name_quarantined(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Adds sourcedIds and digests to the quarantined rows of a kind. Returns the number of acknowledged rows."""
+    """Adds a sourcedId and a digest to each quarantined row of one kind of record.
+
+    Returns the number of these rows that a person has acknowledged.
+    """
     for file in (delivery, *delivery.supplements):
         await _name_rows_of(stage, file)
     return await stage.count(
@@ -66,7 +69,10 @@ async def _name_rows_of(stage: Stage, file: Delivery) -> None:
 
 
 async def digest_rows(stage: Stage, file: Delivery, numbers: Sequence[int]) -> dict[int, tuple[str | None, str]]:
-    """Returns the sourcedId and a digest of the content of these rows of a file, by row number (the header is 1)."""
+    """Returns, for each of these rows of a file, the sourcedId and a digest of the content, keyed by row number.
+
+    The header is row 1.
+    """
     own = file.header[: len(file.header) - len(file.composed)]
     # The time of a change is not part of the content, because some sources renew it every night.
     content = ", ".join(f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified")

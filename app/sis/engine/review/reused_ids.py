@@ -1,7 +1,8 @@
-"""Finds known sourcedIds that a delivery gives to other people: ids that were exchanged, shifted or issued again.
+"""Finds sourcedIds of known people that a delivery gives to other people.
 
-Importing a row with such an id would put the records of one child under the name of another. `identity` has the rules
-that decide whether two people are the same. This module changes neither the plan nor the roster.
+Sources exchange ids, shift them by a row, or issue them again. Importing a row with such an id would put the records of
+one child under the name of another. `identity` has the rules that decide whether two people are the same. This module
+changes neither the plan nor the roster.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -31,7 +32,11 @@ _FIELDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Suspect:
-    """A known person whose name or identifier the plan changes, with the identities before and after."""
+    """A known person whose name or identifier the plan changes, so that the delivered row may be about somebody else.
+
+    `before` and `after` are the fields that distinguish people. `has_records` is true if the known person has records
+    or duties.
+    """
 
     id: UUID
     sourced_id: str
@@ -43,9 +48,9 @@ class _Suspect:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A known person, and a delivered row that has this person's name and birth date under another sourcedId.
+    """A known person whose name and birth date a delivered row has under another sourcedId.
 
-    `goes` is true if the plan would remove the known person.
+    `old` is the person's sourcedId, `new` that of the row. `goes` is true if the plan would remove the known person.
     """
 
     person: UUID
@@ -59,8 +64,8 @@ class _Move:
 async def find_reused_ids(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
     """Returns the known people whose sourcedIds the delivery gives to other people.
 
-    A known person whom the plan would remove is also returned, if the delivery has this person under the sourcedId of
-    one of these known people.
+    If the delivery has a known person under the sourcedId of such a person, and the plan would remove the former, the
+    former is returned too.
 
     In each result, `new` is the only sourcedId under which the delivery has the known person, or None. If several
     people exchanged their sourcedIds and one of them has records, all of them are set aside.
@@ -99,10 +104,10 @@ def _pairs(reused: Iterable[_Suspect], moves: Sequence[_Move]) -> list[LikelyRek
 
 
 def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs, with further pairs set aside.
+    """Returns the pairs. If one of several connected pairs is set aside, all of them are.
 
-    Pairs that share a sourcedId are connected, directly or through other pairs. If one of several connected pairs is
-    set aside, all of them are set aside.
+    A pair is an old and a new sourcedId. Pairs that share a sourcedId are connected, directly or through other pairs.
+    If a pair is set aside, the plan changes nothing about its people.
     """
     leaders: dict[str, str] = {}
 
@@ -119,13 +124,13 @@ def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
 
 
 def combine(rekeys: Sequence[LikelyRekey], reused: Sequence[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs of the two lists. A pair that is in both lists is returned only once, from `reused`."""
+    """Returns the entries of both lists. If both have an entry for the same old and new sourcedId, `reused` counts."""
     pairs = {(pair.old, pair.new) for pair in reused}
     return [*(pair for pair in rekeys if (pair.old, pair.new) not in pairs), *reused]
 
 
 async def _find_accepted(stage: Stage, people: Delivery, suspects: Sequence[_Suspect]) -> set[UUID]:
-    """Returns the suspects for whom an operator has confirmed that the delivered row is about the same person.
+    """Returns those suspects of whom an operator has confirmed that the delivered row is about the same person.
 
     A confirmation is valid only until the content of the row changes.
     """
@@ -148,7 +153,10 @@ async def _find_accepted(stage: Stage, people: Delivery, suspects: Sequence[_Sus
 
 
 def _known(person: str) -> str:
-    """Returns SQL for the identity of a person before the run."""
+    """Returns SQL for the columns `before_…`: the fields by which a person is recognized, as they are before the run.
+
+    `person` is the alias of the person's row.
+    """
     birth = f"""(SELECT d.birth_date FROM demographics AS d
         WHERE d.district_id = :district AND d.person_id = {person}.id)"""
     return ", ".join(
@@ -157,7 +165,7 @@ def _known(person: str) -> str:
 
 
 def _planned(stage: Stage, deliveries: Mapping[str, Delivery], row: str, person: str) -> str:
-    """Returns the SQL of the columns with a person's identity after the run.
+    """Returns SQL for the columns `after_…`: the fields by which a person is recognized, as they are after the run.
 
     `row` is the alias of the planned row, and `person` the alias of the known person. If the planned row creates the
     person, there is no known person.
@@ -201,10 +209,10 @@ async def _load_suspects(stage: Stage, deliveries: Mapping[str, Delivery]) -> li
 
 
 def _changed_sql(stage: Stage, deliveries: Mapping[str, Delivery]) -> str:
-    """Returns SQL for the planned rows that change the name or the identifier of a known person.
+    """Returns SQL that selects the planned rows that change the name or the identifier of a known person.
 
-    Changes between upper and lower case do not count, nor do values that are empty before or after the change.
-    The names before the change are `known_given_name` and `known_family_name`.
+    Changes between upper and lower case do not count, nor do values that are empty before or after the change. The
+    names before the change are `known_given_name` and `known_family_name`.
     """
     header = set(deliveries["person"].header)
     differs = " OR ".join(
@@ -221,9 +229,10 @@ def _changed_sql(stage: Stage, deliveries: Mapping[str, Delivery]) -> str:
 
 
 async def _find_moves(stage: Stage, deliveries: Mapping[str, Delivery], suspects: set[UUID]) -> list[_Move]:
-    """Returns the known people whose identity the delivery has under another sourcedId.
+    """Returns the known people whom the delivery has under another sourcedId.
 
-    A known person is returned only if this person, or the former holder of the other sourcedId, is a suspect.
+    Compares names, birth dates and identifiers. A known person is returned only if this person is a suspect, or if the
+    person who had the other sourcedId so far is one.
     """
     # In each result, the plan changes the name or identifier of one of the two, so that only few rows are compared.
     columns = f"""t.id AS person, x.sourced_id AS old, n.id AS row, n.sourced_id AS new,

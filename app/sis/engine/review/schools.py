@@ -1,4 +1,4 @@
-"""Keeps students and schools from being lost because of a value that is missing or unknown. Does not change the roster.
+"""Keeps students and schools from being lost because a value is missing or unknown. Does not change the roster.
 
 * If a delivery names no org for a student who is enrolled in a class, the student stays in the known schools.
 * If a delivery gives a school an unknown type of org, the school stays a school.
@@ -16,7 +16,7 @@ from app.sis.port import Delivery
 
 
 async def keep_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> None:
-    """Quarantines each row that would change the type of a known school to a type that OneRoster does not define.
+    """Quarantines each org row that would give a known school a type that OneRoster does not define.
 
     With such a type, the school and everybody in it would be missing from all lists by school.
     """
@@ -30,10 +30,10 @@ async def keep_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Ma
 
 
 async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> None:
-    """Quarantines each row that names no org for a student who is in a school and remains enrolled in a class.
+    """Quarantines the row of a student without an org if the student is in a school and stays enrolled in a class.
 
-    If the delivery has OneRoster 1.2 roles and all roles of the student have ended, the row is imported instead. The
-    student is then in no school.
+    Otherwise the student would be in no school by mistake. There is one exception: if the delivery has OneRoster 1.2
+    roles and all roles of the student have ended, the row is imported, and the student is then in no school.
     """
     people = deliveries.get("person")
     if people is None or "orgSourcedIds" not in people.header:
@@ -56,7 +56,10 @@ async def keep_in_schools(stage: Stage, kinds: Mapping[str, Counts], deliveries:
 
 
 async def _keep_roles(stage: Stage, delivery: Delivery, counts: Counts, people: Sequence[UUID]) -> None:
-    """Removes all changes of these people's roles from the plan, and quarantines the delivered rows of the changes."""
+    """Deletes all changes of these people's roles from the plan.
+
+    If a change came from a delivered row, quarantines the row.
+    """
     ids = f"""(ARRAY[{", ".join(f"'{person}'" for person in people)}]::uuid[])"""
     is_theirs = f"""p.district_id = :district AND p.run_id = :run AND p.action <> 'refuse' AND (
         p.person_id = ANY {ids} OR p.id IN (
@@ -75,7 +78,7 @@ async def _keep_roles(stage: Stage, delivery: Delivery, counts: Counts, people: 
 async def _quarantine_planned(
     stage: Stage, delivery: Delivery, counts: Counts, condition: str, field: str, code: str
 ) -> None:
-    """Removes the planned updates `p` that satisfy an SQL condition, and quarantines their delivered rows."""
+    """Deletes from the plan the updates `p` that meet an SQL condition, and quarantines their delivered rows."""
     await _insert_quarantined(stage, delivery, condition, field, code)
     rows = await stage.run(f"DELETE FROM {stage.table('plan', delivery.kind)} AS p WHERE {condition}")
     counts.take("update", rows)
@@ -83,7 +86,7 @@ async def _quarantine_planned(
 
 
 async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, field: str, code: str) -> None:
-    """Quarantines the delivered rows for all planned changes `p` that satisfy an SQL condition."""
+    """Quarantines delivered rows: those that would make the planned changes `p` that meet an SQL condition."""
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + delivery.kind, "p.row_number::text")}, :run, '{delivery.kind}',
@@ -94,7 +97,7 @@ async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, 
 
 
 def _current_role_sql(stage: Stage) -> str:
-    """Returns an SQL condition: after the run, the planned person `p` has at least one role that has not ended."""
+    """Returns the end of an SQL condition: the planned person `p` has, after the run, a role that has not ended."""
     planned = stage.of_run("plan", "role")
     return f"""AND (
         EXISTS (SELECT FROM {planned} AS r WHERE r.action IN {CAME} AND r.person_id = p.id

@@ -1,8 +1,8 @@
-"""Restricts a run to some schools and to users who are not excluded, by deleting all other staged rows.
+"""Restricts a run to some schools, and leaves out excluded users, by deleting all other staged rows.
 
-Roster rows of other schools and of excluded users stay as they are: they are neither updated nor removed, and the guard
-does not count them. If a delivery puts a known person of a chosen school into another school, the person has moved and
-is updated. Organizations, sessions and courses are not restricted, because other rows refer to them.
+Roster rows of other schools and of excluded users stay as they are: they are neither updated nor removed, and do not
+count for the limits on changes. If a delivery puts a known person of a chosen school into another school, the person
+has moved and is updated. Organizations, sessions and courses are not restricted, because other rows refer to them.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -27,13 +27,13 @@ from app.sis.port import SourceRefused
 
 @dataclass(frozen=True, slots=True)
 class SourceScope:
-    """The sourcedIds of the schools to which a source is restricted (none means all), and of the excluded users."""
+    """What a run is restricted to: the sourcedIds of the chosen schools (none means all), and of the excluded users."""
 
     schools: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
 
     def narrowed(self, by: "SourceScope") -> "SourceScope":
-        """Returns this scope, further restricted by the scope `by` for one run.
+        """Returns this scope of a source, with the additional restrictions `by` of one run.
 
         Raises `SourceRefused` if `by` has a school that is outside this scope.
         """
@@ -66,16 +66,17 @@ If a row is left out, all rows that refer to it by one of these references are l
 
 @needs(Can.SYNC_ROSTER)
 async def scope_of(work: Work, source_id: UUID) -> SourceScope:
-    """Returns the schools and the excluded users of a source's settings."""
+    """Returns the scope in the settings of a source: its chosen schools and its excluded users."""
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = (await work.db.execute(select(SisSource.schools, SisSource.excluded_users).where(is_source))).one_or_none()
     return SourceScope(tuple(row.schools), tuple(row.excluded_users)) if row else SourceScope()
 
 
 async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
-    """Stages the schools and users that are left out. Must be called after the organizations are planned.
+    """Writes to a staging table the schools that were not chosen, and the excluded users.
 
-    Raises `SourceRefused` if a chosen school is not known, because everybody would be left out.
+    `leave_out_rows` then leaves out the rows about them. Must be called after the organizations are planned. Raises
+    `SourceRefused` if a chosen school is not known.
     """
     if scope.excluded:
         users = [("person", sourced_id, None) for sourced_id in set(scope.excluded)]
@@ -100,7 +101,7 @@ async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
 
 
 async def leave_out_rows(stage: Stage, kind: Kind) -> int:
-    """Deletes the staged rows of a kind that are outside the scope, and returns their number.
+    """Deletes the staged rows of one kind of record that are outside the scope, and returns their number.
 
     The plan will then not remove the roster rows outside the scope. If other kinds may refer to rows of this kind, the
     function also stages the ids of the rows outside the scope.
@@ -157,7 +158,7 @@ async def warn_of_unknown_users(stage: Stage) -> None:
 
 
 async def count_outside(stage: Stage, kind: Kind) -> int:
-    """Counts the known rows of a kind that stay as they are because they are outside the scope."""
+    """Counts the known rows of one kind of record that stay as they are because they are outside the scope."""
     outside = stage.outside.get(kind.name)
     if outside is None:
         return 0
@@ -168,7 +169,10 @@ async def count_outside(stage: Stage, kind: Kind) -> int:
 
 
 def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]) -> list[str]:
-    """Returns sentences for the report: how many delivered rows and known rows are outside the scope."""
+    """Returns sentences for the report: how many delivered rows, and how many known rows, are outside the scope.
+
+    `rows` has the numbers of delivered rows, and `outside` those of known rows, keyed by kind of record.
+    """
     sentences = [
         f"{report.kinds[name].file}: {pluralize(count, 'new or changed row is', 'new or changed rows are')} left out, "
         "because of other schools or of excluded users."
@@ -189,7 +193,7 @@ def _left_out_sql(stage: Stage, kind: str) -> str:
 
 
 def _delivered_sql(stage: Stage, kind: Kind) -> str:
-    """Returns an SQL condition that is true if the delivered values of a staged row `s` put the row outside the scope.
+    """Returns an SQL condition that is true if the values of a staged row `s` say that it is outside the scope.
 
     The condition is never null.
     """
@@ -207,7 +211,7 @@ def _delivered_sql(stage: Stage, kind: Kind) -> str:
 
 
 def _known_sql(stage: Stage, kind: Kind) -> str:
-    """Returns an SQL condition for a known row `t` that is outside the scope."""
+    """Returns an SQL condition that is true if a known row `t` is outside the scope."""
     if kind.name == "person":
         schools = f"ARRAY(SELECT o.id FROM ({_left_out_sql(stage, 'org')}) AS o)"
         users = f"SELECT o.sourced_id FROM ({_left_out_sql(stage, 'person')}) AS o"

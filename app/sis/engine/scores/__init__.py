@@ -1,1 +1,1 @@
-"""Imports scores: from the mapped results of a source's gradebook, and from CSV files of scores."""
+"""Imports scores from two origins: results in a source's gradebook that a rule maps to a measure, and CSV files."""

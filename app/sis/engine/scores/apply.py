@@ -1,6 +1,6 @@
-"""Applies a plan of scores: locks the students, logs the before-images, writes the scores and judges their series.
+"""Applies a plan of scores: locks the students, logs the old values, writes the scores and judges them.
 
-This module also plans the undo of an applied file. It does not decide which files are applied.
+It also plans the undo of an applied file. It does not decide which files are applied.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -25,16 +25,20 @@ BECAUSE_UNDONE: Final = "The import was undone."
 
 
 def planned_sql(stage: Stage) -> str:
-    """Returns SQL for the rows of this run's plan that are to be written. Its only parameter is `:district`."""
+    """Returns SQL that selects the rows of this run's plan that are to be written.
+
+    Its only parameter is `:district`.
+    """
     return f"""(SELECT * FROM staging.plan_score AS w WHERE w.district_id = :district
         AND w.run_id = '{stage.run_id}' AND w.action <> 'refuse')"""
 
 
 @needs(Can.SYNC_ROSTER)
 async def apply_plan(work: Work, stage: Stage, planned: dict[str, int], progress: Progress, because: str) -> None:
-    """Applies the staged plan, and judges each changed series once. `planned` has the number of rows by action.
+    """Applies the plan in the staging table. Judges each student's series of scores of a measure once, if it changed.
 
-    Raises `SourceInconsistent` if a score was changed since the plan was made.
+    `planned` is the number of rows by action such as `create`, and `because` the reason that is stored with each
+    change. Raises `SourceInconsistent` if a score was changed since the plan was made.
     """
     expected = (
         planned.get("create", 0),
@@ -55,7 +59,7 @@ async def apply_plan(work: Work, stage: Stage, planned: dict[str, int], progress
 
 
 async def _save_before_images(stage: Stage) -> None:
-    """Writes the before-images of the scores that the plan changes, and the ids of new scores, to the change log."""
+    """Saves in the change log the values that each score has before the plan changes it, and the ids of new scores."""
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + SCORE.name, "p.id::text")}, :run, '{SCORE.name}', p.id, p.action,
@@ -67,7 +71,7 @@ async def _save_before_images(stage: Stage) -> None:
 
 
 async def plan_undo(stage: Stage, undone: UUID) -> int:
-    """Plans the undo of a run, and returns the number of the run's changes that cannot be undone.
+    """Plans the undo of the run `undone`. Returns the number of its changes that cannot be undone.
 
     A change cannot be undone if somebody has changed the score after the run, or if another score now has the date and
     the attempt that the score had before the run.

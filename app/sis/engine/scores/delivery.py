@@ -1,8 +1,8 @@
 """Imports one CSV file of scores.
 
-The steps are the same as for a roster: the module stages the file, writes the plan, compares the plan with the guard's
-limits, applies the plan and reports. A file of scores is never complete: a score is removed only if its row is marked
-as deleted.
+The steps are the same as for a roster: the module reads the file into a staging table, writes the plan, compares it
+with the limits on changes, applies it and reports. A file of scores is never complete: a score is removed only if its
+row is marked as deleted.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -47,7 +47,7 @@ async def import_scores(
     limits: GuardLimits,
     scope: SourceScope,
 ) -> None:
-    """Imports a delivery of scores within a scope, and completes the report.
+    """Imports a CSV file of scores, and completes the report. `scope` restricts it to the students of some schools.
 
     With `dry`, or if the plan exceeds a limit, no score is written; a held plan is kept.
     """
@@ -95,7 +95,7 @@ async def import_scores(
 
 @needs(Can.SYNC_ROSTER)
 async def apply_kept(work: Work, stage: Stage, run: SisRun, report: Report, progress: Progress) -> None:
-    """Applies the kept plan of an approved run, and completes the report.
+    """Applies the plan of an approved run, which was kept while it was held. Completes the report.
 
     Raises `SourceInconsistent` if the scores have changed since the plan was made.
     """
@@ -120,7 +120,7 @@ async def apply_kept(work: Work, stage: Stage, run: SisRun, report: Report, prog
 
 @needs(Can.SYNC_ROSTER)
 async def undo_scores(work: Work, stage: Stage, report: Report, undone: UUID, file: str, progress: Progress) -> None:
-    """Reverts the changes of an applied run, and completes the counts of the report.
+    """Reverts the changes of the applied run `undone`, and completes the counts of the report.
 
     A score stays as it is if somebody has changed the score since, or if another score now has the date and attempt
     that the undo would restore.
@@ -138,7 +138,7 @@ async def undo_scores(work: Work, stage: Stage, report: Report, undone: UUID, fi
 
 
 async def _quarantine(stage: Stage, delivery: Delivery) -> None:
-    """Records the rows that cannot be imported in the quarantine, with file, row, field and code."""
+    """Puts the rows that cannot be imported into quarantine, each with its file, row number, field and error code."""
     staged = ("split_part(r.fault, ' ', 1)", "split_part(r.fault, ' ', 2)", "r.fault IS NOT NULL")
     for table, (field, code, condition) in (("staged", staged), ("plan", ("r.field", "r.code", "r.action = 'refuse'"))):
         await stage.run(
@@ -150,7 +150,7 @@ async def _quarantine(stage: Stage, delivery: Delivery) -> None:
 
 
 async def _count_ignored(stage: Stage) -> int:
-    """Counts the rows that are marked as deleted, and that are not in quarantine."""
+    """Counts the rows that the file marks as deleted, except those in quarantine."""
     return await stage.count(
         f"""SELECT count(*) FROM {stage.of_run("staged", SCORE.name)} AS s
             LEFT JOIN {stage.of_run("plan", SCORE.name)} AS p ON p.row_number = s.row_number AND p.action = 'refuse'
@@ -159,7 +159,7 @@ async def _count_ignored(stage: Stage) -> int:
 
 
 async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
-    """Returns the counts in the form that the guard takes.
+    """Returns the counts of a file of scores that are compared with the limits on changes (`app.sis.guard`).
 
     A source keeps the scores of many windows, but a file has the scores of only one. Therefore a score from the source
     counts as known only if the file has scores of its measure, and only if it was taken between the first and the last

@@ -1,4 +1,4 @@
-"""Stages the rows of a CSV file of scores with typed values, students and measures, and plans their changes.
+"""Reads a CSV file of scores into a staging table, finds the student and measure of each row, and plans the changes.
 
 Never writes a score, and never reports a value. Only the first fault of a row is reported.
 """
@@ -37,7 +37,10 @@ _SENT_BEFORE: Final = """EXISTS (SELECT FROM score_change AS h WHERE h.district_
 
 @needs(Can.SYNC_ROSTER)
 async def stage_measures(work: Work, stage: Stage) -> None:
-    """Stages each measure of the district twice: under its code and under its id."""
+    """Writes each measure of the district to a staging table twice: once under its code, and once under its id.
+
+    So a file may name a measure by either.
+    """
     columns = ("name", "measure_id", "secured_area", "lowest", "highest", "forms")
     areas: dict[object, str | None] = {}
     rows = []
@@ -50,7 +53,10 @@ async def stage_measures(work: Work, stage: Stage) -> None:
 
 
 async def stage_rows(stage: Stage, delivery: Delivery) -> int:
-    """Stages the rows and their faults. Returns the number of rows; identical repeats count once."""
+    """Writes the rows of the file, each with its first fault, to a staging table.
+
+    Returns their number; identical repeats count once.
+    """
     columns, query = _converted_sql(stage, delivery)
     rows = await stage.insert("staged", SCORE.name, columns, query, are_distinct=True)
     await stage.driver.execute(f"SET LOCAL enable_nestloop = {'on' if rows < FEW_ROWS else 'off'}")
@@ -59,7 +65,10 @@ async def stage_rows(stage: Stage, delivery: Delivery) -> int:
 
 
 def _converted_sql(stage: Stage, delivery: Delivery) -> tuple[list[str], str]:
-    """Returns the staged columns, and the SQL that converts each raw row and names the first fault of the row."""
+    """Returns the columns of the staging table, and the SQL that fills them from the raw rows.
+
+    For each raw row, the SQL converts the values and names the first fault.
+    """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     student = at.get("studentSourcedId", at["sourcedId"])
     external_id = at["sourcedId"] if "studentSourcedId" in at else "NULL::text"
@@ -109,7 +118,7 @@ def _text(x: str) -> str:
 
 
 async def _resolve(stage: Stage) -> None:
-    """Sets the student and the measure of each staged row.
+    """Finds the student and the measure of each staged row, and stores their ids in it.
 
     A row whose student, measure, form or value is not valid gets a fault. A student is identified by the sourcedId of
     any source of the district, or as `sis:<source>:<sourcedId>`.
@@ -144,7 +153,7 @@ async def _resolve(stage: Stage) -> None:
 
 
 async def _resolve_repeats(stage: Stage) -> int:
-    """Deletes identical repeats and returns their number; rows that contradict each other all get a fault.
+    """Deletes identical repeats, and returns their number. Rows that contradict each other all get a fault.
 
     Rows contradict each other if they have the same externalId, or the same student, measure, date and attempt, and
     differ in anything else.
@@ -204,7 +213,7 @@ async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
 
 
 async def write_plan(stage: Stage) -> None:
-    """Plans the change that each staged row without a fault makes to a score.
+    """Plans, for each staged row without a fault, which score it creates, changes or removes.
 
     The plan has no rows for unchanged scores, or for the deletion of unknown scores.
 

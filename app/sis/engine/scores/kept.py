@@ -1,4 +1,4 @@
-"""Keeps the plan of a held file of scores until a person answers it, and computes the digest of a plan.
+"""Keeps the plan of a held file of scores until a person approves or discards it, and computes the digest of a plan.
 
 The digest covers the planned values and the state of the scores that they would change. If the same file is planned
 again and these scores have not changed, the digest is the same.
@@ -20,9 +20,9 @@ COLUMNS = (
 
 
 async def keep_plan(stage: Stage, file: str) -> dict[str, Any]:
-    """Copies the plan, without refused rows, into a table that outlives the run.
+    """Copies the plan into a table that outlives the run. Refused rows are not copied.
 
-    Returns the digest and the file of the plan, in the form in which the run's row stores them.
+    Returns what is stored with the run about the plan: its digest, and the name of the file.
     """
     await stage.run(
         f"""DELETE FROM {stage.table("plan", SCORE.name)} AS p
@@ -37,7 +37,7 @@ async def keep_plan(stage: Stage, file: str) -> dict[str, Any]:
 
 
 async def load_plan(stage: Stage, run_id: UUID) -> None:
-    """Copies the kept plan of a run into the staged plan of the current run."""
+    """Copies the plan of the earlier run `run_id`, which `keep_plan` has kept, into the plan of the present run."""
     await stage.insert(
         "plan",
         SCORE.name,
@@ -49,7 +49,7 @@ async def load_plan(stage: Stage, run_id: UUID) -> None:
 
 
 async def digest(stage: Stage) -> str:
-    """Returns a digest of the planned values and of the scores that the plan would change, as 16 hexadecimal digits."""
+    """Returns a digest of the planned values and of the scores that they would change, as 16 hexadecimal digits."""
     state_of = "jsonb_build_array({0}.id, {0}.version, {0}.removed_at)::text"
     (row,) = await stage.rows(
         f"""SELECT md5(coalesce(string_agg(t.row, '' ORDER BY t.row), '')) AS rows FROM (
@@ -66,7 +66,7 @@ async def digest(stage: Stage) -> str:
 
 
 async def drop_removals(stage: Stage) -> None:
-    """Deletes all removals from the plan."""
+    """Deletes all removals of scores from the plan."""
     await stage.run(
         f"""DELETE FROM {stage.table("plan", SCORE.name)} AS p
             WHERE p.district_id = :district AND p.run_id = :run AND p.action = 'remove'"""

@@ -1,8 +1,8 @@
-"""Records scores from the results of a source that match a rule of the source's mapping. Changes no grade.
+"""Records scores from those results in a source's gradebook that match a rule of the source's mapping.
 
-After each sync, these scores are recorded, amended and removed so that they match their results. Each changed series is
-then judged once. The scores of a source's first load are history and raise no alerts, unless
-the mapping asks for alerts.
+Changes no grade. After each sync, these scores are recorded, amended and removed so that they match their results. Each
+student's series of scores of a measure is then judged once, if it changed. The scores of a source's first load are
+history and raise no alerts, unless the mapping asks for alerts.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -43,10 +43,10 @@ _WHERE: Final = {
 
 @needs(Can.SYNC_ROSTER)
 async def follow_results(work: Work, stage: Stage) -> list[str]:
-    """Updates the scores that come from results of this run's source, and judges them.
+    """Updates the scores that come from the gradebook of this run's source, and judges them.
 
-    Returns sentences about results that cannot become scores. The statements are set-based and run in the run's
-    transaction, so that scores and roster change together.
+    Returns sentences about results that cannot become scores. Each statement handles many results at once. All run in
+    the run's transaction, so that scores and roster change together.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == stage.source_id)
     mapping = read_mapping(await work.db.scalar(select(SisSource.mapping).where(is_source)) or {})
@@ -69,7 +69,10 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
 
 
 async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[str]:
-    """Stages the mapping's rules with the ids of their measures. Returns sentences about rules that cannot be used."""
+    """Writes the rules of the mapping to a staging table, each with the id of its measure.
+
+    Returns a sentence about each rule that cannot be used.
+    """
     names = (*OF_LINE_ITEMS, *OF_ASSESSMENTS)
     about_measure = ("measure_id", "secured_area", "lowest", "highest", "form", "attempt", "purpose")
     records, warnings = [], []
@@ -92,8 +95,9 @@ async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[
 
 
 async def _stage_items(stage: Stage) -> None:
-    """Stages the line items and assessments of this source that match a rule, each with the first rule that it
-    matches.
+    """Writes to a staging table each line item and each assessment of this source that matches a rule.
+
+    If several rules match, the first counts.
     """
     # Only few of the many items match, so lookups by index are faster.
     await stage.driver.execute("SET LOCAL enable_nestloop = on")
@@ -121,10 +125,10 @@ async def _stage_items(stage: Stage) -> None:
 
 
 def _mapped_results_sql(stage: Stage, kind: str, column: str) -> str:
-    """Returns the FROM and WHERE clauses that select those results of one kind that match a rule of the mapping.
+    """Returns the FROM and WHERE clauses that select the results that match a rule of the mapping.
 
-    The results have the alias `r`, and the rules have the alias `m`. `column` is the column with the id of a result's
-    line item or assessment.
+    `kind` is `result` or `assessment_result`. The results have the alias `r`, and the rules have the alias `m`.
+    `column` is the column with the id of a result's line item or assessment.
     """
     return f"""FROM {stage.of_run("mapping_item")} AS i
         JOIN {stage.of_run("mapping_rule")} AS m ON m.n = i.rule
@@ -168,9 +172,9 @@ async def _stage_scores(stage: Stage, kind: str, column: str) -> None:
 
 
 async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
-    """Returns a list with a sentence about the matching results of a kind that cannot become scores.
+    """Returns a sentence about the results that match a rule of the mapping but cannot become scores, as a list.
 
-    The list is empty if there are no such results.
+    `kind` is `result` or `assessment_result`. The list is empty if there are no such results.
     """
     (row,) = await stage.rows(
         f"""SELECT count(*) FILTER (WHERE {_UNGRADED}) AS ungraded,
@@ -192,10 +196,10 @@ async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
 
 @needs(Can.SYNC_ROSTER)
 async def judge_days(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
-    """Judges each series whose scores were written, if it belongs to an active support.
+    """Judges the scores of each student and measure in `days`, if they belong to an active support.
 
-    Each series is judged once, however many scores were written. With `quiet`, raises no alerts. `days` has the
-    days for which scores were written, keyed by student and measure.
+    `days` has the days for which scores were written, keyed by student and measure. All days of such a pair are judged
+    at once. With `quiet`, raises no alerts.
     """
     measures = {measure_id for _, measure_id in days}
     rows = await work.db.execute(

@@ -1,6 +1,6 @@
-"""Describes the planned rows of a file of scores. Changes no score.
+"""Describes the planned changes of a file of scores. Changes no score.
 
-The description is used in the list of what a run would change, and in the partial approval of the run.
+The description is used for the list of what a run would change, and if a person approves the run for some schools only.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -21,7 +21,10 @@ COLUMNS: Final = (*CONTEXT, "attempt", "value", "form", "purpose")
 
 
 def planned_scores_sql(stage: Stage) -> str:
-    """Returns SQL for the planned scores, in the form of `planned_rows_sql`, with the column `secured_area`."""
+    """Returns SQL that selects the planned scores, for the list of planned changes.
+
+    The columns are those of `planned_rows_sql`, without `pinned` and with `secured_area` added.
+    """
     values = {name: (f"s.{name}", f"p.{name}") for name in COLUMNS} | {"measure": ("m.code", "m.code")}
     sides = ", ".join(
         f"CASE WHEN p.action <> 'create' THEN {before} END AS before_{name}, "
@@ -38,20 +41,20 @@ def planned_scores_sql(stage: Stage) -> str:
 
 
 async def list_scores(stage: Stage) -> tuple[int, list[str]]:
-    """Adds the planned scores to the list of planned changes.
+    """Adds the planned scores to the list of planned changes, and returns the number of added scores.
 
-    Returns the number of scores that were added, and the sentences for the report: one sentence if some of the planned
-    scores are missing in the list, otherwise none.
+    Also returns the sentences for the report: one if the list does not have room for all planned scores, otherwise
+    none.
     """
     listing = Listing(SCORE, COLUMNS, planned_scores_sql(stage), "p.secured_area", CONTEXT)
     return await list_rows(stage, [listing])
 
 
 async def leave_out_schools(stage: Stage, schools: Collection[UUID], counts: Counts) -> list[str]:
-    """Deletes a student's scores from the plan, unless all schools of the student were approved.
+    """Deletes from the plan the scores of each student who is in a school that was not approved.
 
-    Subtracts the deleted scores from the counts. If scores were deleted, returns a list with one sentence for the
-    report, otherwise an empty list.
+    Subtracts them from the counts. If scores were deleted, returns a list with one sentence for the report, otherwise
+    an empty list.
     """
     is_approved = await is_approved_sql(stage, "w.school_ids", schools)
     rows = await stage.rows(

@@ -1,4 +1,7 @@
-"""Lists what a held or dry run would change, in pages and as CSV, by kind, action and school. Never ranks people."""
+"""Lists what a held or dry run would change, in pages and as CSV. Never ranks people.
+
+The list can be filtered by kind of record, action and school.
+"""
 
 import csv
 import io
@@ -31,14 +34,14 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class ChangeFilter:
-    """The filters of a list of planned changes. A filter that is None accepts all."""
+    """The filters of a list of planned changes. A field that is None does not filter."""
 
     kind: str | None = None
     action: str | None = None
     school_id: UUID | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """Returns the conditions of the filter."""
+        """Returns the SQL conditions of the filters that are set."""
         conditions: list[ColumnElement[bool]] = []
         if self.kind is not None:
             conditions.append(SisPlannedChange.kind == self.kind)
@@ -51,7 +54,7 @@ class ChangeFilter:
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """A planned change with the sourcedIds of its schools and its fields."""
+    """A planned change of a row, for a CSV file. `schools` are the names of the schools that it concerns."""
 
     id: UUID
     kind: str
@@ -65,9 +68,9 @@ class PlannedChange:
 async def planned_changes(
     work: Work, run_id: UUID, chosen: ChangeFilter, after: UUID | None = None, limit: int = BATCH
 ) -> list[PlannedChange]:
-    """Returns up to `limit` planned changes of a run that follow the change `after`.
+    """Returns up to `limit` planned changes of a run that pass the filter and follow the change `after`.
 
-    Their students are noted in the disclosure log.
+    Records that the caller has seen data of their students.
     """
     query = (
         select(SisPlannedChange, SisPlannedValue.personal)
@@ -94,7 +97,10 @@ async def planned_changes(
 
 @needs(Can.READ_SYNC)
 async def _names_of_schools(work: Work, school_ids: set[UUID]) -> dict[UUID, str]:
-    """Returns the name of each school, or the sourcedId of a school that a run is yet to create."""
+    """Returns the name of each school, keyed by id.
+
+    A school that a run has yet to create has its sourcedId as its name.
+    """
     orgs = await work.db.execute(
         select(Org.id, Org.name).where(Org.district_id == work.district_id, Org.id.in_(school_ids))
     )
@@ -123,10 +129,11 @@ async def csv_of_changes(
     chosen: ChangeFilter,
     in_turn: InTurn | None = None,
 ) -> AsyncIterator[str]:
-    """Yields the planned changes of a run as CSV, one line for each field.
+    """Yields the planned changes of a run as CSV, one line for each changed field.
 
-    Each batch is read in a separate transaction, which also logs the disclosure and ends before the batch is yielded.
-    With `in_turn`, each batch waits for its turn among the requests of the process; without it, no batch waits.
+    Each batch is read in a separate transaction, which ends before the batch is yielded. The transaction also records
+    whose data the caller sees. With `in_turn`, each batch waits for its turn among the requests of the process; without
+    it, no batch waits.
     """
 
     async def read(after: UUID | None) -> tuple[list[PlannedChange], str]:
@@ -165,11 +172,10 @@ def _sheet(lines: Sequence[Sequence[str]]) -> str:
 
 @needs(Can.READ_SYNC)
 async def locate_schools(work: Work, names: Sequence[str], pointer: str | None) -> list[UUID]:
-    """Returns the ids of schools that are given as ids or external ids. A school that appears only in a list of planned
-    changes is found too.
+    """Returns the ids of the schools whose ids or external ids are `names`.
 
-    For an unknown school, raises `Invalid` at `pointer` followed by the school's index, or `NotFound` if there is no
-    pointer.
+    A school that exists only in a list of planned changes is found too. For an unknown school, raises `NotFound`, or
+    `Invalid` if `pointer` says where in the request's body the names are.
     """
     places = [None if pointer is None else f"{pointer}/{place}" for place in range(len(names))]
     return [await locate_school(work, name, place) for name, place in zip(names, places, strict=True)]
@@ -177,7 +183,7 @@ async def locate_schools(work: Work, names: Sequence[str], pointer: str | None) 
 
 @needs(Can.READ_SYNC)
 async def locate_school(work: Work, name: str, pointer: str | None) -> UUID:
-    """Returns the id of a school that is given by an id or an external id.
+    """Returns the id of the school whose id or external id is `name`.
 
     For an unknown school, raises `Invalid` at `pointer`, or `NotFound` if there is no pointer.
     """

@@ -1,7 +1,7 @@
-"""Renders the fields of planned changes: the values before and after. References are shown as sourcedIds.
+"""Turns the fields of planned changes into texts: the values before and after. References are shown as sourcedIds.
 
-A personal value is shown in clear to a caller who may read the same record in the roster (`IN_CLEAR`), and otherwise as
-a digest.
+A personal value is shown as plain text to a caller who may read the same record in the roster (`IN_CLEAR`), and to
+others as a digest.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,9 +47,10 @@ class FieldChange:
 
 @needs(Can.READ_SYNC)
 async def show_fields(work: Work, keys: Sequence[tuple[str, UUID, Fields, Fields | None]]) -> list[list[FieldChange]]:
-    """Returns the changed fields of each of these planned changes.
+    """Returns, for each of these planned changes, the fields that it changes.
 
-    Each planned change is given as a tuple: its kind, the id of its run, its fields, and its personal values in clear.
+    Each item of `keys` is a planned change: its kind of record, the id of its run, its fields with digests instead of
+    personal values, and the personal values as plain text.
     """
     chosen = [(kind, _in_clear(work, kind, fields, personal)) for kind, _, fields, personal in keys]
     row_ids = {row_id for kind, fields in chosen for row_id in _references(kind, fields)}
@@ -60,7 +61,7 @@ async def show_fields(work: Work, keys: Sequence[tuple[str, UUID, Fields, Fields
 
 
 def _in_clear(work: Work, kind: str, fields: Fields, personal: Fields | None) -> Fields:
-    """Returns the fields. A personal value is shown itself, not its digest, if the caller may read it."""
+    """Returns the fields of a planned change. If the caller may read the personal values, these replace the digests."""
     if personal is None or kind not in IN_CLEAR or not work.principal.may(IN_CLEAR[kind]):
         return fields
     return {**fields, **personal}
@@ -83,8 +84,9 @@ def _references(kind: str, fields: Fields) -> Iterator[UUID]:
 
 @needs(Can.READ_SYNC)
 async def _sourced_ids(work: Work, run_ids: set[UUID], row_ids: set[UUID]) -> dict[str, str]:
-    """Returns the sourcedIds of rows, keyed by row id: rows of the roster, and rows that one of the runs would
-    create.
+    """Returns the sourcedIds of rows, keyed by row id.
+
+    The rows are in the roster, or one of the runs would create them.
     """
     if not row_ids:
         return {}
@@ -132,7 +134,7 @@ def _named(value: Any, names: dict[str, str]) -> Any:
 
 
 def _as_text(value: Any) -> str | None:
-    """Returns a value as a text; a list's items are separated by commas, as in a CSV delivery."""
+    """Returns a value as a text, as in a CSV delivery: the items of a list are separated by commas."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Defines the kinds that a list of planned changes can have: the kinds of a roster, and scores."""
+"""Defines which kinds of record a list of planned changes can have: the kinds of a roster, and scores."""
 
 from dataclasses import replace
 from enum import StrEnum

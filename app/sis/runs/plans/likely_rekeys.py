@@ -1,4 +1,4 @@
-"""Plans and applies maps of old to new sourcedIds, for people to whom the source has probably given a new sourcedId.
+"""Gives known people the sourcedIds that their source likely uses for them now, by a map of old to new sourcedIds.
 
 The report of a run lists these people. The run can have treated them in three ways:
 
@@ -35,7 +35,7 @@ _OF_SOURCE: Final = "{0}.district_id = :district AND {0}.source_id = :source AND
 
 
 def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
-    """Returns pairs of an old and a new sourcedId that probably belong to the same person, from the report of a run.
+    """Returns pairs of an old and a new sourcedId that probably belong to the same person, as the report of a run says.
 
     A pair that shares a sourcedId with another pair is left out. If the source now uses the old sourcedId for another
     person, the pair is left out too, unless the run changed neither person (set aside) or is still held.
@@ -50,7 +50,7 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
 
 
 def _retired(sourced_id: str, run: SisRun) -> str:
-    """Returns a sourcedId that no source uses.
+    """Returns a sourcedId that no source uses, such as `4711 until 2026-09-01`.
 
     A person gets it if the source has given the person's old sourcedId to somebody else, and has no new sourcedId for
     the person.
@@ -59,10 +59,11 @@ def _retired(sourced_id: str, run: SisRun) -> str:
 
 
 async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UUID) -> dict[str, int]:
-    """Adds the usable pairs to the map of sourcedIds, which then waits for approval. Returns the counts.
+    """Writes the usable pairs to the map of old to new sourcedIds, which then waits for approval.
 
-    A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. This is so if the new
-    sourcedId is free, if this map frees it, or if it belongs to a person without records whom the run `run_id` created.
+    Returns counts of pairs. A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. This
+    is so if the new sourcedId is free, if this map frees it, or if it belongs to a person without records whom the run
+    `run_id` created.
     """
     free = await _find_free(stage, pairs)
     into = "INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)"
@@ -84,7 +85,7 @@ async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UU
 
 
 async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Returns the pairs whose old sourcedId is known and whose new sourcedId is free, or is freed by another pair."""
+    """Returns the pairs whose old sourcedId is known, and whose new sourcedId is free or is freed by another pair."""
     await stage.insert_records(
         "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
     )
@@ -108,9 +109,9 @@ async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tup
 
 
 def _joined_sql(former: str, new: str) -> str:
-    """Returns SQL that joins a former person `o` and a new person `c`.
+    """Returns SQL that joins a removed person `o` and a present person `c`, who are likely the same.
 
-    `o` is a removed person with the id `former`. `c` is a present person with the sourcedId `new` and without records.
+    `former` is SQL for the id of `o`, and `new` is SQL for the sourcedId of `c`. `c` has no records.
     """
     return f"""JOIN person AS o ON o.district_id = :district AND o.id = {former} AND o.removed_at IS NOT NULL
         JOIN external_id AS n ON {_OF_SOURCE.format("n")} AND n.sourced_id = {new}
@@ -119,9 +120,10 @@ def _joined_sql(former: str, new: str) -> str:
 
 
 async def reunite(stage: Stage, report: Report) -> bool:
-    """Reunites each former person in an approved map with the new person whom the run created.
+    """Applies the pairs of an approved map in which the run has removed the known person and created a new one.
 
-    Returns whether all of them could be reunited as planned. If not, the map must not be applied.
+    In each pair, the known person is restored, and the new one is removed. Returns whether this was possible for all
+    pairs as planned. If not, the map must not be applied.
     """
     planned = f"(SELECT * FROM {stage.of_run('kept_rekey')} AS w WHERE w.kind = '{CREATED}')"
     expected = await stage.count(f"SELECT count(*) FROM {planned} AS r")
@@ -152,7 +154,7 @@ async def reunite(stage: Stage, report: Report) -> bool:
 
 
 async def separate(stage: Stage, undone_id: UUID) -> int:
-    """Restores the previous sourcedIds of people whom the run `undone_id` reunited. Returns the number of people.
+    """Reverts `reunite` for the run `undone_id`: each person gets the previous sourcedId. Returns the number of pairs.
 
     Only the sourcedIds change here; the undo of the run restores the rows of these people.
     """
@@ -171,7 +173,7 @@ async def separate(stage: Stage, undone_id: UUID) -> int:
 
 
 async def _swap_aliases(stage: Stage) -> None:
-    """Gives the former person the new sourcedId, and the new person the old one."""
+    """Gives each person in the plan the sourcedId that the plan states. So the two people of a pair exchange theirs."""
     await stage.run(
         f"""UPDATE external_id AS e SET row_id = p.id FROM {stage.of_run("plan", "person")} AS p
             WHERE {_OF_SOURCE.format("e")} AND e.sourced_id = p.sourced_id"""
@@ -179,7 +181,11 @@ async def _swap_aliases(stage: Stage) -> None:
 
 
 async def _log(stage: Stage, pairs: str, before: str, after: str) -> None:
-    """Writes to the change log that the sourcedId of each former person was `before` and became `after`."""
+    """Writes a change of sourcedId to the change log for each row of the SQL `pairs`.
+
+    `before` and `after` are the columns of `pairs` with the sourcedId that the known person had, and the one that it
+    became.
+    """
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("rekey", "r.old")}, :run, 'person', r.former_id, 'rekey',

@@ -1,4 +1,4 @@
-"""Declares the public shape of a planned change: who and what a held or dry run would change."""
+"""Declares what both APIs show of a planned change: whom and what a held or dry run would change."""
 
 from typing import Any
 from uuid import UUID
@@ -21,10 +21,10 @@ from app.sis.runs.plans.kinds import RECORD_KIND
 class FieldChangeValue(Value):
     """A field that a planned change sets, with its values as texts.
 
-    For a score, the student, the measure and the date are listed too where they stay the same.
+    For a score, the student, the measure and the date are listed even if they do not change.
 
-    A personal value is in clear for callers who may read the record (`roster:read`, `demographics:read`, `grades:read`
-    or `score:read`), and otherwise a digest, which is equal for equal values of the run.
+    A personal value is plain text for callers who may read the record (`roster:read`, `demographics:read`,
+    `grades:read` or `score:read`), and a digest for others. Within a run, equal values have equal digests.
     """
 
     field: str = item("The field, as the source names it.", "givenName")
@@ -41,7 +41,7 @@ class PlannedChangeResource(
     discloses="sync",
     name="PlannedChange",
 ):
-    """A row that a held or dry run would create, change, bring back, remove or re-key."""
+    """A row that a held or dry run would create, change, bring back or remove, or whose sourcedId it would replace."""
 
     id: str = field(
         cast(SisPlannedChange.id, Text), "The number of the change.", "01995f2e-7c2a-7b6e-9d52-5c6f0f1d2a3b"
