@@ -1,7 +1,7 @@
-"""Defines `aimline doctor`, which finds and repairs errors in two kinds of derived data.
+"""Defines `aimline doctor`, which finds and repairs records that do not agree with the records they were computed from.
 
-The first kind is the schools of a record: they must be the schools of the record's student. The second kind is the
-students of a team: the team's scopes determine who they must be.
+Two things are checked: the schools of each record must be the schools of its student, and the students of a team must
+be those whom the team's scopes (its grades, classes and named students) determine.
 """
 
 from __future__ import annotations

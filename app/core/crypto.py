@@ -54,7 +54,7 @@ class Keyring:
         return cls(keys)
 
     def seal(self, plain: bytes, *bound_to: object) -> str:
-        """Returns a text that is encrypted with AES-256-GCM under the first key.
+        """Encrypts `plain` with AES-256-GCM under the first key, and returns the result as text.
 
         Only a call of `open` with the same `bound_to` values (such as the district, the row and the column) can decrypt
         it.
