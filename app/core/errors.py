@@ -97,7 +97,7 @@ OUT_OF_RANGE = Violation("", "value.out_of_range", "A date or a number is out of
 
 
 class Malformed(Invalid):
-    """Raised when a part of the request, such as a parameter or a cursor, is malformed, regardless of the operation."""
+    """Raised when a part of the request, such as a parameter or a cursor, has a form that no operation accepts."""
 
     code = "malformed"
 

@@ -83,8 +83,8 @@ class Turn:
         return self.gate.pause(self)
 
     def stepped(self, seconds: float) -> None:
-        """Records the duration of a step. After a long step, the event loop handles newly arrived requests before other
-        steps.
+        """Records how long a step took. After a long one, the event loop handles newly arrived requests before any
+        other step.
         """
         self.gate.note_step(self, seconds)
         if seconds > LONG_STEP:
@@ -212,7 +212,7 @@ class Gate:
         turn.last_step = self._clock()
 
     def handle_arrivals(self) -> None:
-        """Delays further steps until the event loop has handled new arrivals, such as another request."""
+        """Holds back the next steps of running requests until the event loop has received newly arrived data."""
         if self._arrivals_handled is None or self._arrivals_handled.done():
             self._arrivals_handled = asyncio.get_running_loop().create_future()
             _resume_after(ARRIVAL_TURNS, self._arrivals_handled)

@@ -1,7 +1,8 @@
-"""Finds the cuts and norms by which the scores of a window are classified, and the levels that they suggest.
+"""Finds the figures by which a screening score is classified: risk cuts, benchmark goals and percentiles.
 
 A district's own figures take precedence over published figures, and the season's figures over figures for the whole
-year. If a grade has neither a risk cut nor a benchmark goal, the norm's 10th and 25th percentiles take their place.
+year. If a grade has neither a risk cut nor a benchmark goal, the 10th and 25th percentiles of its norm take their
+place.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,10 +66,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedInWindow:
-    """A measure of a window that the caller may see, with its secured area if it has one, and its cuts.
+    """A measure of a window that the caller may see, with its cuts and, if it has one, its secured area.
 
-    `area_ids` are the measure's area, the areas above it and the areas below it. If the score of a student is under a
-    cut of the measure, a support in any of these areas counts as help for the student.
+    `area_ids` are the measure's area, the areas above it and the areas below it. A student whose score is too low
+    counts as helped if the student has a support in any of these areas.
     """
 
     measure: Measure
