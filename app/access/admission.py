@@ -73,7 +73,10 @@ class Admission:
         self._of_address = Quotas(ADDRESS_REQUESTS.divided(processes))
 
     def identify(self, token: str | None, address: str | None) -> Requester:
-        """Returns the client that a token belongs to, or the address's network if the token is missing or invalid."""
+        """Returns the sender of a request: the client that the token belongs to, or else the network of the address.
+
+        A missing or invalid token is no error here.
+        """
         if token:
             try:
                 principal = self._tokens.read(token)

@@ -38,7 +38,7 @@ class Principal:
     * `schools` lists the visible schools if the reach is `schools`.
     * `students` is the caseload if the reach is `caseload`. If the reach is `schools`, it lists the students of other
       schools whom the principal sees through a team.
-    * `teams` are the teams of which the acting person is a member.
+    * `teams` are the teams of the person for whom the client sends the request, if there is one.
     * `opens` lists additional access: codes of secured areas, `demographics`, or `*` for the system's own jobs.
     """
 
@@ -63,7 +63,7 @@ class Principal:
         return can in self.scopes
 
     def opens_area(self, secured_area: str | None) -> bool:
-        """Returns whether the principal may access a secured area; True for None, which means no secured area."""
+        """Returns whether the principal may see records of a secured area, such as counselling; always True for None."""
         return secured_area is None or secured_area in self.opens or EVERYTHING_SECURED in self.opens
 
     def log_names(self) -> dict[str, str | None]:
@@ -144,7 +144,7 @@ def client_principal(
 
 
 def acting_for(client: Principal, acting: ActingPerson) -> Principal:
-    """Returns the client's principal, restricted to what the acting person may see and do.
+    """Returns the client's principal, restricted to what the person `acting` may see and do.
 
     Raises `Forbidden` for a role without any access, such as a student's or a parent's.
     """

@@ -201,9 +201,9 @@ class Work:
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
-        """Runs a step that needs the database session but no permission, and returns the step's result.
+        """Runs a part of opening or ending a unit of work, which needs the database session but no permission.
 
-        Such steps open or end a unit of work. Commands and reads never call this method.
+        Returns the result of `step`. Commands and reads never call this method.
         """
         token = _open_for.set(self)
         try:

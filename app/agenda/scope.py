@@ -1,4 +1,4 @@
-"""Defines the parameters of the sources of agenda items, and the columns that each source returns."""
+"""Defines what all queries for agenda items have in common: their parameters, and the columns that they return."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

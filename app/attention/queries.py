@@ -161,7 +161,7 @@ def _of_action_items(work: Work, person_id: UUID, until: date, today: date) -> S
 
 
 def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterator[Select[Any]]:
-    """Yields the queries for overdue checks and due decisions of the supports that a person leads or provides."""
+    """Yields a query for overdue scores and one for overdue decisions, of supports that a person leads or provides."""
     own = (Support.district_id == work.district_id, or_(Support.lead_id == person_id, Support.provider_id == person_id))
     for of_measure in (FIRST, FURTHER) if days else ():
         since = last_check(work.district_id, of_measure)
@@ -175,7 +175,10 @@ def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterato
 
 
 def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
-    """Yields one query for unanswered and one for unserved concerns, both about the acting person's own students."""
+    """Yields a query for concerns that nobody has answered, and one for accepted concerns without an active support.
+
+    Both select only concerns about the acting person's own students.
+    """
     own = (Concern.district_id == work.district_id, own_students(work.principal, Concern.student_id, today))
     for reason, since, condition in (
         (Reason.CONCERN_UNANSWERED, Concern.raised_on, Concern.state == ConcernState.RAISED),
@@ -185,7 +188,10 @@ def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
 
 
 def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
-    """Returns the query for due hypotheses that a person proposed or whose support this person leads or provides."""
+    """Returns the query for hypotheses that are due for review and concern a person.
+
+    They concern the person who proposed them, and the people who lead or provide the support that tests them.
+    """
     gives = select(Support.id).where(
         Support.district_id == work.district_id,
         Support.id == Hypothesis.support_id,

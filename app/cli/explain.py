@@ -29,8 +29,7 @@ def add_to(app: typer.Typer) -> None:
         district: District,
         as_json: AsJson = False,
     ) -> None:
-        """Shows how a read would be carried out: its SQL, PostgreSQL's plan, the scopes it needs, and what it would
-        disclose.
+        """Shows how a read would be carried out: its SQL, PostgreSQL's plan, its scopes, and what it would disclose.
 
         For a GraphQL query, it also shows the cost. The read is not carried out. Rows are looked up only if the read
         names them by an external id or a code.

@@ -147,8 +147,9 @@ def _run_command(sync: Callable[[RunContext], Awaitable[Report]], district: str,
 
 
 def _scope(schools: Sequence[str] | None, exclude_users: str | None) -> SourceScope:
-    """Returns the scope that the options state. Exits if an option is given without a value, because the run would
-    then be wider than intended.
+    """Returns the schools and users that the options select.
+
+    Exits if an option is given without a value, because the run would then import more than intended.
     """
     try:
         chosen = SourceScope(

@@ -85,7 +85,7 @@ class Keyring:
         return sealed.partition(".")[0] == next(iter(self.keys))
 
     def derive(self, name: str, purpose: str, length: int = 32) -> bytes:
-        """Returns bytes for one purpose, derived from the named key (HKDF-SHA256, RFC 5869)."""
+        """Derives `length` bytes for one purpose from the key with the id `name` (HKDF-SHA256, RFC 5869)."""
         return HKDF(hashes.SHA256(), length, salt=None, info=purpose.encode()).derive(self.keys[name])
 
     def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:

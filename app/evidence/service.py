@@ -147,7 +147,10 @@ async def record_scores(
 
 
 def days_of_recorded(results: Sequence[RecordedScore]) -> dict[UUID, date]:
-    """Returns each student's latest day with a score that is newly `recorded` and in no secured area."""
+    """Returns the day of each student's latest score among the scores that were newly recorded.
+
+    Scores of secured areas are left out.
+    """
     return last_days(result.score for result in results if result.outcome == "recorded" and result.score)
 
 

@@ -39,7 +39,7 @@ def title(name: str) -> str:
 
 
 def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool = False) -> dict[str, Any]:
-    """Returns the attributes of an input type that has these fields.
+    """Returns the attributes of a GraphQL input type that has these fields.
 
     If an enum is made for a field, the enum's name begins with `owner`. With `changes`, the input distinguishes a field
     that is left out from a field that is null.

@@ -239,7 +239,10 @@ class Gate:
         turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
     def _check_slot(self, turn: Turn) -> None:
-        """Gives a long-running turn's slot to the next request, unless this thread was busy since the last check."""
+        """Gives the slot of a long-running request to the next one, if the request seems to wait rather than compute.
+
+        This is so if the thread has hardly used the processor since the last check. Otherwise a new check is scheduled.
+        """
         clock, processor = turn.checked_at
         if self._processor() - processor > BUSY_SHARE * (self._clock() - clock):
             self._schedule_slot_check(turn)

@@ -36,10 +36,11 @@ class SuggestedLevels:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The cuts of one measure for one grade. `risk` or `goal` is None if it is not known.
+    """The scores of one measure at which a student of one grade is classified differently.
 
-    `sign` is -1 if lower scores of the measure are better, otherwise 1. `scores` has the scores at the known
-    percentiles, times `sign` and in ascending order. `percentiles` has the percentiles in the same order.
+    `risk` and `goal` are the risk cut and the benchmark; they are None if they are not known. `sign` is -1 if lower
+    scores of the measure are better, otherwise 1. `scores` has the scores at the known percentiles, times `sign` and in
+    ascending order. `percentiles` has the percentiles in the same order.
     """
 
     measure_id: UUID
@@ -52,7 +53,7 @@ class Cut:
     benchmark_ids: tuple[UUID, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the cut as an element of the statements' parameter `cuts`."""
+        """Returns the values as an element of the list that the SQL statements take as their parameter `cuts`."""
         return {
             "measure_id": str(self.measure_id),
             "grade": self.grade,
