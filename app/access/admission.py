@@ -113,9 +113,7 @@ class Admission:
         return counted
 
     def give_back(self, requester: Requester, counted: tuple[QuotaState, ...]) -> tuple[QuotaState, ...]:
-        """Undoes the counting of a request: adds it back to each quota in `counted`, and returns the new states of
-        these quotas.
-        """
+        """Undoes the counting of a request. Returns the states `counted`, each with one more request remaining."""
         if requester.district_id is None:
             self._of_address.give_back(requester.flow)
         else:

@@ -63,7 +63,7 @@ class Principal:
         return can in self.scopes
 
     def opens_area(self, secured_area: str | None) -> bool:
-        """Returns whether the principal may see records of a secured area, such as counselling; always True for None."""
+        """Returns whether the principal may see records of a secured area, such as counselling; True for None."""
         return secured_area is None or secured_area in self.opens or EVERYTHING_SECURED in self.opens
 
     def log_names(self) -> dict[str, str | None]:

@@ -66,9 +66,9 @@ async def agree_action_item(work: Work, new: NewActionItem) -> ActionItem:
 
 @needs(Can.AGREE_ACTIONS)
 async def agree_at(work: Work, new: NewActionItem, agenda_item_id: UUID | None, secured_area: str | None) -> ActionItem:
-    """Creates an action item, if need be with the agenda item under which the team agreed on it.
+    """Creates an action item. `agenda_item_id` is the agenda item under which the team agreed on it, if there is one.
 
-    An action item under an agenda item must get the secured area of that agenda item as `secured_area`.
+    An action item must have the same secured area as its agenda item.
     """
     violations = Violations(input_violations(new))
     today = await today_of(work)

@@ -25,7 +25,7 @@ from app.team.students import follow_roster
 async def follow_teams(work: Work) -> int:
     """After a sync, updates which students belong to which teams, and suspends or reopens the agenda items about them.
 
-    Returns the number of updated rows: a student's place in a team and an agenda item each count as one.
+    Returns how many rows it has written: of students in teams, and of agenda items.
     """
     written = await follow_roster(work)
     return written + await follow_students(work)
@@ -33,8 +33,7 @@ async def follow_teams(work: Work) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def follow_students(work: Work) -> int:
-    """Suspends the open items of students whom the team no longer serves, and reopens the items of students who are
-    back.
+    """Suspends open items of students whom the team no longer serves, and reopens items of students who are back.
 
     A suspended item stays suspended if its meeting was closed before the student returned. If the reason for the item
     still exists then, a new item is computed for the next meeting.

@@ -1,5 +1,4 @@
-"""Selects the agenda items that follow from the data, in one statement for all their reasons and all of a team's
-students.
+"""Selects the agenda items that follow from the data, in one statement for all reasons and all students of a team.
 
 Each function in `SOURCES` returns a query for one reason, such as overdue scores; the queries have the same columns
 (see `select_reason`). Each row is an item: its kind, the record that it is about, the code of its reason, the day since
@@ -80,7 +79,7 @@ def _signals(scope: AgendaScope) -> Select[Any]:
 
 
 def _core_stalls(scope: AgendaScope) -> Select[Any]:
-    """Returns the core stalls that concern the team and were accepted.
+    """Returns the core stalls that concern the team, were accepted and are not too old.
 
     A core stall is a grade in which fewer children reach a benchmark than before. It concerns the team if the team
     serves this grade at the stall's school. A stall of the whole district concerns a team without a school that serves
@@ -305,5 +304,5 @@ source is turned off.
 
 
 def sources_in_force(scope: AgendaScope) -> list[Select[Any]]:
-    """Returns the queries of all reasons for agenda items, except those that the playbook has turned off."""
+    """Returns the query for each reason to put something on an agenda, unless the playbook has turned the reason off."""
     return [source(scope) for source, reminder in SOURCES if reminder is None or scope.days[reminder]]

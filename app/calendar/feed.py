@@ -151,8 +151,8 @@ async def _expected(
 ) -> list[CalendarEntry]:
     """Returns the meetings that are not stored yet because they are more than twelve weeks ahead.
 
-    They are computed from the active meeting series of `teams`. `stored` identifies the stored meetings, by series and
-    day, which are left out.
+    They are computed from the active meeting series of `teams`. `stored` has a pair of series and day for each stored
+    meeting; these are left out.
     """
     active = [team_id for team_id, team in teams.items() if team.state == TeamState.ACTIVE]
     query = select(

@@ -138,8 +138,7 @@ class _Comparison:
         yield from self._inner(at, old, new, self.request)
 
     def answer(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Compares two schemas of an answer. Yields a sentence for each change by which an answer can differ from
-        `old`.
+        """Compares two schemas of an answer. Yields a sentence for each change by which an answer may not fit `old`.
 
         `at` is the place of the schema in the document, with which each sentence begins.
         """
@@ -177,7 +176,8 @@ class _Comparison:
                 yield f"{at}: {word} is {new[word]} now."
 
     def _resolve_pair(self, direction: str, old: Json, new: Json) -> tuple[Json, Json, bool]:
-        """Returns both schemas as objects without references and null, and whether this pair was compared before.
+        """Resolves the references in both schemas and drops null; returns them, and whether this pair was compared
+        before.
 
         If so, the caller must not compare the pair again. Schemas can refer to each other in circles, so a comparison
         might never end. Many paths can also lead to one schema, and its changes would be reported once for each path.

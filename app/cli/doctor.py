@@ -1,7 +1,7 @@
-"""Defines `aimline doctor`, which finds and repairs records that do not agree with the records they were computed from.
+"""Defines `aimline doctor`, which checks two kinds of computed data, and repairs them on request.
 
-Two things are checked: the schools of each record must be the schools of its student, and the students of a team must
-be those whom the team's scopes (its grades, classes and named students) determine.
+First, the schools of a record must be those of its student. Second, the students of a team must be those whom the
+team's scopes (its grades, classes and named students) determine.
 """
 
 from __future__ import annotations

@@ -83,7 +83,10 @@ def add_to(app: typer.Typer) -> None:
             typer.Option(help="A sourcedId that is still the same person's; may be repeated. The next run imports it."),
         ] = None,
     ) -> None:
-        """Acknowledges refused rows: later runs do not report them, until the content of a row or its fault changes."""
+        """Acknowledges refused rows: they are still not imported, but later runs do not exit with 3 because of them.
+
+        This ends when the content of a row or its fault changes.
+        """
         run_id = ids.parse_id("run", run)
         if row and same_person:
             print("Use --row or --same-person, not both.", file=sys.stderr)

@@ -63,9 +63,7 @@ class BoundConnection(asyncpg.Connection):
         return super().transaction(**options)
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """Executes a query. If it is a BEGIN, the statement that binds the transaction to its principal is sent with
-        it.
-        """
+        """Executes a query. If it is a BEGIN, the statement that binds the transaction to its principal goes with it."""
         if query.startswith("BEGIN") and self.binding is not None:
             query, self.binding = f"{query} {self.binding}", None
         return str(await super().execute(query, *args, timeout=timeout))
@@ -85,9 +83,7 @@ class BoundConnection(asyncpg.Connection):
         self._begun = transaction
 
     async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Runs a statement in the open transaction, and returns its rows. The statement is prepared once per
-        connection.
-        """
+        """Runs a statement in the open transaction, and returns its rows. Each connection prepares a statement once."""
         return list(await self.fetch(statement, *parameters))
 
     async def commit_begun(self) -> None:

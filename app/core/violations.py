@@ -26,7 +26,7 @@ EARLIEST_DATE: Final = date(1900, 1, 1)
 
 
 class Unread(Exception):
-    """Raised when a check reads an input that was refused before the command ran, such as a text in place of a number."""
+    """Raised when a check reads an input that was refused before the command ran, because its form is wrong."""
 
 
 class Violations:

@@ -118,8 +118,8 @@ async def record_scores(
     """Records up to 500 scores; returns one result per score, in order.
 
     `positions` has the index of each score in the request; it is needed if the caller leaves out items of the request.
-    Unless `saves_days` is false, the day of each student's last score is saved in the student's row; otherwise the
-    caller must do this.
+    By default, the day of each student's last score is saved in the student's row. If `saves_days` is false, the caller
+    must do this.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MAX_BATCH} scores at once.")])

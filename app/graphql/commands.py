@@ -97,9 +97,7 @@ class Command(FieldExtension):
 
 
 def add_arguments(mutation: type) -> None:
-    """Adds the argument `idempotencyKey` to every mutation of the schema, and `version` to those that change a
-    versioned row.
-    """
+    """Adds the argument `idempotencyKey` to every mutation of the schema and, where a row has a version, `version`."""
     for field in _definition(mutation).fields:
         if not any(isinstance(extension, Command) for extension in field.extensions):
             field.extensions = [*field.extensions, Command()]

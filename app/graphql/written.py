@@ -46,10 +46,10 @@ def row_of(resource: ResourceType, description: str | None = None) -> Any:
 
 
 def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
-    """Replaces the resolvers of the schema's fields where this API reads rows by its own statements.
+    """Replaces resolvers of the schema, so that fields return what this API has read by its own SQL statements.
 
-    These are all fields of the generated object types, whose names are in `derived`, and those fields of other types,
-    such as payloads, that show a resource.
+    The resolvers of all fields of the generated object types are replaced (`derived` has the types' names), and those
+    of the fields of other types, such as payloads, that show a resource.
     """
     for type_ in schema.type_map.values():
         if not isinstance(type_, GraphQLObjectType) or type_.name.startswith("__"):

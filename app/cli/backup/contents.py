@@ -42,9 +42,9 @@ def qualified(table: str) -> str:
 async def own_tables(connection: asyncpg.Connection) -> list[str]:
     """Returns the names of the owner's tables as `schema.name`, which are the tables that a backup contains.
 
-    Tables of the schema `staging` are left out. Raises `UnfitServer` for a table whose rows the owner may not see:
-    under FORCE ROW LEVEL SECURITY, even the owner sees rows only if a policy for the owner allows it, and the dump of
-    the table would be empty without an error.
+    Tables of the schema `staging` are left out. Raises `UnfitServer` for a table whose rows the owner may not see,
+    because its dump would be empty without an error. (Under FORCE ROW LEVEL SECURITY, even the owner sees rows only if
+    a policy for the owner allows it.)
     """
     rows = await connection.fetch(
         f"""SELECT n.nspname || '.' || c.relname AS name,

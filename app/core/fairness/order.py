@@ -1,9 +1,9 @@
 """Decides which waiting request runs next, by start-time fair queuing.
 
-Every key stands for a district. Each key has an account of the processor time that its requests have used, divided by
-the key's weight (this is called virtual time), and the key with the lowest account is next. The real cost of a request
-is known only at its end, so its key is first charged the recent average cost, and the charge is corrected afterwards.
-Within a key, its flows (clients) take turns.
+Every key stands for a district. Each key has an account of the time that its requests have taken, divided by the key's
+weight (this is called virtual time), and the key with the lowest account is next. The real duration of a request is
+known only at its end, so its key is first charged the recent average, and the charge is corrected afterwards. Within a
+key, its flows (clients) take turns.
 
 The module is pure: it uses no clock, lock or task.
 """
@@ -55,9 +55,7 @@ class FairOrder:
 
     @property
     def keys(self) -> int:
-        """Returns the number of keys of which something is remembered: a request that waits or runs, or an earlier
-        charge.
-        """
+        """Returns the number of keys in memory: those with requests, and those whose earlier charges may still matter."""
         return len(self._shares)
 
     def waiting_of(self, key: Hashable) -> int:
@@ -135,7 +133,7 @@ class FairOrder:
         """Forgets keys that have no requests and whose earlier charges no longer matter.
 
         If no request of any key waits or runs, all keys are forgotten. Otherwise keys are forgotten only if there are
-        many, and a key that was charged more than others is kept, so that it cannot lose its charge.
+        many, and a key that was charged more than others is kept, so that its charge is not forgotten with it.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()
