@@ -304,5 +304,5 @@ source is turned off.
 
 
 def sources_in_force(scope: AgendaScope) -> list[Select[Any]]:
-    """Returns the query for each reason to put something on an agenda, unless the playbook has turned the reason off."""
+    """Returns the query for each reason to put something on an agenda, unless the playbook has turned it off."""
     return [source(scope) for source, reminder in SOURCES if reminder is None or scope.days[reminder]]

@@ -63,7 +63,7 @@ class BoundConnection(asyncpg.Connection):
         return super().transaction(**options)
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """Executes a query. If it is a BEGIN, the statement that binds the transaction to its principal goes with it."""
+        """Executes a query. A BEGIN is sent together with the statement that binds the transaction to its principal."""
         if query.startswith("BEGIN") and self.binding is not None:
             query, self.binding = f"{query} {self.binding}", None
         return str(await super().execute(query, *args, timeout=timeout))

@@ -103,10 +103,7 @@ async def find_problems(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> list[Problem]:
-    """Returns the problems of an input, without changing anything in the database.
-
-    They are those that its form already shows (`shape`), and those that the command finds in the valid fields.
-    """
+    """Returns the problems that the form of an input shows (`shape`), and those that the command finds in it."""
     async with context.session():
         return to_problems(await all_violations(context.work, shape, lambda: command(context.work, *args, **kwargs)))
 

@@ -55,7 +55,7 @@ class FairOrder:
 
     @property
     def keys(self) -> int:
-        """Returns the number of keys in memory: those with requests, and those whose earlier charges may still matter."""
+        """Returns the number of keys in memory: those with requests, and those whose earlier charges may matter."""
         return len(self._shares)
 
     def waiting_of(self, key: Hashable) -> int:
