@@ -66,7 +66,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class KnownClient:
-    """A client with the fingerprints of its valid secrets and its grants."""
+    """A client, with its grants and with the fingerprints of its valid secrets."""
 
     client_id: UUID
     name: str

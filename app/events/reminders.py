@@ -39,7 +39,7 @@ class Reminder:
 
     @property
     def key(self) -> UUID:
-        """Returns the id of the row that has the state."""
+        """Returns the id of the row that the reminder is about."""
         return self.about or self.event.subject_id
 
 

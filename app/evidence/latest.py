@@ -26,7 +26,8 @@ def last_days(scores: Iterable[Score]) -> dict[UUID, date]:
 
 
 async def find_last_scores(work: Work, student_ids: Collection[UUID]) -> None:
-    """Recomputes the day of each student's last score. Needed after scores were amended or removed."""
+    """Computes the day of each student's last score again, and saves it. Needed after scores were amended or removed.
+    """
     if not student_ids:
         return
     rows = await work.db.execute(

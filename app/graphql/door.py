@@ -40,7 +40,7 @@ R = TypeVar("R")
 
 
 class Installation(Protocol):
-    """The objects of the process that the GraphQL API uses."""
+    """The objects of the running process that the GraphQL API needs, such as the database engine."""
 
     @property
     def engine(self) -> AsyncEngine:

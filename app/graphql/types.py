@@ -129,7 +129,7 @@ def criterion_arguments(criteria: Iterable[Filter[Any] | Flag]) -> list[Strawber
 
 
 def page_arguments() -> list[StrawberryArgument]:
-    """Returns the arguments of a page."""
+    """Returns the arguments with which a caller requests a page of a list, such as `first` and `after`."""
     return [make_argument(name, type_ | None) for name, type_ in PAGE_ARGUMENTS.items()]
 
 
