@@ -26,7 +26,7 @@ def last_days(scores: Iterable[Score]) -> dict[UUID, date]:
 
 
 async def find_last_scores(work: Work, student_ids: Collection[UUID]) -> None:
-    """Computes the day of each student's last score again, and saves it. Needed after scores were amended or removed."""
+    """Computes and saves the day of each student's last score. Needed after scores were amended or removed."""
     if not student_ids:
         return
     rows = await work.db.execute(
