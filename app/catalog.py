@@ -1,4 +1,7 @@
-"""Lists every resource of the API with its links, listings and commands. It serves newcomers as a table of contents."""
+"""Lists every resource of the API with its links to other resources, its lists and its commands.
+
+It serves newcomers as a table of contents.
+"""
 
 from app.action import resource as action
 from app.agenda import resource as agenda

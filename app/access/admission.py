@@ -1,8 +1,8 @@
-"""Determines which quota and which share of the process a request uses, before any other work begins.
+"""Identifies the sender of a request, and counts the request in the sender's quotas, before any other work begins.
 
-The process is shared among the districts, and the share of a district among its clients. All requests without a token
-are treated as one more district, whose share is divided among the network addresses. The quotas are counted per
-process, so each process enforces the policy divided by the number of processes.
+When more requests arrive than a process can run at once, the districts take turns, and within a district its clients
+take turns. All requests without a valid token are treated as one more district, in which the network addresses take
+turns. Each process counts for itself, so each process allows a quota divided by the number of processes.
 """
 
 import asyncio
@@ -36,10 +36,11 @@ MAX_CLIENT_ID_LENGTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """The client or network address for which a request is counted.
+    """The sender of a request, as the quotas and the queue of waiting requests see it.
 
-    `key` is the district, or one value for all requests without a token; each key gets a share of the process. `flow`
-    is the client or the network address. The flows of a key take turns.
+    `flow` is the client, or the network address if the request has no valid token. `key` is the district of the client,
+    or `NOBODY` without a valid token. Requests wait in one queue per key. The keys take turns, and the flows of a key
+    take turns.
     """
 
     key: Hashable
@@ -72,7 +73,10 @@ class Admission:
         self._of_address = Quotas(ADDRESS_REQUESTS.divided(processes))
 
     def identify(self, token: str | None, address: str | None) -> Requester:
-        """Returns the client that a token belongs to, or the address's network if the token is missing or invalid."""
+        """Returns the sender of a request: the client that the token belongs to, or else the network of the address.
+
+        A missing or invalid token is no error here.
+        """
         if token:
             try:
                 principal = self._tokens.read(token)
@@ -109,7 +113,7 @@ class Admission:
         return counted
 
     def give_back(self, requester: Requester, counted: tuple[QuotaState, ...]) -> tuple[QuotaState, ...]:
-        """Removes a request from the quotas that counted it, and returns the states of these quotas."""
+        """Undoes the counting of a request. Returns the states `counted`, each with one more request remaining."""
         if requester.district_id is None:
             self._of_address.give_back(requester.flow)
         else:
@@ -118,9 +122,9 @@ class Admission:
         return tuple(replace(state, remaining=state.remaining + 1) for state in counted)
 
     async def run_in_turn(self, requester: Requester, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Runs one step of a stream when its turn comes, under the same rules as a request; returns the step's result.
+        """Waits until it is the sender's turn, then runs `work`, which is one step of a stream, and returns its result.
 
-        Raises `Overloaded` if the step's turn does not come in time.
+        The step waits under the same rules as a request. Raises `Overloaded` if it has waited too long.
         """
         turn = self.gate.enqueue(requester.key, requester.flow)
         try:

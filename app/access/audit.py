@@ -48,7 +48,7 @@ class DisclosingWork(Protocol):
         """Returns the database session of the unit of work."""
 
     async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Runs a finished statement and returns its rows."""
+        """Runs an SQL statement with its parameters and returns the rows."""
 
 
 async def log_disclosure(work: DisclosingWork) -> None:
@@ -59,7 +59,10 @@ async def log_disclosure(work: DisclosingWork) -> None:
 
 
 def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
-    """Writes the log's row for records of one kind that were sent to a client without a request, as by a webhook."""
+    """Writes a row of the disclosure log about records that were sent without a request, for example by a webhook.
+
+    The records are of one kind and about these students, and were sent to the client `client_id`.
+    """
     if students:
         values = _values(work, client_id, students, [kind])
         work.db.add(Disclosure(**dict(zip(COLUMNS, values, strict=True))))

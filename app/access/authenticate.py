@@ -1,4 +1,4 @@
-"""Issues access tokens to clients, and verifies tokens into principals.
+"""Issues access tokens to clients, verifies tokens, and determines the principal of each valid token.
 
 Tokens are ES256 JWTs in the style of RFC 9068, and expire within minutes. The signing keys are derived from the key
 file, so every process of an installation can issue and verify them.

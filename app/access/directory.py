@@ -66,7 +66,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class KnownClient:
-    """A client with the fingerprints of its valid secrets and its grants."""
+    """A client, with its grants and with the fingerprints of its valid secrets."""
 
     client_id: UUID
     name: str
@@ -136,7 +136,11 @@ async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UU
 
 
 async def feed_heads(engine: AsyncEngine, district_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, int]]:
-    """Returns the epoch and the last number of these districts' change feeds."""
+    """Returns, for each district, the id of its change feed's epoch and the number of the feed's last event.
+
+    A feed gets a new epoch when the database was restored from a backup. Its numbers are comparable only within one
+    epoch.
+    """
     query = text("SELECT * FROM app.feed_heads(:asked)").bindparams(bindparam("asked", type_=ARRAY(PgUUID)))
     async with _bound_to_nobody(engine) as connection:
         rows = await connection.execute(query, {"asked": list(district_ids)})

@@ -56,9 +56,9 @@ def schools_of_list(work: Work, school_id: UUID | None) -> tuple[UUID, ...] | No
 def at_school(
     model: type[ListedBySchool], school_id: UUID | None, schools: Sequence[UUID] | None
 ) -> ColumnElement[bool]:
-    """Returns the SQL condition that a row's student is at a school.
+    """Returns the SQL condition that a row's student is at the school `school_id`; always true if it is None.
 
-    The condition is always true if `schools` is given, because `page_of_schools` then applies the restriction.
+    The condition is also always true if `schools` is given: the caller then restricts the list with `page_of_schools`.
     """
     if school_id is None or schools is not None:
         return true()

@@ -37,7 +37,10 @@ class TestClock(Tenant, Base):
 
 
 class LockOfDistrict(Tenant, Base):
-    """A row that a transaction locks to exclude other transactions of the same district and purpose."""
+    """One lock of a district. A transaction locks this row to keep out others of the district that need the same lock.
+
+    `name` states the purpose (see `DistrictLock`).
+    """
 
     __tablename__ = "district_lock"
 

@@ -21,10 +21,10 @@ _TEAMS = "nullif(current_setting('app.teams', true), '')::uuid[]"
 
 
 def reaches(student: str, schools: str = "school_ids") -> str:
-    """Returns the SQL condition that a student is within the bound principal's reach.
+    """Returns the SQL condition that the transaction's principal may see a student.
 
-    The reach is the district, or some schools, or a caseload. A person who sees some schools may also see students of
-    other schools, through a team.
+    The principal sees the district, or some schools, or a caseload. A person who sees some schools may also see
+    students of other schools, through a team.
     """
     return (
         f"({_REACH} = 'district'"
@@ -35,9 +35,10 @@ def reaches(student: str, schools: str = "school_ids") -> str:
 
 
 def sees_team(team: str, school: str) -> str:
-    """Returns the SQL condition that the bound principal may see a team.
+    """Returns the SQL condition that the transaction's principal may see a team.
 
-    The principal sees the teams of its district or schools, and the teams of which the acting person is a member.
+    The principal sees the teams of its district or schools. If it acts for a person, it also sees the teams of which
+    the person is a member.
     """
     return (
         f"({_REACH} = 'district' OR ({_REACH} = 'schools' AND {school} = ANY ({_SCHOOLS})) OR {team} = ANY ({_TEAMS}))"
@@ -45,7 +46,11 @@ def sees_team(team: str, school: str) -> str:
 
 
 def unlocks(lock: str) -> str:
-    """Returns the SQL condition that a row's secured area is null or was granted to the bound principal."""
+    """Returns the SQL condition that the transaction's principal has access to the secured area of a row.
+
+    A secured area, such as counselling, needs a permission of its own. `lock` is the column with the row's secured
+    area; where it is null, the condition is true.
+    """
     return f"({lock} IS NULL OR {lock} = ANY ({_OPENS}) OR '*' = ANY ({_OPENS}))"
 
 

@@ -38,7 +38,7 @@ class Principal:
     * `schools` lists the visible schools if the reach is `schools`.
     * `students` is the caseload if the reach is `caseload`. If the reach is `schools`, it lists the students of other
       schools whom the principal sees through a team.
-    * `teams` are the teams of which the acting person is a member.
+    * `teams` are the teams of the person for whom the client sends the request, if there is one.
     * `opens` lists additional access: codes of secured areas, `demographics`, or `*` for the system's own jobs.
     """
 
@@ -55,7 +55,7 @@ class Principal:
 
     @property
     def names_students(self) -> bool:
-        """Returns whether the principal sees the students in `students`, and not only the students of schools."""
+        """Returns whether the principal sees the students that are listed by id in `students`."""
         return self.reach is Reach.CASELOAD or (self.reach is Reach.SCHOOLS and bool(self.students))
 
     def may(self, can: Can) -> bool:
@@ -63,7 +63,7 @@ class Principal:
         return can in self.scopes
 
     def opens_area(self, secured_area: str | None) -> bool:
-        """Returns whether the principal may access a secured area; True for None, which means no secured area."""
+        """Returns whether the principal may see records of a secured area, such as counselling; True for None."""
         return secured_area is None or secured_area in self.opens or EVERYTHING_SECURED in self.opens
 
     def log_names(self) -> dict[str, str | None]:
@@ -72,12 +72,16 @@ class Principal:
         return {"district": ids.format_id("district", self.district_id), "client": client}
 
     def binding(self) -> str:
-        """Returns the SQL statement that binds a transaction to this principal; it is sent together with BEGIN."""
+        """Returns the SQL statement that binds a transaction to this principal.
+
+        The statement calls the database function `app.enter`, whose values the row-level security policies read. It is
+        sent together with BEGIN.
+        """
         arguments = ", ".join(f"'{argument}'" for argument in self.binding_arguments())
         return f"SELECT app.enter({arguments});"
 
     def binding_arguments(self) -> tuple[str, ...]:
-        """Returns the arguments of `app.enter` for this principal. None of them contains a quotation mark."""
+        """Returns the arguments for `app.enter` that state this principal. None of them contains a quotation mark."""
         schools = ",".join(str(school) for school in self.schools)
         students = "|".join(parts_of(self.students)) if self.names_students else ""
         opens = ",".join(sorted(code for code in self.opens if _is_code(code)))
@@ -87,9 +91,9 @@ class Principal:
 
 
 def parts_of(student_ids: Iterable[UUID]) -> list[str]:
-    """Returns the ids in sixteen texts, one text for each last hexadecimal digit.
+    """Divides the ids by their last hexadecimal digit, and returns sixteen texts, each with the ids of one digit.
 
-    A row-level security policy that looks for an id then has to search only one of the texts.
+    A row-level security policy that looks for an id has to search only the text for the id's last digit.
     """
     parts: list[list[str]] = [[] for _ in range(16)]
     for student_id in student_ids:
@@ -140,7 +144,7 @@ def client_principal(
 
 
 def acting_for(client: Principal, acting: ActingPerson) -> Principal:
-    """Returns the client's principal, restricted to what the acting person may see and do.
+    """Returns the client's principal, restricted to what the person `acting` may see and do.
 
     Raises `Forbidden` for a role without any access, such as a student's or a parent's.
     """

@@ -39,8 +39,8 @@ _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
 class Work:
     """One transaction for one principal; its database session is accessible only inside a function marked `@needs`.
 
-    The session is created when it is first used. Compiled reads and the disclosure log need no session: they use the
-    driver's connection, in the same transaction.
+    The session is SQLAlchemy's, and is created when it is first used. Reads of the APIs, which are compiled to SQL
+    text, and the disclosure log do without it: they use the driver's connection, in the same transaction.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Work:
             raise
 
     async def _abandon_if_cut_off(self, error: BaseException) -> None:
-        """Closes the connection after a cancellation, because it is then unknown what the connection has done.
+        """Closes the connection if `error` is a cancellation, because it is then unknown what the connection has done.
 
         SQLAlchemy does the same for its own statements.
         """
@@ -149,11 +149,11 @@ class Work:
 
     @asynccontextmanager
     async def as_district(self, name: str) -> AsyncIterator[None]:
-        """Runs a block as the district's system principal within this transaction.
+        """Runs a block as the district's system principal, within this transaction.
 
-        Judging needs this, because it reads students outside the caller's caseload. After the block, one more statement
-        binds the previous principal to the transaction again. That statement is not needed if the last statement of the
-        block also binds the previous principal (see `end_district_step`).
+        Judging needs this, because it reads students outside the caller's caseload. At the end of the block, an extra
+        SQL statement binds the previous principal to the transaction again. To save that statement, see
+        `end_district_step`.
         """
         original = self.principal
         await self._flush()
@@ -173,9 +173,10 @@ class Work:
                     await self._send(ENTER, original.binding_arguments())
 
     def end_district_step(self) -> tuple[str, ...] | None:
-        """Makes the last statement of an `as_district` block responsible for binding the previous principal again.
+        """Relieves an `as_district` block of the statement with which it binds the previous principal at its end.
 
-        Returns the arguments with which the last statement must call `app.enter`, or None outside of such a block.
+        Instead, the last SQL statement of the block must do this, by calling `app.enter` with the arguments that this
+        function returns. Returns None outside of such a block.
         """
         suspended, self._suspended = self._suspended, None
         return None if suspended is None else suspended.binding_arguments()
@@ -200,9 +201,9 @@ class Work:
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
-        """Runs a step that needs the database session but no permission, and returns the step's result.
+        """Runs a part of opening or ending a unit of work, which needs the database session but no permission.
 
-        Such steps open or end a unit of work. Commands and reads never call this method.
+        Returns the result of `step`. Commands and reads never call this method.
         """
         token = _open_for.set(self)
         try:

@@ -157,7 +157,7 @@ COMMANDS = (
         "agree_action_item",
         service.agree_action_item,
         ActionItemResource,
-        "Agrees an action item: a member of a team does something by a day.",
+        "Creates an action item: something that a member of the team agreed to do by a day.",
         "POST /action-items",
         emits=(ACTION_ITEM_AGREED,),
         status=201,

@@ -1,4 +1,7 @@
-"""Agrees action items, gives them to another member, and closes them. Does not count or compare items per person."""
+"""Creates the action items that a team agrees on, gives them to another member, and closes them.
+
+Does not count or compare items per person.
+"""
 
 from dataclasses import dataclass
 from datetime import date
@@ -33,7 +36,7 @@ STAFF_EXAMPLE: Final = "per_01jq4n6d9zf3vbs0x5k2m7e8tb"
 
 @dataclass(frozen=True, slots=True)
 class NewActionItem:
-    """An action item to be agreed in a team."""
+    """A new action item that a team agrees on."""
 
     team: Annotated[str, About("The team that agrees it.", "tea_01jq4n6d9zf3vbs0x5k2m7e8th")]
     text: Annotated[str, Text(min=1, max=2000), About("What is to be done.", "Call the family about the new plan.")]
@@ -57,13 +60,16 @@ class NewActionItem:
 
 @needs(Can.AGREE_ACTIONS)
 async def agree_action_item(work: Work, new: NewActionItem) -> ActionItem:
-    """Agrees an action item: a member of a team does something by a day."""
+    """Creates an action item: something that a member of the team agreed to do by a day."""
     return await agree_at(work, new, None, None)
 
 
 @needs(Can.AGREE_ACTIONS)
 async def agree_at(work: Work, new: NewActionItem, agenda_item_id: UUID | None, secured_area: str | None) -> ActionItem:
-    """Agrees an action item. If it is agreed under an agenda item, it also gets the secured area of the agenda item."""
+    """Creates an action item. `agenda_item_id` is the agenda item under which the team agreed on it, if there is one.
+
+    An action item must have the same secured area as its agenda item.
+    """
     violations = Violations(input_violations(new))
     today = await today_of(work)
     student: Person | None = None

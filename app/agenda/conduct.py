@@ -82,9 +82,10 @@ async def close_meeting(
 
 @needs(Can.RUN_MEETINGS)
 async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
-    """Copies carried or suspended items for the next meeting.
+    """Adds a copy of each carried or suspended item, for the next meeting.
 
-    `items` are the items to copy. The caller must pass only items that members added.
+    All `items` must be ones that members added. A computed item needs no copy, because it is computed again while its
+    reason exists.
     """
     rows: list[dict[str, Any]] = [
         {name: getattr(item, name) for name in KEPT_OF_CARRIED}
@@ -105,14 +106,14 @@ async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
 
 
 async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: bool) -> None:
-    """Carries the unsettled items of a meeting.
+    """Ends the open items of a meeting that is being closed, by carrying them to the next meeting.
 
     Open items are marked as carried. Open and suspended items that members added are also copied for the next meeting.
     Without `carry_rest`, raises `Conflict` if any item is open. The error states how many items are open, and how many
     of them the caller may not see. `visible` is the number of open items that the caller may see.
 
-    The caller has locked the meeting, so no further items can be added. But items may have been added after the caller
-    locked the students and before the caller locked the meeting. The students of such items are locked first.
+    The caller must have locked the meeting's students and then the meeting. An item can be added between these two
+    locks, so the students of such items are locked here.
     """
     await lock_newcomers(work, await _students_of_items(work, meeting.id))
     query = _of_state(work, meeting.id, AgendaItemState.OPEN).with_for_update(key_share=True)

@@ -23,9 +23,9 @@ from app.team.students import follow_roster
 
 @needs(Can.SYNC_ROSTER)
 async def follow_teams(work: Work) -> int:
-    """Updates which students belong to which teams after a sync, then suspends and reopens agenda items accordingly.
+    """After a sync, updates which students belong to which teams, and suspends or reopens the agenda items about them.
 
-    Returns the number of rows about students that were written.
+    Returns how many rows it has written: of students in teams, and of agenda items.
     """
     written = await follow_roster(work)
     return written + await follow_students(work)
@@ -33,12 +33,13 @@ async def follow_teams(work: Work) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def follow_students(work: Work) -> int:
-    """Suspends open items about students whom the team no longer serves, and reopens items about returned students.
+    """Suspends open items of students whom the team no longer serves, and reopens items of students who are back.
 
-    If the meeting of a suspended item was closed meanwhile, the item stays suspended. If the data still give a reason
-    for an item, the next meeting gets a new item. The hourly task also calls this function, to follow changes that
-    people made by hand. Students whom another transaction has locked are left for the next run. Returns the number of
-    changed items.
+    A suspended item stays suspended if its meeting was closed before the student returned. If the reason for the item
+    still exists then, a new item is computed for the next meeting.
+
+    Students whom another transaction has locked are left for the next run. Returns the number of changed items. Syncs
+    call this function, and so does an hourly task, because people can also change a team's students by hand.
     """
     today = await today_of(work)
     suspended = await _suspend(work, today)

@@ -187,7 +187,7 @@ async def drop_agenda_item(
     agenda_item_id: UUID,
     because: Annotated[str, BECAUSE, About("Why it is dropped.", "The family has moved away.")],
 ) -> AgendaItem:
-    """Drops an item, with a reason. The item does not return to the agenda unless its basis changes."""
+    """Drops an item, with a reason. It returns to the agenda only if something new happens, such as another verdict."""
     BECAUSE.require(because, "/because")
     item = await lock_item(work, agenda_item_id)
     if item.meeting_id is not None:

@@ -1,4 +1,4 @@
-"""Defines the parameters of the sources of agenda items, and the columns that each source returns."""
+"""Defines what all queries for agenda items have in common: their parameters, and the columns that they return."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ Expression: TypeAlias = SQLCoreOperations[Value]
 
 @dataclass(frozen=True, slots=True)
 class AgendaScope:
-    """The parameters of a source of agenda items.
+    """What the functions in `SOURCES` need to know to select the items of an agenda.
 
-    `days` has the number of days of each reminder of the playbook, keyed by reminder. `order` has the kinds of items in
-    the order of agendas.
+    `students` is a query for the students of the team. `days` has the number of days of each reminder of the playbook,
+    keyed by reminder. `order` has the kinds of items in the order of agendas.
     """
 
     district_id: UUID
@@ -68,10 +68,15 @@ def select_reason(
     code: Expression[str] | None = None,
     records: Mapping[str, Any] = {},
 ) -> Select[Any]:
-    """Returns a query with the columns that every source of agenda items has. Each source adds its conditions to it.
+    """Returns a query for agenda items of one kind, without conditions. All such queries have the same columns.
 
-    `model` is the table of the subject; it may lack the columns about a student. `code` is the code of the reason, by
-    default the kind. `basis` is by default the day `since`.
+    * `model` is the table of the record that an item is about. It may lack the columns about a student.
+    * `subject` is the name of that kind of record, and the column of the record's id.
+    * `since` is the day since which the reason for the item has existed.
+    * `basis` is a text by which a repeated reason is recognized: a dropped item comes back only under another basis. By
+      default it is the day `since`.
+    * `code` is the code of the reason, by default the kind of the item.
+    * `records` has the id columns of the records that explain the reason, keyed by kind of record.
     """
     shown: Any = literal(str(kind), Text) if isinstance(kind, AgendaItemKind) else kind
     subject_id: Any = subject[1]

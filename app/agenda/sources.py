@@ -1,8 +1,8 @@
-"""Selects the agenda items that follow from the data, in one statement for all sources and all students of a team.
+"""Selects the agenda items that follow from the data, in one statement for all reasons and all students of a team.
 
-Each source is a query with the same columns, made by a function in `SOURCES`. The query selects records about the
-students of the team. Each record is returned with the kind of item, the subject, the reason's code, the day since which
-the reason has existed, and the ids of the records on which the reason rests.
+Each function in `SOURCES` returns a query for one reason, such as overdue scores; the queries have the same columns
+(see `select_reason`). Each row is an item: its kind, the record that it is about, the code of its reason, the day since
+which the reason has existed, and the ids of the records that explain it.
 """
 
 from collections.abc import Callable
@@ -79,10 +79,11 @@ def _signals(scope: AgendaScope) -> Select[Any]:
 
 
 def _core_stalls(scope: AgendaScope) -> Select[Any]:
-    """Returns the accepted core stalls of the grades that the team serves.
+    """Returns the core stalls that concern the team, were accepted and are not too old.
 
-    They are the stalls of the schools in the team's scopes. A team without a school of its own also gets the stalls of
-    the whole district.
+    A core stall is a grade in which fewer children reach a benchmark than before. It concerns the team if the team
+    serves this grade at the stall's school. A stall of the whole district concerns a team without a school that serves
+    the grade.
     """
     serves_grade = (
         select(TeamScope.id)
@@ -118,8 +119,8 @@ def _core_stalls(scope: AgendaScope) -> Select[Any]:
 def _verdicts(scope: AgendaScope) -> Select[Any]:
     """Returns the verdicts that a team should discuss, one item for each support.
 
-    If a decision about an alarm is due, the item has two reasons: the alarm and the due decision. The kind of the item
-    is then the kind of the reason that comes first in the order of agendas.
+    If the verdict is an alarm and the team's decision about it is due, the item has both reasons. Its kind is then that
+    of the reason whose kind comes first in the order of agendas.
     """
     is_open = or_(
         and_(ResponseState.state == AgendaItemKind.GOAL_MET, ~_ready_to_fade(scope)),
@@ -155,10 +156,10 @@ def _is_decision_due(scope: AgendaScope) -> ColumnElement[bool]:
 
 
 def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
-    """Returns the condition that the support has a suggested signal of the kind `READY_TO_FADE`.
+    """Returns the condition that Aimline has suggested to fade the support (an open signal `READY_TO_FADE`).
 
-    Such a signal is an agenda item of its own. The signal implies that the goal is met, so the support's verdict
-    `goal_met` is not added as a second item.
+    Such a suggestion is an agenda item of its own. It implies that the goal is met, so the support's verdict `goal_met`
+    is not added as a second item.
     """
     return (
         select(Signal.id)
@@ -303,5 +304,5 @@ source is turned off.
 
 
 def sources_in_force(scope: AgendaScope) -> list[Select[Any]]:
-    """Returns the queries of the sources that the playbook has not turned off."""
+    """Returns the query for each reason to put something on an agenda, unless the playbook has turned it off."""
     return [source(scope) for source, reminder in SOURCES if reminder is None or scope.days[reminder]]

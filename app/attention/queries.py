@@ -49,9 +49,12 @@ KINDS: Final = ("action_item", "support", "concern", "hypothesis")
 class AttentionItem:
     """A task for a person, with its reason and the ids of the records that it is about.
 
-    `since` is the due date of an action item; for an overdue check, the day of the last score; for a due decision, the
-    day since which the support has had its state; for a concern, the day on which it was raised or lost its support;
-    and for a hypothesis, the day since which it has been due.
+    `since` depends on the task:
+    * an action item: the day on which it is due;
+    * a support with an overdue score: the day of its last score;
+    * a support with a due decision: the day since which the support has had its state;
+    * a concern: the day on which it was raised or lost its support;
+    * a hypothesis: the day since which its review has been due.
     """
 
     reason: Reason
@@ -82,11 +85,15 @@ class Attention:
     *(Can.READ_SCORES, Can.READ_VERDICTS, Can.READ_DECISIONS, Can.READ_PLAYBOOK),
 )
 async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention:
-    """Returns a page of the acting person's tasks, the oldest first; a client that acts for nobody has none.
+    """Returns a page of the tasks of the acting person (for whom the client sends the request), the oldest first.
 
-    The tasks are the person's action items that are due by `until` (by default within a week), overdue checks and due
-    decisions of supports that the person leads or provides, unanswered and unserved concerns about the person's own
-    students, and due hypotheses.
+    The tasks are:
+    * the person's action items that are due by `until` (by default within a week);
+    * supports that the person leads or provides, if a score or a decision is overdue;
+    * concerns about the person's own students that nobody has answered, or that have no active support;
+    * hypotheses whose review is due.
+
+    A client that acts for nobody has no tasks.
     """
     person_id = work.principal.person_id
     today = await today_of(work)
@@ -138,7 +145,10 @@ def _position(keyset: Keyset) -> Iterator[ColumnElement[Any]]:
 
 
 def _arm(reason: Reason, since: Any, row: Any, student: Any, **ids: Any) -> Select[Any]:
-    """Returns the query for the tasks with one reason; the queries for all reasons have the same columns."""
+    """Returns the query for the tasks with one reason. All such queries have the same columns, for a UNION.
+
+    `row` is the column of a task's id, and `ids` has the columns of the records that the task is about, keyed by kind.
+    """
     columns = [cast(ids.get(kind, null()), Uuid).label(f"{kind}_id") for kind in KINDS]
     return select(
         literal(str(reason), Text).label("reason"), since.label("since"), row.label("id"), student.label("student_id")
@@ -151,7 +161,7 @@ def _of_action_items(work: Work, person_id: UUID, until: date, today: date) -> S
 
 
 def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterator[Select[Any]]:
-    """Yields the queries for overdue checks and due decisions of the supports that a person leads or provides."""
+    """Yields a query for overdue scores and one for overdue decisions, of supports that a person leads or provides."""
     own = (Support.district_id == work.district_id, or_(Support.lead_id == person_id, Support.provider_id == person_id))
     for of_measure in (FIRST, FURTHER) if days else ():
         since = last_check(work.district_id, of_measure)
@@ -165,7 +175,10 @@ def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterato
 
 
 def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
-    """Yields one query for unanswered and one for unserved concerns, both about the acting person's own students."""
+    """Yields a query for concerns that nobody has answered, and one for accepted concerns without an active support.
+
+    Both select only concerns about the acting person's own students.
+    """
     own = (Concern.district_id == work.district_id, own_students(work.principal, Concern.student_id, today))
     for reason, since, condition in (
         (Reason.CONCERN_UNANSWERED, Concern.raised_on, Concern.state == ConcernState.RAISED),
@@ -175,7 +188,10 @@ def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
 
 
 def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
-    """Returns the query for due hypotheses that a person proposed or whose support this person leads or provides."""
+    """Returns the query for hypotheses that are due for review and concern a person.
+
+    They concern the person who proposed them, and the people who lead or provide the support that tests them.
+    """
     gives = select(Support.id).where(
         Support.district_id == work.district_id,
         Support.id == Hypothesis.support_id,

@@ -149,7 +149,11 @@ async def _expected(
     period: tuple[date, date],
     zone: ZoneInfo,
 ) -> list[CalendarEntry]:
-    """Returns those meetings of active series that are too far ahead to be stored yet (more than twelve weeks)."""
+    """Returns the meetings that are not stored yet because they are more than twelve weeks ahead.
+
+    They are computed from the active meeting series of `teams`. `stored` has a pair of series and day for each stored
+    meeting; these are left out.
+    """
     active = [team_id for team_id, team in teams.items() if team.state == TeamState.ACTIVE]
     query = select(
         *(MeetingSeries.id, MeetingSeries.team_id, MeetingSeries.team_school_id, MeetingSeries.rule),

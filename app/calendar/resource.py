@@ -33,7 +33,7 @@ class CalendarLinkResource(
     get="calendar_link",
     node=False,
 ):
-    """A link by which a calendar program reads when a team meets, or all teams of a person.
+    """A link by which a calendar program reads the meetings of a team, or of all teams of a person.
 
     A client sees only the links that it has created. A request for a person sees only that person's links.
     """

@@ -27,7 +27,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "serve": Command("serve", "Serves REST and GraphQL."),
     "worker": Command("process", "Delivers webhooks and runs due jobs."),
-    "migrate": Command("process", "Creates the run-time roles and migrates the schema."),
+    "migrate": Command("process", "Creates the roles `api` and `worker`, and migrates the schema."),
     "schema": Command(
         "schema", "Compares the database's schema with the one of this version; exits with 1 if they differ."
     ),
@@ -51,7 +51,7 @@ COMMANDS = {
     ),
     "explain": Command(
         "explain",
-        "Shows the statement, the plan, the scopes and the disclosures of a read, and the cost of a GraphQL query.",
+        "Shows how a read would be carried out: its SQL, PostgreSQL's plan, its scopes, and what it would disclose.",
     ),
     "scaffold": Command(
         "scaffold", "For developers: writes the files of a new resource type about students into the working directory."

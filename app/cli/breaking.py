@@ -1,8 +1,8 @@
 """Finds the changes of the API contracts that break a client.
 
-A change breaks a client if a request that was accepted can now be refused, or if a member of an answer is now missing
-or has another type. An added member of an answer breaks no client, because clients ignore members that they do not
-know.
+A change breaks a client if a request that was accepted can be refused after it, or if a field of an answer is missing
+or has another type after it. An added field of an answer breaks no client, because clients ignore fields that they do
+not know.
 """
 
 from collections.abc import Iterator, Mapping
@@ -112,7 +112,10 @@ class _Comparison:
                     yield from self.answer(f"{name} {status}", content["schema"], after["content"][kind]["schema"])
 
     def request(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Yields a sentence for each difference because of which a value of the old schema can be refused."""
+        """Compares two schemas of a request. Yields a sentence for each change by which a valid request can be refused.
+
+        `at` is the place of the schema in the document, with which each sentence begins.
+        """
         accepted = _types(self._new, new)
         missing = _types(self._old, old) - accepted
         old, new, is_compared = self._resolve_pair("request", old, new)
@@ -135,7 +138,10 @@ class _Comparison:
         yield from self._inner(at, old, new, self.request)
 
     def answer(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Yields a sentence for each difference because of which an answer may not match the old schema."""
+        """Compares two schemas of an answer. Yields a sentence for each change by which an answer may not fit `old`.
+
+        `at` is the place of the schema in the document, with which each sentence begins.
+        """
         old_types = _types(self._old, old)
         added = _types(self._new, new) - old_types
         old, new, is_compared = self._resolve_pair("answer", old, new)
@@ -170,11 +176,12 @@ class _Comparison:
                 yield f"{at}: {word} is {new[word]} now."
 
     def _resolve_pair(self, direction: str, old: Json, new: Json) -> tuple[Json, Json, bool]:
-        """Returns both schemas with references resolved and null removed, and whether they were compared before.
+        """Resolves the references in both schemas and drops null; returns them, and whether this pair was compared
+        before.
 
-        The caller does not compare the same two object schemas again in the same direction (request or answer). Schemas
-        can refer to each other in circles, so a comparison might never end. Many paths can also lead to one schema, so
-        the changes of the schema would be reported several times.
+        If so, the caller must not compare the pair again. Schemas can refer to each other in circles, so a comparison
+        might never end. Many paths can also lead to one schema, and its changes would be reported once for each path.
+        `direction` tells requests from answers, which are compared separately.
         """
         old, new = _single(self._old, old), _single(self._new, new)
         pair = (direction, id(old), id(new))
@@ -194,7 +201,9 @@ def _resolved(document: Json, schema: Json) -> Json:
 
 
 def _single(document: Json, schema: Json) -> Json:
-    """Returns a schema with its reference resolved; for a type that allows null, returns the type without null."""
+    """Replaces a reference by the schema that it refers to; for a schema that allows null, returns the schema without
+    null.
+    """
     schema = _resolved(document, schema)
     kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
     return _single(document, kinds[0]) if len(kinds) == 1 else schema

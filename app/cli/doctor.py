@@ -1,7 +1,7 @@
-"""Defines `aimline doctor`, which finds and repairs errors in two kinds of derived data.
+"""Defines `aimline doctor`, which checks two kinds of computed data, and repairs them on request.
 
-The first kind is the schools of a record: they must be the schools of the record's student. The second kind is the
-students of a team: the team's scopes determine who they must be.
+First, the schools of a record must be those of its student. Second, the students of a team must be those whom the
+team's scopes (its grades, classes and named students) determine.
 """
 
 from __future__ import annotations

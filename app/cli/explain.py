@@ -1,4 +1,4 @@
-"""Defines `aimline explain`, which shows how a read over REST or GraphQL would be answered."""
+"""Defines `aimline explain`, which shows how a read over REST or GraphQL would be carried out."""
 
 import json
 from typing import Annotated
@@ -29,9 +29,10 @@ def add_to(app: typer.Typer) -> None:
         district: District,
         as_json: AsJson = False,
     ) -> None:
-        """Shows the statement, the plan, the scopes and the disclosures of a read, and the cost of a GraphQL query.
+        """Shows how a read would be carried out: its SQL, PostgreSQL's plan, its scopes, and what it would disclose.
 
-        The read is not carried out. Rows are looked up only if the read names them by an external id or a code.
+        For a GraphQL query, it also shows the cost. The read is not carried out. Rows are looked up only if the read
+        names them by an external id or a code.
         """
         # Imported here, so that all other commands start without the web framework.
         from app.graphql.explain import run_document

@@ -105,7 +105,10 @@ def read_calibration(file: Path) -> Calibration:
 
 
 def judge_stream(source: Iterable[bytes], out: BinaryIO, options: Options) -> bool:
-    """Judges each cohort as soon as it is read; returns False if a line was invalid."""
+    """Judges the series of `source`, writes the verdicts to `out`, and returns False if a line was invalid.
+
+    The series of one cohort are judged together, as soon as the cohort is read.
+    """
     faults = Faults()
     for lines in _cohorts(source, options, faults):
         for answer in judge_cohort(lines, options):
@@ -128,7 +131,7 @@ class Faults:
 def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Iterator[list[OfflineSeries]]:
     """Yields the series of one cohort at a time, so that only one cohort is in memory.
 
-    A series without a cohort is yielded at once.
+    A series that names no cohort is yielded alone.
     """
     lines_by_id: dict[str, OfflineSeries] = {}
     cohort: str | None = None

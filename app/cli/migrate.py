@@ -1,4 +1,4 @@
-"""Implements `aimline migrate`, which creates the run-time roles if they are missing, and migrates the schema.
+"""Implements `aimline migrate`, which creates the roles `api` and `worker` if need be, and migrates the schema.
 
 At the end it compares the schema with the one that this version expects (`migrations/schema.txt`). This file exceeds
 250 lines so that all steps of a migration are in one place.
@@ -90,7 +90,7 @@ async def _can_log_in(url: str) -> bool:
 
 
 async def limit_database(settings: Settings) -> None:
-    """Lets the run-time roles connect, and revokes their rights to create objects.
+    """Lets the roles `api` and `worker` connect to the database, and revokes their rights to create objects.
 
     Only the owner may create temporary views, because such a view can replace a table in statements that name the table
     without its schema. Raises `UnfitServer` if the owner cannot revoke a right that another role granted.
@@ -127,7 +127,7 @@ SELECT array_agg(r.role || ': ' || r.privilege ORDER BY r.role, r.privilege) FRO
 
 
 async def limit_roles(settings: Settings) -> bool:
-    """Sets the timeouts of both run-time roles in this database; returns False if the owner may not set them.
+    """Sets the timeouts of the roles `api` and `worker` in this database; returns False if the owner may not set them.
 
     These timeouts are for the database sessions whose timeouts Aimline cannot set itself: sessions behind a pooler that
     drops a client's start-up settings, and sessions that the coordinator of Citus opens on its nodes.

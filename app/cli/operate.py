@@ -98,7 +98,7 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("show")
     def show_district(slug: Slug, as_json: AsJson = False) -> None:
-        """Shows a district: its id, name, time zone and creation, and how many clients have access."""
+        """Shows a district: its id, name, time zone, when it was created, and how many clients have access."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, str | int]:
             operator = system_principal(await find_district(engine, slug), "operator")
@@ -110,7 +110,9 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("new-epoch")
     def new_epoch(slug: Slug, as_json: AsJson = False) -> None:
-        """Restarts the change feed after a restore; old cursors are refused, so that every reader must start again."""
+        """Restarts the change feed after a restore. Cursors from before the restore are refused, so every reader starts
+        again.
+        """
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)
@@ -128,7 +130,7 @@ def add_to(app: typer.Typer) -> None:
         days: Annotated[list[str] | None, typer.Argument(help="As concern_unanswered=10; 0 means never.")] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Shows or sets, for each kind of reminder, after how many instructional days something counts as overdue."""
+        """Shows or sets the number of instructional days after which each kind of reminder is sent."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
             operator = system_principal(await find_district(engine, slug), "operator")

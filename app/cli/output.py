@@ -19,7 +19,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, em
 
 
 def print_record(record: Mapping[str, object], *, as_json: bool) -> None:
-    """Prints one record, as a line for each member or as one JSON object."""
+    """Prints one record: each field on a line of its own, or all as one JSON object."""
     if as_json:
         print(json.dumps(record))
         return

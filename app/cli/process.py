@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
         reset_roles: Annotated[bool, typer.Option(help="Reset the passwords of the roles api and worker.")] = False,
         citus: Annotated[bool, typer.Option(help="Distribute the tables by district.")] = False,
     ) -> None:
-        """Creates the run-time roles and migrates the schema."""
+        """Creates the roles `api` and `worker`, and migrates the schema."""
         bring_up_to_date(Settings(), reset_roles=reset_roles, citus=citus)
 
     @key.command("new")

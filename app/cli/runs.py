@@ -83,7 +83,10 @@ def add_to(app: typer.Typer) -> None:
             typer.Option(help="A sourcedId that is still the same person's; may be repeated. The next run imports it."),
         ] = None,
     ) -> None:
-        """Acknowledges refused rows: later runs do not count them until their content or their fault changes."""
+        """Acknowledges refused rows: they are still not imported, but later runs do not exit with 3 because of them.
+
+        This ends when the content of a row or its fault changes.
+        """
         run_id = ids.parse_id("run", run)
         if row and same_person:
             print("Use --row or --same-person, not both.", file=sys.stderr)
@@ -170,7 +173,10 @@ def add_to(app: typer.Typer) -> None:
         out: Annotated[Path | None, typer.Option(help="Write the resulting map as CSV.")] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Plans the new sourcedIds of the people of a held run; they are applied once the plan is approved."""
+        """Finds the people of a held run to whom the SIS gave new sourcedIds, and adds the new ids to the run's plan.
+
+        They take effect once the plan is approved.
+        """
 
         async def operation(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, keyring = await find_district(engine, district), settings.keyring
@@ -232,8 +238,9 @@ def _read(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
 
 
 def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]], as_json: bool) -> None:
-    """Stores the operator's decision about a run, and then carries it out. If a fault or a crash interrupts this, the
-    worker carries the decision out later.
+    """Stores the operator's decision about a held run (`mark` writes it), and carries it out at once.
+
+    If a fault or a crash interrupts this, the worker carries the decision out later.
     """
 
     async def run(engine: AsyncEngine, settings: Settings) -> Report:

@@ -1,8 +1,8 @@
 """Defines `aimline scaffold`, which writes the files of a new resource type about students, for developers.
 
 It writes a model, a migration, rules, a service, a resource and tests. It also adds the type to the tables in the code
-that list all types: ids, permissions, events and their links, the catalogue and the REST paths. Both APIs are derived
-from these tables.
+that list all types: ids, permissions, events and their links, the catalogue and the REST paths. The endpoints of both
+APIs follow from these tables.
 """
 
 import re
@@ -103,7 +103,10 @@ def _filled(text: str, names: dict[str, str]) -> str:
 
 
 def _edited(path: Path, changes: tuple[tuple[str, str], ...], names: dict[str, str]) -> str:
-    """Returns a file's text with a line inserted before each anchor; raises `ValueError` if an anchor is missing."""
+    """Returns the text of a file after the `changes`: pairs of a line of the file, and a line to insert before it.
+
+    `names` replaces the placeholders in the inserted lines. Raises `ValueError` if the file lacks a line.
+    """
     text = path.read_text()
     for anchor, line in changes:
         if anchor not in text:

@@ -190,7 +190,7 @@ def _show(sis: typer.Typer) -> None:
     @sis.command("pause")
     @sis.command("remove", help="Does the same as pause; the source's rows and history stay.")
     def pause(name: Name, district: District, as_json: AsJson = False) -> None:
-        """Stops scheduled runs of a source; its rows and its history stay."""
+        """Stops the scheduled runs of a source. What was imported from it stays, and so does its history."""
 
         async def operation(work: Work, _: Allowed) -> sources.ConfiguredSource:
             return await sources.pause_source(work, (await sources.load_source_by_name(work, name)).source.id)
@@ -213,7 +213,10 @@ def _forget(sis: typer.Typer) -> None:
         person: Annotated[str, typer.Argument(metavar="PERSON", help="The person's id: stu_… or per_….")],
         district: District,
     ) -> None:
-        """Erases a person from the before-images of syncs. Syncs that changed this person can no longer be undone."""
+        """Erases a person from the earlier values that are kept to undo syncs.
+
+        A sync that changed this person can no longer be undone.
+        """
 
         async def operation(work: Work, _: Allowed) -> int:
             kind, row = ids.parse_any_id(person)

@@ -76,7 +76,7 @@ def sync_score_file(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
-    """Imports scores of a screening window or of a vendor from a CSV file, and judges the changed series."""
+    """Imports scores from a CSV file, for example of a screening vendor, and judges the students with new scores."""
     scope = _scope(schools, exclude_users)
 
     def import_file(run: RunContext) -> Awaitable[Report]:
@@ -147,8 +147,9 @@ def _run_command(sync: Callable[[RunContext], Awaitable[Report]], district: str,
 
 
 def _scope(schools: Sequence[str] | None, exclude_users: str | None) -> SourceScope:
-    """Returns the scope that the options state. Exits if an option is given without a value, because the run would
-    then be wider than intended.
+    """Returns the schools and users that the options select.
+
+    Exits if an option is given without a value, because the run would then import more than intended.
     """
     try:
         chosen = SourceScope(

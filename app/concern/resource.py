@@ -22,7 +22,7 @@ from app.roster.resource import StaffResource, StudentResource
 
 
 class UnservedValue(Value):
-    """How long an accepted concern has had no active support."""
+    """How long an accepted concern has been without an active support."""
 
     days: int = item("The days of instruction since then.", 12)
 

@@ -104,7 +104,7 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
 
 
 async def _dismissed_before(work: Work, student_id: UUID, area_id: UUID) -> UUID | None:
-    """Returns the id of the latest concern about a student in an area, or None if that concern was not dismissed."""
+    """Returns the id of the latest concern about a student in an area if that concern was dismissed, otherwise None."""
     row = (
         await work.db.execute(
             select(Concern.id, Concern.state)

@@ -195,7 +195,9 @@ def _is_number(label: str) -> bool:
 
 
 def _loose_ipv4(labels: list[str]) -> IPv4Address:
-    """Parses an IPv4 address in every spelling that browsers accept: decimal, octal, hexadecimal and shortened."""
+    """Returns the IPv4 address that a text means to a browser, which also accepts octal, hexadecimal and shortened
+    spellings.
+    """
     numbers = [_number(label) for label in labels]
     if len(numbers) > 4 or any(number > 255 for number in numbers[:-1]):
         raise ValueError("address")

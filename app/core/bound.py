@@ -1,9 +1,9 @@
 """Defines the driver's connection, which refuses to begin a transaction without a principal.
 
 `BEGIN` and the statement that binds the principal are sent as one message, because a second round trip would cost a
-quarter of the throughput. Reads that do not need SQLAlchemy run directly on the driver, from BEGIN to COMMIT, which
-takes a third of the processor time. If a SQLAlchemy session is used in such a transaction, SQLAlchemy joins the
-transaction and ends it.
+quarter of the throughput. Reads that do not need SQLAlchemy run directly on the driver, from BEGIN to COMMIT, with a
+third of the processor time that SQLAlchemy takes. If a SQLAlchemy session is used in such a transaction after all, the
+session continues the transaction and ends it.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,10 @@ from app.core.timeouts import keep_alive
 
 
 class BoundConnection(asyncpg.Connection):
-    """A connection whose transactions must begin with a binding statement, which sets the principal."""
+    """A connection on which each transaction must be bound to a principal when it begins.
+
+    For this, an SQL statement that sets the principal (the binding statement) is sent together with BEGIN.
+    """
 
     binding: str | None = None
     checked_out = False
@@ -28,7 +31,7 @@ class BoundConnection(asyncpg.Connection):
         keep_alive(transport)
 
     def bind(self, statement: str) -> None:
-        """Sets the binding statement that is sent along with the next BEGIN. It serves for that BEGIN only.
+        """Stores the statement that binds the next transaction to its principal. It is sent with the next BEGIN.
 
         Raises `Misuse` if a transaction is open, because that transaction belongs to another principal.
         """
@@ -46,10 +49,11 @@ class BoundConnection(asyncpg.Connection):
         return begun is not None or self.is_in_transaction()
 
     def transaction(self, **options: Any) -> Any:
-        """Returns a transaction to be started; raises `Misuse` if no binding statement is set.
+        """Returns a transaction to be started; raises `Misuse` if `bind` has not set a principal for it.
 
-        The check comes before asyncpg counts the transaction as begun, so that the connection stays usable. If
-        `begin_bound` has already begun a transaction, returns that transaction, so that SQLAlchemy ends it.
+        This is checked before asyncpg counts the transaction as begun, so that the connection stays usable. If
+        `begin_bound` has already begun a transaction, returns that transaction, so that SQLAlchemy continues and ends
+        it.
         """
         if self._begun is not None:
             begun, self._begun = self._begun, None
@@ -59,24 +63,27 @@ class BoundConnection(asyncpg.Connection):
         return super().transaction(**options)
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """Executes a query, and appends the binding statement to a BEGIN."""
+        """Executes a query. A BEGIN is sent together with the statement that binds the transaction to its principal."""
         if query.startswith("BEGIN") and self.binding is not None:
             query, self.binding = f"{query} {self.binding}", None
         return str(await super().execute(query, *args, timeout=timeout))
 
     @property
     def has_begun(self) -> bool:
-        """Returns whether a transaction is open that `begin_bound` began and SQLAlchemy has not joined."""
+        """Returns whether `begin_bound` has begun a transaction that no SQLAlchemy session has continued."""
         return self._begun is not None and not self.is_closed()
 
     async def begin_bound(self) -> None:
-        """Begins a transaction with the binding statement. A SQLAlchemy session, if used, joins this transaction."""
+        """Begins a transaction on the driver, bound to the principal that `bind` has set.
+
+        If a SQLAlchemy session is used later, it continues this transaction.
+        """
         transaction = self.transaction()
         await transaction.start()
         self._begun = transaction
 
     async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Runs a statement in the open transaction, and returns its rows. Each connection prepares it once."""
+        """Runs a statement in the open transaction, and returns its rows. Each connection prepares a statement once."""
         return list(await self.fetch(statement, *parameters))
 
     async def commit_begun(self) -> None:
@@ -91,7 +98,9 @@ class BoundConnection(asyncpg.Connection):
 
 
 class _JoinedTransaction:
-    """A transaction that `begin_bound` has begun, and that SQLAlchemy ends."""
+    """A transaction that `begin_bound` has begun on the driver, in the form in which SQLAlchemy can continue and end
+    it.
+    """
 
     def __init__(self, begun: Any) -> None:
         self._begun = begun

@@ -89,9 +89,10 @@ def _namespaces() -> bool:
 
 
 def processes_in(folder: Path, pid: int) -> list[int]:
-    """Returns the ids of this user's live processes whose working directory is this folder.
+    """Returns the ids of this user's live processes whose working directory is `folder`.
 
-    Where the system cannot list processes, returns at most `pid`, if the command line of that process names the folder.
+    This can be found out only on Linux. Elsewhere, returns `pid` alone if that process is alive and its command line
+    contains the path of the folder, and otherwise no id.
     """
     if sys.platform == "linux":
         pids = []

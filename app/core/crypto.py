@@ -54,7 +54,7 @@ class Keyring:
         return cls(keys)
 
     def seal(self, plain: bytes, *bound_to: object) -> str:
-        """Returns a text that is encrypted with AES-256-GCM under the first key.
+        """Encrypts `plain` with AES-256-GCM under the first key, and returns the result as text.
 
         Only a call of `open` with the same `bound_to` values (such as the district, the row and the column) can decrypt
         it.
@@ -85,7 +85,7 @@ class Keyring:
         return sealed.partition(".")[0] == next(iter(self.keys))
 
     def derive(self, name: str, purpose: str, length: int = 32) -> bytes:
-        """Returns bytes for one purpose, derived from the named key (HKDF-SHA256, RFC 5869)."""
+        """Derives `length` bytes for one purpose from the key with the id `name` (HKDF-SHA256, RFC 5869)."""
         return HKDF(hashes.SHA256(), length, salt=None, info=purpose.encode()).derive(self.keys[name])
 
     def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:

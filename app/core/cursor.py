@@ -53,7 +53,9 @@ class CursorSeal:
 
 
 def cursor_seal(keyring: Keyring) -> CursorSeal:
-    """Returns the encryption for cursors that is derived from these keys. It is the same in every process."""
+    """Returns the object that encrypts cursors with keys derived from this key ring. All processes derive the same
+    keys.
+    """
     return _seal_of(tuple(keyring.keys.items()))
 
 

@@ -117,10 +117,10 @@ async def _open_connection(*options: Any, **keywords: Any) -> BoundConnection:
 
 
 def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts = Timeouts()) -> AsyncEngine:
-    """Creates a database engine with bound connections; `name` appears as the application in pg_stat_activity.
+    """Creates a database engine whose connections refuse to begin a transaction without a principal.
 
-    The timeouts are set when a database session starts. Setting them in each transaction would cost a round trip, and
-    on a sharded database a SET cannot share a message with BEGIN.
+    `name` appears as the application in pg_stat_activity. The timeouts are set when a database session starts. Setting
+    them in each transaction would cost a round trip, and on a sharded database a SET cannot share a message with BEGIN.
     """
     engine = create_async_engine(
         sqlalchemy_url(url),
@@ -185,7 +185,7 @@ def connections_of(engine: AsyncEngine) -> int:
 
 
 async def set_binding(connection: AsyncConnection, statement: str) -> BoundConnection:
-    """Sets the binding statement of the next transaction on this connection, and returns the driver's own
+    """Stores `statement`, which binds the connection's next transaction to a principal; returns the driver's
     connection.
     """
     raw = await connection.get_raw_connection()
@@ -200,7 +200,7 @@ async def set_binding(connection: AsyncConnection, statement: str) -> BoundConne
 async def bound_connection(
     engine: AsyncEngine, statement: str
 ) -> AsyncIterator[tuple[AsyncConnection, BoundConnection]]:
-    """Yields a connection from the pool, after setting the binding statement of the connection's next transaction.
+    """Yields a connection from the pool whose next transaction will be bound to a principal by `statement`.
 
     After the `async with` block, the connection goes back to the pool. If the block failed, a rollback is sent to the
     server first. A separate task does this (as in SQLAlchemy), because a cancellation must not interrupt the rollback.

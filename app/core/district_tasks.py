@@ -43,9 +43,9 @@ class SkippedDistricts:
         return False
 
     def note(self, district_id: UUID, done: int) -> None:
-        """Records that a district's task succeeded and did `done` jobs.
+        """Records that a district's task ended without an error, after it had done `done` jobs.
 
-        If the task did no job, the district is skipped for a moment.
+        If it did none, the district is skipped for `IDLE_PAUSE` seconds.
         """
         self.faults.pop(district_id, None)
         if not done:

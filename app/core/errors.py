@@ -33,7 +33,7 @@ class Violation:
 
 
 def with_more(detail: str, more: int) -> str:
-    """Returns a problem's detail, extended by the number of violations that the response leaves out."""
+    """Returns the sentence `detail`, and after it how many more violations there are than the response lists."""
     return f"{detail} The first {MAX_VIOLATIONS} are listed, and {more} more are not." if more > 0 else detail
 
 
@@ -97,7 +97,7 @@ OUT_OF_RANGE = Violation("", "value.out_of_range", "A date or a number is out of
 
 
 class Malformed(Invalid):
-    """Raised when a part of the request, such as a parameter or a cursor, is malformed, regardless of the operation."""
+    """Raised when a part of the request, such as a parameter or a cursor, has a form that no operation accepts."""
 
     code = "malformed"
 

@@ -28,9 +28,9 @@ class DatabaseUnreachable(ConnectionError):
 
 
 class ChangedMeanwhile(Exception):
-    """Raised when a new row appears that must be locked, but its turn in the locking order has passed.
+    """Raised when a row appears that should have been locked earlier in the unit of work.
 
-    Rows must be locked in a fixed order, so the unit of work must start again.
+    All units of work lock rows in the same order, so this one must start again to lock the row in its turn.
     """
 
 
@@ -88,7 +88,7 @@ def why_no_connection(error: BaseException) -> str | None:
 
 
 def cause_of(error: BaseException) -> BaseException | None:
-    """Returns the cause of an error that a traceback would print, or None."""
+    """Returns the exception that a traceback of `error` would print as its cause, or None."""
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 

@@ -1,4 +1,4 @@
-"""Defines the names of grades that some sources send in place of CEDS codes. Pure.
+"""Defines the standard codes (CEDS) of grades, keyed by the names that some sources send in their place. Pure.
 
 The sync itself normalizes the spelling of codes, such as `1` for `01`.
 """

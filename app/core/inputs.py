@@ -133,10 +133,10 @@ class InputField:
 
 @dataclass(frozen=True, slots=True)
 class CommandInputs:
-    """The inputs of a command's function.
+    """The inputs of a command, as the parameters of its function declare them.
 
-    * `path` is the first parameter if it identifies a row, otherwise None.
-    * `row` is the name of the parameter `path` if it takes the id of the row, otherwise None.
+    * `path` is the first parameter if it identifies a row, by an id or a code; otherwise None.
+    * `row` is the name of that parameter if it takes an id; otherwise None.
     * `whole` is the name of the parameter that takes the input's dataclass; None if each field is its own parameter.
     * `items` is the name of the parameter that takes a list of the input's dataclass.
     * `changes` is the name of the parameter that takes the changed fields of the input's dataclass.

@@ -2,8 +2,9 @@
 
 A claim has a lease and a number. Attempts are counted, and a failed job waits before its next attempt. A job table has
 the columns `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`, `leased_until`, `ended_at`, `worker`,
-`fault`, `fault_place`, and optionally a key column. Every instant comes from the database's clock, so that two workers
-whose clocks differ agree on when a lease ends.
+`fault` and `fault_place`. It may have a column that refers to another table, such as the webhook's endpoint, for which
+the number of simultaneous jobs is limited. Every instant comes from the database's clock, so that two workers whose
+clocks differ agree on when a lease ends.
 """
 
 import os
@@ -139,12 +140,13 @@ class RetryPolicy:
 class JobTable:
     """A job table with the rules for claiming its rows. None of its SQL conditions contains user input.
 
-    * `key` is a column that refers to a row of the table `keys`, or None.
-    * `at_once` is how many jobs of one key may be claimed at the same time; without a key there is no such limit.
+    * `key` is the column by which simultaneous jobs are limited, and `keys` is the table to which it refers. For
+      example, deliveries of webhooks have the column `endpoint_id`. Both are None if there is no such limit.
+    * `at_once` is how many jobs with the same key may be claimed at the same time.
     * `length` is the duration of a lease.
     * `waiting` is an SQL condition for the rows `t` that can be claimed.
-    * `ready` is an SQL condition on the key's row `k`; jobs of a key that is not ready are not claimed.
-    * `ailing` is an SQL condition on the key's row `k`; where it is true, `at_once_ailing` replaces `at_once`.
+    * `ready` is an SQL condition on the row `k` of `keys`; where it is false, no job of this key is claimed.
+    * `ailing` is an SQL condition on the row `k` of `keys`; where it is true, `at_once_ailing` replaces `at_once`.
     """
 
     table: Table

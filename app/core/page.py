@@ -30,8 +30,9 @@ class Page(Generic[Row]):
 class Keyset:
     """The start and the length of a requested page.
 
-    `bound` is a digest of the district, the list and its filter. Every cursor of the list is encrypted with this
-    digest, so that it cannot be decrypted for another list.
+    The page begins after the row whose sort values are `after`; None means the beginning of the list. `bound` is a
+    digest of the district, the list and its filter. Every cursor of the list is encrypted with this digest, so that it
+    cannot be decrypted for another list.
     """
 
     seal: CursorSeal
@@ -40,8 +41,9 @@ class Keyset:
     limit: int
 
     def after_id(self, place: int = 0) -> UUID:
-        """Returns the row id at the given place of the cursor's position; raises `Malformed` if the value is not an
-        id.
+        """Returns the value at index `place` of the sort values in the cursor, which must be the id of a row.
+
+        Raises `Malformed` if it is not.
         """
         try:
             return UUID(str((self.after or ())[place]))
@@ -49,9 +51,9 @@ class Keyset:
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the number at the end of the cursor's position, or 0 if there is no cursor.
+        """Returns the number at index `place` of the sort values in the cursor, or 0 without a cursor.
 
-        Raises `Malformed` unless the position has exactly `place` + 1 values, and the last value is a number.
+        Raises `Malformed` unless it is a number and the last of the sort values.
         """
         if self.after is None:
             return 0
@@ -61,13 +63,13 @@ class Keyset:
         return number
 
     def mark(self, *position: Any) -> str:
-        """Returns the cursor of this position in the list."""
+        """Returns the cursor for the place after the row with these sort values."""
         return self.seal.seal(self.bound, position)
 
     def cut(self, rows: Sequence[Row], key: Any) -> Page[Row]:
-        """Returns the first `limit` rows as a page, whose cursor leads to the next page if there is another row.
+        """Returns the first `limit` rows as a page. If there are more rows, the page has a cursor to the next page.
 
-        `key` is a function that returns a row's position as a tuple.
+        `key` is a function that returns the sort values of a row.
         """
         if len(rows) <= self.limit:
             return Page(rows, None)
@@ -83,7 +85,7 @@ def keyset(
     limit: int | None,
     keyring: Keyring | None = None,
 ) -> Keyset:
-    """Returns the keyset that a request asks for with its cursor and limit.
+    """Returns the page that a request asks for with its cursor and limit, as a `Keyset`.
 
     Raises `Malformed` for a cursor of another list or district, an outdated or edited cursor, and an invalid limit.
     With `keyring`, every process can decrypt the cursors. The APIs need this, because another process may receive the

@@ -1,8 +1,8 @@
 """Collects the violations of several checks, so that a caller gets all of them at once.
 
-An API that has refused some inputs because of their shape, such as a wrong type, still runs the command with the other
-inputs, so that the caller also learns what the command would refuse. The refused inputs then have no value: reading one
-of them raises `Unread`, which ends only the check that reads it.
+An API may have to refuse some inputs before the command runs, because their form is wrong, such as a text in place of a
+number. It still runs the command with the other inputs, so that the caller also learns what the command would refuse.
+The refused inputs then have no value: reading one of them raises `Unread`, which ends only the check that reads it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ EARLIEST_DATE: Final = date(1900, 1, 1)
 
 
 class Unread(Exception):
-    """Raised when a check reads an input that was refused because of its shape."""
+    """Raised when a check reads an input that was refused before the command ran, because its form is wrong."""
 
 
 class Violations:
@@ -79,7 +79,7 @@ class Violations:
 
 
 class UnreadValue:
-    """Takes the place of a value that was refused because of its shape. Every use of this object raises `Unread`."""
+    """Takes the place of a value that was refused before the command ran. Every use of this object raises `Unread`."""
 
     __slots__ = ()
 
@@ -106,14 +106,14 @@ def partial_input(input_type: type[T], values: Mapping[str, Any]) -> T:
 
 
 class KnownValues(dict[str, Any]):
-    """The values, by name, that were not refused because of their shape. A missing name raises `Unread`."""
+    """Values by name, without those that were refused before the command ran. Reading a missing one raises `Unread`."""
 
     def __missing__(self, name: str) -> NoReturn:
         raise Unread
 
 
 def without_unread(values: Mapping[str, Any]) -> KnownValues:
-    """Returns the values that were not refused because of their shape."""
+    """Returns the values without those that were refused before the command ran."""
     return KnownValues({name: value for name, value in values.items() if value is not UNREAD})
 
 

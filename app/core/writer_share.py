@@ -1,4 +1,4 @@
-"""Limits how many connections of a pool are used by writers at once, so that readers always get a connection."""
+"""Limits how many connections of a pool are in use for requests that write, so that reads always get a connection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,9 @@ READS_KEEP = 4
 
 
 class WriterShare:
-    """Limits how many connections writers use at once. A writer waits for its turn before it takes a connection."""
+    """Limits how many connections are in use for writing at once. Who writes waits for a turn before taking a
+    connection.
+    """
 
     def __init__(self, connections: int, wait: float) -> None:
         self.most = max(1, connections - max(1, connections // READS_KEEP))

@@ -39,30 +39,30 @@ class Decided(Protocol):
 
     @property
     def kind(self) -> str:
-        """Returns the kind."""
+        """Returns the kind of the decision, such as `intensify`."""
 
     @property
     def support(self) -> str | None:
-        """Returns the support that is named."""
+        """Returns the id of the support that the decision is about, as it was sent, or None."""
 
     @property
     def student(self) -> str | None:
-        """Returns the student who is named."""
+        """Returns the id of the student whom the decision is about, as it was sent, or None."""
 
     @property
     def change(self) -> object | None:
-        """Returns the change of the plan."""
+        """Returns how the decision changes the support, or None if it leaves it as it is."""
 
     @property
     def review_on(self) -> date | None:
-        """Returns the day of the next review."""
+        """Returns the day of the next review, or None."""
 
 
 def kind_violations(decision: Decided) -> Violations:
-    """Returns a violation for an unknown kind, for a missing support or student, and for a change or a review that
-    the kind does not allow.
+    """Returns the violations of what the decision's kind requires or forbids.
 
-    A referral requires only a student: it can be recorded at any time, without a support.
+    A kind may require a support or a student, and may forbid a change of the support or a day of review. A referral
+    requires only a student: it can be recorded at any time, without a support.
     """
     return broken_rules((_known_kind, _names_support, _may_change, _may_review, _names_student), decision)
 
@@ -114,10 +114,10 @@ def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
 
 
 def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
-    """Returns whether the change that is sent with a decision alters the intensity of the support.
+    """Returns whether the change that was sent with a decision already makes the support more or less intensive.
 
-    If a support is faded, a different intervention alone does not count as a change of intensity. If the result is
-    False, the caller changes the level.
+    If not, the caller moves the support to the next level up or down, because a decision to intensify or to fade must
+    have an effect. When a support is faded, another intervention alone is no such effect.
     """
     codes = set(changes_between(before, after, PhaseVerb(kind)))
     return bool(codes - {PhaseChange.OTHER_INTERVENTION})

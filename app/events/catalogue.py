@@ -12,11 +12,12 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A type of event: its name in the past tense, its newest payload version, its description and the names of its
-    ids.
+    """A type of event: its name in the past tense, its newest payload version, and its meaning.
 
-    `counts` is true if the payload has the number of rows of each kind. `former` has the earlier versions, oldest
-    first.
+    * `subject` is the kind of record that the event is about.
+    * `ids` are the names of the ids in the payload, such as `student`.
+    * `counts` is true if the payload says how many rows of each kind, such as students and classes, a sync has changed.
+    * `former` has the earlier payload versions, oldest first.
     """
 
     name: str
@@ -34,7 +35,9 @@ class EventType:
 
     @property
     def required_ids(self) -> frozenset[str]:
-        """Returns the names of the ids that an event of this type must have so that every version can be rendered."""
+        """Returns the names of the ids that an event must have, so that each payload version of this type can be
+        rendered.
+        """
         return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":
@@ -51,7 +54,11 @@ class EventType:
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to be written to the outbox: `ids` are row ids by name, `counts` are numbers of rows by kind of row."""
+    """An event to be written to the outbox.
+
+    `ids` are the ids of the records that it mentions, such as the student. `counts`, for a sync, has the numbers of
+    rows, keyed by kind of row and then by what happened to them.
+    """
 
     type: EventType
     subject_id: UUID

@@ -131,7 +131,7 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
     """Returns a consumer, and a page of the events after its position.
 
     The page's `next` is the cursor to commit once the events are processed. Raises `NotFound`, or `Gone` if an event
-    after the position is no longer kept or the feed has a new epoch.
+    after the position was deleted, or if the feed was restarted after a restore of the database.
     """
     row = await _require(work, name)
     page, end = _keyset(work, name, None, limit), await feed_end(work)
@@ -154,8 +154,8 @@ async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
 
     A cursor behind the present position changes nothing.
 
-    Raises `NotFound` or `Invalid`, `Gone` for a cursor of another epoch, and `Conflict` for a cursor from before the
-    last seek.
+    Raises `NotFound` or `Invalid`, `Gone` for a cursor from before a restart of the feed, and `Conflict` for a cursor
+    from before the last seek.
     """
     await _require(work, name)
     end = await feed_end(work)
@@ -258,7 +258,7 @@ async def _find(work: Work, name: str, *, removed: bool = False) -> EventConsume
 def _position_of(work: Work, row: EventConsumer, end: FeedEnd) -> ConsumerPosition:
     """Returns a consumer with its position and its number of unread events.
 
-    If the feed has a new epoch, all events count as unread.
+    If the feed was restarted since the consumer read it, all events count as unread.
     """
     cursor = _keyset(work, row.name, None, None).mark(row.epoch, row.seq, row.seeks)
     return ConsumerPosition(row, cursor, max(end.last - row.seq, 0) if row.epoch == end.epoch else end.last)

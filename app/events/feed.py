@@ -1,7 +1,8 @@
 """Reads the change feed: a district's events of the last 30 days, in the order of their commits.
 
-A cursor contains the feed's epoch and an event number. Reading from a cursor never skips events: if an event after it
-is no longer kept, or the database was restored from a backup, the reader is asked to start again.
+A cursor contains an event number and the feed's epoch, an id that changes when the database is restored from a backup.
+Reading from a cursor never skips events: if an event after it is no longer kept, or the epoch has changed, the reader
+is asked to start again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +30,10 @@ UNKNOWN = "There is no such event type. See GET /v1/event-types."
 
 @dataclass(frozen=True, slots=True)
 class FeedEnd:
-    """The end of the feed at one moment: the epoch of the feed, and the number of its last event.
+    """The end of the feed at one moment: the number of its last event, and the feed's epoch.
 
-    The events up to the number `expired` have been deleted.
+    The epoch is an id that changes when the database is restored from a backup. The events up to the number `expired`
+    have been deleted.
     """
 
     epoch: UUID
@@ -132,7 +134,8 @@ async def position_before(work: Work, instant: datetime) -> int:
 def number_of(keyset: Keyset, end: FeedEnd, resync: str = RESYNC) -> int:
     """Returns the event number in a cursor.
 
-    Raises `Gone` for a cursor of another epoch or beyond the end, and `Malformed` for an invalid cursor.
+    Raises `Gone` for a cursor from before a restart of the feed or beyond its end, and `Malformed` for an invalid
+    cursor.
     """
     if keyset.after_id() != end.epoch:
         raise Gone(f"The feed was restarted since this cursor was issued. {resync}", code="feed.epoch")

@@ -81,7 +81,10 @@ class FeedHub:
 
     @property
     def waiting(self) -> int:
-        """Returns the number of streams that have read their first batch. After it, a stream misses no event."""
+        """Returns the number of streams that have waited for new events at least once.
+
+        Such a stream has read everything up to a known event, and is woken by every later event.
+        """
         return sum(
             subscription.has_waited for of_district in self._subscriptions.values() for subscription in of_district
         )

@@ -65,7 +65,7 @@ class StudentRow(Protocol):
 
 
 def student_event(type_: EventType, row: StudentRow, more: Mapping[str, UUID] | None = None) -> NewEvent:
-    """Returns an event about a row of a student, with the student's id. `more` has further ids for the event."""
+    """Returns an event about `row`, a record about a student, with the student's id and the ids in `more`."""
     return NewEvent(
         type=type_,
         subject_id=row.id,
@@ -91,13 +91,17 @@ def record(work: Work, event: NewEvent) -> UUID:
 
 
 def write_weeks_last(work: Work) -> None:
-    """Schedules `Work.week_rows` to be written at the end of the transaction, just before events get their numbers."""
+    """Schedules the writing of `Work.week_rows`, which are jobs to judge finished weeks of students again.
+
+    They are written at the end of the transaction, just before events get their numbers.
+    """
     work.before_commit("events", _write_last, last=True)
 
 
 def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, UUID]]) -> None:
-    """Adds one event of this type for each pair of student and school in `rows`. One statement writes them before the
-    commit.
+    """Adds an event of this type for each item of `rows`, which are pairs of a student and a school.
+
+    One statement writes all of them before the commit.
     """
     if type_.required_ids != {"student", "school"}:
         raise Misuse(f"The event {type_.name} does not carry a student and a school.")
@@ -112,7 +116,7 @@ def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, 
 
 
 async def _write_last(work: Work) -> None:
-    """Writes what a transaction writes last: the weeks to be finalized, then the events with their numbers.
+    """Writes what must come last in a transaction: the jobs in `Work.week_rows`, then the events with their numbers.
 
     The numbers are taken from the district's counter row, which stays locked until the commit. Thus the order of
     numbers is the order of commits, and a reader of the feed skips no event.

@@ -1,4 +1,4 @@
-"""Sends one reminder for each lasting state of a subject, such as a concern without an answer or an overdue score.
+"""Sends reminders about states that last, such as a concern without an answer or an overdue score, each reminder once.
 
 Every maintenance run finds the same lasting states again. A reminder is sent when a state begins, and again when the
 state changes; `SentReminder` records what was sent. If several runs find a state at the same time, one reminder is
@@ -26,9 +26,11 @@ AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """A reminder to send: the event that reports a lasting state, and a mark that identifies the state.
+    """A reminder to send about a state that lasts, such as a concern without an answer.
 
-    `about` is the row that has the state, such as one of the measures of a support; by default, the event's subject.
+    `event` is the event that is sent. `mark` is a text that stays the same while the state lasts, by which a repetition
+    is recognized. `about` is the row that has the state, such as one of the measures of a support; by default it is the
+    event's subject.
     """
 
     event: NewEvent
@@ -37,14 +39,14 @@ class Reminder:
 
     @property
     def key(self) -> UUID:
-        """Returns the id of the row that has the state."""
+        """Returns the id of the row that the reminder is about."""
         return self.about or self.event.subject_id
 
 
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
-    """Returns an SQL condition that is true if no reminder was sent yet for the present state of `subject`.
+    """Returns an SQL condition that is true if no reminder was sent yet about the present state of `subject`.
 
-    `mark` identifies the present state.
+    `mark` is an expression for the text by which a state is recognized (see `Reminder`).
     """
     sent = select(SentReminder.subject_id).where(
         SentReminder.district_id == work.district_id,

@@ -1,8 +1,8 @@
 """Follows the change feed for the event streams of both APIs, by reading batches of events as they are committed.
 
-A stream goes on after the transaction and the turn of its request have ended. Each batch is therefore read in a
-separate transaction, and the caller is authorized again before each batch. A token that expires or is revoked ends the
-stream. A changed caseload changes which events the stream contains.
+A stream outlives the request that opened it. Each batch is therefore read in a transaction of its own, and the caller's
+rights are checked again before it. A token that expires or is revoked ends the stream. A changed caseload changes which
+events the stream contains.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

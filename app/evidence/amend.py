@@ -1,6 +1,7 @@
 """Amends and removes scores, and records each change: by whom, why, and the earlier values.
 
-A removed score is kept but no longer counts; sending a score with the same key again restores it.
+A removed score is kept but no longer counts. It is restored if a score of the same student, measure, date and attempt
+is sent again.
 """
 
 from collections.abc import Mapping

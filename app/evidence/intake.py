@@ -1,8 +1,8 @@
-"""Makes the scores of one source equal to the rows of a query: records, amends and removes scores with set-based SQL.
+"""Makes the scores of one sender equal to the rows of a query: records, amends and removes scores with set-based SQL.
 
 * A row belongs to the score with the same external id.
 * If no score has this external id, the row takes over an existing score with the same student, measure, date and
-  attempt, provided that this score has no external id, no sender, and no person recorded as having given it.
+  attempt. This score must have no external id, no sender, and nobody who is named as having given the test.
 * If another score has the requested attempt, the row gets the next free attempt.
 * A score that a person or a client amended or removed stays unchanged.
 
@@ -51,9 +51,9 @@ _NO_LONGER_SENT = f"""s.removed_at IS NULL AND {_ONLY_BY_SOURCE}
 
 @dataclass(frozen=True, slots=True)
 class RecordedBatch:
-    """The result of `record_batch`: the numbers of scores recorded, amended and removed, and the days of these scores.
+    """What `record_batch` has done: how many scores it recorded, amended and removed, and the days of these scores.
 
-    `days` has the days for each pair of student and measure. The series of these pairs must be judged again.
+    `days` has the days for each pair of student and measure. The scores of these pairs must be judged again.
     """
 
     recorded: int
@@ -70,7 +70,7 @@ async def students_of_intake(work: Work, sender: UUID, rows_sql: str) -> set[UUI
 
 @needs(Can.RECORD_SCORES)
 async def record_batch(work: Work, sender: UUID, rows_sql: str) -> RecordedBatch:
-    """Makes this sender's scores equal to the rows of a query, and returns the numbers of changes and their days.
+    """Makes this sender's scores equal to the rows of a query; returns what was changed.
 
     `rows_sql` is the query; it may use the parameter `:district`. If no row has the external id of a score of this
     sender, the score is removed. If a row has the external id of a removed score, the score is restored.
@@ -90,7 +90,7 @@ async def record_batch(work: Work, sender: UUID, rows_sql: str) -> RecordedBatch
 
 
 class _IntakeStatements:
-    """Executes the statements of one intake with the parameters that they share."""
+    """Executes the SQL statements of one `record_batch`, which share their parameters."""
 
     def __init__(self, work: Work, sender: UUID, rows_sql: str) -> None:
         self._db, self._rows_sql, at = work.db, rows_sql, now()
@@ -153,13 +153,13 @@ _RECORD = """WITH slot AS ({slots})
 
 
 def _slots(join: str, which: str) -> str:
-    """Returns SQL that selects the rows of the intake, with the attempt number of each score as the column `slot`.
+    """Returns SQL that adds to each row of the query the attempt number under which its score is stored, as `slot`.
 
     With `join` = "JOIN", it selects the rows whose score exists. With "LEFT JOIN", it selects the rows whose score does
     not exist yet. `which` is SQL that is appended to the condition of this join.
 
     An existing score whose student, measure and date are unchanged keeps its attempt number. Any other score gets the
-    requested number if this number is free. If it is taken, the score gets the next number after the highest number of
+    number that the row requests if this number is free. Otherwise, it gets the next number after the highest number of
     the same student, measure and date.
     """
     only_new = "WHERE s.id IS NULL" if join == "LEFT JOIN" else ""

@@ -17,7 +17,7 @@ from app.roster.models import NEVER_ON
 
 
 def last_days(scores: Iterable[Score]) -> dict[UUID, date]:
-    """Returns the day of each student's last score among these scores, keyed by student."""
+    """Returns the day of each student's last score among these, keyed by student. Ignores scores of secured areas."""
     days: dict[UUID, date] = {}
     for score in scores:
         if score.secured_area is None:
@@ -26,7 +26,7 @@ def last_days(scores: Iterable[Score]) -> dict[UUID, date]:
 
 
 async def find_last_scores(work: Work, student_ids: Collection[UUID]) -> None:
-    """Recomputes the day of each student's last score. Needed after scores were amended or removed."""
+    """Computes and saves the day of each student's last score. Needed after scores were amended or removed."""
     if not student_ids:
         return
     rows = await work.db.execute(

@@ -59,7 +59,7 @@ class ScoreChangeResource(
     discloses="score",
     name="ScoreChange",
 ):
-    """The values of a score before it was amended or removed, with the person and the reason."""
+    """The values of a score before it was amended or removed, who changed it, and why."""
 
     version: int = field(ScoreChange.version, "The score's version before the change.", 1)
     action: ScoreAction = choice(ScoreChange.action, "The kind of the change.")

@@ -81,7 +81,11 @@ class RecordedScore:
 
 
 class _ScoreBatch:
-    """The rows that are needed to record a batch of scores: the terms, the stored scores, and the scores to insert."""
+    """What is known while a batch of scores is recorded.
+
+    It has the facts by which scores are checked (`terms`), the stored scores that a sent score may amend, and the new
+    scores to insert (`added`).
+    """
 
     def __init__(self, terms: ScoreTerms, sender: UUID | None, stored: Iterable[Score] = ()) -> None:
         self.terms = terms
@@ -114,7 +118,8 @@ async def record_scores(
     """Records up to 500 scores; returns one result per score, in order.
 
     `positions` has the index of each score in the request; it is needed if the caller leaves out items of the request.
-    If `saves_days` is false, the caller must save the day of each student's last recorded score.
+    By default, the day of each student's last score is saved in the student's row. If `saves_days` is false, the caller
+    must do this.
     """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MAX_BATCH} scores at once.")])
@@ -142,7 +147,10 @@ async def record_scores(
 
 
 def days_of_recorded(results: Sequence[RecordedScore]) -> dict[UUID, date]:
-    """Returns each student's latest day with a score that is newly `recorded` and in no secured area."""
+    """Returns the day of each student's latest score among the scores that were newly recorded.
+
+    Scores of secured areas are left out.
+    """
     return last_days(result.score for result in results if result.outcome == "recorded" and result.score)
 
 
@@ -202,7 +210,10 @@ async def _load_stored(work: Work, new: Sequence[NewScore], terms: ScoreTerms) -
 
 
 def _identity(new: NewScore, batch: _ScoreBatch) -> tuple[Hashable, Hashable, Hashable] | None:
-    """Returns the key, the external id and the content of a score, in the form that `find_contradictions` takes."""
+    """Returns what identifies a sent score, for `find_contradictions`: its key, its external id and its content.
+
+    The key is student, measure, date and attempt. Returns None if the score is not valid.
+    """
     with suppress(Unread):
         identified = _student_and_measure(new, batch)
         if identified is not None:

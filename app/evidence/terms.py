@@ -1,7 +1,7 @@
-"""Reads the facts by which a batch of scores is checked, and inserts new scores.
+"""Reads what is needed to check a batch of scores (its students, staff and measures), and inserts new scores.
 
-The students of the batch are locked before the facts are read. The number of statements does not depend on the number
-of scores. The functions check no permission of their own: the calling command has checked one.
+The students of the batch are locked before anything is read. The number of statements does not depend on the number of
+scores. The functions check no permission of their own: the calling command has checked one.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -65,7 +65,7 @@ If another transaction has meanwhile inserted a score with the same external id,
 
 @dataclass(frozen=True, slots=True)
 class ScoreTerms:
-    """The facts by which a batch of scores is checked, keyed by the names that the sender used.
+    """The students, staff and measures that a batch of scores names, keyed by the names that the sender used.
 
     A student or member of staff who is not found within the caller's reach is left out. The value for a measure is the
     measure with its secured area. For a measure that cannot be used, the value is the error to report.
@@ -78,7 +78,7 @@ class ScoreTerms:
 
 
 async def load_terms(work: Work, students: Iterable[str], staff: Iterable[str], measures: Iterable[str]) -> ScoreTerms:
-    """Locks these students until the end of the transaction, and returns the facts by which their scores are checked.
+    """Locks these students until the end of the transaction, and returns what is needed to check their scores.
 
     Students and staff are given by id or external id, measures by id or code.
     """
@@ -138,7 +138,11 @@ def _measure_keys(names: Iterable[str]) -> tuple[dict[str, str | UUID], dict[str
 async def _measures(
     work: Work, rows: Sequence[tuple[Any, ...]], areas: Iterable[tuple[Any, ...]]
 ) -> dict[str | UUID, tuple[Measure, str | None] | AimlineError]:
-    """Returns, by code and by id, each measure with its secured area, or the error if the measure cannot be used."""
+    """Returns each measure with its secured area or, if the caller may not use the measure, the error to report.
+
+    Each is in the result twice: under its code and under its id. `rows` are the measures (code, area, id, and the other
+    values of a version), and `areas` are their areas and the areas above them (id, parent, code, whether secured).
+    """
     versions: list[MeasureVersion] = [row[2:] for row in rows]
     measures = await measures_in_process(work, versions)
     areas_by_id = {area[0]: area for area in areas}

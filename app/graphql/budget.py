@@ -11,10 +11,10 @@ STRETCH = 0.02
 
 
 class Budget:
-    """The number of rows that one operation may still read, and the time until the operation's next pause.
+    """How many rows one operation may still read, and when the operation next pauses to let other requests run.
 
-    The cost of a document assumes a length for lists without pages. The budget counts the rows that are really read, so
-    that the limit applies even if a list is longer than assumed.
+    The cost of a document is computed before it runs, and must guess the length of lists that have no pages. The budget
+    counts the rows that are really read, so that the limit applies even if a list is longer than the guess.
     """
 
     def __init__(self, rows: int) -> None:

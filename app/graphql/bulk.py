@@ -1,4 +1,4 @@
-"""Derives, from declared commands, the mutations that take several items.
+"""Generates the mutations that take several items, from the declarations of commands.
 
 Their payload has a result for each item, in order.
 """

@@ -61,7 +61,7 @@ VERSION_WORDS = "The version that you have read, or 0 for any; `version.mismatch
 
 
 class Command(FieldExtension):
-    """Adds the arguments to one mutation, and makes the mutation's command check the version of its row."""
+    """Adds the arguments `idempotencyKey` and `version` to one mutation, and passes the version to its command."""
 
     def __init__(self) -> None:
         self._subject: str | None = None
@@ -69,7 +69,7 @@ class Command(FieldExtension):
         self._input: Any = None
 
     def apply(self, field: StrawberryField) -> None:
-        """Adds the idempotency key and, if it applies, the version to this mutation's arguments."""
+        """Adds the argument `idempotencyKey` to this mutation and, if its row has a version, the argument `version`."""
         name = field.python_name
         self._subject, self._is_required = _subject_of(field), name in OVERWRITES
         self._input = next((argument for argument in field.arguments if argument.python_name == "input"), None)
@@ -97,7 +97,7 @@ class Command(FieldExtension):
 
 
 def add_arguments(mutation: type) -> None:
-    """Adds the arguments to every mutation of the schema."""
+    """Adds the argument `idempotencyKey` to every mutation of the schema and, where a row has a version, `version`."""
     for field in _definition(mutation).fields:
         if not any(isinstance(extension, Command) for extension in field.extensions):
             field.extensions = [*field.extensions, Command()]

@@ -38,7 +38,7 @@ class RaiseConcernPayload:
 
 @strawberry.type
 class ConcernMutations:
-    """The mutations of concerns that are written by hand."""
+    """The mutation `raiseConcern`. The other mutations about concerns are generated from the declared commands."""
 
     @guarded_field("Raises a concern about a student.", raise_concern)
     async def raise_concern(self, info: Info, input: RaiseConcernInput) -> RaiseConcernPayload | None:

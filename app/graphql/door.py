@@ -1,5 +1,6 @@
-"""Opens the unit of work of a GraphQL operation: verifies the token, finds the acting person, and shares one
-session.
+"""Opens the unit of work of a GraphQL operation: verifies the token and finds the acting person.
+
+The resolvers of the operation share one database session.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ R = TypeVar("R")
 
 
 class Installation(Protocol):
-    """The objects of the process that the GraphQL API uses."""
+    """The objects of the running process that the GraphQL API needs, such as the database engine."""
 
     @property
     def engine(self) -> AsyncEngine:
@@ -55,7 +56,7 @@ class Installation(Protocol):
 
     @property
     def writers(self) -> WriterShare:
-        """Returns the share of the engine's connections that writers may use."""
+        """Returns the limit on how many of the engine's connections are in use for writing at once."""
 
     @property
     def webhook_allowed(self) -> Allowed:
@@ -84,9 +85,10 @@ class Installation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandTerms:
-    """What a command needs to know about its mutation in the operation.
+    """What the command of a mutation must know about the operation.
 
-    This is the mutation's response key, the version that the caller expects, and whether a required version is missing.
+    This is the mutation's response key, the version that the caller expects its row to have, and whether the version is
+    required but missing.
     """
 
     response_key: str
@@ -126,9 +128,9 @@ class OperationContext:
         return rows
 
     async def read_roots(self, function: Callable[[Work], Awaitable[list[Answer]]]) -> list[Answer]:
-        """Reads selections, counts their rows against the operation's budget, and returns the answers.
+        """Calls `function`, which reads declared resources, counts the rows that were read, and returns its answers.
 
-        No other resolver uses the session meanwhile.
+        The rows are counted against the operation's budget. No other resolver uses the session meanwhile.
         """
         async with self.session():
             if self.budget.exceeded is not None:
@@ -191,9 +193,10 @@ def guarded_field(
     name: str | None = None,
     make: Callable[..., Any] = strawberry.field,
 ) -> Callable[[Callable[..., Any]], StrawberryField]:
-    """Returns a decorator that turns a function into a GraphQL field.
+    """Returns a decorator that turns a resolver into a GraphQL field.
 
-    The field's description in the SDL lists the permissions that `functions` require.
+    `functions` are the functions with `@needs` that the resolver calls. The permissions that they require are appended
+    to the field's description in the SDL. `make` is Strawberry's function that creates the field.
     """
     permissions = list(dict.fromkeys(can for function in functions for can in required_permissions(function)))
     if not permissions:

@@ -99,7 +99,7 @@ class FeedEventType:
 
 
 def feed_keyset(work: Work, types: Sequence[str] | None, after: str | None, first: int | None) -> Keyset:
-    """Returns the keyset of a page of the feed. Its cursors are the same as in REST."""
+    """Returns the start and length of a requested page of the feed. Its cursors are the same as in REST."""
     return keyset(work.district_id, "events", {"type": types}, after, page_size(first), work.keyring)
 
 

@@ -1,6 +1,7 @@
-"""Executes queries: reads all declared resources of an operation with one statement that returns JSON text.
+"""Executes queries: reads all rows that an operation asks for with one SQL statement that returns JSON text.
 
-Fields that are not resources (`me`, `playbook`, introspection) are executed by the GraphQL library.
+This is possible for the resources that `app.catalog` lists. Other fields (`me`, `playbook`, introspection) are executed
+by the GraphQL library.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -40,9 +41,10 @@ NULL = JsonText(b"null")
 
 @dataclass
 class _Reading:
-    """The root fields of one operation, whose selections are read together, and the parts of the response.
+    """What is to be read for one operation, and what its response contains so far.
 
-    `places` has, for each selection in `roots`, the place of its answer in the response.
+    `roots` are the lists and rows to read, one for each root field or, for `nodes`, one for each id. `places` has the
+    place of each of them in the response, in the same order.
     """
 
     roots: list[Root] = field(default_factory=list)
@@ -101,7 +103,7 @@ def fragments_of(prepared: Prepared) -> dict[str, FragmentDetails]:
 async def _add_root(
     reading: _Reading, selector: Selector, query: GraphQLObjectType, key: str, details: Details
 ) -> None:
-    """Adds the selection of one root field to `reading`.
+    """Adds what one root field of the operation asks for to `reading`: a list, or a row by its id.
 
     `key` is the response key. If no row can have the requested id, the value stays null, without an error.
     """

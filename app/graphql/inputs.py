@@ -1,7 +1,6 @@
-"""Derives the GraphQL input types of declared commands, and converts GraphQL input objects into the inputs of the
-commands.
+"""Generates the GraphQL input types of commands, and converts GraphQL input objects into the commands' inputs.
 
-The bounds and descriptions come from the commands' inputs (`app.core.inputs`).
+The bounds and descriptions come from the commands' functions (see `app.core.inputs`).
 """
 
 import re
@@ -40,7 +39,7 @@ def title(name: str) -> str:
 
 
 def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool = False) -> dict[str, Any]:
-    """Returns the attributes of an input type that has these fields.
+    """Returns the attributes of a GraphQL input type that has these fields.
 
     If an enum is made for a field, the enum's name begins with `owner`. With `changes`, the input distinguishes a field
     that is left out from a field that is null.
@@ -62,10 +61,11 @@ def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool =
 
 
 def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = False, at: str = "") -> Converted:
-    """Returns the converted input object, whose JSON pointer in the request is `at`.
+    """Converts a GraphQL input object. Returns the values that the command takes, and the violations.
 
-    A field that the caller left out is not among the values. A field with a violation has the value `UNREAD`. There is
-    one exception: a single nested object with violations is kept, with the values of its valid fields.
+    `at` is the JSON Pointer of the object in the request. A field that the caller left out is not among the values. A
+    field with a violation has the value `UNREAD`. There is one exception: a single nested object with violations is
+    kept, with the values of its valid fields.
     """
     values: dict[str, Any] = {}
     violations: list[Violation] = []

@@ -20,7 +20,10 @@ SEM = "Standard error of measurement, in the measure's unit; null where it is no
 
 @strawberry.input(description="The SEM of a measure for students of a grade whose baseline is in a range of score.")
 class SemRangeInput:
-    """A part of `MakeMeasureInput` and `AmendMeasureInput`, which is converted to a `NewSemRange`."""
+    """The input for one standard error of measurement (SEM), which is converted to a `NewSemRange`.
+
+    A measure has several of them if its SEM depends on the grade or on the baseline.
+    """
 
     sem: float = strawberry.field(description="The standard error of measurement, in the measure's unit.")
     grade: str | None = strawberry.field(default=None, description="The grade; null for every grade.")

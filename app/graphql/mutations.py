@@ -1,4 +1,4 @@
-"""Derives a mutation, with its input and payload, from each declared command whose mutation is not written by hand.
+"""Generates a mutation, with its input and payload, for each declared command that has none in Python code.
 
 The inputs come from the parameters of the command's function, with their bounds and descriptions.
 """
@@ -28,7 +28,7 @@ PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 def command_fields(written: Collection[str]) -> list[StrawberryField]:
-    """Returns a field for each declared command, except those whose mutations are `written` by hand."""
+    """Returns a mutation for each declared command, except for those in `written`, which have one in Python code."""
     fields = []
     for command in CATALOG.commands.values():
         if command.inputs.items is None and command.name not in written:
@@ -82,9 +82,9 @@ def _field(command: Command) -> StrawberryField:
 
 
 def _additional_values(command: Command, result: Any) -> dict[str, Any]:
-    """Returns the values that a command's result has besides its row, by name.
+    """Returns the values that a payload shows in addition to the row that the command has changed, by name.
 
-    Each value is None if the command has failed.
+    They are taken from the command's `result`. Each value is None if the command has failed.
     """
     if command.value is None:
         return {}

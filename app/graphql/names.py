@@ -1,3 +1,3 @@
-"""Provides the descriptions for arguments that identify roster rows by an id or an external id."""
+"""Provides the text that describes arguments which identify a person, class or school."""
 
 NAME = "an id, or an external id `sis:<source>:<sourcedId>`"

@@ -1,4 +1,4 @@
-"""Defines Relay's interface Node, and converts ids between their public and internal forms."""
+"""Defines Relay's interface Node, and converts row ids into public ids and back."""
 
 from uuid import UUID
 

@@ -31,7 +31,7 @@ class RuleParameter:
 
 @strawberry.type(description="A rule in force.")
 class StandingRule:
-    """A decision rule in force, with the series that it judges and its stated false-alarm rate."""
+    """A decision rule in force: the measure, area and school whose scores it judges, and its false-alarm rate."""
 
     rule: str
     parameters: list[RuleParameter]

@@ -80,7 +80,7 @@ class Problem:
 
 
 def problem_of(violation: Violation) -> Problem:
-    """Returns a violation as a problem."""
+    """Returns a violation in the form in which a payload lists it."""
     figures = [ProblemFigure(name=name, value=value) for name, value in violation.figures]
     return Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail, figures=figures)
 
@@ -103,7 +103,7 @@ async def find_problems(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> list[Problem]:
-    """Returns the problems of an input's shape, and the problems that the command finds in the remaining fields."""
+    """Returns the problems that the form of an input shows (`shape`), and those that the command finds in it."""
     async with context.session():
         return to_problems(await all_violations(context.work, shape, lambda: command(context.work, *args, **kwargs)))
 
@@ -144,7 +144,7 @@ def is_fault(error: GraphQLError) -> bool:
 
 
 class KeptError(GraphQLError):
-    """A field's error that is repeated from a stored response, in the form that it has in the stored response."""
+    """An error of a field, which was stored with an earlier response and is now shown again as it was."""
 
     def __init__(self, shown: dict[str, Any]) -> None:
         super().__init__(shown["message"], path=shown.get("path"))

@@ -12,7 +12,10 @@ from app.insight.provision import provision_report
     description="The median days from the first signal about a student in an area to the first session.",
 )
 class ShownDaysToSession:
-    """The median days from the first signal to the first session, in an area, or in an area at a level."""
+    """The median number of days from the first signal about a student to the first session of a support.
+
+    It is for one area, or for one area and the level of the support.
+    """
 
     area_id: strawberry.ID
     level: int | None = strawberry.field(description="The rank of the support's level; null for all levels.")

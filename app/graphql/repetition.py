@@ -139,7 +139,7 @@ def repetition_of(
 
 
 def _merged(nodes: list[FieldNode]) -> FieldNode:
-    """Returns one field that selects the members of several fields with the same response key."""
+    """Merges fields with the same response key into one field, with the selections of all of them."""
     selections = tuple(selection for node in nodes if node.selection_set for selection in node.selection_set.selections)
     first = nodes[0]
     return FieldNode(

@@ -1,4 +1,4 @@
-"""Derives the fields of the query root: all lists, all reads of one row, `node` and `nodes`."""
+"""Generates the fields of the query root: all lists, all reads of one row, `node` and `nodes`."""
 
 from datetime import datetime
 from typing import Any, Final

@@ -73,7 +73,7 @@ The largest length is the number of items that the command accepts.
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The number of rows that one field returns.
+    """The number of rows that one field can return.
 
     The field returns `times` objects. Each object counts as `own` rows, plus the rows of the fields that are selected
     in the object.

@@ -54,7 +54,9 @@ class Query(
     EventQueries,
     ConsumerQueries,
 ):
-    """The root type of all queries that are written by hand."""
+    """The query fields that are written in Python. The fields that read a declared resource are added by
+    `query_fields`.
+    """
 
 
 @strawberry.type(
@@ -72,7 +74,7 @@ class Mutation(
     MeasureMutations,
     ConsumerMutations,
 ):
-    """The root type of all mutations that are written by hand."""
+    """The mutations that are written in Python. Those of other declared commands are added by `command_fields`."""
 
 
 _query, _mutation = get_object_definition(Query, strict=True), get_object_definition(Mutation, strict=True)

@@ -28,7 +28,7 @@ class Movement(Enum):
 
 @strawberry.type(description="A count of students by the dimensions that were named; the others are null.")
 class WindowCount:
-    """A published count."""
+    """A number of students in the report of a screening window."""
 
     measure_id: strawberry.ID
     school_id: strawberry.ID | None
@@ -58,7 +58,7 @@ class WindowCount:
 
 @strawberry.type(description="The result of one student by one measure; null values for one who was not screened.")
 class WindowResult:
-    """The result of a student."""
+    """The result of one student by one measure."""
 
     student_id: strawberry.ID
     school_id: strawberry.ID | None

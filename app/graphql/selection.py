@@ -1,4 +1,4 @@
-"""Converts the fields of an operation into a selection of resources.
+"""Converts the fields of a GraphQL operation into the selections that `app.resources` can read.
 
 The only rows that it reads are rows to which filters refer, such as a student.
 """
@@ -54,7 +54,7 @@ Details = Sequence[FieldDetails]
 
 @dataclass
 class Selector:
-    """Builds the selections of one operation; `work` is used to look up the rows to which filters refer."""
+    """Converts the fields of one operation into selections; `work` is used to find rows to which filters refer."""
 
     schema: GraphQLSchema
     operation: OperationDefinitionNode
@@ -71,7 +71,7 @@ class Selector:
         return get_argument_values(definition, details[0].node, self.variables)
 
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
-        """Returns the selection of a list at the root of an operation.
+        """Returns what to read for a root field that is a list: filters, order, page, and the fields of the rows.
 
         It checks the permissions before it looks up a row to which a filter refers, such as a student.
         """
@@ -94,7 +94,7 @@ class Selector:
         return ListRoot(key, listing.name, page, (), filters, sort, **more)
 
     async def picks(self, resource: ResourceType, type_: GraphQLObjectType, details: Details) -> Picks:
-        """Returns the selected members of a row."""
+        """Returns which fields and links of a resource an operation asks for."""
         members = members_of(resource)
         picks: list[Pick | Constant] = []
         for key, inner in self._fields(type_, details):
@@ -125,7 +125,7 @@ class Selector:
         return Pick(key, member.name)
 
     def _items(self, shape: Any, definition: GraphQLField, details: Details) -> Picks:
-        """Returns the selected items of a structured value; a scalar has none."""
+        """Returns which fields of a value an operation asks for. A value that is not an object has none."""
         type_ = get_named_type(definition.type)
         if not isinstance(type_, GraphQLObjectType):
             return ()
@@ -182,7 +182,7 @@ class Selector:
         return list(collected.grouped_field_set.items())
 
     async def _filters(self, criteria: Mapping[str, Filter[Any] | Flag], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the values of the given filters, keyed by the filters' own names."""
+        """Returns the values of the filters that were given, keyed by the names in the filters' declarations."""
         values: dict[str, Any] = {}
         for shown_name, criterion in criteria.items():
             value = given.get(camel(shown_name))
@@ -199,13 +199,13 @@ class Selector:
 
 @cached
 def members_of(resource: ResourceType) -> Mapping[str, Member]:
-    """Returns a resource's members, keyed by their names in GraphQL."""
+    """Returns a resource's fields and links, keyed by their names in GraphQL."""
     members = CATALOG.members(resource).values()
     return {camel(name): member for member in members if (name := member.shown_as(GRAPHQL)) is not None}
 
 
 def resource_named(type_name: str) -> ResourceType | None:
-    """Returns the resource whose type has this name, or None."""
+    """Returns the resource whose GraphQL type has this name, or None."""
     return _resources().get(type_name)
 
 

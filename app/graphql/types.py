@@ -1,4 +1,4 @@
-"""Derives the GraphQL types of the declared resources: objects, connections, structured values and enums.
+"""Generates the GraphQL types of the declared resources: objects, connections, values with fields, and enums.
 
 The types have no resolvers, because `execute` reads a selection of them with one statement.
 """
@@ -112,7 +112,7 @@ def enum_of(choices: type[StrEnum]) -> Any:
 
 
 def criterion_arguments(criteria: Iterable[Filter[Any] | Flag]) -> list[StrawberryArgument]:
-    """Returns the arguments for filters and flags."""
+    """Returns the GraphQL arguments of a list's filters, and of its flags, which are filters that are on or off."""
     arguments: list[StrawberryArgument] = []
     for criterion in criteria:
         name = criterion.shown_as(GRAPHQL)
@@ -129,7 +129,7 @@ def criterion_arguments(criteria: Iterable[Filter[Any] | Flag]) -> list[Strawber
 
 
 def page_arguments() -> list[StrawberryArgument]:
-    """Returns the arguments of a page."""
+    """Returns the arguments with which a caller requests a page of a list, such as `first` and `after`."""
     return [make_argument(name, type_ | None) for name, type_ in PAGE_ARGUMENTS.items()]
 
 
@@ -157,7 +157,7 @@ def connection_of(resource: ResourceType) -> Any:
 
 @cached
 def value_type(shape: Any) -> Any:
-    """Returns the object type of a structured value."""
+    """Returns the GraphQL object type for a declared `Value`, which is a value with fields of its own."""
     name = shape.__name__.removesuffix("Value")
     made = _empty_type(name, " ".join((shape.__doc__ or "").split()))
     for item in shape.__items__.values():
@@ -205,7 +205,7 @@ def _member_type(member: Member) -> Any:
 
 
 def item_type(item: Item) -> Any:
-    """Returns the type of an item of a structured value."""
+    """Returns the GraphQL type for one field of a declared `Value`."""
     type_ = strawberry.ID if item.kind is not None else _shape_type(item.type)
     return _wrapped(type_, nullable=item.nullable, many=item.many or item.type is Figures)
 
@@ -235,7 +235,7 @@ def list_of(type_: Any) -> Any:
 
 
 def derived_names() -> frozenset[str]:
-    """Returns the names of all derived object types."""
+    """Returns the names of all object types that were generated from declarations."""
     return frozenset({*_derived, "PageInfo", "Figure"})
 
 

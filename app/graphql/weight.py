@@ -39,7 +39,7 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """The measurements of a selection set, applied to one parent object. Spread fragments are included."""
+    """What a selection set asks for, if it is applied to one object. Fragments that are spread in it are included."""
 
     cost: float = 0
     counting: float = 0

@@ -1,7 +1,7 @@
 """Reads the rows that a mutation's payload shows.
 
-The payload contains rows of the database, of which only the ids are used. The selected members of all rows of a list
-are read with one statement.
+The command returns rows, of which only the ids are used here: the fields that the caller selected are read anew. If a
+payload has a list of rows, one statement reads all of them.
 """
 
 from collections.abc import Callable
@@ -46,9 +46,10 @@ def row_of(resource: ResourceType, description: str | None = None) -> Any:
 
 
 def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
-    """Replaces the resolvers of all fields of derived types, and of those fields of other types that show a resource.
+    """Replaces resolvers of the schema, so that fields return what this API has read by its own SQL statements.
 
-    `derived` has the names of the derived types.
+    The resolvers of all fields of the generated object types are replaced (`derived` has the types' names), and those
+    of the fields of other types, such as payloads, that show a resource.
     """
     for type_ in schema.type_map.values():
         if not isinstance(type_, GraphQLObjectType) or type_.name.startswith("__"):

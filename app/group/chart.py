@@ -39,7 +39,7 @@ class GroupPoint:
 
 @dataclass(frozen=True, slots=True)
 class GroupLine:
-    """The line of one member: the label, the student's support, its goal and its points."""
+    """One member in a group's chart: the label, the student's support, its goal and its points."""
 
     label: str
     support_id: UUID
@@ -58,7 +58,7 @@ class GroupPointValue(Value):
 
 
 class GroupLineValue(Value):
-    """The line of one member."""
+    """The scores and the goal of one member, as one line of the chart."""
 
     label: str = item("Initials where the caller may read the roster, otherwise a number.", "AB")
     support_id: UUID = item("The support.", kind="support")
@@ -96,7 +96,7 @@ class GroupPicture:
 
 @needs(Can.READ_SUPPORTS, Can.READ_SCORES)
 async def group_picture(work: Work, group_id: UUID, measure_name: str | None = None) -> GroupPicture:
-    """Returns the chart data of a group for its own measure, or for a further measure of its members.
+    """Returns the chart data of a group for the group's own measure or, with `measure_name`, for another measure.
 
     Raises `NotFound`, `Conflict` for a group without a measure, and `Invalid` if no member was ever followed by the
     named measure.
@@ -175,7 +175,11 @@ def _picture(
     further: Mapping[UUID, PhaseGoal],
     scores: Mapping[UUID, Sequence[Score]],
 ) -> GroupPicture | None:
-    """Returns the chart data for one measure, or None for a further measure by which no member was ever followed."""
+    """Returns the chart data of a group for one measure.
+
+    `further` has the goals of the members' phases for this measure, if it is not the one by which the group is judged.
+    The result is None if `measure` is None, or if it is not the group's measure and no member was ever followed by it.
+    """
     if measure is None:
         return None
     lines: list[GroupLine] = []

@@ -71,7 +71,7 @@ class NewGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attendance:
-    """The record of one member in a group's session. A value that is not given is derived from the session."""
+    """What is known about one member in a group's session. A value that is not given follows from the session."""
 
     student: Annotated[str, STUDENT]
     attended: Annotated[bool | None, About("Whether the student was present.", False)] = None
@@ -83,7 +83,7 @@ class Attendance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGroupSession:
-    """One session of a group, which covers everybody who was present. Sending it again changes nothing.
+    """One session of a group, which covers everybody who was present. Sending it again unchanged does nothing.
 
     Members who are not named in `attendance` received what the session delivered.
     """

@@ -62,6 +62,9 @@ async def leave_groups_of_movers(work: Work, support_ids: Collection[UUID], toda
 
 @needs(Can.SYNC_ROSTER)
 async def follow_supports(work: Work, support_ids: Collection[UUID], moved: Collection[UUID], today: date) -> None:
-    """Updates supports after changes of their students and leads, and ends group memberships of students who moved."""
+    """Updates these supports after their students or leads changed, and ends memberships of students who moved.
+
+    `moved` are the ids of those supports whose students have moved to another school.
+    """
     await follow_roster(work, support_ids, moved, today)
     await leave_groups_of_movers(work, moved, today)

@@ -22,9 +22,9 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """The record of one member: presence, minutes, and why minutes were lost.
+    """What was recorded about one member: whether the member was there, minutes, and why minutes were lost.
 
-    A value that is None is derived from the session.
+    A value that is None follows from the session.
     """
 
     attended: bool | None = None

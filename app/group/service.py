@@ -156,7 +156,7 @@ async def leave_group(
         if not members:
             raise Invalid([Violation("/student", "group.not_member", "This student is no member of the group.")])
     with violations:
-        day = await _last_day(work, on)
+        day = await _first_day_after(work, on)
     violations.refuse()
     await _end_memberships(work, members, day)
     return await _changed(work, group, -1)
@@ -173,7 +173,7 @@ async def end_group(
     All memberships end on this day, even those of students outside the caller's reach.
     """
     _require_active(await read_group(work, group_id))
-    day = await _last_day(work, on)
+    day = await _first_day_after(work, on)
     async with work.as_district("group"):
         group = _require_active(await lock_group_after_members(work, group_id, only_present=True))
         members = await _open_members(work, group)
@@ -233,9 +233,10 @@ def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str
 
 
 def _support_of(group: Group, member: NewMember, level: int, days: dict[str, date]) -> NewSupport:
-    """Returns the input for the support of a new member, with the values that the group has for all its members.
+    """Returns the input with which the support of a new member is planned.
 
-    `days` has the first day of the support, or is empty if the given day is invalid.
+    `days` has the first day of the support, or is empty if the given day is invalid. What `member` does not state, such
+    as the intervention, is taken from the group.
     """
 
     def public(kind: str, row_id: UUID | None) -> str | None:
@@ -284,7 +285,7 @@ async def _open_members(work: Work, group: Group, student_id: UUID | None = None
     return list(await work.db.scalars(query.order_by(GroupMember.id)))
 
 
-async def _last_day(work: Work, on: date | None) -> date:
+async def _first_day_after(work: Work, on: date | None) -> date:
     """Returns the first day without the members, which is `on` or by default today.
 
     Raises `Invalid` if the day lies in the future, or too early for a record about a student.

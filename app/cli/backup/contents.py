@@ -40,11 +40,11 @@ def qualified(table: str) -> str:
 
 
 async def own_tables(connection: asyncpg.Connection) -> list[str]:
-    """Returns the owner's tables as `schema.name`; raises `UnfitServer` for a table whose rows the owner may not see.
+    """Returns the names of the owner's tables as `schema.name`, which are the tables that a backup contains.
 
-    Under FORCE ROW LEVEL SECURITY, even the owner sees rows only if a policy for the owner allows it. Without such a
-    policy the dump of the table would be empty without an error. Tables of staged rows are left out, because a backup
-    does not contain their rows.
+    Tables of the schema `staging` are left out. Raises `UnfitServer` for a table whose rows the owner may not see,
+    because its dump would be empty without an error. (Under FORCE ROW LEVEL SECURITY, even the owner sees rows only if
+    a policy for the owner allows it.)
     """
     rows = await connection.fetch(
         f"""SELECT n.nspname || '.' || c.relname AS name,
@@ -85,7 +85,7 @@ async def count_rows(connection: asyncpg.Connection, table: str) -> int:
 
 
 async def sealed_columns(connection: asyncpg.Connection) -> list[tuple[str, str]]:
-    """Returns the columns with encrypted values, as pairs of table and column."""
+    """Returns the table and the name of each column with encrypted values."""
     rows = await connection.fetch(
         r"""SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attname LIKE '%\_sealed'
@@ -109,11 +109,10 @@ async def key_ids(connection: asyncpg.Connection) -> list[str]:
 
 
 async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
-    """Decrypts every encrypted value of the columns in `BOUND_NAMES` to verify the key file; returns the number of
-    values.
+    """Decrypts every encrypted value with the key file, to verify that the key file belongs to the database.
 
-    Raises `KeyFault` if a value cannot be decrypted, for example because the key file has a different key under the
-    same id.
+    Only columns in `BOUND_NAMES` are decrypted. Returns the number of values. Raises `KeyFault` if a value cannot be
+    decrypted, for example because the key file has a different key under the same id.
     """
     opened = 0
     async with connection.transaction(readonly=True):

@@ -1,8 +1,8 @@
 """Restores a backup into an empty database.
 
-The order is: roles, rows, policies, checks, a new feed epoch, and finally the grants. Before the grants, no process of
-Aimline can read the database, so a database whose restore failed is never served. A database that is not empty is never
-overwritten.
+The order is: roles, rows, policies, checks, invalidation of the old cursors of each change feed, and finally the
+grants. Before the grants, no process of Aimline can read the database, so a database whose restore failed is never
+served. A database that is not empty is never overwritten.
 """
 
 import asyncio
@@ -145,9 +145,10 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest, report:
 
 
 def _entries(scratch: Path, listed: str) -> dict[str, Path]:
-    """Writes two lists of a dump's entries to files, and returns the files' paths, keyed by `roles` and `rest`.
+    """Divides the table of contents of a dump (`listed`), writes both halves to files, and returns the files' paths.
 
-    `roles` lists the entries that name roles, and `rest` lists the entries that can be restored unchanged.
+    The file `roles` lists the policies and grants, because they name roles, which may have other names on this server.
+    The file `rest` lists everything else, which can be restored unchanged.
     """
     roles, rest = [], []
     for line in listed.splitlines():

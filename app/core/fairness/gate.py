@@ -83,8 +83,8 @@ class Turn:
         return self.gate.pause(self)
 
     def stepped(self, seconds: float) -> None:
-        """Records the duration of a step. After a long step, the event loop handles newly arrived requests before other
-        steps.
+        """Records how long a step took. After a long one, the event loop handles newly arrived requests before any
+        other step.
         """
         self.gate.note_step(self, seconds)
         if seconds > LONG_STEP:
@@ -212,7 +212,7 @@ class Gate:
         turn.last_step = self._clock()
 
     def handle_arrivals(self) -> None:
-        """Delays further steps until the event loop has handled new arrivals, such as another request."""
+        """Holds back the next steps of running requests until the event loop has received newly arrived data."""
         if self._arrivals_handled is None or self._arrivals_handled.done():
             self._arrivals_handled = asyncio.get_running_loop().create_future()
             _resume_after(ARRIVAL_TURNS, self._arrivals_handled)
@@ -239,7 +239,10 @@ class Gate:
         turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
     def _check_slot(self, turn: Turn) -> None:
-        """Gives a long-running turn's slot to the next request, unless this thread was busy since the last check."""
+        """Gives the slot of a long-running request to the next one, if the request seems to wait rather than compute.
+
+        This is so if the thread has hardly used the processor since the last check. Otherwise a new check is scheduled.
+        """
         clock, processor = turn.checked_at
         if self._processor() - processor > BUSY_SHARE * (self._clock() - clock):
             self._schedule_slot_check(turn)

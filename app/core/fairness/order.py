@@ -1,9 +1,9 @@
 """Decides which waiting request runs next, by start-time fair queuing.
 
-Every key stands for a district and has a share in proportion to its weight. Each request is charged to its key in
-virtual time, and the key with the smallest charge is next. The real cost of a request is known only at its end, so its
-key is first charged the recent average cost, and the charge is corrected afterwards. Within a key, its flows (clients)
-take turns.
+Every key stands for a district. Each key has an account of the time that its requests have taken, divided by the key's
+weight (this is called virtual time), and the key with the lowest account is next. The real duration of a request is
+known only at its end, so its key is first charged the recent average, and the charge is corrected afterwards. Within a
+key, its flows (clients) take turns.
 
 The module is pure: it uses no clock, lock or task.
 """
@@ -21,7 +21,7 @@ KEYS_BEFORE_PRUNING = 256
 
 @dataclass(slots=True)
 class _Share:
-    """The waiting requests of one key, and the virtual time up to which the key has been charged."""
+    """The waiting requests of one key, by flow, and how much virtual time the key was charged (`served_until`)."""
 
     weight: float
     served_until: float
@@ -55,7 +55,7 @@ class FairOrder:
 
     @property
     def keys(self) -> int:
-        """Returns the number of keys that are kept in memory."""
+        """Returns the number of keys in memory: those with requests, and those whose earlier charges may matter."""
         return len(self._shares)
 
     def waiting_of(self, key: Hashable) -> int:
@@ -130,10 +130,10 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Drops keys that have no requests.
+        """Forgets keys that have no requests and whose earlier charges no longer matter.
 
-        While any request waits or runs, keys are dropped only if there are many keys, and a key that has used more than
-        its share is kept.
+        If no request of any key waits or runs, all keys are forgotten. Otherwise keys are forgotten only if there are
+        many, and a key that was charged more than others is kept, so that its charge is not forgotten with it.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()

@@ -41,7 +41,7 @@ class QuotaState:
 
 
 class Quotas:
-    """The request counters of one policy, by key."""
+    """Counts the requests of each key, such as a client, against one quota."""
 
     def __init__(self, policy: Policy, clock: Callable[[], float] = monotonic, most_keys: int = MAX_KEYS) -> None:
         self.policy = policy

@@ -11,11 +11,11 @@ from app.roster.models import AboutStudent
 
 
 class AttendanceRecord(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """Whether a student was present, absent or late on a day, or in a period or a class of that day.
+    """Whether a student was present, absent or late on a day, or in one period or class of that day.
 
     A record without a period and a class is about the whole day. `external_id` is the sender's own id of the record,
-    unique per sender. There is at most one record for a student, day, period and class, because every writer
-    locks the student first.
+    unique per sender. There is at most one record for a student, day, period and class, because every writer locks the
+    student first.
     """
 
     __tablename__ = "attendance_record"

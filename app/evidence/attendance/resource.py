@@ -27,7 +27,7 @@ class AttendanceRecordResource(
     name="AttendanceRecord",
     get="attendance_record",
 ):
-    """The attendance of a student on a day, or in a period or class of it."""
+    """The attendance of a student on a day, or in one period or class of that day."""
 
     student: One[StudentResource] = one(AttendanceRecord.student_id, StudentResource, "The student.")
     day: date = field(AttendanceRecord.day, "The day.")

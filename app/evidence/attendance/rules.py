@@ -13,7 +13,7 @@ OLDEST: Final = timedelta(days=3 * 366)
 
 
 class AttendanceStatus(StrEnum):
-    """Whether the student was there. `tardy` is late, or gone before the end."""
+    """Whether the student was there. `tardy` means that the student came late or left before the end."""
 
     PRESENT = "present"
     ABSENT = "absent"

@@ -34,7 +34,10 @@ Key = tuple[UUID, date, str | None, UUID | None]
 
 @dataclass(frozen=True, slots=True)
 class NewAttendanceRecord:
-    """A student's attendance of a day, or of a period or class of it. Sending the same again changes nothing."""
+    """A student's attendance on a day, or in one period or class of that day.
+
+    Sending an unchanged record again changes nothing.
+    """
 
     student: Annotated[
         str,
@@ -60,7 +63,9 @@ class NewAttendanceRecord:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """The students and classes that a request names, and the stored records that its items may match."""
+    """What is needed to check a request's records: its students and classes, and the stored records that may be
+    amended.
+    """
 
     today: date
     students: dict[str, Person]
@@ -73,7 +78,10 @@ class _Terms:
 async def record_attendance(
     work: Work, attendance: Sequence[NewAttendanceRecord], *, at: str = "/attendance", positions: Sequence[int]
 ) -> list[ItemResult]:
-    """Records up to 500 attendance records; returns a result for each record, in order."""
+    """Records up to 500 attendance records; returns a result for each record, in order.
+
+    `at` is the JSON Pointer of the list in the request, and `positions` has the index of each record in that list.
+    """
     if not 1 <= len(attendance) <= MAX_BATCH:
         raise Invalid([Violation(at, "attendance.count", f"Send 1 to {MAX_BATCH} attendance at once.")])
     terms = await _load_terms(work, attendance)
@@ -98,7 +106,7 @@ async def remove_attendance(
     attendance_record_id: UUID,
     because: Annotated[str, BECAUSE, About("Why it is removed.", "It was another student.")],
 ) -> AttendanceRecord:
-    """Removes an attendance record. Sending it again under the same key restores it."""
+    """Removes an attendance record. Sending the same record again restores it."""
     BECAUSE.require(because, "/because")
     record = await lock_student_of(work, AttendanceRecord, AttendanceRecord.id, attendance_record_id)
     if record is None or record.removed_at is not None:
@@ -203,10 +211,10 @@ def _record(
 
 
 def _match(new: NewAttendanceRecord, key: Key, terms: _Terms, at: str) -> AttendanceRecord | None:
-    """Returns the stored record that a sent record matches, or None.
+    """Returns the stored record that a sent record amends, or None if the sent record is new.
 
-    Raises `Invalid` if the stored record with the external id is about another student, or if a different stored
-    record has the key `key`.
+    They belong together by the external id, or else by `key` (student, day, period and class). Raises `Invalid` if the
+    two ways lead to different records, or if the external id belongs to a record of another student.
     """
     by_key = terms.by_key.get(key)
     by_external_id = None if new.external_id is None else terms.by_external_id.get(new.external_id)

@@ -80,7 +80,7 @@ PARAMETERS: Final[tuple[BindParameter[Any], ...]] = (
 def values_of(
     work: Work, window: ScreeningWindow, expected: Sequence[ExpectedInWindow], levels: SuggestedLevels
 ) -> dict[str, Any]:
-    """Returns the values of the parameters of `CLASSIFIED`."""
+    """Returns the parameters for the SQL statement `CLASSIFIED`, by name."""
     cuts = [cut.as_json() for one in expected for cut in one.cuts]
     return {
         "district": work.district_id,

@@ -1,7 +1,8 @@
-"""Finds the cuts and norms by which the scores of a window are classified, and the levels that they suggest.
+"""Finds the figures by which a screening score is classified: risk cuts, benchmark goals and percentiles.
 
 A district's own figures take precedence over published figures, and the season's figures over figures for the whole
-year. If a grade has neither a risk cut nor a benchmark goal, the norm's 10th and 25th percentiles take their place.
+year. If a grade has neither a risk cut nor a benchmark goal, the 10th and 25th percentiles of its norm take their
+place.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,10 +36,11 @@ class SuggestedLevels:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The cuts of one measure for one grade. `risk` or `goal` is None if it is not known.
+    """The scores of one measure at which a student of one grade is classified differently.
 
-    `sign` is -1 if lower scores of the measure are better, otherwise 1. `scores` has the scores at the known
-    percentiles, times `sign` and in ascending order. `percentiles` has the percentiles in the same order.
+    `risk` and `goal` are the risk cut and the benchmark; they are None if they are not known. `sign` is -1 if lower
+    scores of the measure are better, otherwise 1. `scores` has the scores at the known percentiles, times `sign` and in
+    ascending order. `percentiles` has the percentiles in the same order.
     """
 
     measure_id: UUID
@@ -51,7 +53,7 @@ class Cut:
     benchmark_ids: tuple[UUID, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the cut as an element of the statements' parameter `cuts`."""
+        """Returns the values as an element of the list that the SQL statements take as their parameter `cuts`."""
         return {
             "measure_id": str(self.measure_id),
             "grade": self.grade,
@@ -65,10 +67,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedInWindow:
-    """A measure of a window that the caller may see, with its secured area if it has one, and its cuts.
+    """A measure of a window that the caller may see, with its cuts and, if it has one, its secured area.
 
-    `area_ids` are the measure's area, the areas above it and the areas below it. If the score of a student is under a
-    cut of the measure, a support in any of these areas counts as help for the student.
+    `area_ids` are the measure's area, the areas above it and the areas below it. A student whose score is too low
+    counts as helped if the student has a support in any of these areas.
     """
 
     measure: Measure
