@@ -141,6 +141,7 @@ PROBLEM_TYPES = {
     "agenda_item.settled": ProblemType(409, "The item is settled", READ_AGAIN),
     "agenda_item.suspended": ProblemType(409, "The item is on no agenda", "It returns with the student."),
     "meeting_series.ended": ProblemType(409, "The series has ended", "Schedule another one."),
+    "meeting_series.too_many": ProblemType(409, "Too many series", "End a series that the team does not need."),
     "calendar_link.revoked": ProblemType(409, "The calendar link is revoked", "Create another one."),
     "protocol.retired": ProblemType(409, "The protocol is retired", READ_AGAIN),
     "signal.lapsed": ProblemType(409, "The data no longer bear the signal out", "Nothing needs to be done."),
