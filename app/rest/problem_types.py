@@ -87,6 +87,7 @@ PROBLEM_TYPES = {
     ),
     "internal": ProblemType(500, "An internal fault", f"Nothing was changed. {ASK_OPERATOR}"),
     "intervention.state": ProblemType(409, "The version is in another state", READ_AGAIN),
+    "intervention.too_many": ProblemType(409, "Too many entries", "Retire entries that nobody uses."),
     "invalid": ProblemType(422, "Invalid values", CORRECT),
     "level.only_one": ProblemType(409, "The only level in force", "Add another level first."),
     "level.retired": ProblemType(409, "The level is retired", READ_AGAIN),
