@@ -74,8 +74,10 @@ async def export_interventions(work: Work) -> bytes:
         .order_by(Intervention.code)
         .limit(READ_AT_ONCE)
     )
-    text, last = CsvText(), ""
-    while rows := (await work.db.execute(query.where(Intervention.code > last))).mappings().all():
+    text, last, is_complete = CsvText(), "", False
+    while not is_complete:
+        rows = (await work.db.execute(query.where(Intervention.code > last))).mappings().all()
         text.write({**row, "areas": [areas[area_id] for area_id in row["area_ids"]]} for row in rows)
-        last = rows[-1]["code"]
+        is_complete = len(rows) < READ_AT_ONCE
+        last = rows[-1]["code"] if rows else last
     return text.content()
