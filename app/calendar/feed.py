@@ -6,6 +6,7 @@ grant, restricted to what the link's person may see now. So a link never opens m
 could read with a token, and it opens nothing once the person has left.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, NamedTuple
@@ -38,6 +39,8 @@ from app.team.rules import TeamPurpose, TeamState
 NAME: Final = "calendar link"
 MOST: Final = 5_000
 """The largest number of meetings of a calendar. The earliest ones are kept."""
+MOST_SERIES: Final = 100
+"""The largest number of series of which a calendar has meetings that are not stored yet. The oldest ones are kept."""
 
 
 class OpenedLink(NamedTuple):
@@ -155,33 +158,41 @@ async def _expected(
     meeting; these are left out.
     """
     active = [team_id for team_id, team in teams.items() if team.state == TeamState.ACTIVE]
-    query = select(
-        *(MeetingSeries.id, MeetingSeries.team_id, MeetingSeries.team_school_id, MeetingSeries.rule),
-        *(MeetingSeries.begins_at, MeetingSeries.minutes, MeetingSeries.updated_at),
-    ).where(
-        MeetingSeries.district_id == work.district_id,
-        MeetingSeries.team_id == any_(cast(active, IdList)),
-        MeetingSeries.state == SeriesState.ACTIVE,
+    query = (
+        select(
+            *(MeetingSeries.id, MeetingSeries.team_id, MeetingSeries.team_school_id, MeetingSeries.rule),
+            *(MeetingSeries.begins_at, MeetingSeries.minutes, MeetingSeries.updated_at),
+        )
+        .where(
+            MeetingSeries.district_id == work.district_id,
+            MeetingSeries.team_id == any_(cast(active, IdList)),
+            MeetingSeries.state == SeriesState.ACTIVE,
+        )
+        .order_by(MeetingSeries.id)
+        .limit(MOST_SERIES)
     )
     all_series = await _rows(work, query)
     if not all_series:
         return []
     school_days = await read_school_days(work, *period)
-    return [
-        CalendarEntry(
-            uid=_uid_in_series(series.id, day),
-            purpose=TeamPurpose(teams[series.team_id].purpose),
-            school=teams[series.team_id].school,
-            starts_at=datetime.combine(day, series.begins_at.time(), tzinfo=zone).astimezone(UTC),
-            minutes=series.minutes,
-            is_cancelled=False,
-            changes=0,
-            changed_at=series.updated_at,
-        )
-        for series in all_series
-        for day in parse_rule(series.rule).days(series.begins_at.date(), *period)
-        if (series.id, day) not in stored and school_days.is_school_day(series.team_school_id, day)
-    ]
+    entries: list[CalendarEntry] = []
+    for series in all_series:
+        await asyncio.sleep(0)  # the days of each series take some milliseconds, and others have their turn in between
+        entries += [
+            CalendarEntry(
+                uid=_uid_in_series(series.id, day),
+                purpose=TeamPurpose(teams[series.team_id].purpose),
+                school=teams[series.team_id].school,
+                starts_at=datetime.combine(day, series.begins_at.time(), tzinfo=zone).astimezone(UTC),
+                minutes=series.minutes,
+                is_cancelled=False,
+                changes=0,
+                changed_at=series.updated_at,
+            )
+            for day in parse_rule(series.rule).days(series.begins_at.date(), *period)
+            if (series.id, day) not in stored and school_days.is_school_day(series.team_school_id, day)
+        ]
+    return entries
 
 
 async def _rows(work: Work, query: Any) -> Sequence[Row[Any]]:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from icalendar import Calendar, Event, vDuration
+from icalendar import Calendar, Parameters, vDuration, vText
+from icalendar.parser import Contentline
 
 from app.team.rules import TeamPurpose
 
 PRODUCT: Final = "-//Aimline//Meetings of teams//EN"
 NAME: Final = "Team meetings"
+END: Final = "END:VCALENDAR\r\n"
 REFRESH: Final = timedelta(hours=1)
 """The interval at which calendar programs should read the calendar again."""
 SUMMARIES: Final = {
@@ -47,7 +49,11 @@ class CalendarEntry:
 
 
 def render_calendar(entries: Iterable[CalendarEntry]) -> bytes:
-    """Returns the meetings as an iCalendar object. Equal meetings give equal bytes."""
+    """Returns the meetings as an iCalendar object. Equal meetings give equal bytes.
+
+    The library writes the head and the names of schools. The events are written here, because the library needs
+    twenty times as much processor time for them.
+    """
     calendar = Calendar()
     calendar.add("prodid", PRODUCT)
     calendar.add("version", "2.0")
@@ -55,29 +61,44 @@ def render_calendar(entries: Iterable[CalendarEntry]) -> bytes:
     calendar.add("x-wr-calname", NAME)
     calendar.add("refresh-interval", vDuration(REFRESH), parameters={"VALUE": "DURATION"})
     calendar.add("x-published-ttl", vDuration(REFRESH))
+    head = calendar.to_ical().decode().removesuffix(END)
+    locations: dict[str | None, str] = {None: ""}
+    events = []
     for entry in entries:
-        calendar.add_component(_event(entry))
-    return bytes(calendar.to_ical())
+        if entry.school not in locations:
+            locations[entry.school] = _location(entry.school or "")
+        events.append(_event(entry, locations[entry.school]))
+    return "".join((head, *events, END)).encode()
 
 
-def _event(entry: CalendarEntry) -> Event:
-    event = Event()
-    event.add("uid", entry.uid)
-    event.add("dtstamp", _instant(entry.changed_at))
-    event.add("last-modified", _instant(entry.changed_at))
-    event.add("sequence", entry.changes)
-    event.add("dtstart", _instant(entry.starts_at))
-    event.add("dtend", _instant(entry.starts_at + timedelta(minutes=entry.minutes)))
-    event.add("summary", SUMMARIES[entry.purpose])
-    if entry.school is not None:
-        event.add("location", _one_line(entry.school))
-    event.add("status", "CANCELLED" if entry.is_cancelled else "CONFIRMED")
-    return event
+def _event(entry: CalendarEntry, location: str) -> str:
+    """Returns an event. Except for the location, no line needs to be folded, and no character to be escaped."""
+    changed_at = _instant(entry.changed_at)
+    return (
+        "BEGIN:VEVENT\r\n"
+        f"SUMMARY:{SUMMARIES[entry.purpose]}\r\n"
+        f"DTSTART:{_instant(entry.starts_at)}\r\n"
+        f"DTEND:{_instant(entry.starts_at + timedelta(minutes=entry.minutes))}\r\n"
+        f"DTSTAMP:{changed_at}\r\n"
+        f"UID:{entry.uid}\r\n"
+        f"SEQUENCE:{entry.changes}\r\n"
+        f"LAST-MODIFIED:{changed_at}\r\n"
+        f"{location}"
+        f"STATUS:{'CANCELLED' if entry.is_cancelled else 'CONFIRMED'}\r\n"
+        "END:VEVENT\r\n"
+    )
 
 
-def _instant(at: datetime) -> datetime:
+def _location(school: str) -> str:
+    """Returns the line with the name of a school, escaped and folded."""
+    line = Contentline.from_parts("LOCATION", Parameters(), vText(_one_line(school)))
+    return f"{line.to_ical().decode()}\r\n"
+
+
+def _instant(at: datetime) -> str:
     """Returns an instant in UTC without a fraction of a second, as iCalendar writes it."""
-    return at.astimezone(UTC).replace(microsecond=0)
+    in_utc = at.astimezone(UTC)
+    return f"{in_utc.year:04}{in_utc:%m%dT%H%M%SZ}"
 
 
 def _one_line(text: str) -> str:

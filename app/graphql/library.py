@@ -15,4 +15,5 @@ class LibraryQueries:
         export_interventions,
     )
     async def interventions_csv(self, info: Info) -> str | None:
-        return await info.context.read(export_interventions)
+        content: bytes = await info.context.read(export_interventions)
+        return content.decode()

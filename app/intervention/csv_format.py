@@ -23,14 +23,24 @@ NUMBERS: Final = ("minutes_per_session", "sessions_per_week", "group_from", "gro
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_csv(entries: Iterable[Mapping[str, Any]]) -> str:
-    """Returns entries as CSV (RFC 4180) with a header. Each entry maps columns to values."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    for entry in entries:
-        writer.writerow([_written(entry[column]) for column in COLUMNS])
-    return text.getvalue()
+class CsvText:
+    """The text of entries as CSV (RFC 4180) with a header, in UTF-8. It grows with each call of `write`."""
+
+    def __init__(self) -> None:
+        self._bytes = io.BytesIO()
+        self._text = io.TextIOWrapper(self._bytes, encoding="utf-8", newline="")
+        self._writer = csv.writer(self._text)
+        self._writer.writerow(COLUMNS)
+
+    def write(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Adds entries. Each entry maps columns to values."""
+        for entry in entries:
+            self._writer.writerow([_written(entry[column]) for column in COLUMNS])
+
+    def content(self) -> bytes:
+        """Returns what was written."""
+        self._text.flush()
+        return self._bytes.getvalue()
 
 
 def read_csv(text: str, at: str) -> tuple[dict[int, dict[str, Any]], list[Violation]]:

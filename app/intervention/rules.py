@@ -12,6 +12,8 @@ CODE: Final = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 LANGUAGE: Final = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 MAX_AT_ONCE: Final = 500
 """The largest number of entries in one request or file."""
+MAX_ENTRIES: Final = 500
+"""The largest number of entries of a library that are drafts or published. An export contains all published ones."""
 MAX_PARTS: Final = 50
 MAX_PART: Final = 400
 MAX_MINUTES: Final = 480

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -17,7 +17,7 @@ from app.events.catalogue import INTERVENTION_PUBLISHED, INTERVENTION_RETIRED, E
 from app.events.outbox import record
 from app.intervention.inputs import NewIntervention
 from app.intervention.models import Intervention
-from app.intervention.rules import MAX_AT_ONCE, InterventionState, violations_of
+from app.intervention.rules import MAX_AT_ONCE, MAX_ENTRIES, InterventionState, violations_of
 from app.playbook.lookup import AreasByName, load_areas, load_levels, unknown_name
 
 TEXTS: Final = ("name", "materials", "entry_criteria", "exit_criteria", "evidence_note")
@@ -38,6 +38,8 @@ async def draft_interventions(
     work: Work, new: Sequence[NewIntervention], *, at: str = "/interventions", positions: Sequence[int] | None = None
 ) -> list[SavedIntervention]:
     """Writes up to 500 entries as drafts; returns one result for each, in order.
+
+    Raises `Conflict` if the library would have too many entries.
 
     A draft of the same code is replaced. If an entry equals the newest stored version of the intervention with its
     code, nothing is written and its result is `unchanged`, so an export can be sent again.
@@ -67,6 +69,7 @@ async def draft_interventions(
         seen.add(item.code)
         results.append(_save(work, item.code, values, newest.get(item.code)))
     await work.db.flush()
+    await _refuse_too_many(work)
     return results
 
 
@@ -103,6 +106,14 @@ async def retire_intervention(work: Work, intervention_id: UUID) -> Intervention
     await _retire(work, entry)
     _emit(work, INTERVENTION_RETIRED, entry)
     return entry
+
+
+async def _refuse_too_many(work: Work) -> None:
+    """Raises `Conflict` if the library has more drafts and published entries than it may have."""
+    kept = (Intervention.district_id == work.district_id, Intervention.state != InterventionState.RETIRED)
+    if (await work.db.scalar(select(func.count(Intervention.code.distinct())).where(*kept)) or 0) > MAX_ENTRIES:
+        detail = f"A library has at most {MAX_ENTRIES} entries that are not retired."
+        raise Conflict(detail, code="intervention.too_many")
 
 
 async def _newest_versions(work: Work, codes: Sequence[str]) -> dict[str, Intervention]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from sqlalchemy import select
 
@@ -12,7 +12,7 @@ from app.core.errors import Violation
 from app.core.inputs import About
 from app.core.text import Text
 from app.core.violations import Violations
-from app.intervention.csv_format import read_csv, write_csv
+from app.intervention.csv_format import CsvText, read_csv
 from app.intervention.inputs import NewIntervention
 from app.intervention.models import Intervention
 from app.intervention.rules import MAX_AT_ONCE, InterventionState
@@ -20,6 +20,8 @@ from app.intervention.service import NUMBERS, TEXTS, draft_interventions
 from app.playbook.models import Area
 
 CSV = Text(min=1, max=1_000_000)
+READ_AT_ONCE: Final = 50
+"""The number of entries that an export reads with one statement."""
 _COPIED = ("code", *TEXTS, *NUMBERS, "levels", "steps", "checklist", "languages")
 
 
@@ -60,14 +62,22 @@ async def import_interventions(
 
 
 @needs(Can.READ_PLAYBOOK)
-async def export_interventions(work: Work) -> str:
-    """Returns the published entries of the library as CSV, ordered by code, in the format of `import_interventions`."""
-    query = select(Intervention).where(
-        Intervention.district_id == work.district_id, Intervention.state == InterventionState.PUBLISHED
-    )
+async def export_interventions(work: Work) -> bytes:
+    """Returns the published entries of the library as CSV, ordered by code, in the format of `import_interventions`.
+
+    The entries are read in parts, because a library may have some tens of megabytes.
+    """
     areas = dict((await work.db.execute(select(Area.id, Area.code).where(Area.district_id == work.district_id))).all())
-    rows = await work.db.scalars(query.order_by(Intervention.code))
-    return write_csv(
-        {name: getattr(row, name) for name in _COPIED} | {"areas": [areas[area_id] for area_id in row.area_ids]}
-        for row in rows
+    query = (
+        select(*(getattr(Intervention, name) for name in _COPIED), Intervention.area_ids)
+        .where(Intervention.district_id == work.district_id, Intervention.state == InterventionState.PUBLISHED)
+        .order_by(Intervention.code)
+        .limit(READ_AT_ONCE)
     )
+    text, last, is_complete = CsvText(), "", False
+    while not is_complete:
+        rows = (await work.db.execute(query.where(Intervention.code > last))).mappings().all()
+        text.write({**row, "areas": [areas[area_id] for area_id in row["area_ids"]]} for row in rows)
+        is_complete = len(rows) < READ_AT_ONCE
+        last = rows[-1]["code"] if rows else last
+    return text.content()

@@ -63,11 +63,15 @@ class Recurrence:
     def days(self, begins_on: date, since: date, until: date) -> list[date]:
         """Returns the days from `since` to `until`, both included, of a series that begins on `begins_on`."""
         last = until if self.until is None else min(until, self.until)
-        first = begins_on - timedelta(days=31 if self.frequency == "MONTHLY" else 6)
+        # Only a rule with COUNT needs the days before `since`.
+        needed_from = begins_on if self.count is not None else max(begins_on, since)
+        first = needed_from - timedelta(days=31 if self.frequency == "MONTHLY" else 6)
         candidates = (first + timedelta(days=number) for number in range((last - first).days + 32))
         own = self._number(begins_on)
         days_of_rule: list[date] = []
         for number, period in groupby(candidates, self._number):
+            if self.count is not None and len(days_of_rule) >= self.count:
+                break
             if number >= own and (number - own) % self.interval == 0:
                 days = self._chosen([day for day in period if self._matches(day, begins_on)])
                 days_of_rule += [day for day in days if begins_on <= day <= last]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -27,6 +27,8 @@ from app.team.lookup import find_active_team
 
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+MAX_ACTIVE_SERIES: Final = 20
+"""The largest number of series of a team that have not ended."""
 TEAM = About("The team that meets.", "tea_01jq4n6d9zf3vbs0x5k2m7e8th")
 PROTOCOL = About("The protocol that it may follow: a code or an id.", "problem-solving")
 PLACE = About("The place.", "Room 12")
@@ -116,7 +118,7 @@ async def cancel_meeting(
 async def schedule_series(work: Work, new: NewSeries) -> MeetingSeries:
     """Schedules a series, and creates its meetings for the next twelve weeks, except on days without school.
 
-    Raises `Invalid` for a rule that cannot be read or never occurs.
+    Raises `Invalid` for a rule that cannot be read or never occurs, and `Conflict` if the team has too many series.
     """
     violations = Violations(input_violations(new))
     with violations:
@@ -127,6 +129,7 @@ async def schedule_series(work: Work, new: NewSeries) -> MeetingSeries:
     with violations:
         protocol_id = await locate_protocol(work, new.protocol, "/protocol")
     violations.refuse()
+    await _refuse_too_many(work, team.id)
     series = MeetingSeries(
         district_id=work.district_id,
         id=new_id(),
@@ -170,6 +173,18 @@ async def end_series(work: Work, series_id: UUID) -> MeetingSeries:
     for meeting in sorted(cancelled, key=lambda meeting: meeting.id):
         emit_meeting_event(work, MEETING_CANCELLED, meeting)
     return series
+
+
+async def _refuse_too_many(work: Work, team_id: UUID) -> None:
+    """Raises `Conflict` for a team that already has the largest number of active series.
+
+    The number is limited because a calendar and the task that creates meetings read the rules of all active series.
+    """
+    is_active = (MeetingSeries.team_id == team_id, MeetingSeries.state == SeriesState.ACTIVE)
+    query = select(func.count()).where(MeetingSeries.district_id == work.district_id, *is_active)
+    if (await work.db.scalar(query) or 0) >= MAX_ACTIVE_SERIES:
+        detail = f"A team has at most {MAX_ACTIVE_SERIES} series of meetings that have not ended."
+        raise Conflict(detail, code="meeting_series.too_many")
 
 
 def _local_time(text: str) -> datetime:

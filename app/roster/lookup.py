@@ -71,6 +71,17 @@ async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Per
     return await find_row(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
 
 
+async def locate_present_staff(work: Work, name: str, pointer: str) -> Person:
+    """Returns the member of staff with this id or external id, who must be on the roster.
+
+    Raises `Invalid` at `pointer` if there is no such person, or if the person has left or is disabled.
+    """
+    person = await locate_staff(work, name, pointer)
+    if person.removed_at is not None or not person.enabled:
+        raise Invalid([Violation(pointer, "person.departed", "This person is not on the roster any more.")])
+    return person
+
+
 async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
     """Returns the id of the person to whom an action is attributed.
 

@@ -11,7 +11,7 @@ from uvicorn.supervisors.multiprocess import Process
 PATIENCE: Final = 26.0
 """The seconds that the processes have to end after they were asked to."""
 STARTING: Final = 90.0
-"""The seconds within which a new process must answer for the first time. The start takes long on a busy machine."""
+"""The seconds for which a new process need not answer while it starts. The start takes long on a busy machine."""
 PAUSE: Final = 2.0
 """The seconds before a process that failed to start is started again."""
 log = structlog.get_logger()
@@ -42,8 +42,10 @@ class Supervisor(Multiprocess):
             if self.should_exit.is_set():
                 return
             if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
-                self._began.pop(process.pid, None)
-                self._has_served = self._has_served or process.is_ready(timeout=1)
+                # A process answers pings before it has loaded the app, which may then keep it from answering for long.
+                if process.pid in self._began and process.is_ready(timeout=1):
+                    self._began.pop(process.pid)
+                    self._has_served = True
                 continue
             if process.process.is_alive() and time.monotonic() - self._began.get(process.pid, 0.0) < STARTING:
                 continue

@@ -14,10 +14,11 @@ from app.access.work import Work
 from app.concern.models import Concern
 from app.core import ids
 from app.core.db import lateral_lookup
-from app.core.errors import Invalid, NotFound, Violation
+from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.playbook.lookup import level_by_id
 from app.roster.calendar import off_between, weeks_of_schools
 from app.roster.lookup import IdList
+from app.roster.models import Person
 from app.roster.student_lock import lock_student_of
 from app.support.dosage import DeliveredSessions, Dosage, dosage
 from app.support.models import Phase, Session, Support
@@ -31,6 +32,14 @@ async def lock_support(work: Work, support_id: UUID) -> Support:
         raise NotFound("support")
     work.disclose("support", [support.student_id])
     return support
+
+
+async def require_present_student(work: Work, support: Support) -> None:
+    """Raises `Conflict` if the student of a locked support has left the roster."""
+    query = select(Person.removed_at).where(Person.district_id == work.district_id, Person.id == support.student_id)
+    if await work.db.scalar(query) is not None:
+        detail = "The student of this support has left. It is started when the student is back."
+        raise Conflict(detail, code="support.suspended")
 
 
 async def current_phase(work: Work, support: Support) -> Phase:

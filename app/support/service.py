@@ -35,7 +35,7 @@ from app.playbook.lookup import (
     secured_code,
 )
 from app.playbook.models import Area, Measure
-from app.roster.lookup import locate_staff, today_of
+from app.roster.lookup import locate_present_staff, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
 from app.support.changes.inputs import BECAUSE as BECAUSE
@@ -44,7 +44,7 @@ from app.support.changes.inputs import SupportChange as SupportChange
 from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between
 from app.support.changes.rates import RateCheck
 from app.support.changes.services import follow_services
-from app.support.lookup import current_phase, locate_concern, lock_support
+from app.support.lookup import current_phase, locate_concern, lock_support, require_present_student
 from app.support.measures import carry_goals_over, set_rates_anew
 from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, set_rates, student_columns, support_event
@@ -64,6 +64,7 @@ _PLANNED = ("begins_on", "baseline", "goal", "goal_on", "review_on", "minutes_pe
 """The columns of a phase that come from its plan."""
 _OF_MEASURE = ("direction", "lowest", "highest")
 """The columns of a measure against which a plan is validated."""
+DEPARTED = "This student has left. A support is planned when the student is back."
 Number = TypeVar("Number", int, int | None)
 
 
@@ -94,6 +95,8 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
             raise Invalid([Violation("/area", "support.area_missing", "A support without a measure names its area.")])
     with violations:
         student = await lock_student(work, new.student, "/student")
+        if student.removed_at is not None:
+            raise Invalid([Violation("/student", "student.departed", DEPARTED)])
         for place, name in enumerate(new.concerns):
             with violations:
                 concerns.append(await locate_concern(work, name, student.id, place))
@@ -124,7 +127,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
     for via in ("lead", "provider"):
         with violations:
             if (staff_name := getattr(new, via)) is not None:
-                staff[via] = await locate_staff(work, staff_name, f"/{via}")
+                staff[via] = await locate_present_staff(work, staff_name, f"/{via}")
     is_reviewed = known_values(new).get("measure", "") is None
     violations.add(violations_of_review(plan) if is_reviewed else violations_of(plan))
     violations.refuse()
@@ -200,6 +203,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None, co
         await _refuse_other_start(work, phase, on)
     else:
         support.state = next_state(support.state, "start")
+        await require_present_student(work, support)
     today = await today_of(work)
     begins_on = on or min(support.starts_on, today)
     violations = Violations(day_violations(on, "/on"))

@@ -1,5 +1,6 @@
 """Tests problem responses: they list every error with its place, and never a submitted value."""
 
+import time
 from typing import Any
 
 import httpx
@@ -9,7 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core import ids
 from app.core.ids import new_id
+from app.main import build
 from app.settings import Settings
+from tests.faces.direct import send
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.faces.spoiled import Place, places_of, places_with_wrong_shape, spoiled
 from tests.house.full_district import FullDistrict, fill_district
@@ -221,3 +224,20 @@ async def test_a_wrong_method_is_answered_with_all_that_the_path_supports(app: F
         answer = await north.ask("TRACE", path.replace("{", "").replace("}", ""))
         if answer.status_code == 405:
             assert answer.headers["allow"].split(", ") == sorted(method.upper() for method in methods), path
+
+
+async def test_a_wrong_method_costs_a_new_process_nothing(settings: Settings) -> None:
+    """The first answer of 405 built the whole contract within the event loop: seconds in which nobody was answered."""
+    new = build(settings)
+    for method, path, allowed in (
+        ("HEAD", "/v1/students", "GET"),
+        ("POST", "/docs", "GET, HEAD"),
+        ("DELETE", "/health/live", "GET"),
+        ("PATCH", "/v1/scores/bulk", "POST"),
+    ):
+        began = time.process_time()
+        answer = await send(new, method, path, {})
+        assert time.process_time() - began < 0.5
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert new.openapi_schema is None
+    await new.state.services.engine.dispose()

@@ -27,6 +27,8 @@ ELSEWHERE = {
         ("amend_session", "remove_session"), "a planned support has no session; tests/rooms/test_sessions.py"
     ),
     "add_level": "there are fewer levels than a district may have; tests/rooms/test_areas_and_levels.py",
+    "schedule_meeting_series": "a team has fewer series than it may have; tests/rooms/test_meetings.py",
+    "import_interventions": "the library has fewer entries than it may have; tests/rooms/test_interventions.py",
     "move_test_clock": "the walk's district has a test clock; tests/rooms/test_test_clock.py",
     "send_test": "the endpoint has been resumed by then; tests/rooms/test_webhooks_care.py",
     "resend": "as send_test",

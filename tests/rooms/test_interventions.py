@@ -1,15 +1,19 @@
 """Tests that the intervention library is versioned, that supports cite it, and that adherence is shown."""
 
+import csv
+import io
 from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI
 
 from app.core.ids import format_id
+from app.intervention.rules import MAX_ENTRIES
 from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import Caller, caller
 from tests.rooms.test_concerns_unserved import TODAY, accepted, planned
 from tests.rooms.test_hypotheses import scored
+from tests.sis.roster_zip import ask
 from tests.town import Town
 
 ENTRY: dict[str, Any] = {
@@ -187,6 +191,22 @@ async def test_the_library_goes_out_and_in_as_csv(app: FastAPI, north: Town, sou
     assert {row["code"]: row for row in mine} == {row["code"]: row for row in theirs}
     again = await asks.post("/v1/interventions/import", {"csv": answer.text})
     assert again.json() == {"drafted": 0, "unchanged": 2}
+
+
+async def test_a_library_has_a_limited_number_of_entries_and_is_exported_whole(app: FastAPI, north: Town) -> None:
+    """An export holds all published entries: their number is bounded, so that no request needs memory without end."""
+    asks = caller(app, north)
+    codes = sorted(f"entry-{number:03}" for number in range(MAX_ENTRIES))
+    sheet = "code,name\n" + "".join(f"{code},Read aloud\n" for code in codes)
+    assert (await asks.post("/v1/interventions/import", {"csv": sheet})).json()["drafted"] == MAX_ENTRIES
+    refused = await asks.post("/v1/interventions", {"interventions": [ENTRY]})
+    assert (refused.status_code, refused.json()["code"]) == (409, "intervention.too_many")
+    await ask(north, "UPDATE intervention SET state = 'published', published_at = now() WHERE district_id = :district")
+    exported = csv.DictReader(io.StringIO((await asks.get("/v1/interventions.csv")).text))
+    assert [row["code"] for row in exported] == codes
+    (entry,) = (await asks.get("/v1/interventions", limit=1)).json()["items"]
+    await asks.post(f"/v1/interventions/{entry['id']}/retire", {})
+    assert (await asks.post("/v1/interventions", {"interventions": [ENTRY]})).status_code == 200
 
 
 async def test_a_csv_import_writes_nothing_and_reports_everything_if_a_row_is_wrong(app: FastAPI, north: Town) -> None:

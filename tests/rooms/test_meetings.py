@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.meeting.scheduling import MAX_ACTIVE_SERIES
 from app.meeting.series import extend_series
 from app.response.administration.breaks import declare_break, remove_break
 from app.roster.breaks import NewBreak
@@ -115,6 +116,18 @@ async def test_every_fault_of_a_series_is_told_at_once(app: FastAPI, north: Town
     never = body | {"begins_at": "2026-09-08T08:00", "rule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "minutes": 30}
     refused = await caller(app, north).post("/v1/meeting-series", never)
     assert "meeting_series.never_occurs" in {error["code"] for error in refused.json()["violations"]}
+
+
+async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) -> None:
+    """The rules of all series are read for each calendar: no team makes this last long. An ended one makes room."""
+    asks = caller(app, north)
+    team = named("team", (await team_of(north, "aide")).id)
+    body = {"team": team, "begins_at": "2026-09-08T08:00", "rule": "FREQ=MONTHLY", "minutes": 30}
+    series = [(await asks.post("/v1/meeting-series", body)).json()["id"] for _ in range(MAX_ACTIVE_SERIES)]
+    refused = await asks.post("/v1/meeting-series", body)
+    assert (refused.status_code, refused.json()["code"]) == (409, "meeting_series.too_many")
+    await asks.post(f"/v1/meeting-series/{series[0]}/end", {})
+    assert (await asks.post("/v1/meeting-series", body)).status_code == 201
 
 
 async def test_a_meeting_is_cancelled_once(app: FastAPI, north: Town) -> None:

@@ -52,6 +52,19 @@ def test_random_rules_name_the_days_that_dateutil_names() -> None:
         compared += 1
 
 
+def test_the_days_of_an_old_series_are_those_of_its_beginning_and_cost_little() -> None:
+    """A calendar reads the days of now: a series that began in 2000 need not be followed through all its years."""
+    seeded = random.Random(18)
+    since, until, cost = date(2026, 9, 1), date(2027, 10, 1), 0.0
+    for _ in range(60):
+        rule, begins = parse_rule(_random_rule(seeded)), date(2000, 1, 1) + timedelta(days=seeded.randint(0, 800))
+        began = time.process_time()
+        days_of_now = rule.days(begins, since, until)
+        cost += time.process_time() - began
+        assert days_of_now == [day for day in rule.days(begins, begins, until) if day >= since]
+    assert cost < 0.3
+
+
 def _random_rule(seeded: random.Random) -> str:
     frequency = seeded.choice(["DAILY", "WEEKLY", "MONTHLY"])
     parts = [f"FREQ={frequency}", f"INTERVAL={seeded.randint(1, 4)}"]

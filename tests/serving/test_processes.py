@@ -105,6 +105,16 @@ def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path
     assert all(set(FIELDS) <= line.keys() for line in replaced)
 
 
+def test_a_process_that_starts_slowly_is_not_replaced(settings: Settings, tmp_path: Path) -> None:
+    """On a busy machine a process falls silent while it loads the app: killing it then would never let it start."""
+    port, log = free_port(), tmp_path / "log"
+    with log.open("w") as file, served(settings, "tests.serving.slow_app", str(port), log=file) as serving:
+        assert len(pids(port, 60, 2)) == 2
+        serving.terminate()
+        assert serving.wait(40) == 0
+    assert "process.replaced" not in log.read_text()
+
+
 def test_a_process_ends_in_time_whatever_holds_it(settings: Settings, tmp_path: Path) -> None:
     """SIGTERM ends a process within 30 s, even if its loop is blocked."""
     port = free_port()

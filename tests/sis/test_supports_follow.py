@@ -11,19 +11,20 @@ from app.concern.queries import ConcernFilter
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
 from app.core.clock import today_in
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict, Invalid, NotFound
 from app.core.page import keyset
 from app.decision.queries import story
 from app.evidence.service import NewScore
 from app.group.inputs import NewGroup, NewGroupSession, NewMember
 from app.group.service import form_group
 from app.group.sessions import record_group_sessions
-from app.response.service import change_support, plan_support, record_scores, record_sessions
+from app.response.service import change_support, plan_support, record_scores, record_sessions, start_support
 from app.response.upkeep.handover import NewHandovers, hand_over_supports
 from app.sis.runs.undo import undo
 from app.support.models import Support
 from app.support.queries import dosage_between, unserved_concerns
 from app.support.queries import support as read_support
+from app.support.rules import Starts
 from app.support.service import NewSupport, SupportChange
 from app.support.session import NewSession
 from app.team.caseload import bound_to_person
@@ -133,6 +134,51 @@ async def test_an_undone_sync_resumes_what_it_suspended(north: Town, tmp_path: P
     assert (await read(north, support)).state == "suspended"
     await undo(north.worker_engine, north.settings.keyring, north.district_id, report.run_id, lambda *_: None)
     assert (await read(north, support)).state == "active"
+
+
+async def test_no_support_begins_for_a_student_who_left(north: Town, tmp_path: Path) -> None:
+    """A support of a departed student would be active, and no sync would suspend it."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    waiting = await supported(north, starts=Starts.MANUALLY)
+    gone = leave(export, "s0")
+    await sync(north, export, tmp_path, limits=LENIENT)
+    with pytest.raises(Invalid) as refused:
+        await supported(north)
+    assert [(each.pointer, each.code) for each in refused.value.violations] == [("/student", "student.departed")]
+    with pytest.raises(Conflict) as conflict:
+        async with north.unit() as work:
+            await start_support(work, waiting.id)
+    assert conflict.value.code == "support.suspended"
+    come_back(export, gone)
+    await sync(north, export, tmp_path, limits=LENIENT)
+    async with north.unit() as work:
+        assert (await start_support(work, waiting.id)).state == "active"
+
+
+async def test_a_sync_marks_a_support_that_was_given_to_a_person_while_the_person_left(
+    north: Town, tmp_path: Path
+) -> None:
+    """A handover that commits beside the sync that removes the new lead is found by the next sync."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    support = await supported(north, lead="t-south")
+    leave(export, "t-north")
+    await sync(north, export, tmp_path, limits=LENIENT)
+    assert await events_of(north) == []
+    gone = await row_id(north, "person", "t-north")
+    with pytest.raises(Invalid) as refused:
+        await supported(north, lead="t-north")
+    assert [(each.pointer, each.code) for each in refused.value.violations] == [("/lead", "person.departed")]
+    # As the handover leaves it, which has not seen the sync, and which the sync has not seen.
+    await ask(
+        north, "UPDATE support SET lead_id = :lead WHERE district_id = :district AND id = :id", lead=gone, id=support.id
+    )
+    await sync(north, export, tmp_path, limits=LENIENT)
+    assert (await read(north, support)).unled_since == TODAY
+    assert await events_of(north) == ["support.unled"]
+    await sync(north, export, tmp_path, limits=LENIENT)
+    assert await events_of(north) == ["support.unled"], "once"
 
 
 async def test_nothing_is_due_for_a_student_who_left(north: Town, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from app.core.text import Text
 from app.core.violations import Violations, input_violations
 from app.events.catalogue import SUPPORT_HANDED_OVER
 from app.events.outbox import record
-from app.roster.lookup import IdList, locate_staff, today_of
+from app.roster.lookup import IdList, locate_present_staff, locate_staff, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_students
 from app.support.lookup import lock_support
@@ -79,10 +79,10 @@ async def hand_over_support(work: Work, support_id: UUID, new: NewHandover) -> S
     lead_id, provider_id = support.lead_id, support.provider_id
     with violations:
         if new.lead is not None:
-            lead_id = (await _locate_taker(work, new.lead, "/lead")).id
+            lead_id = (await locate_present_staff(work, new.lead, "/lead")).id
     with violations:
         if new.provider is not None:
-            provider_id = (await _locate_taker(work, new.provider, "/provider")).id
+            provider_id = (await locate_present_staff(work, new.provider, "/provider")).id
     with violations:
         day = await _day_of(work, new.on)
     violations.refuse()
@@ -102,7 +102,7 @@ async def hand_over_supports(work: Work, new: NewHandovers) -> int:
     with violations:
         people["giver"] = await locate_staff(work, new.giver, "/giver")
     with violations:
-        people["taker"] = await _locate_taker(work, new.taker, "/taker")
+        people["taker"] = await locate_present_staff(work, new.taker, "/taker")
     with violations:
         if len(people) == 2 and people["giver"].id == people["taker"].id:
             raise Invalid([Violation("/taker", "handover.same_person", "Name another person.")])
@@ -183,10 +183,3 @@ async def _day_of(work: Work, on: date | None) -> date:
     if on is not None and on > today:
         raise Invalid([Violation("/on", "handover.in_the_future", "A handover is recorded on its day or later.")])
     return on or today
-
-
-async def _locate_taker(work: Work, name: str, pointer: str) -> Person:
-    person = await locate_staff(work, name, pointer)
-    if person.removed_at is not None or not person.enabled:
-        raise Invalid([Violation(pointer, "person.departed", "This person is not on the roster any more.")])
-    return person

@@ -29,6 +29,16 @@ NOT_FOLLOWING: Final = ("event", "disclosure")
 KEPT: Final = "('update', 'restore')"
 TOUCHED: Final = "('update', 'restore', 'remove', 'absent')"
 CAME_OR_LEFT: Final = "('restore', 'remove', 'absent')"
+WITHOUT_LEAD: Final = """
+    SELECT s.id, s.student_id FROM support AS s
+    JOIN person AS p ON p.district_id = :district AND p.id = s.lead_id
+    WHERE s.district_id = :district AND s.state IN ('planned', 'active') AND s.unled_since IS NULL
+      AND (p.removed_at IS NOT NULL OR NOT p.enabled)"""
+"""Selects the supports whose lead has left and which are not marked as unled.
+
+A support was given to its lead while a sync removed this person, and each transaction did not see the other. A command
+does not lock the lead.
+"""
 LOCK_NOT_AVAILABLE: Final = "55P03"
 WAIT: Final = "250ms"
 """The timeout for one lock. It is shorter than PostgreSQL's `deadlock_timeout`, so that in a conflict the sync gives
@@ -114,13 +124,14 @@ async def note_moves(stage: Stage) -> None:
 async def lock_people(stage: Stage, *, planned: bool) -> None:
     """Locks the people whom `find_out_of_step` and `note_moves` have staged.
 
-    With `planned`, also locks all people whom the plan changes, and the students whom `students_of_staff_sql` selects.
-    Raises `RosterBusy` if others keep them locked.
+    With `planned`, also locks all people whom the plan changes, and the students whom `students_of_staff_sql` and
+    `WITHOUT_LEAD` select. Raises `RosterBusy` if others keep them locked.
     """
     people = f"SELECT m.id FROM {stage.of_run('moved')} AS m"
     if planned:
         people += f" UNION SELECT p.id FROM {stage.of_run('plan', 'person')} AS p WHERE p.action IN {TOUCHED}"
         people += f" UNION {students_of_staff_sql(stage)}"
+        people += f" UNION SELECT u.student_id FROM ({WITHOUT_LEAD}) AS u"
     await lock_in_order(stage, people)
 
 
@@ -222,10 +233,10 @@ async def find_moved_supports(stage: Stage) -> set[UUID]:
 async def follow_supports(stage: Stage, moved: set[UUID]) -> None:
     """Updates the supports whose student, lead or provider left, moved, came back, or was enabled or disabled.
 
-    `moved` are the ids that `find_moved_supports` returned.
+    Also updates the supports of `WITHOUT_LEAD`. `moved` are the ids that `find_moved_supports` returned.
     """
     rows = await stage.rows(
-        f"""SELECT s.id FROM support AS s
+        f"""SELECT u.id FROM ({WITHOUT_LEAD}) AS u UNION SELECT s.id FROM support AS s
             WHERE s.district_id = :district AND s.state <> 'ended'
               AND (s.student_id IN ({people_sql(stage)}) OR s.lead_id IN ({people_sql(stage)})
                    OR s.provider_id IN ({people_sql(stage)}))"""
