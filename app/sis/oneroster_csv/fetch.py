@@ -7,6 +7,7 @@ file that was imported already is not imported again unless this is requested. N
 import asyncio
 import hashlib
 import os
+import ssl
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
@@ -86,18 +87,29 @@ async def open_path(
     taken: Sequence[Taken],
     *,
     reimport: bool,
+    or_newest: bool = False,
     leave_out: Collection[str] = (),
     form: FileForm = ROSTER_ZIP,
 ) -> AsyncIterator[FetchedFile]:
     """Opens a file, or the next file of a folder.
 
     `taken` describes the files that were imported before. With `reimport`, the newest file of a folder is opened even
-    if it was imported before. Raises `NothingNew` if there is no new file to import, and `SourceRefused` if there is no
-    such file or folder.
+    if it was imported before. With `or_newest`, this is done only if there is no new file to import; otherwise
+    `NothingNew` is raised then. Raises `SourceRefused` if there is no such file or folder.
     """
-    chosen = await asyncio.to_thread(_choose, path, taken, reimport, leave_out, form)
-    with _opened(chosen, leave_out, form) as (file, source):
-        yield await asyncio.to_thread(_fetched, file, source, chosen.name)
+    try:
+        chosen = await asyncio.to_thread(_choose, path, taken, reimport, leave_out, form)
+    except NothingNew:
+        if not or_newest:
+            raise
+        chosen = await asyncio.to_thread(_choose, path, taken, True, leave_out, form)
+    try:
+        with _opened(chosen, leave_out, form) as (file, source):
+            yield await asyncio.to_thread(_fetched, file, source, chosen.name)
+    except SourceRefused as error:
+        if chosen == path or error.detail.startswith(chosen.name):
+            raise
+        raise SourceRefused(f"{chosen.name}: {error.detail}") from None  # a folder has many files
 
 
 @asynccontextmanager
@@ -131,6 +143,11 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
             async with web.get(
                 checked, headers={"User-Agent": AGENT}, allow_redirects=False, timeout=TIMEOUT
             ) as response:
+                if 300 <= response.status < 400:
+                    raise SourceRefused(
+                        f"The source redirects the {form.noun} to another address, which is not followed. Set its URL "
+                        "to the new address."
+                    )
                 if response.status != 200:
                     raise SourceRefused(
                         f"The source answers {response.status} instead of the {form.noun}. Check its URL."
@@ -153,9 +170,25 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
     except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
         if is_full(error):  # A full disk is not a fault of the source.
             raise
-        raise SourceRefused(
-            f"The {form.noun} could not be fetched ({type(error).__name__}). Try again later."
-        ) from None
+        raise SourceRefused(f"The {form.noun} could not be fetched: {_reason(error)}") from None
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the reason of a failed download as the end of a sentence, and what helps."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes += [cause, *([cause.os_error] if isinstance(cause, aiohttp.ClientConnectorError) else [])]
+        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(cause, AddressRefused) for cause in causes):
+        return (
+            "its address is not on the public Internet. An operator may allow its network: AIMLINE_SIS_ALLOW_NETWORKS."
+        )
+    if any(isinstance(cause, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for cause in causes):
+        return "the certificate of its server is not trusted, and must be corrected there."
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return "its server does not answer in time. Try again later."
+    return f"its server cannot be reached, or breaks the connection ({type(error).__name__}). Try again later."
 
 
 def _response_time(header: str | None) -> datetime | None:
