@@ -35,6 +35,7 @@ QUIET_SECONDS: Final = 20.0  # Seconds without a change after which a file count
 TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
 CHUNK: Final = 1 << 20
 AGENT: Final = "Aimline-Sync/1"
+REMEMBERED: Final = 1000  # The number of earlier imported files with which a new file is compared.
 Taken = Mapping[str, Any]
 """The description of an imported file: name, size, mtime (nanoseconds) and digest (SHA-256)."""
 
@@ -204,8 +205,9 @@ def _response_time(header: str | None) -> datetime | None:
 def _choose(path: Path, taken: Sequence[Taken], reimport: bool, leave_out: Collection[str], form: FileForm) -> Path:
     """Returns the file to import: the path itself if it is a file, otherwise one of the folder's files.
 
-    In a folder, files that were imported before, or are older than the newest imported file, are skipped. The newest
-    bulk delivery among the other files is chosen, or the oldest delta if there is no bulk delivery. With `reimport`, no
+    In a folder, files that were imported before are skipped, and so are zips that are older than the newest imported
+    zip. The newest bulk delivery among the other files is chosen, or the oldest delta if there is no bulk delivery. A
+    file of scores is chosen whatever its age, because files of scores do not replace each other. With `reimport`, no
     file is skipped, and the newest file is chosen.
     """
     if not path.is_dir():
@@ -217,7 +219,10 @@ def _choose(path: Path, taken: Sequence[Taken], reimport: bool, leave_out: Colle
     files = [file for file in sorted(path.iterdir(), key=_changed) if _is_whole(file, form)]
     if reimport and files:
         return files[-1]
-    last = max((int(file["mtime"]) for file in taken), default=0)
+    times = [int(file["mtime"]) for file in taken]
+    last = max(times, default=0)
+    if form is SCORES_CSV:
+        last = min(times) if len(times) >= REMEMBERED else 0  # older files than these may have been imported too
     fresh = [file for file in files if _changed(file) >= last and not _is_taken(file, taken)]
     if not fresh:
         raise NothingNew(_nothing_new(path.name) if files else f"There is no complete {form.noun} in the folder yet.")

@@ -31,7 +31,7 @@ from app.sis.engine.report import Report
 from app.sis.engine.run import RunRequest
 from app.sis.guard import GuardLimits
 from app.sis.models import SisRun, SisSource
-from app.sis.oneroster_csv.fetch import open_path, open_url
+from app.sis.oneroster_csv.fetch import REMEMBERED, open_path, open_url
 from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.explore import CAN_READ, CANNOT_READ, explore
 from app.sis.oneroster_rest.pull import open_rest
@@ -50,7 +50,6 @@ from app.sis.sources.settings import FILE_KINDS, UPLOADS, SourceSettings
 
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # The rows of a page, if the source's settings have no page size.
-REMEMBERED = 1000  # The number of earlier imported files with which a new file is compared.
 READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY, RunState.DISCARDED)
 """The states of a run that has already read its source completely."""
 

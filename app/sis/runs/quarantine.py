@@ -16,6 +16,7 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.text import quote_formula
 from app.sis.engine.review.quarantine import NAMELESS, REUSED, SAME_PERSON
 from app.sis.models import SisAcknowledgement, SisQuarantine, SisRun
 from app.sis.runs.queries import run as find_run
@@ -38,9 +39,7 @@ async def quarantine_csv(work: Work, run_id: UUID) -> str:
     writer = csv.writer(sheet)
     writer.writerow(COLUMNS)
     for row in rows:
-        name = row.sourced_id or ""
-        # A spreadsheet must not run what a source has put into an id.
-        name = f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t") else name
+        name = quote_formula(row.sourced_id or "")  # a spreadsheet must not run what a source has put into an id
         writer.writerow((row.file, row.row_number, name, row.field, row.code, str(row.acknowledged).lower()))
     return sheet.getvalue()
 
