@@ -12,7 +12,7 @@ from typing import Any, Final, get_type_hints
 from app.core.errors import Invalid, Violation
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""The first characters that make a spreadsheet treat a text as a formula; the last four are the wide forms of the first."""
+"""The first characters that make a spreadsheet treat a text as a formula. The last four are wide forms of others."""
 
 
 def quote_formula(text: str) -> str:
