@@ -10,7 +10,6 @@ This file exceeds 250 lines so that both ways of checking rows, by block and one
 """
 
 import csv
-import hashlib
 import re
 from array import array
 from collections.abc import Generator, Iterator
@@ -18,6 +17,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 
 from app.core.encoding import guess_encoding
+from app.sis.engine.intake.row_digest import digest_row
 from app.sis.port import Delivery, SourceRefused
 
 MAX_ROW_BYTES = 8 << 20  # bytes; a cell of a megabyte is accepted
@@ -33,7 +33,6 @@ ORDINARY = bytes(set(range(256)) - {QUOTE, COMMA, FEED, RETURN})
 """All bytes except quotes, commas and line ends."""
 IS_EDGE = np.isin(np.arange(256), (QUOTE, COMMA, FEED, RETURN))
 """For each value of a byte, whether it is a quote, a comma or a line end."""
-_INSTANT = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.]*(?:Z|[+-]\d\d:?\d\d)?")
 MARK = "\ufdd0"  # a noncharacter that replaces a carriage return, at which `csv` would end the row
 _CELL = rb'(?:"(?:[^"]++|"")*+"|[^",]*+)'
 _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
@@ -308,7 +307,7 @@ class Screen:
         """
         self._note(self.faults[code])
         if len(self.digests) < MAX_DIGESTS:
-            self.digests[self._number] = _digest(row)
+            self.digests[self._number] = digest_row(row)
         return self._empty(key)
 
     def _empty(self, key: bytes) -> bytes:
@@ -391,13 +390,6 @@ def _cells(body: bytes, escape: str | None = None) -> list[str] | None:
     except csv.Error:
         return None
     return [cell.replace(MARK, "\r") for cell in rows[0]] if len(rows) == 1 else None
-
-
-def _digest(row: bytes) -> str:
-    """Returns a digest of a row without its line end and without instants, because some sources renew the time of the
-    last change every night.
-    """
-    return hashlib.blake2b(_INSTANT.sub(b"", row.rstrip(b"\r\n")), digest_size=16).hexdigest()
 
 
 def _quoted(cell: bytes) -> bytes:

@@ -17,6 +17,7 @@ from app.sis.engine.scores.mapping import judge_days
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import SCORE
 from app.sis.port import Progress, SourceInconsistent
+from app.sis.rules import RunState
 
 CHANGED: Final = "('update', 'restore')"
 BECAUSE_OF_FILE: Final = "The source says so."
@@ -75,7 +76,8 @@ async def plan_undo(stage: Stage, undone: UUID) -> int:
     # A score that nobody has changed since has version 1 if the run created it, and otherwise the version that follows
     # its before-image. Later runs and their undos count two more versions each time.
     later = f"""(SELECT g.row_id, count(*) AS versions, sum(CASE WHEN r.undoes IS NULL THEN 1 ELSE -1 END) AS not_undone
-        FROM sis_change AS g JOIN sis_run AS r ON r.district_id = :district AND r.id = g.run_id AND r.state = 'applied'
+        FROM sis_change AS g JOIN sis_run AS r ON r.district_id = :district AND r.id = g.run_id
+         AND r.state = '{RunState.APPLIED}'
         JOIN sis_run AS u ON u.district_id = :district AND u.id = '{undone}' AND r.ended_at > u.ended_at
         WHERE g.district_id = :district AND g.kind = '{SCORE.name}' AND g.action <> 'create'
         GROUP BY g.row_id)"""
