@@ -67,6 +67,8 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
         console.print(printable(f"Not supported in this version: {file}"), markup=False)
     for warning in report.warnings:
         console.print(printable(f"Note: {warning}"), markup=False)
+    if report.taken and report.taken["name"] not in (counts.file for counts in report.kinds.values()):
+        console.print(printable(f"Read from the file {report.taken['name']}."), markup=False)
     console.print(printable(report.sentence), markup=False)
     if report.listed and report.state in (RunState.HELD, RunState.DRY):
         typer.echo(f"See who and what: aimline sync diff {format_id('run', report.run_id)} --district {district}")

@@ -17,12 +17,14 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import orjson
+import structlog
 
 from app.core.address import Allowed, validate_url
 from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session
 
 TIMEOUT: Final = 20.0  # seconds for one message
+log = structlog.get_logger()
 PORTS: Final = {"smtp": 25, "smtps": 465}
 
 
@@ -56,19 +58,19 @@ class MailServer:
 
 
 async def send_mail(server: MailServer, recipients: Sequence[str], subject: str, text: str) -> None:
-    """Sends one message to all recipients; raises `NotSent`."""
+    """Sends one message to all recipients; raises `NotSent` if the server accepts it for none of them."""
     message = EmailMessage()
     message["From"], message["Subject"], message["Date"] = server.sender, subject, formatdate()
     message["To"] = ", ".join(recipients)
     message["Message-ID"], message["Auto-Submitted"] = make_msgid(domain="aimline.invalid"), "auto-generated"
     message.set_content(text)
     try:
-        await asyncio.to_thread(_send, server, message)
+        await asyncio.to_thread(_send, server, message, len(recipients))
     except (OSError, smtplib.SMTPException, ValueError) as error:
         raise NotSent(type(error).__name__) from None
 
 
-def _send(server: MailServer, message: EmailMessage) -> None:
+def _send(server: MailServer, message: EmailMessage, recipients: int) -> None:
     tls = ssl.create_default_context()
     if server.scheme == "smtps":
         opened: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT, context=tls)
@@ -80,9 +82,10 @@ def _send(server: MailServer, message: EmailMessage) -> None:
             connection.starttls(context=tls)
         if server.user:
             connection.login(server.user, server.password or "")
+        # If the server refuses only some recipients, the others have the message, and must not get it again.
         refused = connection.send_message(message)
         if refused:
-            raise smtplib.SMTPRecipientsRefused(refused)
+            log.warning("mail.recipients_refused", refused=len(refused), of=recipients)
         # The message was accepted. If a failure of QUIT were reported, the caller would send the message again.
         with suppress(OSError, smtplib.SMTPException):
             connection.quit()

@@ -7,9 +7,17 @@ and the API contracts state them.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from app.core.errors import Invalid, Violation
+
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The first characters that make a spreadsheet treat a text as a formula. The last four are wide forms of others."""
+
+
+def quote_formula(text: str) -> str:
+    """Returns a text for a cell of a CSV file, with an apostrophe before it if a spreadsheet would run the text."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from app.core.errors import Violation
 from app.core.inputs import input_fields
+from app.core.text import FORMULA
 from app.intervention.inputs import NewIntervention
 from app.intervention.rules import LISTS, MAX_AT_ONCE
 
@@ -20,7 +21,6 @@ COLUMNS: Final = tuple(field.name for field in fields(NewIntervention))
 """The columns, in order."""
 REQUIRED: Final = ("code", "name")
 NUMBERS: Final = ("minutes_per_session", "sessions_per_week", "group_from", "group_to")
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CsvText:

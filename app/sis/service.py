@@ -180,7 +180,7 @@ async def sync(
             if isinstance(error, RosterBusy) and request.run_id is not None:
                 raise  # the worker attempts the run again
             exit_name = "refused" if isinstance(error, SourceRefused) else "inconsistent"
-            report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[exit_name]
+            report.sentence, report.exit_code = f"{error.detail} Nothing was changed.", EXITS[exit_name]
             await _fail(engine, principal, keyring, report, request.claim_number)
         except (Exception, asyncio.CancelledError) as error:
             interrupted = isinstance(error, asyncio.CancelledError)
@@ -192,9 +192,9 @@ async def sync(
                     log.error("syncs.disk_full", run=str(report.run_id), detail=storage_error.detail)
                     raise storage_error from error
                 raise
-            report.sentence = f"The sync {'was interrupted' if interrupted else 'broke off'}. The roster is as it was."
+            report.sentence = f"The sync {'was interrupted' if interrupted else 'broke off'}. Nothing was changed."
             if storage_error is not None:
-                report.sentence = f"{storage_error.detail} The roster is as it was."
+                report.sentence = f"{storage_error.detail} Nothing was changed."
                 log.error("syncs.disk_full", run=str(report.run_id), detail=storage_error.detail)
             with suppress(Exception):
                 await _fail(engine, principal, keyring, report, request.claim_number)

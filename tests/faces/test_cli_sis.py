@@ -47,7 +47,7 @@ async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: P
         secret.write_text("another")
         await _aimline(north, "sis", "set", "sis-of-north", "--client-secret-file", str(secret))
         refused = await _aimline(north, "sync", "run", "sis-of-north", "--full")
-        assert (refused.returncode, "The roster is as it was." in refused.stdout) == (5, True)
+        assert (refused.returncode, "Nothing was changed." in refused.stdout) == (5, True)
     for one in (added, looked, done, repeated, refused):
         assert SECRET not in one.stdout + one.stderr
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.concern.service import NewConcern
 from app.core.errors import Invalid
-from app.core.text import Text, texts_of
+from app.core.text import Text, quote_formula, texts_of
 from app.core.violations import Violations, input_violations
 from app.decision.service import NewDecision
 from app.support.service import SupportChange
@@ -45,3 +45,10 @@ def test_what_does_not_fit_is_refused_for_every_caller() -> None:
     with pytest.raises(Invalid) as refused:
         Violations(input_violations(_Input("secret"))).refuse()
     assert all("secret" not in one.detail for one in refused.value.violations)
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff20"])
+def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(first: str) -> None:
+    """The sign may come in its wide form, or after a line end; any other text stays as it is."""
+    assert quote_formula(f'{first}HYPERLINK("https://example.org")')[0] == "'"
+    assert [quote_formula(text) for text in ("", "Anna", "a=b", "'x")] == ["", "Anna", "a=b", "'x"]

@@ -9,13 +9,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from app.access.directory import JobKind, districts_due
 from app.core.address import PUBLIC_ONLY, Allowed
-from app.core.alerting import MailServer
+from app.core.alerting import MailServer, NotSent, send_mail
 from app.core.errors import Invalid
 from app.core.ids import format_id
 from app.sis.engine.report import Report
@@ -32,12 +32,13 @@ SANDBOX = Allowed(sandbox=True)
 
 @dataclass
 class Mailbox:
-    """An SMTP server: what it received, and how many messages it still refuses for now."""
+    """An SMTP server: what it received, how many messages it still refuses for now, and whom it does not know."""
 
     port: int = 0
     messages: list[str] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
     refuses: int = 0
+    unknown: str = ""
 
 
 @contextlib.contextmanager
@@ -62,6 +63,9 @@ def _mail_server() -> Iterator[Mailbox]:
                     box.messages.append(message.decode())
                 elif verb == "RCPT":
                     box.recipients.append(line.split("<")[1].split(">")[0])
+                    if box.recipients[-1] == box.unknown:
+                        self._reply("550 no such user")
+                        continue
                 elif verb == "QUIT":
                     self._reply("221 bye")
                     return
@@ -164,6 +168,19 @@ async def test_a_server_that_fails_is_tried_again(north: Town, tmp_path: Path) -
     assert await _states(north) == [("held", "chat", "failed", 6), ("held", "email", "sent", 2)]
     faults = await ask(north, "SELECT fault FROM sis_notice WHERE district_id = :district AND channel = 'chat'")
     assert [tuple(row) for row in faults] == [("status 302",)]
+
+
+async def test_an_unknown_recipient_does_not_repeat_the_message_for_the_others(north: Town, tmp_path: Path) -> None:
+    """If the mail server accepts one recipient of two, the notice is sent; it fails only if it accepts none."""
+    with _mail_server() as box:
+        box.unknown = "gone@example.org"
+        settings = _settings(box, default=Recipients(("it@example.org", "gone@example.org")))
+        await _hold_a_run(north, tmp_path)
+        await _send(north, settings)
+        assert (await _states(north))[1] == ("held", "email", "sent", 1)
+        assert len(box.messages) == 1
+        with pytest.raises(NotSent):
+            await send_mail(cast(MailServer, settings.server), ["gone@example.org"], "a", "b")
 
 
 async def test_a_failed_and_a_missing_run_are_told(north: Town, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
                 north.worker_engine, north.settings.keyring, north.district_id, made.source.id, quiet, ALLOWED
             )
     assert "disk for temporary files" in raised.value.detail
-    assert await _state(north) == ("failed", f"{raised.value.detail} The roster is as it was.")
+    assert await _state(north) == ("failed", f"{raised.value.detail} Nothing was changed.")
     assert [one["log_level"] for one in logged if one["event"] == "syncs.disk_full"] == ["error"]
     assert await fingerprint(north) == before
 

@@ -61,15 +61,53 @@ async def test_a_row_over_rest_is_acknowledged_as_one_of_csv(north: Town) -> Non
     assert (await sync_rows(north, rows)).exit_code == 0
 
 
-async def test_a_row_without_an_id_cannot_be_acknowledged(north: Town, tmp_path: Path) -> None:
-    """A row without an id cannot be acknowledged, because it could not be recognized later."""
-    bad = CaseZip().change("users", "U002,", ",")
-    report = await sync(north, bad.drop("enrollments", "E002").write(tmp_path / "b.zip"), tmp_path)
+MALFORMED = {
+    "too many cells": ("U002,,,true,S1,student,u2,,A,B,,1002,,,,,03,,,", "B,,1002", "C,,1002"),
+    "text behind a quote": ('U002,,,true,S1,student,u2,,"A"x,"B,,1002,,,,,03,', "1002", "1003"),
+    "no id": (",,,true,S1,student,u2,,A,B,,1002,u2@example.org,,,,03,", "1002", "1003"),
+    "a malformed row without an id": ('"x"y,"B,', '"x"y', '"x"z'),
+}
+
+
+@pytest.mark.parametrize("fault", MALFORMED)
+async def test_a_malformed_row_is_acknowledged_until_it_changes(north: Town, tmp_path: Path, fault: str) -> None:
+    """A row that cannot be split into cells, or has no id, is known again by its content, without the time of change.
+
+    Once any of its cells changes, it counts again.
+    """
+    line, old, new = MALFORMED[fault]
+    line = line.replace(",,,", ",,2026-11-20T01:00:00Z,", 1) if fault != "a malformed row without an id" else line
+    whole = CaseZip().drop("users", "U002").drop("enrollments", "E002")
+    await sync(north, whole.write(tmp_path / "a.zip"), tmp_path)
+    bad = whole.add("users", line)
+    report = await sync(north, bad.write(tmp_path / "b.zip"), tmp_path)
+    assert (report.exit_code, report.total("quarantined")) == (3, 1), report.refusals
+    async with north.unit() as work:
+        (row,) = (await read_report(work, report.run_id)).refusals
+        assert row.id is not None
+        assert await quarantine.acknowledge_rows(work, report.run_id, [UUID(row.id)]) == 1
+    if fault != "a malformed row without an id":
+        bad.change("users", "2026-11-20T01:00:00Z", "2026-11-21T01:00:00.000Z")
+    again = await sync(north, bad.write(tmp_path / "c.zip"), tmp_path)
+    assert (again.exit_code, again.total("quarantined"), again.total("acknowledged")) == (0, 1, 1)
+    bad.change("users", line.replace("-20T01:00:00Z", "-21T01:00:00.000Z"), line.replace(old, new))
+    other = await sync(north, bad.write(tmp_path / "d.zip"), tmp_path)
+    assert (other.exit_code, other.total("quarantined"), other.total("acknowledged")) == (3, 1, 0)
+
+
+async def test_a_row_of_which_nothing_can_be_read_cannot_be_acknowledged(north: Town) -> None:
+    """A row over REST that is no object could not be told from another such row later."""
+    rows = RowsServer()
+    await sync_rows(north, rows)
+    rows.users.append("no object")  # type: ignore[arg-type]  # as a source may send it
+    report = await sync_rows(north, rows)
+    assert report.exit_code == 3
     async with north.unit() as work:
         (row,) = (await read_report(work, report.run_id)).refusals
         assert row.id is not None
         with pytest.raises(Invalid):
             await quarantine.acknowledge_rows(work, report.run_id, [UUID(row.id)])
+        assert await quarantine.acknowledge_rows(work, report.run_id) == 0
 
 
 async def test_the_report_of_a_held_run_says_exit_code_4(north: Town, tmp_path: Path) -> None:

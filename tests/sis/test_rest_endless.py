@@ -158,5 +158,5 @@ async def test_a_run_of_such_a_source_has_failed_and_changed_nothing(north: Town
         )
     assert (report.state, report.exit_code) == ("failed", 5)
     assert "go in a circle" in report.sentence
-    assert report.sentence.endswith("The roster is as it was.")
+    assert report.sentence.endswith("Nothing was changed.")
     assert await fingerprint(north) == before

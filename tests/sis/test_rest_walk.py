@@ -284,3 +284,57 @@ async def test_a_total_ends_what_turns_in_a_circle() -> None:
 
     ids, _ = await walked(fetch)
     assert (len(ids), len(set(ids))) == (200, 20)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 10, 25])
+async def test_a_source_that_pages_only_by_links_may_fit_on_one_page(count: int) -> None:
+    """A source that ignores the offset, and links to the next page, is read completely, also if it has only one."""
+    rows = many(count)
+
+    async def fetch(limit: int, _offset: int, link: str | None) -> WalkPage:
+        at = int(link or 0)
+        following = str(at + limit) if at + limit < count else None
+        return page(rows[at : at + limit], more=following is not None or None, beyond=following)
+
+    ids, walk = await walked(fetch)
+    assert ids == rows
+    assert walk.whole
+
+
+COUNTS: dict[str, Callable[[int, int, int], int]] = {
+    "from this page on": lambda count, offset, _came: max(0, count - offset),
+    "after this page": lambda count, offset, came: max(0, count - offset - came),
+    "until here": lambda _count, offset, came: offset + came,
+    "of this page": lambda _count, _offset, came: came,
+}
+
+
+@pytest.mark.parametrize("ahead", [1, 5])
+@pytest.mark.parametrize("count", [1, 7, 10, 20, 25, 95])
+@pytest.mark.parametrize("counts", COUNTS)
+async def test_a_total_that_counts_something_else_is_no_change(counts: str, count: int, ahead: int) -> None:
+    """If each page's total counts the rows that remain, or those so far, every row is read, and none may be missing."""
+    rows = many(count)
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
+        came = rows[offset : offset + limit]
+        return page(came, total=COUNTS[counts](count, offset, len(came)))
+
+    ids, walk = await walked(fetch, ahead=ahead)
+    assert ids == rows
+    assert walk.whole
+
+
+@pytest.mark.parametrize("ahead", [1, 5])
+async def test_a_collection_that_shrinks_by_a_page_is_noticed(ahead: int) -> None:
+    """A total that falls by as many rows as have come is a change, if the page has no row."""
+    with pytest.raises(CollectionChanged):
+        await walked(_halving(many(20)), ahead=ahead)
+
+
+def _halving(rows: list[str]) -> Fetch:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
+        left = rows if not offset else rows[10:]
+        return page(left[offset : offset + limit], total=len(left))
+
+    return fetch

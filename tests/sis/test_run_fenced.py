@@ -60,7 +60,7 @@ async def test_a_killed_run_by_hand_is_ended_by_the_night(north: Town, tmp_path:
     await ask(north, f"UPDATE sis_run SET leased_until = {lease} WHERE district_id = :district")
     await _run_due_syncs(north)
     first, second = await _runs(north)
-    assert first == ("failed", "The sync broke off. The roster is as it was.")
+    assert first == ("failed", "The sync broke off. Nothing was changed.")
     assert second[0] == "applied"
 
 

@@ -171,7 +171,7 @@ async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: 
         await _set(work, lose, {})
     await _run_due_syncs(north)
     ((state, _, _, sentence, _),) = await _runs(north)
-    assert (state, sentence) == ("failed", "The sync broke off 3 times. The roster is as it was.")
+    assert (state, sentence) == ("failed", "The sync broke off 3 times. Nothing was changed.")
     assert await _events(north) == ["sync.failed"]
 
 
@@ -378,7 +378,7 @@ async def test_a_secret_that_no_key_opens_is_a_failed_run_with_its_reason(north:
     await SyncScheduler(north.worker_engine, Keyring.parse(generate_key("k9")), SANDBOX)._district(north.district_id)
     ((state, _, _, sentence, _),) = await _runs(north)
     assert state == "failed"
-    assert sentence == "The key 'k1' is not in the key file. The roster is as it was."
+    assert sentence == "The key 'k1' is not in the key file. Nothing was changed."
     assert await _events(north) == ["sync.failed"]
 
 

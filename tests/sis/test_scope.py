@@ -221,3 +221,35 @@ async def test_scores_are_restricted_alike(north: Town, tmp_path: Path) -> None:
     assert (report.state, report.kinds["score"].fetched, report.kinds["score"].created) == ("applied", 2, 2)
     assert "scores.csv: 2 rows are left out" in report.warnings[0]
     assert {row[1] for row in await scores_of(north)} == {"amy-1"}
+
+
+async def test_after_a_change_of_the_scope_the_next_run_is_full(north: Town) -> None:
+    """A delta would lack the unchanged rows of a school that was added; other settings change nothing."""
+    async with north.unit() as work:
+        made = await sources.register_source(
+            work,
+            "sis",
+            SourceSettings(
+                kind="oneroster-1.2",
+                url="https://sis.example.org/v1p2",
+                token_url="https://sis.example.org/token",
+                auth="oauth2-basic",
+                client_id="aimline",
+                client_secret="secret-of-a-test",
+            ),
+            SANDBOX,
+        )
+    seen = "UPDATE sis_source SET full_at = now(), pulled_until = now() WHERE district_id = :district"
+    is_full = "SELECT full_at IS NULL, pulled_until IS NULL FROM sis_source WHERE district_id = :district AND id = :id"
+    changes: tuple[dict[str, Any], ...] = (
+        {"jitter_minutes": 5},
+        {"schools": ("north",)},
+        {"excluded_users": ("s1",)},
+        {"left_out": ("demographics",)},
+        {"url": "https://sis.example.org/ims/oneroster/rostering/v1p2"},
+    )
+    for change in changes:
+        await ask(north, seen)
+        await _restrict(north, made, **change)
+        expected = "jitter_minutes" not in change
+        assert [tuple(row) for row in await ask(north, is_full, id=made.source.id)] == [(expected, expected)], change

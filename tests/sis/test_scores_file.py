@@ -115,6 +115,19 @@ async def test_an_undo_brings_the_scores_back(north: Town, tmp_path: Path) -> No
     assert len(await scores_of(north)) == 3
 
 
+async def test_runs_are_undone_one_after_the_other(north: Town, tmp_path: Path) -> None:
+    """Once a later run is undone, the run before it can be undone too, wherever nobody else has changed a score."""
+    first, second = Scores(), Scores()
+    second.rows[0]["value"], second.rows[1]["value"] = "47", "48"
+    ran = [await load(north, scores, tmp_path) for scores in (first, second)]
+    assert (await _undo(north, ran[1].run_id)).total("changes") == 2
+    async with north.unit() as work:
+        await amend_score(work, await _score_id(north, "w1"), Amendment("Scored again", value=49.0))
+    undone = await _undo(north, ran[0].run_id)
+    assert (undone.total("changes"), len(undone.warnings)) == (2, 1), undone.warnings
+    assert [row[:3] for row in await scores_of(north)] == [("w1", "ben-1", 49.0)]
+
+
 async def test_an_undo_leaves_what_a_person_has_changed_since(north: Town, tmp_path: Path) -> None:
     """The amended score stays with the person's value, and the report says so; the others go."""
     report = await load(north, Scores(), tmp_path)

@@ -99,6 +99,32 @@ async def test_a_folders_files_are_taken_in_their_order_and_once(north: Town, tm
     assert [row[2] for row in await scores_of(north)] == [47.0, 41.0, 42.0, 50.0]
 
 
+async def test_a_file_that_keeps_an_old_time_is_not_forgotten(north: Town, tmp_path: Path) -> None:
+    """A file that is copied with its old time, after a newer one was imported, is imported too, and only once."""
+    made = await _make(north, str(tmp_path))
+    _aged(Scores().write(tmp_path / "new.csv"), 60)
+    assert (await _run(north, made)).total("created") == 3
+    _aged(Scores([line("amy-1", "50", "w9", "2026-09-16")]).write(tmp_path / "copied.csv"), 90_000)
+    assert [(await _run(north, made)).state for _ in range(2)] == ["applied", "skipped"]
+    assert len(await scores_of(north)) == 4
+
+
+async def test_the_doctor_reads_the_file_that_the_next_run_takes(north: Town, tmp_path: Path) -> None:
+    """If the oldest new file of a folder is broken, the doctor says so as a run does, and both name it."""
+    (tmp_path / "broken.csv").write_text("a,b\n1,2\n")
+    _aged(tmp_path / "broken.csv", 7200)
+    _aged(Scores().write(tmp_path / "window.csv"), 3600)
+    made = await _make(north, str(tmp_path))
+    town = (north.worker_engine, north.settings.keyring, north.district_id)
+    inspection, failed = await inspect_source(*town, made.source.id, SANDBOX), await _run(north, made)
+    assert (inspection["exit_code"], failed.exit_code) == (5, 5)
+    for text in (inspection["sentences"][0], failed.sentence):
+        assert text.startswith("broken.csv: scores.csv lacks the columns studentSourcedId"), text
+    (tmp_path / "broken.csv").unlink()
+    shown = aimline(north.settings, "sync", "run", "vendor", "--district", north.slug)
+    assert "Read from the file window.csv." in shown.stdout
+
+
 @contextlib.contextmanager
 def _served(folder: Path) -> Iterator[str]:
     class Handler(http.server.SimpleHTTPRequestHandler):

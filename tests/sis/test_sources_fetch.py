@@ -97,6 +97,23 @@ async def test_the_same_bytes_under_another_time_are_the_same_file(tmp_path: Pat
     assert await _chosen(path, taken) == "a.zip"
 
 
+async def test_the_doctor_and_a_dry_run_read_what_the_next_run_would(north: Town, tmp_path: Path) -> None:
+    """In a folder whose next file is broken, all three fail and name it; if nothing is new, the newest is read."""
+    made = await _make(north, str(tmp_path))
+    _drop(tmp_path, "bulk.zip", Export(), 300)
+    assert (await _run(north, made)).state == "applied"
+    with zipfile.ZipFile(tmp_path / "broken.zip", "w") as archive:
+        archive.writestr("notes.txt", "no roster")
+    os.utime(tmp_path / "broken.zip", (now().timestamp() - 200,) * 2)
+    inspection = await _inspect(north, made)
+    runs = [await _run(north, made, dry=dry) for dry in (True, False)]
+    assert [inspection["exit_code"], *(run.exit_code for run in runs)] == [5, 5, 5]
+    assert all("broken.zip: " in text for text in (inspection["sentences"][0], *(run.sentence for run in runs)))
+    (tmp_path / "broken.zip").unlink()
+    assert (await _inspect(north, made))["exit_code"] == 0
+    assert [(await _run(north, made, dry=dry)).state for dry in (True, False)] == ["dry", "skipped"]
+
+
 async def test_of_a_drop_folder_the_newest_whole_zip_is_taken(tmp_path: Path) -> None:
     """In a folder the newest bulk zip is imported, and no older one after it."""
     taken: list[dict[str, Any]] = []
@@ -215,7 +232,11 @@ def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(date_header: str)
 
 @pytest.mark.parametrize(
     ("status", "headers", "words"),
-    [(404, {}, "answers 404"), (302, {"Location": "http://169.254.169.254/"}, "answers 302"), (200, {}, "no zip")],
+    [
+        (404, {}, "answers 404"),
+        (302, {"Location": "http://169.254.169.254/"}, "redirects the zip"),
+        (200, {}, "no zip"),
+    ],
 )
 async def test_what_is_no_zip_is_refused(status: int, headers: dict[str, str], words: str) -> None:
     """An error page, a redirect that would lead anywhere, a text."""

@@ -239,7 +239,7 @@ async def test_an_interrupted_sync_changes_nothing_and_is_ended(north: Town, tmp
         await running[0]
     assert await fingerprint(north, before) == before
     runs = await ask(north, "SELECT state, sentence FROM sis_run WHERE district_id = :district")
-    assert runs == [("failed", "The sync was interrupted. The roster is as it was.")]
+    assert runs == [("failed", "The sync was interrupted. Nothing was changed.")]
     assert (await sync(north, Export(), tmp_path)).state == "applied"
 
 

@@ -145,7 +145,7 @@ async def test_a_zip_that_is_not_whole_is_refused(north: Town, tmp_path: Path, s
 async def test_a_file_that_is_not_there_is_refused(north: Town, tmp_path: Path) -> None:
     """The sentence names the file, not the machine's folders."""
     report = await sync(north, tmp_path / "gone.zip", tmp_path)
-    assert (report.exit_code, report.sentence) == (5, "There is no file gone.zip. The roster is as it was.")
+    assert (report.exit_code, report.sentence) == (5, "There is no file gone.zip. Nothing was changed.")
 
 
 def test_a_byte_order_mark_and_another_order_are_taken(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from app.sis.rules import OPEN, WAITING, RunState
 from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import limits_of
 
-BROKE_OFF = "The sync broke off. The roster is as it was."
+BROKE_OFF = "The sync broke off. Nothing was changed."
 EVENTS: dict[str, EventType] = {
     RunState.APPLIED: SYNC_APPLIED,
     RunState.HELD: SYNC_HELD,
@@ -329,7 +329,7 @@ async def _discard_replaced_plans(
     """
     others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id, *which)
     waiting = await work.db.scalars(select(SisRun.id).where(*others, SisRun.state.in_(WAITING)))
-    gone = {"sentence": "A later sync replaced it. The roster is as it was.", "plan": None}
+    gone = {"sentence": "A later sync replaced it: nothing of it was applied.", "plan": None}
     for held_id in waiting.all():
         await change_states(work, RunState.DISCARDED, [SisRun.id == held_id], gone, of=WAITING)
         await drop_kept_plan(work, held_id)

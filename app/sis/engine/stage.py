@@ -92,6 +92,11 @@ class Stage:
     """The staging tables into which this run has written rows. The run deletes these rows at its end."""
     raw_tables: dict[str, str] = field(default_factory=dict)
     """The names of the tables with the raw rows, keyed by kind. Only this run uses these tables."""
+    malformed: dict[str, dict[int, str]] = field(default_factory=dict)
+    """Digests of the rows that were loaded as empty rows because they do not match the header.
+
+    By kind, then keyed by the number of the raw row.
+    """
     staged_early: dict[str, int] = field(default_factory=dict)
     """The kinds whose rows were already staged along with another kind, each with the number of its staged rows."""
     known_rows: dict[str, int] = field(default_factory=dict)

@@ -7,6 +7,7 @@ that was imported before is imported again only if this is requested. Never chec
 import asyncio
 import hashlib
 import os
+import ssl
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ QUIET_SECONDS: Final = 20.0  # Seconds without a change after which a file count
 TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
 CHUNK: Final = 1 << 20
 AGENT: Final = "Aimline-Sync/1"
+REMEMBERED: Final = 1000  # The number of earlier imported files with which a new file is compared.
 Taken = Mapping[str, Any]
 """The description of an imported file: name, size, mtime (nanoseconds) and digest (SHA-256)."""
 
@@ -86,18 +88,29 @@ async def open_path(
     taken: Sequence[Taken],
     *,
     reimport: bool,
+    or_newest: bool = False,
     leave_out: Collection[str] = (),
     form: FileForm = ROSTER_ZIP,
 ) -> AsyncIterator[FetchedFile]:
     """Opens the file at a path, or, if the path is a folder, the file of the folder that is to be imported next.
 
     `taken` describes the files that were imported before. With `reimport`, the newest file of a folder is opened even
-    if it was imported before. Raises `NothingNew` if there is no new file to import, and `SourceRefused` if there is no
-    such file or folder.
+    if it was imported before. With `or_newest`, this is done only if there is no new file to import; otherwise
+    `NothingNew` is raised then. Raises `SourceRefused` if there is no such file or folder.
     """
-    chosen = await asyncio.to_thread(_choose, path, taken, reimport, leave_out, form)
-    with _opened(chosen, leave_out, form) as (file, source):
-        yield await asyncio.to_thread(_fetched, file, source, chosen.name)
+    try:
+        chosen = await asyncio.to_thread(_choose, path, taken, reimport, leave_out, form)
+    except NothingNew:
+        if not or_newest:
+            raise
+        chosen = await asyncio.to_thread(_choose, path, taken, True, leave_out, form)
+    try:
+        with _opened(chosen, leave_out, form) as (file, source):
+            yield await asyncio.to_thread(_fetched, file, source, chosen.name)
+    except SourceRefused as error:
+        if chosen == path or error.detail.startswith(chosen.name):
+            raise
+        raise SourceRefused(f"{chosen.name}: {error.detail}") from None  # a folder has many files
 
 
 @asynccontextmanager
@@ -131,6 +144,11 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
             async with web.get(
                 checked, headers={"User-Agent": AGENT}, allow_redirects=False, timeout=TIMEOUT
             ) as response:
+                if 300 <= response.status < 400:
+                    raise SourceRefused(
+                        f"The source redirects the {form.noun} to another address, which is not followed. Set its URL "
+                        "to the new address."
+                    )
                 if response.status != 200:
                     raise SourceRefused(
                         f"The source answers {response.status} instead of the {form.noun}. Check its URL."
@@ -153,9 +171,25 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
     except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
         if is_full(error):  # A full disk is not a fault of the source.
             raise
-        raise SourceRefused(
-            f"The {form.noun} could not be fetched ({type(error).__name__}). Try again later."
-        ) from None
+        raise SourceRefused(f"The {form.noun} could not be fetched: {_reason(error)}") from None
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the reason of a failed download as the end of a sentence, and what helps."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes += [cause, *([cause.os_error] if isinstance(cause, aiohttp.ClientConnectorError) else [])]
+        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(cause, AddressRefused) for cause in causes):
+        return (
+            "its address is not on the public Internet. An operator may allow its network: AIMLINE_SIS_ALLOW_NETWORKS."
+        )
+    if any(isinstance(cause, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for cause in causes):
+        return "the certificate of its server is not trusted, and must be corrected there."
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return "its server does not answer in time. Try again later."
+    return f"its server cannot be reached, or breaks the connection ({type(error).__name__}). Try again later."
 
 
 def _response_time(header: str | None) -> datetime | None:
@@ -171,8 +205,9 @@ def _response_time(header: str | None) -> datetime | None:
 def _choose(path: Path, taken: Sequence[Taken], reimport: bool, leave_out: Collection[str], form: FileForm) -> Path:
     """Returns the file to import: the path itself if it is a file, otherwise one of the folder's files.
 
-    In a folder, files that were imported before, or that are older than the newest imported file, are skipped. Of the
-    others, the newest bulk delivery is chosen, or the oldest delta if there is no bulk delivery. With `reimport`, no
+    In a folder, files that were imported before are skipped, and so are zips that are older than the newest imported
+    zip. Of the others, the newest bulk delivery is chosen, or the oldest delta if there is no bulk delivery. A file of
+    scores is chosen whatever its age, because files of scores do not replace each other. With `reimport`, no
     file is skipped, and the newest file is chosen.
     """
     if not path.is_dir():
@@ -184,7 +219,10 @@ def _choose(path: Path, taken: Sequence[Taken], reimport: bool, leave_out: Colle
     files = [file for file in sorted(path.iterdir(), key=_changed) if _is_whole(file, form)]
     if reimport and files:
         return files[-1]
-    last = max((int(file["mtime"]) for file in taken), default=0)
+    times = [int(file["mtime"]) for file in taken]
+    last = max(times, default=0)
+    if form is SCORES_CSV:
+        last = min(times) if len(times) >= REMEMBERED else 0  # older files than these may have been imported too
     fresh = [file for file in files if _changed(file) >= last and not _is_taken(file, taken)]
     if not fresh:
         raise NothingNew(_nothing_new(path.name) if files else f"There is no complete {form.noun} in the folder yet.")

@@ -34,6 +34,8 @@ class ScoreFile:
         self._file = file
         self._warnings: list[str] = []
         size = file.seek(0, 2)
+        if not size:
+            raise SourceRefused(f"{FILE} is empty: it has not even a header. Send it again.")
         file.seek(0)
         head = file.read(HEAD)
         named, nameless, notes = name_columns(read_header(head, size > len(head), FILE, "delta"), FILE)

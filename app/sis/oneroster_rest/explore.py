@@ -303,7 +303,8 @@ async def _cap(reader: Reader, connection: Connection, pages: dict[str, WalkPage
     name = max(pages, key=lambda title: (pages[title].total or 0, len(pages[title].rows)))
     page = await reader.page(name, MAX_PAGE_ROWS, 0, {}, None)
     came = len(page.rows)
-    more = came < MAX_PAGE_ROWS and bool((await reader.page(name, 1, came, {}, None)).rows) if came else False
+    following = await reader.page(name, 1, came, {}, None) if 0 < came < MAX_PAGE_ROWS else WalkPage([], [])
+    more = not set(following.ids) <= set(page.ids)  # a source that ignores the offset sends the first row again
     findings.facts["page_cap"] = came if more else None
     findings.facts["settings"]["page_size"] = min(connection.page_size, came) if more else connection.page_size
     if more:

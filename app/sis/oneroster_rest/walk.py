@@ -83,7 +83,7 @@ class Walk:
         self._before: list[Any] = []
         self._overlaps: bool | None = None
         self._agreed = 0
-        self._counts_pages = False
+        self._counts_pages = self._counts_after = False
         self._first: WalkPage | None = None
         self._last: WalkPage | None = None
         self._seen: frozenset[str] = frozenset()
@@ -248,16 +248,41 @@ class Walk:
             beyond = not page.rows and not page.total and self.offset >= (self.total or 0)
             if self.total is None:
                 self.total = page.total
-            elif page.total != self.total and not beyond:
-                first = self._first
-                if not (self.pages == 1 and first and self.total == len(first.rows) and page.total == len(page.rows)):
+            elif page.total != self.total and not beyond and not self._counts_remaining(page, page.total):
+                if not self._counts_so_far(page, page.total):
                     raise CollectionChanged
-                self.total, self._counts_pages = None, True  # the total of each page is the number of its own rows
+                self.total, self._counts_pages = None, True
             self._agreed += 1
         if page.revision is not None:
             if self.revision not in (None, page.revision):
                 raise CollectionChanged
             self.revision = page.revision
+
+    def _counts_remaining(self, page: WalkPage, total: int) -> bool:
+        """Returns whether `total`, which a page states, is the number of rows from this page on, or after this page.
+
+        Some sources count so in place of the whole collection. A page without rows, although the total says that rows
+        remain, is no such page: the collection has become shorter.
+        """
+        if self._first is None or self.total is None or not (page.rows or total == 0):
+            return False
+        if self.offset + total == self.total:
+            return True
+        first, rows = len(self._first.rows), len(page.rows)
+        is_after = self.offset + rows + total == (self.total if self._counts_after else first + self.total)
+        if is_after and not self._counts_after:
+            self.total, self._counts_after = first + self.total, True
+        return is_after
+
+    def _counts_so_far(self, page: WalkPage, total: int) -> bool:
+        """Returns whether the totals of the first two pages are the numbers of their own rows, or of the rows so far.
+
+        Such totals say nothing about the rows that follow.
+        """
+        first = self._first
+        if first is None or self.pages != 1 or self.total != len(first.rows):
+            return False
+        return total in (len(page.rows), len(first.rows) + len(page.rows))
 
     async def _probe(self, first: WalkPage) -> None:
         """Finds out why the second page equals the first. Raises `SourceRefused` if there may be more rows.
@@ -266,10 +291,12 @@ class Walk:
 
         * If the response has the second row, the collection is complete. The source has no more rows, or sends all of
           them in every page.
-        * If it has only the first row, the source ignores the offset, and more rows may exist.
+        * If the response has a `next` link and the first page had none, the collection is complete too: the source
+          pages by links alone, and all rows came in the first page.
+        * If it has only the first row and no link, the source ignores the offset, and more rows may exist.
         """
         single = await self._fetch(1, 1, None)
-        if first.ids[1] not in single.ids:
+        if first.ids[1] not in single.ids and not (single.more and not first.more):
             raise CollectionRefused(
                 "The source answers with the same page for every offset, so that the rest of its rows cannot be "
                 "read: ask its vendor, or set the source's page size above the size of its collections."

@@ -108,7 +108,7 @@ async def discard(work: Work, run_id: UUID) -> None:
     Raises `NotFound`, or `Conflict` if the run is in another state.
     """
     await _load_held(work, run_id)
-    await _record_answer(work, run_id, RunState.DISCARDED, "Discarded. The roster is as it was.", {})
+    await _record_answer(work, run_id, RunState.DISCARDED, "Discarded. Nothing was changed.", {})
 
 
 @needs(Can.APPROVE_SYNC)
@@ -230,7 +230,8 @@ async def _restrict_plan(
 async def _discard_outdated(work: Work, run_id: UUID, claim_number: int | None) -> Report:
     report = await read_report(work, run_id)
     report.state, report.exit_code = RunState.DISCARDED, EXITS["inconsistent"]
-    report.sentence = "The roster has changed since the plan was made: it is discarded. Run the sync again."
+    changed = "The scores have" if report.mode == scores.MODE else "The roster has"
+    report.sentence = f"{changed} changed since the plan was made: it is discarded. Run the sync again."
     await drop_kept_plan(work, run_id)
     report.plan = None
     await end(work, report, of=ANSWERED, claim_number=claim_number)

@@ -31,7 +31,7 @@ from app.sis.engine.report import Report
 from app.sis.engine.run import RunRequest
 from app.sis.guard import GuardLimits
 from app.sis.models import SisRun, SisSource
-from app.sis.oneroster_csv.fetch import open_path, open_url
+from app.sis.oneroster_csv.fetch import REMEMBERED, open_path, open_url
 from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.explore import CAN_READ, CANNOT_READ, explore
 from app.sis.oneroster_rest.pull import open_rest
@@ -50,7 +50,6 @@ from app.sis.sources.settings import FILE_KINDS, UPLOADS, SourceSettings
 
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # The rows of a page, if the source's settings have no page size.
-REMEMBERED = 1000  # The number of earlier imported files with which a new file is compared.
 READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY, RunState.DISCARDED)
 """The states of a run that has already read its source completely."""
 
@@ -188,7 +187,7 @@ async def run_source(
             return open_upload(engine, keyring, district_id, inputs.upload_run, form_of(kind), left_out)
         return cast(
             "AbstractAsyncContextManager[OpenedSource]",
-            _open_adapter(inputs, allowed, progress, reimport=dry or mode == "full"),
+            _open_adapter(inputs, allowed, progress, reimport=mode == "full", or_newest=dry),
         )
 
     request = RunRequest(request.run_id, request.claim_number, None if kind in FILE_KINDS else inputs.mode)
@@ -243,7 +242,7 @@ def _check_mode(configured: ConfiguredSource, mode: Mode | None) -> Mode | None:
 
 
 def _open_adapter(
-    inputs: RunInputs, allowed: Allowed, progress: Progress, *, reimport: bool
+    inputs: RunInputs, allowed: Allowed, progress: Progress, *, reimport: bool = False, or_newest: bool = False
 ) -> AbstractAsyncContextManager[Any]:
     row, settings = inputs.configured.settings, replace(settings_of(inputs.configured), url=inputs.url)
     if settings.kind in FILE_KINDS:
@@ -251,9 +250,8 @@ def _open_adapter(
         if settings.url == UPLOADS:
             return open_missing_upload(form)
         if is_local(settings.url):
-            return open_path(
-                Path(path_of(settings.url)), inputs.taken, reimport=reimport, leave_out=left_out, form=form
-            )
+            path = Path(path_of(settings.url))
+            return open_path(path, inputs.taken, reimport=reimport, or_newest=or_newest, leave_out=left_out, form=form)
         return open_url(settings.url, allowed, progress, left_out, form)
     since = row.pulled_until if inputs.mode == "delta" else None
     if since is not None:
@@ -305,7 +303,7 @@ async def inspect_source(
         return asdict(await explore(connection_of(settings, inputs.secret, allowed, inputs.today), judge))
     ready, exit_code, sentences, facts = False, 5, [], {}
     try:
-        async with _open_adapter(inputs, allowed, lambda _step, _done, _of: None, reimport=True) as source:
+        async with _open_adapter(inputs, allowed, lambda _step, _done, _of: None, or_newest=True) as source:
             files = {each.file: "bulk" if each.complete else "delta" for each in source.deliveries.values()}
             facts = {"files": files, "not_taken": list(source.not_taken), "taken": source.taken}
             sentences.append(f"{pluralize(len(files), 'file', 'files')} can be imported: {', '.join(sorted(files))}.")

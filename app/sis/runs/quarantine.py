@@ -16,7 +16,8 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.sis.engine.review.quarantine import REUSED, SAME_PERSON
+from app.core.text import quote_formula
+from app.sis.engine.review.quarantine import NAMELESS, REUSED, SAME_PERSON
 from app.sis.models import SisAcknowledgement, SisQuarantine, SisRun
 from app.sis.runs.queries import run as find_run
 
@@ -38,9 +39,7 @@ async def quarantine_csv(work: Work, run_id: UUID) -> str:
     writer = csv.writer(sheet)
     writer.writerow(COLUMNS)
     for row in rows:
-        name = row.sourced_id or ""
-        # A spreadsheet must not run what a source has put into an id.
-        name = f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t") else name
+        name = quote_formula(row.sourced_id or "")  # a spreadsheet must not run what a source has put into an id
         writer.writerow((row.file, row.row_number, name, row.field, row.code, str(row.acknowledged).lower()))
     return sheet.getvalue()
 
@@ -93,9 +92,9 @@ async def acknowledge_rows(
     may now belong to another person. With `same_person`, the caller confirms that each row is about the same person as
     before, and the next runs import the rows.
 
-    Raises `NotFound` for an unknown run. Raises `Invalid` for each row in `rows` that the run does not have, or that
-    has no sourcedId by which a later run could recognize the row. With `same_person`, also raises `Invalid` if `rows`
-    is None or empty, or if a row was refused for any other reason.
+    Raises `NotFound` for an unknown run. Raises `Invalid` for each row in `rows` that the run does not have, or of
+    which nothing could be read by which a later run could recognize the row. With `same_person`, also raises `Invalid`
+    if `rows` is None or empty, or if a row was refused for any other reason.
     """
     is_run = (SisRun.district_id == work.district_id) & (SisRun.id == run_id)
     source_id = await work.db.scalar(select(SisRun.source_id).where(is_run))
@@ -106,18 +105,14 @@ async def acknowledge_rows(
         mine.append(SisQuarantine.id.in_(rows))
     matching = (await work.db.scalars(select(SisQuarantine).where(*mine).limit(MAX_LISTED))).all()
     unknown = set(rows or ()) - {row.id for row in matching}
-    nameless = {row.id for row in matching if rows is not None and (row.sourced_id is None or row.content is None)}
-    if unknown or nameless:
-        places = [place for place, row_id in enumerate(rows or ()) if row_id in unknown | nameless]
-        detail = "The run has no such row, or the row has no sourcedId by which it could be known again."
+    unreadable = {row.id for row in matching if rows is not None and row.content is None}
+    if unknown or unreadable:
+        places = [place for place, row_id in enumerate(rows or ()) if row_id in unknown | unreadable]
+        detail = "The run has no such row, or nothing of the row could be read by which it could be known again."
         raise Invalid([Violation(f"/rows/{place}", "quarantine.row", detail) for place in places])
     if same_person:
         _require_reused(rows, matching)
-    chosen = [
-        row
-        for row in matching
-        if row.sourced_id is not None and row.content is not None and (same_person or not row.acknowledged)
-    ]
+    chosen = [row for row in matching if row.content is not None and (same_person or not row.acknowledged)]
     for row in chosen:
         work.db.add(
             SisAcknowledgement(
@@ -125,7 +120,7 @@ async def acknowledge_rows(
                 id=new_id(),
                 source_id=source_id,
                 kind=row.kind,
-                sourced_id=row.sourced_id,
+                sourced_id=NAMELESS if row.sourced_id is None else row.sourced_id,
                 field=row.field,
                 code=SAME_PERSON if same_person else row.code,
                 content=row.content,

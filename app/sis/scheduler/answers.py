@@ -121,7 +121,7 @@ async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> No
     ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}
     sentence = (
         f"The plan could not be applied in {RETRIES.attempts} attempts ({fault.error or 'no worker finished one'}). "
-        "The roster is as it was. Approve it again, or discard it."
+        "Nothing was changed. Approve it again, or discard it."
     )
     approved = (RunState.APPROVED,)
     if await change_states(work, RunState.FAILED_TO_APPLY, mine, {"sentence": sentence, **ended}, of=approved):

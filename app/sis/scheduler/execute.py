@@ -165,11 +165,11 @@ class SyncScheduler:
             return
         log.error("syncs.retried", **context, wait=round(wait.total_seconds(), 1), **describe_fault(error))
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-            await postpone_run(work, job, wait, f"{sentence} The roster is as it was.", fault)
+            await postpone_run(work, job, wait, f"{sentence} Nothing was changed.", fault)
 
     async def _give_up(self, district_id: UUID, job: ClaimedJob, why: str, fault: FaultSummary) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-            await give_up_run(work, job.id, job.claim_number, f"{why} The roster is as it was.", fault)
+            await give_up_run(work, job.id, job.claim_number, f"{why} Nothing was changed.", fault)
 
     async def _postpone(self, district_id: UUID, job: ClaimedJob, wait: timedelta, *, is_busy: bool = False) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
@@ -279,14 +279,14 @@ async def _requeue_lost_runs(work: Work) -> None:
         if run.due is None:
             await give_up_run(work, run.id, run.claim_number, BROKE_OFF, lost_worker)
         elif run.attempts >= RETRIES.attempts:
-            sentence = f"The sync broke off {run.attempts} times. The roster is as it was."
+            sentence = f"The sync broke off {run.attempts} times. Nothing was changed."
             await give_up_run(work, run.id, run.claim_number, sentence, lost_worker)
         else:
             waits = {
                 "leased_until": None,
                 "fault": lost_worker.error,
                 "fault_place": lost_worker.place,
-                "sentence": "The sync broke off and waits for another worker. The roster is as it was.",
+                "sentence": "The sync broke off and waits for another worker. Nothing was changed.",
             }
             await change_states(work, RunState.PENDING, [SisRun.id == run.id], waits)
     await work.db.flush()

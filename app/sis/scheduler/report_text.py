@@ -108,7 +108,7 @@ def next_steps(report: Report) -> list[str]:
         steps.append(f"To discard it: aimline sync discard {shown} {of}")
     elif report.state == RunState.FAILED:
         steps.append(
-            f"The roster is as it was. Check the source with: aimline sis doctor NAME {of}, then run the sync again."
+            f"Nothing was changed. Check the source with: aimline sis doctor NAME {of}, then run the sync again."
         )
     elif report.state == RunState.DRY and report.listed:
         steps.append(f"To see who and what it would change: aimline sync diff {shown} {of}")

@@ -31,6 +31,8 @@ SEALED_AS: Final = "sis_source.client"
 URL_SEALED_AS: Final = "sis_source.url"
 
 
+READ_ANEW: Final = ("kind", "url", "gradebook_url", "schools", "excluded_users", "left_out")
+"""The settings after whose change the next run is a full one."""
 _LISTS: Final = ("scopes", "left_out", "schools", "excluded_users")
 _PLAIN: Final = tuple(name for name in SETTABLE if name not in ("client_secret", "freeze", *_LISTS))
 
@@ -90,6 +92,9 @@ async def change_source(
     new = partial_input(SourceSettings, without_unread(values))
     settings = validate_settings(new, allowed, name=configured.source.name, local=local, before=current)
     await _apply_settings(work, configured.settings, settings)
+    if any(getattr(settings, name) != getattr(current, name) for name in READ_ANEW):
+        # A delta would lack the unchanged rows that the settings admit only since this change.
+        configured.settings.pulled_until = configured.settings.full_at = None
     if settings.url != current.url:
         _write_url(work, configured.settings, settings.url)
     if "client_secret" in changes:

@@ -88,6 +88,7 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
             list(screen.blank),
         )
     await _note_repairs(stage, delivery, screen, f"staging.{name}")
+    stage.malformed[delivery.kind] = screen.digests
     stage.raw_rows[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 
 from app.core.encoding import guess_encoding
+from app.sis.engine.intake.row_digest import digest_row
 from app.sis.port import Delivery, SourceRefused
 
 MAX_ROW_BYTES = 8 << 20  # bytes; a cell of a megabyte is accepted
@@ -24,7 +25,8 @@ MAX_CARRIAGE_RETURNS = 4096  # carriage returns after the header that may belong
 MAX_FAULTS = 1_000_000  # rows of one file that do not match the header; their numbers are kept in memory
 REPLACEMENT = "\ufffd".encode()
 WIDE_BLANKS = ("\u00a0".encode(), "\u200b".encode(), "\ufeff".encode(), "\u3000".encode())
-GUESSED = 4096  # the number of bytes from which an encoding is guessed
+MAX_DIGESTS = 50_000  # malformed rows of one file whose content gets a digest
+GUESSED = 4096  # the number of bytes from which an encoding is guessed, and the bytes that are known of a row too long
 COLUMNS, MALFORMED, TOO_LONG = "row.columns", "row.malformed", "row.too_long"
 QUOTE, COMMA, FEED, RETURN, BLANK = 34, 44, 10, 13, 32
 ORDINARY = bytes(set(range(256)) - {QUOTE, COMMA, FEED, RETURN})
@@ -59,6 +61,11 @@ class Screen:
         """The numbers of the rows that are accepted although a quote in them is misplaced or escaped by a backslash."""
         self.faults: dict[str, array[int]] = {code: array("q") for code in (COLUMNS, MALFORMED, TOO_LONG)}
         """The numbers of the rows that do not match the header, by error code; the first row after the header is 1."""
+        self.digests: dict[int, str] = {}
+        """Digests of the first rows that do not match the header, keyed by row number.
+
+        COPY gets an empty row in place of such a row, so the loaded row does not show whether the content has changed.
+        """
 
     def read(self) -> Iterator[bytes]:
         """Yields the header, then blocks of whole rows.
@@ -270,7 +277,7 @@ class Screen:
                 return b",".join(_quoted(cell.encode()) for cell in escaped) + self._end
             if cells is None:
                 return self._malformed(body)
-            return self._replaced(COLUMNS, cells[self._key].encode() if len(cells) > self._key else b"")
+            return self._replaced(COLUMNS, body, cells[self._key].encode() if len(cells) > self._key else b"")
         is_record = len(outside) == 1 or _RECORD.fullmatch(body) is not None
         if is_record and not any(part.count(b"\r") + part.count(b"\n") for part in outside):
             return body + self._end
@@ -298,11 +305,15 @@ class Screen:
         """
         cells = row.partition(b'"')[0].split(b",")[:-1]
         key = cells[self._key].rstrip(b"\r\n") if len(cells) > self._key else b""
-        return self._replaced(code, key if _is_text(key) else b"")
+        return self._replaced(code, row, key if _is_text(key) else b"")
 
-    def _replaced(self, code: str, key: bytes) -> bytes:
-        """Records the fault of the current row. Returns the empty row that replaces it, with the sourcedId `key`."""
+    def _replaced(self, code: str, row: bytes, key: bytes) -> bytes:
+        """Records the fault and a digest of the current row. Returns the empty row that replaces it, with the sourcedId
+        `key`.
+        """
         self._note(self.faults[code])
+        if len(self.digests) < MAX_DIGESTS:
+            self.digests[self._number] = digest_row(row)
         return self._empty(key)
 
     def _empty(self, key: bytes) -> bytes:

@@ -5,6 +5,7 @@ Stores no value of a row.
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
+import hashlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,6 +21,8 @@ SAME_PERSON: Final = "sourcedId.same_person"
 
 The row is then imported.
 """
+NAMELESS: Final = ""
+"""The sourcedId in the acknowledgement of a row that has none. Such a row is recognized by its content alone."""
 MAX_NAMED = 50_000
 """The maximum number of quarantined rows of one file that get a sourcedId and a digest.
 
@@ -39,7 +42,8 @@ async def name_quarantined(stage: Stage, kind: Kind, delivery: Delivery) -> int:
             UPDATE sis_quarantine AS q SET acknowledged = true FROM sis_acknowledgement AS a
             WHERE q.district_id = :district AND q.run_id = :run AND q.kind = '{kind.name}'
               AND a.district_id = :district AND a.source_id = :source AND a.kind = q.kind
-              AND a.sourced_id = q.sourced_id AND a.field = q.field AND a.code = q.code AND a.content = q.content
+              AND a.sourced_id = coalesce(q.sourced_id, '{NAMELESS}') AND a.field = q.field AND a.code = q.code
+              AND a.content = q.content
             RETURNING q.id)
         SELECT count(DISTINCT k.id) FROM known AS k"""
     )
@@ -68,19 +72,33 @@ async def _name_rows_of(stage: Stage, file: Delivery) -> None:
     )
 
 
-async def digest_rows(stage: Stage, file: Delivery, numbers: Sequence[int]) -> dict[int, tuple[str | None, str]]:
+async def digest_rows(stage: Stage, file: Delivery, numbers: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
     """Returns, for each of these rows of a file, the sourcedId and a digest of the content, keyed by row number.
 
-    The header is row 1.
+    The header is row 1. A row that does not match the header has no values in the raw table; its digest is that of the
+    row in the file. The digest is None if nothing of a row could be read.
     """
     own = file.header[: len(file.header) - len(file.composed)]
     # The time of a change is not part of the content, because some sources renew it every night.
-    content = ", ".join(f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified")
+    names = [f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified"]
+    content = ", ".join(names)
     rows = await stage.driver.fetch(
         f"""SELECT r.row_number + 1 AS number, left(r.c{own.index("sourcedId") + 1}, {MAX_ID_BYTES}) AS sourced_id,
-                   md5($2 || ROW({content})::text) AS content
+                   CASE WHEN num_nonnulls({content}) > 0 THEN md5($2 || ROW({content})::text) END AS content
             FROM {stage.raw(file.kind)} AS r WHERE r.row_number + 1 = ANY ($1::bigint[])""",
         numbers,
         str(stage.source_id),
     )
-    return {row["number"]: (row["sourced_id"], row["content"]) for row in rows}
+    malformed = stage.malformed.get(file.kind, {})
+    return {
+        row["number"]: (
+            row["sourced_id"],
+            _salted(stage, malformed[row["number"] - 1]) if row["number"] - 1 in malformed else row["content"],
+        )
+        for row in rows
+    }
+
+
+def _salted(stage: Stage, digest: str) -> str:
+    """Returns a digest that differs between sources, although the rows of two sources may be equal."""
+    return hashlib.blake2b(f"{stage.source_id}{digest}".encode(), digest_size=16).hexdigest()

@@ -17,6 +17,7 @@ from app.sis.engine.scores.mapping import judge_days
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import SCORE
 from app.sis.port import Progress, SourceInconsistent
+from app.sis.rules import RunState
 
 CHANGED: Final = "('update', 'restore')"
 BECAUSE_OF_FILE: Final = "The source says so."
@@ -77,8 +78,14 @@ async def plan_undo(stage: Stage, undone: UUID) -> int:
     the attempt that the score had before the run.
     """
     # A score that nobody has changed since has version 1 if the run created it, and otherwise the version that follows
-    # its before-image.
-    since = "coalesce((c.before ->> 'version')::integer, 0) + 1"
+    # its before-image. Later runs and their undos count two more versions each time.
+    later = f"""(SELECT g.row_id, count(*) AS versions, sum(CASE WHEN r.undoes IS NULL THEN 1 ELSE -1 END) AS not_undone
+        FROM sis_change AS g JOIN sis_run AS r ON r.district_id = :district AND r.id = g.run_id
+         AND r.state = '{RunState.APPLIED}'
+        JOIN sis_run AS u ON u.district_id = :district AND u.id = '{undone}' AND r.ended_at > u.ended_at
+        WHERE g.district_id = :district AND g.kind = '{SCORE.name}' AND g.action <> 'create'
+        GROUP BY g.row_id)"""
+    since = "coalesce((c.before ->> 'version')::integer, 0) + 1 + coalesce(l.versions, 0)"
     columns = ("taken_on", "attempt", "value", "form", "purpose")
     is_taken = """EXISTS (SELECT FROM score AS k WHERE k.district_id = :district AND k.student_id = s.student_id
         AND k.measure_id = s.measure_id AND k.taken_on = b.taken_on AND k.attempt = b.attempt AND k.id <> s.id)"""
@@ -91,8 +98,9 @@ async def plan_undo(stage: Stage, undone: UUID) -> int:
                         WHEN s.removed_at IS NOT NULL THEN 'restore' ELSE 'update' END,
                    s.version, s.student_id, s.measure_id, s.secured_area,
                    {", ".join(f"CASE WHEN c.action = 'create' THEN s.{name} ELSE b.{name} END" for name in columns)}
-            FROM sis_change AS c
-            JOIN score AS s ON s.district_id = :district AND s.id = c.row_id AND s.version = {since},
+            FROM sis_change AS c LEFT JOIN {later} AS l ON l.row_id = c.row_id
+            JOIN score AS s ON s.district_id = :district AND s.id = c.row_id AND s.version = {since}
+             AND coalesce(l.not_undone, 0) = 0,
                  LATERAL jsonb_populate_record(NULL::score, c.before) AS b
             WHERE c.district_id = :district AND c.run_id = '{undone}' AND c.kind = '{SCORE.name}'
               AND (c.action = 'create' OR NOT {is_taken})""",

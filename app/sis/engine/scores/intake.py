@@ -12,6 +12,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
+from app.core.plural import pluralize
 from app.core.violations import EARLIEST_DAY
 from app.evidence.rules import PURPOSES
 from app.playbook.lookup import area_by_id, secured_code
@@ -60,6 +61,7 @@ async def stage_rows(stage: Stage, delivery: Delivery) -> int:
     columns, query = _converted_sql(stage, delivery)
     rows = await stage.insert("staged", SCORE.name, columns, query, are_distinct=True)
     await stage.driver.execute(f"SET LOCAL enable_nestloop = {'on' if rows < FEW_ROWS else 'off'}")
+    await _find_measures_in_another_case(stage, delivery)
     await _resolve(stage)
     return rows - await _resolve_repeats(stage)
 
@@ -115,6 +117,33 @@ def _converted_sql(stage: Stage, delivery: Delivery) -> tuple[list[str], str]:
 
 def _text(x: str) -> str:
     return f"nullif(btrim({no_null_sql(x)}), '')"
+
+
+async def _find_measures_in_another_case(stage: Stage, delivery: Delivery) -> None:
+    """Corrects the case of codes of measures and of forms, such as `ORF` to `orf`, and notes in the report how many
+    rows had one in another case.
+
+    A text stays as it is if the playbook has it in this case, or if several measures or forms differ only in case.
+    """
+    table, staged = stage.table("staged", SCORE.name), stage.of_run("staged", SCORE.name)
+    measures = stage.of_run("score_measure")
+    forms = f"SELECT DISTINCT m.measure_id, m.name AS measure, unnest(m.forms) AS form FROM {measures} AS m"
+    for column, by_name in (
+        ("measure", f"SELECT NULL::text AS measure, m.name AS exact FROM {measures} AS m"),
+        ("form", f"SELECT f.measure, f.form AS exact FROM ({forms}) AS f"),
+    ):
+        is_same_measure = "true" if column == "measure" else "y.measure = x.measure"
+        rows = await stage.run(
+            f"""UPDATE {table} AS w SET {column} = j.exact
+                FROM (SELECT x.row_number, min(y.exact) AS exact FROM {staged} AS x
+                      JOIN ({by_name}) AS y ON lower(y.exact) = lower(x.{column}) AND {is_same_measure}
+                      GROUP BY x.row_number, x.{column}
+                      HAVING count(*) = 1 AND min(y.exact) <> x.{column}) AS j
+                WHERE w.district_id = :district AND w.run_id = :run AND w.row_number = j.row_number"""
+        )
+        if rows:
+            have = pluralize(rows, "row has", "rows have")
+            stage.notes.append(f"{delivery.file}: {have} a {column} in another case than the playbook, read as that.")
 
 
 async def _resolve(stage: Stage) -> None:
@@ -187,7 +216,8 @@ async def _resolve_repeats(stage: Stage) -> int:
 async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
     """Deletes the staged rows of students whom `scope` leaves out, and returns the number of deleted rows.
 
-    The scope leaves out excluded students and, if schools are chosen, students who are in none of the chosen schools.
+    The scope leaves out excluded students, in whatever form the row names them, and, if schools are chosen, students
+    who are in none of the chosen schools.
     Raises `SourceRefused` if a chosen school is not known.
     """
     if not (scope.schools or scope.excluded):
@@ -203,12 +233,17 @@ async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
             f"The run is restricted to some schools, and the district has none with the sourcedId {unknown[0]}. "
             "Correct the restriction."
         )
-    elsewhere = f"""EXISTS (SELECT FROM person AS p WHERE p.district_id = :district AND p.id = w.student_id
+    # A row that removes a score may name only the score, and a student may be named with the source.
+    student = """coalesce(w.student_id, (SELECT x.student_id FROM score AS x WHERE x.district_id = :district
+        AND x.sender = :source AND x.external_id = w.external_id))"""
+    is_elsewhere = f"""EXISTS (SELECT FROM person AS p WHERE p.district_id = :district AND p.id = {student}
         AND NOT p.school_ids && ARRAY(SELECT s.row_id FROM ({schools}) AS s))"""
+    is_excluded = f"""{student} IN (SELECT e.row_id FROM external_id AS e JOIN {left_out} AS l ON l.kind = 'person'
+        AND l.sourced_id = e.sourced_id WHERE e.district_id = :district AND e.kind = 'person')"""
     return await stage.run(
         f"""DELETE FROM {stage.table("staged", SCORE.name)} AS w WHERE w.district_id = :district AND w.run_id = :run
-            AND (w.student IN (SELECT l.sourced_id FROM {left_out} AS l WHERE l.kind = 'person')
-                 OR ({"true" if scope.schools else "false"} AND {elsewhere}))"""
+            AND (w.student IN (SELECT l.sourced_id FROM {left_out} AS l WHERE l.kind = 'person') OR {is_excluded}
+                 OR ({"true" if scope.schools else "false"} AND {is_elsewhere}))"""
     )
 
 

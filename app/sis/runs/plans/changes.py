@@ -19,6 +19,7 @@ from app.access.principal import Principal
 from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
 from app.core.errors import Invalid, NotFound, Violation
+from app.core.text import quote_formula
 from app.roster.lookup import ids_by_alias
 from app.roster.models import Org
 from app.roster.references import parse
@@ -28,8 +29,6 @@ from app.sis.runs.plans.fields import FieldChange, show_fields
 BATCH: Final = 1000
 """The number of changes that are read for a CSV file in one transaction."""
 COLUMNS: Final = ("kind", "action", "sourcedId", "schools", "field", "before", "after", "digest")
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""The first characters that make a spreadsheet treat a text as a formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +165,7 @@ def _sheet(lines: Sequence[Sequence[str]]) -> str:
     sheet = io.StringIO(newline="")
     writer = csv.writer(sheet)
     # A spreadsheet must not run what a source has put into a value.
-    writer.writerows([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in line] for line in lines)
+    writer.writerows([quote_formula(cell) for cell in line] for line in lines)
     return sheet.getvalue()
 
 
