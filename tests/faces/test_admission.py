@@ -20,6 +20,7 @@ from app.rest.contract.sharing import resolved
 from app.rest.door import Services
 from app.settings import Settings
 from tests.faces.admission_app import Built, graphql
+from tests.faces.documented import committed_contract
 from tests.faces.graphql_face import MODERN
 from tests.faces.rest_town import Caller, caller
 from tests.house.walk import operations
@@ -165,8 +166,8 @@ def test_a_verified_token_is_known_until_it_expires(
 
 def test_the_contract_tells_the_limits_of_every_operation(app: FastAPI) -> None:
     """429 and 503 with Retry-After and the RateLimit fields, everywhere but at health."""
-    contract = app.openapi()
-    for operation in operations(app):
+    contract = committed_contract().document
+    for operation in operations():
         answers = contract["paths"][operation.path][operation.method.lower()]["responses"]
         if operation.path.startswith("/health/"):
             assert "429" not in answers

@@ -24,7 +24,7 @@ async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Se
 
 def paged(app: FastAPI) -> list[Operation]:
     """Every list with pages."""
-    return [one for one in operations(app) if "after" in one.names("query")]
+    return [one for one in operations() if "after" in one.names("query")]
 
 
 def listed(answer: httpx.Response) -> list[Any]:

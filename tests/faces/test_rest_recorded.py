@@ -63,7 +63,7 @@ class Normal:
 
 def requests(app: FastAPI, district: FullDistrict) -> Iterator[tuple[str, Request]]:
     """Yields each read that the rooms derive, by itself and with each of its filters."""
-    for operation in operations(app):
+    for operation in operations():
         if operation.reads and READS.fullmatch(operation.path) and operation.name not in IRREGULAR:
             yield operation.name, own_request(operation, district)
             for place, request in enumerate(own_filters(operation, district)):

@@ -42,7 +42,7 @@ async def test_a_value_of_another_type_is_refused(app: FastAPI, district: FullDi
     """A midnight with an offset is another day elsewhere; a number is no day; a text is no number; `1` is not true."""
     north = caller(app, district.town)
     tried = 0
-    for operation in operations(app):
+    for operation in operations():
         if operation.name in OPEN or operation.body is None:
             continue
         request = own_request(operation, district)
@@ -63,7 +63,7 @@ async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, district: FullDist
     """A list filtered by an instant would begin on another day than its caller meant."""
     north = caller(app, district.town)
     filters = 0
-    for operation in operations(app):
+    for operation in operations():
         for parameter in operation.parameters:
             if parameter["in"] == "query" and _type_of(parameter["schema"]) == "date":
                 path = own_request(operation, district).path
@@ -77,7 +77,7 @@ async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, district: FullDist
 async def test_a_repeated_parameter_is_refused(app: FastAPI, district: FullDistrict) -> None:
     """A repeated parameter is refused unless it is a list, because one value would be ignored silently."""
     north = caller(app, district.town)
-    for operation in operations(app):
+    for operation in operations():
         if operation.name in OPEN or not operation.reads:
             continue
         path = own_request(operation, district).path

@@ -15,6 +15,7 @@ from app.core.ids import new_id
 from app.main import build
 from app.rest.edge import MAX_BODY_BYTES
 from app.settings import Settings
+from tests.faces.documented import committed_contract
 from tests.faces.rest_town import Caller, caller, plain
 from tests.house.full_district import FullDistrict, fill_district
 from tests.house.walk import Operation, operations, own_request
@@ -33,8 +34,8 @@ async def rows(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settin
 
 def walked(app: FastAPI) -> Iterator[tuple[Operation, set[int]]]:
     """Yields the operations that need a token, with the statuses that the contract documents."""
-    contract = app.openapi()
-    for operation in operations(app):
+    contract = committed_contract().document
+    for operation in operations():
         if operation.name not in OPEN:
             described = contract["paths"][operation.path][operation.method.lower()]
             yield operation, {int(status) for status in described["responses"]}

@@ -49,7 +49,7 @@ def rows_of_kind(operation: Operation, district: FullDistrict) -> list[dict[str,
 
 def functions_of(app: FastAPI) -> dict[str, Command]:
     """Returns the commands by the names of the operations that run them with one item."""
-    named = {operation.name for operation in operations(app)}
+    named = {operation.name for operation in operations()}
     return {name: command for name, command in CATALOG.commands.items() if name in named and command.bulk_name != name}
 
 
@@ -59,8 +59,8 @@ async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
     client, seen = caller(app, full_north.town), defaultdict(set)
     for code, area_id in sorted(full_north.town.areas.items()):
         full_north.shown[f"area {code}"] = ids.format_id("area", area_id)
-    commands, by_name = functions_of(app), {each.name: each for each in operations(app)}
-    for operation in [*operations(app), *reversed(operations(app))]:
+    commands, by_name = functions_of(app), {each.name: each for each in operations()}
+    for operation in [*operations(), *reversed(operations())]:
         if operation.name not in commands:
             continue
         request = own_request(operation, full_north)
@@ -97,7 +97,7 @@ async def test_a_read_conflicts_only_where_that_is_documented(app: FastAPI, full
 
     Every other read of every row, in whatever state, is answered.
     """
-    client, by_name = caller(app, full_north.town), {each.name: each for each in operations(app)}
+    client, by_name = caller(app, full_north.town), {each.name: each for each in operations()}
     for name, kind in (("form_group", "group"), ("plan_support", "support")):
         body = own_request(by_name[name], full_north).json
         body = {name: value for name, value in body.items() if name not in OF_A_MEASURE}

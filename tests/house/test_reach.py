@@ -48,7 +48,7 @@ def lists(app: FastAPI) -> list[Operation]:
     """Every list of the live routes about students."""
     listed = [
         one
-        for one in operations(app)
+        for one in operations()
         if one.reads and one.path.startswith("/v1/") and ("after" in one.names("query") or one.name in NO_STUDENTS)
     ]
     assert {one.name for one in listed} >= NO_STUDENTS.keys()
@@ -142,7 +142,7 @@ async def test_every_graphql_list_is_bound_as_well(
 async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, district: FullDistrict) -> None:
     """A path that names a row of another's student is 404, in every read and before every command."""
     attempts = 0
-    for operation in operations(app):
+    for operation in operations():
         kinds = {"student": "cy", "support": "support of cy", "concern": "concern of cy"}
         names = operation.names("path")
         if not names or names[0] not in kinds:
@@ -217,7 +217,7 @@ async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, district: Full
     without = caller(app, district.town, CLIENT_SCOPES - {"area:sel"})
     whole = caller(app, district.town)
     shown_to_the_granted = ""
-    for operation in [*lists(app), *(one for one in operations(app) if one.name == "get_story")]:
+    for operation in [*lists(app), *(one for one in operations() if one.name == "get_story")]:
         for asks in (without, acting(app, district, "teacher")):
             _, text = await seen(asks, operation, district)
             assert secured not in text, operation.name
