@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pydantic import ValidationError
@@ -32,9 +33,11 @@ from tests.faces.admission_app import built  # noqa: F401  # apps over other lim
 from tests.faces.rest_town import app  # noqa: F401  # the product's app, a fixture
 from tests.faces.served_app import serving  # noqa: F401  # the same on its own port, a fixture
 from tests.functions import load_functions
+from tests.house.read_district import filled_once, read_district  # noqa: F401  # a district to read, fixtures
 from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_event_is_as_its_schema_says,
     every_statement_names_its_district,
+    passed,
 )
 from tests.house.writes import unsuitable_statements
 from tests.kept_plans import open_keeping, share_plans_of_runs
@@ -69,11 +72,13 @@ hypothesis_settings.register_profile("any machine", deadline=None, suppress_heal
 hypothesis_settings.load_profile("any machine")
 
 
-def pytest_sessionstart() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     """Collects garbage from now on, and seldom: by default that takes a third of the suite's time.
 
     The suite keeps much and drops little.
     """
+    if (folder := _folder_of_checkout(session.config, "passed")) is not None:
+        passed.open(folder)
     gc.set_threshold(50_000, 20, 20)
     gc.enable()
 
@@ -88,6 +93,12 @@ def pytest_collection_finish() -> None:
     """Exempts what the imports and the collection have made, which lives to the end, from garbage collection."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The event loop of the product's processes, which takes less processor time than Python's own."""
+    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture(scope="session")

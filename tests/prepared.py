@@ -32,6 +32,9 @@ FAST = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+    "wal_recycle": "off",  # a new file costs less than the copy of one that each server would begin with
+    "wal_init_zero": "off",
+    "io_method": "sync",  # what is read is in memory
     "max_connections": "200",
     "log_error_verbosity": "default",  # as a server that nobody has set up: what is logged is the product's doing
     "scram_iterations": "1",  # the passwords of a server that the run throws away

@@ -164,7 +164,7 @@ def test_a_verified_token_is_known_until_it_expires(
             tokens.read(token)
 
 
-def test_the_contract_tells_the_limits_of_every_operation(app: FastAPI) -> None:
+def test_the_contract_tells_the_limits_of_every_operation() -> None:
     """429 and 503 with Retry-After and the RateLimit fields, everywhere but at health."""
     contract = committed_contract().document
     for operation in operations():

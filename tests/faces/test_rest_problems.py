@@ -28,7 +28,7 @@ async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Se
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
-def commands(app: FastAPI) -> list[Operation]:
+def commands() -> list[Operation]:
     """Returns every operation that takes a body."""
     return [one for one in operations() if one.body is not None and one.name not in OPEN]
 
@@ -43,7 +43,7 @@ async def test_no_error_shows_what_was_submitted(app: FastAPI, district: FullDis
     """
     north = caller(app, district.town)
     refused = 0
-    for operation in commands(app):
+    for operation in commands():
         request = own_request(operation, district)
 
         async def send(body: Any, request: Request = request) -> httpx.Response:

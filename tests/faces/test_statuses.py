@@ -32,7 +32,7 @@ async def rows(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settin
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
-def walked(app: FastAPI) -> Iterator[tuple[Operation, set[int]]]:
+def walked() -> Iterator[tuple[Operation, set[int]]]:
     """Yields the operations that need a token, with the statuses that the contract documents."""
     contract = committed_contract().document
     for operation in operations():
@@ -84,7 +84,7 @@ async def provoke(asks: Caller, operation: Operation, rows: FullDistrict) -> dic
 async def test_each_operation_gives_the_common_refusals(app: FastAPI, rows: FullDistrict) -> None:
     """Each documented 400, 401, 404, 412, 413, 422 (of a body) and 428 can be provoked, and no other is given."""
     asks, wrong, provoked = caller(app, rows.town), [], 0
-    for operation, documented in walked(app):
+    for operation, documented in walked():
         seen = await provoke(asks, operation, rows)
         provoked += len(seen)
         wrong += [

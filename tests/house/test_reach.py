@@ -44,8 +44,8 @@ async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Se
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
-def lists(app: FastAPI) -> list[Operation]:
-    """Every list of the live routes about students."""
+def lists() -> list[Operation]:
+    """Every list about students."""
     listed = [
         one
         for one in operations()
@@ -113,7 +113,7 @@ async def test_every_list_is_bound_by_whom_it_acts_for(
     403.
     """
     answered = 0
-    for operation in lists(app):
+    for operation in lists():
         if operation.names("path"):
             continue
         status, text = await seen(acting(app, district, person), operation, district)
@@ -163,7 +163,7 @@ async def test_a_role_that_opens_nothing_is_refused_everywhere(
     app: FastAPI, district: FullDistrict, scopes: frozenset[str]
 ) -> None:
     """A parent, a student and an unknown person get no access anywhere."""
-    for operation in lists(app):
+    for operation in lists():
         answer = await acting(app, district, "parent", scopes).get(own_request(operation, district).path)
         assert (answer.status_code, answer.json()["code"]) == (403, "act_for.role"), operation.name
     for person in ("amy", "nobody"):
@@ -199,7 +199,7 @@ async def test_a_client_of_some_schools_reaches_their_students_only(
 ) -> None:
     """A client of some schools reaches their students only, for whomever it acts."""
     second = (district.town.schools[1],)
-    for operation in lists(app):
+    for operation in lists():
         if not operation.names("path"):
             status, text = await seen(caller(app, district.town, schools=second), operation, district)
             assert status == 200, (operation.name, text)
@@ -217,7 +217,7 @@ async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, district: Full
     without = caller(app, district.town, CLIENT_SCOPES - {"area:sel"})
     whole = caller(app, district.town)
     shown_to_the_granted = ""
-    for operation in [*lists(app), *(one for one in operations() if one.name == "get_story")]:
+    for operation in [*lists(), *(one for one in operations() if one.name == "get_story")]:
         for asks in (without, acting(app, district, "teacher")):
             _, text = await seen(asks, operation, district)
             assert secured not in text, operation.name

@@ -20,7 +20,7 @@ WITHOUT_KEY = {
 """Operations by POST that take no idempotency key, with the reason."""
 
 
-def test_every_post_takes_a_key(app: FastAPI) -> None:
+def test_every_post_takes_a_key() -> None:
     """The contract gives every POST an idempotency key, unless it is listed with a reason."""
     posts = [one for one in operations() if one.method == "POST"]
     without = {one.name for one in posts if "Idempotency-Key" not in one.names("header")}
@@ -41,7 +41,7 @@ async def test_every_post_refuses_a_bad_key(app: FastAPI, full_north: FullDistri
         assert answer.json()["violations"][0]["code"] == "idempotency.key_malformed", operation.name
 
 
-def test_the_contract_says_who_takes_a_version(app: FastAPI) -> None:
+def test_the_contract_says_who_takes_a_version() -> None:
     """Every PATCH requires If-Match and has 412 and 428; every answer with a version has an ETag."""
     paths = committed_contract().document["paths"]
     tagged = 0
@@ -75,7 +75,7 @@ async def test_a_row_without_a_version_refuses_one(app: FastAPI, full_north: Ful
     assert (answer.status_code, answer.json()["violations"][0]["code"]) == (400, "version.unsupported")
 
 
-def test_every_mutation_takes_a_key_and_a_version_as_its_operation_in_rest(app: FastAPI) -> None:
+def test_every_mutation_takes_a_key_and_a_version_as_its_operation_in_rest() -> None:
     """Every mutation has `idempotencyKey`, and `version` if its REST operation has If-Match."""
     rest = {one.name: one for one in operations()}
     mutations = schema._schema.mutation_type

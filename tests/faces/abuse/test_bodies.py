@@ -140,7 +140,7 @@ async def test_parameters_are_bounded_as_bodies_are(app: FastAPI, north: Town) -
     assert repeated.status_code == 400
 
 
-def test_every_list_and_every_map_that_comes_in_has_a_bound(app: FastAPI) -> None:
+def test_every_list_and_every_map_that_comes_in_has_a_bound() -> None:
     """Every list and every free object in the contract has a maximum size."""
     contract = committed_contract().document
     unbound: list[str] = []
