@@ -65,6 +65,8 @@ The first measures processor time while the process is small; then come workers 
 due jobs, and then the files that take longest.
 """
 
+# The event loop of the product's processes, which takes less processor time than Python's own.
+asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 share_plans_of_runs()
 run.PLANS = Plans(100_000)  # the walks ask for more plans than any client, each walk for the same ones
 
@@ -93,12 +95,6 @@ def pytest_collection_finish() -> None:
     """Exempts what the imports and the collection have made, which lives to the end, from garbage collection."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(scope="session")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The event loop of the product's processes, which takes less processor time than Python's own."""
-    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture(scope="session")
