@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import uvloop
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pydantic import ValidationError
@@ -65,8 +64,6 @@ The first measures processor time while the process is small; then come workers 
 due jobs, and then the files that take longest.
 """
 
-# The event loop of the product's processes, which takes less processor time than Python's own.
-asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 share_plans_of_runs()
 run.PLANS = Plans(100_000)  # the walks ask for more plans than any client, each walk for the same ones
 

@@ -48,15 +48,15 @@ class Districts:
         """
         tables, conditions, joins, inserts = list[exp.Table](), list[exp.Expr](), list[exp.Join](), list[exp.Insert]()
         for node in self._tree.walk():
-            kind = type(node)
-            if kind is exp.Table:
-                tables.append(node)
-            elif kind is exp.EQ or kind is exp.In:
-                conditions.append(node)
-            elif kind is exp.Join:
-                joins.append(node)
-            elif kind is exp.Insert:
-                inserts.append(node)
+            match node:
+                case exp.Table():
+                    tables.append(node)
+                case exp.EQ() | exp.In():
+                    conditions.append(node)
+                case exp.Join():
+                    joins.append(node)
+                case exp.Insert():
+                    inserts.append(node)
         return tables, conditions, joins, inserts
 
     def _register(self, table: exp.Table) -> None:
