@@ -142,9 +142,9 @@ def _begin_anew(orders: socket.socket) -> None:
     os.closerange(3, kept)
     os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
     os.chdir(ROOT)
-    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115  # until the process ends
-    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115  # as above
-    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  # as above
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  # until the process ends
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # as above
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  # as above
     sys.modules["__main__"] = sys.modules[__name__]
     warnings.resetwarnings()
     for quiet in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
