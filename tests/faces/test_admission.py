@@ -20,7 +20,6 @@ from app.rest.contract.sharing import resolved
 from app.rest.door import Services
 from app.settings import Settings
 from tests.faces.admission_app import Built, graphql
-from tests.faces.documented import committed_contract
 from tests.faces.graphql_face import MODERN
 from tests.faces.rest_town import Caller, caller
 from tests.house.walk import operations
@@ -164,10 +163,10 @@ def test_a_verified_token_is_known_until_it_expires(
             tokens.read(token)
 
 
-def test_the_contract_tells_the_limits_of_every_operation() -> None:
+def test_the_contract_tells_the_limits_of_every_operation(app: FastAPI) -> None:
     """429 and 503 with Retry-After and the RateLimit fields, everywhere but at health."""
-    contract = committed_contract().document
-    for operation in operations():
+    contract = app.openapi()
+    for operation in operations(app):
         answers = contract["paths"][operation.path][operation.method.lower()]["responses"]
         if operation.path.startswith("/health/"):
             assert "429" not in answers

@@ -34,7 +34,7 @@ def decoded(cursor: str) -> bytes:
 async def test_no_cursor_of_rest_decodes_to_a_name(app: FastAPI, read_district: FullDistrict) -> None:
     """No cursor and no Link header of any list contains a person's data."""
     north, seen = caller(app, read_district.town), 0
-    for operation in operations():
+    for operation in operations(app):
         if "after" not in operation.names("query"):
             continue
         answer = await north.get(own_request(operation, read_district).path, limit=1)

@@ -82,7 +82,7 @@ async def district(north: Town) -> FullDistrict:
 async def test_no_answer_about_a_person_may_be_stored_or_guessed_at(app: FastAPI, district: FullDistrict) -> None:
     """Every operation in both APIs answers with `no-store` and `nosniff`, also refusals, faults and unknown routes."""
     north = caller(app, district.town)
-    for operation in operations():
+    for operation in operations(app):
         path = own_request(operation, district).path if operation.name not in OPEN else operation.path
         answers = [await north.ask(operation.method, path), await north.ask(operation.method, path, params={"x": "1"})]
         for answer in answers:

@@ -13,9 +13,9 @@ from tests.house.full_district import FullDistrict
 from tests.house.walk import Operation, operations, own_request
 
 
-def paged() -> list[Operation]:
+def paged(app: FastAPI) -> list[Operation]:
     """Every list with pages."""
-    return [one for one in operations() if "after" in one.names("query")]
+    return [one for one in operations(app) if "after" in one.names("query")]
 
 
 def listed(answer: httpx.Response) -> list[Any]:
@@ -29,7 +29,7 @@ async def test_all_pages_together_are_all_rows_once(app: FastAPI, read_district:
     """The pages of any size together have every row once, by cursor and by Link header."""
     north = caller(app, read_district.town)
     walked = 0
-    for operation in paged():
+    for operation in paged(app):
         path = own_request(operation, read_district).path
         whole = listed(await north.get(path, limit=200))
         rows, answer = [], await north.get(path, limit=1)
@@ -53,12 +53,12 @@ async def test_all_pages_together_are_all_rows_once(app: FastAPI, read_district:
 async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, read_district: FullDistrict) -> None:
     """A cursor of another list or filter, or a changed one, is refused with its parameter."""
     north = caller(app, read_district.town)
-    for operation in paged():
+    for operation in paged(app):
         path = own_request(operation, read_district).path
         cursor = (await north.get(path, limit=1)).json()["next"]
         if cursor is None:
             continue
-        for other in paged():
+        for other in paged(app):
             if other.path != operation.path:
                 await _refused(north, own_request(other, read_district).path, after=cursor)
         filters = set(operation.names("query")) & {"student", "school"}
@@ -79,7 +79,7 @@ async def test_a_cursor_as_it_was_once_made_is_refused(
     """A cursor that anybody can write is no cursor, whatever binding it names."""
     north = caller(app, read_district.town)
     plain = json.dumps([*place]).encode()
-    for operation in paged():
+    for operation in paged(app):
         path = own_request(operation, read_district).path
         for made_up in (plain, b"\x00" * 16 + plain):
             await _refused(north, path, after=base64.urlsafe_b64encode(made_up).decode().rstrip("="))
@@ -88,7 +88,7 @@ async def test_a_cursor_as_it_was_once_made_is_refused(
 @pytest.mark.parametrize("limit", ["0", "-1", "201", "x", "1e3", "99999999999999999999", ""])
 async def test_an_unfit_limit_is_a_bad_request(app: FastAPI, read_district: FullDistrict, limit: str) -> None:
     """A limit other than 1 to 200 is refused."""
-    for operation in paged():
+    for operation in paged(app):
         await _refused(
             caller(app, read_district.town), own_request(operation, read_district).path, name="limit", limit=limit
         )

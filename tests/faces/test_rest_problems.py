@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.core import ids
 from app.core.ids import new_id
 from app.settings import Settings
-from tests.faces.documented import committed_contract
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.faces.spoiled import Place, places_of, places_with_wrong_shape, spoiled
 from tests.house.full_district import FullDistrict, fill_district
@@ -28,9 +27,9 @@ async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Se
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
-def commands() -> list[Operation]:
+def commands(app: FastAPI) -> list[Operation]:
     """Returns every operation that takes a body."""
-    return [one for one in operations() if one.body is not None and one.name not in OPEN]
+    return [one for one in operations(app) if one.body is not None and one.name not in OPEN]
 
 
 WRONG = [SECRET, f"{SECRET}\x00", [SECRET], {"planted": SECRET}, f"stu_{SECRET}", f"sis:{SECRET}:{SECRET}", 10**30, -1]
@@ -43,7 +42,7 @@ async def test_no_error_shows_what_was_submitted(app: FastAPI, district: FullDis
     """
     north = caller(app, district.town)
     refused = 0
-    for operation in commands():
+    for operation in commands(app):
         request = own_request(operation, district)
 
         async def send(body: Any, request: Request = request) -> httpx.Response:
@@ -71,7 +70,7 @@ async def test_no_error_shows_what_was_submitted(app: FastAPI, district: FullDis
 async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, district: FullDistrict) -> None:
     """Every filter and every path with values of every wrong kind; a filter alone where its shape allows the value."""
     north = caller(app, district.town)
-    for operation in operations():
+    for operation in operations(app):
         if not operation.reads or operation.name in OPEN:
             continue
         path = own_request(operation, district).path
@@ -111,7 +110,7 @@ async def test_everything_that_is_wrong_is_said_at_once(app: FastAPI, district: 
     assert {one["pointer"] for one in shape.json()["violations"]} == {
         *("/student", "/area", "/description", "/raised_on", "/planted")
     }
-    plan = own_request(next(one for one in operations() if one.name == "plan_support"), district).json
+    plan = own_request(next(one for one in operations(app) if one.name == "plan_support"), district).json
     values = await north.post(
         "/v1/supports", plan | {"goal": 30.0, "goal_on": plan["starts_on"], "sessions_per_week": 0}
     )
@@ -132,7 +131,7 @@ async def test_a_body_that_is_no_json_object_is_refused(app: FastAPI, district: 
 async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, district: FullDistrict) -> None:
     """A misspelt filter must not answer with everything; so for every operation, and the name is in the pointer."""
     north = caller(app, district.town)
-    for operation in operations():
+    for operation in operations(app):
         if operation.name in OPEN:
             continue
         request = own_request(operation, district)
@@ -163,8 +162,8 @@ async def test_every_operation_asks_for_each_of_its_scopes(
 ) -> None:
     """Without any one of the scopes in the contract an operation is refused and does nothing."""
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
-    contract = committed_contract().document
-    for operation in operations():
+    contract = app.openapi()
+    for operation in operations(app):
         if operation.name in OPEN:
             continue
         security = contract["paths"][operation.path][operation.method.lower()]["security"]
@@ -217,7 +216,7 @@ async def test_all_violations_are_found_in_one_stage(app: FastAPI, district: Ful
 
 async def test_a_wrong_method_is_answered_with_all_that_the_path_supports(app: FastAPI, district: FullDistrict) -> None:
     """`Allow` names the methods of every operation of the path, and not those of one route."""
-    contract, north = committed_contract().document["paths"], caller(app, district.town)
+    contract, north = app.openapi()["paths"], caller(app, district.town)
     for path, methods in contract.items():
         answer = await north.ask("TRACE", path.replace("{", "").replace("}", ""))
         if answer.status_code == 405:

@@ -61,9 +61,9 @@ class Normal:
         return "TODAY" if is_today else f"DAY{(day - YEAR_BEGINS).days:+}"
 
 
-def requests(district: FullDistrict) -> Iterator[tuple[str, Request]]:
+def requests(app: FastAPI, district: FullDistrict) -> Iterator[tuple[str, Request]]:
     """Yields each read that the rooms derive, by itself and with each of its filters."""
-    for operation in operations():
+    for operation in operations(app):
         if operation.reads and READS.fullmatch(operation.path) and operation.name not in IRREGULAR:
             yield operation.name, own_request(operation, district)
             for place, request in enumerate(own_filters(operation, district)):
@@ -76,7 +76,7 @@ async def answers(app: FastAPI, town: Town) -> dict[str, Any]:
     district, normal = await fill_district(town), Normal(town)
     asks = caller(app, town)
     recorded: dict[str, Any] = {}
-    for name, request in requests(district):
+    for name, request in requests(app, district):
         answer = await asks.get(request.path, **(request.params or {}))
         body = normal.value(answer.json())
         if " by " in name and answer.status_code == 200:

@@ -34,7 +34,7 @@ async def test_a_value_of_another_type_is_refused(app: FastAPI, read_district: F
     """A midnight with an offset is another day elsewhere; a number is no day; a text is no number; `1` is not true."""
     north = caller(app, read_district.town)
     tried = 0
-    for operation in operations():
+    for operation in operations(app):
         if operation.name in OPEN or operation.body is None:
             continue
         request = own_request(operation, read_district)
@@ -55,7 +55,7 @@ async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, read_district: Ful
     """A list filtered by an instant would begin on another day than its caller meant."""
     north = caller(app, read_district.town)
     filters = 0
-    for operation in operations():
+    for operation in operations(app):
         for parameter in operation.parameters:
             if parameter["in"] == "query" and _type_of(parameter["schema"]) == "date":
                 path = own_request(operation, read_district).path
@@ -69,7 +69,7 @@ async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, read_district: Ful
 async def test_a_repeated_parameter_is_refused(app: FastAPI, read_district: FullDistrict) -> None:
     """A repeated parameter is refused unless it is a list, because one value would be ignored silently."""
     north = caller(app, read_district.town)
-    for operation in operations():
+    for operation in operations(app):
         if operation.name in OPEN or not operation.reads:
             continue
         path = own_request(operation, read_district).path

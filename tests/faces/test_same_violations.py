@@ -87,7 +87,7 @@ def of_graphql(payload: dict[str, Any]) -> set[tuple[str, str]]:
 
 async def test_a_command_has_the_same_violations_over_both_apis(app: FastAPI, rows: FullDistrict) -> None:
     """Whoever changes from one API to the other finds the same faults in the same inputs, all at once."""
-    north, by_name = caller(app, rows.town), {each.name: each for each in operations()}
+    north, by_name = caller(app, rows.town), {each.name: each for each in operations(app)}
     mutations = {name: (document, variables) for name, document, variables, _ in commands(rows, None, deep=0)}
     different: list[Any] = []
     compared = 0

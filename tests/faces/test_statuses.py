@@ -15,7 +15,6 @@ from app.core.ids import new_id
 from app.main import build
 from app.rest.edge import MAX_BODY_BYTES
 from app.settings import Settings
-from tests.faces.documented import committed_contract
 from tests.faces.rest_town import Caller, caller, plain
 from tests.house.full_district import FullDistrict, fill_district
 from tests.house.walk import Operation, operations, own_request
@@ -32,10 +31,10 @@ async def rows(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settin
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
-def walked() -> Iterator[tuple[Operation, set[int]]]:
+def walked(app: FastAPI) -> Iterator[tuple[Operation, set[int]]]:
     """Yields the operations that need a token, with the statuses that the contract documents."""
-    contract = committed_contract().document
-    for operation in operations():
+    contract = app.openapi()
+    for operation in operations(app):
         if operation.name not in OPEN:
             described = contract["paths"][operation.path][operation.method.lower()]
             yield operation, {int(status) for status in described["responses"]}
@@ -84,7 +83,7 @@ async def provoke(asks: Caller, operation: Operation, rows: FullDistrict) -> dic
 async def test_each_operation_gives_the_common_refusals(app: FastAPI, rows: FullDistrict) -> None:
     """Each documented 400, 401, 404, 412, 413, 422 (of a body) and 428 can be provoked, and no other is given."""
     asks, wrong, provoked = caller(app, rows.town), [], 0
-    for operation, documented in walked():
+    for operation, documented in walked(app):
         seen = await provoke(asks, operation, rows)
         provoked += len(seen)
         wrong += [

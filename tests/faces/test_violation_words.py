@@ -40,7 +40,7 @@ def test_each_error_of_the_library_has_words_of_ours(type_: Any) -> None:
 async def test_every_violation_of_the_shapes_is_plain(app: FastAPI, north: Town) -> None:
     """Every field of every body with values of wrong types: no sentence is the library's, and each ends with a stop."""
     asks, seen = caller(app, north), 0
-    for operation in operations():
+    for operation in operations(app):
         if operation.name in OPEN or operation.body is None:
             continue
         for value in WRONG:

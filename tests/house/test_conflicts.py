@@ -47,9 +47,9 @@ def rows_of_kind(operation: Operation, district: FullDistrict) -> list[dict[str,
     return [own | {names[-1]: shown} for shown in alike or [own[names[-1]]]]
 
 
-def functions_of() -> dict[str, Command]:
+def functions_of(app: FastAPI) -> dict[str, Command]:
     """Returns the commands by the names of the operations that run them with one item."""
-    named = {operation.name for operation in operations()}
+    named = {operation.name for operation in operations(app)}
     return {name: command for name, command in CATALOG.commands.items() if name in named and command.bulk_name != name}
 
 
@@ -59,8 +59,8 @@ async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
     client, seen = caller(app, full_north.town), defaultdict(set)
     for code, area_id in sorted(full_north.town.areas.items()):
         full_north.shown[f"area {code}"] = ids.format_id("area", area_id)
-    commands, by_name = functions_of(), {each.name: each for each in operations()}
-    for operation in [*operations(), *reversed(operations())]:
+    commands, by_name = functions_of(app), {each.name: each for each in operations(app)}
+    for operation in [*operations(app), *reversed(operations(app))]:
         if operation.name not in commands:
             continue
         request = own_request(operation, full_north)
@@ -78,17 +78,17 @@ async def codes(app: FastAPI, full_north: FullDistrict) -> dict[str, set[str]]:
     return dict(seen)
 
 
-def test_each_command_that_can_conflict_does_so(codes: dict[str, set[str]]) -> None:
+def test_each_command_that_can_conflict_does_so(app: FastAPI, codes: dict[str, set[str]]) -> None:
     """A state that a command refuses can be reached, and is refused as a conflict."""
-    able = {name: conflicts_through(command.function) for name, command in functions_of().items()}
+    able = {name: conflicts_through(command.function) for name, command in functions_of(app).items()}
     never = {name: sorted(each) for name, each in able.items() if each and name not in codes}
     assert never.keys() == ELSEWHERE.keys(), never
     assert len(codes) > 15
 
 
-def test_no_other_command_conflicts(codes: dict[str, set[str]]) -> None:
+def test_no_other_command_conflicts(app: FastAPI, codes: dict[str, set[str]]) -> None:
     """A conflict that no function of the command raises would be one that its contract does not explain."""
-    able = {name: conflicts_through(command.function) for name, command in functions_of().items()}
+    able = {name: conflicts_through(command.function) for name, command in functions_of(app).items()}
     assert {name: each - able[name] for name, each in codes.items() if each - able[name]} == {}
 
 
@@ -97,7 +97,7 @@ async def test_a_read_conflicts_only_where_that_is_documented(app: FastAPI, full
 
     Every other read of every row, in whatever state, is answered.
     """
-    client, by_name = caller(app, full_north.town), {each.name: each for each in operations()}
+    client, by_name = caller(app, full_north.town), {each.name: each for each in operations(app)}
     for name, kind in (("form_group", "group"), ("plan_support", "support")):
         body = own_request(by_name[name], full_north).json
         body = {name: value for name, value in body.items() if name not in OF_A_MEASURE}

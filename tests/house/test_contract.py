@@ -20,9 +20,9 @@ def test_the_committed_contracts_have_not_drifted() -> None:
 def test_every_operation_says_all_of_itself(app: FastAPI) -> None:
     """Every operation has an id, a summary, a description, its scopes, and a meaning for each answer."""
     contract = app.openapi()
-    names = [one.name for one in operations()]
+    names = [one.name for one in operations(app)]
     assert len(names) == len(set(names))
-    for operation in operations():
+    for operation in operations(app):
         described = contract["paths"][operation.path][operation.method.lower()]
         assert described.get("summary"), operation.name
         assert described.get("description", "").endswith("."), operation.name

@@ -61,7 +61,7 @@ async def test_every_answer_over_rest_is_logged(
         north = caller(app, district.town)
         return await north.ask(request.operation.method, request.path, params=request.params, **request.body)
 
-    walked = [one for one in operations() if one.name not in OPEN]
+    walked = [one for one in operations(app) if one.name not in OPEN]
     of_lists = {one.path: set(one.choices("expand")) for one in walked if one.reads}
     for operation in sorted(walked, key=lambda one: (not one.reads, *command_turn(one))):
         alone = of_lists.get(operation.path.rpartition("/{")[0], set())

@@ -44,7 +44,7 @@ async def test_every_command_records_the_events_that_it_declares(
     """Integrators build on the events that the contracts name, so each command is carried out once and compared."""
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north, differences, walked = caller(app, district.town), [], set()
-    commands = [one for one in operations() if one.name in CATALOG.commands]
+    commands = [one for one in operations(app) if one.name in CATALOG.commands]
     for operation in sorted(commands, key=command_turn):
         last = await owner.fetchval(LAST, district.town.district_id)
         request = own_request(operation, district)

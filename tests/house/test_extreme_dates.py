@@ -58,7 +58,7 @@ async def test_no_date_is_a_fault(
     """An extreme date in any field is answered without an internal error."""
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north, sent, faults = caller(app, district.town), 0, []
-    for operation in operations():
+    for operation in operations(app):
         if operation.name in OPEN:
             continue
         request = own_request(operation, district)
@@ -75,7 +75,7 @@ async def test_no_date_is_a_fault(
     async def read(request: Request) -> httpx.Response:
         return await north.ask("GET", request.path, params=request.params)
 
-    for operation in (one for one in operations() if one.reads and one.name not in OPEN):
+    for operation in (one for one in operations(app) if one.reads and one.name not in OPEN):
         requests = (own_request(operation, district), *own_filters(operation, district, together=True))
         async for request, answer in whole_answers(read, requests):
             if answer.status_code >= 500:

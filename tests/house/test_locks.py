@@ -35,7 +35,7 @@ async def test_every_command_locks_in_one_order(app: FastAPI, district: FullDist
     """Each command of the contract, finalizing and reminders lock rows in the documented order."""
     client, town = caller(app, district.town), district.town
     with recording() as recorder:
-        for operation in operations():
+        for operation in operations(app):
             if not operation.reads:
                 request = own_request(operation, district)
                 await client.ask(operation.method, request.path, **request.body)

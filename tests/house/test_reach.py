@@ -44,11 +44,11 @@ async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Se
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
-def lists() -> list[Operation]:
-    """Every list about students."""
+def lists(app: FastAPI) -> list[Operation]:
+    """Every list of the live routes about students."""
     listed = [
         one
-        for one in operations()
+        for one in operations(app)
         if one.reads and one.path.startswith("/v1/") and ("after" in one.names("query") or one.name in NO_STUDENTS)
     ]
     assert {one.name for one in listed} >= NO_STUDENTS.keys()
@@ -113,7 +113,7 @@ async def test_every_list_is_bound_by_whom_it_acts_for(
     403.
     """
     answered = 0
-    for operation in lists():
+    for operation in lists(app):
         if operation.names("path"):
             continue
         status, text = await seen(acting(app, district, person), operation, district)
@@ -142,7 +142,7 @@ async def test_every_graphql_list_is_bound_as_well(
 async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, district: FullDistrict) -> None:
     """A path that names a row of another's student is 404, in every read and before every command."""
     attempts = 0
-    for operation in operations():
+    for operation in operations(app):
         kinds = {"student": "cy", "support": "support of cy", "concern": "concern of cy"}
         names = operation.names("path")
         if not names or names[0] not in kinds:
@@ -163,7 +163,7 @@ async def test_a_role_that_opens_nothing_is_refused_everywhere(
     app: FastAPI, district: FullDistrict, scopes: frozenset[str]
 ) -> None:
     """A parent, a student and an unknown person get no access anywhere."""
-    for operation in lists():
+    for operation in lists(app):
         answer = await acting(app, district, "parent", scopes).get(own_request(operation, district).path)
         assert (answer.status_code, answer.json()["code"]) == (403, "act_for.role"), operation.name
     for person in ("amy", "nobody"):
@@ -199,7 +199,7 @@ async def test_a_client_of_some_schools_reaches_their_students_only(
 ) -> None:
     """A client of some schools reaches their students only, for whomever it acts."""
     second = (district.town.schools[1],)
-    for operation in lists():
+    for operation in lists(app):
         if not operation.names("path"):
             status, text = await seen(caller(app, district.town, schools=second), operation, district)
             assert status == 200, (operation.name, text)
@@ -217,7 +217,7 @@ async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, district: Full
     without = caller(app, district.town, CLIENT_SCOPES - {"area:sel"})
     whole = caller(app, district.town)
     shown_to_the_granted = ""
-    for operation in [*lists(), *(one for one in operations() if one.name == "get_story")]:
+    for operation in [*lists(app), *(one for one in operations(app) if one.name == "get_story")]:
         for asks in (without, acting(app, district, "teacher")):
             _, text = await seen(asks, operation, district)
             assert secured not in text, operation.name

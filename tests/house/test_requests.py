@@ -6,7 +6,6 @@ from fastapi import FastAPI
 
 from app.graphql.commands import KEY, OVERWRITES
 from app.graphql.schema import schema
-from tests.faces.documented import committed_contract
 from tests.faces.rest_town import caller
 from tests.house.full_district import FullDistrict
 from tests.house.walk import operations, own_request
@@ -20,19 +19,21 @@ WITHOUT_KEY = {
 """Operations by POST that take no idempotency key, with the reason."""
 
 
-def test_every_post_takes_a_key() -> None:
+def test_every_post_takes_a_key(app: FastAPI) -> None:
     """The contract gives every POST an idempotency key, unless it is listed with a reason."""
-    posts = [one for one in operations() if one.method == "POST"]
+    posts = [one for one in operations(app) if one.method == "POST"]
     without = {one.name for one in posts if "Idempotency-Key" not in one.names("header")}
     assert without == WITHOUT_KEY.keys()
     assert len(posts) > 25
-    assert not [one.name for one in operations() if one.method != "POST" and "Idempotency-Key" in one.names("header")]
+    assert not [
+        one.name for one in operations(app) if one.method != "POST" and "Idempotency-Key" in one.names("header")
+    ]
 
 
 async def test_every_post_refuses_a_bad_key(app: FastAPI, full_north: FullDistrict) -> None:
     """Every POST refuses an invalid key with 400 before it does anything."""
     client = caller(app, full_north.town)
-    for operation in operations():
+    for operation in operations(app):
         if operation.method != "POST" or operation.name in WITHOUT_KEY:
             continue
         request = own_request(operation, full_north)
@@ -41,11 +42,11 @@ async def test_every_post_refuses_a_bad_key(app: FastAPI, full_north: FullDistri
         assert answer.json()["violations"][0]["code"] == "idempotency.key_malformed", operation.name
 
 
-def test_the_contract_says_who_takes_a_version() -> None:
+def test_the_contract_says_who_takes_a_version(app: FastAPI) -> None:
     """Every PATCH requires If-Match and has 412 and 428; every answer with a version has an ETag."""
-    paths = committed_contract().document["paths"]
+    paths = app.openapi()["paths"]
     tagged = 0
-    for operation in operations():
+    for operation in operations(app):
         entry = paths[operation.path][operation.method.lower()]
         headers = {one["name"]: one["required"] for one in operation.parameters if one["in"] == "header"}
         assert (operation.method == "PATCH") == headers.get("If-Match", False), operation.name
@@ -59,7 +60,7 @@ def test_the_contract_says_who_takes_a_version() -> None:
 async def test_every_tag_is_sent(app: FastAPI, full_north: FullDistrict) -> None:
     """Every operation with an ETag in the contract sends one, and answers 304 to it."""
     client = caller(app, full_north.town)
-    for operation in operations():
+    for operation in operations(app):
         if operation.name in OPEN or not operation.reads or "If-None-Match" not in operation.names("header"):
             continue
         path = own_request(operation, full_north).path
@@ -75,9 +76,9 @@ async def test_a_row_without_a_version_refuses_one(app: FastAPI, full_north: Ful
     assert (answer.status_code, answer.json()["violations"][0]["code"]) == (400, "version.unsupported")
 
 
-def test_every_mutation_takes_a_key_and_a_version_as_its_operation_in_rest() -> None:
+def test_every_mutation_takes_a_key_and_a_version_as_its_operation_in_rest(app: FastAPI) -> None:
     """Every mutation has `idempotencyKey`, and `version` if its REST operation has If-Match."""
-    rest = {one.name: one for one in operations()}
+    rest = {one.name: one for one in operations(app)}
     mutations = schema._schema.mutation_type
     assert mutations is not None
     compared = 0

@@ -7,7 +7,6 @@ from fastapi import FastAPI
 from app.catalog import CATALOG
 from app.rest.resources import router
 from app.rest.route import Route
-from tests.faces.documented import committed_contract
 from tests.faces.rest_town import caller
 from tests.house.full_district import FullDistrict
 from tests.house.graphql_paths import Way, leaf_of, object_type, stated_scopes, ways
@@ -103,9 +102,9 @@ def test_a_command_states_what_the_functions_that_it_calls_require() -> None:
 
 async def test_the_stated_scopes_are_enough_and_each_is_required(app: FastAPI, full_north: FullDistrict) -> None:
     """Each operation is called with exactly its scopes, and again without each one of them."""
-    contract = committed_contract().document
+    contract = app.openapi()
     compared = 0
-    for operation in operations():
+    for operation in operations(app):
         if operation.name in OPEN:
             continue
         (security,) = contract["paths"][operation.path][operation.method.lower()]["security"]

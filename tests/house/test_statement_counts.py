@@ -36,7 +36,7 @@ async def counted(app: FastAPI, district: FullDistrict) -> dict[str, dict[str, i
     await client.get("/v1/me")  # fills what the process keeps between requests
     rest = {
         operation.name: await _count(client, "GET", own_request(operation, district).path)
-        for operation in operations()
+        for operation in operations(app)
         if operation.reads and operation.name not in OPEN
     }
     graphql: dict[str, int] = {}

@@ -40,7 +40,7 @@ BULK = {command.bulk_name for command in CATALOG.commands.values() if command.bu
 
 def test_the_walk_sees_every_live_route(app: FastAPI) -> None:
     """Every mounted route is in the contract or listed with a reason, so that the walk calls all of them."""
-    walked = {(one.method, one.path) for one in operations()}
+    walked = {(one.method, one.path) for one in operations(app)}
     live = {(method, path) for method, path in live_routes(app) if path not in UNWALKED}
     assert live == walked
     assert {path for _, path in live_routes(app)} >= UNWALKED.keys()
@@ -66,7 +66,7 @@ async def test_a_stranger_gets_nothing(
     assert all(before[table][0] for table in ("person", "score", "verdict", "decision", "webhook_delivery", "event"))
     spelt = spellings(await ids_of(owner, full_north.town.district_id))
     walked = 0
-    for operation in operations():
+    for operation in operations(app):
         if operation.name in OPEN:
             continue
         requests = strangers_requests(operation, full_south, full_north)
@@ -85,7 +85,7 @@ async def test_a_cursor_of_another_district_is_refused(
     """A cursor is bound to the district: one of north's is a bad request in south."""
     north, south = caller(app, full_north.town), caller(app, full_south.town)
     attempts = 0
-    for operation in operations():
+    for operation in operations(app):
         if "after" not in operation.names("query"):
             continue
         own = own_request(operation, full_north)
@@ -103,7 +103,7 @@ async def test_the_towns_own_client_can_do_everything(
     """The district's own client can execute every command of the walk."""
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north = caller(app, district.town)
-    commands = [one for one in operations() if not one.reads and one.name not in OPEN]
+    commands = [one for one in operations(app) if not one.reads and one.name not in OPEN]
     for operation in sorted(commands, key=command_turn):
         request = own_request(operation, district)
         answer = await north.ask(operation.method, request.path, **request.body)

@@ -136,7 +136,7 @@ async def test_hostile_requests_leave_no_value(
     """
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north, numbers, faults = caller(app, district.town), count(), list[tuple[str, Any]]()
-    for operation in operations():
+    for operation in operations(app):
         if operation.name in OPEN or operation.reads:
             continue
         request = own_request(operation, district)
