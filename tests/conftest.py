@@ -19,28 +19,28 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pydantic import ValidationError
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.cli.migrate import migrate
 from app.core import db
-from app.core.crypto import generate_key
 from app.core.db import open_engine
-from app.core.embedded import EmbeddedPostgres
 from app.resources import run
 from app.resources.compile.plan import Plans
 from app.settings import Settings
-from tests.databases import drop_database, run_statement
+from tests.commands import COMMANDS  # noqa: F401  # forked before other modules change the product
+from tests.databases import drop_database
 from tests.faces.admission_app import built  # noqa: F401  # apps over other limits, a fixture
 from tests.faces.rest_town import app  # noqa: F401  # the product's app, a fixture
 from tests.faces.served_app import serving  # noqa: F401  # the same on its own port, a fixture
 from tests.functions import load_functions
+from tests.house.read_district import filled_once, read_district  # noqa: F401  # a district to read, fixtures
 from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_event_is_as_its_schema_says,
     every_statement_names_its_district,
+    passed,
 )
 from tests.house.writes import unsuitable_statements
 from tests.kept_plans import open_keeping, share_plans_of_runs
+from tests.prepared import fast_server, kept_folder, lay_database, over_database
 from tests.town import Town, found_town
 
 FIRST = (
@@ -64,10 +64,6 @@ The first measures processor time while the process is small; then come workers 
 due jobs, and then the files that take longest.
 """
 
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
-FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
-FAST["scram_iterations"] = "1"  # the passwords of a server that the run throws away
-
 share_plans_of_runs()
 run.PLANS = Plans(100_000)  # the walks ask for more plans than any client, each walk for the same ones
 
@@ -75,11 +71,13 @@ hypothesis_settings.register_profile("any machine", deadline=None, suppress_heal
 hypothesis_settings.load_profile("any machine")
 
 
-def pytest_sessionstart() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     """Collects garbage from now on, and seldom: by default that takes a third of the suite's time.
 
     The suite keeps much and drops little.
     """
+    if (folder := _folder_of_checkout(session.config, "passed")) is not None:
+        passed.open(folder)
     gc.set_threshold(50_000, 20, 20)
     gc.enable()
 
@@ -102,9 +100,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     if os.environ.get("AIMLINE_DATABASE_URL"):
         yield Settings()
         return
-    folder = tmp_path_factory.mktemp("server")
-    with EmbeddedPostgres(folder, settings=FAST) as postgres:
-        yield Settings(database_url=postgres.url("owner"), key=generate_key("k1"))
+    with fast_server(tmp_path_factory.mktemp("server"), kept_folder(shared_folder(tmp_path_factory))) as (_, settings):
+        yield settings
 
 
 @pytest.fixture(scope="session")
@@ -122,11 +119,9 @@ def settings(
 ) -> Iterator[Settings]:
     """Settings over a database of this run's own, migrated; dropped at the end."""
     name = f"aimline_test_{secrets.token_hex(4)}"
-    asyncio.run(run_statement(server.url_of("owner"), f"CREATE DATABASE {name}"))
-    url = make_url(server.url_of("owner")).set(database=name).render_as_string(hide_password=False)
     try:
         own = Settings(
-            database_url=url,
+            database_url=over_database(server, name).url_of("owner"),
             key="\n".join(_lines(server)),
             sandbox=True,
             base_url="http://aimline.test",
@@ -136,8 +131,8 @@ def settings(
         )
     except ValidationError as error:
         raise RuntimeError("The settings of the tests do not hold.") from error
-    migrate(own)
-    asyncio.run(load_functions(url))
+    asyncio.run(lay_database(server, own, name))
+    asyncio.run(load_functions(own.url_of("owner")))
     yield own
     claims = shared_folder(tmp_path_factory) / "statements"
     passed = _folder_of_checkout(pytestconfig, "statements")

@@ -1,12 +1,10 @@
 """Starts the product's processes for tests, with given settings and without the caller's environment."""
 
-import atexit
 import os
 import socket
 import ssl
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 from app.settings import Settings
@@ -56,9 +54,8 @@ def free_port() -> int:
 _kept_ports: list[socket.socket] = []
 
 
-@cache
 def warm() -> Warm:
     """Returns a process that runs all commands, because importing the product takes longer than most commands."""
-    warm = Warm()
-    atexit.register(warm.close)
-    return warm
+    from tests.commands import COMMANDS
+
+    return COMMANDS

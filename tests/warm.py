@@ -2,8 +2,10 @@
 
 `python -m tests.warm` reads orders from its standard input, a socket: one line of JSON each, with the descriptors of
 the program's input, output and errors. It answers each with a line, and ends when the socket is closed.
+`tests/commands.py` makes such a process by a fork instead, which need not load the product a second time.
 """
 
+import faulthandler
 import gc
 import json
 import os
@@ -13,7 +15,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -32,11 +35,12 @@ PATIENCE = 120.0  # seconds that a command may take
 class Warm:
     """The process, as the tests order it about."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, forked: bool = False) -> None:
+        """Starts another interpreter, or, if `forked`, forks this process, whose product must be as it was loaded."""
         self._orders, theirs = socket.socketpair()
         self._one_at_a_time = Lock()
         with theirs:
-            self._popen = subprocess.Popen([sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=theirs.fileno())
+            self._end = _forked(theirs) if forked else _started(theirs)
 
     def start(self, command: Sequence[str], env: Mapping[str, str], streams: Sequence[int]) -> int:
         """Starts `app` or `app.worker` with these arguments; streams: descriptors of its input, output and errors.
@@ -70,7 +74,7 @@ class Warm:
     def close(self) -> None:
         """Ends the process; processes that it started must have been killed before."""
         self._orders.close()
-        self._popen.wait()
+        self._end()
 
     def _ask(self, order: dict[str, Any], streams: Sequence[int] = ()) -> Any:
         line = json.dumps(order).encode() + b"\n"
@@ -92,15 +96,65 @@ def _line_of(orders: socket.socket) -> tuple[bytes, list[int]]:
     return line, streams
 
 
-def main() -> None:
-    """Loads the product; then waits for orders, forks, kills."""
+def load() -> None:
+    """Imports what the commands of the product use."""
     with uncollected():
         command_line()
         for module in ("app.main", "app.worker"):
             import_module(module)
+
+
+def main() -> None:
+    """Loads the product; then waits for orders, forks, kills."""
+    load()
     gc.collect()
     gc.freeze()  # a forked process does not copy the pages of what was loaded in order to collect it
-    orders = socket.socket(fileno=os.dup(0))
+    _obey(socket.socket(fileno=os.dup(0)))
+
+
+def _started(orders: socket.socket) -> Callable[[], object]:
+    """Starts another interpreter that obeys the orders; returns a function that waits for its end."""
+    return subprocess.Popen([sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=orders.fileno()).wait
+
+
+def _forked(orders: socket.socket) -> Callable[[], object]:
+    """Forks a process that obeys the orders; returns a function that waits for its end."""
+    pid = os.fork()
+    if pid:
+        return lambda: os.waitpid(pid, 0)
+    try:
+        _begin_anew(orders)
+        _obey(orders)
+    finally:
+        os._exit(0)
+
+
+def _begin_anew(orders: socket.socket) -> None:
+    """Makes of a fork of pytest what a new interpreter is: its streams, modules, warnings and garbage collection.
+
+    It keeps no other descriptor, so that whoever waits for the end of pytest's streams does not wait for this process.
+    """
+    faulthandler.disable()
+    with open(os.devnull, "r+") as nothing:
+        for standard in (0, 1, 2):
+            os.dup2(nothing.fileno(), standard)
+    kept = orders.fileno()
+    os.closerange(3, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    os.chdir(ROOT)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  # until the process ends
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # as above
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  # as above
+    sys.modules["__main__"] = sys.modules[__name__]
+    warnings.resetwarnings()
+    for quiet in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", quiet)
+    gc.freeze()
+    gc.enable()
+
+
+def _obey(orders: socket.socket) -> None:
+    """Does what is ordered until the other end is closed."""
     while True:
         line, given = _line_of(orders)
         if not line:

@@ -4,19 +4,10 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.settings import Settings
 from tests.faces.rest_town import caller
-from tests.house.full_district import FullDistrict, fill_district
-from tests.town import found_town
-
-
-@pytest.fixture(scope="module")
-async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
-    return await fill_district(await found_town("north", engine, worker_engine, settings))
+from tests.house.full_district import FullDistrict
 
 
 def shared(row: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
@@ -24,9 +15,9 @@ def shared(row: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name in whole}
 
 
-async def test_a_caseload_is_one_request(app: FastAPI, district: FullDistrict) -> None:
+async def test_a_caseload_is_one_request(app: FastAPI, read_district: FullDistrict) -> None:
     """Students with their concerns, and their supports with verdict and measure, as their own reads show them."""
-    asks = caller(app, district.town, act_for=district.shown["person"])
+    asks = caller(app, read_district.town, act_for=read_district.shown["person"])
     answer = await asks.get("/v1/students", expand="concerns,supports.measure")
     assert answer.status_code == 200, answer.text
     items = answer.json()["items"]
@@ -40,10 +31,10 @@ async def test_a_caseload_is_one_request(app: FastAPI, district: FullDistrict) -
             assert support["measure_expanded"]["id"] == support["measure"]
 
 
-async def test_rows_are_beside_their_ids(app: FastAPI, district: FullDistrict) -> None:
+async def test_rows_are_beside_their_ids(app: FastAPI, read_district: FullDistrict) -> None:
     """`expand` adds members and changes none, whether it is repeated or has commas."""
-    asks = caller(app, district.town)
-    path = f"/v1/concerns/{district.shown['concern']}"
+    asks = caller(app, read_district.town)
+    path = f"/v1/concerns/{read_district.shown['concern']}"
     plain = (await asks.get(path)).json()
     expanded = (await asks.get(path, expand="student,area")).json()
     assert expanded["student_expanded"] == (await asks.get(f"/v1/students/{plain['student']}")).json()
@@ -52,18 +43,18 @@ async def test_rows_are_beside_their_ids(app: FastAPI, district: FullDistrict) -
     assert (await asks.get(path, expand=["student", "area"])).json() == expanded
 
 
-async def test_a_link_needs_the_scope_of_its_rows(app: FastAPI, district: FullDistrict) -> None:
+async def test_a_link_needs_the_scope_of_its_rows(app: FastAPI, read_district: FullDistrict) -> None:
     """A link without its scope is refused before anything is read."""
-    asks = caller(app, district.town, scopes=frozenset({Can.READ_CONCERNS}))
+    asks = caller(app, read_district.town, scopes=frozenset({Can.READ_CONCERNS}))
     assert (await asks.get("/v1/concerns")).status_code == 200
     answer = await asks.get("/v1/concerns", expand="student", student="sis:sis:nobody")
     assert (answer.status_code, answer.json()["code"]) == (403, "permission.missing")
     assert Can.READ_ROSTER.value in answer.json()["detail"]
 
 
-async def test_an_answer_has_only_the_fields_that_were_named(app: FastAPI, district: FullDistrict) -> None:
+async def test_an_answer_has_only_the_fields_that_were_named(app: FastAPI, read_district: FullDistrict) -> None:
     """The id is always shown; a link has fields of its own."""
-    asks = caller(app, district.town)
+    asks = caller(app, read_district.town)
     (first, *_) = (await asks.get("/v1/students", fields="family_name")).json()["items"]
     assert set(first) == {"id", "family_name"}
     fields = "supports.state,supports.verdict.state"
@@ -87,27 +78,27 @@ async def test_an_answer_has_only_the_fields_that_were_named(app: FastAPI, distr
     ],
 )
 async def test_what_cannot_be_shown_is_a_bad_request(
-    app: FastAPI, district: FullDistrict, pointer: str, params: dict[str, Any]
+    app: FastAPI, read_district: FullDistrict, pointer: str, params: dict[str, Any]
 ) -> None:
     """A misspelt name is never ignored, and no request can ask for the whole district at once."""
-    answer = await caller(app, district.town).get("/v1/students", **params)
+    answer = await caller(app, read_district.town).get("/v1/students", **params)
     assert answer.status_code == 400, answer.text
     assert [one["pointer"].startswith(pointer) for one in answer.json()["violations"]] == [True]
 
 
-async def test_the_total_counts_all_pages(app: FastAPI, district: FullDistrict) -> None:
+async def test_the_total_counts_all_pages(app: FastAPI, read_district: FullDistrict) -> None:
     """The total counts all pages, and is shown only on request."""
-    asks = caller(app, district.town)
-    for path in ("/v1/students", "/v1/scores", f"/v1/supports/{district.shown['support']}/sessions"):
+    asks = caller(app, read_district.town)
+    for path in ("/v1/students", "/v1/scores", f"/v1/supports/{read_district.shown['support']}/sessions"):
         every = await asks.items(path, limit=200)
         page = (await asks.get(path, limit=1, include_total="true")).json()
         assert (page["total"], len(page["items"])) == (len(every), 1)
         assert "total" not in (await asks.get(path, limit=1)).json()
 
 
-async def test_an_order_can_be_reversed_over_pages(app: FastAPI, district: FullDistrict) -> None:
+async def test_an_order_can_be_reversed_over_pages(app: FastAPI, read_district: FullDistrict) -> None:
     """All rows once, in pages of one, from the last to the first."""
-    asks = caller(app, district.town)
+    asks = caller(app, read_district.town)
     forward = await asks.items("/v1/students", sort="name", limit=200)
     backward = await asks.items("/v1/students", sort="-name", limit=1)
     assert len(forward) > 2

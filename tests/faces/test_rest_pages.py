@@ -7,19 +7,10 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.settings import Settings
 from tests.faces.rest_town import Caller, caller
-from tests.house.full_district import FullDistrict, fill_district
+from tests.house.full_district import FullDistrict
 from tests.house.walk import Operation, operations, own_request
-from tests.town import found_town
-
-
-@pytest.fixture(scope="module")
-async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
-    return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 def paged(app: FastAPI) -> list[Operation]:
@@ -34,12 +25,12 @@ def listed(answer: httpx.Response) -> list[Any]:
     return rows
 
 
-async def test_all_pages_together_are_all_rows_once(app: FastAPI, district: FullDistrict) -> None:
+async def test_all_pages_together_are_all_rows_once(app: FastAPI, read_district: FullDistrict) -> None:
     """The pages of any size together have every row once, by cursor and by Link header."""
-    north = caller(app, district.town)
+    north = caller(app, read_district.town)
     walked = 0
     for operation in paged(app):
-        path = own_request(operation, district).path
+        path = own_request(operation, read_district).path
         whole = listed(await north.get(path, limit=200))
         rows, answer = [], await north.get(path, limit=1)
         while True:
@@ -59,21 +50,21 @@ async def test_all_pages_together_are_all_rows_once(app: FastAPI, district: Full
     assert walked >= 9
 
 
-async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, district: FullDistrict) -> None:
+async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, read_district: FullDistrict) -> None:
     """A cursor of another list or filter, or a changed one, is refused with its parameter."""
-    north = caller(app, district.town)
+    north = caller(app, read_district.town)
     for operation in paged(app):
-        path = own_request(operation, district).path
+        path = own_request(operation, read_district).path
         cursor = (await north.get(path, limit=1)).json()["next"]
         if cursor is None:
             continue
         for other in paged(app):
             if other.path != operation.path:
-                await _refused(north, own_request(other, district).path, after=cursor)
+                await _refused(north, own_request(other, read_district).path, after=cursor)
         filters = set(operation.names("query")) & {"student", "school"}
         for name in filters:
             await _refused(
-                north, path, after=cursor, **{name: district.shown["student" if name == "student" else "org"]}
+                north, path, after=cursor, **{name: read_district.shown["student" if name == "student" else "org"]}
             )
         for spoilt in ("x", "", cursor[:-3], cursor + "A", "%00", "é", "null"):
             await _refused(north, path, after=spoilt)
@@ -83,22 +74,24 @@ async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, district: 
     "place", [[10**30], ["x"], [], [None], [-1], [1, 2, 3, 4], [2**63], [True], [{"a": 1}], ["\x00", "a", "b"]]
 )
 async def test_a_cursor_as_it_was_once_made_is_refused(
-    app: FastAPI, district: FullDistrict, place: list[object]
+    app: FastAPI, read_district: FullDistrict, place: list[object]
 ) -> None:
     """A cursor that anybody can write is no cursor, whatever binding it names."""
-    north = caller(app, district.town)
+    north = caller(app, read_district.town)
     plain = json.dumps([*place]).encode()
     for operation in paged(app):
-        path = own_request(operation, district).path
+        path = own_request(operation, read_district).path
         for made_up in (plain, b"\x00" * 16 + plain):
             await _refused(north, path, after=base64.urlsafe_b64encode(made_up).decode().rstrip("="))
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "201", "x", "1e3", "99999999999999999999", ""])
-async def test_an_unfit_limit_is_a_bad_request(app: FastAPI, district: FullDistrict, limit: str) -> None:
+async def test_an_unfit_limit_is_a_bad_request(app: FastAPI, read_district: FullDistrict, limit: str) -> None:
     """A limit other than 1 to 200 is refused."""
     for operation in paged(app):
-        await _refused(caller(app, district.town), own_request(operation, district).path, name="limit", limit=limit)
+        await _refused(
+            caller(app, read_district.town), own_request(operation, read_district).path, name="limit", limit=limit
+        )
 
 
 async def _refused(north: Caller, path: str, *, name: str = "after", **params: str) -> None:

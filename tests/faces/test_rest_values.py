@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import pytest
 from fastapi import FastAPI
 
 from tests.faces.rest_town import caller
-from tests.house.full_district import FullDistrict, fill_district
+from tests.house.full_district import FullDistrict
 from tests.house.walk import Operation, operations, own_request
 from tests.house.walk_knows import OPEN
-from tests.town import Town
 
 NO_DAYS = ["2026-01-05T00:00:00+02:00", "2026-01-05T00:00:00Z", "2026-01-05T00:00:00", 1767571200, "1767571200", True]
 WRONG: dict[str, list[Any]] = {
@@ -22,12 +20,6 @@ WRONG: dict[str, list[Any]] = {
 }
 
 
-@pytest.fixture
-async def district(north: Town) -> FullDistrict:
-    """A district with all kinds of rows."""
-    return await fill_district(north)
-
-
 def _type_of(schema: dict[str, Any]) -> str:
     kinds = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
     return str(kinds[0].get("format", kinds[0].get("type"))) if len(kinds) == 1 and "enum" not in kinds[0] else ""
@@ -38,14 +30,14 @@ def _fields(operation: Operation) -> list[tuple[str, str]]:
     return [(name, kind) for name, schema in properties.items() if (kind := _type_of(schema)) in WRONG]
 
 
-async def test_a_value_of_another_type_is_refused(app: FastAPI, district: FullDistrict) -> None:
+async def test_a_value_of_another_type_is_refused(app: FastAPI, read_district: FullDistrict) -> None:
     """A midnight with an offset is another day elsewhere; a number is no day; a text is no number; `1` is not true."""
-    north = caller(app, district.town)
+    north = caller(app, read_district.town)
     tried = 0
     for operation in operations(app):
         if operation.name in OPEN or operation.body is None:
             continue
-        request = own_request(operation, district)
+        request = own_request(operation, read_district)
         headers = {"If-Match": "*"} if operation.method == "PATCH" else {}
         fields = [(name, WRONG[kind]) for name, kind in _fields(operation)]
         # Values of a wrong type are refused independently: each request has one in every field.
@@ -59,14 +51,14 @@ async def test_a_value_of_another_type_is_refused(app: FastAPI, district: FullDi
     assert tried > 300
 
 
-async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, district: FullDistrict) -> None:
+async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, read_district: FullDistrict) -> None:
     """A list filtered by an instant would begin on another day than its caller meant."""
-    north = caller(app, district.town)
+    north = caller(app, read_district.town)
     filters = 0
     for operation in operations(app):
         for parameter in operation.parameters:
             if parameter["in"] == "query" and _type_of(parameter["schema"]) == "date":
-                path = own_request(operation, district).path
+                path = own_request(operation, read_district).path
                 for value in NO_DAYS:
                     answer = await north.get(path, **{parameter["name"]: str(value)})
                     assert answer.status_code == 400, (operation.name, parameter["name"], value, answer.text)
@@ -74,13 +66,13 @@ async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, district: FullDist
     assert filters >= 6
 
 
-async def test_a_repeated_parameter_is_refused(app: FastAPI, district: FullDistrict) -> None:
+async def test_a_repeated_parameter_is_refused(app: FastAPI, read_district: FullDistrict) -> None:
     """A repeated parameter is refused unless it is a list, because one value would be ignored silently."""
-    north = caller(app, district.town)
+    north = caller(app, read_district.town)
     for operation in operations(app):
         if operation.name in OPEN or not operation.reads:
             continue
-        path = own_request(operation, district).path
+        path = own_request(operation, read_district).path
         for parameter in operation.parameters:
             if parameter["in"] != "query":
                 continue

@@ -6,7 +6,6 @@ A process is killed at a point that it logs. The server is never shared with any
 import asyncio
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -22,11 +21,10 @@ import asyncpg
 import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.cli.migrate import migrate
-from app.core.crypto import generate_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
+from tests.prepared import fast_server, kept_folder, lay_database, over_database
 from tests.processes import TRUSTS_NOBODY, environment, free_port, warm
 from tests.warm import Warm
 
@@ -146,14 +144,11 @@ def _end(popen: subprocess.Popen[bytes]) -> None:
 @asynccontextmanager
 async def machine(folder: Path) -> AsyncIterator[Machine]:
     """A fresh server with a migrated database; everything on it is ended at the end."""
-    with EmbeddedPostgres(folder / "server", settings=FAST) as postgres:
-        settings = Settings(
-            database_url=postgres.url("owner"),
-            key=generate_key(f"k{secrets.token_hex(2)}"),
-            sandbox=True,
-            base_url="http://aimline.test",
+    with fast_server(folder / "server", kept_folder(folder), FAST) as (postgres, server):
+        settings = over_database(server, "aimline_faults").model_copy(
+            update={"sandbox": True, "base_url": "http://aimline.test"}
         )
-        await asyncio.to_thread(migrate, settings)
+        await lay_database(server, settings, "aimline_faults")
         made = Machine(
             postgres,
             settings,

@@ -58,6 +58,7 @@ def _reached(function: Callable[..., Any], visited: set[Any], *, every: bool = F
             yield from _reached(called, visited, every=every)
 
 
+@cache
 def _tree_of(function: Callable[..., Any]) -> ast.Module:
     return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
 

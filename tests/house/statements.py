@@ -4,7 +4,7 @@ A table is bound if a condition that must be true (not one side of an OR) equate
 or through other tables of the statement. sqlglot parses; what it cannot parse is reported as unreadable.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
 import sqlglot
@@ -30,15 +30,34 @@ class Districts:
 
     def unbound(self) -> list[str]:
         """Returns the tenant tables whose district is not bound, each as `table alias`."""
-        for table in self._tree.find_all(exp.Table):
+        tables, conditions, joins, inserts = self._parts()
+        for table in tables:
             self._register(table)
-        for condition in self._tree.find_all(exp.EQ, exp.In):
+        for condition in conditions:
             self._apply(condition)
-        for join in self._tree.find_all(exp.Join):
+        for join in joins:
             if any(column.name == self._column for column in join.args.get("using") or ()):
                 self._apply_using(join)
         unbound = [node.split("#")[0] for node in self._tables if self._root(node) != VALUE]
-        return [*self._inserts_without_district(), *unbound]
+        return [*self._inserts_without_district(inserts), *unbound]
+
+    def _parts(self) -> tuple[list[exp.Table], list[exp.Expr], list[exp.Join], list[exp.Insert]]:
+        """Returns the tables, the conditions about the district, the joins and the insertions of the statement.
+
+        One walk finds all, because a walk takes as long as parsing the statement.
+        """
+        tables, conditions, joins, inserts = list[exp.Table](), list[exp.Expr](), list[exp.Join](), list[exp.Insert]()
+        for node in self._tree.walk():
+            match node:
+                case exp.Table():
+                    tables.append(node)
+                case exp.EQ() | exp.In():
+                    conditions.append(node)
+                case exp.Join():
+                    joins.append(node)
+                case exp.Insert():
+                    inserts.append(node)
+        return tables, conditions, joins, inserts
 
     def _register(self, table: exp.Table) -> None:
         statement = _statement_of(table)
@@ -54,16 +73,17 @@ class Districts:
         self._nodes.setdefault(id(statement), {})[table.alias_or_name] = node
 
     def _apply(self, condition: exp.Expr) -> None:
-        if not _is_always_true(condition):
+        if isinstance(condition, exp.In):
+            sides = condition.this.expressions if isinstance(condition.this, exp.Tuple) else [condition.this]
+        else:
+            sides = [condition.this, condition.expression]
+        nodes = [self._node_of(side) for side in sides]
+        if all(node is None for node in nodes) or not _is_always_true(condition):
             return
         if isinstance(condition, exp.In):
-            columns = condition.this.expressions if isinstance(condition.this, exp.Tuple) else [condition.this]
-            for column in columns:
-                self._join(self._node_of(column), VALUE)
-            return
-        sides = [condition.this, condition.expression]
-        nodes = [self._node_of(side) for side in sides]
-        if nodes != [None, None]:
+            for node in nodes:
+                self._join(node, VALUE)
+        else:
             self._join(*(VALUE if node is None else node for node in nodes))
 
     def _apply_using(self, join: exp.Join) -> None:
@@ -76,8 +96,8 @@ class Districts:
         if before is not None:
             self._join(self._node_named(join, join.this.alias_or_name), self._node_named(join, before.alias_or_name))
 
-    def _inserts_without_district(self) -> Iterator[str]:
-        for insert in self._tree.find_all(exp.Insert):
+    def _inserts_without_district(self, inserts: Iterable[exp.Insert]) -> Iterator[str]:
+        for insert in inserts:
             schema = insert.this
             table = schema.this if isinstance(schema, exp.Schema) else schema
             columns = [column.name for column in schema.expressions] if isinstance(schema, exp.Schema) else []

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
+import httpx
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.full_district import fill_district
-from tests.house.walk import operations, own_filters, own_request
+from tests.house.walk import Request, operations, own_filters, own_request, whole_answers
 from tests.house.walk_knows import OPEN
 from tests.town import found_town, maintain
 
@@ -70,9 +71,13 @@ async def test_no_date_is_a_fault(
             if answer.status_code >= 500:
                 faults.append((operation.name, more, answer.status_code))
     # What was taken is read again, by every read and by the worker's round: no row may break them either.
+
+    async def read(request: Request) -> httpx.Response:
+        return await north.ask("GET", request.path, params=request.params)
+
     for operation in (one for one in operations(app) if one.reads and one.name not in OPEN):
-        for request in (own_request(operation, district), *own_filters(operation, district)):
-            answer = await north.ask("GET", request.path, params=request.params)
+        requests = (own_request(operation, district), *own_filters(operation, district, together=True))
+        async for request, answer in whole_answers(read, requests):
             if answer.status_code >= 500:
                 faults.append((operation.name, request.params, answer.status_code))
     await maintain(district.town)

@@ -47,9 +47,9 @@ async def counted(app: FastAPI, district: FullDistrict) -> dict[str, dict[str, i
     return {"rest": rest, "graphql": graphql}
 
 
-async def test_each_read_sends_as_many_statements_as_recorded(app: FastAPI, full_north: FullDistrict) -> None:
+async def test_each_read_sends_as_many_statements_as_recorded(app: FastAPI, read_district: FullDistrict) -> None:
     """A read that begins to send more statements, such as one for each row, is found."""
-    numbers = await counted(app, full_north)
+    numbers = await counted(app, read_district)
     if os.environ.get("AIMLINE_RECORD"):
         RECORDED.write_bytes(orjson.dumps(numbers, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
     recorded = orjson.loads(RECORDED.read_bytes())

@@ -18,13 +18,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.cli.backup import contents
-from app.cli.migrate import migrate
 from app.core.db import connect, open_engine
 from app.main import build
 from app.settings import Settings
 from app.webhooks.service import NewEndpoint, register_endpoint
 from tests.databases import drop_database
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
+from tests.prepared import lay_database
 from tests.processes import environment, warm
 from tests.rooms.webhook_town import SANDBOX, happen
 from tests.sis.roster_zip import Export, sync
@@ -145,9 +145,8 @@ async def _send_a_zip(asks: Caller) -> None:
 async def source(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
     """The installation that the tests back up."""
     name = f"aimline_source_{secrets.token_hex(4)}"
-    await as_owner(server, f"CREATE DATABASE {name}")
     settings = with_database(server, name).model_copy(update={"sandbox": True, "base_url": "http://aimline.test"})
-    in_thread(lambda: migrate(settings))
+    await lay_database(server, settings, name)
     async with installed(settings, tmp_path_factory.mktemp("source")) as installation:
         yield installation
     await drop_database(server.url_of("owner"), name)

@@ -20,7 +20,7 @@ from app.core.db import UnfitServer, check_server, open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.core.schema_lines import describe_schema
 from app.settings import Settings
-from tests.conftest import FAST
+from tests.prepared import FAST
 
 pytestmark = pytest.mark.long
 

@@ -13,8 +13,8 @@ from sqlalchemy.engine import make_url
 from app.core.db import check_server
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
-from tests.conftest import FAST
 from tests.operations.conftest import Installation, as_owner, in_thread
+from tests.prepared import FAST
 from tests.processes import environment, warm
 
 pytestmark = pytest.mark.long

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.engine import make_url
 
-from app.cli.migrate import migrate
 from app.core.db import open_engine
 from app.core.ids import format_id, parse_any_id
 from app.sandbox.district import District
 from app.sandbox.export import export_csv
 from app.settings import Settings
 from app.sis.engine.stage import Stage
-from tests.databases import drop_database, run_statement
+from tests.databases import drop_database
 from tests.house.watch import findings_of
+from tests.prepared import lay_database, over_database
 from tests.sis.roster_zip import ROSTER, STUDENTS, Export, ask, fingerprint, row_id, staged_rows, sync
 from tests.town import Town, found_town
 
@@ -29,11 +28,8 @@ SAMPLES = Path(__file__).parents[3] / "shared/oneroster/samples/gospelnerd-1.1"
 def alone_settings(server: Settings) -> Iterator[Settings]:
     """Settings of a database for these tests alone, so that its statistics count nothing else."""
     name = f"aimline_sync_{secrets.token_hex(4)}"
-    asyncio.run(run_statement(server.url_of("owner"), f"CREATE DATABASE {name}"))
-    url = make_url(server.url_of("owner")).set(database=name).render_as_string(hide_password=False)
-    key = server.key or (server.key_file.read_text() if server.key_file else "")
-    settings = Settings(database_url=url, key=key, sandbox=True)
-    migrate(settings)
+    settings = over_database(server, name).model_copy(update={"sandbox": True})
+    asyncio.run(lay_database(server, settings, name))
     yield settings
     asyncio.run(drop_database(server.url_of("owner"), name))
 
