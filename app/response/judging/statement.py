@@ -127,7 +127,7 @@ class PhaseRow(NamedTuple):
     week_instructional: list[bool] | None
     playbook_version_id: UUID | None
     verdict: tuple[Any, ...] | None
-    delivered: Sequence[tuple[date, str | None, int, int, int, int, int, int, int, int]]
+    delivered: Sequence[tuple[date, int, int, int, int, int, str | None, int, int, int]]
     verdicts: Sequence[tuple[UUID, UUID, UUID, str, str | None]]
     calibrations: Sequence[tuple[UUID, str | None, UUID, dict[str, Any]]]
     measures: Sequence[tuple[UUID, int, datetime]]
@@ -137,7 +137,7 @@ class PhaseRow(NamedTuple):
         """Returns the row of a record of the result, in which each of the last five fields takes several columns."""
         verdict = tuple(record[_PLAIN:_VERDICT])
         lists = [rows_of(record[begin:end]) for begin, end in _LISTS]
-        return cls(*record[:_PLAIN], None if verdict[0] is None else verdict, *lists)
+        return cls._make([*record[:_PLAIN], None if verdict[0] is None else verdict, *lists])
 
     @property
     def cohort(self) -> Cohort:
