@@ -53,6 +53,7 @@ from app.rest.admission import Admit
 from app.rest.compress import Compress
 from app.rest.contract.assemble import complete_contract
 from app.rest.cors import Cors
+from app.rest.direct import DirectReads
 from app.rest.door import Services
 from app.rest.edge import Edge
 from app.rest.problem import install_problem_handlers
@@ -148,6 +149,7 @@ def build(settings: Settings) -> FastAPI:
     limits_of_graphql = Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds)
     graphql = graphql_router(app.state.services, limits_of_graphql)
     _add_routes(app, graphql, documents.documents(app))
+    app.add_middleware(DirectReads, routes=tuple(app.routes))
     app.add_middleware(Retries)
     app.add_middleware(RoutedFirst, router=graphql)
     app.add_middleware(Compress)

@@ -16,14 +16,13 @@ from uuid import UUID
 import structlog
 from asyncpg import PostgresError
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.access.audit import DisclosedRecords, log_disclosure
 from app.access.permission import MEANING, Can
 from app.access.principal import Principal, system_principal
-from app.core.bound import BoundConnection
 from app.core.crypto import Keyring
-from app.core.db import bound_connection
+from app.core.db import HeldConnection, bound_connection
 from app.core.errors import Forbidden, Misuse
 from app.core.faults import CommitLost, Fault, fault_of, may_have_been_sent
 
@@ -45,13 +44,12 @@ class Work:
 
     def __init__(
         self,
-        connection: AsyncConnection,
-        driver: BoundConnection,
+        held: HeldConnection,
         principal: Principal,
         keyring: Keyring,
         operation: str,
     ) -> None:
-        self._connection, self._driver = connection, driver
+        self._held, self._driver = held, held.driver
         self._made_session: AsyncSession | None = None
         self._callbacks: dict[str, Callback] = {}
         self._last = ""
@@ -84,7 +82,7 @@ class Work:
     def _session(self) -> AsyncSession:
         """Returns the database session, which is created on its first use."""
         if self._made_session is None:
-            self._made_session = AsyncSession(self._connection, expire_on_commit=False, autoflush=False)
+            self._made_session = AsyncSession(self._held.connection, expire_on_commit=False, autoflush=False)
         return self._made_session
 
     async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
@@ -113,7 +111,7 @@ class Work:
         SQLAlchemy does the same for its own statements.
         """
         if not isinstance(error, Exception):
-            await asyncio.shield(asyncio.create_task(self._connection.invalidate()))
+            await asyncio.shield(asyncio.create_task(self._held.invalidate()))
 
     async def _flush(self) -> None:
         if self._made_session is not None:
@@ -246,8 +244,8 @@ class Work:
 @asynccontextmanager
 async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str) -> AsyncIterator[Work]:
     """Opens a unit of work, which is committed when the block succeeds and rolled back when the block raises."""
-    async with bound_connection(engine, principal.binding()) as (connection, driver):
-        work = Work(connection, driver, principal, keyring, operation)
+    async with bound_connection(engine, principal.binding()) as held:
+        work = Work(held, principal, keyring, operation)
         try:
             work.before_commit("disclosure", log_disclosure)
             yield work

@@ -14,13 +14,14 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from sqlalchemy import DateTime, FromClause, MetaData, Select, event, func, literal_column, text
+from sqlalchemy import Connection, DateTime, FromClause, MetaData, Select, event, func, literal_column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.util import greenlet_spawn
 
 from app.core.bound import BoundConnection
 from app.core.errors import Misuse
@@ -188,31 +189,64 @@ async def set_binding(connection: AsyncConnection, statement: str) -> BoundConne
     """Stores `statement`, which binds the connection's next transaction to a principal; returns the driver's
     connection.
     """
-    raw = await connection.get_raw_connection()
-    driver = raw.driver_connection
-    if not isinstance(driver, BoundConnection):
-        raise Misuse("This engine's connections cannot be bound.")
+    driver = _bindable((await connection.get_raw_connection()).driver_connection)
     driver.bind(statement)
     return driver
 
 
+def _bindable(driver: Any) -> BoundConnection:
+    if not isinstance(driver, BoundConnection):
+        raise Misuse("This engine's connections cannot be bound.")
+    return driver
+
+
+class HeldConnection:
+    """A connection that is taken from an engine's pool, and whose next transaction has a binding statement.
+
+    SQLAlchemy's own connection object is made when it is first needed, because most reads do not need one.
+    """
+
+    def __init__(self, engine: AsyncEngine, pooled: PoolProxiedConnection) -> None:
+        self._engine, self._pooled = engine, pooled
+        self._connection: AsyncConnection | None = None
+        self.driver: BoundConnection = _bindable(pooled.driver_connection)
+
+    @property
+    def connection(self) -> AsyncConnection:
+        """Returns SQLAlchemy's connection, which closes with this one."""
+        if self._connection is None:
+            connection = Connection(self._engine.sync_engine, self._pooled)
+            self._connection = AsyncConnection(self._engine, connection)
+        return self._connection
+
+    async def invalidate(self) -> None:
+        """Closes the connection to the server, because its state is unknown."""
+        await self.connection.invalidate()
+
+    async def close(self) -> None:
+        """Gives the connection back to the pool; a transaction that is still open is rolled back first."""
+        if self._connection is None:
+            await greenlet_spawn(self._pooled.close)
+        else:
+            await self._connection.close()
+
+
 @asynccontextmanager
-async def bound_connection(
-    engine: AsyncEngine, statement: str
-) -> AsyncIterator[tuple[AsyncConnection, BoundConnection]]:
+async def bound_connection(engine: AsyncEngine, statement: str) -> AsyncIterator[HeldConnection]:
     """Yields a connection from the pool whose next transaction will be bound to a principal by `statement`.
 
     After the `async with` block, the connection goes back to the pool. If the block failed, a rollback is sent to the
     server first. A separate task does this (as in SQLAlchemy), because a cancellation must not interrupt the rollback.
     After a commit, nothing is sent to the server, so no task is needed.
     """
-    connection = await engine.connect()
+    held = HeldConnection(engine, await greenlet_spawn(engine.sync_engine.raw_connection))
     try:
-        yield connection, await set_binding(connection, statement)
+        held.driver.bind(statement)
+        yield held
     except BaseException:
-        await asyncio.shield(asyncio.create_task(connection.close()))
+        await asyncio.shield(asyncio.create_task(held.close()))
         raise
-    await connection.close()
+    await held.close()
 
 
 CONNECTION_ERRORS = (

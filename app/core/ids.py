@@ -100,8 +100,12 @@ def new_id() -> UUID:
 
 def format_id(kind: str, value: UUID) -> str:
     """Returns the public identifier of a row, such as `stu_01j…`."""
-    number = value.int
-    return f"{PREFIXES[kind]}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
+    return f"{PREFIXES[kind]}_{encode(value.int)}"
+
+
+def encode(number: int) -> str:
+    """Returns the 26 characters that stand for the 128 bits of a row id in its public identifier."""
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def parse_id(kind: str, text: str, pointer: str = "") -> UUID:

@@ -6,20 +6,21 @@ A value that cannot be computed is null, with an error at its place. The rest of
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 import orjson
 import structlog
+from asyncpg.pgproto.pgproto import UUID as DriverUUID
 from sqlalchemy import Uuid
 from sqlalchemy.exc import DBAPIError
 
 from app.access.work import Work, needs, required_permissions
 from app.core.errors import AimlineError, Misuse
-from app.resources.compile.scope import ValueSlot, table_of
+from app.resources.compile.scope import ValueSlot, column_of
 from app.resources.select import Constant, Path, Picks, Style
 from app.resources.values import Figures, Item, is_json, is_value, render_leaf
 
 log = structlog.get_logger()
+NULL = b"null"
 
 
 async def complete_values(
@@ -47,23 +48,22 @@ async def complete_values(
         except AimlineError as error:
             failures.append((slot.pattern, error))
             values = [None for _ in texts]
-        rendered_values.append(iter([orjson.dumps(_whole(value, slot, style)) for value in values]))
+        rendered_values.append(iter([_text(value, slot, style) for value in values]))
     completed = tokens.sub(lambda match: next(rendered_values[int(match.group(1))]), text)
     return completed, failures
 
 
 async def _values(work: Work, slot: ValueSlot, given: Mapping[Path, Any], texts: Sequence[bytes]) -> Sequence[Any]:
     member = slot.member
+    sent: list[Any] = orjson.loads(b"[%b]" % b",".join(texts))
     if member.compute is None or not texts:
-        return [orjson.loads(text_) for text_ in texts]
-    types = [table_of(key.class_).c[key.key].type for key in member.keys]
-    rows = [
-        tuple(
-            UUID(value) if isinstance(type_, Uuid) and value is not None else value
-            for value, type_ in zip(row, types, strict=True)
-        )
-        for row in map(orjson.loads, texts)
-    ]
+        return sent
+    places = [place for place, key in enumerate(member.keys) if isinstance(column_of(key).type, Uuid)]
+    for row in sent:
+        for place in places:
+            if row[place] is not None:
+                row[place] = DriverUUID(row[place])
+    rows = [tuple(row) for row in sent]
     arguments = {
         argument.name: given[path]
         for argument in member.arguments
@@ -81,6 +81,11 @@ async def _values(work: Work, slot: ValueSlot, given: Mapping[Path, Any], texts:
     if len(values) != len(rows):
         raise Misuse(f"{member.name} computed {len(values)} values for {len(rows)} rows.")
     return values
+
+
+def _text(value: Any, slot: ValueSlot, style: Style) -> bytes:
+    whole = _whole(value, slot, style)
+    return NULL if whole is None else orjson.dumps(whole)
 
 
 def _whole(value: Any, slot: ValueSlot, style: Style) -> Any:

@@ -8,6 +8,7 @@ are set, so that a compiled statement can be used again.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -63,6 +64,30 @@ class Pick:
 
 
 Picks = tuple["Pick | Constant", ...]
+
+
+class KeptPicks(tuple["Pick | Constant", ...]):
+    """Picks that many requests share, so that what follows from them alone is computed once."""
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Returns whether no pick, also of a linked resource, has a page or arguments."""
+        return _is_plain(self)
+
+    structure: tuple[Any, ...] | None = None
+    """The structure of the picks, after `compile.structure` has computed it."""
+
+
+def _is_plain(picks: Picks) -> bool:
+    return not any(
+        isinstance(pick, Pick) and (pick.page is not None or pick.arguments or not _is_plain(pick.picks))
+        for pick in picks
+    )
+
+
+def is_plain(picks: Picks) -> bool:
+    """Returns True if it is known that no pick has a page or arguments, so that a search for them can be left out."""
+    return not picks or (isinstance(picks, KeptPicks) and picks.is_plain)
 
 
 @dataclass(frozen=True, slots=True)

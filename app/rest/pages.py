@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -14,6 +15,8 @@ from app.rest.values import annotations_of, check_value
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 NUL = "\x00"
+PATH_CHARACTERS = "/:@!$&'()*+,;=~"
+"""The characters besides letters and digits that a path contains as they are (RFC 3986 §3.3)."""
 MAX_INTEGER = 2**31 - 1
 """The largest value of PostgreSQL's type `integer`."""
 
@@ -99,7 +102,15 @@ def to_page(
 ) -> tuple[list[Item], str | None]:
     """Returns the items of a page and the next cursor; it also sets the Link header if more items follow."""
     if page.next is not None:
-        next_url = request.url.include_query_params(after=page.next)
-        # The link is relative to the request, so that it works behind a proxy with any host and scheme.
-        response.headers["Link"] = f'<{next_url.path}?{next_url.query}>; rel="next"'
+        response.headers["Link"] = link_to_next(request, page.next)
     return [shape(row) for row in page.rows], page.next
+
+
+def link_to_next(request: Request, cursor: str) -> str:
+    """Returns the Link header with the address of the next page, which is the request's own with another cursor.
+
+    The address is relative to the request, so that it works behind a proxy with any host and scheme.
+    """
+    query = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    query = [*((name, value) for name, value in query if name != "after"), ("after", cursor)]
+    return f'<{quote(request.scope["path"], safe=PATH_CHARACTERS)}?{urlencode(query)}>; rel="next"'

@@ -1,10 +1,10 @@
 """Converts errors into problem details (RFC 9457) for REST callers, without any submitted value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -135,11 +135,16 @@ def _base_url(request: Request) -> str:
 
 def install_problem_handlers(app: FastAPI) -> None:
     """Installs the exception handlers that return every error as a problem, and describes problems in the contract."""
-    app.add_exception_handler(AimlineError, _ours)
-    app.add_exception_handler(RequestValidationError, _shape)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(DBAPIError, _database)
-    app.add_exception_handler(OverflowError, _overflow)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def answer_of(request: Request, error: Exception) -> Response:
+    """Returns the response to an error as the framework would find it; raises an error for which there is none."""
+    handler = next((HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS), None)
+    if handler is None:
+        raise error
+    return await handler(request, error)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -214,6 +219,16 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
     if getattr(error.orig, "sqlstate", "") in OVERFLOWS:
         return await _overflow(request, error)
     raise error  # the retry wrapper around the app may run the request again
+
+
+HANDLERS: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]] = {
+    AimlineError: _ours,
+    RequestValidationError: _shape,
+    HTTPException: _http,
+    DBAPIError: _database,
+    OverflowError: _overflow,
+}
+"""The functions that return the problem responses of errors, keyed by the class of the error."""
 
 
 def fault(request: Request, error: Exception) -> JSONResponse:

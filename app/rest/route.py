@@ -6,7 +6,7 @@ all of that work. Every router uses the class `Route`. A test fails if a route o
 The class also adds what follows from a route's declaration: an idempotency key, an ETag, and the header If-Match.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from copy import copy
 from functools import partial
 from traceback import clear_frames
@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from app.access.permission import MEANING, Can
+from app.access.principal import Principal
 from app.core.errors import Forbidden, Malformed, PreconditionRequired, Violation
 from app.core.json_limits import MAX_VALUES, NotText, check_json
 from app.rest.checks import RequestChecks
@@ -34,6 +35,10 @@ class Route(APIRoute):
 
     most_values = MAX_VALUES
     """The largest number of values in a body."""
+    direct: Callable[..., Awaitable[Response]] | None = None
+    """The function of a read that needs nothing but a unit of work and the values of its parameters, which are all
+    optional. `app.rest.direct` calls it.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -91,7 +96,7 @@ class Route(APIRoute):
         async def checked(request: Request) -> Response:
             request.state.is_secret = shows_secret
             if scopes or takes_key:
-                await _authorize(request, scopes)
+                await authorize(request, scopes)
             if reads_json:
                 await _check_body(request, most_values)
             await checks.run(
@@ -129,8 +134,8 @@ def _depends_on(dependant: Dependant, function: Callable[..., Any]) -> bool:
     return dependant.call is function or any(_depends_on(inner, function) for inner in dependant.dependencies)
 
 
-async def _authorize(request: Request, scopes: tuple[Can, ...]) -> None:
-    """Verifies the token and its scopes, and stores the principal with the request.
+async def authorize(request: Request, scopes: tuple[Can, ...]) -> Principal:
+    """Verifies the token and its scopes, and returns the principal, which is stored with the request too.
 
     Raises `Unauthenticated` or `Forbidden`.
     """
@@ -142,6 +147,7 @@ async def _authorize(request: Request, scopes: tuple[Can, ...]) -> None:
         if not principal.may(scope):
             detail = f"This needs the permission {scope.value}. {MEANING.get(scope, '')}".strip()
             raise Forbidden(detail, code="permission.missing")
+    return principal
 
 
 def _release_body(error: BaseException) -> None:

@@ -66,13 +66,14 @@ def students(picks: Picks = NAME, first: int | None = None, **more: Any) -> List
     return ListRoot("", "students", Page((Rows("items", picks), Next("next")), first, **more))
 
 
-@pytest.mark.parametrize("most_short", [0, 100_000])
-def test_ids_and_disclosures_are_rendered(most_short: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("few", [0, 100_000])
+def test_ids_and_disclosures_are_rendered(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every kind of id is rendered as by `format_id`, and the marks of disclosures are removed, with and without
     arrays.
     """
-    monkeypatch.setattr(tokens, "MAX_SHORT", most_short)
+    monkeypatch.setattr(tokens, "FEW", few)
     rows = [(kind, new_id()) for kind in ids.PREFIXES for _ in range(3)]
+    rows += [("student", UUID(int=number)) for number in (0, 1, 2**60 - 1, 2**65, 2**128 - 1)]
     one, other = new_id(), new_id()
     text = "".join(f'{id_token(kind)}{row_id},"é☂",' for kind, row_id in rows)
     raw = f"{ABOUT}{record_letter(2)}{one}{{{text}{SAME}{record_letter(0)}{ROW}{ABOUT}{record_letter(2)}{other}}}"

@@ -22,7 +22,7 @@ from app.resources.compile.roots import order_of
 from app.resources.compile.scope import CursorSlot, table_of
 from app.resources.declare import CannotCompile, declaration
 from app.resources.members import ManyMember, OneMember
-from app.resources.select import ListRoot, Page, Path, Pick, Picks, ResourceType, Root, parts_with_rows
+from app.resources.select import ListRoot, Page, Path, Pick, Picks, ResourceType, Root, is_plain, parts_with_rows
 
 DETAIL = "This cursor was edited, or belongs to another list, filter or district. Start again without a cursor."
 STORED_FORMS: dict[type[Any], tuple[type[Any], Any]] = {
@@ -118,7 +118,7 @@ def _pages(catalog: Catalog, root: Root) -> Iterator[tuple[Path, OpenPage]]:
 
 
 def _below(catalog: Catalog, resource: ResourceType, picks: Picks, path: Path) -> Iterator[tuple[Path, OpenPage]]:
-    for pick in picks:
+    for pick in () if is_plain(picks) else picks:
         if not isinstance(pick, Pick):
             continue
         member = catalog.member(resource, pick.member)

@@ -7,6 +7,7 @@ from typing import Any
 from app.resources.select import (
     Constant,
     Edges,
+    KeptPicks,
     ListRoot,
     Node,
     Page,
@@ -17,6 +18,7 @@ from app.resources.select import (
     RowRoot,
     Rows,
     WrittenRoot,
+    is_plain,
     parts_with_rows,
 )
 
@@ -71,6 +73,16 @@ def pages(root: Root) -> Iterator[tuple[Path, Page]]:
 
 
 def _picks(picks: Picks) -> tuple[Any, ...]:
+    if not picks:
+        return ()
+    if not isinstance(picks, KeptPicks):
+        return _structure(picks)
+    if picks.structure is None:
+        picks.structure = _structure(picks)
+    return picks.structure
+
+
+def _structure(picks: Picks) -> tuple[Any, ...]:
     return tuple(
         (pick.key, pick.text)
         if isinstance(pick, Constant)
@@ -99,7 +111,7 @@ def _page(page: Page) -> tuple[Any, ...]:
 
 
 def _values_of_picks(picks: Picks, path: Path) -> Iterator[tuple[Path, Any]]:
-    for pick in picks:
+    for pick in () if is_plain(picks) else picks:
         if isinstance(pick, Pick):
             for name, value in pick.arguments:
                 yield (*path, pick.key, "argument", name), value

@@ -13,12 +13,11 @@ byte itself, because every string in it is escaped.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import numpy as np
-import numpy.typing as npt
 from asyncpg.pgproto.pgproto import UUID as DriverUUID
 
 from app.core import ids
@@ -29,25 +28,22 @@ POSITIONS = re.compile(rb"\x04(\d+):([^\x05]*)\x05")
 VALUES = re.compile(rb"\x06(\d+):([^\x07]*)\x07")
 TOO_MANY_ROWS = re.compile(rb"\x08(\d+):\x07")
 
-MAX_SHORT = 800
-"""The largest length, in bytes, of a text that is rendered token by token. NumPy is faster only for longer texts."""
-_TOKEN = re.compile(rb"\x01(.)(.{36})|\x02(.)|\x03(.)(.{36})|\x0e", re.DOTALL)
+FEW = 8
+"""The largest number of ids that are formatted one by one. NumPy is faster only for more ids."""
 _FIRST = 48
 _UUID = 36
-_QUOTED_ID_LENGTH = 32
-"""The number of characters of a public id with its quotes; the token that it replaces is six bytes longer."""
 
 _KINDS = tuple(ids.PREFIXES)
-_PREFIXES = np.zeros((128, 3), dtype=np.uint8)
-for _place, _kind in enumerate(_KINDS):
-    _PREFIXES[_FIRST + _place] = np.frombuffer(ids.PREFIXES[_kind].encode(), dtype=np.uint8)
+_OPENINGS = {_FIRST + place: f'"{ids.PREFIXES[kind]}_'.encode() for place, kind in enumerate(_KINDS)}
+"""The quote and the prefix of a public id, keyed by the character code of the kind in an id token."""
+_BODY = 26
 _ALPHABET = np.frombuffer(ids.ALPHABET.encode(), dtype=np.uint8)
-_NIBBLES = np.zeros(256, dtype=np.uint8)
-for _digit, _character in enumerate("0123456789abcdef"):
-    _NIBBLES[ord(_character)] = _digit
-_HEX = np.array([place for place in range(_UUID) if place not in (8, 13, 18, 23)])
+_HIGH_SHIFTS = np.arange(61, 0, -5, dtype=np.uint64)
+_LOW_SHIFTS = np.arange(55, -1, -5, dtype=np.uint64)
+"""The distances by which the halves of a UUID are shifted, so that the lowest five bits stand for one character.
 
-Bytes = npt.NDArray[np.uint8]
+Between those of the high and of the low half is the one character whose bits are in both halves.
+"""
 
 
 def id_token(kind: str) -> str:
@@ -83,61 +79,58 @@ def render(raw: bytes) -> Rendered:
     Replaces the id tokens by public ids. Removes the disclosure tokens, and returns the students and the kinds of
     records that these tokens name.
     """
-    if len(raw) <= MAX_SHORT:
-        return _render_short(raw)
-    text = np.frombuffer(raw, dtype=np.uint8).copy()
-    low = np.flatnonzero(text < 15)
-    codes = text[low]
-    keep = np.ones(len(text), dtype=bool)
-    _write_ids(text, keep, low[codes == ord(ID)])
-    same, about, rows = low[codes == ord(SAME)], low[codes == ord(ABOUT)], low[codes == ord(ROW)]
-    records = set(text[same + 1].tolist()) | set(text[about + 1].tolist())
-    students = _uuids(text, about + 2)
-    for places, width in ((same, 2), (about, 2 + _UUID), (rows, 1)):
-        keep[(places[:, None] + np.arange(width)).ravel()] = False
-    number = len(same) + len(about) + len(rows)
-    return Rendered(text[keep].tobytes(), students, frozenset(letter - _FIRST for letter in records), number)
+    text, students, about = _take_out(raw, ABOUT.encode(), _UUID)
+    text, _, same = _take_out(text, SAME.encode(), 0)
+    rows, row = len(about) + len(same), ROW.encode()
+    if row in text:
+        rows += text.count(row)
+        text = text.replace(row, b"")
+    records = frozenset(letter - _FIRST for letter in {*about, *same})
+    return Rendered(_with_public_ids(text), frozenset(map(DriverUUID, set(_bytes_of(students)))), records, rows)
 
 
-def _render_short(raw: bytes) -> Rendered:
-    """Renders a short text token by token, with the same result as `render`."""
-    students: set[UUID] = set()
-    records: set[int] = set()
-    rows = 0
+def _take_out(text: bytes, token: bytes, width: int) -> tuple[bytes, list[bytes], bytes]:
+    """Removes the disclosure tokens that begin with `token`, a letter and `width` further characters.
 
-    def replace(token: re.Match[bytes]) -> bytes:
-        nonlocal rows
-        kind, row_id, same, about, student = token.groups()
-        if kind is not None:
-            return b'"%b"' % ids.format_id(_KINDS[kind[0] - _FIRST], UUID(row_id.decode())).encode()
-        rows += 1
-        if record := same or about:
-            records.add(record[0] - _FIRST)
-        if student is not None:
-            students.add(UUID(student.decode()))
-        return b""
-
-    return Rendered(_TOKEN.sub(replace, raw), frozenset(students), frozenset(records), rows)
+    Returns the remaining text, the further characters of each token, and the letters.
+    """
+    if token not in text:
+        return text, [], b""
+    first, *pieces = text.split(token)
+    end = 1 + width
+    remaining = b"".join([first, *[piece[end:] for piece in pieces]])
+    return remaining, [piece[1:end] for piece in pieces], bytes([piece[0] for piece in pieces])
 
 
-def _write_ids(text: Bytes, keep: npt.NDArray[np.bool_], places: npt.NDArray[np.intp]) -> None:
-    if not len(places):
-        return
-    nibbles = _NIBBLES[text[places[:, None] + (2 + _HEX)]]
-    bits = np.zeros((len(places), 130), dtype=np.uint8)
-    bits[:, 2:] = np.unpackbits(nibbles[:, ::2] << 4 | nibbles[:, 1::2], axis=1)
-    fives = np.packbits(bits.reshape(-1, 26, 5), axis=2)[:, :, 0] >> 3
-    written = np.empty((len(places), _QUOTED_ID_LENGTH), dtype=np.uint8)
-    written[:, 0] = written[:, _QUOTED_ID_LENGTH - 1] = ord('"')
-    written[:, 1:4] = _PREFIXES[text[places + 1]]
-    written[:, 4] = ord("_")
-    written[:, 5:31] = _ALPHABET[fives]
-    text[places[:, None] + np.arange(_QUOTED_ID_LENGTH)] = written
-    keep[(places[:, None] + np.arange(_QUOTED_ID_LENGTH, 2 + _UUID)).ravel()] = False
+def _with_public_ids(text: bytes) -> bytes:
+    """Returns the text with public ids in place of the id tokens."""
+    first, *pieces = text.split(ID.encode())
+    if not pieces:
+        return text
+    end = 1 + _UUID
+    uuids = [piece[1:end] for piece in pieces]
+    written = [
+        b'%b%b"%b' % (_OPENINGS[piece[0]], body, piece[end:])
+        for piece, body in zip(pieces, _bodies_of(uuids), strict=True)
+    ]
+    return b"".join([first, *written])
 
 
-def _uuids(text: Bytes, places: npt.NDArray[np.intp]) -> frozenset[UUID]:
-    if not len(places):
-        return frozenset()
-    raw: Any = np.ascontiguousarray(text[places[:, None] + np.arange(_UUID)]).view(f"S{_UUID}")
-    return frozenset(DriverUUID(identifier.decode()) for identifier in set(raw[:, 0].tolist()))
+def _bodies_of(uuids: Sequence[bytes]) -> list[bytes]:
+    """Returns the 26 characters of the public id of each UUID."""
+    if len(uuids) <= FEW:
+        return [ids.encode(int(uuid.replace(b"-", b""), 16)).encode() for uuid in uuids]
+    halves = np.frombuffer(b"".join(_bytes_of(uuids)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+    high, low = halves[:, :1], halves[:, 1:]
+    fives = np.empty((len(uuids), _BODY), dtype=np.uint64)
+    fives[:, :13] = high >> _HIGH_SHIFTS
+    fives[:, 13:14] = high << np.uint64(4) | low >> np.uint64(60)
+    fives[:, 14:] = low >> _LOW_SHIFTS
+    characters = _ALPHABET[fives & np.uint64(31)].tobytes()
+    return [characters[begin : begin + _BODY] for begin in range(0, len(characters), _BODY)]
+
+
+def _bytes_of(uuids: Sequence[bytes]) -> list[bytes]:
+    """Returns the 16 bytes of each UUID, given as text."""
+    joined = bytes.fromhex(b"".join(uuids).decode().replace("-", ""))
+    return [joined[begin : begin + 16] for begin in range(0, len(joined), 16)]

@@ -21,6 +21,7 @@ from app.resources.members import ManyMember, OneMember
 from app.resources.run import Answer, read, resolve_filters
 from app.resources.select import (
     REST_STYLE,
+    KeptPicks,
     ListRoot,
     Next,
     Page,
@@ -35,6 +36,7 @@ from app.resources.select import (
 )
 from app.rest.derived.selection import Tree, permissions_of_picks, picks_of, require, split, tree_of
 from app.rest.derived.shapes import Shapes
+from app.rest.pages import link_to_next
 
 MAX_ROWS = 30_000
 """A request with `expand` is refused if its answer could have more rows than this, including the rows of links."""
@@ -174,7 +176,7 @@ class Reader:
     def _picks_of_whole(self, resource: ResourceType) -> tuple[Picks, tuple[Can, ...]]:
         """Returns the members that are shown without `expand` and `fields`, and the permissions that they require."""
         if resource not in self._whole_picks:
-            picks = picks_of(self.shapes, resource, {})
+            picks = KeptPicks(picks_of(self.shapes, resource, {}))
             self._whole_picks[resource] = picks, self._permissions_of(resource, picks)
         return self._whole_picks[resource]
 
@@ -204,9 +206,5 @@ def _fields(text: str | None) -> Tree | None:
 
 
 def _response(request: Request, text: bytes, following: str | None = None) -> Response:
-    headers = {}
-    if following is not None:
-        next_url = request.url.include_query_params(after=following)
-        # The link is relative to the request, so that it works behind a proxy with any host and scheme.
-        headers["Link"] = f'<{next_url.path}?{next_url.query}>; rel="next"'
+    headers = {} if following is None else {"Link": link_to_next(request, following)}
     return Response(text, media_type=JSON, headers=headers)

@@ -14,6 +14,7 @@ from app.resources.select import ResourceType
 from app.rest.derived.answer import Reader
 from app.rest.derived.parameters import criterion_parameter, list_parameters, page_parameters, row_parameters
 from app.rest.door import OpenWork, requires
+from app.rest.route import Route
 
 Endpoint = Callable[..., Awaitable[Response]]
 WORK = Parameter("work", Parameter.KEYWORD_ONLY, annotation=OpenWork)
@@ -124,6 +125,9 @@ def _add(
         tags=[tag],
         **requires(scopes=permissions),
     )
+    added = router.routes[-1]
+    if isinstance(added, Route):
+        added.direct = answer
 
 
 def _in_path(resource: ResourceType, name: str) -> Parameter:
