@@ -13,12 +13,15 @@ from app.events.catalogue import (
     ACTION_ITEM_AGREED,
     AGENDA_ITEM_ADDED,
     AGENDA_ITEM_SETTLED,
+    AGENDA_NOTE_WRITTEN,
     MEETING_CLOSED,
     MEETING_OPENED,
     PLAYBOOK_PUBLISHED,
 )
 from app.meeting.models import Meeting
 from app.meeting.resource import MeetingResource, by_row
+from app.note.models import Note
+from app.note.resource import NoteResource
 from app.playbook.resource import AreaResource
 from app.playbook.structure.resource import PlaybookVersionResource
 from app.resources.command import Body, Command
@@ -105,6 +108,14 @@ LINKS = (
         order=(ActionItem.id,),
     ),
     Link(
+        AgendaItemResource,
+        "notes",
+        NoteResource,
+        Note.about_id == AgendaItem.id,
+        "The notes about it, oldest first.",
+        order=(Note.id,),
+    ),
+    Link(
         MeetingResource,
         "items",
         AgendaItemResource,
@@ -171,6 +182,16 @@ COMMANDS = (
         "POST /agenda-items/{agenda_item}/action-items",
         emits=(ACTION_ITEM_AGREED,),
         status=201,
+    ),
+    Command(
+        "note_at_agenda_item",
+        items.note_at_agenda_item,
+        NoteResource,
+        "Writes a note about an item, also after the item was settled or its meeting closed.",
+        "POST /agenda-items/{agenda_item}/notes",
+        emits=(AGENDA_NOTE_WRITTEN,),
+        status=201,
+        body=Body("AgendaItemNote", "A note about an item."),
     ),
     Command(
         "discuss_agenda_item",
