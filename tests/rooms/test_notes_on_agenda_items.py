@@ -151,8 +151,16 @@ async def test_events_name_the_team_and_have_no_text(app: FastAPI, north: Town) 
     assert [event["type"] for event in events] == ["agenda_note.written", "agenda_note.amended"]
     assert {(event["data"]["note"], event["data"]["team"]) for event in events} == {(note["id"], team)}
     assert [words for words in (TEXT, *AMENDED.values()) if words in feed.text] == []
-    elsewhere = caller(app, north, schools=(north.schools[1],))
-    assert "agenda_note" not in (await elsewhere.get("/v1/events", limit=200)).text
+
+
+async def test_events_about_a_student_and_a_secured_area_have_their_reach(app: FastAPI, north: Town) -> None:
+    """That something was noted about a child is itself for those alone who may see the child and the area."""
+    asks = caller(app, north)
+    about = {"student": named("student", north.students["amy"]), "area": "sel"}
+    note = await note_at(asks, await added(asks, await meeting_team(north), **about))
+    assert note["id"] in (await asks.get("/v1/events", limit=200)).text
+    for other in (caller(app, north, schools=(north.schools[1],)), caller(app, north, CLIENT_SCOPES - {"area:sel"})):
+        assert note["id"] not in (await other.get("/v1/events", limit=200)).text
 
 
 async def test_a_note_on_an_item_needs_both_permissions(app: FastAPI, north: Town) -> None:

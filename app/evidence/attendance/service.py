@@ -75,7 +75,7 @@ async def record_attendance(
 ) -> list[ItemResult]:
     """Records up to 500 attendance records; returns a result for each record, in order."""
     if not 1 <= len(attendance) <= MAX_BATCH:
-        raise Invalid([Violation(at, "attendance.count", f"Send 1 to {MAX_BATCH} attendance at once.")])
+        raise Invalid([Violation(at, "attendance.count", f"Send 1 to {MAX_BATCH} attendance records at once.")])
     terms = await _load_terms(work, attendance)
     added: list[AttendanceRecord] = []
     written: set[UUID] = set()
