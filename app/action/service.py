@@ -138,7 +138,7 @@ async def close_action_item(
     action_item_id: UUID,
     outcome: Annotated[ActionOutcome, Choices(ActionOutcome), About("What became of it.", ActionOutcome.DONE)],
     because: Annotated[
-        str | None, BECAUSE, About("Why it is not done, or dropped; null if there is nothing to say.", "Family moved.")
+        str | None, BECAUSE, About("Why it was not done or was dropped, for which it is required.", "The family moved.")
     ] = None,
 ) -> ActionItem:
     """Closes an action item as done, as not done, or as dropped. `because` must be given unless it was done."""

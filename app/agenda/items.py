@@ -13,7 +13,7 @@ from app.access.work import Work, needs
 from app.action.models import ActionItem
 from app.action.service import NewActionItem, agree_at, locate_owner
 from app.agenda.conduct import follow_carried
-from app.agenda.lookup import emit_item_event, lock_item
+from app.agenda.lookup import emit_item_event, lock_item, lock_item_in_any_state
 from app.agenda.models import AgendaItem
 from app.agenda.rules import DEFAULT_ORDER, AgendaItemKind, AgendaItemState, violations_of_order
 from app.agenda.scope import students_of
@@ -29,6 +29,8 @@ from app.events.catalogue import AGENDA_ITEM_ADDED, AGENDA_ITEM_SETTLED
 from app.meeting.lookup import ARCHIVED
 from app.meeting.models import Meeting
 from app.meeting.rules import MeetingState, require_open
+from app.note.models import Note
+from app.note.service import NOTE_TEXT, NotedRecord, save_note
 from app.playbook.lookup import locate_area_in_force, secured_code
 from app.playbook.models import PlaybookVersion
 from app.playbook.service import publish_agenda_order
@@ -86,6 +88,30 @@ async def agree_at_agenda_item(work: Work, agenda_item_id: UUID, new: ItemAction
     team = ids.format_id("team", item.team_id)
     agreed = NewActionItem(team, new.text, new.due_on, new.owner, student)
     return await agree_at(work, agreed, item.id, item.secured_area)
+
+
+@needs(Can.RUN_MEETINGS, Can.WRITE_NOTES)
+async def note_at_agenda_item(
+    work: Work,
+    agenda_item_id: UUID,
+    text: Annotated[str, NOTE_TEXT, About("The text.", "Her grandmother would like to join the next meeting.")],
+) -> Note:
+    """Writes a note about an item in any state, with the same student, team and secured area."""
+    violations = Violations()
+    with violations:
+        NOTE_TEXT.require(text, "/text")
+    item = await lock_item_in_any_state(work, agenda_item_id)
+    violations.refuse()
+    about = NotedRecord(
+        kind="agenda_item",
+        id=item.id,
+        student_id=item.student_id,
+        school_ids=item.school_ids,
+        secured_area=item.secured_area,
+        agenda_team_id=item.team_id,
+        agenda_team_school_id=item.team_school_id,
+    )
+    return await save_note(work, about, text, item.team_id)
 
 
 @needs(Can.RUN_MEETINGS)

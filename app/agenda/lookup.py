@@ -16,11 +16,17 @@ async def lock_item(work: Work, item_id: UUID) -> AgendaItem:
 
     Raises `NotFound` if there is no such item, and `Conflict` with the item's state if the item is not open any more.
     """
+    item = await lock_item_in_any_state(work, item_id)
+    require_unsettled(item.state, item.settled_at)
+    return item
+
+
+async def lock_item_in_any_state(work: Work, item_id: UUID) -> AgendaItem:
+    """Locks the student of an item, then the item, and returns the item. Raises `NotFound` if there is no such item."""
     item = await lock_row_after_student(work, AgendaItem, item_id)
     if item is None:
         raise NotFound("agenda_item")
     work.disclose("agenda_item", [] if item.student_id is None else [item.student_id])
-    require_unsettled(item.state, item.settled_at)
     return item
 
 

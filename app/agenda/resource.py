@@ -13,12 +13,15 @@ from app.events.catalogue import (
     ACTION_ITEM_AGREED,
     AGENDA_ITEM_ADDED,
     AGENDA_ITEM_SETTLED,
+    AGENDA_NOTE_WRITTEN,
     MEETING_CLOSED,
     MEETING_OPENED,
     PLAYBOOK_PUBLISHED,
 )
 from app.meeting.models import Meeting
 from app.meeting.resource import MeetingResource, by_row
+from app.note.models import Note
+from app.note.resource import NoteResource
 from app.playbook.resource import AreaResource
 from app.playbook.structure.resource import PlaybookVersionResource
 from app.resources.command import Body, Command
@@ -105,6 +108,14 @@ LINKS = (
         order=(ActionItem.id,),
     ),
     Link(
+        AgendaItemResource,
+        "notes",
+        NoteResource,
+        Note.about_id == AgendaItem.id,
+        "The notes about it, oldest first.",
+        order=(Note.id,),
+    ),
+    Link(
         MeetingResource,
         "items",
         AgendaItemResource,
@@ -140,7 +151,7 @@ COMMANDS = (
         "open_meeting",
         conduct.open_meeting,
         MeetingResource,
-        "Opens a meeting, and stores its agenda.",
+        "Opens a meeting, and stores its agenda, with the items that the caller may not see.",
         "POST /meetings/{meeting}/open",
         emits=(MEETING_OPENED,),
         body=Body("MeetingOpening", "The people who are present."),
@@ -149,7 +160,8 @@ COMMANDS = (
         "close_meeting",
         conduct.close_meeting,
         MeetingResource,
-        "Closes a meeting whose items are all settled or carried.",
+        "Closes a meeting whose items are all settled. With `carry_rest`, the open ones are carried to the "
+        "next meeting.",
         "POST /meetings/{meeting}/close",
         emits=(MEETING_CLOSED,),
         body=Body("MeetingClosing", "What is done with the items that are still open."),
@@ -171,6 +183,16 @@ COMMANDS = (
         "POST /agenda-items/{agenda_item}/action-items",
         emits=(ACTION_ITEM_AGREED,),
         status=201,
+    ),
+    Command(
+        "note_at_agenda_item",
+        items.note_at_agenda_item,
+        NoteResource,
+        "Writes a note about an item, also after the item was settled or its meeting closed.",
+        "POST /agenda-items/{agenda_item}/notes",
+        emits=(AGENDA_NOTE_WRITTEN,),
+        status=201,
+        body=Body("AgendaItemNote", "A note about an item."),
     ),
     Command(
         "discuss_agenda_item",
@@ -203,7 +225,7 @@ COMMANDS = (
         "order_agendas",
         items.order_agendas,
         PlaybookVersionResource,
-        "Publishes the order in which agendas have their kinds of items.",
+        "Publishes the order in which agendas have their kinds of items. Open meetings keep their order.",
         "POST /agenda-order",
         emits=(PLAYBOOK_PUBLISHED,),
         body=Body("AgendaOrder", "The kinds of items in their order."),

@@ -224,6 +224,10 @@ HYPOTHESIS_CLOSED = _type(
 )
 NOTE_WRITTEN = _type("note.written", "note", "Somebody wrote a note about a record of a student.", "student")
 NOTE_AMENDED = _type("note.amended", "note", "The author of a note has amended it.", "student")
+AGENDA_NOTE_WRITTEN = _type("agenda_note.written", "note", "Somebody wrote a note about an item of an agenda.", "team")
+AGENDA_NOTE_AMENDED = _type(
+    "agenda_note.amended", "note", "The author of a note about an item of an agenda has amended it.", "team"
+)
 STUDENT_ENTERED = _type("student.entered", "student", "A student entered a school.", "school")
 STUDENT_LEFT = _type("student.left", "student", "A student left a school.", "school")
 STUDENT_RETURNED = _type("student.returned", "student", "A student came back to a school.", "school")
@@ -324,6 +328,8 @@ CATALOGUE: dict[str, EventType] = {
         HYPOTHESIS_CLOSED,
         NOTE_WRITTEN,
         NOTE_AMENDED,
+        AGENDA_NOTE_WRITTEN,
+        AGENDA_NOTE_AMENDED,
         STUDENT_ENTERED,
         STUDENT_LEFT,
         STUDENT_RETURNED,

@@ -12,6 +12,7 @@ from strawberry.types.field import StrawberryField
 
 from app.core.errors import NotFound
 from app.core.inputs import InputField, input_fields
+from app.core.plural import noun_of
 from app.graphql.door import Info, guarded_field
 from app.graphql.inputs import convert, field_types, input_from, input_of, title
 from app.graphql.node import parse_id
@@ -92,7 +93,9 @@ def _input_type(command: Command, subject: str | None) -> Any:
         annotations[option] = bool | None
         members[option] = strawberry.field(default=None, description=words)
     members |= {"__annotations__": annotations, "__doc__": f"The input of `{command.bulk_name}`."}
-    return strawberry.input(type(f"{owner}Input", (), members), description=f"1 to {command.bulk} {command.items}.")
+    return strawberry.input(
+        type(f"{owner}Input", (), members), description=f"1 to {command.bulk} {noun_of(str(command.items))}."
+    )
 
 
 def _payload_type(name: str, result_type: Any) -> Any:

@@ -34,6 +34,7 @@ OTHER_SUBJECTS: Final = {
     "test_with_support": "hypothesis",
     "add_team_member": "team",
     "agree_at_agenda_item": "agenda_item",
+    "note_at_agenda_item": "agenda_item",
     "add_team_scope": "team",
     "change_team_role": "team_member",
     "end_team_membership": "team_member",

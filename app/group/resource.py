@@ -203,7 +203,8 @@ COMMANDS = (
         "end_group",
         service.end_group,
         GroupResource,
-        "Ends a group and its memberships. The supports continue individually.",
+        "Ends a group and all its memberships, also those of students whom the caller does not see. The "
+        "supports continue individually.",
         "POST /groups/{group}/end",
         emits=(GROUP_ENDED,),
         body=Body("GroupEnd", "The day on which a group ends."),

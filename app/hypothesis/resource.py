@@ -188,7 +188,7 @@ COMMANDS = (
         "propose_hypothesis",
         service.propose_hypothesis,
         HypothesisResource,
-        "Proposes a hypothesis about the cause of a concern.",
+        "Proposes a hypothesis about the cause of a concern that is raised or accepted.",
         "POST /hypotheses",
         emits=(HYPOTHESIS_PROPOSED,),
         status=201,
@@ -199,7 +199,7 @@ COMMANDS = (
         "add_evidence",
         service.add_evidence,
         HypothesisResource,
-        "Adds records to the evidence for or against a hypothesis.",
+        "Adds records to the evidence for or against a hypothesis that is not closed.",
         "POST /hypotheses/{hypothesis}/evidence",
         emits=(HYPOTHESIS_CHANGED,),
         body=Body("NewEvidence", "Records that speak for or against a hypothesis."),
@@ -208,8 +208,8 @@ COMMANDS = (
         "test_with_support",
         service.test_with_support,
         HypothesisResource,
-        "Starts the test of a hypothesis by a support. It is due for review when the support ends or its verdict "
-        "changes.",
+        "Starts the test of a hypothesis by a support, or continues it after a review. It is due for review "
+        "when the support ends or its verdict changes.",
         "POST /hypotheses/{hypothesis}/test",
         emits=(HYPOTHESIS_TESTED,),
         body=Body("HypothesisTest", "The support that tests a hypothesis."),

@@ -128,7 +128,7 @@ COMMANDS = (
         "retire_intervention",
         service.retire_intervention,
         InterventionResource,
-        "Retires a version: no further support can cite it, and those that do keep it.",
+        "Retires a published version, or drops a draft. No further support can cite it, and those that do keep it.",
         "POST /interventions/{intervention}/retire",
         emits=(INTERVENTION_RETIRED,),
     ),

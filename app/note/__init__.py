@@ -1,1 +1,1 @@
-"""Notes on records about students, such as concerns and supports."""
+"""Notes on concerns, supports and agenda items."""

@@ -7,13 +7,24 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
 from app.core.db import Base, HasChangeTime
-from app.roster.models import AboutStudent
+from app.roster.models import MayBeAboutStudent
 
 
-class Note(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """A text about a record of one student. It is never removed, and each amendment keeps the earlier text.
+class MayBeOnAgenda(MayBeAboutStudent):
+    """Mixin for a note and its earlier texts. They belong to a student, or to the team of an agenda item, or to both.
 
-    `about_kind` and `about_id` identify the record. The note has the same secured area as the record.
+    `agenda_team_id` is the team whose agenda item the note is about, and `agenda_team_school_id` is the school of this
+    team. Both are null for a note about another record. Whoever may not see the item may not see the note.
+    """
+
+    agenda_team_id: Mapped[UUID | None]
+    agenda_team_school_id: Mapped[UUID | None]
+
+
+class Note(ListedBySchool, HasChangeTime, MayBeOnAgenda, Base):
+    """A text about a concern, a support or an agenda item. It is never removed, and an amendment keeps the former text.
+
+    `about_kind` and `about_id` identify the record. The note has the student and the secured area of the record.
     """
 
     __tablename__ = "note"
@@ -30,7 +41,7 @@ class Note(ListedBySchool, HasChangeTime, AboutStudent, Base):
     version: Mapped[int]
 
 
-class NoteChange(AboutStudent, Base):
+class NoteChange(MayBeOnAgenda, Base):
     """The text of a note before it was amended. It is never changed."""
 
     __tablename__ = "note_change"

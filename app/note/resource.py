@@ -9,7 +9,7 @@ from app.concern.models import Concern
 from app.concern.resource import ConcernResource
 from app.core import ids
 from app.core.errors import Invalid, NotFound
-from app.events.catalogue import NOTE_AMENDED, NOTE_WRITTEN
+from app.events.catalogue import AGENDA_NOTE_AMENDED, NOTE_AMENDED, NOTE_WRITTEN
 from app.note import service
 from app.note.models import Note, NoteChange
 from app.note.rules import NOTED_KINDS, check_kind
@@ -28,11 +28,16 @@ from app.support.resource import SupportResource
 class NoteResource(
     Resource[Note], kind="note", requires=Can.READ_NOTES, about=Note.student_id, name="Note", get="note"
 ):
-    """A text about a concern or a support, by one author. It is never removed, and amendments keep earlier texts."""
+    """A text about a concern, a support or an agenda item, by one author.
 
-    student: One[StudentResource] = one(Note.student_id, StudentResource, "The student whom it is about.")
+    It is never removed, and amendments keep earlier texts.
+    """
+
+    student: One[StudentResource] | None = one(
+        Note.student_id, StudentResource, "The student whom it is about; null if the agenda item is about none."
+    )
     about_id: Id | None = reference_of(
-        Note.about_id, Note.about_kind, NOTED_KINDS, "The concern or the support that it is about.", rest="about"
+        Note.about_id, Note.about_kind, NOTED_KINDS, "The record that it is about.", rest="about"
     )
     text: str = field(Note.text, "The text.", "Reads fluently at home with her grandmother.")
     author: One[StaffResource] | None = one(Note.author_id, StaffResource, "The person who wrote it, if a person did.")
@@ -53,7 +58,7 @@ class NoteChangeResource(
 
 
 async def _subject_id(work: Work, text: str, pointer: str | None) -> UUID:
-    """Returns the UUID in the public id of a concern or a support, the records about which notes can be written.
+    """Returns the UUID in the public id of a record about which notes can be written.
 
     For any other id, raises `Invalid` at `pointer`, or `NotFound` if `pointer` is None.
     """
@@ -114,7 +119,7 @@ LISTINGS = (
                 "about",
                 str,
                 lambda subject_id: Note.about_id == subject_id,
-                "Only notes about this concern or support.",
+                "Only notes about this concern, support or agenda item.",
                 "con_01jq4n6d9zf3vbs0x5k2m7e8te",
                 graphql="about_id",
                 resolve=_subject_id,
@@ -145,7 +150,7 @@ COMMANDS = (
         NoteResource,
         "Replaces the text of a note, by its author. The text before it is kept.",
         "POST /notes/{note}/amend",
-        emits=(NOTE_AMENDED,),
+        emits=(NOTE_AMENDED, AGENDA_NOTE_AMENDED),
         body=Body("NoteAmendment", "The new text of a note, and the reason."),
     ),
 )

@@ -1,17 +1,21 @@
 """Decides which kinds of records can have notes, and who may amend a note. Pure."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from app.core.errors import Forbidden, Invalid, Violation
 
-NOTED_KINDS = ("concern", "support")
-"""The kinds of records that can have notes. `service.NOTED` has the model of each."""
+NOTED_KINDS = ("concern", "support", "agenda_item")
+"""The kinds of records that can have notes."""
+NOTED_BY_ID = ("concern", "support")
+"""The kinds of records that `write_note` accepts. A command of the agenda writes the notes about an agenda item."""
 
 
-def check_kind(kind: str, pointer: str) -> None:
-    """Raises `Invalid` if a record of this kind cannot have notes."""
-    if kind not in NOTED_KINDS:
-        detail = f"A note is about one of these: {', '.join(NOTED_KINDS)}."
+def check_kind(kind: str, pointer: str, kinds: Sequence[str] = NOTED_KINDS) -> None:
+    """Raises `Invalid` if a record of this kind cannot have notes, or is not one of `kinds`."""
+    if kind not in kinds:
+        elsewhere = " A note about an agenda item is written at the item." if kind in NOTED_KINDS else ""
+        detail = f"A note is about one of these: {', '.join(kinds)}.{elsewhere}"
         raise Invalid([Violation(pointer, "note.about", detail)])
 
 

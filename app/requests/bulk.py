@@ -13,6 +13,7 @@ from typing import Any
 
 from app.access.work import Work
 from app.core.errors import MAX_VIOLATIONS, AimlineError, Conflict, Forbidden, Gone, Invalid, NotFound, Violation
+from app.core.plural import noun_of
 from app.core.violations import Unread, known_values
 from app.requests.malformed import merged
 
@@ -83,7 +84,7 @@ async def run_bulk(
     """
     if not 1 <= len(items) <= most:
         name = at.removeprefix("/")
-        raise Invalid([Violation(at, f"{name}.count", f"Send 1 to {most} {name} at once.")])
+        raise Invalid([Violation(at, f"{name}.count", f"Send 1 to {most} {noun_of(name)} at once.")])
     positions = [position for position, item in enumerate(items) if not isinstance(item, Malformed)]
     results = {
         position: ItemResult(ItemOutcome.REFUSED, violations=_placed(item.violations, f"{at}/{position}"))

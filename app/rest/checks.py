@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import orjson
 from fastapi import Request
-from fastapi._compat import field_annotation_is_sequence
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params, request_body_to_args, request_params_to_args
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +18,11 @@ Check = Callable[[], Awaitable[None] | None]
 PLACES = ("path", "query", "header")
 
 
+def is_list(annotation: Any) -> bool:
+    """Returns whether a type is a list, or has a list among its alternatives."""
+    return get_origin(annotation) is list or any(is_list(part) for part in get_args(annotation))
+
+
 class RequestChecks:
     """Checks the requests of a route; what depends only on the route's declaration is computed once."""
 
@@ -27,9 +31,7 @@ class RequestChecks:
         self._fields = {place: [field for field in fields if _place(field) == place] for place in PLACES}
         self._body_fields = dependant.body_params
         self._accepted = frozenset(field.alias for field in self._fields["query"])
-        self._lists = frozenset(
-            field.alias for field in self._fields["query"] if field_annotation_is_sequence(field.field_info.annotation)
-        )
+        self._lists = frozenset(field.alias for field in self._fields["query"] if is_list(field.field_info.annotation))
 
     async def run(self, request: Request, *checks: Check) -> None:
         """Runs `checks`; if one raises `Malformed` or a query parameter is wrong, raises all violations together.

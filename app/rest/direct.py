@@ -6,7 +6,7 @@ parameter goes to the framework, where all its violations are found.
 """
 
 from collections.abc import Sequence
-from typing import Any, get_args, get_origin
+from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import Request, Response
@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.access.work import unit
+from app.rest.checks import is_list
 from app.rest.door import Services
 from app.rest.pages import NUL
 from app.rest.problem import answer_of
@@ -81,7 +82,7 @@ class DirectRead:
         self._scopes = route.stated_scopes
         self._operation = f"GET {route.path}"
         self._fields = {field.alias: field for field in fields}
-        self._lists = {field.alias for field in fields if _has_list(field.field_info.annotation)}
+        self._lists = {field.alias for field in fields if is_list(field.field_info.annotation)}
         self._defaults = {field.name: field.default for field in fields}
         self._shows_version, self._shows_secret = route.shows_version, route.shows_secret
 
@@ -120,8 +121,3 @@ def _start(template: str) -> tuple[str, ...] | None:
     """Returns the first two parts of a path, or None if a value can stand in one of them."""
     start = tuple(template.split("/", 3)[:3])
     return None if any("{" in part for part in start) else start
-
-
-def _has_list(annotation: Any) -> bool:
-    """Returns whether a type is a list, or has a list among its alternatives."""
-    return get_origin(annotation) is list or any(_has_list(part) for part in get_args(annotation))

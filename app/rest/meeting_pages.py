@@ -3,11 +3,12 @@
 A page loads nothing and runs no script. `Markup.format` escapes every value that it puts into a page.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from fastapi import Response
@@ -66,14 +67,14 @@ def page_response(page: Markup) -> Response:
     return Response(page, media_type=HTML, headers=PICTURE_HEADERS)
 
 
-def recap_page(recap: Recap) -> Markup:
-    """Returns the recap of a meeting as a page."""
+def recap_page(recap: Recap, topics: Mapping[UUID, str]) -> Markup:
+    """Returns the recap of a meeting as a page. `topics` are the topics of its items, keyed by subject."""
     present = [person.name or "A person" for person in recap.present]
     head = [_when(recap.meeting, recap.zone)]
     if present:
         head.append(Markup("<p dir=auto>Present: {}</p>").format(", ".join(present)))
     parts = [
-        _section(words.OUTCOMES[state], _articles(_recap_item(item) for item in items))
+        _section(words.OUTCOMES[state], _articles(_recap_item(item, topics.get(item.subject_id)) for item in items))
         for state in OUTCOMES
         if (items := recap.of_state(state))
     ]
@@ -88,7 +89,7 @@ def agenda_page(sheet: AgendaSheet) -> Markup:
     head = [Markup("<p>The next meeting is not scheduled yet.</p>")]
     if agenda.meeting is not None:
         head = [_when(agenda.meeting, sheet.zone)]
-    items = [*_articles(_agenda_item(entry, _student(sheet, entry)) for entry in agenda.entries)]
+    items = [*_articles(_agenda_item(sheet, entry, _student(sheet, entry)) for entry in agenda.entries)]
     parts = [_section("What we talk about", items)] if items else []
     return _page("Agenda", sheet.team_name, head, [*parts, *_unseen(agenda.hidden, is_empty=not parts)])
 
@@ -108,7 +109,7 @@ def _when(meeting: Meeting, zone: str) -> Markup:
     return Markup("<p>{}</p>{}").format(time, place)
 
 
-def _recap_item(item: RecapItem) -> _Card:
+def _recap_item(item: RecapItem, topic: str | None) -> _Card:
     lines = [_reason(item.kind, item.codes, item.since), *_texts(item.minutes)]
     if item.dropped_because is not None:
         lines.append(_labelled("Because", item.dropped_because))
@@ -116,10 +117,10 @@ def _recap_item(item: RecapItem) -> _Card:
         decided = words.DECISIONS[DecisionKind(item.decision.kind)]
         lines.append(_labelled("Decision", decided))
         lines.extend(_texts(item.decision.note))
-    return _card(item.student, item.text, item.kind, lines)
+    return _card(item.student, item.text or topic, item.kind, lines)
 
 
-def _agenda_item(entry: AgendaEntry, student: NamedPerson | None) -> _Card:
+def _agenda_item(sheet: AgendaSheet, entry: AgendaEntry, student: NamedPerson | None) -> _Card:
     codes = (reason.code for reason in entry.reasons)
     lines = [_reason(entry.kind, codes, entry.since), *_texts(entry.minutes)]
     if entry.times_carried:
@@ -129,7 +130,7 @@ def _agenda_item(entry: AgendaEntry, student: NamedPerson | None) -> _Card:
         lines.append(_labelled("State", words.STATES[AgendaItemState(entry.state)]))
     if entry.dropped_because is not None:
         lines.append(_labelled("Because", entry.dropped_because))
-    return _card(student, entry.text, entry.kind, lines)
+    return _card(student, entry.text or sheet.topics.get(entry.subject_id), entry.kind, lines)
 
 
 def _actions(actions: Iterable[RecapAction]) -> Markup:

@@ -37,6 +37,7 @@ REASONS: dict[str, str] = {
     SignalKind.GRADE_DROP: "A signal: the grades in a class have dropped",
     SignalKind.FAILING: "A signal: the grades in a class are failing",
     SignalKind.MISSING_WORK: "A signal: work is missing in a class",
+    SignalKind.ATTENDANCE: "A signal: the student was absent on many days",
     SignalKind.ARRIVED_WITH_SUPPORT: "A signal: the student came to the school with a support",
 }
 """The words for reasons that say more than the kind of the agenda item does."""

@@ -8,6 +8,7 @@ from pydantic import Field
 from app.agenda.pages.recap import NamedPerson, RecapAction, RecapItem, read_recap
 from app.agenda.pages.recap import Recap as ReadRecap
 from app.agenda.pages.sheet import read_agenda_sheet
+from app.agenda.pages.topics import read_topics
 from app.agenda.rules import AgendaItemState
 from app.core import ids
 from app.rest.agenda import MeetingOf
@@ -121,7 +122,9 @@ async def get_recap_page(work: OpenWork, meeting: str) -> Response:
 
     The page loads no other file and runs no script.
     """
-    return page_response(recap_page(await read_recap(work, row_id("meeting", meeting))))
+    recap = await read_recap(work, row_id("meeting", meeting))
+    topics = await read_topics(work, ((item.subject_kind, item.subject_id) for item in recap.items))
+    return page_response(recap_page(recap, topics))
 
 
 @router.get(

@@ -52,6 +52,7 @@ AFTER_STUDENTS: Final = (
     ("meeting", "meeting"),
     ("agenda_item", "agenda_item"),
     ("action_item", "action_item"),
+    ("note", "note"),
 )
 """The kinds of rows that are locked after students, with their tables, in the order in which they are locked."""
 IdsByKind = Mapping[str, Collection[UUID]]

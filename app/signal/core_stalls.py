@@ -108,7 +108,8 @@ COMMANDS = (
         "dismiss_core_stall",
         service.dismiss_core_stall,
         CoreStallResource,
-        "Dismisses a core stall, with a reason. It is never suggested again.",
+        "Dismisses a core stall, with a reason. It is never suggested again for this window, measure, school and "
+        "grade.",
         "POST /core-stalls/{core_stall}/dismiss",
         emits=(CORE_STALL_DISMISSED,),
         body=Body("CoreStallDismissal", "The reason for the dismissal of a core stall."),

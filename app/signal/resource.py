@@ -167,7 +167,8 @@ COMMANDS = (
         "publish_signal_rule",
         rulebook.publish_signal_rule,
         SignalRuleResource,
-        "Publishes a signal rule, or the next version of one. Its signals are computed shortly.",
+        "Publishes a signal rule, or the next version of one, which retires the version before. Its signals "
+        "are computed shortly.",
         "POST /signal-rules",
         status=201,
     ),
@@ -183,7 +184,7 @@ COMMANDS = (
         "retire_signal_rule",
         rulebook.retire_signal_rule,
         SignalRuleResource,
-        "Retires a signal rule. Its signals that are still suggested lapse.",
+        "Retires a signal rule. Its signals that are still suggested lapse, unless another rule sees the same.",
         "POST /signal-rules/{signal_rule}/retire",
     ),
     Command(

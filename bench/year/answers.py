@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bench.year import decisions, tasks
+from bench.year import decisions, notes, tasks
 from bench.year.caseload import accept_and_plan, dismiss_concern, plan_for_unserved, resolve_concern
 from bench.year.moves import hand_over
 from bench.year.records import ALARMS, SupportRecord, TeamRecord
@@ -76,6 +76,7 @@ def _alarm(sitting: Sitting, entry: dict[str, Any], item: Expected) -> Outcome:
         sitting.actions.append(tasks.agree(year, sitting.team, entry["item"], record))
         if not answers:
             tasks.propose(year, record)
+            notes.write(year, sitting.team, entry["item"], record.student, "She reads to her grandmother.")
     return _discussed("Growth is too slow.", sitting.decided[item.subject])
 
 
@@ -141,9 +142,15 @@ def _new_concern(sitting: Sitting, _: dict[str, Any], item: Expected) -> Outcome
     return _discussed("The team agrees, and plans a support.")
 
 
-def _own(sitting: Sitting, _: dict[str, Any], item: Expected) -> Outcome:
+def _core_stall(sitting: Sitting, entry: dict[str, Any], _: Expected) -> Outcome:
+    notes.write(sitting.year, sitting.team, entry["item"], None, "All classes read in pairs for ten minutes a day.")
+    return _discussed("What all children are taught is changed, and looked at again after the next window.")
+
+
+def _own(sitting: Sitting, entry: dict[str, Any], item: Expected) -> Outcome:
     own = next(each for each in sitting.team.own if each.text == item.subject)
     own.carried += 1
+    notes.write(sitting.year, sitting.team, entry["item"], own.student, "The office knows more on Friday.")
     return _discussed("It is clear now.") if own.carried > 1 else Outcome("carried", {})
 
 
@@ -159,6 +166,7 @@ ANSWERS: Final[Mapping[str, Callable[[Sitting, dict[str, Any], Expected], Outcom
     "action_due": _action,
     "new_concern": _new_concern,
     "signal": _signal,
+    "core_stall": _core_stall,
     "check_overdue": lambda *_: _discussed("The teacher takes a score this week."),
     "goal_met": _success,
     "ready_to_fade": _ready_to_fade,

@@ -27,8 +27,8 @@ from app.settings import Settings
 from bench.server import migrated
 
 HOST: Final = "127.0.0.1"
-READY_SECONDS: Final = 60.0
-JOBS_SECONDS: Final = 120.0
+READY_SECONDS: Final = 300.0
+JOBS_SECONDS: Final = 600.0
 TIME_ZONE: Final = "America/Chicago"
 SCOPES: Final = "all"
 JOBS_LEFT: Final = """

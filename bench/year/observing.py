@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from bench.year.state import Year
-from bench.year.truth import expected_state, is_active
+from bench.year.truth import UNSERVED_DAYS, expected_state, is_active, is_unserved
 
 
 def read_states(year: Year) -> None:
@@ -31,3 +33,13 @@ def _follow_concerns(year: Year) -> None:
             concern.unserved_since = None
         elif concern.unserved_since is None:
             concern.unserved_since = year.today
+
+
+def follow_unserved(year: Year) -> None:
+    """Keeps which concerns have been unserved for so long that they may, or must, have been reported by now."""
+    for concern in year.concerns.values():
+        since = concern.unserved_since
+        if since is not None and is_unserved(year, concern):
+            yesterday = year.today - timedelta(days=1)
+            concern.may_be_reported |= year.days_of_school(since) >= UNSERVED_DAYS
+            concern.was_unserved_long |= year.days_of_school(since, yesterday) >= UNSERVED_DAYS

@@ -76,7 +76,11 @@ class SupportRecord:
 
 @dataclass
 class ConcernRecord:
-    """A concern of the year. `unserved_since` is the day since which it is accepted and has no active support."""
+    """A concern of the year. `unserved_since` is the day since which it is accepted and has no active support.
+
+    `may_be_reported` says that it was unserved for the days of the playbook, and `was_unserved_long` for a day more, so
+    that it must have been reported.
+    """
 
     id: str
     student: str
@@ -84,6 +88,8 @@ class ConcernRecord:
     state: str
     raised_on: date
     unserved_since: date | None = None
+    was_unserved_long: bool = False
+    may_be_reported: bool = False
 
 
 @dataclass
@@ -136,6 +142,28 @@ class SignalRecord:
     state: str = "suggested"
     support: SupportRecord | None = None
     concern: str | None = None
+
+
+@dataclass
+class StallRecord:
+    """A core stall that was suggested, and what became of it. `key` has its window and its school."""
+
+    id: str
+    key: tuple[int, str | None]
+    seen_on: str
+    state: str
+
+
+@dataclass
+class NoteRecord:
+    """A note on an item of an agenda, with its present text and version."""
+
+    id: str
+    item: str
+    team: TeamRecord
+    student: str | None
+    text: str
+    version: int = 1
 
 
 @dataclass

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bench.year import beginning, caseload, meetings, moves, questions, signals, tasks, weekly, windows
-from bench.year.observing import read_states
+from bench.year import beginning, caseload, meetings, moves, notes, questions, signals, stalls, tasks, weekly, windows
+from bench.year.observing import follow_unserved, read_states
 from bench.year.state import Year
 
 MONDAY, TUESDAY, FRIDAY = 0, 1, 4
@@ -38,6 +38,7 @@ STEPS: Final = (
     Step("calendar, measures, rules and team", beginning.set_up, 0),
     Step("windows are scheduled", windows.schedule, 0),
     Step("signal rules are published", signals.publish_rules, 0),
+    Step("a rule about core stalls is published", stalls.publish_rule, 0),
     Step("series of meetings are scheduled", meetings.schedule, 0),
     Step("baselines are taken", beginning.take_baselines, 0, FRIDAY),
     Step("supports and groups are planned", beginning.plan_supports, 0, FRIDAY),
@@ -53,6 +54,8 @@ STEPS: Final = (
     *(Step("some are screened again", windows.screen_again, week + 1) for week in windows.SEASONS),
     *(Step("a window closes", windows.close, week + windows.LASTS) for week in windows.SEASONS),
     Step("signals", signals.follow_signals, 1, TUESDAY, every=1),
+    Step("core stalls", stalls.follow_stalls, 1, TUESDAY, every=1),
+    Step("a note is amended", notes.amend, 6, MONDAY, every=5),
     Step("each question is asked", questions.ask_all, 3, TUESDAY, every=4),
     Step("the series follow the breaks", meetings.check_series, 3, TUESDAY, every=4),
     Step("the teams meet", meetings.meet, 1, TUESDAY, every=1),
@@ -70,6 +73,7 @@ def play_week(year: Year) -> None:
         if "source" in year.ids:
             read_states(year)
             tasks.follow_hypotheses(year, reasons)
+            follow_unserved(year)
         for step in STEPS:
             if step.weekday == weekday and step.is_due(year.week, is_off=year.is_off):
                 with year.caller.counting(step.title):

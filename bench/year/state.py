@@ -11,7 +11,16 @@ from typing import Any, Final
 from bench.year.caller import Caller
 from bench.year.children import PLANS, Child
 from bench.year.installation import Installation
-from bench.year.records import ActionRecord, ConcernRecord, HypothesisRecord, SignalRecord, SupportRecord, TeamRecord
+from bench.year.records import (
+    ActionRecord,
+    ConcernRecord,
+    HypothesisRecord,
+    NoteRecord,
+    SignalRecord,
+    StallRecord,
+    SupportRecord,
+    TeamRecord,
+)
 from bench.year.roster import Roster, external
 
 BEGINS: Final = date(2026, 8, 31)
@@ -43,6 +52,9 @@ class Year:
     names: dict[str, str] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
     screened: dict[int, dict[str, float]] = field(default_factory=dict)
+    screened_first: dict[int, dict[str, float]] = field(default_factory=dict)
+    stalls: list[StallRecord] = field(default_factory=list)
+    noted: list[NoteRecord] = field(default_factory=list)
     concerns: dict[str, ConcernRecord] = field(default_factory=dict)
     hypotheses: list[HypothesisRecord] = field(default_factory=list)
     actions: list[ActionRecord] = field(default_factory=list)

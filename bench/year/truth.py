@@ -28,11 +28,16 @@ ORDER: Final = (
     ),
 )
 """The order of the kinds that the playbook of a new district has."""
-RESTING: Final = ("off_track", "not_responding", "under_delivered", "goal_due", "goal_met", "ready_to_fade")
+RESTING: Final = (
+    *("off_track", "not_responding", "under_delivered", "goal_due", "goal_met", "ready_to_fade"),
+    "core_stall",
+)
 """The kinds that need no answer: a discussed item returns only with another occasion."""
 UNSERVED_DAYS, DECISION_DAYS, CHECK_DAYS = 10, 14, 21
 """After how many days at school an unserved concern, a decision and a score are due in a new district."""
 NOTICE: Final = timedelta(days=14)
+STALL_DAYS: Final = timedelta(days=120)
+"""How long an accepted core stall is on the agendas of the teams that serve the grade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ def serves(year: Year, team: TeamRecord, student: str | None) -> bool:
 
 def expected_items(year: Year, team: TeamRecord) -> list[Expected]:
     """Returns the items that must be on the agenda of a team today, without those that rest."""
-    items = [*_of_concerns(year), *_of_supports(year), *_of_signals(year), *_of_tasks(year, team)]
+    items = [*_of_concerns(year), *_of_supports(year), *_of_signals(year), *_of_stalls(year, team)]
+    items += _of_tasks(year, team)
     return [each for each in items if serves(year, team, each.student) and not _rests(team, each)]
 
 
@@ -170,6 +176,13 @@ def _of_signals(year: Year) -> Iterator[Expected]:
         if signal.state == "suggested" and signal.key.kind not in ("ahead_of_goal", "unmet_goal"):
             kind = "ready_to_fade" if signal.key.kind == "ready_to_fade" else "signal"
             yield _item(kind, signal.id, signal.key.student, None, signal.key.kind, occasion="signal")
+
+
+def _of_stalls(year: Year, team: TeamRecord) -> Iterator[Expected]:
+    for stall in year.stalls:
+        seen_on = date.fromisoformat(stall.seen_on)
+        if team.grade and stall.state == "accepted" and year.today < seen_on + STALL_DAYS:
+            yield _item("core_stall", stall.id, None, seen_on, occasion="stall")
 
 
 def _of_tasks(year: Year, team: TeamRecord) -> Iterator[Expected]:

@@ -27,7 +27,7 @@ class Season:
 
 SEASONS: Final = {
     FALL: Season("fall", 62, 49, 29),
-    WINTER: Season("winter", 88, 78, 59),
+    WINTER: Season("winter", 84, 78, 59),
     SPRING: Season("spring", 102, 94, 77),
 }
 SCATTER, ABSENT = 22.0, 0.04
@@ -73,6 +73,7 @@ def screen_again(year: Year) -> None:
     under = [name for name, value in scores.items() if value < season.benchmark and name not in concerned]
     better = dict.fromkeys(sorted(under, key=lambda name: -scores[name])[:AGAIN], season.benchmark + 5)
     _send(year, better)
+    year.screened_first[opened] = dict(scores)
     scores |= better
 
 

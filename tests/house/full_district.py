@@ -16,7 +16,14 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.action.service import NewActionItem, agree_action_item
 from app.agenda.conduct import close_meeting, open_meeting
-from app.agenda.items import ItemAction, NewAgendaItem, add_agenda_item, agree_at_agenda_item, discuss_agenda_item
+from app.agenda.items import (
+    ItemAction,
+    NewAgendaItem,
+    add_agenda_item,
+    agree_at_agenda_item,
+    discuss_agenda_item,
+    note_at_agenda_item,
+)
 from app.calendar.service import NewCalendarLink, create_calendar_link
 from app.concern.models import Concern
 from app.concern.service import NewConcern, accept_concern, raise_concern
@@ -40,7 +47,7 @@ from app.intervention.inputs import NewIntervention
 from app.intervention.service import draft_interventions, publish_intervention
 from app.meeting.protocols import NewProtocol, NewProtocolStep, publish_protocol
 from app.meeting.scheduling import NewMeeting, NewSeries, schedule_meeting, schedule_series
-from app.note.service import NewNote, write_note
+from app.note.service import NewNote, amend_note, write_note
 from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
 from app.playbook.hypotheses.lookup import locate_kind
 from app.playbook.models import HypothesisKind
@@ -564,6 +571,23 @@ async def _meetings(district: FullDistrict) -> None:
         async with town.unit() as work:
             item = NewAgendaItem(district.shown["team that meets"], f"Item {town.canary}", district.shown["cy"])
             district.note(name, "agenda_item", (await add_agenda_item(work, item)).id)
+    await _notes_at_items(district)
+
+
+async def _notes_at_items(district: FullDistrict) -> None:
+    """Notes about an item that is about a student, and about one of a team alone, which is amended."""
+    town = district.town
+    async with town.unit() as work:
+        item = await add_agenda_item(work, NewAgendaItem(district.shown["team that meets"], f"Item {town.canary}"))
+        district.note("item of no student", "agenda_item", item.id)
+    for name in ("agenda item", "item of no student"):
+        async with town.unit() as work:
+            item_id = ids.parse_id("agenda_item", district.shown[name])
+            note = await note_at_agenda_item(work, item_id, f"Note {town.canary}")
+            district.note(f"note at {name}", "note", note.id)
+    async with town.unit() as work:
+        note_id = ids.parse_id("note", district.shown["note at item of no student"])
+        await amend_note(work, note_id, f"Note {town.canary} again", f"Because {town.canary}")
 
 
 async def _closed_meeting(district: FullDistrict) -> None:

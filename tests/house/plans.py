@@ -178,6 +178,10 @@ FROM org o, generate_series(1, 10) n WHERE o.district_id = $1;
 INSERT INTO note (district_id, id, student_id, school_ids, about_kind, about_id, text, written_on, created_at, version)
 SELECT $1, gen_random_uuid(), student_id, school_ids, 'concern', id, '', current_date, now(), 1
 FROM concern WHERE district_id = $1;
+INSERT INTO note (district_id, id, school_ids, agenda_team_id, agenda_team_school_id, about_kind, about_id, text,
+                  written_on, created_at, version)
+SELECT $1, gen_random_uuid(), '{{}}', id, school_id, 'agenda_item', id, '', current_date, now(), 1
+FROM team WHERE district_id = $1;
 INSERT INTO hypothesis (district_id, id, student_id, school_ids, concern_id, kind_id, statement, refuted_if,
                         evidence_for, evidence_against, state, support_id, proposed_on, created_at, version)
 SELECT $1, gen_random_uuid(), c.student_id, c.school_ids, c.id, k.id, '', '', '{{}}', '{{}}',

@@ -26,13 +26,14 @@ LAST = "SELECT coalesce(max(seq), 0) FROM event WHERE district_id = $1"
 def findings(command: Command, recorded: Iterable[str]) -> list[str]:
     """Returns how the events of one call differ from those that the command declares.
 
-    A judgement, or a decision, may or may not have its events, and who joins a group may start later; every other
-    declared event is recorded by each call.
+    A judgement, or a decision, may or may not have its events, who joins a group may start later, and the event of an
+    amended note depends on what the note is about; every other declared event is recorded by each call.
     """
     events, declared = set(recorded), {type_.name for type_ in command.emits}
     certain = {name for name in declared if not name.startswith(OF_A_JUDGEMENT)}
     certain -= DECIDED if command.name == "decide" else set()
     certain -= {"support.started"} if command.name == "join_group" else set()
+    certain -= {"agenda_note.amended"} if command.name == "amend_note" else set()
     return [f"{command.name} records {name} and does not declare it" for name in sorted(events - declared)] + [
         f"{command.name} declares {name} and does not record it" for name in sorted(certain - events)
     ]

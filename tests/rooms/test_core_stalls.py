@@ -127,7 +127,7 @@ async def test_a_grade_that_falls_behind_is_suggested_and_comes_on_the_agenda(ap
 
 
 async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north: Town) -> None:
-    """Protects a meeting from the same stall every week."""
+    """Protects a meeting from the same stall every week, and its pages from one that does not say which grade."""
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=20)
     await published(asks)
@@ -137,6 +137,11 @@ async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north:
     (item,) = (await agenda_of(asks, team))["items"]
     await done(asks, f"agenda-items/{item['item']}/discuss", minutes="We look at the daily reading time.")
     await done(asks, f"meetings/{meeting['id']}/close")
+    teacher = caller(app, north, act_for="sis:sis:teacher-1")
+    agenda = await teacher.get(f"/v1/teams/{team}/agenda.html", meeting=meeting["id"])
+    recap = await teacher.get(f"/v1/meetings/{meeting['id']}/recap.html")
+    for page in (agenda, recap):
+        assert "<h3 dir=auto>Grade 3: " in page.text
     await meeting_of(asks, team)
     assert kinds(await agenda_of(asks, team)) == []
 

@@ -207,3 +207,18 @@ async def test_an_agenda_is_printed_before_the_meeting(app: FastAPI, north: Town
     page = await page_of(asks, f"/v1/teams/{team}/agenda.html")
     assert "A new concern" in page.text
     assert page.text.count(HOSTILE) == 2
+
+
+async def test_a_page_says_what_was_agreed_to_those_who_may_read_it(app: FastAPI, north: Town) -> None:
+    """Protects a member from "What we agreed is due" without what it was, and the agreement from other readers."""
+    asks = caller(app, north)
+    team = await meeting_team(north)
+    owner, text = named("person", north.staff["teacher"]), "Call the family about the new plan."
+    student = named("student", north.students["amy"])
+    agreed = {"team": team, "text": text, "owner": owner, "due_on": str(now().date()), "student": student}
+    await done(asks, "action-items", **agreed)
+    assert text in (await page_of(asks, f"/v1/teams/{team}/agenda.html")).text
+    reader = caller(app, north, CLIENT_SCOPES - {"action:read"})
+    page = await page_of(reader, f"/v1/teams/{team}/agenda.html")
+    assert text not in page.text
+    assert "What we agreed is due" in page.text

@@ -7,7 +7,8 @@ from app.agenda.pages.sheet import AgendaSheet
 from app.agenda.reading import Agenda, AgendaEntry, AgendaReason
 from app.agenda.rules import DEFAULT_ORDER
 from app.rest.meeting_pages import agenda_page
-from app.rest.meeting_words import write_reason
+from app.rest.meeting_words import REASONS, write_reason
+from app.signal.rules import SignalKind
 
 DAY = date(2026, 10, 6)
 
@@ -29,6 +30,16 @@ def test_a_signal_and_an_alarm_say_what_they_are() -> None:
         "Off track: at this pace the goal will be missed. A decision is due, since October 6, 2026"
     )
     assert write_reason("hypothesis_due", ["verdict_turned"], DAY).endswith("what we suspected? Since October 6, 2026")
+
+
+def test_each_kind_of_signal_says_what_was_seen() -> None:
+    """Protects a team from an item that says only that there is a signal, as it did of absence."""
+    elsewhere = {SignalKind.UNMET_GOAL, SignalKind.AHEAD_OF_GOAL}  # the item is about the day of the goal
+    for kind in SignalKind:
+        if kind not in elsewhere:
+            assert kind in REASONS or kind in DEFAULT_ORDER, kind
+    absent = write_reason("signal", ["attendance"], DAY)
+    assert absent == "A signal: the student was absent on many days, since October 6, 2026"
 
 
 def test_each_kind_has_words_even_for_a_code_that_is_new() -> None:

@@ -1,7 +1,7 @@
 """Reads an agenda with the names that its printed page shows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import select
@@ -9,6 +9,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.agenda.pages.people import read_names
+from app.agenda.pages.topics import read_topics
 from app.agenda.reading import Agenda, read_agenda
 from app.roster.lookup import zone_of
 from app.team.models import Team
@@ -16,12 +17,16 @@ from app.team.models import Team
 
 @dataclass(frozen=True, slots=True)
 class AgendaSheet:
-    """An agenda, with the name of the team, the names of students by id, and the time zone of the district."""
+    """An agenda, with the name of the team, the names of students by id, and the time zone of the district.
+
+    `topics` are the topics of items, keyed by subject, as `read_topics` returns them.
+    """
 
     agenda: Agenda
     team_name: str
     names: Mapping[UUID, str]
     zone: str
+    topics: Mapping[UUID, str] = field(default_factory=dict)
 
 
 @needs(Can.READ_MEETINGS)
@@ -30,4 +35,5 @@ async def read_agenda_sheet(work: Work, team_id: UUID, meeting: str | None = Non
     agenda = await read_agenda(work, team_id, meeting)
     team_name = await work.db.scalar(select(Team.name).where(Team.district_id == work.district_id, Team.id == team_id))
     names = await read_names(work, (entry.student_id for entry in agenda.entries))
-    return AgendaSheet(agenda, str(team_name), names, await zone_of(work))
+    topics = await read_topics(work, ((entry.subject_kind, entry.subject_id) for entry in agenda.entries))
+    return AgendaSheet(agenda, str(team_name), names, await zone_of(work), topics)

@@ -102,7 +102,7 @@ COMMANDS = (
         "remove_attendance",
         service.remove_attendance,
         AttendanceRecordResource,
-        "Removes an attendance record that was recorded by mistake.",
+        "Removes an attendance record that was recorded by mistake. The same record, sent again, restores it.",
         "POST /attendance-records/{attendance_record}/remove",
         body=Body("AttendanceRemoval", "The reason for the removal of an attendance record."),
         more="Sending the record again under the same key restores it.",

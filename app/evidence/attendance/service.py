@@ -83,7 +83,7 @@ async def record_attendance(
     `at` is the JSON Pointer of the list in the request, and `positions` has the index of each record in that list.
     """
     if not 1 <= len(attendance) <= MAX_BATCH:
-        raise Invalid([Violation(at, "attendance.count", f"Send 1 to {MAX_BATCH} attendance at once.")])
+        raise Invalid([Violation(at, "attendance.count", f"Send 1 to {MAX_BATCH} attendance records at once.")])
     terms = await _load_terms(work, attendance)
     added: list[AttendanceRecord] = []
     written: set[UUID] = set()

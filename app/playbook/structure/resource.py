@@ -124,7 +124,8 @@ COMMANDS = (
         "retire_area",
         areas.retire_area,
         AreaResource,
-        "Retires an area: nothing new may use it. What is in it stays, and is judged as before.",
+        "Retires an area without areas in force below it: nothing new may use it. What is in it stays, and "
+        "is judged as before.",
         "POST /areas/{area}/retire",
         emits=(PLAYBOOK_PUBLISHED,),
         more=f"Areas below it are retired first. {NEXT_VERSION}",
@@ -133,7 +134,7 @@ COMMANDS = (
         "restore_area",
         areas.restore_area,
         AreaResource,
-        "Brings a retired area back into force.",
+        "Brings a retired area back into force, unless the area above it is retired.",
         "POST /areas/{area}/restore",
         emits=(PLAYBOOK_PUBLISHED,),
     ),
@@ -172,7 +173,8 @@ COMMANDS = (
         "retire_level",
         levels.retire_level,
         LevelResource,
-        "Retires a level of support: nothing new may use it. Supports that have it keep it.",
+        "Retires a level of support, but not the only one in force: nothing new may use it. Supports that "
+        "have it keep it.",
         "POST /levels/{level}/retire",
         emits=(PLAYBOOK_PUBLISHED,),
         more=NEXT_VERSION,

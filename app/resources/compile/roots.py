@@ -1,6 +1,6 @@
 """Compiles the root of a selection, which is one row, or a list restricted to its filters and to the caller's reach."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -114,8 +114,8 @@ def _list(scope: Scope, root: ListRoot) -> ColumnElement[Any]:
     conditions += _filters(scope, root, listing, level)
     schools = _schools(scope, root, listing)
     conditions += _reach(scope, root, listing, level, restricted=schools is not None)
-    named = _named(scope, level) if schools is SCHOOLS else None
-    restrict = None if schools is None else at_schools(scope, level, listing.schools, schools, named)
+    others = _of_other_schools(scope, level) if schools is SCHOOLS else ()
+    restrict = None if schools is None else at_schools(scope, level, listing.schools, schools, others)
     if root.page is None:
         return _whole(scope, root, listing, level, conditions, order)
     if not listing.paged:
@@ -214,12 +214,12 @@ def at_schools(
     level: Level,
     model: Any,
     schools: ColumnElement[Any],
-    named: ColumnElement[bool] | None = None,
+    others: Sequence[ColumnElement[bool]] = (),
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
     """Returns a function that restricts a query to the rows of these schools, so that an index by school can be used.
 
     The function takes the query, its order, and the number n of rows that are needed. The restricted query reads, for
-    each school, the first n rows from an index. If `named` is given, rows that satisfy `named` are included too,
+    each school, the first n rows from an index. Rows that satisfy one of the conditions `others` are included too,
     whatever their school.
 
     Under row-level security an index on `school_ids` cannot be used, because the policy is evaluated before an array
@@ -242,8 +242,8 @@ def at_schools(
             arms.append(select(*(first.c[name] for name in names)).join_from(requested, first, true()))
         more = narrowed.where(column("has_more_schools").is_(True), column("school_ids").op("&&")(schools))
         arms.append(select(*more.order_by(*order).limit(limit).subquery().c))
-        if named is not None:
-            arms.append(select(*narrowed.where(named).order_by(*order).limit(limit).subquery().c))
+        for condition in others:
+            arms.append(select(*narrowed.where(condition).order_by(*order).limit(limit).subquery().c))
         rows = union_all(*arms).subquery()
         columns = [rows.c[name] for name in names]
         firsts = select(*columns).distinct().order_by(*columns).limit(limit).subquery()
@@ -266,6 +266,19 @@ def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
         return None
     by_name = student == any_(STUDENTS)
     return or_(student.is_(None), by_name) if level.may_have_no_student else by_name
+
+
+def _of_other_schools(scope: Scope, level: Level) -> tuple[ColumnElement[bool], ...]:
+    """Returns the conditions of rows that a list of some schools has in addition to the rows of these schools.
+
+    These are the rows about students in `Principal.students`, and the rows about no student. Each condition is separate
+    because each has an index of its own.
+    """
+    student = level.student
+    if student is None:
+        return ()
+    by_name = (student == any_(STUDENTS),) if scope.principal.names_students else ()
+    return (*by_name, student.is_(None)) if level.may_have_no_student else by_name
 
 
 def _is_narrow(root: ListRoot, listing: Listing) -> bool:

@@ -31,7 +31,7 @@ TAGS = {
     "verdicts": "Whether a student responds to a support, and the picture of it.",
     "decisions": "What a team decided, and a student's whole story.",
     "hypotheses": "The suspected causes of concerns, with their evidence and outcomes.",
-    "notes": "What was noted about concerns and supports, with earlier texts.",
+    "notes": "What was noted about concerns, supports and agenda items, with earlier texts.",
     "events": "The change feed and its consumers.",
     "webhooks": "Endpoints that receive events, and the deliveries to them.",
     "sync": "The district's SIS sources and the sync runs.",

@@ -1,0 +1,24 @@
+"""Tests that numbers are followed by a noun that a reader can understand, in errors and in the contract."""
+
+import pytest
+
+from app.catalog import CATALOG
+from app.core.plural import noun_of
+
+BULK = [str(command.items) for command in CATALOG.commands.values() if command.bulk]
+
+
+@pytest.mark.parametrize("items", BULK)
+def test_a_number_of_items_is_followed_by_a_noun_in_the_plural(items: str) -> None:
+    """Protects a reader from `1 to 500 attendance` and `1 to 100 action_items`."""
+    noun = noun_of(items)
+    assert "_" not in noun
+    assert noun != "attendance"
+    assert noun.split()[0].endswith("s") or noun.split()[-1].endswith("s")
+
+
+def test_the_known_nouns() -> None:
+    """Fields that are not named by their noun, or by two words."""
+    assert noun_of("attendance") == "attendance records"
+    assert noun_of("action_items") == "action items"
+    assert noun_of("notes") == "notes"
