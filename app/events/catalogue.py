@@ -118,10 +118,10 @@ SUPPORT_STARTED = _type("support.started", "support", "A support began.", "stude
 SUPPORT_CHANGED = _type("support.changed", "support", "A support was changed: a phase line.", "student", "phase")
 SUPPORT_ENDED = _type("support.ended", "support", "A support ended.", "student")
 SUPPORT_MEASURE_ADDED = _type(
-    "support.measure_added", "support", "A support is followed by a further measure.", "student", "measure"
+    "support.measure_added", "support", "A support is followed by an additional measure.", "student", "measure"
 )
 SUPPORT_MEASURE_STOPPED = _type(
-    "support.measure_stopped", "support", "A further measure of a support is no longer followed.", "student", "measure"
+    "support.measure_stopped", "support", "An additional measure of a support is no longer followed.", "student", "measure"
 )
 SUPPORT_HANDED_OVER = _type("support.handed_over", "support", "Somebody else leads or provides a support.", "student")
 SUPPORT_SUSPENDED = _type("support.suspended", "support", "A support was suspended: its student has left.", "student")

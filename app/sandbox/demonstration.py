@@ -84,7 +84,7 @@ def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) ->
         printer.step = "a team and a group are formed"
         taken = {student, *(entry["student"] for entry in saved.caseload)}
         printer.print_line(record_teams_and_groups(vendor, today, taken))
-        printer.step = "supports for comprehension get a further measure"
+        printer.step = "supports for comprehension get an additional measure"
         printer.print_line(follow_comprehension(vendor))
         printer.step = "hypotheses are proposed"
         printer.print_line(record_hypotheses(vendor))

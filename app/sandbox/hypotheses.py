@@ -24,7 +24,7 @@ HYPOTHESES: tuple[tuple[str, str, str], ...] = (
 )
 """The hypotheses, each as the code of its kind, the suspected cause, and what would refute it."""
 FOLLOWED = 2
-"""The number of supports for comprehension that get oral reading as a further measure."""
+"""The number of supports for comprehension that get oral reading as an additional measure."""
 
 
 def record_hypotheses(vendor: Vendor) -> str:

@@ -78,7 +78,7 @@ async def follow_measure(work: Work, support_id: UUID, new: NewSupportMeasure) -
         plan["goal"] = accepted["goal"]
     with violations:
         if plan["goal_on"] > phase.goal_on:
-            detail = "A further measure reaches its goal by the day of the phase's goal."
+            detail = "An additional measure reaches its goal by the day of the phase's goal."
             raise Invalid([Violation("/goal_on", "support.goal_on", detail)])
     with violations:
         measure = await locate_measure(work, new.measure, "/measure")
@@ -110,7 +110,7 @@ async def stop_measure(
     support = await lock_support(work, support_id)
     stopped = await locate_measure(work, measure, "/measure")
     if stopped.id not in support.more_measures:
-        detail = "The support is not followed by this as a further measure."
+        detail = "The support is not followed by this as an additional measure."
         raise Invalid([Violation("/measure", "support.measure_not_followed", detail)])
     row = await work.db.scalar(
         select(SupportMeasure).where(

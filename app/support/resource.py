@@ -284,7 +284,7 @@ LINKS = (
         "measures",
         SupportMeasureResource,
         SupportMeasure.support_id == Support.id,
-        "Its further measures, present and former, in addition to its first one.",
+        "Its additional measures, present and former, in addition to its first one.",
         order=(SupportMeasure.id,),
         inline=True,
         assumed=2,
