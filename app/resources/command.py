@@ -149,9 +149,9 @@ async def run_items(
 
 
 def _single(command: Command, result: ItemResult) -> ItemResult:
-    """Returns the result of one item of a bulk call, with the row in place of the value that the command returned.
+    """Returns the result of one item of a bulk call. Its `row` becomes the row in place of what the command returned.
 
-    The outcome becomes `unchanged` if the command found the row instead of creating it.
+    If the command found an existing row instead of creating one, the outcome becomes `unchanged`.
     """
     if result.row is None:
         return result

@@ -1,7 +1,8 @@
-"""Declares structured values without an id, which are parts of a resource that come from a JSON column or from Python.
+"""Declares values that are objects without an id, such as the week of a dosage. They are parts of a resource.
 
-A `Value` is a class whose annotations state the types in the contract and whose attributes are `item(…)`. A dict, or an
-instance of any class, can be rendered as a `Value` if its keys or attributes have the same names.
+They come from a JSON column or are computed in Python. A `Value` is a class whose annotations state the types in the
+contract and whose attributes are `item(…)`. A dict, or an instance of any class, can be rendered as a `Value` if its
+keys or attributes have the same names.
 """
 
 import functools
@@ -43,9 +44,9 @@ class DayRanges(JsonObject):
 
 @dataclass(frozen=True)
 class Item:
-    """An item of a structured value: its name, type, description and example.
+    """One attribute of a `Value`: its name, type, description and example.
 
-    `kind` is the kind of the public id, if the item is a public id.
+    `kind` is the kind of the public id, if the attribute is a public id.
     """
 
     name: str
@@ -74,15 +75,15 @@ def item(
     graphql: str | None = "=",
     get: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Declares an item of a structured value.
+    """Declares one attribute of a `Value`.
 
-    `get` computes the item from the whole value if the value has no attribute with the item's name.
+    `get` computes it from the whole value, if the value has no attribute with this name.
     """
     return Item("", None, description, example, kind, rest=rest, graphql=graphql, get=get)
 
 
 class Value:
-    """The base class of structured values; `__items__` has the declared items by name, in order."""
+    """The base class of declared objects without an id; `__items__` has the declared attributes by name, in order."""
 
     __items__: ClassVar[Mapping[str, Item]]
 
