@@ -19,27 +19,27 @@ from app.core.errors import Misuse
 
 
 class Figures:
-    """The type annotation of named numbers. REST shows them as an object, GraphQL as a list of names and values."""
+    """Type annotation for named numbers. REST shows them as an object, GraphQL as a list of names and values."""
 
 
 class JsonObject:
-    """The type annotation of a JSON object whose keys are not declared. GraphQL shows it as the scalar `JSON`."""
+    """Type annotation for a JSON object whose keys are not declared. GraphQL shows it as the scalar `JSON`."""
 
 
 class Numbers(JsonObject):
-    """The type annotation of a JSON object whose keys are not declared and whose values are numbers."""
+    """Type annotation for a JSON object whose keys are not declared and whose values are numbers."""
 
 
 class WholeNumbers(JsonObject):
-    """The type annotation of a JSON object whose keys are not declared and whose values are whole numbers."""
+    """Type annotation for a JSON object whose keys are not declared and whose values are whole numbers."""
 
 
 class JsonList(JsonObject):
-    """The type annotation of a JSON list whose items are not declared."""
+    """Type annotation for a JSON list whose items are not declared."""
 
 
 class DayRanges(JsonObject):
-    """The type annotation of a list of date ranges. Each range is a pair of its first day and its last day."""
+    """Type annotation for a list of date ranges. Each range is a pair: its first day and its last day."""
 
 
 @dataclass(frozen=True)

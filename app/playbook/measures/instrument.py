@@ -63,7 +63,7 @@ Rule = Callable[[Mapping[str, Any]], list[Violation]]
 def violations_of(values: Mapping[str, Any]) -> Violations:
     """Returns the violations in the values of a measure, with pointers to the input's fields.
 
-    Rules about a value that could not be read from the request (`Unread`) are skipped.
+    A value that was malformed in the request (`Unread`) is not checked.
     """
     return broken_rules(_RULES, values)
 

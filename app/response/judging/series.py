@@ -143,7 +143,8 @@ class ScoreSeries:
 class MonitoredSeries:
     """One measure's series in the current phase of a support, with everything that the decision rule needs.
 
-    * `measures` is the number of measures of the support. These measures share the stated false-alarm rate.
+    * `measures` is the number of measures of the support. The monitor divides the stated false-alarm rate by this
+      number, so that a support with many measures does not get more false alarms.
     * `offset` is the number of instructional weeks between the beginning of the phase and the beginning of this series.
     """
 

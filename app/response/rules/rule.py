@@ -55,10 +55,11 @@ class DecisionRule:
     * `far` is the false-alarm rate with the default parameters: the share of the benchmark's responders whom the rule
       flags at some time. It is None for a rule with the parameter `far_percent`.
     * `holds_badly` has the cases in which the stated rate does not hold, or is not known to hold.
-    * `excess` returns how far a series with this finding and this SEM exceeds the rule's own limit. It is None if no
-      margin can be added to this limit.
-    * `thresholds` has the thresholds for the false-alarm rates of `GRID`. If the rule has `excess`, these are margins
-      beyond the rule's own limit.
+    * `excess` is a function of a series, its finding and the measure's standard error of measurement (SEM). It returns
+      by how much the series fails the rule, that is, how far it is beyond the rule's own limit. `excess` is None for a
+      rule whose limit cannot be moved.
+    * `thresholds` has the thresholds for the false-alarm rates of `GRID`. If the rule has `excess`, a threshold is the
+      margin by which the rule's own limit is moved.
     """
 
     name: str

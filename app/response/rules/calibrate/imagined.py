@@ -45,9 +45,9 @@ class ImaginedDistrict:
 
 
 def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
-    """Returns simulated students in whole cohorts over 26 weeks, and for each whether the growth is always sufficient.
+    """Returns simulated students in whole cohorts over 26 weeks, and which of them always grow as the goal requires.
 
-    Sufficient growth is the growth that the goal requires. `hazard` is the probability per week that a student's growth
+    The second result has a truth value for each student. `hazard` is the probability per week that a student's growth
     changes.
     """
     rng = np.random.default_rng(seed)
@@ -75,11 +75,13 @@ def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float)
 
 
 def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
-    """Returns the highest weekly statistic of each simulated responder within 26 weeks.
+    """Simulates students, and returns for each responder the highest statistic in the weeks up to week 26.
 
-    A responder always grows as the goal requires. Some classmates of the responders stop growing. The forms then look
-    more difficult than they are, and the responders look better than they are. `hazard` is the probability per week
-    that a student's growth changes.
+    A responder always grows as the goal requires. The statistic is the monitor's log odds of slow growth, so its
+    highest value shows how near the responder came to a false alarm.
+
+    Some classmates of the responders stop growing. The forms then look more difficult than they are, and the responders
+    look better than they are. `hazard` is the probability per week that a student's growth changes.
     """
     panel, keeps_pace = imagine(district, students, seed, hazard)
     estimates = judge_weeks(panel, prior, range(3, WEEKS + 1), only=keeps_pace)

@@ -118,7 +118,10 @@ def estimate_scatter(panel: Panel) -> Scatter:
 
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
-    """Multiplies the contrasts of every two classmates in a week; returns the sum and the number of the products."""
+    """Multiplies the contrasts of every two classmates in the same week; returns the sum and the number of products.
+
+    `c` has the contrasts, with the axes students and weeks.
+    """
     has_score, filled = ~np.isnan(c), np.nan_to_num(c)
     n = cohorts.sums(has_score.astype(float))
     total = cohorts.sums(filled) ** 2 - cohorts.sums(filled**2)
@@ -158,10 +161,10 @@ def _fit(k: NDArray[np.int64], own: Array, covariance: Array) -> tuple[float, fl
 
 
 def _spread(table: Array, form: float) -> float:
-    """Returns the standard deviation, over the students, of the log of their noise.
+    """Returns how much students differ in noise: the standard deviation, over the students, of the log of their noise.
 
-    `form` is the variance of a form's effect. The estimate multiplies squared contrasts of one student that have no
-    score in common, so that a single extreme error hardly affects it.
+    The estimate uses products of two squared contrasts of one student (see `contrasts`). The two have no score in
+    common, so that a single extreme error hardly affects the result. `form` is the variance of a form's effect.
     """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)

@@ -96,14 +96,14 @@ def judge_by_trend(series: Series, parameters: Mapping[str, int]) -> Finding:
 def best_break(series: Series) -> tuple[int, float, float] | None:
     """Fits a line with one bend. Returns the week of the bend, and the slopes before and after it.
 
-    The slopes are in the measure's units a week. The line is y = a + before * min(t, w) + after * max(t - w, 0). A week
-    w is a candidate if it has a score, at least four scores are in or before it, and at least three are after it. The
-    line with the least squared error is chosen; of equally good lines, the line with the earliest bend. Returns None if
-    no week is a candidate.
+    The slopes are in the measure's units a week. The line is y = a + before * min(t, w) + after * max(t - w, 0), with
+    its bend in week w. There must be a score in week w, at least four scores up to and in week w, and at least three
+    after it. The line with the least squared error is chosen; of equally good lines, the line with the earliest bend.
+    Returns None if no week is possible.
 
-    Another rule must have found that growth fell short. The result only describes how growth fell short: if the slope
-    before the bend kept pace, the growth `stopped`. The result is rough: because of noise, a few high scores in the
-    middle can look like a time in which growth kept pace.
+    Call this only if a rule has already found that growth fell short. The result then describes how: growth `stopped`
+    if the slope before the bend kept pace. The result is rough: because of noise, a few high scores in the middle can
+    look like a time in which growth kept pace.
     """
     spread = _spread(series.values, series.values)
     best, explained = None, -math.inf

@@ -241,9 +241,11 @@ def _run_backward(edges: list[int], y: Array, inverse: Array, steps: Steps) -> A
 
 
 def _join(filtered: _Filtered, backward: Array, g: Array, prior: Prior) -> tuple[Array, Array, Array]:
-    """Returns three arrays: the mean of the new rate, the variance of the new rate, and the evidence of all scores.
+    """Returns the mean and the variance of the new rate, and the log probability density of all scores.
 
-    Each array has an entry for every week, under the assumption that growth changed at the end of that week.
+    Each of the three arrays has an entry for every week, under the hypothesis that growth changed at the end of that
+    week. An entry combines what the forward filter knows from the earlier scores with what the backward filter knows
+    from the later scores.
     """
     ll, lr, hl, hr, rr, lost, size = backward.swapaxes(0, 1)
     c = -0.5 * (lost + np.log(size))

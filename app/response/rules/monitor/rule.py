@@ -228,8 +228,9 @@ second limit, three scores are requested.
 def scores_to_request(statistic: Array, threshold: float, slow: Array) -> NDArray[np.int64]:
     """Returns how many scores to request for next week: one, or up to three if more scores could settle the verdict.
 
-    Without an alarm, the number depends on how far the statistic is below the threshold. With an alarm that is not
-    called "not responding", the number depends on the probability of slow growth (`UNNAMED`).
+    Without an alarm, more scores are requested the nearer the statistic is to the threshold. After an alarm of the
+    state `off_track`, more scores are requested the more probable slow growth is, because a high probability would make
+    the state `not_responding`.
     """
     distance = threshold - statistic
     before = np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1))
