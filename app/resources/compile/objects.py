@@ -1,7 +1,7 @@
 """Compiles a row into a JSON object, with its links as correlated subqueries.
 
-PostgreSQL cannot turn a correlated subquery into a join, so it reads the children of each row by an index, whatever its
-statistics say. Every subquery has a condition on the district.
+PostgreSQL cannot turn such a subquery into a join. So it always reads the rows of a link by an index, even if its
+statistics of the tables are wrong. Every subquery has a condition on the district.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Compiles pages: the rows of one page in order, with cursors, page information and totals.
 
-A page belongs either to a list at the root of a selection, or to a link of a row (a nested list). The query selects one
-row more than the page holds, to find out whether more rows follow. The rows are selected and numbered before their
-children are read, so that no children are read for this extra row.
+A page belongs either to a list at the top of a selection, or to a link of a row (a nested list). The query selects one
+row more than the page shows, to find out whether more rows follow. The rows are selected and numbered first. Only then
+is what is nested in them read, so that nothing is read for the extra row.
 """
 
 from collections.abc import Callable, Sequence

@@ -109,8 +109,8 @@ class AlertRecord:
 class Memory:
     """The alert state of a phase, as it is stored between two verdicts.
 
+    * `week` is the week of the latest verdict. `now` has the latches after this verdict.
     * `before` has the latches at the end of the week before `week`.
-    * `now` has the latches after the latest verdict of `week`.
     * `expired` has the ids of the measures whose goal date has passed, if another measure of the support has a goal
       date in the future. The last verdict on an expired measure opens no alert and keeps no alert open.
 

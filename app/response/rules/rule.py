@@ -53,7 +53,8 @@ class DecisionRule:
       same verdict.
     * `fits` has the kinds of measures that the rule may judge.
     * `far` is the false-alarm rate with the default parameters: the share of the benchmark's responders whom the rule
-      flags at some time. It is None for a rule with the parameter `far_percent`.
+      flags at some time. Responders are simulated students who grow as the goal requires. `far` is None for a rule
+      with the parameter `far_percent`.
     * `holds_badly` has the cases in which the stated rate does not hold, or is not known to hold.
     * `excess` is a function of a series, its finding and the measure's standard error of measurement (SEM). It returns
       by how much the series fails the rule, that is, how far it is beyond the rule's own limit. `excess` is None for a
@@ -132,8 +133,8 @@ class DecisionRule:
     def threshold_at(self, far: float) -> float:
         """Returns the threshold for the false-alarm rate `far`.
 
-        The share `far` of the benchmark's responders exceeds this threshold at some time within 26 weeks. Raises
-        KeyError for a rule without a table of thresholds.
+        The share `far` of the benchmark's responders (simulated students who grow as the goal requires) exceeds this
+        threshold at some time within 26 weeks. Raises KeyError for a rule without a table of thresholds.
         """
         if self.thresholds is None:
             raise KeyError(self.name)

@@ -39,7 +39,7 @@ about half a percentage point.
 
 
 def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns the calibration of a batch of series, which `judge_bulk` takes as an argument.
+    """Returns a calibration, estimated from a batch of series. `judge_bulk` can then judge series with it.
 
     Series that cannot be judged are left out. `imagined` is the number of simulated students, and `seed` makes the
     simulation repeatable.

@@ -17,7 +17,7 @@ BEFORE_BREAK, AFTER_BREAK = 4, 3
 
 
 def _spread(left: Sequence[float], right: Sequence[float]) -> float:
-    """Returns the sum of the products of the two sequences' deviations from their means.
+    """Returns the sum of (a - mean a) * (b - mean b) over the pairs of the two sequences.
 
     The sum is exact, so it does not depend on the order of the terms.
     """
@@ -26,9 +26,10 @@ def _spread(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """Returns the ordinary least-squares slope, Sty / Stt, or None if all scores are from one week.
+    """Returns the least-squares slope of the scores, in the measure's units a week.
 
-    The slope is in the measure's units a week.
+    It is sum((t - mean t) * (y - mean y)) / sum((t - mean t)^2), where y is the score in week t. Returns None if all
+    scores are from one week.
     """
     if len(set(times)) < 2:
         return None

@@ -29,7 +29,7 @@ CHUNK = 200
 class Panel:
     """A table of the scores of several series in common slots. A slot is one form in one week.
 
-    Where no form is known, a slot is one administration.
+    If the form is not known, the scores of one week are assumed to be of one form.
 
     * `times` (slots,): instructional weeks in order; 0 for the baseline.
     * `values` (slots, students): scores in SEM, higher is better; nan where there is none.
