@@ -200,11 +200,11 @@ class _Table:
                 self.hidden.add(hidden[-1])
 
     def _hide_rectangle(self, row: str, column: str) -> bool:
-        """Withholds the corners of a rectangle of which this cell is one corner. Returns False if there is none.
+        """Withholds three more cells, which form a rectangle with the cell in this row and column.
 
         It must be possible to swap students between the four corners without changing any total (see `_can_change`). Of
         several such rectangles, the function chooses the one with the fewest students in cells that are not withheld
-        yet.
+        yet. Returns False if there is no such rectangle.
         """
         best: tuple[int, list[tuple[str, str]]] | None = None
         for other_row in self.rows:

@@ -218,9 +218,9 @@ def at_schools(
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
     """Returns a function that restricts a query to the rows of these schools, so that an index by school can be used.
 
-    The function takes the query, its order, and the number n of rows that are needed. The restricted query reads, for
-    each school, the first n rows from an index. If `named` is given, rows that satisfy `named` are included too,
-    whatever their school.
+    The function takes the query, its order, and the number n of rows that are needed. In the restricted query, the
+    first n rows of each school are read from an index, and then the first n of these rows are chosen. If `named` is
+    given, rows that satisfy this condition are included too, whatever their school.
 
     Under row-level security an index on `school_ids` cannot be used, because the policy is evaluated before an array
     operator. Therefore a student's first three schools are stored in three more columns. Each of these has an index in

@@ -175,11 +175,11 @@ def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
-    """Returns the state that the monitor gives to each series, without considering whether the goal is met.
+    """Returns the state of each series, as an index of STATES, as it follows from the monitor's estimate alone.
 
-    The state depends on the statistic, the probability of slow growth and the interval of the rate. A series without an
-    alarm is `under_delivered` if full delivery would have given an alarm, and would have raised the statistic by at
-    least MATERIAL.
+    It depends on the statistic, the probability of slow growth and the interval of the rate. Whether the goal is met is
+    not considered. A series without an alarm is `under_delivered` if full delivery would have given an alarm, and would
+    have raised the statistic by at least MATERIAL.
     """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))

@@ -37,7 +37,8 @@ class Prior:
     * `wobble`: the standard deviation of the random step that the true level takes each week.
     * `noise_spread`: students differ in noise; this is the standard deviation of the log of their noise.
     * `share`: the part of the SEM's variance that comes from the form (the passage or set of tasks).
-    * `slow`, `pace`: the rates that the statistic compares.
+    * `slow`, `pace`: the statistic compares the probability of a rate below `slow` with that of a rate of at least
+      `pace`.
     * `once`: the lowest rate that counts as keeping pace in the time before growth stopped.
     """
 

@@ -1,7 +1,7 @@
-"""Defines the stated false-alarm rates, and the thresholds that give the monitor these rates in the benchmark.
+"""Defines the false-alarm rates that the product states, and the monitor's thresholds for these rates.
 
-These rates are measured in the benchmark. They are never a district's own rates. The other rules declare their own
-rates and thresholds.
+The rates are measured in the benchmark, which simulates students. They are never a district's own rates. The other
+rules declare their own rates and thresholds.
 """
 
 from __future__ import annotations
