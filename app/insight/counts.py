@@ -41,7 +41,11 @@ class ReportedCount:
 def open_counts(
     atoms_by_measure: Mapping[UUID, Mapping[Atom, int]], dimensions: Sequence[Dimension]
 ) -> tuple[list[ReportedCount], bool]:
-    """Returns the published counts of an open window, and whether some are withheld."""
+    """Returns the published counts of an open window, and whether some are withheld.
+
+    `atoms_by_measure` has, for each measure, the number of students with each combination of school, grade, level and
+    group.
+    """
     counts, withheld = [], False
     for measure_id, atoms in atoms_by_measure.items():
         published = find_published(atoms)

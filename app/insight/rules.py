@@ -51,7 +51,8 @@ def cell_of(place: Place, atom: Atom) -> Cell:
 def count_cells(atoms: Mapping[Atom, int]) -> Counter[Cell]:
     """Returns the number of students in each cell of each table, and the number of all students.
 
-    There is a table for each dimension and for each pair of dimensions. Cells without students are left out.
+    `atoms` has the number of students with each combination of school, grade, level and group. There is a table for
+    each of these dimensions and for each pair of them. Cells without students are left out.
     """
     counts: Counter[Cell] = Counter({((), ()): sum(atoms.values())})
     for place in PLACES:
@@ -63,6 +64,7 @@ def count_cells(atoms: Mapping[Atom, int]) -> Counter[Cell]:
 def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] = ()) -> dict[Cell, int]:
     """Returns the cells that are published, with their counts.
 
+    `atoms` has the number of students with each combination of school, grade, level and group.
     `withheld_before` has cells that an earlier report of the school year withheld. They stay withheld, so that a later
     report about the same students does not reveal them.
 
