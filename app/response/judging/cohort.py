@@ -1,6 +1,7 @@
 """Computes verdicts from loaded series.
 
-The monitor judges whole cohorts at once; other rules judge one series at a time.
+A cohort is the students of one school and grade who take the same forms of a measure in the same weeks. The monitor
+judges whole cohorts at once; other rules judge one series at a time.
 
 A series is always judged with its whole cohort, ordered by the ids of the series, whichever series are requested. The
 same numbers then go through the same operations, and the verdict on a series is identical to the byte, whether the

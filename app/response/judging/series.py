@@ -170,8 +170,9 @@ class WeeklyDelivery(series.DeliveredMinutes):
     def share(self, after: int, upto: int) -> float | None:
         """Returns the delivered share of the dosage planned after the week `after` and up to the week `upto`.
 
-        With `after` = 0, the first day of the phase is included. Returns None if fewer than half of the planned
-        sessions have a record, because the sessions without a record may have been delivered too.
+        With `after` = 0, all weeks from the beginning of the phase are counted, also week 0, in which it began. Returns
+        None if fewer than half of the planned sessions have a record, because the sessions without a record may have
+        been delivered too.
         """
         if self.whole is None:
             return None

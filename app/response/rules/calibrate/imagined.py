@@ -24,6 +24,10 @@ class ImaginedDistrict:
     * later: for each week, the factor by which the growth of all students is multiplied; 1 changes nothing.
     * errors: standardized errors from which the error of each score is drawn.
     * spread: SD of the log of students' noise.
+    * correlation: the correlation of two errors of one student that are one week apart.
+    * wobble: SD of the random step that a student's true level takes each week.
+    * share: the part of a score's variance that comes from its form.
+    * missing: the share of scores that are missing.
     * sizes: cohort sizes, one of which is drawn for each cohort.
     * baselines: the variance of the error of each baseline score.
     * level: SD of the students' levels.

@@ -34,8 +34,8 @@ def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
 def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
     """Returns SEE, the standard error of the residuals about the least-squares line: sqrt(SSE / (n - 2)).
 
-    It is in the measure's units. Raises ValueError if there are fewer than three scores, or if all scores are from the
-    same week.
+    SSE is the sum of the squared residuals, and n the number of scores. SEE is in the measure's units. Raises
+    ValueError if there are fewer than three scores, or if all scores are from the same week.
     """
     rate = slope(times, values)
     if rate is None or len(times) < LEVEL_SCORES:

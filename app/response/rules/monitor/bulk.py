@@ -1,7 +1,7 @@
-"""Judges all series of a district at once with arrays, including form adjustment. Uses no database.
+"""Judges all series of a district at once with arrays. Uses no database.
 
-For a whole district, call `judge_bulk`. It returns states and estimates, but no sentences. Only few series change their
-state. For each of these:
+The difficulty of the forms is estimated and subtracted too (form adjustment). For a whole district, call `judge_bulk`.
+It returns states and estimates, but no sentences. Only few series change their state. For each of these:
 
 * `rule.conclude(judged.estimate, n, facts, far, calibration)` returns the finding with its sentence;
 * `RULES["monitor"].verdict(series, parameters, finding)` returns the verdict.

@@ -313,10 +313,12 @@ def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]
 def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple[Array, Array, Array]:
     """Estimates the form effects of each cohort, under each of the assumptions in COMMON.
 
-    Returns the effects, their variances, and the log probability of the scores. `a` has the sum of the inverse
-    covariances of the cohort's students, and `b` the sum of their weighted scores. `common` (assumptions, cohorts,
-    slots, slots) is the prior covariance of form effects and common growth, `share` the variance of a form's effect,
-    and `own` the identity matrix. With K = 1 + a common, the effects are share K^-1 b.
+    These assumptions differ in what the students of a cohort have in common. Returns the effects, their variances, and
+    the log probability of the scores. With K = 1 + a common, the effects are share K^-1 b.
+
+    * `a` has the sum of the inverse covariances of the cohort's students, and `b` the sum of their weighted scores.
+    * `common` (assumptions, cohorts, slots, slots) is the prior covariance of form effects and common growth.
+    * `own` is the identity matrix, and `share` the variance of a form's effect.
     """
     k = a @ common + own
     inverse, size = np.linalg.inv(k), np.linalg.slogdet(k)[1]
