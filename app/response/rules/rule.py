@@ -131,10 +131,9 @@ class DecisionRule:
         return self.far if dict(resolved) == self.defaults else None
 
     def threshold_at(self, far: float) -> float:
-        """Returns the threshold for the false-alarm rate `far`.
+        """Returns the threshold for the rate `far`. Raises KeyError for a rule without a table of thresholds.
 
-        The share `far` of the benchmark's responders (simulated students who grow as the goal requires) exceeds this
-        threshold at some time within 26 weeks. Raises KeyError for a rule without a table of thresholds.
+        The share `far` of the benchmark's responders exceeds this threshold at some time within 26 weeks.
         """
         if self.thresholds is None:
             raise KeyError(self.name)

@@ -153,7 +153,7 @@ class Shapes:
         return self.names.get(resource, declaration(resource).name)
 
     def values_model(self, value: Any, name: str, base: type[Shape] = Shape) -> type[Shape]:
-        """Returns a response model called `name` with a field for each item that the class `value` declares.
+        """Returns a response model called `name` with a field for each attribute that the class `value` declares.
 
         `value` is a subclass of `Value`. The model also has the fields of `base`, which can be the model of a row.
         """
