@@ -22,9 +22,11 @@ from app.insight.statements import ATOMS
 
 @dataclass(frozen=True, slots=True)
 class ReportedCount:
-    """A published count of students. Each field that is None is a dimension by which the students were not counted.
+    """A published count of students, which a report shows in a table, such as grades by schools.
 
-    `share` is the count divided by the total of its row of the table; `counts_of` says which students form a row.
+    A field that is None is a dimension by which the students were not counted. `share` is `students` divided by the
+    number of students in the same row of the table. If there are fewer than two dimensions, it is divided by the number
+    of all students.
     """
 
     measure_id: UUID
@@ -39,7 +41,11 @@ class ReportedCount:
 def open_counts(
     atoms_by_measure: Mapping[UUID, Mapping[Atom, int]], dimensions: Sequence[Dimension]
 ) -> tuple[list[ReportedCount], bool]:
-    """Returns the published counts of an open window, and whether some are withheld."""
+    """Returns the published counts of an open window, and whether some are withheld.
+
+    `atoms_by_measure` has, for each measure, the number of students with each combination of school, grade, level and
+    group.
+    """
     counts, withheld = [], False
     for measure_id, atoms in atoms_by_measure.items():
         published = find_published(atoms)
@@ -68,17 +74,17 @@ async def kept_counts(
 async def count_atoms(work: Work, window: ScreeningWindow, results: ResultsQuery) -> dict[UUID, dict[Atom, int]]:
     """Returns for each measure how many students have each combination of school, grade, level and group.
 
-    `find_published` takes the counts of one measure.
+    The group is the demographic group by which the window is counted, if any.
     """
     statement, values = results.statement(ATOMS, **group_of(window))
     return atoms_of(await work.db.execute(statement, values))
 
 
 def group_of(window: ScreeningWindow) -> dict[str, str]:
-    """Returns two pieces of SQL by which a counting statement counts the demographic group of each student.
+    """Returns SQL by which the students of a window are counted by the window's demographic group.
 
-    `group` is the expression for the group, and `join` the join that it needs. If the window is not counted by a group,
-    `group` is the empty text for every student.
+    The key `group` has the expression for a student's group, and `join` has the join that this expression needs. If the
+    window is not counted by a group, the expression is the empty text for every student.
     """
     if window.group_by is None:
         return {"group": "''", "join": ""}
@@ -104,9 +110,10 @@ def atoms_of(rows: Iterable[Any]) -> dict[UUID, dict[Atom, int]]:
 
 
 def counts_of(measure_id: UUID, published: Mapping[Cell, int], dimensions: Sequence[Dimension]) -> list[ReportedCount]:
-    """Returns the published counts of one table, each with its share of the total of its row.
+    """Returns the published counts of students by the given dimensions, each with its share.
 
-    With two dimensions, each value of the first dimension has a row. Otherwise all students are in one row.
+    With two dimensions, the counts form a table: each value of the first dimension is a row, and `share` is relative to
+    the total of the row. With one dimension or none, `share` is relative to all students.
     """
     place = tuple(sorted(DIMENSIONS.index(dimension) for dimension in dimensions))
     counts = []

@@ -55,8 +55,9 @@ def results_of(
 ) -> ResultsQuery:
     """Returns the SQL for the results of a window within the caller's reach.
 
-    `students` is an SQL condition on the students, whose alias is `p`. `listed` is an SQL condition on the results,
-    whose alias is `x`; it selects the results to be listed.
+    `expected` lists which students are to be screened by which measure. `levels` are the levels that scores suggest.
+    `students` and `listed` are further SQL conditions, which begin with AND: `students` is about a student (alias `p`),
+    and `listed` selects the results to be listed (alias `x`).
     """
     where, scores, more_parameters, more_values = within_caseload(work)
     kept = window.state == WindowState.CLOSED

@@ -49,7 +49,11 @@ def cell_of(place: Place, atom: Atom) -> Cell:
 
 
 def count_cells(atoms: Mapping[Atom, int]) -> Counter[Cell]:
-    """Returns how many students are in each cell of each table, and in total. Cells without students are left out."""
+    """Returns the number of students in each cell of each table, and the number of all students.
+
+    `atoms` has the number of students with each combination of school, grade, level and group. There is a table for
+    each of these dimensions and for each pair of them. Cells without students are left out.
+    """
     counts: Counter[Cell] = Counter({((), ()): sum(atoms.values())})
     for place in PLACES:
         for atom, students in atoms.items():
@@ -60,6 +64,7 @@ def count_cells(atoms: Mapping[Atom, int]) -> Counter[Cell]:
 def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] = ()) -> dict[Cell, int]:
     """Returns the cells that are published, with their counts.
 
+    `atoms` has the number of students with each combination of school, grade, level and group.
     `withheld_before` has cells that an earlier report of the school year withheld. They stay withheld, so that a later
     report about the same students does not reveal them.
 
@@ -68,7 +73,8 @@ def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] 
 
     A table of two dimensions, for example grades as rows and schools as columns:
 
-    1. Cells under 10 are withheld. If a grade or a school is withheld in its own table, all of its row or column is.
+    1. Cells under 10 are withheld. If the table by grade alone withholds a grade, the whole row of this grade is
+       withheld here. The same applies to the column of a school.
     2. In every other row and column with a withheld cell, other cells are withheld too, until at least two are withheld
        that together have at least 10 students.
     3. Each withheld cell under 10 must be a corner of a rectangle of four withheld cells, such that students could be
@@ -97,8 +103,9 @@ def find_published(atoms: Mapping[Atom, int], withheld_before: Collection[Cell] 
 def _withheld_of_line(counts: Counter[Cell], place: Place, values: Sequence[str], kept: Collection[Cell]) -> set[str]:
     """Returns which values of one dimension are withheld, for example which grades in the table of grades.
 
-    These are the values with a count under `SMALLEST`, those in `kept`, and then the values with the smallest counts
-    until `_is_enough` is satisfied.
+    Values with a count under `SMALLEST` are withheld, and so are the values in `kept`. If any value is withheld, the
+    values with the smallest counts are withheld too, until no withheld count can be computed from the total (see
+    `_is_enough`).
     """
     withheld = {value for value in values if counts[place, (value,)] < SMALLEST or (place, (value,)) in kept}
     others = sorted((value for value in values if value not in withheld), key=lambda value: counts[place, (value,)])
@@ -108,9 +115,9 @@ def _withheld_of_line(counts: Counter[Cell], place: Place, values: Sequence[str]
 
 
 def _is_enough(counts: Iterator[int] | Sequence[int]) -> bool:
-    """Returns whether enough counts of a row or column are withheld, so that its total does not reveal any of them.
+    """Returns whether `counts`, the withheld counts of a row or column, cannot be computed from its total.
 
-    There must be at least two, and their sum must be at least `SMALLEST`.
+    There must be at least two such counts, and their sum must be at least `SMALLEST`.
     """
     listed = list(counts)
     return len(listed) > 1 and sum(listed) >= SMALLEST
@@ -176,9 +183,10 @@ class _Table:
                         return
 
     def _complete_lines(self, rows: Sequence[str], columns: Sequence[str]) -> None:
-        """Withholds the smallest shown cells of these rows and columns, until `_is_enough` accepts each row and column.
+        """Withholds more cells of these rows and columns, so that no withheld cell can be computed from a total.
 
-        A row or column is left unchanged if no student is in its withheld cells.
+        In each row and column that has a withheld cell, the smallest cells that are still shown are withheld until
+        `_is_enough` is true. If all withheld cells of a row or column are zero, nothing more is withheld there.
         """
         lines = [[(row, column) for column in self.columns] for row in rows]
         lines += [[(row, column) for row in self.rows] for column in columns]
@@ -194,11 +202,11 @@ class _Table:
                 self.hidden.add(hidden[-1])
 
     def _hide_rectangle(self, row: str, column: str) -> bool:
-        """Withholds the corners of a rectangle of which this cell is one corner. Returns False if there is none.
+        """Withholds three more cells, which form a rectangle with the cell in this row and column.
 
         It must be possible to swap students between the four corners without changing any total (see `_can_change`). Of
         several such rectangles, the function chooses the one with the fewest students in cells that are not withheld
-        yet.
+        yet. Returns False if there is no such rectangle.
         """
         best: tuple[int, list[tuple[str, str]]] | None = None
         for other_row in self.rows:
@@ -222,10 +230,10 @@ class _Table:
         return True
 
     def _can_change(self, row: str, column: str, other_row: str, other_column: str) -> bool:
-        """Returns whether two opposite corners of a rectangle have students who could be swapped.
+        """Returns whether students could be swapped between the corners of a rectangle without changing any total.
 
-        Two students can be swapped if they have equal values in the other dimensions. If two such students moved
-        to the two remaining corners, only the counts of the four corners would change.
+        Two students can be swapped if they are in opposite corners and have equal values in the dimensions that are not
+        in this table. If both moved to the two remaining corners, only the counts of the four corners would change.
         """
         others = self.others
         empty: set[tuple[str, ...]] = set()

@@ -80,8 +80,8 @@ async def _close(work: Work, window: ScreeningWindow) -> None:
 async def _locked_results(work: Work, window: ScreeningWindow, expected: Collection[ExpectedInWindow]) -> ResultsQuery:
     """Locks the students of a window, and returns the query for their results.
 
-    The lock keeps a sync from moving a student while the results are stored. The results leave out a student who is
-    added meanwhile.
+    The lock keeps a sync from moving a student to another school while the results are stored. A student who is added
+    to the roster after the lock is not in the results.
     """
     expectations, levels = list(expected), await suggested_levels(work)
     statement, values = results_of(work, window, expectations, levels).statement(EXPECTED_STUDENTS)
@@ -125,11 +125,13 @@ async def _keep_counts(
 
 
 async def _withheld_before(work: Work, window: ScreeningWindow) -> tuple[dict[UUID, set[Cell]], set[Cell]]:
-    """Returns the cells that were withheld in earlier windows of the school year with the same demographic group.
+    """Returns the cells that earlier windows of the same school year withheld.
 
-    The first result has the cells that were withheld for each measure; they stay withheld for that measure. The second
-    result has those of them that have no level as a dimension, such as a school's number of students. These numbers are
-    the same for every measure, so they stay withheld for all.
+    Only windows that counted by the same demographic group as `window` are considered.
+
+    * The first result is keyed by measure. Its cells stay withheld for that measure.
+    * The second result has cells that stay withheld for all measures. These are cells that are not divided by level,
+      such as the number of students of a school: their count is the same for every measure.
     """
     query = select(ScreeningWindow).where(
         ScreeningWindow.district_id == work.district_id,

@@ -1,7 +1,8 @@
-"""Reports on a screening window: lists and counts the students who are expected, screened, under the cut or served.
+"""Reports on a screening window: lists students' results, and counts the students.
 
-While a window is open, its report is computed from the scores within the caller's reach. Once the window is closed, the
-report is read from the kept results, and has the counts of the whole district.
+A list can be limited, for example, to students who were not screened, who are below the cut score, or who are below it
+and have no support. While a window is open, its report is computed from the scores within the caller's reach. Once the
+window is closed, the report is read from the stored results, and its counts cover the whole district.
 """
 
 from collections.abc import Sequence

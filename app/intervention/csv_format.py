@@ -1,7 +1,8 @@
-"""Writes and reads the intervention library as CSV, with one entry a row. Pure.
+"""Writes and reads the intervention library as CSV. Each row is one entry. Pure.
 
-The columns are the fields of an entry. In a cell with a list, each item has a line. A text that begins with `=`, `+`,
-`-` or `@`, which a spreadsheet would run as a formula, is written with an apostrophe in front; reading removes it.
+The columns are the fields of an entry. In a cell that holds a list, each item is on a line of its own. A text that
+begins with `=`, `+`, `-` or `@`, which a spreadsheet would run as a formula, is written with an apostrophe in front;
+reading removes it.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Looks up entries of the intervention library, under the permission that the calling command requires."""
+"""Looks up entries of the intervention library. Checks no permission: the calling command has checked one."""
 
 from collections.abc import Collection
 from uuid import UUID

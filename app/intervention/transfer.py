@@ -27,7 +27,7 @@ _COPIED = ("code", *TEXTS, *NUMBERS, "levels", "steps", "checklist", "languages"
 
 @dataclass(frozen=True, slots=True)
 class ImportedInterventions:
-    """The number of entries that an import has written as drafts, and the number that were there already."""
+    """How many entries an import has written as drafts, and how many it left out because they were already stored."""
 
     drafted: int
     unchanged: int

@@ -18,7 +18,7 @@ ARCHIVED: Final = "The team is archived, so that it meets no more."
 
 
 async def require_active(work: Work, team_id: UUID) -> None:
-    """Raises `Conflict` if a team is archived."""
+    """Raises `Conflict` if the team with this id is archived."""
     state = await work.db.scalar(select(Team.state).where(Team.district_id == work.district_id, Team.id == team_id))
     if state == TeamState.ARCHIVED:
         raise Conflict(ARCHIVED, code="team.archived")

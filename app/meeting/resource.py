@@ -123,9 +123,10 @@ def id_of(kind: str) -> Resolver:
 
 
 def by_row(kind: str, column: Any, words: str, name: str | None = None) -> Filter[UUID]:
-    """Returns a list filter that selects the rows whose `column` is a given id. The id is that of a row of this kind.
+    """Returns a list filter that selects the rows whose `column` refers to the row with a given public id.
 
-    The filter is called `name` in REST, or by default like the kind. `words` is its description.
+    `kind` is the kind of that id. The filter is called `name` in REST, or by default like the kind. `words` is its
+    description.
     """
     return Filter(
         name or kind,

@@ -1,7 +1,7 @@
 """Declares the list filters by area, level and measure, which the lists of all packages use.
 
-REST passes a JSON pointer: an unknown code is then `Invalid` at this pointer. GraphQL passes none: an unknown code is
-then `NotFound`.
+A caller may give a code that does not exist. REST passes a JSON pointer to the filter, and the filter then raises
+`Invalid` at this pointer. GraphQL passes no pointer, and the filter then raises `NotFound`.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Looks up playbook rows for commands, under the permission that the calling command requires."""
+"""Looks up playbook rows for commands. Checks no permission: the calling command has checked one."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -103,17 +103,17 @@ async def load_levels(work: Work) -> dict[int, Level]:
 
 
 async def area_by_id(work: Work, area_id: UUID) -> Area:
-    """Returns the area with this id, which another row refers to, so that it always exists."""
+    """Returns the area with this id. The id must come from a row that refers to the area, so the area always exists."""
     return await _load_one(work, Area, "area", Area.id == area_id, "")
 
 
 async def measure_by_id(work: Work, measure_id: UUID) -> Measure:
-    """Returns the measure with this id, which another row refers to, so that it always exists."""
+    """Returns the measure with this id. The id must come from a row that refers to the measure, so it always exists."""
     return await _load_one(work, Measure, "measure", Measure.id == measure_id, "")
 
 
 async def level_by_id(work: Work, level_id: UUID) -> Level:
-    """Returns the level with this id, which another row refers to, so that it always exists."""
+    """Returns the level with this id. The id must come from a row that refers to the level, so it always exists."""
     return await _load_one(work, Level, "level", Level.id == level_id, "")
 
 

@@ -33,9 +33,10 @@ class ItemOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """An item that does not have the expected shape, with violations whose pointers begin at the item.
+    """An item of a request that does not have the expected shape, such as a text in place of a number.
 
-    `partial` is the command's input with only its valid values, or None if no value is valid.
+    The pointers of its violations begin at the item. `partial` is the command's input with the valid values only, or
+    None if no value is valid.
     """
 
     violations: tuple[Violation, ...]
@@ -113,9 +114,9 @@ async def run_bulk(
 async def _with_violations_of_run(
     work: Work, run: RunItems, items: Sequence[Any], results: Mapping[int, ItemResult]
 ) -> dict[int, ItemResult]:
-    """Adds to the results of malformed items the violations that the command finds in their valid values.
+    """Returns the results of malformed items, with the violations that the command finds in their valid values.
 
-    For this the command is run with the valid values only, and what it writes is rolled back. Returns these results.
+    To find these violations, the command is run with the valid values, and what it writes is rolled back.
     """
     positions = [position for position, item in enumerate(items) if isinstance(item, Malformed) and item.partial]
     results_of_run: list[ItemResult] = []

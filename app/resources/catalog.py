@@ -81,9 +81,9 @@ class Catalog:
 
     @cached_property
     def gets(self) -> Mapping[str, ResourceType]:
-        """Returns the resources of which the APIs can read a single row.
+        """Returns the resources of which a caller can read a single row, keyed by a name such as `concern`.
 
-        The key is the name of that read, such as `concern`: GraphQL's field, and the parameter in REST's path.
+        The name is GraphQL's field for the row, and REST's parameter in the path.
         """
         return {facts.get: resource for resource in self.resources if (facts := declaration(resource)).get is not None}
 

@@ -28,7 +28,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Single:
-    """The operation for one item, in the case of a command whose function takes a list of items."""
+    """The operation for a single item, declared for a command whose function takes a list of items."""
 
     name: str
     description: str
@@ -56,9 +56,10 @@ class Command:
     * `value` describes what the command returns in addition to the row. `answer` is the name that REST gives to this
       response.
     * `body` describes REST's request body. By default it has the name and the description of the input's dataclass.
-    * `created`, for a command that may find an existing row, returns whether the row is new. REST answers a new
-      row with the HTTP status `status`, and an existing row with 200.
-    * `rest_result` is the resource of the row in the path. If it is set, REST returns this row instead of `result`.
+    * `created` is set for a command that may find an existing row instead of creating one. It takes the return value
+      of `function` and returns whether the row is new. REST answers a new row with the HTTP status `status`, and an
+      existing row with 200.
+    * `rest_result`, if set, is the resource of the row in the path. REST then returns this row instead of `result`.
     * `more` is text that REST adds to the description.
     * `sometimes` are permissions that the caller needs only for some inputs. The command's description states for which
       inputs.
@@ -149,9 +150,9 @@ async def run_items(
 
 
 def _single(command: Command, result: ItemResult) -> ItemResult:
-    """Returns the result of one item of a bulk call, with the row in place of the value that the command returned.
+    """Returns the result of one item of a bulk call. Its `row` becomes the row in place of what the command returned.
 
-    The outcome becomes `unchanged` if the command found the row instead of creating it.
+    If the command found an existing row instead of creating one, the outcome becomes `unchanged`.
     """
     if result.row is None:
         return result

@@ -1,6 +1,7 @@
-"""Adds the structured values to an answer. Some come from JSON columns; the others are computed for all rows at once.
+"""Puts those values into a response that are objects or lists, such as a dosage, and not plain columns.
 
-A value that cannot be computed is null, with an error at its place. The rest of the answer is not affected.
+They are stored as JSON in a column, or computed for all rows at once. A value that cannot be computed is null, with an
+error at its place. The rest of the response is not affected.
 """
 
 import re
@@ -31,11 +32,11 @@ async def complete_values(
     text: bytes,
     tokens: re.Pattern[bytes],
 ) -> tuple[bytes, list[tuple[Path, AimlineError]]]:
-    """Returns the text of an answer with its structured values filled in, and the errors.
+    """Returns the text of a response with its objects and lists filled in, and the errors.
 
-    `text` has tokens in the places of the values. Each token has the index of its entry in `slots`, which describes the
-    value. `given` has the arguments of computed values, keyed by path. If the values of a slot cannot be computed, they
-    are null, and there is one error.
+    `text` has tokens in the places of these values. Each token has the index of its entry in `slots`, which describes
+    the value. `given` has the arguments of computed values, keyed by path. If the values of a slot cannot be computed,
+    they are null, and there is one error.
     """
     raw: list[list[bytes]] = [[] for _ in slots]
     for slot, json in tokens.findall(text):
@@ -98,9 +99,9 @@ def _whole(value: Any, slot: ValueSlot, style: Style) -> Any:
 
 
 def render_value(value: Any, shape: Any, picks: Picks, style: Style) -> Any:
-    """Returns a structured value as JSON-compatible data, with the selected items.
+    """Returns an object or a list that a resource declares, as JSON-compatible data with the selected items.
 
-    If no items are selected, returns all items that the API shows.
+    `shape` is the type of the value. If no items are selected, returns all items that the API shows.
     """
     if value is None or is_json(shape) or not (is_value(shape) or shape is Figures):
         return value

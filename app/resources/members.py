@@ -127,7 +127,7 @@ class ManyMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ValueMember(Member):
-    """A structured value: it comes from a JSON column, or is computed for all rows of an answer at once.
+    """A member whose value is an object or a list: from a JSON column, or computed for all rows of an answer at once.
 
     * `expression` is the JSON column.
     * `compute` takes the unit of work, one tuple of `keys` for each row, and the arguments by name. It returns one

@@ -33,7 +33,7 @@ class ReadError:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to one list or row at the top of a selection.
+    """The response to one list or row at the top of a selection.
 
     It has the JSON text, the errors, the cursor of the next page, and the number of rows.
     """
@@ -168,10 +168,10 @@ async def _answer(
 
 
 def _errors(text: bytes, patterns: Sequence[tuple[Path, AimlineError]]) -> list[ReadError]:
-    """Returns an error for each place in the answer that is null and matches one of the patterns.
+    """Returns an error for each null in the answer whose path matches one of the patterns.
 
-    Each pattern is a pair: a path, and the error for the places that match this path. In the path, `*` stands for every
-    index of an array.
+    Each pattern is a pair: a path, in which `*` stands for every index of an array, and the error for the nulls at this
+    path.
     """
     if not patterns:
         return []

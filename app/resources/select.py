@@ -50,8 +50,8 @@ class Constant:
 class Pick:
     """A key of a JSON object in the answer. Its value comes from the member `member` of the resource.
 
-    * `picks` are the selected members of the linked resource or structured value. Without `picks`, a link to one row
-      shows the id of that row, and a structured value shows all its items.
+    * `picks` are the selected members, if the value is a linked row or an object. Without `picks`, a link to one row
+      shows the id of that row, and an object shows all its items.
     * `page` is the page of a paged link.
     * `arguments` are the resolved filters of a link, or the arguments of a computed value, by name.
     """
@@ -203,7 +203,7 @@ class RowRoot:
 
 @dataclass(frozen=True, slots=True)
 class WrittenRoot:
-    """The rows which a command of this transaction has returned, at the top of a selection.
+    """Selects the rows that a command of this transaction has returned.
 
     The answer is an array of objects with `id` and `row`. To read the rows, the caller needs no permission except the
     command's. The rows are shown even if the command removed them. To read the links of the rows, the caller needs the
@@ -220,9 +220,10 @@ Root = ListRoot | RowRoot | WrittenRoot
 
 
 def parts_with_rows(page: Page) -> Iterator[tuple[Path, Picks]]:
-    """Yields the places of a page at which its rows are shown, each with the members that are selected there.
+    """Yields each place of a page at which rows are shown, with the members that are selected there.
 
-    A place is a path in the answer, such as `("edges", "node")`. A GraphQL page can have `nodes` and `edges`.
+    A place is a path in the answer. REST shows rows at `("items",)`. A GraphQL page can show them twice: at
+    `("nodes",)` and at `("edges", "node")`.
     """
     for part in page.parts:
         if isinstance(part, Rows):

@@ -1,7 +1,8 @@
-"""Declares structured values without an id, which are parts of a resource that come from a JSON column or from Python.
+"""Declares values that are objects without an id, such as the week of a dosage. They are parts of a resource.
 
-A `Value` is a class whose annotations state the types in the contract and whose attributes are `item(…)`. A dict, or an
-instance of any class, can be rendered as a `Value` if its keys or attributes have the same names.
+They come from a JSON column or are computed in Python. A `Value` is a class whose annotations state the types in the
+contract and whose attributes are `item(…)`. A dict, or an instance of any class, can be rendered as a `Value` if its
+keys or attributes have the same names.
 """
 
 import functools
@@ -18,34 +19,34 @@ from app.core.errors import Misuse
 
 
 class Figures:
-    """The type annotation of named numbers. REST shows them as an object, GraphQL as a list of names and values."""
+    """Type annotation for named numbers. REST shows them as an object, GraphQL as a list of names and values."""
 
 
 class JsonObject:
-    """The type annotation of a JSON object whose keys are not declared. GraphQL shows it as the scalar `JSON`."""
+    """Type annotation for a JSON object whose keys are not declared. GraphQL shows it as the scalar `JSON`."""
 
 
 class Numbers(JsonObject):
-    """The type annotation of a JSON object whose keys are not declared and whose values are numbers."""
+    """Type annotation for a JSON object whose keys are not declared and whose values are numbers."""
 
 
 class WholeNumbers(JsonObject):
-    """The type annotation of a JSON object whose keys are not declared and whose values are whole numbers."""
+    """Type annotation for a JSON object whose keys are not declared and whose values are whole numbers."""
 
 
 class JsonList(JsonObject):
-    """The type annotation of a JSON list whose items are not declared."""
+    """Type annotation for a JSON list whose items are not declared."""
 
 
 class DayRanges(JsonObject):
-    """The type annotation of a list of date ranges. Each range is a pair of its first day and its last day."""
+    """Type annotation for a list of date ranges. Each range is a pair: its first day and its last day."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """An item of a structured value: its name, type, description and example.
+    """One attribute of a `Value`: its name, type, description and example.
 
-    `kind` is the kind of the public id, if the item is a public id.
+    `kind` is the kind of the public id, if the attribute is a public id.
     """
 
     name: str
@@ -74,15 +75,15 @@ def item(
     graphql: str | None = "=",
     get: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Declares an item of a structured value.
+    """Declares one attribute of a `Value`.
 
-    `get` computes the item from the whole value if the value has no attribute with the item's name.
+    `get` computes it from the whole value, if the value has no attribute with this name.
     """
     return Item("", None, description, example, kind, rest=rest, graphql=graphql, get=get)
 
 
 class Value:
-    """The base class of structured values; `__items__` has the declared items by name, in order."""
+    """The base class of declared objects without an id; `__items__` has the declared attributes by name, in order."""
 
     __items__: ClassVar[Mapping[str, Item]]
 

@@ -171,7 +171,11 @@ async def picture_of(work: Work, support_id: UUID, measure_name: str | None = No
 
 
 async def _phases_of_further_measure(work: Work, phases: Sequence[Phase], measure_id: UUID) -> list[Phase]:
-    """Returns unsaved copies of the phases in which an additional measure has a goal. The copies have this goal."""
+    """Returns copies of the phases in which an additional measure has a goal, with the goal of this measure.
+
+    The copies also have the measure's own baseline and dates, and are not saved. Raises `Invalid` if the measure has a
+    goal in none of the phases.
+    """
     goals = await goals_of_measure(work, [phase.id for phase in phases], measure_id)
     if not goals:
         detail = "The support has never been followed by this measure."

@@ -19,9 +19,9 @@ class VerdictRow(AboutStudent, Base):
     """A stored verdict: the conclusion of a rule about the series of a phase, with everything on which it depends.
 
     * `measure_id`: the measure of the series.
-    * `measures`: the number of the support's measures that share the false-alarm rate.
+    * `measures`: the number of measures of the support, among which the false-alarm rate is divided.
     * `last_on`, `last_week`: the day and the week of the last score that was taken into account.
-    * `change_on`: the Monday of the week around which growth slowed (`change_week`).
+    * `change_week`: the week around which growth slowed. `change_on`: the Monday of this week.
     * `slow`: the probability that growth is below half of the required rate. `short`: the probability that it is at
       least half of the required rate, but below the required rate. `on_pace`: the probability that growth reaches the
       required rate.

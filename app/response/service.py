@@ -137,7 +137,7 @@ async def begin_phase(work: Work, support_id: UUID, change: SupportChange, verb:
 async def follow_measure(
     work: Work, support_id: UUID, new: Annotated[NewSupportMeasure, About("The measure, with its goal.")]
 ) -> Support:
-    """Adds a measure to a support, and judges all measures of the support. They now share the false-alarm rate."""
+    """Adds a measure to a support, and judges all its measures. The false-alarm rate is divided among them."""
     support = await measures.follow_measure(work, support_id, new)
     await _judge_as_district(work, support_id, amended=True)
     return support
@@ -149,7 +149,8 @@ async def stop_measure(
 ) -> Support:
     """Removes an additional measure from a support, and judges the remaining measures.
 
-    The remaining measures share the false-alarm rate. If the removed measure opened an alert, the alert is closed.
+    The false-alarm rate is divided among the remaining measures. If the removed measure opened an alert, the alert is
+    closed.
     """
     support = await measures.stop_measure(work, support_id, measure)
     async with work.as_district("judging"):
@@ -226,9 +227,9 @@ async def judge_days(
 
     Also schedules the finalization of the weeks that contain these days.
 
-    `written` has the day of the last newly recorded score of each student. The day is saved with the verdicts. If
-    `written` is given, the statement that saves the verdicts also ends the caller's `Work.as_district` block. After
-    this call, the caller can therefore no longer act as the district.
+    `written` has the day of the last newly recorded score of each student. The day is saved with the verdicts.
+    `written` may be given only as the last step of a block of `Work.as_district`, in which the caller acts for the
+    whole district: the statement that saves the verdicts then also ends this block.
     """
     pairs = {(student_id, measure_id) for student_id, measure_id, _ in days}
     mode = JudgingMode(quiet=quiet, amended=amended)
@@ -250,7 +251,7 @@ async def judge_many(
 
 @needs(Can.JUDGE)
 async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
-    """Judges the series whose scores were written by set-based SQL.
+    """Judges the series whose scores an SQL statement has written, many rows at once.
 
     Also schedules the finalization of the weeks in which these scores were taken.
 

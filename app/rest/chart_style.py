@@ -113,9 +113,9 @@ def style_sheet(theme: str | None) -> str:
 
 
 def add_attributes(markup: str, theme: str | None) -> str:
-    """Returns SVG markup in which every element has the presentation of its classes in plain attributes.
+    """Returns SVG markup in which the style of each element is also written in attributes, such as `fill`.
 
-    Without a theme, the attributes have the light colours.
+    The style is that of the element's CSS classes. Without a theme, the attributes have the light colours.
     """
 
     def with_attributes(element: Match[str]) -> str:

@@ -34,10 +34,10 @@ class RequestChecks:
         self._lists = frozenset(field.alias for field in self._fields["query"] if is_list(field.field_info.annotation))
 
     async def run(self, request: Request, *checks: Check) -> None:
-        """Runs `checks`; if one raises `Malformed` or a query parameter is wrong, raises all violations together.
+        """Raises all violations of a request together: of `checks`, of its query parameters and of its values.
 
-        If there are violations, also validates the values of the request, so that the violations of the values are
-        raised together with the others. Otherwise FastAPI validates the values later.
+        The values are validated here only if there is another violation; otherwise FastAPI validates them later.
+        `checks` are functions that raise `Malformed`, for example if a header is wrong.
         """
         violations = list(self._parameter_violations(request))
         for check in checks:

@@ -27,7 +27,7 @@ class MalformedBody:
 
 
 def lenient(model: type[Input]) -> Any:
-    """Returns the annotation with which a route takes a body of this model, even if the body is malformed.
+    """Returns the type annotation for a route's parameter that takes a body of this model, malformed or not.
 
     For a malformed object, validation then yields a `MalformedBody` instead of raising an error.
     """

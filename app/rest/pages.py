@@ -24,7 +24,8 @@ MAX_INTEGER = 2**31 - 1
 class Shape(BaseModel):
     """The base class of all response models.
 
-    They are open in the contract, so that clients ignore members that are added later.
+    The contract says that a response can have more members than it lists. So clients ignore members that are added
+    later.
     """
 
 

@@ -1,7 +1,7 @@
 """Serves the REST route that connects people whom a held run would remove with those whom it would create.
 
-The same person may have a new sourcedId in the SIS. The request contains a map from old to new sourcedIds, or says how
-to find such people.
+A held run is a sync whose changes wait for approval. It seems to remove one person and create another if the SIS has
+given a person a new sourcedId. The request contains a map from old to new sourcedIds, or says how to find such people.
 """
 
 from typing import Annotated, Any, Literal
@@ -24,7 +24,7 @@ PART = 200
 
 
 class MapRoute(Route):
-    """A route whose body may contain a map with the largest allowed number of pairs."""
+    """A route that accepts a larger body than other routes, because the body may contain a long map of sourcedIds."""
 
     most_values = 4 * MAX_GIVEN
 

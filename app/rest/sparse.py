@@ -1,4 +1,7 @@
-"""Validates only the query parameters that a request contains, because most requests contain few of a list's many."""
+"""Validates only those query parameters of a route that a request contains.
+
+A list has many query parameters, and most requests contain few of them, so this saves time.
+"""
 
 from collections.abc import Callable, Coroutine
 from copy import copy

@@ -35,7 +35,10 @@ A week without instruction has the number of the last instructional week before 
 
 
 def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
-    """Returns the number of instructional weeks between two dates, or of all weeks if the school has no calendar."""
+    """Returns the number of instructional weeks between two dates.
+
+    If the school has no calendar for these dates, all weeks between them are counted.
+    """
     first, last = weeks.get(monday_of(begins)), weeks.get(monday_of(day))
     if first is not None and last is not None and last >= first:
         return last - first

@@ -1,8 +1,8 @@
 """Saves the day of the last score in each student's row. Lists of students are sorted by this column.
 
 The callers lock the students first. They leave out scores of secured areas, because the order of a list must not reveal
-records that the reader of the list may not see. Opens no database session; uses the caller's unit of work and
-permission.
+records that the reader of the list may not see. The functions check no permission, because the calling command has
+checked one.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from app.roster.models import Person
 async def set_last_scores(work: Work, days: Mapping[UUID, date], *, exact: bool = False) -> None:
     """Saves the day of each student's last score.
 
-    Without `exact`, a day before the day that is already saved is ignored.
+    Without `exact`, a day is saved only if it is later than the day that is already saved.
     """
     if not days:
         return

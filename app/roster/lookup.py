@@ -44,9 +44,10 @@ def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnEleme
 
 
 def named_students(work: Work, model: Any) -> ColumnElement[bool] | None:
-    """Returns an SQL condition for rows about students of other schools whom the principal sees through a team.
+    """Returns an SQL condition for rows about the students whom the principal may see individually.
 
-    A list that is restricted to schools includes these rows too. Returns None if the principal has no such students.
+    These are the students of the principal's teams or caseload, who may be at any school. A list that is restricted to
+    schools includes rows about them too. Returns None if the principal has no such students.
     """
     if not work.principal.names_students:
         return None

@@ -1,4 +1,4 @@
-"""Looks up the norms and benchmarks in force, under the permission that the calling command requires."""
+"""Looks up the norms and benchmarks in force. Checks no permission: the calling command has checked one."""
 
 from collections.abc import Sequence
 from uuid import UUID

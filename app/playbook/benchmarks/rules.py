@@ -24,7 +24,7 @@ class Season(StrEnum):
 
 
 class GrowthSource(Protocol):
-    """The columns of a benchmark that say how fast students of a grade grow."""
+    """The columns of a benchmark from which the realistic growth of a grade is determined."""
 
     @property
     def id(self) -> UUID: ...

@@ -82,8 +82,8 @@ async def measures_in_process(work: Work, versions: Iterable[MeasureVersion]) ->
 async def rulebook_in_force(work: Work, version_id: UUID, area_ids: Collection[UUID]) -> Rulebook:
     """Returns the rulebook of a playbook version, which must be the version in force.
 
-    `area_ids` are the areas of the series to be judged. An area may have been added after the rulebook was cached. If
-    the cached rulebook has rules for areas but lacks one of these areas, it is read again.
+    `area_ids` are the areas of the series to be judged. The rulebook is read again if it has rules for areas and does
+    not know one of these areas, because that area may have been added after the rulebook was cached.
     """
     rules = _rulebooks.get((work.district_id, version_id))
     if rules is None or (any(AREA in key for key in rules.rules) and not rules.above.keys() >= set(area_ids)):

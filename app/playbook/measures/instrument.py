@@ -41,8 +41,9 @@ FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
 
 @dataclass(frozen=True, slots=True)
 class MeasureUse:
-    """How a measure is used: whether it has scores or supports, and which stored scores restrict a change of it.
+    """How a measure is used, which limits how the measure may be changed.
 
+    * `used` is true if the measure has scores or supports.
     * `least` and `greatest` are the lowest and the highest value of its scores.
     * `unlisted` is the number of scores whose form is missing in the new list of forms.
     """
@@ -62,7 +63,7 @@ Rule = Callable[[Mapping[str, Any]], list[Violation]]
 def violations_of(values: Mapping[str, Any]) -> Violations:
     """Returns the violations in the values of a measure, with pointers to the input's fields.
 
-    Rules about a value that could not be read from the request (`Unread`) are skipped.
+    A value that was malformed in the request (`Unread`) is not checked.
     """
     return broken_rules(_RULES, values)
 

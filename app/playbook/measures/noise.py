@@ -1,4 +1,7 @@
-"""Chooses a measure's standard error of measurement (SEM) by grade and range of score; validates the ranges. Pure."""
+"""Chooses the standard error of measurement (SEM) of a measure, which can differ by grade and by baseline score. Pure.
+
+Also validates the ranges of baseline scores for which an SEM is given.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass

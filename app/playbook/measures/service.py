@@ -118,8 +118,9 @@ async def amend_measure(
 ) -> AmendedMeasure:
     """Changes the measure with this code or id. `changes` has the new values, keyed by the field names of `NewMeasure`.
 
-    `use_of` returns how the measure is used. It takes the measure and the new list of forms, and is called only if the
-    change depends on the result. Raises `NotFound`, or `Invalid` with every violation.
+    `use_of` is called only if it depends on the measure's scores and supports whether the change is allowed. It takes
+    the measure and the new list of forms, or None if the list does not change. It returns how the measure is used.
+    Raises `NotFound`, or `Invalid` with every violation.
     """
     measure = await _lock_measure(work, name)
     if not changes:
@@ -148,8 +149,8 @@ async def amend_measure(
 async def _lock_measure(work: Work, name: str) -> Measure:
     """Locks and returns the measure with this code or id.
 
-    Also locks all students and measures that other commands of the same transaction will use. Students are locked
-    before measures, because recording a score locks its student first and then its measure.
+    A GraphQL request can contain several commands, which run in one transaction. The first of them locks the students
+    and measures of all of them, so that every transaction locks in the same order: students before measures.
     """
     await lock_named_subjects(work)
     try:

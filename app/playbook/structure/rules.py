@@ -28,7 +28,7 @@ def parent_code(code: str) -> str | None:
 def violations_of_area(values: Mapping[str, Any]) -> Violations:
     """Returns the violations in the code and the name of a new area.
 
-    Rules about a value that could not be read from the request (`Unread`) are skipped.
+    A value that was malformed in the request (`Unread`) is not checked.
     """
     return broken_rules((_violations_of_code, _violations_of_name), values)
 

@@ -10,10 +10,10 @@ COUNTING = 250
 
 
 def cost(catalog: Catalog, root: Root) -> int:
-    """Returns the largest number of rows that a selection could return for one root (one list or row at its top).
+    """Returns the largest number of rows that a list or row at the top of a selection could return.
 
-    A page counts as `first` rows. A list without pages counts as many rows as its declaration assumes. The number of
-    rows that were really read is in `Answer.rows`.
+    The rows that are nested in it are counted too. A page counts as `first` rows. A list without pages counts as many
+    rows as its declaration assumes. The number of rows that were really read is in `Answer.rows`.
     """
     if not isinstance(root, ListRoot):
         return 1 + _picks(catalog, root.resource, root.picks)

@@ -65,7 +65,8 @@ class Places:
     def seal(self, cursors: Sequence[CursorSlot], slot: int, raw: bytes) -> bytes:
         """Encrypts the position of a row in a list. Returns the cursor as a JSON string.
 
-        `raw` is the position as a JSON array, and `slot` is the index of its page in `cursors`.
+        `raw` is the position as a JSON array. `cursors` describes the pages of the selection, and `slot` is the index
+        of the row's page in it.
         """
         cursor = self.keysets[cursors[slot].path].mark(*orjson.loads(raw))
         if cursors[slot].following:

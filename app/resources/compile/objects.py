@@ -1,7 +1,7 @@
 """Compiles a row into a JSON object, with its links as correlated subqueries.
 
-PostgreSQL cannot turn a correlated subquery into a join, so it reads the children of each row by an index, whatever its
-statistics say. Every subquery has a condition on the district.
+PostgreSQL cannot turn such a subquery into a join. So it always reads the rows of a link by an index, even if its
+statistics of the tables are wrong. Every subquery has a condition on the district.
 """
 
 from collections.abc import Sequence
@@ -34,13 +34,14 @@ from app.resources.values import Figures, is_json
 def object_of(
     scope: Scope, level: Level, picks: Picks, path: Path, pattern: Path, around: Level | None
 ) -> ColumnElement[Any]:
-    """Returns the SQL of one row as a JSON object, after a mark that says which student the row is about.
+    """Returns the SQL that renders one row as a JSON object.
 
-    The mark is removed from the answer, and tells the disclosure log whose records were shown.
+    The SQL writes a mark before the object, which says which student the row is about. Python later removes the marks,
+    and logs the students in the disclosure log.
 
     * `picks` are the selected members of the row.
     * `path` is the row's place in the selection. `pattern` is its place in the answer, with `*` for each array index.
-    * `around` is the level of the enclosing row, or None if the row is at the top of the selection.
+    * `around` is the row that encloses this row in the answer, or None if there is none.
     """
     pieces: list[Piece] = [*_disclosure(scope, level, around), "{"]
     for place, pick in enumerate(picks):
@@ -53,9 +54,10 @@ def object_of(
 
 
 def _disclosure(scope: Scope, level: Level, around: Level | None) -> list[Piece]:
-    """Returns the SQL pieces that identify the student whom a row is about.
+    """Returns the SQL of the mark before a row, which says for the disclosure log which student the row is about.
 
-    The student's id is left out if the enclosing row, of the level `around`, is about the same student.
+    A row can be nested in another row of the answer, which is then described by `around`. If both rows are about the
+    same student, the mark does not repeat the student's id.
     """
     student, record = level.student, level.facts.discloses
     if student is None or record is None:

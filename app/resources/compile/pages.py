@@ -1,8 +1,8 @@
 """Compiles pages: the rows of one page in order, with cursors, page information and totals.
 
-A page belongs either to a list at the root of a selection, or to a link of a row (a nested list). The query selects one
-row more than the page holds, to find out whether more rows follow. The rows are selected and numbered before their
-children are read, so that no children are read for this extra row.
+A page belongs either to a list at the top of a selection, or to a link of a row (a nested list). The query selects one
+row more than the page shows, to find out whether more rows follow. The rows are selected and numbered first. Only then
+is what is nested in them read, so that nothing is read for the extra row.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ ObjectOf = Callable[[Scope, Level, Picks, Path, Path, Level | None], ColumnEleme
 
 @dataclass(frozen=True)
 class Paged:
-    """A page that is being compiled, with its numbered rows and its limit."""
+    """A page that is being compiled. Its rows are already selected and numbered; `limit` rows are shown."""
 
     scope: Scope
     page: Page
@@ -68,9 +68,9 @@ class Paged:
 def linked_page(
     scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path, object_of: ObjectOf
 ) -> ColumnElement[Any]:
-    """Returns the SQL for one page of the rows to which a row links (a nested list).
+    """Returns the SQL for one page of the rows to which a row links, such as the supports of a student.
 
-    The page's cursors are valid for the linking row only.
+    A cursor of this page is valid only for the row whose link was read, here for the same student.
     """
     page = pick.page
     if page is None or not member.paged:
@@ -101,11 +101,15 @@ def page_of(
     outer: tuple[Any, ...],
     restrict: Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]] | None,
 ) -> ColumnElement[Any]:
-    """Returns the SQL of a page as JSON text.
+    """Returns an SQL expression whose value is one page of rows, as JSON text.
 
-    * `restrict`, if given, limits a query to the rows of some schools in such a way that it uses the indexes by school.
-    * `around` is the level of the row that encloses the page, or None if the page is at the top of the selection.
-      `outer` contains the tables of that row.
+    * `child` has the tables of the rows, `conditions` restrict the rows, and `order` is their order.
+    * `path` is the page's place in the selection. `pattern` is its place in the answer, with `*` for each array index.
+    * `around` is the row that encloses the page in the answer, or None if there is none. `outer` has the tables of that
+      row.
+    * `object_of` returns the SQL of one row.
+    * `restrict`, if given, limits a query to the rows of some schools, in a form for which PostgreSQL can use the
+      indexes by school.
     """
     descending = order.descending != page.backward
     shift = 0 if around is None else 1
@@ -200,10 +204,10 @@ def _row(paged: Paged, picks: Picks, keys: Path, pattern: Path) -> ColumnElement
 
 
 def _each(paged: Paged, row: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Returns the SQL of a page's rows, joined by commas.
+    """Returns SQL that joins the JSON texts of a page's rows with commas.
 
-    The query also reads one row more than the page has, to see whether there is a next page. A CASE leaves this row
-    out, so that PostgreSQL does not read its children.
+    The query also reads one row more than the page shows, to find out whether there is a next page. A CASE leaves this
+    row out, so that PostgreSQL does not read what is nested in it.
     """
     order = paged.number.desc() if paged.page.backward else paged.number.asc()
     return func.string_agg(case((paged.number <= paged.limit, row)), aggregate_order_by(literal_column("','"), order))

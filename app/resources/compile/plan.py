@@ -43,12 +43,13 @@ class RootPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A selection compiled to SQL: the statement, the names of its parameters in order, and its roots.
+    """A selection that has been compiled to one SQL statement.
 
-    * `roots` has a part for each list or row at the top of the selection.
-    * `constants` has the parameters whose values are fixed by the declarations and do not depend on the request.
-    * `records` lists all kinds of records about students. The answer names a kind by its index in this list, for the
-      disclosure log.
+    * `parameters` has the names of the statement's parameters, in order.
+    * `constants` has the parameters whose values come from the resource declarations, not from the request.
+    * `roots` has an entry for each list or row at the top of the selection.
+    * `records` lists all kinds of records about students. The text that the statement returns says which kinds it
+      shows, by their indices in this list. They go to the disclosure log.
     """
 
     sql: str

@@ -1,4 +1,4 @@
-"""Compiles the root of a selection, which is one row, or a list restricted to its filters and to the caller's reach."""
+"""Compiles what is at the top of a selection (a root): one row, or a list with its filters and the caller's reach."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -40,9 +40,9 @@ IDS = ARRAY(Uuid())
 
 
 def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
-    """Returns SQL that yields a list or a row as JSON text.
+    """Returns SQL whose value is a list or a row at the top of a selection, as JSON text.
 
-    For a single row that does not exist, the SQL yields null.
+    For a single row that does not exist, the value is null.
     """
     if isinstance(root, RowRoot):
         level, conditions = level_of(scope, root.resource)
@@ -56,7 +56,7 @@ def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
 
 
 def _written(scope: Scope, root: WrittenRoot) -> ColumnElement[Any]:
-    """Returns SQL that reads the rows that a command returned, including rows that the command removed."""
+    """Returns SQL for the rows that a command has just written, including rows that the command has removed."""
     level, conditions = level_of(scope, root.resource, removed=True)
     row = object_of(scope, level, root.picks, (), ("*", "row"), None)
     entry = func.concat(text('{"id":"'), level.key, text('","row":'), row, text("}"))
@@ -174,9 +174,9 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns SQL for the ids of the schools to which a list is restricted, if it is read by an index by school.
+    """Returns SQL for the ids of the schools to which a list is restricted.
 
-    Returns None if the list is not restricted to schools or does not use such an index.
+    Returns None if the list is not restricted to schools, or is read by another index than an index by school.
     """
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
@@ -194,8 +194,8 @@ def _reach(
 ) -> list[ColumnElement[bool]]:
     """Returns the conditions that restrict a list to the caller's caseload and to the requested school, if any.
 
-    They apply in addition to row-level security. `restricted` states that the query is already limited to the requested
-    school by `at_schools`.
+    They apply in addition to row-level security. With `restricted`, there is no condition for the requested school,
+    because `at_schools` already applies it.
     """
     conditions: list[ColumnElement[bool]] = []
     if scope.reach is Reach.CASELOAD and (named := _named(scope, level)) is not None:
@@ -218,9 +218,9 @@ def at_schools(
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
     """Returns a function that restricts a query to the rows of these schools, so that an index by school can be used.
 
-    The function takes the query, its order, and the number n of rows that are needed. The restricted query reads, for
-    each school, the first n rows from an index. Rows that satisfy one of the conditions `others` are included too,
-    whatever their school.
+    The function takes the query, its order, and the number n of rows that are needed. In the restricted query, the
+    first n rows of each school are read from an index, and then the first n of these rows are chosen. Rows that satisfy
+    one of the conditions `others` are included too, whatever their school.
 
     Under row-level security an index on `school_ids` cannot be used, because the policy is evaluated before an array
     operator. Therefore a student's first three schools are stored in three more columns. Each of these has an index in
@@ -256,10 +256,10 @@ def at_schools(
 
 
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
-    """Returns the condition that a row is about one of the students listed in the principal, or about no student.
+    """Returns the condition that the caller may see a row's student individually, or that the row is about no student.
 
-    Such students are those of a caseload or of the principal's teams. Returns None if the principal lists no students,
-    or if the resource is not about students.
+    These students are those of a caseload or of the caller's teams. Returns None if the principal lists no students, or
+    if the resource is not about students.
     """
     student = level.student
     if student is None or not scope.principal.names_students:

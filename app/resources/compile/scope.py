@@ -25,9 +25,9 @@ MAX_ARGUMENTS = 90
 
 @dataclass(frozen=True, slots=True)
 class CursorSlot:
-    """A page for which the SQL statement returns positions in the list. Python encrypts each position into a cursor.
+    """A page for which the SQL statement returns the positions of rows. Python encrypts each position into a cursor.
 
-    If `following` is true, REST shows this cursor as `next`.
+    `path` is the page's place in the selection. `following` is true if REST shows the cursor as `next`.
     """
 
     path: Path
@@ -36,9 +36,10 @@ class CursorSlot:
 
 @dataclass(frozen=True, slots=True)
 class ValueSlot:
-    """A structured value that Python fills into the answer of the SQL statement.
+    """An object or list that Python puts into the answer after the SQL statement, as declared by `ValueMember`.
 
-    `member` declares it, `picks` are its selected items, and `pattern` is its place in the answer.
+    `picks` are the selected items of the value. `path` is its place in the selection. `pattern` is its place in the
+    answer, with `*` for each array index.
     """
 
     member: ValueMember
@@ -49,7 +50,7 @@ class ValueSlot:
 
 @dataclass(frozen=True, slots=True)
 class LinkSlot:
-    """A link, or a list without pages, that may have at most `most` rows; more rows are an error."""
+    """A link or a list without pages. It may have at most `most` rows; more rows are an error."""
 
     name: str
     most: int
@@ -65,7 +66,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Level:
-    """One level of a selection, which reads the rows of one resource.
+    """The tables from which the query reads the rows of one resource, at one place in the nested selection.
+
+    In a selection of students with their supports, for example, the students are one level and the supports another.
 
     * `tables` has the aliases of the tables that contain the resource's columns, keyed by table name.
     * `source` is the FROM clause of the level, and `parts` are the tables in that clause.
@@ -166,9 +169,9 @@ def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
 
 
 def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
-    """Returns a declared expression in which the aliases of these levels replace the tables.
+    """Returns a resource declaration's expression, with each table replaced by the alias that the query uses for it.
 
-    If several levels have the same table, the alias of the first level is used.
+    The aliases are those of `levels`. If several levels have the same table, the alias of the first level is used.
     """
 
     def substitute(element: Any) -> Any:

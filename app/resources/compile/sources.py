@@ -18,11 +18,11 @@ TYPES: dict[Any, Any] = {UUID: Uuid(), int: Integer(), str: Text()}
 def level_of(
     scope: Scope, resource: ResourceType, through: Any = None, *, removed: bool = False
 ) -> tuple[Level, list[ColumnElement[Any]]]:
-    """Returns a level with a resource's aliased tables, and the conditions that each of its rows must satisfy.
+    """Returns a `Level` with new aliases for the tables of a resource, and the conditions that each row must satisfy.
 
-    The conditions restrict the rows to the district. Unless `removed` is true, they also restrict the rows by the
-    resource's `visible` condition. The resource's own table comes first, then its joined tables, then the intermediate
-    table of a link (`through`), if any.
+    The conditions restrict the rows to the district. Unless `removed` is true, they include the resource's `visible`
+    condition, which hides removed rows. The resource's own table comes first, then its joined tables, then the
+    intermediate table of a link (`through`), if any.
     """
     facts = declaration(resource)
     models = [facts.model, *(join.model for join in facts.joins)]

@@ -61,10 +61,10 @@ def record_letter(place: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A rendered answer: its JSON text and its number of rows, and whose records it shows.
+    """The JSON text of an answer, with what is needed for the disclosure log.
 
-    `students` are the students whose records it shows. `records` has the kinds of these records, as indices of
-    `Plan.records`.
+    `students` are the students whose records the text shows. `records` has the kinds of these records, as indices of
+    `Plan.records`. `rows` is the number of rows in the text.
     """
 
     text: bytes
@@ -74,10 +74,10 @@ class Rendered:
 
 
 def render(raw: bytes) -> Rendered:
-    """Renders the text that a statement returned.
+    """Replaces the tokens in the text that a statement returned.
 
-    Replaces the id tokens by public ids. Removes the disclosure tokens, and returns the students and the kinds of
-    records that these tokens name.
+    An id token becomes a public id. A token that says which student a row is about is removed; the students and the
+    kinds of records are returned for the disclosure log.
     """
     text, students, about = _take_out(raw, ABOUT.encode(), _UUID)
     text, _, same = _take_out(text, SAME.encode(), 0)

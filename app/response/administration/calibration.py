@@ -1,7 +1,8 @@
-"""Makes and reads calibrations: estimates of noise, form effects and growth for one measure.
+"""Makes and reads calibrations. A calibration has estimates for one measure, made from a district's own series.
 
-They are made from a district's own series. Calibrations are numbered and never changed. They are estimated from scores
-alone. A district's true false-alarm rate cannot be known from scores, so none is stated.
+It estimates how noisy the scores are, how much the forms (the versions of a test) differ in difficulty, and how fast
+students grow. Calibrations are numbered and never changed. They are estimated from scores alone. A district's true
+false-alarm rate cannot be known from scores, so none is stated.
 """
 
 from __future__ import annotations
@@ -92,9 +93,9 @@ def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], 
 
 
 def _place_on_calendars(series: Sequence[ScoreSeries]) -> tuple[list[Placed], list[int]]:
-    """Places each series on the calendar of its cohort. Returns the series, and the index of the cohort of each.
+    """Returns the series in the order of their cohorts, and for each series the number of its cohort.
 
-    The returned series are in the order of their cohorts.
+    Each cohort has a calendar of its own, on which `on_one_calendar` places its series.
     """
     cohorts: dict[Cohort, list[ScoreSeries]] = defaultdict(list)
     for score_series in series:

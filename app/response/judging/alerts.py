@@ -90,12 +90,12 @@ class Latches:
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """The record of the latest alert or watch of a phase.
+    """The record of the latest alert or watch of a phase. A watch is an early sign, below an alert.
 
     * `active`: the alert or watch has not ended.
     * `week`: while the alert or watch is active, the week in which it began. Afterwards, the last week in which no new
       alert or watch may begin.
-    * `quiet`: the verdict that began the alert or watch was quiet, so no event was sent.
+    * `quiet`: no event was sent when it began, for example because the scores came from a backfill.
     * `named`: a verdict during the alert was "not responding".
     """
 
@@ -109,8 +109,8 @@ class AlertRecord:
 class Memory:
     """The alert state of a phase, as it is stored between two verdicts.
 
+    * `week` is the week of the latest verdict. `now` has the latches after this verdict.
     * `before` has the latches at the end of the week before `week`.
-    * `now` has the latches after the latest verdict of `week`.
     * `expired` has the ids of the measures whose goal date has passed, if another measure of the support has a goal
       date in the future. The last verdict on an expired measure opens no alert and keeps no alert open.
 

@@ -39,13 +39,13 @@ async def close_alerts(
 ) -> int:
     """Closes the open alerts of these supports with the event `event`, and returns their number.
 
-    For an alert that was raised quietly, no event is emitted. After an alert is closed, the phase of its support can
-    open no more alerts, with two exceptions:
+    For an alert that was raised quietly, no event is emitted. After an alert is closed, the support can get another
+    alert only in a new phase, with two exceptions:
 
-    * If `of_measures_outside` is given, alerts that were opened by a verdict on one of these measures stay open. The
-      other alerts are closed, and their phases can open alerts again.
-    * `passed` is for supports with several measures of which only some have passed their goal date. Keyed by support,
-      `passed` has the measures whose goal date has passed. The phase of such a support can open alerts again, but not
+    * `of_measures_outside`, if given, has measures. An alert stays open if a verdict on one of these measures opened
+      it. The supports whose alerts are closed can get other alerts in the same phase.
+    * `passed` is for supports with several measures, of which only some have passed their goal date. Keyed by support,
+      it has the measures whose goal date has passed. Such a support can get another alert in the same phase, but not
       because of these measures.
     """
     is_open = and_(
@@ -102,5 +102,5 @@ def _path(name: str) -> ColumnElement[Any]:
 
 
 def _replace(memory: ColumnElement[Any] | InstrumentedAttribute[Any], name: str, value: Any) -> ColumnElement[Any]:
-    """Returns SQL for the memory with the member `name` set to `value`."""
+    """Returns SQL for a copy of the JSON object `memory` in which the member `name` has the value `value`."""
     return func.jsonb_set(memory, _path(name), cast(literal(value, JSONB), JSONB))

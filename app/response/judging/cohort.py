@@ -1,6 +1,7 @@
 """Computes verdicts from loaded series.
 
-The monitor judges whole cohorts at once; other rules judge one series at a time.
+A cohort is the students of one school and grade who take the same forms of a measure in the same weeks. The monitor
+judges whole cohorts at once; other rules judge one series at a time.
 
 A series is always judged with its whole cohort, ordered by the ids of the series, whichever series are requested. The
 same numbers then go through the same operations, and the verdict on a series is identical to the byte, whether the
@@ -70,7 +71,7 @@ class JudgingRequest(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A series on the calendar of its cohort. `began` is the week of the calendar in which the series' phase began."""
+    """A series with the week in which its phase began, counted on the calendar that all series of its cohort share."""
 
     score_series: ScoreSeries
     began: int
@@ -230,10 +231,11 @@ def _by_monitor(
 
 
 def _delivered(judged: Sequence[int], requests: Mapping[int, JudgingRequest]) -> NDArray[np.float64] | None:
-    """Returns the delivered share of the dose of each judged series (rows) in the weeks of its phase (columns).
+    """Returns the delivered share of the planned dose, with a row for each judged series and a column for each week.
 
-    For series without a request, which only help to estimate the difficulty of forms, the sessions are not loaded, and
-    everything counts as delivered. Returns None if, as far as is known, the whole dose of every week was delivered.
+    The weeks are those of the series' phase. A series without a request is judged only to estimate the difficulty of
+    the forms. Its sessions are not loaded, and everything counts as delivered. Returns None if, as far as is known, the
+    whole dose of every week was delivered.
     """
     shares = {position: request.series.weekly_delivery for position, request in requests.items()}
     weeks = max((len(delivery) for delivery in shares.values() if delivery is not None), default=0)
@@ -248,7 +250,10 @@ def _delivered(judged: Sequence[int], requests: Mapping[int, JudgingRequest]) ->
 
 
 def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
-    """Returns the series of a cohort, ordered by id and placed on the calendar of the series that began first."""
+    """Returns the series of a cohort, ordered by id, each with the week in which it began on their common calendar.
+
+    Week 0 of this calendar is the week in which the first of the series began.
+    """
     ordered = sorted(members, key=lambda score_series: (score_series.series_id.int, score_series.number))
     first = min(ordered, key=attrgetter("begins_on"))
     weeks = {first.begins_on: 0}
@@ -324,10 +329,11 @@ def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np
 
 
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
-    """Returns the distinct values of `cells` in ascending order, and a table with one column for each distinct value.
+    """Arranges scores in a table. Returns the distinct values of `cells` in ascending order, and the table.
 
-    Each score has a row, a cell (the number of its column) and a value. If a row has no value for a cell, the table has
-    nan. If a row has several values for a cell, the table has the last of these values. `count` is the number of rows.
+    Score number i is in the row `rows[i]`, in the column of the cell number `cells[i]`, and has the value `values[i]`.
+    The table has `count` rows, and a column only for each cell number that occurs. A place without a score is nan. If a
+    place has several scores, it has the last of them.
     """
     occurs = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
     occurs[cells] = True
@@ -340,7 +346,7 @@ def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -
 
 
 def _repeats(rows: Whole, cells: Whole) -> Whole:
-    """Returns, for each score, the number of earlier scores with the same row and cell."""
+    """Returns, for each score, how many earlier scores are in the same row and cell of the table (see `_table`)."""
     key = rows * (int(cells.max()) + 1) + cells
     order = np.argsort(key, kind="stable")
     repeats, position = np.empty(len(key), np.int64), np.arange(len(key))

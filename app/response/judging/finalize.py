@@ -1,7 +1,7 @@
 """Judges series again when a week has ended, or when it is complete for a cohort. Provisional verdicts become final.
 
-A job is one week of a measure at a school. A worker claims the job with a lease. All due weeks of a measure at a school
-are judged together. A job that fails is attempted again after a wait.
+A job judges the series of one measure at one school again for one week. A worker claims the job with a lease. All due
+weeks of a measure at a school are judged together. A job that fails is attempted again after a wait.
 
 This file exceeds 250 lines so that the scheduling and the execution of a week are in one place.
 """

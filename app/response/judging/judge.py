@@ -177,10 +177,11 @@ async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUI
 
 
 def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:
-    """Judges again, by the new rules, the weeks of those current verdicts that were made by different rules.
+    """Judges again, by the new rules, those weeks whose current verdict was made by other rules.
 
-    `judgements` has the present judgements, which are by the new rules. Returns the judgements of the earlier weeks,
-    keyed by series.
+    `judgements` has the judgements that are about to be written, keyed by series. They are by the new rules and about
+    the latest week. The result is keyed by series too. It has what the new rules say about the week of the current
+    verdict.
     """
     as_of = {
         series_id: previous.verdict.last_week
@@ -196,8 +197,8 @@ def _is_by_other_rules(previous: CurrentVerdict, judgement: Judgement) -> bool:
     """Returns whether the current verdict on a phase was made by rules that differ from those of the new judgement.
 
     The result is False if the judgement is about another phase. The rules differ if at least one of these differs: the
-    rule, its version, its parameters, the calibration, the SEM, and the number of measures that share the false-alarm
-    rate.
+    rule, its version, its parameters, the calibration, the SEM, and the number of measures among which the false-alarm
+    rate is divided.
     """
     current, verdict = previous.verdict, judgement.verdict
     earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)

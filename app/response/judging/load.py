@@ -84,10 +84,10 @@ class LoadedSeries:
     """The series to be judged, and the other series of their cohorts.
 
     * `requested` has the series to be judged, keyed by `ScoreSeries.series_id`.
-    * `classmates` are running series of the same cohorts, keyed in the same way.
+    * `classmates` are series of classmates whose phases have not ended, keyed in the same way.
     * `ended` are phases of the same cohorts that have ended.
-    * `current` has the current verdict of each requested series that was judged before, keyed by `series_id`.
-      `states` has the state of each support that was judged before, keyed by the support's id.
+    * `current` has the current verdict of each requested series that was judged before, keyed by `series_id`. `states`
+      has the state of each support that was judged before, keyed by the support's id.
     * `calibrated` has the newest calibrations. If a district has too little data for a calibration, the published
       defaults apply.
 
@@ -168,8 +168,8 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
 def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any]]:
     """Returns the statement that reads the selected series, and the statement's parameters except the first.
 
-    The first parameter is the district's id. With `lock`, the statement leaves out a student who arrived after the
-    students were locked. The sync that created this student judges the student's series.
+    The first parameter is the district's id. With `lock`, the statement reads only students who are already locked. A
+    student who arrived since then is left out; the sync that created the student judges the student's series.
     """
     if selection.pairs is not None:
         pairs = sorted(pair for pair in set(selection.pairs) if not selection.lock or pair[0] in work.locked_students)

@@ -143,7 +143,8 @@ class ScoreSeries:
 class MonitoredSeries:
     """One measure's series in the current phase of a support, with everything that the decision rule needs.
 
-    * `measures` is the number of measures of the support. These measures share the stated false-alarm rate.
+    * `measures` is the number of measures of the support. The monitor divides the stated false-alarm rate by this
+      number, so that a support with many measures does not get more false alarms.
     * `offset` is the number of instructional weeks between the beginning of the phase and the beginning of this series.
     """
 
@@ -169,8 +170,9 @@ class WeeklyDelivery(series.DeliveredMinutes):
     def share(self, after: int, upto: int) -> float | None:
         """Returns the delivered share of the dosage planned after the week `after` and up to the week `upto`.
 
-        With `after` = 0, the first day of the phase is included. Returns None if fewer than half of the planned
-        sessions have a record, because the sessions without a record may have been delivered too.
+        With `after` = 0, all weeks from the beginning of the phase are counted, also week 0, in which it began. Returns
+        None if fewer than half of the planned sessions have a record, because the sessions without a record may have
+        been delivered too.
         """
         if self.whole is None:
             return None

@@ -28,7 +28,8 @@ BASELINE_DAYS: Final = 84
 class PhaseRole(IntEnum):
     """Why a phase is read: it was requested, it is the current phase of a classmate, or it has ended.
 
-    The role matters only for cohorts. If `series_statement` reads no cohorts, it gives the role `ENDED` to every phase.
+    The role matters only for cohorts. If `series_statement` reads no cohorts, it gives the role `ENDED` to every phase,
+    whether the phase has ended or not.
     """
 
     REQUESTED = 0
@@ -71,13 +72,14 @@ class StoredVerdict(NamedTuple):
 
 
 class PhaseRow(NamedTuple):
-    """A row of the result of `series_statement`.
+    """One row of the result of `series_statement`: a phase of a support with the scores of one of its measures.
 
-    A row is about one measure of a support: its first one or an additional one. For an additional measure, `series_id`
-    is the id of the `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
+    The measure is the support's first one or an additional one. For an additional measure, `series_id` is the id of the
+    `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
 
-    Only the first row has the weeks of all schools, the playbook in force, the newest calibrations, and the measures
-    with their versions. In the result of the statement, each of the last five fields takes several columns.
+    Only the first row of the result has the weeks of all schools, the playbook in force, the newest calibrations, and
+    the measures with their versions. In the result of the statement, each of the last five fields takes several
+    columns.
     """
 
     role: int
@@ -134,7 +136,10 @@ class PhaseRow(NamedTuple):
 
     @classmethod
     def of(cls, record: Sequence[Any]) -> PhaseRow:
-        """Returns the row of a record of the result, in which each of the last five fields takes several columns."""
+        """Builds a `PhaseRow` from one record of the query result.
+
+        Each of the last five fields is built from several columns of the record.
+        """
         verdict = tuple(record[_PLAIN:_VERDICT])
         lists = [rows_of(record[begin:end]) for begin, end in _LISTS]
         return cls._make([*record[:_PLAIN], None if verdict[0] is None else verdict, *lists])

@@ -60,8 +60,11 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 class VerdictStep:
     """A judgement to be written, with the facts on which the alert of its support depends.
 
-    `earlier` is set only if the current verdict was made by rules that have changed since. `earlier` is then the
-    judgement of the new rules for the week of that verdict.
+    * `current` is the verdict that the series has so far, and `state` the state that the support has so far.
+    * `settled_on` is the Monday of the week whose verdict becomes final, if any.
+    * `quiet`, `retractable` and `raise_alerts` are those of `alerts.ConclusionOfWeek`.
+    * `earlier` is set only if the current verdict was made by rules that have changed since. It is then the judgement
+      of the new rules for the week of that verdict.
     """
 
     judgement: Judgement
@@ -117,9 +120,9 @@ def _rows_of_support(
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """Returns the new verdicts on the measures of one support, and the support's new state.
 
-    None is returned in place of the state if nothing has changed. `steps` has one judgement for each measure that was
-    judged now. The support as a whole has one state and one alert, and its events report these two. State and alert
-    follow the most serious of the verdicts on the measures.
+    `steps` has one judgement for each measure that was judged now. A support with several measures still has only one
+    state and one alert. Both follow the most serious of the verdicts on its measures. In place of the state, None is
+    returned if the state does not change.
     """
     support, phase = steps[0].judgement.monitored.support, steps[0].judgement.monitored.phase
     current = steps[0].state
@@ -221,11 +224,12 @@ def _place(support: Support, measure_id: UUID) -> int:
 def _advance_by_new_rules(
     memory: Memory, steps: Sequence[VerdictStep], others: Mapping[UUID, VerdictInForce]
 ) -> tuple[Memory, tuple[AlertSignal, ...]]:
-    """Returns the support's alert memory and the alert signals, after the new rules have judged earlier weeks again.
+    """Applies a change of the rules to a support's alert memory. Returns the new memory and the alert signals.
 
-    After a change of the rules, some of `steps` have a judgement `earlier`, of the new rules on the week of the current
-    verdict. If none has, the memory is unchanged and there are no signals. `others` has the verdicts on the measures
-    that were not judged. New rules may end an alert but cannot raise an alert. Only later scores can raise an alert.
+    If the current verdict on a measure was made by earlier rules, its step has `earlier`: what the new rules say about
+    the week of that verdict. These judgements may end the alert. They never send an event that an alert began, because
+    only later scores can do that. If no step has `earlier`, the memory is unchanged and there are no signals. `others`
+    has the verdicts on the measures that were not judged.
     """
     earlier = [(step, step.earlier) for step in steps if step.earlier is not None]
     if not earlier:

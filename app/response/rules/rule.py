@@ -53,12 +53,14 @@ class DecisionRule:
       same verdict.
     * `fits` has the kinds of measures that the rule may judge.
     * `far` is the false-alarm rate with the default parameters: the share of the benchmark's responders whom the rule
-      flags at some time. It is None for a rule with the parameter `far_percent`.
+      flags at some time. Responders are simulated students who grow as the goal requires. `far` is None for a rule
+      with the parameter `far_percent`.
     * `holds_badly` has the cases in which the stated rate does not hold, or is not known to hold.
-    * `excess` returns how far a series with this finding and this SEM exceeds the rule's own limit. It is None if no
-      margin can be added to this limit.
-    * `thresholds` has the thresholds for the false-alarm rates of `GRID`. If the rule has `excess`, these are margins
-      beyond the rule's own limit.
+    * `excess` is a function of a series, its finding and the measure's standard error of measurement (SEM). It returns
+      by how much the series fails the rule, that is, how far it is beyond the rule's own limit. `excess` is None for a
+      rule whose limit cannot be moved.
+    * `thresholds` has the thresholds for the false-alarm rates of `GRID`. If the rule has `excess`, a threshold is the
+      margin by which the rule's own limit is moved.
     """
 
     name: str
@@ -129,10 +131,9 @@ class DecisionRule:
         return self.far if dict(resolved) == self.defaults else None
 
     def threshold_at(self, far: float) -> float:
-        """Returns the threshold for the false-alarm rate `far`.
+        """Returns the threshold for the rate `far`. Raises KeyError for a rule without a table of thresholds.
 
-        The share `far` of the benchmark's responders exceeds this threshold at some time within 26 weeks. Raises
-        KeyError for a rule without a table of thresholds.
+        The share `far` of the benchmark's responders exceeds this threshold at some time within 26 weeks.
         """
         if self.thresholds is None:
             raise KeyError(self.name)

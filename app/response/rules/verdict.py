@@ -114,9 +114,10 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one rule concludes from the scores alone. `DecisionRule.verdict` turns it into a verdict, which may differ.
+    """What one rule concludes from the scores alone. The fields are those of `Verdict`.
 
-    The fields are those of `Verdict`.
+    `DecisionRule.verdict` turns a finding into a verdict. The verdict may have another state than the finding, for
+    example because the goal is already met.
     """
 
     state: State

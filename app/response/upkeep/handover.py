@@ -1,4 +1,4 @@
-"""Hands over one support, or all supports of a person at once, to another lead or provider. Draws no phase line."""
+"""Hands over one support, or all supports of a person at once, to another lead or provider. Begins no new phase."""
 
 from dataclasses import dataclass
 from datetime import date

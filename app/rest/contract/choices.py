@@ -9,7 +9,7 @@ OPEN = "A later version may add values."
 
 
 def open_choices(document: dict[str, Any]) -> None:
-    """Adds the sentence `OPEN` to the description of every field with choices in a response.
+    """Adds to every field with choices in a response the sentence `OPEN`, which says that values may be added later.
 
     Choices in requests stay closed.
     """

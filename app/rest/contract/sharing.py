@@ -25,7 +25,7 @@ NAMES = {
 
 
 def share_responses(document: dict[str, Any]) -> None:
-    """Moves the most frequent response of each error status to the components, and replaces it by references."""
+    """Moves the most frequent response of each error status to the section `components`, and refers to it there."""
     every = [
         (status, orjson.dumps(answer, option=orjson.OPT_SORT_KEYS), operation["responses"])
         for _, _, operation in operations(document)

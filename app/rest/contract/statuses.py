@@ -141,7 +141,10 @@ def _filters(operation: dict[str, Any]) -> bool:
 
 
 def _is_free(schema: dict[str, Any]) -> bool:
-    """Returns whether a type has neither choices nor bounds, so that only the service can refuse a value."""
+    """Returns whether a type has neither choices nor bounds.
+
+    The validation of a request then accepts every value of this type. Only the command itself can refuse one.
+    """
     types = [type_ for type_ in schema.get("anyOf", [schema]) if type_.get("type") != "null"]
     return any(type_.get("type") != "boolean" and "enum" not in type_ and "maximum" not in type_ for type_ in types)
 

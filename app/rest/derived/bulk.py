@@ -51,7 +51,10 @@ class BulkShapes:
         return make_model(f"Recorded{name}", "The results of a request with items.", fields)
 
     def row_name(self, command: Command) -> str:
-        """Returns the name of the field in which a result shows its row."""
+        """Returns the name of the field of an item's result that holds the row that the command wrote.
+
+        For `raise_concern`, for example, it is `concern`.
+        """
         facts = declaration(command.result)
         return facts.kind or facts.name.lower()
 

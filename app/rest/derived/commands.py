@@ -146,9 +146,9 @@ class Commands:
         )
 
     def _has_version(self, command: Command) -> bool:
-        """Returns whether a command changes a row with a version, and its response shows neither the row nor a value.
+        """Returns whether the route of a command takes `If-Match` although its response shows no row.
 
-        Such a route takes `If-Match` nevertheless. The row is the one in the path.
+        This is so if the command returns nothing, and the row in the path has a version.
         """
         if not command.path or command.result is not None or command.value is not None:
             return False

@@ -93,7 +93,7 @@ class Bodies:
         """Returns a request model called `name` with the fields `declared`. The model is made at the first call.
 
         Raises `Misuse` if the name was used with other fields before. With `changes`, no field is required. `alone` is
-        the name of the list in which a malformed item is refused by itself, without the other items.
+        the name of a list whose items are validated separately, so that a malformed item does not refuse the others.
         """
         facts = (tuple(declared.values()), changes)
         cached = self._models.get(name)

@@ -153,7 +153,7 @@ class Shapes:
         return self.names.get(resource, declaration(resource).name)
 
     def values_model(self, value: Any, name: str, base: type[Shape] = Shape) -> type[Shape]:
-        """Returns a response model called `name` with a field for each item that the class `value` declares.
+        """Returns a response model called `name` with a field for each attribute that the class `value` declares.
 
         `value` is a subclass of `Value`. The model also has the fields of `base`, which can be the model of a row.
         """
@@ -215,10 +215,13 @@ def make_model(name: str, description: str | None, fields: Mapping[str, Any], ba
 
 
 def is_always_shown(member: Member) -> bool:
-    """Returns whether REST shows a member without `expand`.
+    """Returns whether REST shows a member even if the request does not name it in `expand`.
 
-    It shows every member except links. Of the links it shows those that are declared inline, and those to one row whose
-    id is in a column of this row; if the link is not inline, only that id is shown.
+    * A member that is no link is always shown.
+    * A link that is declared inline is always shown, with its rows.
+    * Another link to one row is always shown if a column of this row has the id of the linked row. Only that id is
+      shown.
+    * All other links are shown only with `expand`.
     """
     if isinstance(member, OneMember):
         return member.inline or member.expression is not None

@@ -39,7 +39,7 @@ about half a percentage point.
 
 
 def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns the calibration of a batch of series, which `judge_bulk` takes as an argument.
+    """Returns a calibration, estimated from a batch of series. `judge_bulk` can then judge series with it.
 
     Series that cannot be judged are left out. `imagined` is the number of simulated students, and `seed` makes the
     simulation repeatable.
@@ -58,9 +58,9 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
     `panel` has series of one measure and grade. Its values are in units of the measure's published SEM, and the series
     of a cohort are adjacent.
 
-    The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): `imagined` students are simulated with
-    the estimates. The rates are false-alarm rates. With a rate of 5 %, for example, 5 % of the simulated students who
-    grow as the goal requires have a statistic above the rate's threshold at some time within 26 weeks.
+    The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): students are simulated from the
+    estimates, `imagined` of them. The threshold for the false-alarm rate of 5 %, for example, is chosen as follows. Of
+    the simulated students who grow as the goal requires, 5 % have a statistic above it at some time within 26 weeks.
 
     With fewer than 300 series, 3,000 scores or 12 weeks, the published defaults are returned, with only `series` and
     `scores` filled. The same input gives the same result.
@@ -102,9 +102,9 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
 
 
 def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
-    """Returns the share of the panel's series whose statistic exceeds the threshold for a false-alarm rate of 10 %.
+    """Returns the share of the panel's students whose statistic exceeds the threshold for a false-alarm rate of 10 %.
 
-    The series are judged as of `week`. If `week` is None, they are judged as of the panel's last week with a score.
+    They are judged as of `week` or, if it is None, as of the panel's last week with a score.
     """
     estimate = judge_panel(panel, calibration.prior, week=week)
     return float((estimate.statistic > calibration.threshold_at(0.10)).mean())
@@ -170,9 +170,11 @@ def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> Im
 
 
 def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
-    """Returns, for each score, its standardized difference from the value that the student's other scores predict.
+    """Returns the errors of the scores, from which the errors of the simulated scores are drawn.
 
-    These differences show the shape of the distribution of errors, but not its width.
+    An error is the difference between a score and the value that the student's other scores predict. It is divided by
+    the student's own noise, so the errors show only the shape of the distribution. Their mean is 0 and their standard
+    deviation 1.
     """
     cohorts = Cohorts.of(panel.cohort)
     paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
@@ -191,14 +193,14 @@ def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
 
 
 def _later_pace(panel: Panel, prior: Prior) -> Array:
-    """Returns for each week the factor by which the growth of all students differs from the growth earlier in the year.
+    """Returns for each week a factor by which all students grow faster or slower than earlier in the year.
 
-    The factor is 1 in the first two thirds of the year. In the last third it is, for example, .8 if all students grow
-    more slowly there. It is estimated per cohort, from the mean difference between the scores and the model's
-    prediction. The model itself expects some slowing; only a difference from that counts.
+    The factor is 1 in the first two thirds of the year. In the last third it is .8, for example, if all students grow a
+    fifth more slowly than the model predicts. (The model itself predicts some slowing.)
 
-    The estimate is moved towards 1, because a chance difference would make the thresholds worse. If it differs from 1
-    by at most twice its standard error over the cohorts, the factor is 1.
+    The factor is estimated from the mean difference, in each cohort, between the scores and the prediction. It is then
+    moved towards 1, because a chance difference would make the thresholds worse. It is exactly 1 if the difference is
+    at most twice its standard error.
     """
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)

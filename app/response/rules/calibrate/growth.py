@@ -24,9 +24,9 @@ With a larger probability, slow growth would be taken for growth that has stoppe
 
 
 def log_evidence(scores: Sequence[PreparedScores], prior: Prior) -> float:
-    """Returns the log probability of all scores under the model, less a penalty.
+    """Returns how well the prior fits the scores: the log probability of all scores, less a small penalty.
 
-    The penalty is small. It grows with the distance of `prior` from the published defaults.
+    The penalty grows with the distance of `prior` from the published defaults.
     """
     log_probability = sum(float(part.posterior(prior).evidence.sum()) for part in scores)
     distance = (prior.before[0] - DEFAULT.before[0]) / 0.3, np.log(prior.before[1] / DEFAULT.before[1]) / 0.5

@@ -24,6 +24,10 @@ class ImaginedDistrict:
     * later: for each week, the factor by which the growth of all students is multiplied; 1 changes nothing.
     * errors: standardized errors from which the error of each score is drawn.
     * spread: SD of the log of students' noise.
+    * correlation: the correlation of two errors of one student that are one week apart.
+    * wobble: SD of the random step that a student's true level takes each week.
+    * share: the part of a score's variance that comes from its form.
+    * missing: the share of scores that are missing.
     * sizes: cohort sizes, one of which is drawn for each cohort.
     * baselines: the variance of the error of each baseline score.
     * level: SD of the students' levels.
@@ -45,9 +49,9 @@ class ImaginedDistrict:
 
 
 def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
-    """Returns simulated students in whole cohorts over 26 weeks, and for each whether the growth is always sufficient.
+    """Returns simulated students in whole cohorts over 26 weeks, and which of them always grow as the goal requires.
 
-    Sufficient growth is the growth that the goal requires. `hazard` is the probability per week that a student's growth
+    The second result has a truth value for each student. `hazard` is the probability per week that a student's growth
     changes.
     """
     rng = np.random.default_rng(seed)
@@ -75,11 +79,13 @@ def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float)
 
 
 def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
-    """Returns the highest weekly statistic of each simulated responder within 26 weeks.
+    """Simulates students, and returns for each responder the highest statistic in the weeks up to week 26.
 
-    A responder always grows as the goal requires. Some classmates of the responders stop growing. The forms then look
-    more difficult than they are, and the responders look better than they are. `hazard` is the probability per week
-    that a student's growth changes.
+    A responder always grows as the goal requires. The statistic is the monitor's log odds of slow growth, so its
+    highest value shows how near the responder came to a false alarm.
+
+    Some classmates of the responders stop growing. The forms then look more difficult than they are, and the responders
+    look better than they are. `hazard` is the probability per week that a student's growth changes.
     """
     panel, keeps_pace = imagine(district, students, seed, hazard)
     estimates = judge_weeks(panel, prior, range(3, WEEKS + 1), only=keeps_pace)

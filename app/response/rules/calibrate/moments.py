@@ -45,12 +45,16 @@ The monitor works best if it assumes that noise varies slightly more between stu
 class Scatter:
     """Variances that describe how a student's scores scatter around steady growth, in SEM^2.
 
-    * own: the average variance of the part of a score's error that classmates do not share.
-    * form: the variance of a form's effect, which is the same for all students who took the form.
+    A score's error has two parts: the effect of its form, which all students who took the form share, and an error of
+    its own.
+
+    * own: the average variance of the scores' own errors.
+    * form: the variance of a form's effect.
     * wobble: the variance of the random step that a student's true level takes each week.
-    * correlation: the correlation of the own errors of one student, one week apart.
+    * correlation: the correlation of two own errors of one student that are one week apart.
     * spread: students differ in noise; this is the standard deviation, over the students, of the log of their noise.
-    * pairs: the number of products from which `form` is estimated. Each multiplies the contrasts of two classmates.
+    * pairs: the number of products from which `form` is estimated. Each multiplies the contrasts of two classmates (see
+      `contrasts`).
     """
 
     own: float
@@ -118,19 +122,22 @@ def estimate_scatter(panel: Panel) -> Scatter:
 
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
-    """Multiplies the contrasts of every two classmates in a week; returns the sum and the number of the products."""
+    """Multiplies the contrasts of every two classmates in the same week; returns the sum and the number of products.
+
+    `c` has the contrasts, with the axes students and weeks.
+    """
     has_score, filled = ~np.isnan(c), np.nan_to_num(c)
     n = cohorts.sums(has_score.astype(float))
     total = cohorts.sums(filled) ** 2 - cohorts.sums(filled**2)
     return float(total.sum()), float((n * (n - 1)).sum())
 
 
-def _fit(k: NDArray[np.int64], own: Array, covariance: Array) -> tuple[float, float, float]:
+def _fit(k: NDArray[np.int64], squares: Array, covariance: Array) -> tuple[float, float, float]:
     """Returns `own`, `wobble` and `correlation` of a `Scatter`, fitted by penalized least squares.
 
     * `k` has the lags, in weeks.
-    * `own` has the mean squared contrast at each lag, without the parts that forms and changes of growth explain.
-    * `covariance` (lags, lags) is the covariance of the errors of the argument `own`.
+    * `squares` has the mean squared contrast at each lag, without the parts that forms and changes of growth explain.
+    * `covariance` (lags, lags) is the covariance of the errors of `squares`.
 
     The values of the correlation are tried on a grid. For each value, the other two are computed.
     """
@@ -138,7 +145,7 @@ def _fit(k: NDArray[np.int64], own: Array, covariance: Array) -> tuple[float, fl
     best, estimates = np.inf, (0.65, usual, 0.0)
     for r in np.linspace(0, 0.8, 81):
         shape = 6 - 8 * r**k + 2 * r ** (2 * k)
-        rows, targets = whitened @ np.column_stack([shape, 2.0 * k]), whitened @ own
+        rows, targets = whitened @ np.column_stack([shape, 2.0 * k]), whitened @ squares
         error, wobble = np.linalg.lstsq(rows, targets, rcond=None)[0]
         free = wobble - usual
         # The wobble is moved towards its default by twice its standard error, in which r counts as estimated too.
@@ -158,10 +165,10 @@ def _fit(k: NDArray[np.int64], own: Array, covariance: Array) -> tuple[float, fl
 
 
 def _spread(table: Array, form: float) -> float:
-    """Returns the standard deviation, over the students, of the log of their noise.
+    """Returns how much students differ in noise: the standard deviation, over the students, of the log of their noise.
 
-    `form` is the variance of a form's effect. The estimate multiplies squared contrasts of one student that have no
-    score in common, so that a single extreme error hardly affects it.
+    The estimate uses products of two squared contrasts of one student (see `contrasts`). The two have no score in
+    common, so that a single extreme error hardly affects the result. `form` is the variance of a form's effect.
     """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)

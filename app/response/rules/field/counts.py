@@ -21,7 +21,7 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     "Often enough" means in at least `met` of `minimum` consecutive scores. The first case that applies gives the state:
 
     1. The student once met the criterion often enough, or three times in a row, and the last three scores are far below
-       it (`_fallen_below`): `not_responding` of the kind `stopped`.
+       it (a collapse, see `_fallen_below`): `not_responding` of the kind `stopped`.
     2. The last `minimum` scores meet the criterion often enough: `responding`.
     3. None of the last `minimum` scores meets the criterion, though the student once met it often enough, and there are
        at least twice `minimum` scores: `not_responding` of the kind `stopped`.
@@ -72,20 +72,21 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges the change of level since the baseline, as a share of the way to the goal.
+    """Judges how far the student has come from the baseline to the goal.
 
-    The level is the median of three scores. The statistic is 1 - (level - baseline) / (goal - baseline), for the last
-    three scores, and the threshold is .75. The state is:
+    The level is the median of three scores. The statistic is the part of the way that is still missing at the level of
+    the last three scores: 1 - (level - baseline) / (goal - baseline). The threshold is .75. The state is:
 
     * `responding` if the statistic is .5 or less;
     * `below_pace` if the statistic is above .5, up to the threshold;
     * `not_responding` if the statistic is above the threshold for the last three scores and for the three before them;
     * `uncertain` if the statistic is above the threshold for the last three scores only.
 
-    The kind of `not_responding` is `stopped` if any three scores in a row had covered half of the way.
+    The kind of `not_responding` is `stopped` if the median of any three scores in a row had covered half of the way,
+    and otherwise `never`.
 
-    After a collapse (see `_fallen_below`), the state is `not_responding` and the kind `stopped`, without waiting for
-    three more scores. The threshold is then 1 minus the limit that `_fallen_below` returns.
+    A collapse (see `_fallen_below`) is `not_responding` of the kind `stopped` at once, without waiting for three more
+    scores. The threshold is then 1 minus the limit that `_fallen_below` returns.
     """
     del parameters
     values = series.values
@@ -138,21 +139,21 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def _parts(series: Series, values: Sequence[float]) -> list[float]:
-    """Returns, for each value, how much of the way from baseline to goal is covered, as a share."""
+    """Returns how much of the way from baseline to goal each value covers: 0 at the baseline, 1 at the goal."""
     # Rounded, so that a half is exactly a half in every unit.
     return [round((value - series.baseline) / (series.goal - series.baseline), 9) for value in values]
 
 
 def _fallen_below(parts: Sequence[float]) -> float | None:
-    """Returns the limit below which the scores have fallen if there is a collapse, otherwise None.
+    """Returns the limit below which the last three scores have collapsed, or None if there is no collapse.
 
-    `parts` has, for each score, the share of the way from baseline to goal. There is a collapse if
+    `parts` has, for each score, how much of the way from baseline to goal it covers (0 to 1). There is a collapse if:
 
-    * some three earlier scores in a row have a median of half of the way or more, and
-    * each of the last three scores is below the limit.
+    1. at some earlier time, three scores in a row had a median of .5 or more, and
+    2. each of the last three scores is below the limit.
 
-    The limit is a quarter of the way. If a third of the median of the scores before the fall is higher, that third is
-    the limit, but at most half of the way.
+    The limit is usually .25. Take the scores up to the last one that was .5 or more. If a third of their median is
+    above .25, that third is the limit, but at most .5.
     """
     medians = [median(parts[n : n + LEVEL_SCORES]) for n in range(len(parts) - 2 * LEVEL_SCORES + 1)]
     if max(medians, default=0.0) < HALF or max(parts[-LEVEL_SCORES:]) >= HALF:

@@ -63,15 +63,16 @@ def judge_by_k_point(series: Series, parameters: Mapping[str, int]) -> Finding:
 def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> Finding:
     """Returns a finding `not_responding`, with its kind and the week of the change.
 
-    `run` is the number of scores at the end of the series that are all worse than the aimline.
+    `sides` has the side of the aimline on which each score is: +1 better, 0 on the line, -1 worse. `run` is the number
+    of scores at the end that are all worse; `k` is the number that the rule requires.
 
-    * The kind is `stopped` if there are at least three earlier scores, and at least half of the earlier scores are on
-      the aimline or better. In this case, growth slowed around the week of the first score of the run.
+    * The kind is `stopped` if there are at least three scores before the run, and at least half of them are on the
+      aimline or better. The week of the change is the week of the first score of the run.
     * Otherwise the kind is `never`.
 
-    The week of the change is only the week in which the scores fell behind the aimline. A student who was well ahead of
-    the aimline slowed some weeks earlier. If a student never grew, early scores can still be above the aimline because
-    of noise or a low baseline.
+    The week of the change is when the scores fell behind the aimline. Growth may have slowed earlier: a student who was
+    well ahead needs some weeks to fall behind. The kind `stopped` can be wrong: if a student never grew, early scores
+    can be above the aimline because of noise or a low baseline.
     """
     earlier = sides[:-run]
     kept_pace = sum(1 for side in earlier if side >= 0)

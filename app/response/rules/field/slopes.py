@@ -34,8 +34,8 @@ def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
 def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
     """Returns SEE, the standard error of the residuals about the least-squares line: sqrt(SSE / (n - 2)).
 
-    It is in the measure's units. Raises ValueError if there are fewer than three scores, or if all scores are from the
-    same week.
+    SSE is the sum of the squared residuals, and n the number of scores. SEE is in the measure's units. Raises
+    ValueError if there are fewer than three scores, or if all scores are from the same week.
     """
     rate = slope(times, values)
     if rate is None or len(times) < LEVEL_SCORES:
@@ -60,8 +60,9 @@ def _least_squares(series: Series) -> tuple[float, float]:
 def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float, threshold: float) -> Finding:
     """Returns a finding `not_responding`, of the kind `stopped` or `never`.
 
-    A line with one bend is fitted to the scores (`trend.best_break`). The kind is `stopped` if the slope before the
-    bend reaches the required rate, and `never` if it does not or if no such line can be fitted.
+    To find the kind, a line with one bend is fitted to the scores (`trend.best_break`). If the slope before the bend
+    reaches the required rate, growth `stopped` at the bend. If it does not, or if no such line can be fitted, growth
+    `never` kept pace.
     """
     at, before, after = best_break(series) or (None, 0.0, 0.0)
     if at is None or series.aimline.better * (before - series.goal_rate) < -series.slack:
@@ -95,13 +96,14 @@ def judge_by_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding
 def judge_by_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges level and slope together. The state is `not_responding` only if both are clearly too low.
 
-    * z is the normal quantile of `percentile` (25 gives -.674).
-    * The level is discrepant if the median distance of the last three scores from the aimline, divided by its standard
-      error .67 * SEE, is below z.
-    * The slope is discrepant if (slope - g) / SE(slope) is below z.
-    * SEE is the measure's SEM, or the series' residual standard error if the SEM is unknown.
+    Let g be the required rate, SEE the measure's SEM (or the series' residual standard error if the SEM is unknown),
+    and z the normal quantile of `percentile`, such as -.674 for 25. Two quotients are compared with z:
 
-    The statistic is the better of these two quotients, because both must be below z. The threshold is z.
+    * level: the median distance of the last three scores from the aimline, divided by its standard error .67 * SEE;
+    * slope: (slope - g) / SE(slope).
+
+    Both are negative if the student is worse than the aimline. The statistic is the higher of the two: if it is below
+    z, both are, and the state is `not_responding`. The threshold is z.
 
     Source: Fuchs and Fuchs (1998), who use percentiles of a comparison group. With standard errors instead, the rule
     needs no comparison group, and does not flag a fixed share of the students in every group.
@@ -135,14 +137,15 @@ def judge_by_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> 
 def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges whether the fitted line, with an interval around it, reaches the goal in time. If not: `not_responding`.
 
-    The least-squares line is continued to the goal's week W, where its interval is yhat(W) +- z * SE(slope) * (W - t).
+    The least-squares line is continued to the week W of the goal. There, its value is yhat(W), with an interval of z *
+    SE(slope) * (W - t) on each side.
 
     * t is the week of the last score.
-    * SE(slope) is computed by `trend.slope_se`, with the residual standard error of the series.
+    * SE(slope) is the standard error of the slope (`trend.slope_se`), from the residual standard error of the series.
     * z is the two-sided normal quantile of `confidence` (75 gives 1.15).
 
-    The statistic is the distance from the interval's better end to the goal, in the measure's units. It is positive if
-    the whole interval is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
+    The statistic is how far the better end of the interval is short of the goal, in the measure's units. It is positive
+    if the whole interval is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
 
     Source: Christ (2006), for the standard error of the slope.
     """
@@ -165,14 +168,16 @@ def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Fi
 
 
 def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges a series by the empirical-Bayes slope, which moves the measured slope towards the usual one.
+    """Judges a series by its slope, moved towards the usual slope of supported students (the empirical-Bayes slope).
 
-    The state is `not_responding` if this slope is worse than the required rate g, otherwise `responding`. The slope is
-    (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v).
+    The fewer or noisier the scores are, the farther the slope is moved. The state is `not_responding` if the moved
+    slope is worse than the required rate g, otherwise `responding`. The moved slope is (slope / SE^2 + m / v) / (1 /
+    SE^2 + 1 / v).
 
-    * m and v are the mean and the variance of true rates. Here m = .87 g and v = (.40 g)^2, this project's published
-      defaults for supported students.
-    * SE is computed from the measure's SEM, or from the residuals if the SEM is unknown.
+    * m and v are the mean and the variance of the true rates of supported students. Here m = .87 g and v = (.40 g)^2,
+      which are this project's published defaults.
+    * SE is the standard error of the slope. It is computed from the measure's SEM, or from the residuals if the SEM is
+      unknown.
 
     Because m is below g, the state is `responding` only if the scores are evidence that growth keeps pace.
 
@@ -199,9 +204,9 @@ def excess_of_interval(_: Series, finding: Finding, sem: float) -> float:
 
 
 def excess_of_discrepancy(_: Series, finding: Finding, sem: float) -> float:
-    """Returns by how much the series fails the rule: how far the rule's statistic is below its threshold.
+    """Returns by how much the series fails the rule: the threshold minus the statistic, in standard errors.
 
-    The unit is a standard error, as in `judge_by_dual_discrepancy`.
+    Both are defined at `judge_by_dual_discrepancy`.
     """
     del sem
     return (finding.threshold or 0.0) - (finding.statistic or 0.0)

@@ -17,7 +17,7 @@ BEFORE_BREAK, AFTER_BREAK = 4, 3
 
 
 def _spread(left: Sequence[float], right: Sequence[float]) -> float:
-    """Returns the sum of the products of the two sequences' deviations from their means.
+    """Returns the sum of (a - mean a) * (b - mean b) over the pairs of the two sequences.
 
     The sum is exact, so it does not depend on the order of the terms.
     """
@@ -26,9 +26,10 @@ def _spread(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """Returns the ordinary least-squares slope, Sty / Stt, or None if all scores are from one week.
+    """Returns the least-squares slope of the scores, in the measure's units a week.
 
-    The slope is in the measure's units a week.
+    It is sum((t - mean t) * (y - mean y)) / sum((t - mean t)^2), where y is the score in week t. Returns None if all
+    scores are from one week.
     """
     if len(set(times)) < 2:
         return None
@@ -96,14 +97,14 @@ def judge_by_trend(series: Series, parameters: Mapping[str, int]) -> Finding:
 def best_break(series: Series) -> tuple[int, float, float] | None:
     """Fits a line with one bend. Returns the week of the bend, and the slopes before and after it.
 
-    The slopes are in the measure's units a week. The line is y = a + before * min(t, w) + after * max(t - w, 0). A week
-    w is a candidate if it has a score, at least four scores are in or before it, and at least three are after it. The
-    line with the least squared error is chosen; of equally good lines, the line with the earliest bend. Returns None if
-    no week is a candidate.
+    The slopes are in the measure's units a week. The line is y = a + before * min(t, w) + after * max(t - w, 0), with
+    its bend in week w. There must be a score in week w, at least four scores up to and in week w, and at least three
+    after it. The line with the least squared error is chosen; of equally good lines, the line with the earliest bend.
+    Returns None if no week is possible.
 
-    Another rule must have found that growth fell short. The result only describes how growth fell short: if the slope
-    before the bend kept pace, the growth `stopped`. The result is rough: because of noise, a few high scores in the
-    middle can look like a time in which growth kept pace.
+    Call this only if a rule has already found that growth fell short. The result then describes how: growth `stopped`
+    if the slope before the bend kept pace. The result is rough: because of noise, a few high scores in the middle can
+    look like a time in which growth kept pace.
     """
     spread = _spread(series.values, series.values)
     best, explained = None, -math.inf

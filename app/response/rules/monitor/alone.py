@@ -19,7 +19,7 @@ def run_filters(
 ) -> tuple[Array, Array]:
     """Returns the states of the forward and of the backward filter, exactly as `filters` computes them.
 
-    The four dimensions of both arrays are weeks, the 7 values of the state, noise multiples, and students.
+    Both arrays have four axes: weeks, the 7 numbers of a state, noise multiples, and students.
     """
     shape = steps.grown.shape
     shares = np.broadcast_to(1.0 if steps.share is None else steps.share, shape)

@@ -1,7 +1,7 @@
-"""Judges all series of a district at once with arrays, including form adjustment. Uses no database.
+"""Judges all series of a district at once with arrays. Uses no database.
 
-For a whole district, call `judge_bulk`. It returns states and estimates, but no sentences. Only few series change their
-state. For each of these:
+The difficulty of the forms is estimated and subtracted too (form adjustment). For a whole district, call `judge_bulk`.
+It returns states and estimates, but no sentences. Only few series change their state. For each of these:
 
 * `rule.conclude(judged.estimate, n, facts, far, calibration)` returns the finding with its sentence;
 * `RULES["monitor"].verdict(series, parameters, finding)` returns the verdict.
@@ -175,11 +175,11 @@ def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
-    """Returns the state that the monitor gives to each series, without considering whether the goal is met.
+    """Returns the state of each series, as an index of STATES, as it follows from the monitor's estimate alone.
 
-    The state depends on the statistic, the probability of slow growth and the interval of the rate. A series without an
-    alarm is `under_delivered` if full delivery would have given an alarm, and would have raised the statistic by at
-    least MATERIAL.
+    It depends on the statistic, the probability of slow growth and the interval of the rate. Whether the goal is met is
+    not considered. A series without an alarm is `under_delivered` if full delivery would have given an alarm, and would
+    have raised the statistic by at least MATERIAL.
     """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
@@ -231,8 +231,8 @@ def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
     """Converts a batch into a panel, in which all measures have the same unit and a higher value is better.
 
-    * The unit is the standard deviation of the errors, which is `noise` times the measure's SEM. The baseline of the
-      cohort's first series is subtracted from each value.
+    * The unit is the standard deviation of a score's error: `noise` times the measure's SEM.
+    * Each value is relative to the baseline of the first series of its cohort.
     * The series of a cohort must be adjacent.
     * The panel has an additional first column for the baselines, at the week in which the earliest phase began.
     """

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Calibration:
     """The monitor's prior for one measure and grade, and its thresholds for the false-alarm rates in `GRID`.
 
-    * `noise`: the standard deviation of the errors, in the measure's SEM.
-    * `prior`: its rates are multiples of the required rate g. Its `wobble` (the random weekly step of the true level)
-      is in the measure's SEM times `noise`.
+    * `noise`: the standard deviation of a score's error, as a multiple of the measure's SEM.
+    * `prior`: the assumptions about growth and noise. Its rates are multiples of the required rate g. Its `wobble` (the
+      random weekly step of the true level) is in units of `noise` times the SEM.
     * `thresholds`: log odds in descending order, one for each rate in `GRID`. `adaptive`: the same for districts that
       collect extra scores on request.
     * `series`, `scores`: how many series and scores the estimates were made from; 0 for the published defaults.
@@ -59,8 +59,8 @@ class Calibration:
     def threshold_at(self, far: float, *, adaptive: bool = False) -> float:
         """Returns the threshold, in log odds, for the stated false-alarm rate `far`.
 
-        The share `far` of the responders exceeds this threshold at some time within 26 weeks. With `adaptive`, returns
-        the threshold for districts that collect extra scores on request.
+        Of the simulated students who grow as the goal requires, the share `far` exceeds this threshold at some time
+        within 26 weeks. With `adaptive`, returns the threshold for districts that collect extra scores on request.
         """
         return between(GRID, self.adaptive if adaptive else self.thresholds, far)
 

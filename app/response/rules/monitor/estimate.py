@@ -27,12 +27,14 @@ MIDDLE_80 = 1.2815515655446004
 class PanelEstimate:
     """The monitor's estimate for each student: the statistic, the present rate with its interval, and the change.
 
+    * statistic: the log odds of slow growth, which are compared with the threshold (see `model.log_odds`).
     * if_delivered: the statistic that would follow if all of the planned dose had been delivered.
+    * rate, low, high: the present rate and the bounds of its middle 80 %, as multiples of the required rate.
     * slow: the probability that the rate is below half of the required rate, calibrated for display.
     * under: the probability that the rate is below the required rate, calibrated for display. It is never lower than
       `slow`.
-    * stopped: the probability that growth changed, and kept pace before the change, given that growth is slow now. It
-      is 0 if the model's probability of slow growth is too low to name an alarm (`LEAST_SLOW`).
+    * stopped: if growth is slow now, the probability that it kept pace before and then changed. It is 0 if slow growth
+      is too improbable for an alarm to be called "not responding" (`LEAST_SLOW`).
     * change: the most likely week of the change, counted from the start of the phase. 0 if no change was possible.
     """
 
@@ -57,7 +59,7 @@ class PanelEstimate:
 def summarize(posterior: Posterior) -> PanelEstimate:
     """Returns the estimate that follows from a posterior.
 
-    For the interval, the mixture of hypotheses is treated as one normal distribution.
+    The interval of the rate is computed as if the rate, over all hypotheses together, had a normal distribution.
     """
     p, prior = posterior, posterior.prior
     z = np.empty((2, *p.mean.shape))
@@ -105,10 +107,11 @@ def _under(weight: Array, rate: Array, square: Array) -> Array:
 
 
 def _stopped(p: Posterior, below: Array, slow: Array, chosen: NDArray[np.int64]) -> Array:
-    """Returns the probability that growth changed, and kept pace before the change, given that growth is slow now.
+    """Returns the probability that growth kept pace before and then changed, given that growth is slow now.
 
-    The probability is computed for the students in `chosen` only, and is 0 for all others. `below` has the weight of
-    each hypothesis times the probability that the rate is slow under that hypothesis.
+    The probability is computed for the students in `chosen` only, and is 0 for all others. `below` has, for each
+    hypothesis, its weight times the probability that the rate is slow under it. `slow` is the sum of `below` over the
+    hypotheses.
     """
     stopped = np.zeros(len(slow))
     if not len(chosen):

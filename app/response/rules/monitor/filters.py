@@ -55,6 +55,8 @@ def posterior(
 ) -> Posterior:
     """Returns the exact posterior over the week of a change and the rates, from the scores up to the week `last`.
 
+    A slot is one form in one week; each student has at most one score in it.
+
     * times (slots,): whole weeks in order.
     * values (slots, students): scores in SEM, higher is better; nan where there is no score.
     * extra (slots, students) or (slots, 1): variance of each score in addition to its own noise, SEM^2.
@@ -67,11 +69,11 @@ def posterior(
     * delivered (weeks of the phase, students): the share of the planned dose that was delivered in each week of the
       phase, from its week 1 on. In each week, the expected growth is this share of the rate.
 
-    There is one hypothesis for each week w: growth changed at the end of week w. If so, the new rate is drawn from
-    the distribution `prior.after`, and level and rate are Gaussian. A forward filter (Kalman, 1960) gives the level
-    from the scores up to w. A backward filter in information form (Fraser and Potter, 1969, "The optimum linear
-    smoother as a combination of two optimum linear filters") gives level and rate at w from the later scores. The
-    result for a hypothesis is the product of both filters at its week, combined with the distribution of the new rate.
+    There is one hypothesis for each week w: growth changed at the end of week w. If so, the new rate is drawn from the
+    distribution `prior.after`, and level and rate are Gaussian. A forward filter (Kalman, 1960) gives the level from
+    the scores up to w. A backward filter in information form (Fraser and Potter, 1969, "The optimum linear smoother as
+    a combination of two optimum linear filters") gives level and rate at w from the later scores. The result for a
+    hypothesis is the product of both filters at its week, combined with the distribution of the new rate.
     """
     weeks = np.arange(int(times[0]), int(times[-1]) + 1)
     steps = Steps.of(weeks, began, delivered, g, prior)
@@ -241,9 +243,11 @@ def _run_backward(edges: list[int], y: Array, inverse: Array, steps: Steps) -> A
 
 
 def _join(filtered: _Filtered, backward: Array, g: Array, prior: Prior) -> tuple[Array, Array, Array]:
-    """Returns three arrays: the mean of the new rate, the variance of the new rate, and the evidence of all scores.
+    """Returns the mean and the variance of the new rate, and the log probability density of all scores.
 
-    Each array has an entry for every week, under the assumption that growth changed at the end of that week.
+    Each of the three arrays has an entry for every week, under the hypothesis that growth changed at the end of that
+    week. An entry combines what the forward filter knows from the earlier scores with what the backward filter knows
+    from the later scores.
     """
     ll, lr, hl, hr, rr, lost, size = backward.swapaxes(0, 1)
     c = -0.5 * (lost + np.log(size))

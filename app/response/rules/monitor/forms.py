@@ -72,15 +72,16 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=64)
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
-    """Prepares the inverse of the covariance of a student's scores, to compute it quickly for every required rate g.
+    """Returns what is needed to invert the covariance of a student's scores quickly for every required rate g.
 
-    The covariance is g^2 S + C. S comes from growth; C comes from the errors and from the random steps of the true
-    level. With the returned V and e, its inverse is V diag(1 / (1 + g^2 e)) V'. V and e solve the generalized symmetric
-    eigenproblem V'CV = 1 and V'SV = diag(e), by a Cholesky factor of C. The third result is a matrix with the rows of
-    V, then V'1, then 0.
+    The covariance matrix is C + g^2 S. C comes from the errors and from the random weekly steps of the true level. S
+    comes from growth, for a required rate of 1. The inverse is V diag(1 / (1 + g^2 e)) V'. V and e do not depend on g.
+    They solve the generalized eigenproblem V'CV = 1 and V'SV = diag(e).
 
-    The two arrays are given as bytes, so that the results can be cached: `grown` has the weeks since the start (int64),
-    and `own` the variances of the errors (float64).
+    Returns V, e, and a copy of V with two more rows: the sums of the columns of V, and zeros.
+
+    `grown` has the weeks since the start (int64), and `own` the variances of the errors (float64). Both are given as
+    bytes, so that the results can be cached.
     """
     weeks, errors = np.frombuffer(grown, np.int64), np.frombuffer(own)
     spread = path_moments(int(weeks.max()), prior)[1][weeks[:, None], weeks]
@@ -122,7 +123,7 @@ class Paths:
             self.groups = [np.flatnonzero(group == value) for value in np.unique(group)]
 
     def upto(self, slots: int, own: Array, prior: Prior, form: Array | float = 0.0) -> Array:
-        """Adds the scores of the first `slots` slots to `inverse`. Returns how far each score is from its expectation.
+        """Computes `inverse` for the first `slots` slots. Returns how far each score is from its expectation.
 
         The expectation is the starting level plus the growth that the model expects. The result has the shape
         (students, slots), with 0 where there is no score. `own` (slots,) has the variance of the error in each slot,
@@ -159,11 +160,12 @@ class Paths:
     def _at_once(
         grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior
     ) -> Array:
-        """Returns the inverse covariance of the first scores that `upto` adds, computed for all students together.
+        """Returns the inverse covariance matrix of each student's scores, computed for all students together.
 
-        The inverse is a part that all students have in common, minus a block for each student's level and missing
-        scores. An unknown level adds v 11' to a covariance, and a missing score has infinite variance. Both enter the
-        inverse by the matrix inversion lemma.
+        `Paths.upto` calls this for the first scores. The covariance would be the same for all students, except for two
+        things. A student's level is unknown: its variance is added to every element of the matrix. And scores may be
+        missing: a missing score counts as one of infinite variance. Both are applied to the common inverse by the
+        matrix inversion lemma, so that only a small matrix is inverted for each student.
         """
         v, e, rows_of = _design(grown.tobytes(), own.tobytes(), prior)
         part = 1 / (1 + g**2 * e)
@@ -202,9 +204,10 @@ class Paths:
         return np.asarray(inverse)
 
     def _grow(self, group: Some, t: int, covariance: Array) -> None:
-        """Adds one score to the inverse covariance.
+        """Extends the inverse covariance matrices `self.inverse` of a group of students by the score in slot `t`.
 
-        The inverse changes by a term of rank one and gets a row and a column.
+        `covariance` has the covariances of this score with all scores up to it. Each matrix gets a row and a column,
+        and the rest changes by a term of rank one.
         """
         has_score, past = self.has_score[group], self.inverse[group, :t, :t]
         covariances = covariance[:, :t] * has_score[:, :t]
@@ -288,13 +291,13 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns what the students of a cohort have in common, before any score: two covariances, and the identity matrix.
+    """Returns the covariances of what affects all scores of a cohort alike, and the identity matrix.
 
-    The covariances are between slots (a form in a week).
+    They are prior covariances between slots. A slot is a form in a week.
 
-    * The first one comes from the form's effect and the common level.
-    * The second one comes from the common growth, for a required rate of 1. It is multiplied by g^2 for a required rate
-      g.
+    * The first one comes from the form's effect and from the common level of the students.
+    * The second one comes from the common growth, for a required rate of 1. For a required rate g, it is multiplied by
+      g^2.
 
     Each of the two has an entry for each of the assumptions in COMMON. `times` has the week of each slot, as bytes, so
     that the results can be cached. `share` is the variance of a form's effect.
@@ -310,10 +313,12 @@ def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]
 def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple[Array, Array, Array]:
     """Estimates the form effects of each cohort, under each of the assumptions in COMMON.
 
-    Returns the effects, their variances, and the log probability of the scores. `a` has the sum of the inverse
-    covariances of the cohort's students, and `b` the sum of their weighted scores. `common` (assumptions, cohorts,
-    slots, slots) is the prior covariance of form effects and common growth, `share` the variance of a form's effect,
-    and `own` the identity matrix. With K = 1 + a common, the effects are share K^-1 b.
+    These assumptions differ in what the students of a cohort have in common. Returns the effects, their variances, and
+    the log probability of the scores. With K = 1 + a common, the effects are share K^-1 b.
+
+    * `a` has the sum of the inverse covariances of the cohort's students, and `b` the sum of their weighted scores.
+    * `common` (assumptions, cohorts, slots, slots) is the prior covariance of form effects and common growth.
+    * `own` is the identity matrix, and `share` the variance of a form's effect.
     """
     k = a @ common + own
     inverse, size = np.linalg.inv(k), np.linalg.slogdet(k)[1]
@@ -326,12 +331,13 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple
 def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
     """Returns how difficult the form of each slot was for each student's cohort, and the variances of these estimates.
 
-    The difficulty is in SEM, and the variances in SEM^2. Both arrays have the shape (students, slots). A slot is a form
-    in a week. `weighted` (students, slots) is the result of `Paths.weighted`.
+    A slot is a form in a week. The difficulty (effect) is in SEM, and its variance in SEM^2. Both arrays have the shape
+    (students, slots). `weighted` (students, slots) has the distances of the scores from their expectation, multiplied
+    by the inverse covariance of each student's scores (`Paths.weighted`).
 
-    * Each student's path is Gaussian with the monitor's own mean and covariance, so the weight of a score is known
-      exactly. The weighted sum over the cohort, shrunk by its variance, is the best linear estimate of the form's
-      effect.
+    * A form is difficult if the scores of the whole cohort are lower than their expectation. The inverse covariance
+      says how much each score counts. The estimate is moved towards 0, the more so the fewer and noisier the scores
+      are.
     * What the whole cohort has in common from week to week (its level, its growth, a change of its growth) is not
       attributed to the forms. If a whole group stops growing, this remains visible.
     * In a cohort of fewer than five students, or in a slot of fewer than five scores, the estimate is 0, and its

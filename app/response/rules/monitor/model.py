@@ -37,7 +37,8 @@ class Prior:
     * `wobble`: the standard deviation of the random step that the true level takes each week.
     * `noise_spread`: students differ in noise; this is the standard deviation of the log of their noise.
     * `share`: the part of the SEM's variance that comes from the form (the passage or set of tasks).
-    * `slow`, `pace`: the rates that the statistic compares.
+    * `slow`, `pace`: the statistic compares the probability of a rate below `slow` with that of a rate of at least
+      `pace`.
     * `once`: the lowest rate that counts as keeping pace in the time before growth stopped.
     """
 
@@ -83,10 +84,11 @@ def normal_cdf(z: Array) -> Array:
 
 
 def log_odds(slow: Array, pace: Array) -> Array:
-    """Returns the log odds of slow growth, log [ P(rate now < slow g) / P(rate now >= pace g) ], limited to +-15.
+    """Returns the log odds of slow growth, log(`slow` / `pace`), limited to +-15.
 
-    The arguments have one value for each student: `slow` has the probabilities P(rate now < slow g), and `pace` has the
-    probabilities P(rate now >= pace g).
+    Both arguments have a probability for each student. `slow` is the probability that the present rate is below half of
+    the required rate. `pace` is the probability that it is at least .8 of the required rate. (Half and .8 are the
+    defaults of `Prior.slow` and `Prior.pace`.)
     """
     floor = 1e-30
     return np.asarray(np.clip(np.log((slow + floor) / (pace + floor)), -15, 15))

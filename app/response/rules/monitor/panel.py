@@ -29,7 +29,7 @@ CHUNK = 200
 class Panel:
     """A table of the scores of several series in common slots. A slot is one form in one week.
 
-    Where no form is known, a slot is one administration.
+    If the form is not known, the scores of one week are assumed to be of one form.
 
     * `times` (slots,): instructional weeks in order; 0 for the baseline.
     * `values` (slots, students): scores in SEM, higher is better; nan where there is none.
@@ -104,11 +104,11 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedScores:
-    """Scores without the estimated effects of the forms, as `filters.posterior` takes them.
+    """Scores from which the estimated difficulty of the forms has been subtracted, as `filters.posterior` takes them.
 
-    `doubted` has the values and the variances of the scores after a weaker form adjustment, which subtracts less of
-    these effects. These are used for students who missed a part of the dose, because the estimated difficulty of the
-    forms is doubtful for them. `doubted` is None if no estimate is doubtful.
+    If a student missed a part of the dose, this estimate is doubtful for the student (see `steps.doubt_of_forms`). Such
+    students are judged by the scores in `doubted`, from which a smaller part of the difficulty was subtracted. It has
+    the values of these scores and the remaining variances of the forms' effects. It is None if no estimate is doubtful.
     """
 
     times: Weeks
@@ -140,11 +140,14 @@ class PreparedScores:
     def estimate(self, prior: Prior) -> PanelEstimate:
         """Returns the monitor's estimates from these scores.
 
-        If less was delivered than planned, an alarm must hold under each of two assumptions. The first: growth was
-        slower in proportion to delivery, and may have been anything in a week without delivery. The second: the
-        undelivered part would have brought the growth that the goal requires. For the statistic and the probability of
-        slow growth, the lower of the two results is returned. All other estimates come from the first assumption. Both
-        assumptions are applied to the scores after the weaker form adjustment (`doubted`).
+        If a student did not get the whole planned dose, the estimates are computed in two ways:
+
+        1. Growth was slower in proportion to what was delivered. In a week without delivery, it may have been anything.
+        2. The undelivered part would have brought the growth that the goal requires. This growth is added to the
+           scores.
+
+        The lower of the two statistics is returned, and the lower probability of slow growth. So there is an alarm only
+        if both ways lead to one. All other estimates are those of the first way. Both use the scores in `doubted`.
         """
         if_delivered = summarize(replace(self, delivered=None).posterior(prior))
         if self.delivered is None or not (self.delivered < 1).any():
@@ -164,7 +167,7 @@ class PreparedScores:
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
         """Returns the scores of the students whose indices are in `chosen`, with `delivered` as their delivered shares.
 
-        The scores in `doubted` are used if `doubted` is not None.
+        If `doubted` is not None, these are the scores in `doubted`.
         """
         values, extra = (self.values, self.extra) if self.doubted is None else self.doubted
         return replace(
@@ -189,13 +192,13 @@ def prepare(
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
 ) -> Iterator[PreparedScores]:
-    """Yields, for each of `weeks` in order, the scores known at the end of that week, after form adjustment.
+    """Yields, for each of `weeks` in order, the scores known at its end, without the difficulty of their forms.
 
     * `last` (students,) has the week as of which each student is judged. Without it, all students are judged as of the
       week of the yielded scores.
     * `only` (students,) marks the students to judge; without it, all are judged. The scores of the other students only
       help to estimate the difficulty of the forms.
-    * Without `adjust`, the difficulty of the forms is not estimated.
+    * Without `adjust`, the difficulty of the forms is neither estimated nor subtracted.
     """
     chosen = slice(None) if only is None else only
     cohorts = Cohorts.of(panel.cohort)
@@ -250,11 +253,12 @@ def _adjust(
     adjusted: NDArray[np.bool_] | None,
     only: NDArray[np.bool_] | None,
 ) -> Array:
-    """Returns the values of the students in `only`, without the effects of the forms and with outliers clipped.
+    """Returns the students' scores, with the effects of the forms subtracted and outliers moved to a limit.
 
-    `raw` has the distances of the scores from their expectation, `effect` the estimated effects of the forms, and
-    `remaining` the variance that the effects still have after they were estimated. `adjusted` marks the students whose
-    form effects were estimated; None means all students.
+    * `raw` has the distances of the scores from their expectation.
+    * `effect` has the estimated effects of the forms, and `remaining` the variances of these estimates.
+    * `adjusted` marks the students whose form effects were estimated; None means all students.
+    * `only` marks the students whose scores are returned; None means all students.
     """
     variances = remaining if adjusted is None else np.where(adjusted[:, None], remaining, 0)
     surprise, _ = paths.clipped(raw - effect, variances, only)

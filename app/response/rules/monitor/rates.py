@@ -1,7 +1,7 @@
-"""Defines the stated false-alarm rates, and the thresholds that give the monitor these rates in the benchmark.
+"""Defines the false-alarm rates that the product states, and the monitor's thresholds for these rates.
 
-These rates are measured in the benchmark. They are never a district's own rates. The other rules declare their own
-rates and thresholds.
+The rates are measured in the benchmark, which simulates students. They are never a district's own rates. The other
+rules declare their own rates and thresholds.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ districts.
 
 
 def between(rates: Sequence[float], thresholds: Sequence[float], far: float) -> float:
-    """Returns the threshold for the rate `far`, interpolated linearly between the rates of a table.
+    """Returns the threshold for the rate `far` from a table of rates in ascending order and their thresholds.
 
-    Below the lowest rate of the table, thresholds are extrapolated from its lowest two rates, by the logarithm of the
-    rate. Above the highest rate, returns the threshold of that rate.
+    Between two rates of the table, the threshold is interpolated linearly. Below the lowest rate, it is extrapolated
+    from the lowest two rates, by the logarithm of the rate. Above the highest rate, it is the threshold of that rate.
     """
     if far <= rates[0]:
         step = (thresholds[0] - thresholds[1]) / math.log(rates[1] / rates[0])

@@ -67,7 +67,8 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     * The hypotheses are that the rate never changed, or that it changed after week w, for every w.
     * The rate before a change is N(.87 g, .40 g), and the rate after a change is N(.07 g, .20 g), where g is the
       required rate. The hazard is .0165 a week.
-    * No starting level is assumed. The baseline, a median of three, is a score at week 0 with .45 of the variance.
+    * No starting level is assumed. The baseline, a median of three scores, counts as a score at week 0 whose error has
+      .45 of a score's variance.
     * The noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35).
     * The true level changes at random by SEM/16 a week.
     * The growth of a week is expected to be the delivered share of the rate. In a week without delivery, it varies with
@@ -228,8 +229,9 @@ second limit, three scores are requested.
 def scores_to_request(statistic: Array, threshold: float, slow: Array) -> NDArray[np.int64]:
     """Returns how many scores to request for next week: one, or up to three if more scores could settle the verdict.
 
-    Without an alarm, the number depends on how far the statistic is below the threshold. With an alarm that is not
-    called "not responding", the number depends on the probability of slow growth (`UNNAMED`).
+    Without an alarm, more scores are requested the nearer the statistic is to the threshold. After an alarm of the
+    state `off_track`, more scores are requested the more probable slow growth is, because a high probability would make
+    the state `not_responding`.
     """
     distance = threshold - statistic
     before = np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1))

@@ -84,9 +84,11 @@ def doubt_of_forms(lost: Array, g: Array, share: float) -> Array:
 
     The effect is estimated as if the whole cohort had got every session. Otherwise a student's verdict would depend on
     the session records of classmates. But if classmates lost the same sessions as the student, they all grew less, and
-    the estimate mistakes a part of this loss for a change in the difficulty of the forms.
+    the estimate mistakes a part of this loss for a more difficult form.
 
-    `lost` has the weeks of dose that each student did not get, and `share` is the variance of a form's effect.
+    The result is m / (m + `share`), where `share` is the variance of a form's effect. m is the variance of the growth
+    that the cohort may have missed: (`MISSED_TOGETHER` * g * `lost`)^2. `lost` has the weeks of dose that each student
+    did not get.
     """
     missed = (MISSED_TOGETHER * g * lost) ** 2
     return np.asarray(missed / (missed + max(share, 1e-12)))

@@ -42,8 +42,8 @@ NO_WEEK = Finding(
 class Options:
     """The options for judging series offline: the rule and its settings.
 
-    `far` is the false-alarm rate. If it is None, the monitor has a rate of .10, and the rules that schools use are
-    applied without a margin.
+    `far` is the false-alarm rate. If it is None, the monitor has a rate of .10, and any other rule is applied with its
+    own limit.
     """
 
     rule: str = "monitor"

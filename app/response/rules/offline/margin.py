@@ -1,6 +1,7 @@
-"""Applies a decision rule at a stated false-alarm rate, by adding a margin to the rule's own limit.
+"""Applies a decision rule at a stated false-alarm rate, although the rule has a fixed limit of its own.
 
-The rules themselves are defined elsewhere.
+To do this, it moves the limit by a margin. In the benchmark, which simulates students, the margin for a rate of 10 %,
+for example, let the rule flag 10 % of the students who grow as required. The rules themselves are defined elsewhere.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
 
 
 def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
-    """Returns the rule's finding, after applying the margin that gives the false-alarm rate `far` in the benchmark.
+    """Returns the rule's finding, with the rule's limit moved so that the false-alarm rate is `far`.
 
-    The margin can change the state of the finding.
+    The state is `not_responding` if the series fails the rule by more than the margin for this rate (see `beyond`), and
+    is otherwise not an alarm. Without the measure's SEM, the state is `insufficient_data`. A finding without a
+    statistic is returned unchanged.
     """
     if finding.statistic is None:
         return finding
