@@ -1,7 +1,8 @@
 """Decides whether a plan may be applied or is held for a person to review. Takes numbers and returns sentences.
 
-If a source fails, its data can look as if all students had left the district. Limits tell the two cases apart. A plan
-is never held for a few rows, however small the district is; each limit says how many rows are always allowed.
+If a source fails, its data can look as if all students had left the district. A plan that would change unusually many
+rows is therefore held. A plan is never held for a few rows, however small the district is; each limit says how many
+rows are always allowed.
 """
 
 from collections.abc import Sequence

@@ -76,9 +76,9 @@ async def tables_with_schools(stage: Stage) -> list[TableWithSchools]:
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
-    """Finds rows that have other schools than the student whom they are about.
+    """Finds rows whose copy of the student's schools is wrong, and returns their number, keyed by table.
 
-    Writes these students to a staging table. Returns the number of such rows, keyed by table.
+    Also writes the students whom these rows are about to a staging table.
     """
     rows_by_table, moved = {}, stage.fills("moved")
     for table in await tables_with_schools(stage):

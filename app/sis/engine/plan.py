@@ -227,7 +227,8 @@ def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
 
 
 def pin_of(column: str) -> str:
-    """Returns the name that `Person.pinned` uses for this column."""
+    """Returns the name by which `Person.pinned`, the list of fields that a sync does not overwrite, calls this column.
+    """
     return "role" if column == "is_student" else column
 
 
@@ -272,13 +273,19 @@ def planned_columns(kind: Kind) -> list[tuple[str, str]]:
 
 
 def full_column_delivery(kind: Kind) -> Delivery:
-    """Returns a delivery without rows that has every column of a kind of record."""
+    """Returns a delivery without rows that has every column of a kind of record.
+
+    It is used where a function needs a delivery only to know the columns.
+    """
     header = (*(field.header for field in kind.fields), *(ref.header for ref in kind.refs))
     return Delivery(kind.name, "", False, header, 0, lambda: iter(()))
 
 
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
-    """Returns deliveries that stand for the files of a kept plan, for `apply`. They have columns, but no rows."""
+    """Returns a delivery for each file of a plan that was kept while its run was held.
+
+    They let `apply` apply the plan: each has the columns of the file, but no rows.
+    """
     return {
         kind: Delivery(kind, file["file"], False, tuple(file["header"]), 0, lambda: iter(()))
         for kind, file in plan["files"].items()

@@ -55,7 +55,7 @@ DROP_KEPT_PLAN = tuple(
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A request to execute an existing run. Without `run_id`, there is no such run yet, and a new one is created.
+    """A request to execute a run: the existing run `run_id`, or a new run if `run_id` is None.
 
     Each time a worker takes a run, the run gets a new claim number. Only the worker with this `claim_number` may
     execute it. `mode` is full or delta, or None if the delivery decides.
@@ -179,7 +179,8 @@ def note_left_out(report: Report, notes: Sequence[str]) -> None:
 
 
 def state_left_out(report: Report) -> None:
-    """Adds to the sentence of a finished run how many planned changes were left out. Adds nothing if there are none."""
+    """Appends the number of planned changes that were left out to the summary sentence of the report, if there are any.
+    """
     if left_out := report.total("left_out"):
         rows = pluralize(left_out, "planned change is", "planned changes are")
         report.sentence += f" {rows} left out: see the notes."
@@ -295,9 +296,10 @@ async def end(
 async def update_watermarks(
     work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
 ) -> None:
-    """Stores in a source, after a run, from which time on the next run reads, and when it begins.
+    """Updates a source after a run: from which time on its next run reads changes, and when that run starts.
 
-    `pulled_at` is the time at which the run read the source. With `undone`, the next run is a full one.
+    `pulled_at` is the time at which the finished run read the source. With `undone`, the next run reads the whole
+    source.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(is_source))

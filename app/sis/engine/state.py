@@ -25,7 +25,7 @@ async def change_states(
     *,
     of: Collection[RunState] = (RunState.RUNNING,),
 ) -> Sequence[Row[UUID, UUID, bool]]:
-    """Gives the state `following` to the runs of the district that match `where` and whose state is in `of`.
+    """Changes the state of those runs of the district that match `where` and whose state is in `of`, to `following`.
 
     `values` are other columns to set. Returns the id, the source and the flag `dry` of each changed run. Raises
     `IllegalTransition` if `following` is not allowed after one of the states in `of`, even if no run matches.

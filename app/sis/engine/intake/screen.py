@@ -248,9 +248,11 @@ class Screen:
     def _row(self, line: bytes) -> bytes:
         """Returns a row in a form that COPY can read. A malformed row becomes an empty one.
 
-        Another row is returned as it is, or corrected: its line end becomes that of the file, and its quotes become
-        such that COPY can read them. If it left out the cells of the last columns, which have no name, these cells are
-        added.
+        Any other row is returned as it is, or with these corrections:
+
+        * Its line end becomes that of the file.
+        * Misplaced quotes are replaced by quotes as CSV requires them.
+        * If the last columns have no name, and the row leaves out their cells, these cells are added.
         """
         body = line.removesuffix(self._mark).rstrip(b"\r")
         if not body:

@@ -121,10 +121,10 @@ async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplem
 
 
 async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str:
-    """Finds the score scale of each row to which the supplementary file refers, and writes it to a staging table.
+    """Finds the score scale of each line item or result that the supplementary file names, and stages these scales.
 
-    If the file names several scales for a row, the one whose line has the first sourcedId is used. Returns the name
-    under which the scales are staged.
+    If the file has several lines for one of them, the line with the lowest sourcedId counts. Returns the name under
+    which the scales are staged.
     """
     at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target, live = f"btrim({at[TARGETS[supplement.kind]]})", _is_active_sql(at)

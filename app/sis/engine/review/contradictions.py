@@ -179,11 +179,11 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 
 
 async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs, and sets `set_aside` in those whose known person the plan keeps.
+    """Keeps a person out of the roster who would be there twice. Returns the pairs, with `set_aside` where this is so.
 
-    So the new row is not imported. Each pair is a known person and a new row that is likely the same person. The plan
-    keeps the known person if delivered enrollments still refer to this person. If it also created the new row, the same
-    child would be in the roster twice.
+    Each pair is a known person and a new row that is likely the same person. If delivered enrollments still refer to
+    the known person, the plan keeps this person. If it also created the new row, the same child would be in the roster
+    twice. Therefore `set_aside` is set in such a pair, and the new row is not imported.
     """
     if not pairs:
         return pairs

@@ -158,7 +158,7 @@ async def warn_of_unknown_users(stage: Stage) -> None:
 
 
 async def count_outside(stage: Stage, kind: Kind) -> int:
-    """Counts the known rows of one kind of record that stay as they are because they are outside the scope."""
+    """Counts the roster rows of one kind of record that stay as they are because they are outside the scope."""
     outside = stage.outside.get(kind.name)
     if outside is None:
         return 0
@@ -169,9 +169,10 @@ async def count_outside(stage: Stage, kind: Kind) -> int:
 
 
 def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]) -> list[str]:
-    """Returns sentences for the report: how many delivered rows, and how many known rows, are outside the scope.
+    """Returns sentences for the report about rows outside the scope: of other schools, or of excluded users.
 
-    `rows` has the numbers of delivered rows, and `outside` those of known rows, keyed by kind of record.
+    `rows` has the numbers of delivered rows that were left out for this reason, and `outside` the numbers of roster
+    rows that therefore stay as they are. Both are keyed by kind of record.
     """
     sentences = [
         f"{report.kinds[name].file}: {pluralize(count, 'new or changed row is', 'new or changed rows are')} left out, "
