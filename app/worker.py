@@ -53,7 +53,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
-    """Yields what sends webhook deliveries. At the end of the block, waits for those that are being sent."""
+    """Yields the object that sends webhook deliveries. At the end of the block, waits for those that are being sent."""
     url, limits = settings.url_of("worker"), settings.timeouts
     engine = open_engine(url, name="worker", pool_size=settings.pool_size, timeouts=limits)
     sender = Sender(settings.webhook_allowed)

@@ -110,7 +110,8 @@ class WebhookAttempt(TenantRow, Base):
 
 
 class WebhookPosition(Tenant, Base):
-    """How far the events of a district have become deliveries: the number of the last event that was handled."""
+    """The number of the last event of a district for which webhook deliveries were created. Later events are still new.
+    """
 
     __tablename__ = "webhook_position"
 

@@ -227,8 +227,7 @@ def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
 
 
 def pin_of(column: str) -> str:
-    """Returns the name by which `Person.pinned`, the list of fields that a sync does not overwrite, calls this column.
-    """
+    """Returns the name of this column in `Person.pinned`, the list of fields that a sync does not overwrite."""
     return "role" if column == "is_student" else column
 
 

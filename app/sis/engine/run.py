@@ -179,8 +179,7 @@ def note_left_out(report: Report, notes: Sequence[str]) -> None:
 
 
 def state_left_out(report: Report) -> None:
-    """Appends the number of planned changes that were left out to the summary sentence of the report, if there are any.
-    """
+    """Appends to the summary sentence of the report how many planned changes were left out, if any were."""
     if left_out := report.total("left_out"):
         rows = pluralize(left_out, "planned change is", "planned changes are")
         report.sentence += f" {rows} left out: see the notes."
@@ -325,7 +324,7 @@ async def _drop_uploads(work: Work) -> None:
 async def _discard_replaced_plans(
     work: Work, run_id: UUID, source_id: UUID, which: Collection[ColumnElement[bool]] = ()
 ) -> None:
-    """Discards the other runs of the source that were not applied yet: those that wait for an answer or are approved.
+    """Discards the other runs of the source that were not applied yet: those that wait for approval or are approved.
 
     The current run, `run_id`, replaces them. With `which`, only runs that meet these conditions are discarded.
     """

@@ -202,10 +202,10 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
 
 
 async def _match_people(stage: Stage) -> dict[str, int]:
-    """Writes to the map of sourcedIds each pair of a person to be removed and a person to be created who match.
+    """Matches the people whom the held plan would remove with those whom it would create.
 
-    Returns counts: the people to be removed (`gone`), of these the matched, ambiguous and unmatched, and the new
-    (`came`).
+    Writes each match to the map of sourcedIds. Returns these counts: `gone`, the people to be removed, which is the sum
+    of `matched`, `ambiguous` and `unmatched`; and `came`, the people to be created.
     """
     people = stage.of_run("candidate")
     matched = await stage.run(

@@ -120,10 +120,10 @@ def _joined_sql(former: str, new: str) -> str:
 
 
 async def reunite(stage: Stage, report: Report) -> bool:
-    """Applies the pairs of an approved map in which the run has removed the known person and created a new one.
+    """Reunites the pairs of an approved map in which a run removed the known person and created the same person anew.
 
-    In each pair, the known person is restored, and the new one is removed. Returns whether this was possible for all
-    pairs as planned. If not, the map must not be applied.
+    In each pair, the known person is restored with the new sourcedId, and the new person is removed. Returns false, and
+    applies nothing, if this is not possible for all pairs as planned. The map must then not be applied.
     """
     planned = f"(SELECT * FROM {stage.of_run('kept_rekey')} AS w WHERE w.kind = '{CREATED}')"
     expected = await stage.count(f"SELECT count(*) FROM {planned} AS r")
@@ -173,7 +173,10 @@ async def separate(stage: Stage, undone_id: UUID) -> int:
 
 
 async def _swap_aliases(stage: Stage) -> None:
-    """Gives each person in the plan the sourcedId that the plan states. So the two people of a pair exchange theirs."""
+    """Assigns the sourcedIds of the plan: each one gets the person for whom the plan has it.
+
+    The plan has the new sourcedId for the known person, and the old one for the new person, so the two are exchanged.
+    """
     await stage.run(
         f"""UPDATE external_id AS e SET row_id = p.id FROM {stage.of_run("plan", "person")} AS p
             WHERE {_OF_SOURCE.format("e")} AND e.sourced_id = p.sourced_id"""
@@ -181,10 +184,10 @@ async def _swap_aliases(stage: Stage) -> None:
 
 
 async def _log(stage: Stage, pairs: str, before: str, after: str) -> None:
-    """Writes a change of sourcedId to the change log for each row of the SQL `pairs`.
+    """Writes an entry to the change log for each row of the SQL `pairs`: the known person's sourcedId has changed.
 
-    `before` and `after` are the columns of `pairs` with the sourcedId that the known person had, and the one that it
-    became.
+    `before` and `after` are the names of two columns of `pairs`: the one with the former sourcedId, and the one with
+    the present sourcedId.
     """
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
