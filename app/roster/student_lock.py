@@ -230,7 +230,7 @@ async def lock_named_subjects(work: Work) -> None:
 
 
 def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:
-    """Returns those of the texts that are ids of rows, keyed by the kind of row. Other texts are left out."""
+    """Returns the ids among these names, keyed by the kind of row that they identify. Other names are left out."""
     ids_by_kind = defaultdict[str, set[UUID]](set)
     for name in names:
         with suppress(Invalid, NotFound):

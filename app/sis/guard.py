@@ -15,12 +15,12 @@ CONTRADICTED: Final = ("people", "classes", "orgs", "academic sessions")
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
-    """The limits above which a plan is held.
+    """The limits above which a plan is held for a person to review.
 
-    Each limit is a pair: a share of the known rows, such as `removed`, and a number of rows that is always allowed,
-    such as `removed_rows`. A plan is held if it exceeds both. The limit for refused rows is a share of the delivered
-    rows. The limit `lost`, for students that a school or class would lose, applies to groups of at least `lost_of`
-    students.
+    Each limit is a pair: a share of the roster's rows from this source, such as `removed`, and a number of rows that is
+    always allowed, such as `removed_rows`. A plan is held if it exceeds both. The limit for refused rows is a share of
+    the delivered rows. The limit `lost`, for students that a school or class would lose, applies to groups of at least
+    `lost_of` students.
     """
 
     removed: float = 0.10

@@ -110,7 +110,9 @@ class WebhookAttempt(TenantRow, Base):
 
 
 class WebhookPosition(Tenant, Base):
-    """The number of the last event of a district for which webhook deliveries were created. Later events are still new.
+    """The number of the last event of a district for which webhook deliveries were created.
+
+    Events with a higher number are still to be handled.
     """
 
     __tablename__ = "webhook_position"

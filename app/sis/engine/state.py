@@ -47,7 +47,7 @@ async def change_states(
 
 @needs(Can.READ_SYNC)
 async def add_notices(work: Work, kind: str, source_id: UUID, run_id: UUID | None) -> None:
-    """Adds notices to people about a run, which a worker will send. If `run_id` is None, they are about the source.
+    """Creates notices that tell people about a run, or about its source if `run_id` is None. A worker will send them.
 
     `kind` says what happened, such as `held`.
     """

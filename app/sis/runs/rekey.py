@@ -204,8 +204,8 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
 async def _match_people(stage: Stage) -> dict[str, int]:
     """Matches the people whom the held plan would remove with those whom it would create.
 
-    Writes each match to the map of sourcedIds. Returns these counts: `gone`, the people to be removed, which is the sum
-    of `matched`, `ambiguous` and `unmatched`; and `came`, the people to be created.
+    Writes each match to the run's map of old to new sourcedIds. Returns these counts: `gone`, the people to be removed,
+    which is the sum of `matched`, `ambiguous` and `unmatched`; and `came`, the people to be created.
     """
     people = stage.of_run("candidate")
     matched = await stage.run(

@@ -228,7 +228,7 @@ async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
 
 
 async def reopen_memberships(stage: Stage, ran_on: date) -> None:
-    """Reopens the school memberships that a run ended on the date `ran_on`, if its undo returns the person to the school.
+    """Reopens school memberships that a run ended on the date `ran_on`, if its undo returns the person to the school.
 
     Without this, the memberships of these people would have a gap.
     """
@@ -243,7 +243,7 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Corrects rows that were removed, then restored by the run `run_id`, and are removed again by the undo of that run.
+    """Corrects rows that the run `run_id` had restored after a removal, and that the undo of this run removes again.
 
     The rows get the values and the time of removal that they had before that run. The column `school_ids` is not
     changed, because the records about a student who has left stay in the student's schools.

@@ -141,8 +141,8 @@ async def match_roles(stage: Stage, columns: Collection[str]) -> int:
     """Finds roles that did not change except for their sourcedId, and returns their number.
 
     In the plan, such a role appears as two changes: one role of a person is removed, and an equal role of the same
-    person is created. Both sourcedIds are written to the map of sourcedIds. When the map is applied, the old role gets
-    the new role's sourcedId.
+    person is created. Both sourcedIds are written to the run's map of old to new sourcedIds. When the map is applied,
+    the old role gets the new role's sourcedId.
 
     The people must already be in the map. Roles are compared by their values, because their sourcedIds have no common
     form: every source builds them in its own way, and over REST a role's id contains the person's id. `columns` are the

@@ -114,7 +114,11 @@ class Screen:
         return data
 
     def _last_end(self, block: bytes, quotes: "np.ndarray") -> tuple[int, "np.ndarray"]:
-        """Returns where the last complete row of a block ends, and those of the positions `quotes` that lie before."""
+        """Finds the end of the last complete row of a block: the last line end that is not within quotes.
+
+        `quotes` are the positions of the quotes in the block. Returns the position of the row's end, and those of
+        `quotes` that are before it.
+        """
         cut, count = len(block), len(quotes)
         while count % 2:
             cut = block.rfind(self._mark, 0, int(quotes[count - 1])) + 1

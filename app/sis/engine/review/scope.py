@@ -194,9 +194,9 @@ def _left_out_sql(stage: Stage, kind: str) -> str:
 
 
 def _delivered_sql(stage: Stage, kind: Kind) -> str:
-    """Returns an SQL condition that is true if the values of a staged row `s` say that it is outside the scope.
+    """Returns an SQL condition that is true if a staged row is outside the scope according to its delivered values.
 
-    The condition is never null.
+    In the condition, `s` is the alias of the staged row. The condition is never null.
     """
     if kind.name == "person":
         schools = f"SELECT o.sourced_id FROM ({_left_out_sql(stage, 'org')}) AS o"
@@ -212,7 +212,7 @@ def _delivered_sql(stage: Stage, kind: Kind) -> str:
 
 
 def _known_sql(stage: Stage, kind: Kind) -> str:
-    """Returns an SQL condition that is true if a known row `t` is outside the scope."""
+    """Returns an SQL condition that is true if a roster row `t` is outside the scope."""
     if kind.name == "person":
         schools = f"ARRAY(SELECT o.id FROM ({_left_out_sql(stage, 'org')}) AS o)"
         users = f"SELECT o.sourced_id FROM ({_left_out_sql(stage, 'person')}) AS o"

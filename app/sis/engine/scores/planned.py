@@ -23,7 +23,8 @@ COLUMNS: Final = (*CONTEXT, "attempt", "value", "form", "purpose")
 def planned_scores_sql(stage: Stage) -> str:
     """Returns SQL that selects the planned scores, for the list of planned changes.
 
-    The columns are those of `planned_rows_sql`, without `pinned` and with `secured_area` added.
+    The columns are those of `planned_rows_sql`, with two differences: there is no `pinned`, and there is
+    `secured_area`, the code of the secured area that the score belongs to.
     """
     values = {name: (f"s.{name}", f"p.{name}") for name in COLUMNS} | {"measure": ("m.code", "m.code")}
     sides = ", ".join(
