@@ -202,7 +202,7 @@ def _metrics(settings: Settings) -> Iterator[int | None]:
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
     """Sends webhook deliveries until none is due, and returns the number of attempts.
 
-    With `only`, it sends the deliveries of these districts only.
+    `only` are the districts whose deliveries are sent; None stands for all districts.
     """
     attempts = 0
     async with deliveries(settings) as dispatcher:

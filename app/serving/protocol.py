@@ -1,7 +1,8 @@
 """Limits what a connection may cost before its caller is known: header bytes, idle time, number of connections.
 
-The parser is httptools, which is written in C; the class here counts the bytes that it passes to the parser. One timer
-per connection checks once a second whether it makes progress, so that requests need no timers of their own.
+The parser is httptools, which is written in C; the class here counts the bytes that it passes to the parser. Each
+connection has one timer, which checks once a second whether the connection makes progress. Requests therefore need no
+timers of their own.
 """
 
 import asyncio

@@ -100,7 +100,7 @@ def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
 
 
 def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL that selects the staged rows, with row ids instead of the sourcedIds to which they refer.
+    """Returns SQL that selects the staged rows, with the sourcedIds in their references replaced by row ids.
 
     If required references of a row are unknown, the column `orphan` names the first of them. Otherwise it is null.
     """
@@ -200,7 +200,7 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns an additional SQL condition for removing a roster row `t` that the delivery does not contain.
+    """Returns a further SQL condition for removing roster rows that the delivery does not contain. Their alias is `t`.
 
     It is an empty string unless the rows, such as roles, are delivered inside a row of another kind, the outer row. In
     a delta, a missing row is removed only if its outer row was delivered without a fault. In a complete delivery, a

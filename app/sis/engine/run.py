@@ -223,16 +223,16 @@ async def end(
 ) -> None:
     """Saves the outcome of a run in its row, updates its source, and emits the run's event.
 
-    * If the run was applied or held, it replaces the other plans of its source that are not yet applied: they are
-      discarded. A run of score files replaces only runs with the same plan. A held run that maps old to new sourcedIds
-      replaces none.
+    * Other runs of the source that wait for approval, or that are approved and not applied yet, are discarded if this
+      run was applied or held, because this run replaces them. A run of score files replaces only runs with the same
+      plan. A held run that maps old to new sourcedIds replaces none.
     * A dry run emits no event, even if it fails, because it changes nothing. An applied run without changes emits no
       event either.
     * After an applied run, the next delta begins at the time at which this run read its source, unless the next run
       must read rows of this run again.
 
-    Raises `Superseded` if the run's state is not in `of`, or if another worker has taken the run. The caller must then
-    roll back the transaction.
+    `of` are the states in which the run may be now. Raises `Superseded` if it is in another state, or if another worker
+    has taken it. The caller must then roll back the transaction.
     """
     mine = (
         SisRun.id == report.run_id,

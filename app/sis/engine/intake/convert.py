@@ -305,7 +305,7 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
 def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """Returns SQL that joins raw rows with the roster rows of the same sourcedId, and leaves out the unchanged ones.
 
-    A row that has no partner on the other side is included.
+    A delivered row that the roster does not have is included, and so is a roster row that was not delivered.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     joins, conditions = "", ["t.removed_at IS NULL", "r.fault IS NULL"]

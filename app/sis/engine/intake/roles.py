@@ -27,7 +27,7 @@ _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 
 
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
-    """Computes each person's role and orgs from the person's roles, and writes them to a staging table.
+    """Computes each person's main role and orgs from all roles of the person, and stages both.
 
     The role is in the column `made_1`, and the sourcedIds of the orgs are in `made_2`. Returns the name under which
     these two values are staged. The delivered roles are written to a staging table too.

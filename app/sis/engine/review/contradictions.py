@@ -179,11 +179,11 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 
 
 async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Keeps a person out of the roster who would be there twice. Returns the pairs, with `set_aside` where this is so.
+    """Keeps new rows out of the roster that would put the same person there twice.
 
     Each pair is a known person and a new row that is likely the same person. If delivered enrollments still refer to
-    the known person, the plan keeps this person. If it also created the new row, the same child would be in the roster
-    twice. Therefore `set_aside` is set in such a pair, and the new row is not imported.
+    the known person, the plan keeps this person. Then the new row must not be imported, so `set_aside` is set in this
+    pair. Returns all pairs.
     """
     if not pairs:
         return pairs

@@ -68,7 +68,8 @@ async def find_reused_ids(stage: Stage, deliveries: Mapping[str, Delivery]) -> l
     in the roster too, under 2, and the plan would remove Ben because 2 is not in the delivery, Ben is returned as well.
 
     In each result, `new` is the sourcedId under which the delivery has the known person, or None if there is none or
-    more than one. If several people exchanged their sourcedIds and one of them has records, all of them are set aside.
+    more than one. If several people exchanged their sourcedIds and one of them has records, `set_aside` is true for all
+    of them: the plan must change none of them.
     """
     people, planned = deliveries.get("person"), stage.planned_rows.get("person", {})
     if people is None or not (planned.get("update") or planned.get("restore")):

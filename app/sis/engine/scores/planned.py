@@ -1,6 +1,6 @@
-"""Describes the planned changes of a file of scores. Changes no score.
+"""Lists the planned changes of a file of scores, so that a person can read them. Changes no score.
 
-The description is used for the list of what a run would change, and if a person approves the run for some schools only.
+If a person approves a run for some schools only, this module also deletes the scores of other schools from the plan.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound

@@ -173,9 +173,10 @@ async def separate(stage: Stage, undone_id: UUID) -> int:
 
 
 async def _swap_aliases(stage: Stage) -> None:
-    """Assigns the sourcedIds of the plan: each one gets the person for whom the plan has it.
+    """Gives each sourcedId in the plan to the person for whom the plan has it.
 
-    The plan has the new sourcedId for the known person, and the old one for the new person, so the two are exchanged.
+    In a pair, the plan has the new sourcedId for the known person and the old one for the new person, so the two people
+    exchange their sourcedIds.
     """
     await stage.run(
         f"""UPDATE external_id AS e SET row_id = p.id FROM {stage.of_run("plan", "person")} AS p
