@@ -268,7 +268,7 @@ async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
-    """Applies an approved map of sourcedIds: each matched person gets the new sourcedId.
+    """Applies an approved map of old to new sourcedIds: each matched person gets the new sourcedId.
 
     Raises `SourceInconsistent` if the people have changed since the map was planned.
     """
@@ -292,7 +292,7 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
 
 
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
-    """Undoes the run `undone`, which has applied a map of sourcedIds: each person gets the former sourcedId back.
+    """Undoes the run `undone`, which has applied a map of old to new sourcedIds: people get their old ones back.
 
     Raises `SourceInconsistent` if the people have changed since the map was applied.
     """

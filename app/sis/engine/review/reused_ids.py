@@ -125,15 +125,19 @@ def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
 
 
 def combine(rekeys: Sequence[LikelyRekey], reused: Sequence[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the entries of both lists. If both have an entry for the same old and new sourcedId, `reused` counts."""
+    """Returns the entries of both lists.
+
+    If both have an entry for the same old and new sourcedId, only the one in `reused` is returned.
+    """
     pairs = {(pair.old, pair.new) for pair in reused}
     return [*(pair for pair in rekeys if (pair.old, pair.new) not in pairs), *reused]
 
 
 async def _find_accepted(stage: Stage, people: Delivery, suspects: Sequence[_Suspect]) -> set[UUID]:
-    """Returns those suspects of whom an operator has confirmed that the delivered row is about the same person.
+    """Returns the suspects of whom an operator has confirmed that the delivered row is about the same person.
 
-    A confirmation is valid only until the content of the row changes.
+    `suspects` are people whose sourcedId the delivery may give to somebody else. A confirmation is valid only until the
+    content of the row changes.
     """
     if not suspects:
         return set()
