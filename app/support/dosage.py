@@ -118,7 +118,7 @@ class Dosage:
 
     @property
     def session_share(self) -> float | None:
-        """Returns the number of delivered sessions for each planned session that has a record.
+        """Returns the delivered sessions divided by the planned sessions that have a record.
 
         Returns None while the dosage is unknown.
         """
@@ -126,7 +126,7 @@ class Dosage:
 
     @property
     def minute_share(self) -> float | None:
-        """Returns the number of delivered minutes for each planned minute of the sessions that have a record.
+        """Returns the delivered minutes divided by the planned minutes of the sessions that have a record.
 
         Returns None while the dosage is unknown.
         """

@@ -103,8 +103,9 @@ async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
 async def leave_out_rows(stage: Stage, kind: Kind) -> int:
     """Deletes the staged rows of one kind of record that are outside the scope, and returns their number.
 
-    The plan will then not remove the roster rows outside the scope. If other kinds may refer to rows of this kind, the
-    function also stages the ids of the rows outside the scope.
+    Also notes in `stage.outside` which roster rows are outside the scope, so that the plan does not remove them
+    although they are no longer among the delivered rows. If other kinds may refer to rows of this kind, stages the ids
+    of the rows outside the scope, too.
     """
     if kind.name not in _OWNERS:
         return 0

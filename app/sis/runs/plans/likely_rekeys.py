@@ -35,10 +35,11 @@ _OF_SOURCE: Final = "{0}.district_id = :district AND {0}.source_id = :source AND
 
 
 def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
-    """Returns pairs of an old and a new sourcedId that probably belong to the same person, as the report of a run says.
+    """Returns the pairs of an old and a new sourcedId in the report of a run that probably belong to the same person.
 
     A pair that shares a sourcedId with another pair is left out. If the source now uses the old sourcedId for another
-    person, the pair is left out too, unless the run changed neither person (set aside) or is still held.
+    person, the pair is only returned if the run is still held, or if it has changed neither of the two people (set
+    aside).
     """
     pairs = [
         (pair["old"], pair["new"] or _retired(pair["old"], run))
@@ -61,9 +62,9 @@ def _retired(sourced_id: str, run: SisRun) -> str:
 async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UUID) -> dict[str, int]:
     """Writes the usable pairs to the map of old to new sourcedIds, which then waits for approval.
 
-    Returns counts of pairs. A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. This
-    is so if the new sourcedId is free, if this map frees it, or if it belongs to a person without records whom the run
-    `run_id` created.
+    A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. A new sourcedId can be
+    assigned if nobody has it, if its owner gets another one in this map, or if its owner was created by the run
+    `run_id` and has no records. Returns the numbers of usable pairs and of others.
     """
     free = await _find_free(stage, pairs)
     into = "INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)"
