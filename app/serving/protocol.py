@@ -1,8 +1,7 @@
 """Limits what a connection may cost before its caller is known: header bytes, idle time, number of connections.
 
-The parser is httptools, which is written in C; the class here counts the bytes that it passes to the parser. Each
-connection has one timer, which checks once a second whether the connection makes progress. Requests therefore need no
-timers of their own.
+The parser is httptools, which is written in C; the class here counts the bytes that it passes to the parser. One timer
+per connection checks once a second whether the connection makes progress, so that requests need no timers.
 """
 
 import asyncio
@@ -64,10 +63,7 @@ _turns: WeakKeyDictionary[ServerState, deque[Callable[[], None]]] = WeakKeyDicti
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection. It is closed if its caller is too slow or sends too much.
-
-    It is refused if it is one more than the server's setting `limit_concurrency` allows.
-    """
+    """An HTTP/1.1 connection, closed if its caller is too slow, sends too much, or opens one connection too many."""
 
     def __init__(
         self,
@@ -318,11 +314,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._time_out()
 
     def _is_still_closing(self, now: float) -> bool:
-        """Returns whether a WebSocket that is being closed still has bytes to send.
-
-        They wait until the caller reads. After `CLOSING_LIMIT` seconds, drops these bytes, ends the connection and
-        returns False.
-        """
+        """Returns whether a closing WebSocket still has bytes to send; aborts it after `CLOSING_LIMIT` seconds."""
         self._closing_since = now if self._closing_since is None else self._closing_since
         if self.transport.get_write_buffer_size() and now - self._closing_since > CLOSING_LIMIT:
             self.transport.abort()
