@@ -53,7 +53,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
-    """Yields what sends webhook deliveries. At the end of the block, waits for those that are being sent."""
+    """Yields the object that sends webhook deliveries. At the end of the block, waits for those that are being sent."""
     url, limits = settings.url_of("worker"), settings.timeouts
     engine = open_engine(url, name="worker", pool_size=settings.pool_size, timeouts=limits)
     sender = Sender(settings.webhook_allowed)
@@ -202,7 +202,7 @@ def _metrics(settings: Settings) -> Iterator[int | None]:
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
     """Sends webhook deliveries until none is due, and returns the number of attempts.
 
-    With `only`, it sends the deliveries of these districts only.
+    `only` are the districts whose deliveries are sent; None stands for all districts.
     """
     attempts = 0
     async with deliveries(settings) as dispatcher:

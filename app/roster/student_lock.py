@@ -1,7 +1,8 @@
 """Locks students' rows. Every transaction locks a student before it writes a row about the student.
 
-* Rows are locked in the order of ids, and read again once they are locked. Copy `school_ids` only from the values that
-  these functions return.
+* Rows are locked in the order of ids, and read again once they are locked. A new row about a student has a copy of the
+  student's `school_ids`. The caller must copy them from the values that these functions return, because a value that
+  was read before the lock may be out of date.
 * A transaction with several commands locks the students of all its commands before it runs the first one. The ids in
   `Work.named_subjects` say which students these are. Teams are locked before students. Groups, meetings and the other
   kinds of rows in `AFTER_STUDENTS` are locked after students.
@@ -230,7 +231,7 @@ async def lock_named_subjects(work: Work) -> None:
 
 
 def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:
-    """Returns those of the texts that are ids of rows, keyed by the kind of row. Other texts are left out."""
+    """Returns the ids among these names, keyed by the kind of row that they identify. Other names are left out."""
     ids_by_kind = defaultdict[str, set[UUID]](set)
     for name in names:
         with suppress(Invalid, NotFound):
@@ -253,7 +254,7 @@ async def _lock_named_teams(work: Work, ids_by_kind: IdsByKind) -> None:
 
 
 async def _students_of_named(work: Work, ids_by_kind: IdsByKind) -> set[UUID]:
-    """Returns the students of the teams, groups and meetings to which a request refers."""
+    """Returns the students who belong to the teams, groups and meetings to which a request refers."""
     students = set[UUID]()
     for kind, name, column in STUDENTS_OF:
         table, row_ids = _table(name), ids_by_kind.get(kind)
@@ -264,9 +265,10 @@ async def _students_of_named(work: Work, ids_by_kind: IdsByKind) -> set[UUID]:
 
 
 async def _lock_named_rows(work: Work, ids_by_kind: IdsByKind) -> None:
-    """Locks the rows to which a request refers and whose kind is in `AFTER_STUDENTS`.
+    """Locks the groups, meetings and other rows to which a request refers, after their students were locked.
 
-    The tables are locked in the order of `AFTER_STUDENTS`, and the rows of a table in the order of their ids.
+    `AFTER_STUDENTS` lists the kinds of these rows. The tables are locked in the order of this list, and the rows of a
+    table in the order of their ids.
     """
     for kind, name in AFTER_STUDENTS:
         await _lock_rows(work, name, ids_by_kind.get(kind, ()))

@@ -30,8 +30,8 @@ def record_caseload(printer: Printer, vendor: Vendor, monday: date, today: date,
 
     Returns for each support its number in the plan, its student and its id.
 
-    `monday` is the Monday from which the plan counts its weeks. `taken` is the student of the story, who gets no other
-    support.
+    `monday` is the Monday from which the plan counts its weeks. `taken` is the student of the example that
+    `app.sandbox.story` has run; this student gets no other support.
     """
     series = [Series(number, plan, monday) for number, plan in enumerate(CASELOAD)]
     seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))
@@ -81,9 +81,11 @@ def verdicts(vendor: Vendor) -> Counter[str]:
 
 
 def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
-    """Returns `needed` pairs of a student and a teacher, at most three pairs from each class, the schools in turn.
+    """Returns `needed` pairs of a student and a teacher of the student.
 
-    The student `taken` is not among them. A student occurs in several pairs only if the roster is too small.
+    The pairs come from many classes: at most three from each class, first from one class of each school, then from a
+    second class of each school, and so on. The student `taken` is left out. A student occurs in several pairs only if
+    the roster is too small.
     """
     seats: list[tuple[str, str]] = []
     used = {taken}

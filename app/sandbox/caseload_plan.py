@@ -17,8 +17,9 @@ LOST = ("absent", "schedule", "event", "no_provider")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of a support: its measure, usual baseline and intervention, and the weekly growth that the goal
-    requires.
+    """What a planned support is about: its measure and area, the usual baseline, and the intervention.
+
+    `rate` is the weekly growth that the goal requires.
     """
 
     measure: str

@@ -53,8 +53,9 @@ def main() -> None:
 
 
 def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | None) -> None:
-    """Continues the saved district, or creates a district with the story and saves it; then prints the addresses to
-    open.
+    """Continues the saved district, or creates and saves a new one with the example of `app.sandbox.story`.
+
+    Then prints the addresses to open.
     """
     file, today = file_of(folder, roster), datetime.now(UTC).date()
     saved = SavedDistrict.load(file)
@@ -69,9 +70,10 @@ def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | N
 
 
 def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
-    """Runs the story in a new district, and returns the vendor's API client and the data to save about the district.
+    """Creates a new district with the example of `app.sandbox.story`.
 
-    The caseload is added only to the synthetic district, never to a given roster.
+    Returns the vendor's API client, and the data to save about the district. The caseload is added only to the
+    synthetic district, never to a given roster.
     """
     slug, monday = _free_slug(), today - timedelta(days=today.weekday())
     with Receiver() as receiver:

@@ -170,7 +170,7 @@ class District:
                 yield Enrollment(enrollment_id, class_id, school_id, user, role, primary, *dates)
 
     def enrollments_of(self, seat: Seat) -> Iterator[Enrollment]:
-        """Yields one student's enrollments in ten classes."""
+        """Yields the enrollments of the student `seat` in ten classes."""
         terms, prefix = (
             self._terms(),
             f"{self.seed}/enrollment/",
@@ -215,7 +215,10 @@ class District:
         )
 
     def seats(self) -> Iterator[Seat]:
-        """Yields the seat of each student who is enrolled on this day; a seat identifies a student."""
+        """Yields a `Seat` for each student who is enrolled on this day.
+
+        A `Seat` identifies a student and has the present school.
+        """
         leaving, moved, renamed, regraded = (
             1 - (1 - p) ** self.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)
         )

@@ -90,7 +90,8 @@ def login(given_name: str, family: str) -> str:
 def person(rng: Random) -> tuple[str, str, str | None]:
     """Returns a given name, a family name and, for two in five people, a middle name.
 
-    Every call takes the same number of random draws from `rng`, whether or not there is a middle name.
+    Every call takes the same number of random draws from `rng`, whether or not there is a middle name. So a middle name
+    does not change the values that are drawn afterwards.
     """
     given_name, family, middle = rng.choice(GIVEN), rng.choice(FAMILY), rng.choice(GIVEN)
     return given_name, family, middle if rng.random() < 0.4 else None

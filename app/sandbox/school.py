@@ -122,9 +122,10 @@ class School:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A student of the synthetic district: the original place, which never changes, and the present school.
+    """A student of the synthetic district.
 
-    The original place consists of the school `home`, the `grade` and the `number`, and identifies the student.
+    `home`, `grade` and `number` are the school, the grade and the place in which the student was generated. They never
+    change, and identify the student. `school` is the school that the student is in at present.
     """
 
     home: School
@@ -183,7 +184,7 @@ def _school(students: int, number: int) -> School:
 def posts(school: School) -> Iterator[tuple[Role, str]]:
     """Yields every adult of a school: the role, and a key that identifies the adult within the school.
 
-    The keys are the same as those of `adults`.
+    The function `adults` uses the same keys.
     """
     yield "administrator", "admin"
     grades = range(len(school.sizes))

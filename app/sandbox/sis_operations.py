@@ -12,7 +12,10 @@ Path = tuple[str, ...]
 
 
 class Operation(NamedTuple):
-    """A GET operation: its version, its path with `*` for ids, and its scopes, each of which is sufficient."""
+    """A GET operation: its version, its path with `*` for each id, and its scopes.
+
+    A token needs only one of the scopes.
+    """
 
     version: str
     path: Path
@@ -71,9 +74,10 @@ def operation(base: str, parts: Path) -> Operation | None:
 
 
 def bases(at: str | None) -> dict[str, Path]:
-    """Returns a dictionary from each URL prefix to the services of `SERVICES` that are served under it.
+    """Returns, for each URL prefix, the services that are served under it.
 
-    If `at` is given, only the two services of OneRoster 1.2 are served, both under this prefix.
+    The services are named by their keys in `SERVICES`. Normally each service has its own prefix. If `at` is given, the
+    two services of OneRoster 1.2 are both served under the prefix `at`, and no others.
     """
     if at is None:
         return {base: (base,) for base in SERVICES}

@@ -121,7 +121,10 @@ class Quirks:
         return value in self.values.get(name, ())
 
     def rows(self, district: District, kind: str, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yields the rows that the SIS serves of the given rows of one kind. Some quirks leave out rows."""
+        """Yields those of the given rows that the SIS serves. Some quirks leave out rows.
+
+        `kind` is the kind of all these rows.
+        """
         current = kind == "enrollments" and "current-enrollments" in self
         for row in rows:
             if not row.active and (current or "no-tombstones" in self):

@@ -28,7 +28,8 @@ SEATS = {"users", "enrollments", "demographics", "results", "assessmentResults"}
 class Block(NamedTuple):
     """A group of rows of one collection that are generated together, such as the staff of one school.
 
-    `part` is the kind of group. Depending on it, the group is about one `school`, and perhaps about one `grade`.
+    `part` says which rows these are. The block of the part `staff` has a `school`; those of `rooms` (the classes) and
+    `seats` (the students) have a `school` and a `grade`; the others have neither.
     """
 
     part: str  # "whole", "office", "staff", "rooms" or "seats"
@@ -119,7 +120,7 @@ class Rows:
     def where(self, kind: str, sourced_id: str) -> Sequence[Block]:
         """Returns the few blocks in which the row with this id may be.
 
-        Only searching them shows whether the row exists.
+        It is possible that none of them contains the row. The caller must search the blocks.
         """
         if kind in WHOLE:
             return [Block("whole")]
@@ -227,9 +228,10 @@ class Rows:
 
 
 def _with_line_item_days(states: list[State], days: list[int]) -> list[State]:
-    """Returns a student's states, and in addition a state for each of `days` on which the student was enrolled.
+    """Adds a state to a student's history for each of `days` on which the student was enrolled.
 
-    `days` are the days on which classes got line items.
+    Returns the new history. `days` are the days on which classes got line items. From such a day on, the student has a
+    result in each new line item.
     """
     marked = dict(states)
     for day in sorted({*days} - marked.keys()):

@@ -45,9 +45,10 @@ class StoryRecords:
 
     @property
     def student_id(self) -> str:
-        """Returns the student's external id, or the student's id in Aimline if there is no external id.
+        """Returns the student's external id, which is the id in the SIS, if there is one.
 
-        A vendor need not know Aimline's ids.
+        Otherwise returns the student's id in Aimline. The demonstration uses it to show that a vendor can work without
+        Aimline's ids.
         """
         external_ids = self.student["external_ids"]
         return (

@@ -87,7 +87,10 @@ def record_meetings(vendor: Vendor, today: date, team: str) -> None:
 
 
 def _hold_meeting(vendor: Vendor, today: date, terms: dict[str, Any]) -> None:
-    """Creates a team whose meeting is closed, so that the meeting has a recap."""
+    """Creates a team with one meeting, discusses an item there, and closes the meeting.
+
+    A closed meeting has a recap to show.
+    """
     team = vendor.post("/v1/teams", {"name": "Library team", "purpose": "leadership"})["id"]
     meeting = vendor.post("/v1/meetings", {"team": team, "starts_at": f"{today}T13:00:00Z"} | terms)["id"]
     vendor.post(f"/v1/meetings/{meeting}/open", {})

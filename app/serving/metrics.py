@@ -27,7 +27,7 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 class Processes(Collector):
     """Collects the metrics that all server processes have written to files.
 
-    The gauges of the present state, such as open connections, of a process that has ended are left out.
+    A gauge of a present state, such as the number of open connections, leaves out the processes that have ended.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Limits what a connection may cost before its caller is known: header bytes, idle time, number of connections.
 
 The parser is httptools, which is written in C; the class here counts the bytes that it passes to the parser. One timer
-per connection checks once a second whether it makes progress, so that requests need no timers of their own.
+per connection checks once a second whether the connection makes progress, so that requests need no timers.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ _turns: WeakKeyDictionary[ServerState, deque[Callable[[], None]]] = WeakKeyDicti
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection, closed if it is too slow, sends too much, or is one too many (`limit_concurrency`)."""
+    """An HTTP/1.1 connection, closed if its caller is too slow, sends too much, or opens one connection too many."""
 
     def __init__(
         self,
@@ -181,15 +181,15 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._is_refused or self._is_upgraded or self.transport.is_closing():
                 return
             self._receive(data[begin : begin + SLICE] if len(data) > SLICE else data)
-            if self._is_dear and begin + SLICE < len(data):
+            if self._is_costly and begin + SLICE < len(data):
                 self._rest = data[begin + SLICE :]
                 self.transport.pause_reading()
                 self._wait_for_turn(self._read_on)
                 return
 
     @property
-    def _is_dear(self) -> bool:
-        """Returns whether the body comes in tiny chunks. Each of them costs as much to parse as a large one."""
+    def _is_costly(self) -> bool:
+        """Returns whether the body comes in tiny chunks, each of which costs as much to parse as a large one."""
         return self._in_body and self._body_raw - self._body_parsed > MANY_MARKS + self._body_parsed // 16
 
     def _read_on(self) -> None:
@@ -314,7 +314,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._time_out()
 
     def _is_still_closing(self, now: float) -> bool:
-        """Returns whether a closing WebSocket waits for its caller to read; aborts it after `CLOSING_LIMIT` seconds."""
+        """Returns whether a closing WebSocket still has bytes to send; aborts it after `CLOSING_LIMIT` seconds."""
         self._closing_since = now if self._closing_since is None else self._closing_since
         if self.transport.get_write_buffer_size() and now - self._closing_since > CLOSING_LIMIT:
             self.transport.abort()

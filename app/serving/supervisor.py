@@ -20,8 +20,8 @@ log = structlog.get_logger()
 class Supervisor(Multiprocess):
     """uvicorn's supervisor of server processes, with two changes.
 
-    It goes on if a new process cannot start, as during an outage of the database; only at the first start it gives up.
-    And it stops within a fixed time, because it kills the processes that do not end.
+    If a new process cannot start, as during an outage of the database, it tries again. It gives up only if no process
+    has served requests yet. And it stops within a fixed time, because it kills the processes that do not end.
     """
 
     has_failed = False

@@ -61,10 +61,11 @@ OWN: Final[tuple[BindParameter[Any], ...]] = (
 
 @needs(Can.JUDGE)
 async def compute_signals(work: Work) -> int:
-    """Writes a suggested signal for whatever a rule finds in a student's data and that has no signal yet.
+    """Suggests a signal for everything that a rule finds in a student's data, unless there is one about it already.
 
     A suggested signal that no rule finds any more lapses. Once a day, when the signals of all students are computed,
-    also computes core stalls, which are about whole grades. Returns the number of written signals and core stalls.
+    also computes core stalls: grades in which the share of students at the benchmark fell between two screening
+    windows. Returns the number of written signals and core stalls.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SIGNALS})
     today = await today_of(work)
@@ -137,8 +138,9 @@ async def _candidates(
 ) -> list[tuple[str, tuple[BindParameter[Any], ...], dict[str, Any]]]:
     """Returns the SQL queries that find, in students' data, what a signal can report.
 
-    Each has the types and the values of its parameters. There is one query for each screening window, and one for
-    grades, attendance and supports. If `students` is not None, only the data of these students are searched.
+    Each is a tuple of the SQL, the typed parameters, and the parameters' values. There is one query for each screening
+    window, and one for grades, attendance and supports. If `students` is not None, only the data of these students are
+    searched.
     """
     only = "" if students is None else " AND p.id = ANY (:students)"
     scores = "" if students is None else " AND s.student_id = ANY (:students)"

@@ -71,9 +71,11 @@ class SignalProgress(Tenant, Base):
     """Records up to which changes of a district's data the signals were computed.
 
     * `full_on` is the day on which the signals of all students were last computed.
-    * `until` is the instant up to which all changes have been read. Some changes after `until` have been read too.
-    * `read_students` are the students with such later changes. For each of them, `read_marks` has the sum of the times
-      of these changes, so that a change that was not read can be noticed.
+    * `until` is some minutes before the start of the last computation. The next computation reads all changes since
+      then, because a transaction may have been committed late.
+    * `read_students` are the students whose changes after `until` were already read, at least in part. `read_marks`
+      has, for each of them, the sum of the times of the changes that were read. If a student's sum is still the same at
+      the next computation, nothing has been added, and the student is skipped.
     """
 
     __tablename__ = "signal_progress"

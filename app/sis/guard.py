@@ -1,7 +1,8 @@
 """Decides whether a plan may be applied or is held for a person to review. Takes numbers and returns sentences.
 
-If a source fails, its data can look as if all students had left the district. Limits tell the two cases apart. A plan
-is never held for a few rows, however small the district is; each limit says how many rows are always allowed.
+If a source fails, its data can look as if all students had left the district. A plan that would change unusually many
+rows is therefore held. A plan is never held for a few rows, however small the district is; each limit says how many
+rows are always allowed.
 """
 
 from collections.abc import Sequence
@@ -14,12 +15,12 @@ CONTRADICTED: Final = ("people", "classes", "orgs", "academic sessions")
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
-    """The limits above which a plan is held.
+    """The limits above which a plan is held for a person to review.
 
-    Each limit is a pair: a share of the known rows, such as `removed`, and a number of rows that is always allowed,
-    such as `removed_rows`. A plan is held if it exceeds both. The limit for refused rows is a share of the delivered
-    rows. The limit `lost`, for students that a school or class would lose, applies to groups of at least `lost_of`
-    students.
+    Each limit is a pair: a share of the roster's rows from this source, such as `removed`, and a number of rows that is
+    always allowed, such as `removed_rows`. A plan is held if it exceeds both. The limit for refused rows is a share of
+    the delivered rows. The limit `lost`, for students that a school or class would lose, applies to groups of at least
+    `lost_of` students.
     """
 
     removed: float = 0.10

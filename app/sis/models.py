@@ -260,7 +260,7 @@ class SisNotice(JobColumns, TenantRow, Base):
 
 
 class SisRecipients(Tenant, Base):
-    """Who in a district is told of syncs, instead of the operator's default recipients.
+    """The people in a district who get the notices about syncs, in place of the operator's default recipients.
 
     The address of a chat is a secret.
     """

@@ -8,7 +8,8 @@ from typing import Final
 class RunState(StrEnum):
     """The state of a run.
 
-    A run waits for a worker, is running, waits for a person's answer, waits for its plan to be applied, or has ended.
+    A run waits for a worker, is running, waits for a person to approve or discard it, waits for its plan to be applied,
+    or has ended.
     """
 
     PENDING = "pending"

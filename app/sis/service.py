@@ -384,7 +384,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
 
 
 async def clear_stage(stage: Stage) -> None:
-    """Deletes what a run has written to the staging tables, except a plan or a map that waits for approval."""
+    """Deletes the staged rows of a run, except a plan or a map of old to new sourcedIds that waits for approval."""
     await stage.clear()
     await drop_raw(stage)
 

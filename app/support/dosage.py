@@ -32,10 +32,10 @@ SCHOOL_DAYS = 5
 
 @dataclass(frozen=True, slots=True)
 class DeliveredSessions:
-    """The totals of those sessions of one week that lost minutes for the same reason, or for no stated reason.
+    """The totals of some sessions of one week: those with the same reason for lost minutes, or those without a reason.
 
-    `monday` is the first day of the week. `planned_sessions` counts the sessions with planned minutes. A make-up
-    session has no planned minutes, so it is not counted.
+    `monday` is the first day of the week, and `lost_because` the reason. `planned_sessions` counts the sessions with
+    planned minutes. A make-up session has no planned minutes, so it is not counted.
     """
 
     monday: date
@@ -118,7 +118,7 @@ class Dosage:
 
     @property
     def session_share(self) -> float | None:
-        """Returns the number of delivered sessions for each planned session that has a record.
+        """Returns the delivered sessions divided by the planned sessions that have a record.
 
         Returns None while the dosage is unknown.
         """
@@ -126,7 +126,7 @@ class Dosage:
 
     @property
     def minute_share(self) -> float | None:
-        """Returns the number of delivered minutes for each planned minute of the sessions that have a record.
+        """Returns the delivered minutes divided by the planned minutes of the sessions that have a record.
 
         Returns None while the dosage is unknown.
         """

@@ -196,7 +196,7 @@ async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[l
 
 
 async def locate_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
-    """Returns the accepted concern about a student whose id is `name`.
+    """Returns the accepted concern that has the id `name` and is about the student `student_id`.
 
     Raises `Invalid` at `/concerns/<place>` if there is none.
     """

@@ -1,4 +1,4 @@
-"""Lets a support be followed by measures in addition to its first one, and ends this. Judges no scores.
+"""Adds measures to a support, in addition to its first one, and ends their tracking. Judges no scores.
 
 In each phase, the first measure has the phase's own goal, and each additional measure has a goal too.
 """

@@ -1,4 +1,4 @@
-"""Finds teams for commands of all packages. For the commands on teams, locks teams and counts their changes."""
+"""Finds teams for commands of all packages. For the commands on teams, locks teams and increases their versions."""
 
 from typing import Final
 from uuid import UUID

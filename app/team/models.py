@@ -89,13 +89,13 @@ Dated = type[TeamMember] | type[TeamScope] | type[TeamStudent]
 
 
 def in_force_on(row: Dated, day: date) -> ColumnElement[bool]:
-    """Returns an SQL condition: the membership, scope or student of a team is in force on this day."""
+    """Returns an SQL condition that is true if a member, a scope or a student belongs to the team on this day."""
     return and_(row.from_on <= day, lasts_beyond(row, day))
 
 
 def lasts_beyond(row: Dated, day: date | InstrumentedAttribute[date]) -> ColumnElement[bool]:
-    """Returns an SQL condition: the membership, scope or student of a team ends after `day`, or has no end.
+    """Returns an SQL condition that is true if a member, a scope or a student leaves the team after `day`, or never.
 
-    It may begin before or after `day`.
+    They may have joined the team before or after `day`.
     """
     return or_(row.until_on.is_(None), row.until_on > day)

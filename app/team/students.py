@@ -159,7 +159,10 @@ async def follow_roster(work: Work) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def count_out_of_step(work: Work) -> int:
-    """Returns the number of students whose rows in `team_student` are wrong by the teams' scopes and the roster."""
+    """Returns the number of students whose rows in `team_student` are wrong.
+
+    They are wrong if they differ from what the teams' scopes and the roster require.
+    """
     sql = f"SELECT count(*) FROM ({select_differing_students()}) AS d"
     values = _values(work, await today_of(work), DISTRICT_WIDE)
     return int(await work.db.scalar(_statement(sql, DISTRICT_WIDE), values) or 0)

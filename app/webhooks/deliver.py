@@ -311,9 +311,10 @@ def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
 
 
 async def _update_health(work: Work, endpoint_id: UUID, results: Sequence[tuple[Attempt, NextStep]]) -> None:
-    """Updates what is stored about the state of an endpoint, after attempts to reach it.
+    """Updates the state of an endpoint after attempts to send to it.
 
-    This is since when it has been failing, until when nothing is sent to it, and whether it is disabled.
+    The state is the time of the first failure since the last success (`failing_since`), the time before which nothing
+    is sent to the endpoint (`slowed_until`), and whether the endpoint is disabled.
     """
     row = await work.db.scalar(
         select(WebhookEndpoint)

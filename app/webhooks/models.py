@@ -110,7 +110,10 @@ class WebhookAttempt(TenantRow, Base):
 
 
 class WebhookPosition(Tenant, Base):
-    """How far the events of a district have become deliveries: the number of the last event that was handled."""
+    """The number of the last event of a district for which webhook deliveries were created.
+
+    Events with a higher number are still to be handled.
+    """
 
     __tablename__ = "webhook_position"
 

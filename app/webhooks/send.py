@@ -37,8 +37,8 @@ class Outcome:
 
     * `answer` is the beginning of the response body, unchanged.
     * `retry_after` is the header of that name, unchanged.
-    * `private` states that the response came from a private network. The owner of an endpoint must not use us to read
-      from such a network.
+    * `private` is true if the response came from a private network. The owner of an endpoint must not see such a
+      response, because otherwise anybody could read from that network by registering an endpoint there.
     """
 
     status: int | None

@@ -230,9 +230,9 @@ async def _schools(work: Work, names: Sequence[str], violations: Violations) -> 
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Makes the present last event the one from which on a district's events become deliveries.
+    """Records the number of the last event, if this is the district's first endpoint. Returns the number in any case.
 
-    Does this only for the district's first endpoint. Returns the number of the last event.
+    Webhook deliveries are created only for events with a higher number.
     """
     in_district = EventCounter.district_id == work.district_id
     last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()

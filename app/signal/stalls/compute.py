@@ -59,10 +59,10 @@ async def windows_of_stalls(work: Work, rules: Sequence[SignalRule], today: date
 async def compute_stalls(
     work: Work, rules: Sequence[SignalRule], windows: Sequence[ScreeningWindow], today: date
 ) -> int:
-    """Suggests the core stalls that these windows show, and returns the number of rows that were written.
+    """Suggests a core stall for each grade in which the share of students at the benchmark fell between two windows.
 
-    A suggested core stall lapses if it is no longer true, or if it belongs to a window that is not in `windows`. This
-    function checks no permission; the functions that call it do.
+    Returns the number of rows that were written. A suggested core stall lapses if it is no longer true, or if it
+    belongs to a window that is not in `windows`. This function checks no permission; the functions that call it do.
     """
     written = 0
     for window in windows:
@@ -83,7 +83,8 @@ async def compute_stalls(
 async def count_stalls(work: Work, rule: SignalRule) -> int:
     """Returns the number of grades for which a rule would suggest a core stall now.
 
-    Counts only grades that the caller may see. This function checks no permission; the functions that call it do.
+    That is, the share of the grade's students at the benchmark has fallen by at least as much as the rule says. Counts
+    only grades that the caller may see. This function checks no permission; the functions that call it do.
     """
     await plan_for_many_rows(work.db)
     today, counted = await today_of(work), 0

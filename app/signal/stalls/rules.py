@@ -60,9 +60,10 @@ class GradeInWindows:
 
     @property
     def counted_at_least(self) -> int:
-        """Returns a lower bound of the number of counted students, as a multiple of ten.
+        """Returns a lower bound of the number of counted students, rounded down to a multiple of ten.
 
-        The bound is also at least `SMALLEST` below the number of expected students of each window.
+        In both windows, the bound is at least `SMALLEST` below the number of expected students. Otherwise it could show
+        that only a few of them were not counted.
         """
         beyond = SMALLEST
         return min(self.counted, self.expected_before - beyond, self.expected - beyond) // 10 * 10

@@ -49,9 +49,9 @@ MAX_YEAR_DAYS = 400  # days; a longer session that claims to be a school year ge
 async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> dict[str, int]:
     """Applies the plans of all kinds of record, and then updates what depends on the roster.
 
-    A kind of record is planned after those to which it refers. Each row about a student, such as a support, has a copy
-    of the student's list of schools. Rows whose copy was wrong before the run are corrected too; returns the number of
-    these rows, keyed by table.
+    A kind of record is applied after the kinds to which it refers. Each row about a student, such as a support, has a
+    copy of the student's list of schools. Copies that were wrong before the run are corrected as well. Returns the
+    number of rows with such a copy, keyed by table.
     """
     has_people = "person" in deliveries
     progress("looking for records out of step", 0, 0)

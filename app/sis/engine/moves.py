@@ -86,9 +86,9 @@ async def tables_with_schools(stage: Stage) -> list[TableWithSchools]:
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
-    """Finds rows that have other schools than the student whom they are about.
+    """Finds rows whose copy of the student's schools is wrong, and returns their number, keyed by table.
 
-    Writes these students to a staging table. Returns the number of such rows, keyed by table.
+    Also writes the students whom these rows are about to a staging table.
     """
     rows_by_table, moved = {}, stage.fills("moved")
     for table in await tables_with_schools(stage):
@@ -180,9 +180,10 @@ async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]])
 
 
 async def follow_moves(stage: Stage) -> None:
-    """Copies the present schools of the staged students to all rows about them.
+    """Copies the present schools of students who moved to all rows about them.
 
-    Must be called after the plan of people is applied.
+    These are the students whom `find_out_of_step` and `note_moves` have staged. Must be called after the plan of people
+    is applied.
     """
     moved = stage.of_run("moved")
     if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):

@@ -100,7 +100,7 @@ def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
 
 
 def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL that selects the staged rows, with row ids instead of the sourcedIds to which they refer.
+    """Returns SQL that selects the staged rows, with the sourcedIds in their references replaced by row ids.
 
     If required references of a row are unknown, the column `orphan` names the first of them. Otherwise it is null.
     """
@@ -200,7 +200,7 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns an additional SQL condition for removing a roster row `t` that the delivery does not contain.
+    """Returns a further SQL condition for removing roster rows that the delivery does not contain. Their alias is `t`.
 
     It is an empty string unless the rows, such as roles, are delivered inside a row of another kind, the outer row. In
     a delta, a missing row is removed only if its outer row was delivered without a fault. In a complete delivery, a
@@ -227,7 +227,7 @@ def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
 
 
 def pin_of(column: str) -> str:
-    """Returns the name that `Person.pinned` uses for this column."""
+    """Returns the name of this column in `Person.pinned`, the list of fields that a sync does not overwrite."""
     return "role" if column == "is_student" else column
 
 
@@ -272,13 +272,19 @@ def planned_columns(kind: Kind) -> list[tuple[str, str]]:
 
 
 def full_column_delivery(kind: Kind) -> Delivery:
-    """Returns a delivery without rows that has every column of a kind of record."""
+    """Returns a delivery without rows that has every column of a kind of record.
+
+    It is used where a function needs a delivery only to know the columns.
+    """
     header = (*(field.header for field in kind.fields), *(ref.header for ref in kind.refs))
     return Delivery(kind.name, "", False, header, 0, lambda: iter(()))
 
 
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
-    """Returns deliveries that stand for the files of a kept plan, for `apply`. They have columns, but no rows."""
+    """Returns a delivery for each file of a plan that was kept while its run was held.
+
+    They let `apply` apply the plan: each has the columns of the file, but no rows.
+    """
     return {
         kind: Delivery(kind, file["file"], False, tuple(file["header"]), 0, lambda: iter(()))
         for kind, file in plan["files"].items()

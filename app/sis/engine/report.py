@@ -330,10 +330,11 @@ def planned_kind(
 
 
 def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[str]) -> None:
-    """Reports as failed each collection of the source that can no longer be read, although rows of it are known.
+    """Adds to the report each collection that the source no longer lets us read, if the roster has rows from it.
 
-    The known rows stay as they are. `forbidden` and `absent` have the kinds of record that the source refuses or lacks.
-    If an absent kind is not `optional`, it is not reported here, because the whole run is then held.
+    These rows stay as they are. `forbidden` has the kinds of record that the source refuses to send, `absent` the kinds
+    for which it has no collection. A kind in `absent` that is not `optional` is not reported here, because the whole
+    run is then held.
     """
     for name in sorted({*forbidden, *(name for name in absent if BY_NAME[name].optional)}):
         if known := report.kinds[name].known:

@@ -55,7 +55,7 @@ DROP_KEPT_PLAN = tuple(
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A request to execute an existing run. Without `run_id`, there is no such run yet, and a new one is created.
+    """A request to execute a run: the existing run `run_id`, or a new run if `run_id` is None.
 
     Each time a worker takes a run, the run gets a new claim number. Only the worker with this `claim_number` may
     execute it. `mode` is full or delta, or None if the delivery decides.
@@ -179,7 +179,7 @@ def note_left_out(report: Report, notes: Sequence[str]) -> None:
 
 
 def state_left_out(report: Report) -> None:
-    """Adds to the sentence of a finished run how many planned changes were left out. Adds nothing if there are none."""
+    """Appends to the summary sentence of the report how many planned changes were left out, if any were."""
     if left_out := report.total("left_out"):
         rows = pluralize(left_out, "planned change is", "planned changes are")
         report.sentence += f" {rows} left out: see the notes."
@@ -223,16 +223,16 @@ async def end(
 ) -> None:
     """Saves the outcome of a run in its row, updates its source, and emits the run's event.
 
-    * If the run was applied or held, it replaces the other plans of its source that are not yet applied: they are
-      discarded. A run of score files replaces only runs with the same plan. A held run that maps old to new sourcedIds
-      replaces none.
+    * Other runs of the source that wait for approval, or that are approved and not applied yet, are discarded if this
+      run was applied or held, because this run replaces them. A run of score files replaces only runs with the same
+      plan. A held run that maps old to new sourcedIds replaces none.
     * A dry run emits no event, even if it fails, because it changes nothing. An applied run without changes emits no
       event either.
     * After an applied run, the next delta begins at the time at which this run read its source, unless the next run
       must read rows of this run again.
 
-    Raises `Superseded` if the run's state is not in `of`, or if another worker has taken the run. The caller must then
-    roll back the transaction.
+    `of` are the states in which the run may be now. Raises `Superseded` if it is in another state, or if another worker
+    has taken it. The caller must then roll back the transaction.
     """
     mine = (
         SisRun.id == report.run_id,
@@ -295,9 +295,10 @@ async def end(
 async def update_watermarks(
     work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
 ) -> None:
-    """Stores in a source, after a run, from which time on the next run reads, and when it begins.
+    """Updates a source after a run: from which time on its next run reads changes, and when that run starts.
 
-    `pulled_at` is the time at which the run read the source. With `undone`, the next run is a full one.
+    `pulled_at` is the time at which the finished run read the source. With `undone`, the next run reads the whole
+    source.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(is_source))
@@ -323,7 +324,7 @@ async def _drop_uploads(work: Work) -> None:
 async def _discard_replaced_plans(
     work: Work, run_id: UUID, source_id: UUID, which: Collection[ColumnElement[bool]] = ()
 ) -> None:
-    """Discards the other runs of the source that were not applied yet: those that wait for an answer or are approved.
+    """Discards the other runs of the source that were not applied yet: those that wait for approval or are approved.
 
     The current run, `run_id`, replaces them. With `which`, only runs that meet these conditions are discarded.
     """

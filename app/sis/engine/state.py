@@ -25,7 +25,7 @@ async def change_states(
     *,
     of: Collection[RunState] = (RunState.RUNNING,),
 ) -> Sequence[Row[UUID, UUID, bool]]:
-    """Gives the state `following` to the runs of the district that match `where` and whose state is in `of`.
+    """Changes the state of those runs of the district that match `where` and whose state is in `of`, to `following`.
 
     `values` are other columns to set. Returns the id, the source and the flag `dry` of each changed run. Raises
     `IllegalTransition` if `following` is not allowed after one of the states in `of`, even if no run matches.
@@ -47,7 +47,7 @@ async def change_states(
 
 @needs(Can.READ_SYNC)
 async def add_notices(work: Work, kind: str, source_id: UUID, run_id: UUID | None) -> None:
-    """Adds notices to people about a run, which a worker will send. If `run_id` is None, they are about the source.
+    """Creates notices that tell people about a run, or about its source if `run_id` is None. A worker will send them.
 
     `kind` says what happened, such as `held`.
     """

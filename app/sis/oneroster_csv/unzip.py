@@ -26,7 +26,7 @@ MANY = "The zip holds far more files than OneRoster has: not opened."
 
 
 class _BoundedFile:
-    """A file that refuses large reads until the zip in it is open, to protect against a zip with a huge directory.
+    """A file with a zip, which does not allow large reads before the zip is open. It protects against a huge directory.
 
     `zipfile` first reads the end record of a zip, and then as many bytes as this record states for the directory. The
     limit is the size of a small zip's directory. It applies even if the record states a huge number of bytes, and if

@@ -102,7 +102,7 @@ class RestSource:
 def to_source(
     collections: Sequence[Collection], pulled_by_name: Mapping[str, PulledCollection], notes: list[str], is_delta: bool
 ) -> RestSource:
-    """Returns what was read of all collections as one source.
+    """Combines what was read of all collections into one source, and returns it.
 
     Its warnings are `notes`, and a sentence about each collection that is missing or has gaps.
     """

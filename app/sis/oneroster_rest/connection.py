@@ -32,8 +32,9 @@ address.
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long one request is waited for, and how often it is repeated. Times are in seconds.
+    """How long to wait for the response to a request, and how often to repeat the request. Times are in seconds.
 
+    * `tries` is the largest number of times that the request is sent.
     * The waits between tries double from `first` up to `longest`, each with jitter.
     * `total` limits the time that a request may spend on waits and failed tries. A wait that the source states in
       `Retry-After` is observed if it fits into `total`.

@@ -163,7 +163,8 @@ class RestPull:
     def _find_outdated(self, selected: list[Collection]) -> list[Collection]:
         """Returns the collections that must be read: those not read yet, and those that changed after they were read.
 
-        A collection has changed if the source stated another revision with it than with its latest response.
+        Some sources state a revision, that is, the version of their data, in each response. A collection has changed if
+        the revision that was stated when it was read differs from the latest one.
         """
         unchanged = (None, self.revision)
         return [
@@ -220,9 +221,10 @@ class RestPull:
         return PulledCollection(absent=status)
 
     async def _require_no_filter(self, reader: Reader, name: str) -> None:
-        """Raises `DeltaRefused` if the source sends a collection without a filter, although it refused it with one.
+        """Raises `DeltaRefused` if the source refused a request only because of its filter for changes.
 
-        Does nothing unless only changes were requested, which needs a filter.
+        To find this out, requests the collection `name` once more without the filter. Does nothing if the whole source
+        is read, because no filter was used.
         """
         if self.since is not None:
             with suppress(CollectionAbsent, BadQuery, CollectionRefused):

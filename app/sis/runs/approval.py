@@ -1,7 +1,7 @@
-"""Executes the answer of a person to a held run: applies its plan, whole or in part, or discards it. Reads no source.
+"""Carries out what a person decided about a held run: applies its plan, whole or in part, or discards the plan.
 
-An API only records an answer, because it has no access to the staging tables. The worker or the command line executes
-it.
+The decision (`answer`) is recorded first. An API can only do this much, because it has no access to the staging tables.
+The worker or the command line then carries the decision out, without reading the source again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,9 @@ async def approve(
     schools: Sequence[str] | None = None,
     kinds: Sequence[str] | None = None,
 ) -> None:
-    """Marks a run as approved, so that its plan is applied. The run is held, or an earlier attempt to apply it failed.
+    """Marks a run as approved, so that its plan is applied.
+
+    The run must be held, or an earlier attempt to apply its plan must have failed.
 
     * `plan` is the digest that the report shows.
     * With `without_removals`, the planned removals are dropped.
@@ -103,9 +105,10 @@ def _validate_part(run: SisRun, schools: Sequence[str] | None, kinds: Sequence[s
 
 @needs(Can.APPROVE_SYNC)
 async def discard(work: Work, run_id: UUID) -> None:
-    """Marks a run as discarded, so that its plan is deleted. The run is held, or an attempt to apply it failed.
+    """Marks a run as discarded, so that its plan is deleted.
 
-    Raises `NotFound`, or `Conflict` if the run is in another state.
+    The run must be held, or an earlier attempt to apply its plan must have failed. Raises `NotFound`, or `Conflict` if
+    the run is in another state.
     """
     await _load_held(work, run_id)
     await _record_answer(work, run_id, RunState.DISCARDED, "Discarded. Nothing was changed.", {})
@@ -159,8 +162,8 @@ async def execute_answer(
     """Applies the plan of an approved run, or deletes the plan of a discarded run. Returns the report.
 
     A plan that no longer matches the roster is discarded. Raises `AlreadyRunning` while the district syncs, and
-    `Superseded` if another worker has taken the run. After any other error, the roster is unchanged, and the answer is
-    still recorded.
+    `Superseded` if another worker has taken the run. After any other error, the roster is unchanged and the run is
+    still approved or discarded, so that the caller can try again.
     """
     principal = system_principal(district_id, "sync")
     async with district_sync_lease(engine, keyring, district_id):

@@ -47,8 +47,8 @@ async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, r
     """Checks a district and returns the numbers of wrong rows. Corrects these rows if `repair` is true.
 
     A row about a student is wrong if its list of schools differs from the student's. A team's list of students is wrong
-    if a student is on it, or is missing, contrary to the team's scopes and the roster. A repair waits until no sync is
-    being applied. Raises `RosterBusy` if another transaction locks the district's people for too long.
+    if it differs from the students whom the team's scopes and the roster require. A repair waits until no sync is being
+    applied. Raises `RosterBusy` if another transaction locks the district's people for too long.
     """
     async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)

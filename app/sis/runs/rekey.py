@@ -202,10 +202,10 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
 
 
 async def _match_people(stage: Stage) -> dict[str, int]:
-    """Writes to the map of sourcedIds each pair of a person to be removed and a person to be created who match.
+    """Matches the people whom the held plan would remove with those whom it would create.
 
-    Returns counts: the people to be removed (`gone`), of these the matched, ambiguous and unmatched, and the new
-    (`came`).
+    Writes each match to the run's map of old to new sourcedIds. Returns these counts: `gone`, the people to be removed,
+    which is the sum of `matched`, `ambiguous` and `unmatched`; and `came`, the people to be created.
     """
     people = stage.of_run("candidate")
     matched = await stage.run(
@@ -268,7 +268,7 @@ async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
-    """Applies an approved map of sourcedIds: each matched person gets the new sourcedId.
+    """Applies an approved map of old to new sourcedIds: each matched person gets the new sourcedId.
 
     Raises `SourceInconsistent` if the people have changed since the map was planned.
     """
@@ -292,7 +292,7 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
 
 
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
-    """Undoes the run `undone`, which has applied a map of sourcedIds: each person gets the former sourcedId back.
+    """Undoes the run `undone`, which has applied a map of old to new sourcedIds: people get their old ones back.
 
     Raises `SourceInconsistent` if the people have changed since the map was applied.
     """

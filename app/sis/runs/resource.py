@@ -49,11 +49,11 @@ If the lease of a running run has ended, the sentence says since when the worker
 
 
 async def _shown_urls(_: Work, keys: Sequence[tuple[str]]) -> list[str]:
-    """Returns the addresses of sources as remote callers may see them.
+    """Returns the addresses of sources without secrets, as remote callers may see them.
 
-    Secrets are hidden, and only the name of a local file is shown. No permission is required, because the function only
-    shortens addresses that the response already contains. The function is also used for clients that may register
-    sources but not read runs.
+    Of a local file, only the name is shown. The function needs no permission of its own: it is called with the
+    addresses of sources that the caller may see, and shows less of them. It must not require the permission to read
+    runs, because clients that only register sources use it too.
     """
     return [without_path(hide_secrets(url)) for (url,) in keys]
 

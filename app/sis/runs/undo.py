@@ -53,7 +53,7 @@ async def undo(
     """Reverts an applied run in one transaction, as a new run with its own change log.
 
     Created rows are removed. Updated, removed and restored rows get their former values, except for fields that people
-    have pinned. Raises:
+    have pinned, that is, protected from syncs. Raises:
 
     * `NotFound`;
     * `Conflict` if the run was not applied, is already undone, has expired, or if a later run changed the same rows;
@@ -90,9 +90,9 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
 
 
 async def _undo_people(stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    """Undoes the changes of people that a map of sourcedIds made by reuniting two people.
+    """Undoes that a map of sourcedIds has reunited two rows of the same person.
 
-    The former person is removed again, and the new person is restored.
+    The row with the old sourcedId is removed again, and the row that had been created anew is restored.
     """
     kind = BY_NAME["person"]
     await write_undo_plan(stage, kind, undone.id)
@@ -228,9 +228,9 @@ async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
 
 
 async def reopen_memberships(stage: Stage, ran_on: date) -> None:
-    """Reopens school memberships that a run ended on the date `ran_on`, for people whom its undo puts back.
+    """Reopens school memberships that a run ended on the date `ran_on`, if its undo returns the person to the school.
 
-    Without this, an undo would leave a gap in the memberships.
+    Without this, the memberships of these people would have a gap.
     """
     await stage.run(
         f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.of_run("plan", "person")} AS p
@@ -243,7 +243,7 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Corrects the rows that the run `run_id` had restored and that are removed again by its undo.
+    """Corrects rows that the run `run_id` had restored after a removal, and that the undo of this run removes again.
 
     The rows get the values and the time of removal that they had before that run. The column `school_ids` is not
     changed, because the records about a student who has left stay in the student's schools.

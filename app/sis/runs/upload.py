@@ -43,7 +43,7 @@ _FILE = re.compile(r"[A-Za-z]+\.csv\b")
 class Slot:
     """A place for an upload, and the id of the upload that has it.
 
-    A district has few places, so few uploads at once.
+    A district has `AT_ONCE` places, so it can send no more uploads than that at the same time.
     """
 
     place: int

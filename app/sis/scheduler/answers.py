@@ -1,7 +1,8 @@
-"""Executes people's answers to held runs in a worker: applies an approved plan, or deletes a discarded one.
+"""Carries out people's decisions about held runs in a worker: applies an approved plan, or deletes a discarded one.
 
-An answer is a job. If the job fails, it is attempted again after a wait. If all attempts fail, the run is marked as
-failed to apply, and waits for another answer. This module does not decide what is applied.
+A decision, called answer here, is a job. If the job fails, it is attempted again after a wait. If all attempts fail,
+the run is marked as failed to apply, and waits until somebody approves or discards it again. This module does not
+decide what is applied.
 """
 
 import asyncio
@@ -34,9 +35,9 @@ log = structlog.get_logger()
 
 
 async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Executes the answers to held runs of a district that are due, and returns their number.
+    """Applies the plans of a district's approved runs and deletes those of discarded runs, if this is due.
 
-    An answer approves or discards the plan of a run.
+    Returns the number of runs for which this succeeded.
     """
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answers") as work:
         claimed = await claim_answers(work, AT_ONCE)
@@ -48,7 +49,7 @@ async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_
 
 
 async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> bool:
-    """Executes the answer to one held run, and returns whether that succeeded.
+    """Applies the plan of one approved run, or deletes that of a discarded run. Returns whether that succeeded.
 
     A fault is saved with the run and not raised.
     """
@@ -60,10 +61,10 @@ async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job
 
 
 async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
-    """Executes the answer to a held run that this worker has claimed, and returns the report.
+    """Applies the plan of an approved run, or deletes that of a discarded run. Returns the report.
 
-    Renews the lease of the job meanwhile. A fault is saved with the run and raised. Returns None if the answer is given
-    up because the worker died in every attempt.
+    `job` is the run, which this worker has claimed; its lease is renewed meanwhile. A fault is saved with the run and
+    raised. Returns None, without another attempt, if the worker died in every earlier attempt.
     """
     principal, where = system_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
@@ -114,8 +115,8 @@ async def _record_fault(
 async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> None:
     """Marks an approved run as failed to apply, and records the event of this failure.
 
-    The plan of the run then waits for another answer. If the run was discarded instead, and its plan could not be
-    deleted, maintenance deletes the rows of the plan later.
+    The run then waits until somebody approves or discards it again. If the run was discarded instead, and its plan
+    could not be deleted, maintenance deletes the rows of the plan later.
     """
     mine = (SisRun.id == job.id, SisRun.claim_number == job.claim_number)
     ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}
@@ -131,4 +132,4 @@ async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> No
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """Ignores the progress that the execution of an answer reports."""
+    """Ignores the progress that is reported while a plan is applied."""

@@ -1,6 +1,7 @@
-"""Lets a worker claim runs, and claim the answers (approvals and discards) that people gave to held runs.
+"""Lets a worker claim runs that wait to be executed, and held runs that a person has approved or discarded.
 
-Also renews the leases of claimed jobs, and postpones jobs. Executes none of them.
+The approval or discard of a run is called its answer. The module also renews the leases of claimed jobs, and postpones
+jobs. It executes none of them.
 """
 
 from collections.abc import AsyncIterator
@@ -53,9 +54,9 @@ async def claim_run(work: Work, length: timedelta = LENGTH) -> list[ClaimedJob]:
 
 @needs(Can.SYNC_ROSTER)
 async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
-    """Claims approved runs, to apply their plans, and discarded runs, to delete theirs: one per source, at most `most`.
+    """Claims runs that were approved, to apply their plans, or discarded, to delete their plans.
 
-    The caller must commit before executing the claimed jobs.
+    Claims at most `most` runs, and only one per source. The caller must commit before executing the claimed jobs.
     """
     return await claim(work.db, ANSWERS, work.district_id, most)
 
@@ -120,9 +121,9 @@ async def postpone_run(
 
 @needs(Can.SYNC_ROSTER)
 async def postpone_answer(work: Work, job: ClaimedJob, wait: timedelta, fault: FaultSummary | None = None) -> None:
-    """Postpones an answer to a held run: it is attempted again after `wait`.
+    """Postpones the work on a run that was approved or discarded: it is attempted again after `wait`.
 
-    Without a `fault`, this attempt does not count.
+    The work is to apply the plan of the run, or to delete it. Without a `fault`, this attempt does not count.
     """
     await work.db.execute(update(SisRun).where(*_of(work, job), SisRun.plan.is_not(None)).values(_waits(wait, fault)))
 

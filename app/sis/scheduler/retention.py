@@ -94,7 +94,7 @@ async def expire_lists(work: Work, kept: timedelta = LISTS_KEPT, most: int = BAT
     of deleted rows, but at least 1.
 
     A list expires when its run is older than `kept`, or when `LISTS_OF_SOURCE` newer runs of the same source have
-    lists. The list of a run does not expire while the run waits for an answer or waits to be applied.
+    lists. The list of a run does not expire while the run waits for approval or waits to be applied.
     """
     rank = func.row_number().over(partition_by=SisRun.source_id, order_by=SisRun.id.desc()).label("rank")
     listed = (
@@ -126,7 +126,7 @@ async def _delete_planned(work: Work, row_ids: list[UUID]) -> None:
 async def delete_left_rows(work: Work) -> int:
     """Deletes the rows in the staging tables of this district that no run needs any more. Returns their number.
 
-    * A stored plan is needed while its run waits for an answer or waits to be applied. The plan of a discarded run is
+    * A stored plan is needed while its run waits for approval or waits to be applied. The plan of a discarded run is
       needed until `sis_run.plan` of the run is null.
     * Every other staged row that this transaction sees is a leftover and not needed, because a run deletes its own rows
       before it commits.

@@ -171,8 +171,9 @@ def settings_of(configured: ConfiguredSource) -> SourceSettings:
 async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> str | None:
     """Returns the decrypted client secret, or None if there is none.
 
-    Only the worker may call this, to connect to the source. With `renew`, a secret that is encrypted with an older key
-    is encrypted again with the first key. The older key can then be retired.
+    Only the worker may call this, to connect to the source. The first key of the keyring encrypts; older keys only
+    decrypt. With `renew`, a secret that is encrypted with an older key is encrypted again with the first key. The older
+    key can then be retired.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     sealed = await work.db.scalar(select(SisSource.client_secret_sealed).where(is_source))
@@ -192,8 +193,8 @@ async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> st
 async def open_url(work: Work, source_id: UUID, *, renew: bool = False) -> str:
     """Returns the address of a source with its secret parts. Only the worker may call this, to connect to the source.
 
-    With `renew`, the address is encrypted with the first key if it is encrypted with an older key, or if it contains a
-    secret and is not encrypted yet.
+    The first key of the keyring encrypts; older keys only decrypt. With `renew`, the address is encrypted with the
+    first key if it is encrypted with an older key, or if it contains a secret and is not encrypted yet.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     shown, sealed = (await work.db.execute(select(SisSource.url, SisSource.url_sealed).where(is_source))).one()

@@ -19,11 +19,11 @@ LIBRARY_ENTRY = About(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSupport:
-    """The input of `plan_support`. `level` is a rank. If `baseline` is None, the median of the last three scores is
-    used.
+    """The input of `plan_support`.
 
-    `library_entry` or `intervention` is required. With `measure`, `goal` and `goal_on` are required; without it,
-    `review_on` is, and `area` unless there are concerns.
+    Either `library_entry` or `intervention` is required. A support with a `measure` needs `goal` and `goal_on`. A
+    support without one needs `review_on`, and also `area` unless concerns are given. `level` is the rank of a level. If
+    `baseline` is None, the median of the last three scores is used.
     """
 
     student: Annotated[

@@ -62,7 +62,7 @@ class Intensity:
 
 
 class IntensityChange(Protocol):
-    """What is to change in how intensive a phase is. A value of None does not change."""
+    """A change of how intensive a phase is. A value of None stays as it is."""
 
     @property
     def level(self) -> int | None: ...
@@ -85,9 +85,9 @@ def changed(before: Intensity, change: IntensityChange) -> Intensity:
 def changes_between(before: Intensity, after: Intensity, verb: PhaseVerb) -> list[PhaseChange]:
     """Returns how a phase differs from the previous one, in the order of `PhaseChange`.
 
-    If the team intensifies the support, a different intervention counts as a stronger programme. If only the group size
-    of the previous phase is unknown, it is derived from `verb`: the group of the new phase counts as smaller when the
-    team intensifies the support, and as larger when the team fades it.
+    If the team intensifies the support, a different intervention counts as a stronger programme. If the group size of
+    the previous phase is unknown and that of the new phase is known, `verb` decides how the group has changed: it
+    counts as smaller if the team intensifies the support, and as larger if the team fades it.
     """
     size = before.group_size
     if size is None and after.group_size is not None:

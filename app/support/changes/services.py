@@ -1,4 +1,4 @@
-"""Updates since when a concern has had no active support, after supports began, ended or were suspended.
+"""Updates the day since which a concern has had no active support, after supports began, ended or were suspended.
 
 The update belongs to the transaction that changes the supports, which has already locked the students of the supports.
 One statement updates all concerns.

@@ -114,7 +114,7 @@ def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) 
 def _reschedule(district_id: UUID) -> Any:
     """Returns an UPDATE that makes deliveries due now, and counts their attempts from zero again.
 
-    It leaves out deliveries that a worker is sending, because it has a lease on them.
+    It leaves out each delivery on which a worker has a lease, because the worker is sending it.
     """
     free = or_(WebhookDelivery.leased_until.is_(None), WebhookDelivery.leased_until <= func.now())
     return (

@@ -44,7 +44,10 @@ _NUMBER = r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$"
 
 
 def _word_sql(x: str) -> str:
-    """Returns SQL that converts a word of OneRoster to its standard case. Unknown words stay unchanged."""
+    """Returns SQL that converts a value of one of OneRoster's vocabularies to its standard case.
+
+    For example, `ACTIVE` becomes `active`. Unknown values stay unchanged.
+    """
     exact = ", ".join(f"'{word}'" for word in WORDS)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in WORDS)
     return (
@@ -158,8 +161,8 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     """Converts the delivered rows of one kind of record, and writes them to the staging table.
 
-    Rows that are certainly unchanged are left out if `_sift` can find them. Returns the number of delivered rows;
-    identical repeats count once.
+    Rows that equal their roster row are left out where that can be told in advance. Returns the number of delivered
+    rows; identical repeats count once.
     """
     unchanged = await _sift(stage, kind, delivery)
     if unchanged is not None:
@@ -178,8 +181,8 @@ def _converted_sql(
     `place` is SQL for the number by which the staged rows are ordered.
 
     The query `rows` may join each raw row with its roster row. In this case, `roster_columns` has the names and types
-    of the columns that hold the values of the roster row. A roster row without a raw row is then staged without a row
-    number.
+    of the columns that hold the values of the roster row. A roster row that was not delivered is then staged too; its
+    row number is null.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     fields = tuple(field for field in kind.fields if field.header in at)
@@ -302,7 +305,7 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
 def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """Returns SQL that joins raw rows with the roster rows of the same sourcedId, and leaves out the unchanged ones.
 
-    A row that has no partner on the other side is included.
+    A delivered row that the roster does not have is included, and so is a roster row that was not delivered.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     joins, conditions = "", ["t.removed_at IS NULL", "r.fault IS NULL"]
@@ -332,9 +335,10 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def _unchanged_sql(field: Field, x: str) -> str:
-    """Returns an SQL condition that is true if the text `x` equals the roster's value of a field.
+    """Returns an SQL condition that is true if the raw text `x` equals the roster's value of a field.
 
-    The texts are compared first, because conversion costs more.
+    The condition first compares `x` with the roster's value as a text. Only if they differ, it converts `x` to the
+    field's type and compares again, because conversion costs more.
     """
     existing, converted = f"t.{field.column}", typed_sql(field, x)
     plain = existing if field.type in ("text", "word", "role") else f"{existing}::text"

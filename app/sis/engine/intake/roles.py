@@ -27,7 +27,7 @@ _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 
 
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
-    """Computes each person's role and orgs from the person's roles, and writes them to a staging table.
+    """Computes each person's main role and orgs from all roles of the person, and stages both.
 
     The role is in the column `made_1`, and the sourcedIds of the orgs are in `made_2`. Returns the name under which
     these two values are staged. The delivered roles are written to a staging table too.
@@ -138,12 +138,15 @@ def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
 
 
 async def match_roles(stage: Stage, columns: Collection[str]) -> int:
-    """Finds roles that only get a new sourcedId: one is removed, and an equal one of the same person is created.
+    """Finds roles that did not change except for their sourcedId, and returns their number.
 
-    Writes each such pair to the map of sourcedIds. When the map is applied, the old role gets the new role's sourcedId.
-    Roles are compared by their values, because their sourcedIds have no common form: every source builds them in its
-    own way, and over REST a role's id contains the person's id. `columns` are the columns of the plan for roles. The
-    people must already be in the map. Returns the number of pairs.
+    In the plan, such a role appears as two changes: one role of a person is removed, and an equal role of the same
+    person is created. Both sourcedIds are written to the run's map of old to new sourcedIds. When the map is applied,
+    the old role gets the new role's sourcedId.
+
+    The people must already be in the map. Roles are compared by their values, because their sourcedIds have no common
+    form: every source builds them in its own way, and over REST a role's id contains the person's id. `columns` are the
+    columns that the plan for roles has; only these are compared.
     """
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
     existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))

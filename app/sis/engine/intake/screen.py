@@ -121,7 +121,11 @@ class Screen:
         return data
 
     def _last_end(self, block: bytes, quotes: "np.ndarray") -> tuple[int, "np.ndarray"]:
-        """Returns where the last complete row of a block ends, and those of the positions `quotes` that lie before."""
+        """Finds the end of the last complete row of a block: the last line end that is not within quotes.
+
+        `quotes` are the positions of the quotes in the block. Returns the position of the row's end, and those of
+        `quotes` that are before it.
+        """
         cut, count = len(block), len(quotes)
         while count % 2:
             cut = block.rfind(self._mark, 0, int(quotes[count - 1])) + 1
@@ -255,9 +259,11 @@ class Screen:
     def _row(self, line: bytes) -> bytes:
         """Returns a row in a form that COPY can read. A malformed row becomes an empty one.
 
-        Another row is returned as it is, or corrected: its line end becomes that of the file, and its quotes become
-        such that COPY can read them. If it left out the cells of the last columns, which have no name, these cells are
-        added.
+        Any other row is returned as it is, or with these corrections:
+
+        * Its line end becomes that of the file.
+        * Misplaced quotes are replaced by quotes as CSV requires them.
+        * If the last columns have no name, and the row leaves out their cells, these cells are added.
         """
         body = line.removesuffix(self._mark).rstrip(b"\r")
         if not body:

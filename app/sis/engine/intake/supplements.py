@@ -66,9 +66,9 @@ async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, p
 
 
 async def _add_composed_columns(stage: Stage, file: Delivery, composed: Sequence[str]) -> None:
-    """Adds to the raw table of a file the columns whose values were computed from its supplementary files.
+    """Adds columns to the raw table of a file, with values that were computed from its supplementary files.
 
-    `composed` are the names under which these values are staged.
+    These values are staged already, under the names `composed`.
     """
     own = [f"c{number}" for number in range(1, len(file.header) + 1)]
     columns, joins, values = list(own), "", [f"r.{column}" for column in own]
@@ -121,10 +121,10 @@ async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplem
 
 
 async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str:
-    """Finds the score scale of each row to which the supplementary file refers, and writes it to a staging table.
+    """Finds the score scale of each line item or result that the supplementary file names, and stages these scales.
 
-    If the file names several scales for a row, the one whose line has the first sourcedId is used. Returns the name
-    under which the scales are staged.
+    If the file has several lines for one of them, the line with the lowest sourcedId counts. Returns the name under
+    which the scales are staged.
     """
     at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target, live = f"btrim({at[TARGETS[supplement.kind]]})", _is_active_sql(at)
@@ -141,7 +141,7 @@ async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str
 
 
 async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) -> str:
-    """Collects the learning objectives of each row to which the supplementary file refers, in a staging table.
+    """Collects the learning objectives of each line item or result that the supplementary file names, and stages them.
 
     They are a JSON list, ordered by source and id. Returns the name under which the lists are staged.
     """
@@ -165,7 +165,7 @@ async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) ->
 
 
 async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values: str) -> str:
-    """Writes one value for each row to which a supplementary file refers to a staging table.
+    """Computes one value for each record to which a supplementary file refers, and stages these values.
 
     `made` is SQL for the value, and `values` is SQL that selects the rows of the supplementary file. Returns the name
     under which the values are staged.

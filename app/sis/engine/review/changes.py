@@ -47,8 +47,8 @@ class Listing:
     """The planned rows of one kind of record that are to be listed, and the columns to show.
 
     * `rows_sql`: SQL that selects the rows, with the same columns as `planned_rows_sql`.
-    * `secured_area`: SQL for the code of the secured area to which a row `p` belongs, or null. Only callers with the
-      scope of this area may read the row's personal values.
+    * `secured_area`: SQL for the code of the secured area to which a row belongs, or null. In this SQL, `p` is the
+      alias of the row. Only callers with the scope of this area may read the row's personal values.
     * `context`: the columns that are listed for every row, even if the row does not change them.
     """
 
@@ -128,11 +128,12 @@ async def _store_personal(stage: Stage, listing: Listing) -> None:
 
 
 def _fields_sql(listing: Listing, salt: str | None) -> str:
-    """Returns SQL for a JSON object that shows what a planned row `p` changes, column by column.
+    """Returns SQL for a JSON object that shows what a planned row changes, column by column.
 
-    For each changed column, and for each column in `listing.context`, the object has a list: the value before the
-    change, and the value after it. With a `salt`, a digest replaces each personal value, and the list has `true` as a
-    third item. Without a `salt`, the object has only the personal columns, with their values.
+    In the SQL, `p` is the alias of the row. For each changed column, and for each column in `listing.context`, the
+    object has a list: the value before the change, and the value after it. With a `salt`, a digest replaces each
+    personal value, and the list has `true` as a third item. Without a `salt`, the object has only the personal columns,
+    with their values.
     """
     pairs = []
     for column in listing.columns:

@@ -179,11 +179,11 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 
 
 async def keep_out_second_rows(stage: Stage, pairs: list[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the pairs, and sets `set_aside` in those whose known person the plan keeps.
+    """Keeps new rows out of the roster that would put the same person there twice.
 
-    So the new row is not imported. Each pair is a known person and a new row that is likely the same person. The plan
-    keeps the known person if delivered enrollments still refer to this person. If it also created the new row, the same
-    child would be in the roster twice.
+    Each pair is a known person and a new row that is likely the same person. If delivered enrollments still refer to
+    the known person, the plan keeps this person. Then the new row must not be imported, so `set_aside` is set in this
+    pair. Returns all pairs.
     """
     if not pairs:
         return pairs

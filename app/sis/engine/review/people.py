@@ -62,9 +62,11 @@ async def set_aside_people(
 ) -> list[LikelyRekey]:
     """Deletes from the plan all changes about people whose `set_aside` is true. Returns all people of the review.
 
-    `results` say whether the plan exceeds limits and is therefore held. If it is held, people who likely have a new
-    sourcedId are not set aside, so that a person can make a map of old to new sourcedIds from the plan. People whose
-    sourcedId was reused are set aside in a held plan too, unless they are the reason why the plan is held.
+    `results` say whether the plan exceeds limits, so that it is held for a person to review. In a held plan:
+
+    * People who likely have a new sourcedId are not set aside. The reviewer may make a map of old to new sourcedIds
+      from the plan.
+    * People whose sourcedId the delivery gives to somebody else are set aside, unless the plan is held because of them.
     """
     rekeys, reused = list(review.rekeys), list(review.reused)
     if any(result.held for result in results):

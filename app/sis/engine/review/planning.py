@@ -136,7 +136,7 @@ async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
 
 
 def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL for the error code of a row `r` that is refused because of a reference.
+    """Returns SQL for the error code of a row that is refused because of a reference. The alias of the row is `r`.
 
     The code says whether the reference is empty, leads to a row that was never known, or leads to a row that was
     removed.

@@ -64,11 +64,12 @@ class _Move:
 async def find_reused_ids(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
     """Returns the known people whose sourcedIds the delivery gives to other people.
 
-    If the delivery has a known person under the sourcedId of such a person, and the plan would remove the former, the
-    former is returned too.
+    For example, the roster has Ana under the sourcedId 1, and the delivery has Ben under 1. Ana is returned. If Ben is
+    in the roster too, under 2, and the plan would remove Ben because 2 is not in the delivery, Ben is returned as well.
 
-    In each result, `new` is the only sourcedId under which the delivery has the known person, or None. If several
-    people exchanged their sourcedIds and one of them has records, all of them are set aside.
+    In each result, `new` is the sourcedId under which the delivery has the known person, or None if there is none or
+    more than one. If several people exchanged their sourcedIds and one of them has records, `set_aside` is true for all
+    of them: the plan must change none of them.
     """
     people, planned = deliveries.get("person"), stage.planned_rows.get("person", {})
     if people is None or not (planned.get("update") or planned.get("restore")):
@@ -124,15 +125,19 @@ def _set_aside_together(pairs: list[LikelyRekey]) -> list[LikelyRekey]:
 
 
 def combine(rekeys: Sequence[LikelyRekey], reused: Sequence[LikelyRekey]) -> list[LikelyRekey]:
-    """Returns the entries of both lists. If both have an entry for the same old and new sourcedId, `reused` counts."""
+    """Returns the entries of both lists.
+
+    If both have an entry for the same old and new sourcedId, only the one in `reused` is returned.
+    """
     pairs = {(pair.old, pair.new) for pair in reused}
     return [*(pair for pair in rekeys if (pair.old, pair.new) not in pairs), *reused]
 
 
 async def _find_accepted(stage: Stage, people: Delivery, suspects: Sequence[_Suspect]) -> set[UUID]:
-    """Returns those suspects of whom an operator has confirmed that the delivered row is about the same person.
+    """Returns the suspects of whom an operator has confirmed that the delivered row is about the same person.
 
-    A confirmation is valid only until the content of the row changes.
+    `suspects` are people whose sourcedId the delivery may give to somebody else. A confirmation is valid only until the
+    content of the row changes.
     """
     if not suspects:
         return set()
@@ -229,10 +234,11 @@ def _changed_sql(stage: Stage, deliveries: Mapping[str, Delivery]) -> str:
 
 
 async def _find_moves(stage: Stage, deliveries: Mapping[str, Delivery], suspects: set[UUID]) -> list[_Move]:
-    """Returns the known people whom the delivery has under another sourcedId.
+    """Returns the known people whom the delivery has under another sourcedId than the roster.
 
-    Compares names, birth dates and identifiers. A known person is returned only if this person is a suspect, or if the
-    person who had the other sourcedId so far is one.
+    Compares names, birth dates and identifiers. `suspects` are the people whose own sourcedId the delivery may give to
+    somebody else. A person is returned only if the person is a suspect, or if the person who has had the other
+    sourcedId until now is one.
     """
     # In each result, the plan changes the name or identifier of one of the two, so that only few rows are compared.
     columns = f"""t.id AS person, x.sourced_id AS old, n.id AS row, n.sourced_id AS new,

@@ -78,7 +78,10 @@ async def _keep_roles(stage: Stage, delivery: Delivery, counts: Counts, people: 
 async def _quarantine_planned(
     stage: Stage, delivery: Delivery, counts: Counts, condition: str, field: str, code: str
 ) -> None:
-    """Deletes from the plan the updates `p` that meet an SQL condition, and quarantines their delivered rows."""
+    """Deletes updates from the plan and quarantines the delivered rows that caused them, with `field` and `code`.
+
+    `condition` is an SQL condition that selects the updates. In it, `p` is the alias of a planned update.
+    """
     await _insert_quarantined(stage, delivery, condition, field, code)
     rows = await stage.run(f"DELETE FROM {stage.table('plan', delivery.kind)} AS p WHERE {condition}")
     counts.take("update", rows)
@@ -86,7 +89,10 @@ async def _quarantine_planned(
 
 
 async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, field: str, code: str) -> None:
-    """Quarantines delivered rows: those that would make the planned changes `p` that meet an SQL condition."""
+    """Quarantines the delivered rows that caused the selected changes of the plan, with `field` and `code`.
+
+    `condition` is an SQL condition that selects the changes. In it, `p` is the alias of a planned change.
+    """
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + delivery.kind, "p.row_number::text")}, :run, '{delivery.kind}',
@@ -97,7 +103,10 @@ async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, 
 
 
 def _current_role_sql(stage: Stage) -> str:
-    """Returns the end of an SQL condition: the planned person `p` has, after the run, a role that has not ended."""
+    """Returns the end of an SQL condition that a planned person has, after the run, a role that has not ended.
+
+    In the condition, `p` is the alias of the planned person.
+    """
     planned = stage.of_run("plan", "role")
     return f"""AND (
         EXISTS (SELECT FROM {planned} AS r WHERE r.action IN {CAME} AND r.person_id = p.id

@@ -103,8 +103,9 @@ async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
 async def leave_out_rows(stage: Stage, kind: Kind) -> int:
     """Deletes the staged rows of one kind of record that are outside the scope, and returns their number.
 
-    The plan will then not remove the roster rows outside the scope. If other kinds may refer to rows of this kind, the
-    function also stages the ids of the rows outside the scope.
+    Also notes in `stage.outside` which roster rows are outside the scope, so that the plan does not remove them
+    although they are no longer among the delivered rows. If other kinds may refer to rows of this kind, stages the ids
+    of the rows outside the scope, too.
     """
     if kind.name not in _OWNERS:
         return 0
@@ -158,7 +159,7 @@ async def warn_of_unknown_users(stage: Stage) -> None:
 
 
 async def count_outside(stage: Stage, kind: Kind) -> int:
-    """Counts the known rows of one kind of record that stay as they are because they are outside the scope."""
+    """Counts the roster rows of one kind of record that stay as they are because they are outside the scope."""
     outside = stage.outside.get(kind.name)
     if outside is None:
         return 0
@@ -169,9 +170,10 @@ async def count_outside(stage: Stage, kind: Kind) -> int:
 
 
 def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]) -> list[str]:
-    """Returns sentences for the report: how many delivered rows, and how many known rows, are outside the scope.
+    """Returns sentences for the report about rows outside the scope: of other schools, or of excluded users.
 
-    `rows` has the numbers of delivered rows, and `outside` those of known rows, keyed by kind of record.
+    `rows` has the numbers of delivered rows that were left out for this reason, and `outside` the numbers of roster
+    rows that therefore stay as they are. Both are keyed by kind of record.
     """
     sentences = [
         f"{report.kinds[name].file}: {pluralize(count, 'new or changed row is', 'new or changed rows are')} left out, "
@@ -193,9 +195,9 @@ def _left_out_sql(stage: Stage, kind: str) -> str:
 
 
 def _delivered_sql(stage: Stage, kind: Kind) -> str:
-    """Returns an SQL condition that is true if the values of a staged row `s` say that it is outside the scope.
+    """Returns an SQL condition that is true if a staged row is outside the scope according to its delivered values.
 
-    The condition is never null.
+    In the condition, `s` is the alias of the staged row. The condition is never null.
     """
     if kind.name == "person":
         schools = f"SELECT o.sourced_id FROM ({_left_out_sql(stage, 'org')}) AS o"
@@ -211,7 +213,7 @@ def _delivered_sql(stage: Stage, kind: Kind) -> str:
 
 
 def _known_sql(stage: Stage, kind: Kind) -> str:
-    """Returns an SQL condition that is true if a known row `t` is outside the scope."""
+    """Returns an SQL condition that is true if a roster row `t` is outside the scope."""
     if kind.name == "person":
         schools = f"ARRAY(SELECT o.id FROM ({_left_out_sql(stage, 'org')}) AS o)"
         users = f"SELECT o.sourced_id FROM ({_left_out_sql(stage, 'person')}) AS o"

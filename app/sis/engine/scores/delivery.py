@@ -95,9 +95,10 @@ async def import_scores(
 
 @needs(Can.SYNC_ROSTER)
 async def apply_kept(work: Work, stage: Stage, run: SisRun, report: Report, progress: Progress) -> None:
-    """Applies the plan of an approved run, which was kept while it was held. Completes the report.
+    """Applies the plan of a run that was held for approval and has been approved. Completes the report.
 
-    Raises `SourceInconsistent` if the scores have changed since the plan was made.
+    The plan was stored when the run was held. Raises `SourceInconsistent` if the scores have changed since the plan was
+    made.
     """
     await kept.load_plan(stage, run.id)
     if run.plan is None or await kept.digest(stage) != run.plan["digest"]:

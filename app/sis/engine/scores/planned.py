@@ -1,6 +1,6 @@
-"""Describes the planned changes of a file of scores. Changes no score.
+"""Lists the planned changes of a file of scores, so that a person can read them. Changes no score.
 
-The description is used for the list of what a run would change, and if a person approves the run for some schools only.
+If a person approves a run for some schools only, this module also deletes the scores of other schools from the plan.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -23,7 +23,8 @@ COLUMNS: Final = (*CONTEXT, "attempt", "value", "form", "purpose")
 def planned_scores_sql(stage: Stage) -> str:
     """Returns SQL that selects the planned scores, for the list of planned changes.
 
-    The columns are those of `planned_rows_sql`, without `pinned` and with `secured_area` added.
+    The columns are those of `planned_rows_sql`, with two differences: there is no `pinned`, and there is
+    `secured_area`, the code of the secured area that the score belongs to.
     """
     values = {name: (f"s.{name}", f"p.{name}") for name in COLUMNS} | {"measure": ("m.code", "m.code")}
     sides = ", ".join(

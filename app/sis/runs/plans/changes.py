@@ -67,9 +67,9 @@ class PlannedChange:
 async def planned_changes(
     work: Work, run_id: UUID, chosen: ChangeFilter, after: UUID | None = None, limit: int = BATCH
 ) -> list[PlannedChange]:
-    """Returns up to `limit` planned changes of a run that pass the filter and follow the change `after`.
+    """Returns up to `limit` planned changes of a run that pass the filter and come after the change `after`.
 
-    Records that the caller has seen data of their students.
+    Also records in the disclosure log that the caller has seen data of the students whom these changes are about.
     """
     query = (
         select(SisPlannedChange, SisPlannedValue.personal)

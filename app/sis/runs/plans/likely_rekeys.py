@@ -35,10 +35,11 @@ _OF_SOURCE: Final = "{0}.district_id = :district AND {0}.source_id = :source AND
 
 
 def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
-    """Returns pairs of an old and a new sourcedId that probably belong to the same person, as the report of a run says.
+    """Returns the pairs of an old and a new sourcedId in the report of a run that probably belong to the same person.
 
     A pair that shares a sourcedId with another pair is left out. If the source now uses the old sourcedId for another
-    person, the pair is left out too, unless the run changed neither person (set aside) or is still held.
+    person, the pair is only returned if the run is still held, or if it has changed neither of the two people (set
+    aside).
     """
     pairs = [
         (pair["old"], pair["new"] or _retired(pair["old"], run))
@@ -61,9 +62,9 @@ def _retired(sourced_id: str, run: SisRun) -> str:
 async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UUID) -> dict[str, int]:
     """Writes the usable pairs to the map of old to new sourcedIds, which then waits for approval.
 
-    Returns counts of pairs. A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. This
-    is so if the new sourcedId is free, if this map frees it, or if it belongs to a person without records whom the run
-    `run_id` created.
+    A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. A new sourcedId can be
+    assigned if nobody has it, if its owner gets another one in this map, or if its owner was created by the run
+    `run_id` and has no records. Returns the numbers of usable pairs and of others.
     """
     free = await _find_free(stage, pairs)
     into = "INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)"
@@ -120,10 +121,10 @@ def _joined_sql(former: str, new: str) -> str:
 
 
 async def reunite(stage: Stage, report: Report) -> bool:
-    """Applies the pairs of an approved map in which the run has removed the known person and created a new one.
+    """Reunites the pairs of an approved map in which a run removed the known person and created the same person anew.
 
-    In each pair, the known person is restored, and the new one is removed. Returns whether this was possible for all
-    pairs as planned. If not, the map must not be applied.
+    In each pair, the known person is restored with the new sourcedId, and the new person is removed. Returns false, and
+    applies nothing, if this is not possible for all pairs as planned. The map must then not be applied.
     """
     planned = f"(SELECT * FROM {stage.of_run('kept_rekey')} AS w WHERE w.kind = '{CREATED}')"
     expected = await stage.count(f"SELECT count(*) FROM {planned} AS r")
@@ -173,7 +174,11 @@ async def separate(stage: Stage, undone_id: UUID) -> int:
 
 
 async def _swap_aliases(stage: Stage) -> None:
-    """Gives each person in the plan the sourcedId that the plan states. So the two people of a pair exchange theirs."""
+    """Gives each sourcedId in the plan to the person for whom the plan has it.
+
+    In a pair, the plan has the new sourcedId for the known person and the old one for the new person, so the two people
+    exchange their sourcedIds.
+    """
     await stage.run(
         f"""UPDATE external_id AS e SET row_id = p.id FROM {stage.of_run("plan", "person")} AS p
             WHERE {_OF_SOURCE.format("e")} AND e.sourced_id = p.sourced_id"""
@@ -181,10 +186,10 @@ async def _swap_aliases(stage: Stage) -> None:
 
 
 async def _log(stage: Stage, pairs: str, before: str, after: str) -> None:
-    """Writes a change of sourcedId to the change log for each row of the SQL `pairs`.
+    """Writes an entry to the change log for each row of the SQL `pairs`: the known person's sourcedId has changed.
 
-    `before` and `after` are the columns of `pairs` with the sourcedId that the known person had, and the one that it
-    became.
+    `before` and `after` are the names of two columns of `pairs`: the one with the former sourcedId, and the one with
+    the present sourcedId.
     """
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
