@@ -121,7 +121,7 @@ SUPPORT_MEASURE_ADDED = _type(
     "support.measure_added", "support", "A support is followed by an additional measure.", "student", "measure"
 )
 SUPPORT_MEASURE_STOPPED = _type(
-    "support.measure_stopped", "support", "An additional measure of a support is no longer followed.", "student", "measure"
+    "support.measure_stopped", "support", "A measure of a support is no longer followed.", "student", "measure"
 )
 SUPPORT_HANDED_OVER = _type("support.handed_over", "support", "Somebody else leads or provides a support.", "student")
 SUPPORT_SUSPENDED = _type("support.suspended", "support", "A support was suspended: its student has left.", "student")

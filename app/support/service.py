@@ -325,8 +325,8 @@ async def end_support(
 async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
     """Returns the code of the secured area in which these areas of a support lie, or None if they lie in none.
 
-    They are the areas of its measure and its concerns. Seeing a secured area needs a scope of its own. Raises `Invalid`
-    if they lie in two secured areas, because a support is protected by one scope only.
+    They are the areas of its measure and its concerns. Raises `Invalid` if they lie in two secured areas, because a
+    support is protected by one scope only.
     """
     codes = {await secured_code(work, await area_by_id(work, area_id)) for area_id in area_ids} - {None}
     if len(codes) > 1:
@@ -360,10 +360,7 @@ def _refuse_future(day: date, today: date, pointer: str) -> None:
 
 
 def _planned_values(new: NewSupport) -> dict[str, Any]:
-    """Returns the planned values of the first phase, for validation.
-
-    The baseline is left out, and so are malformed values.
-    """
+    """Returns the planned values of the first phase, for validation, without the baseline and malformed values."""
     accepted = {name: value for name, value in known_values(new).items() if value is not None}
     values = {name: accepted[name] for name in _PLANNED if name in accepted and name != "baseline"}
     return values | ({"begins_on": accepted["starts_on"]} if "starts_on" in accepted else {})

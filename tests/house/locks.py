@@ -11,11 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.access.work import Work
 from app.core.bound import BoundConnection
-from app.core.db import Base
+from app.core.db import Base, HeldConnection
 from app.roster.models import AboutStudent
 from app.sis.engine.stage import Stage
 from tests.house.source import import_models
@@ -122,9 +120,9 @@ def recording() -> Iterator[Recorder]:
     recorder = Recorder()
     made, bound = Work.__init__, Stage._bound
 
-    def init(work: Work, connection: AsyncConnection, driver: BoundConnection, *more: Any) -> None:
-        made(work, connection, driver, *more)
-        recorder.begin(driver, work.operation)
+    def init(work: Work, held: HeldConnection, *more: Any) -> None:
+        made(work, held, *more)
+        recorder.begin(held.driver, work.operation)
 
     def look_at_stage(stage: Stage, sql: str) -> tuple[Any, ...]:
         recorder.note(stage.driver, sql)

@@ -9,7 +9,6 @@ COPY writes a line that it cannot read to the server's log, so COPY must only ge
 This file exceeds 250 lines so that both ways of checking rows, by block and one by one, are in one place.
 """
 
-import csv
 import re
 from array import array
 from collections.abc import Generator, Iterator
@@ -17,7 +16,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 
 from app.core.encoding import guess_encoding
-from app.sis.engine.intake.row_digest import digest_row
+from app.sis.engine.intake.row_text import cells_of, digest_row, quoted
 from app.sis.port import Delivery, SourceRefused
 
 MAX_ROW_BYTES = 8 << 20  # bytes; a cell of a megabyte is accepted
@@ -33,7 +32,6 @@ ORDINARY = bytes(set(range(256)) - {QUOTE, COMMA, FEED, RETURN})
 """All bytes except quotes, commas and line ends."""
 IS_EDGE = np.isin(np.arange(256), (QUOTE, COMMA, FEED, RETURN))
 """For each value of a byte, whether it is a quote, a comma or a line end."""
-MARK = "\ufdd0"  # a noncharacter that replaces a carriage return, at which `csv` would end the row
 _CELL = rb'(?:"(?:[^"]++|"")*+"|[^",]*+)'
 _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
 """Matches one record of RFC 4180 without its line end."""
@@ -277,22 +275,22 @@ class Screen:
             return b",".join(map(_quoted, body.split(b","))) + self._end
         outside = body.split(b'"')[::2]
         if sum(part.count(b",") for part in outside) != self._width - 1:
-            cells = _cells(body)
-            if cells is None and (escaped := _cells(body, escape="\\")) and len(escaped) == self._width:
+            cells = cells_of(body)
+            if cells is None and (escaped := cells_of(body, escape="\\")) and len(escaped) == self._width:
                 self.quotes.append(self._number)
-                return b",".join(_quoted(cell.encode()) for cell in escaped) + self._end
+                return b",".join(quoted(cell.encode()) for cell in escaped) + self._end
             if cells is None:
                 return self._malformed(body)
             return self._replaced(COLUMNS, body, cells[self._key].encode() if len(cells) > self._key else b"")
         is_record = len(outside) == 1 or _RECORD.fullmatch(body) is not None
         if is_record and not any(part.count(b"\r") + part.count(b"\n") for part in outside):
             return body + self._end
-        cells = _cells(body) or _cells(body, escape="\\")
+        cells = cells_of(body) or cells_of(body, escape="\\")
         if cells is None or len(cells) != self._width:
             return self._malformed(body)
         if not is_record:
             self.quotes.append(self._number)
-        return b",".join(_quoted(cell.encode()) for cell in cells) + self._end
+        return b",".join(quoted(cell.encode()) for cell in cells) + self._end
 
     def _has_stray_quotes_only(self, row: bytes) -> bool:
         """Returns whether no quote of a row encloses a cell, so that all quotes can be read as ordinary characters.
@@ -324,7 +322,7 @@ class Screen:
 
     def _empty(self, key: bytes) -> bytes:
         """Returns a row that is empty except for the sourcedId `key`."""
-        return b"," * self._key + (_quoted(key) if key else b"") + b"," * (self._width - self._key - 1) + self._end
+        return b"," * self._key + (quoted(key) if key else b"") + b"," * (self._width - self._key - 1) + self._end
 
     def _note(self, numbers: "array[int]") -> None:
         numbers.append(self._number)
@@ -390,20 +388,3 @@ def _is_text(raw: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _cells(body: bytes, escape: str | None = None) -> list[str] | None:
-    """Returns the cells of one row, or None if the row is malformed.
-
-    Carriage returns within cells are kept. A quote is escaped by doubling it, or by the character `escape` before it.
-    """
-    try:
-        rows = list(csv.reader([body.decode().replace("\r", MARK)], strict=True, escapechar=escape))
-    except csv.Error:
-        return None
-    return [cell.replace(MARK, "\r") for cell in rows[0]] if len(rows) == 1 else None
-
-
-def _quoted(cell: bytes) -> bytes:
-    plain = not any(letter in cell for letter in (b'"', b",", b"\r", b"\n", b"\\"))
-    return cell if plain else b'"' + cell.replace(b'"', b'""') + b'"'
