@@ -23,8 +23,10 @@ _TEAMS = "nullif(current_setting('app.teams', true), '')::uuid[]"
 def reaches(student: str, schools: str = "school_ids") -> str:
     """Returns the SQL condition that the transaction's principal may see a student.
 
-    The principal sees the district, or some schools, or a caseload. A person who sees some schools may also see
-    students of other schools, through a team.
+    `student` is the column of the student's id, and `schools` an expression for the student's schools. A principal sees
+    all students of the district, or the students of some schools, or the students who are listed by id (a caseload). A
+    person who sees some schools may also have such a list: students of other schools, whom the person sees through a
+    team.
     """
     return (
         f"({_REACH} = 'district'"
