@@ -125,9 +125,10 @@ class Admission:
         return tuple(replace(state, remaining=state.remaining + 1) for state in counted)
 
     async def run_in_turn(self, requester: Requester, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Waits until it is the sender's turn, then runs `work`, which is one step of a stream, and returns its result.
+        """Waits until it is the sender's turn, then runs `work` and returns its result.
 
-        The step waits under the same rules as a request. Raises `Overloaded` if it has waited too long.
+        A stream calls this for each of its steps, so that each step waits under the same rules as a request. Raises
+        `Overloaded` if the step has waited too long.
         """
         turn = self.gate.enqueue(requester.key, requester.flow)
         try:

@@ -37,9 +37,9 @@ class TestClock(Tenant, Base):
 
 
 class LockOfDistrict(Tenant, Base):
-    """One lock of a district. A transaction locks this row to keep out others of the district that need the same lock.
+    """A row that a transaction locks, so that other transactions of the same district wait.
 
-    `name` states the purpose (see `DistrictLock`).
+    `name` is the purpose of the lock (see `DistrictLock`). Locks with different purposes do not wait for each other.
     """
 
     __tablename__ = "district_lock"

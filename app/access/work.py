@@ -173,11 +173,10 @@ class Work:
                     await self._send(ENTER, original.binding_arguments())
 
     def end_district_step(self) -> tuple[str, ...] | None:
-        """Lets the last SQL statement of an `as_district` block also bind the previous principal to the transaction
-        again.
+        """Lets the last SQL statement of an `as_district` block also bind the previous principal again.
 
-        The statement must call `app.enter` with the arguments that this function returns. The block then needs no
-        statement of its own for this at its end. Returns None outside of an `as_district` block.
+        For this, the statement calls `app.enter` with the arguments that this function returns. The block then needs no
+        extra statement at its end. Returns None outside of an `as_district` block.
         """
         suspended, self._suspended = self._suspended, None
         return None if suspended is None else suspended.binding_arguments()

@@ -23,13 +23,16 @@ MOST: Final = 1000
 
 
 async def compute_items(work: Work, query: Select[Any]) -> Sequence[Row[Any]]:
-    """Returns the rows of a `next_agenda` query that the principal may see, at most `MOST`. Executes one statement."""
+    """Runs a query from `next_agenda`, and returns the rows that the principal may see, at most `MOST`.
+
+    Executes one statement.
+    """
     rows: Sequence[Row[Any]] = (await work.db.execute(query.limit(MOST))).all()
     return rows
 
 
 async def count_items(work: Work, query: Select[Any]) -> int:
-    """Returns the number of rows of a `next_agenda` query that the principal may see. Executes one statement."""
+    """Returns how many rows of a query from `next_agenda` the principal may see. Executes one statement."""
     return int(await work.db.scalar(select(func.count()).select_from(query.subquery())) or 0)
 
 

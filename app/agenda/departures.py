@@ -25,7 +25,7 @@ from app.team.students import follow_roster
 async def follow_teams(work: Work) -> int:
     """After a sync, updates which students belong to which teams, and suspends or reopens the agenda items about them.
 
-    Returns how many rows it has written: of students in teams, and of agenda items.
+    Returns how many rows were changed: memberships of students in teams, and agenda items.
     """
     written = await follow_roster(work)
     return written + await follow_students(work)

@@ -98,7 +98,7 @@ async def read_agenda(work: Work, team_id: UUID, meeting: str | None = None) -> 
 
 
 def entry_of(item: Row[Any], order: Sequence[str]) -> AgendaEntry:
-    """Returns the entry for a row of a `next_agenda` query."""
+    """Converts a row of a query from `next_agenda` to an agenda entry."""
     names = (name.partition(":") for name in item.records.split())
     records = tuple(ids.format_id(kind, UUID(row_id)) for kind, _, row_id in names)
     return AgendaEntry(

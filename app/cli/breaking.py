@@ -179,7 +179,7 @@ class _Comparison:
 
         A pair that has been compared before must not be compared again. Schemas can refer to each other in circles, so
         a comparison might never end. Many paths can also lead to one schema, and its changes would be reported once for
-        each path. `direction` is for requests or for answers, which are compared separately.
+        each path. `direction` is `request` or `answer`; the comparisons of the two are separate.
         """
         old, new = _single(self._old, old), _single(self._new, new)
         pair = (direction, id(old), id(new))

@@ -33,7 +33,10 @@ class Violation:
 
 
 def with_more(detail: str, more: int) -> str:
-    """Returns the sentence `detail`, and after it how many more violations there are than the response lists."""
+    """Returns `detail` followed by a sentence that says how many violations are listed, and how many (`more`) are not.
+
+    If `more` is 0, returns `detail` unchanged.
+    """
     return f"{detail} The first {MAX_VIOLATIONS} are listed, and {more} more are not." if more > 0 else detail
 
 

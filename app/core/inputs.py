@@ -84,9 +84,9 @@ class ChangesOf:
 
 @dataclass(frozen=True, slots=True)
 class ObjectOf:
-    """The annotation of a parameter whose value is an object, passed as a mapping.
+    """Annotates a parameter whose value is an object. The command gets the object as a mapping.
 
-    `type` is the dataclass with the fields of the object.
+    `type` is the dataclass that declares the fields of the object.
     """
 
     type: type[Any]

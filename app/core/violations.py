@@ -123,7 +123,10 @@ def with_values(value: T, **changes: Any) -> T:
 
 
 def readable(values: Iterable[Any], name: str) -> list[Any]:
-    """Returns the values of this field in these dataclasses. A dataclass whose field raises `Unread` is skipped."""
+    """Returns the value of the field `name` of each of these dataclasses.
+
+    A dataclass in which reading this field raises `Unread` is left out.
+    """
     readable_values = []
     for value in values:
         with suppress(Unread):

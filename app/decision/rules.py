@@ -114,10 +114,10 @@ def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
 
 
 def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
-    """Returns whether the change that was sent with a decision already makes the support more or less intensive.
+    """Returns whether a decision comes with a change that makes the support more intensive or less intensive.
 
     If not, the caller moves the support to the next level up or down, because a decision to intensify or to fade must
-    have an effect. When a support is faded, another intervention alone is no such effect.
+    have an effect. Another intervention alone does not count as making a support less intensive.
     """
     codes = set(changes_between(before, after, PhaseVerb(kind)))
     return bool(codes - {PhaseChange.OTHER_INTERVENTION})

@@ -84,7 +84,7 @@ def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False
 def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) -> EventType:
     """Returns a type of event about an alert. The payload's `alert` is the id of the verdict that opened the alert.
 
-    `former` lists the ids in version 1 of the payload, if that version did not contain `alert`.
+    Some types have a version 1 whose payload lacks `alert`. For these, `former` lists the ids in that payload.
     """
     ids = ("support", "student", "verdict", "alert")
     if former is None:

@@ -172,10 +172,11 @@ class Preparation:
 
 
 def _measured_by(request: Operation, method: str) -> Hashable | None:
-    """Returns a key under which the prepared operation of a request can be kept, or None if it cannot be kept.
+    """Returns the key under which the prepared operation of a request is kept, or None if it is not kept.
 
-    The key contains the values of integer variables only: texts, such as ids, do not change the cost. A request has no
-    key if its text is too long, if it has too many variables, or if the value of a variable is a list or an object.
+    The key includes the values of integer variables, such as the length of a page, because the cost depends on them. It
+    omits the values of other variables, such as ids, which do not change the cost. A request has no key if its text is
+    too long, if it has too many variables, or if the value of a variable is a list or an object.
     """
     variables = request.variables or {}
     if len(request.query) > MAX_KEPT_LENGTH or len(variables) > MAX_KEPT_VARIABLES:

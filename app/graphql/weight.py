@@ -211,7 +211,8 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns a fragment's measurements, with one more level of nesting, as a part of the surrounding selection set."""
+    """Returns what a fragment adds to the measurements of a selection set that spreads it: one more level of nesting.
+    """
     return replace(weight, nesting=weight.nesting + 1)
 
 

@@ -22,9 +22,9 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What was recorded about one member: whether the member was there, minutes, and why minutes were lost.
+    """What was recorded about one member: whether the member was there, the minutes, and why minutes were lost.
 
-    A value that is None follows from the session.
+    A value is None if it was not recorded; `delivered_to` then determines it from the session.
     """
 
     attended: bool | None = None

@@ -145,10 +145,10 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest, report:
 
 
 def _entries(scratch: Path, listed: str) -> dict[str, Path]:
-    """Divides the table of contents of a dump (`listed`), writes both halves to files, and returns the files' paths.
+    """Splits the table of contents of a dump (`listed`) into two files, and returns the files' paths by name.
 
-    The file `roles` lists the policies and grants, because they name roles, which may have other names on this server.
-    The file `rest` lists everything else, which can be restored unchanged.
+    The file `roles` has the entries of policies and grants. These name roles, which may have other names on this
+    server. The file `rest` has all other entries, which can be restored unchanged.
     """
     roles, rest = [], []
     for line in listed.splitlines():

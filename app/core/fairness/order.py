@@ -55,7 +55,11 @@ class FairOrder:
 
     @property
     def keys(self) -> int:
-        """Returns the number of keys in memory: those with requests, and those whose earlier charges may matter."""
+        """Returns the number of keys in memory.
+
+        These are the keys with requests, and keys without requests that were charged so much that it may delay their
+        next one.
+        """
         return len(self._shares)
 
     def waiting_of(self, key: Hashable) -> int:
@@ -130,10 +134,10 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Forgets keys that have no requests and whose earlier charges no longer matter.
+        """Forgets keys that have no requests and whose earlier charges would not delay their next request.
 
         If no request of any key waits or runs, all keys are forgotten. Otherwise keys are forgotten only if there are
-        many, and a key that was charged more than others is kept, so that its charge is not forgotten with it.
+        many. A key that was charged more than the others is then kept, because its next request must wait for theirs.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()
