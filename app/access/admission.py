@@ -116,7 +116,10 @@ class Admission:
         return counted
 
     def give_back(self, requester: Requester, counted: tuple[QuotaState, ...]) -> tuple[QuotaState, ...]:
-        """Undoes the counting of a request. Returns the states `counted`, each with one more request remaining."""
+        """Removes a request from the quotas in which it was counted.
+
+        Returns the states `counted`, each with one more request remaining.
+        """
         if requester.district_id is None:
             self._of_address.give_back(requester.flow)
         else:

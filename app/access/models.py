@@ -100,8 +100,9 @@ class TokenRevocation(TenantRow, Base):
 
 
 class Disclosure(TenantRow, Base):
-    """A row of the disclosure log: which operation showed which kinds of records about which students to whom, and
-    when.
+    """A row of the disclosure log: who was shown records about which students.
+
+    It also says which kinds of records these were, which operation showed them, and when.
     """
 
     __tablename__ = "disclosure"

@@ -52,9 +52,9 @@ class AttentionItem:
     `since` depends on the task:
     * an action item: the day on which it is due;
     * a support with an overdue score: the day of its last score;
-    * a support with a due decision: the day since which the support has had its state;
+    * a support with a due decision: the first day of its present state;
     * a concern: the day on which it was raised or lost its support;
-    * a hypothesis: the day since which its review has been due.
+    * a hypothesis: the first day on which its review was due.
     """
 
     reason: Reason

@@ -199,8 +199,8 @@ def _resolved(document: Json, schema: Json) -> Json:
 
 
 def _single(document: Json, schema: Json) -> Json:
-    """Replaces a reference by the schema that it refers to; for a schema that allows null, returns the schema without
-    null.
+    """Returns the schema to which a reference leads. For a schema that allows one type or null, returns the type's
+    schema.
     """
     schema = _resolved(document, schema)
     kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]

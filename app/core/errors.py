@@ -172,8 +172,7 @@ class Unavailable(AimlineError):
 
 
 class OutcomeUnknown(AimlineError):
-    """Raised when the connection was lost between COMMIT and its answer, so that the change may or may not have been
-    made.
+    """Raised when the connection was lost during the commit, so that it is unknown whether the change was made.
 
     There is no `retry_after`, because a client that repeats the request automatically could apply the change twice.
     """

@@ -10,8 +10,9 @@ from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, cha
 
 
 class DecisionKind(StrEnum):
-    """A choice that a team can make about a student. A referral can be recorded at any time, even for a student without
-    a support.
+    """A choice that a team can make about a student.
+
+    A referral can be recorded at any time, even for a student without a support.
     """
 
     CONTINUE = "continue"
@@ -59,7 +60,7 @@ class Decided(Protocol):
 
 
 def kind_violations(decision: Decided) -> Violations:
-    """Returns the violations of what the decision's kind requires or forbids.
+    """Returns the violations of the rules for the decision's kind.
 
     A kind may require a support or a student, and may forbid a change of the support or a day of review. A referral
     requires only a student: it can be recorded at any time, without a support.

@@ -35,9 +35,7 @@ class EventType:
 
     @property
     def required_ids(self) -> frozenset[str]:
-        """Returns the names of the ids that an event must have, so that each payload version of this type can be
-        rendered.
-        """
+        """Returns the names of the ids that an event must have to be rendered in every payload version of this type."""
         return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":

@@ -58,9 +58,9 @@ _CREATE: Final = """INSERT INTO score (district_id, id, student_id, school_ids, 
 
 @dataclass(frozen=True, slots=True)
 class WrittenScores:
-    """The numbers of scores created, changed and removed, and the days whose series must be judged again.
+    """The numbers of scores created, changed and removed, and the days of these scores.
 
-    `days` are keyed by student and measure.
+    `days` has the days for each pair of student and measure; the series must be judged again from these days.
     """
 
     created: int

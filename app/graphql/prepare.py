@@ -160,7 +160,8 @@ class Preparation:
     def _validate(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
         """Returns the errors that validation finds. If a response cannot list all errors, the last error says so.
 
-        `longest_literal` is the number of parts of the longest literal in the document.
+        `longest_literal` is the number of parts of the longest literal in the document. Errors quote literals, so fewer
+        errors are listed if it is high.
         """
         most_errors = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
         errors = validate(self.schema, document, max_errors=most_errors, hide_suggestions=True)

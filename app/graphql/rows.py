@@ -194,9 +194,7 @@ def _page(node: FieldNode, variables: Mapping[str, Any]) -> int:
 
 
 def _introspection(schema: GraphQLSchema) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns the largest and the mean number of elements of each list in introspection, both keyed by the list's
-    name.
-    """
+    """Returns the largest and the mean number of elements of each list in introspection, both keyed by list."""
     types = list(schema.type_map.values())
     composite = [type_ for type_ in types if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType)]
     arguments = [len(field.args) for type_ in composite for field in type_.fields.values()]

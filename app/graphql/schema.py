@@ -94,9 +94,7 @@ class QuietSchema(strawberry.Schema):
         """Logs nothing; the router logs faults, with their class and code location only."""
 
     def _extend_introspection(self) -> None:
-        """Makes graphql-core resolve `isOneOf`, because Strawberry's own resolver fails for a list or a non-null
-        type.
-        """
+        """Makes graphql-core resolve `isOneOf`, because Strawberry's own resolver fails for list and non-null types."""
 
 
 class PreparedDocument(SchemaExtension):

@@ -211,7 +211,9 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns what a fragment adds to the measurements of a selection set that spreads it: one more level of nesting.
+    """Returns a fragment's measurements as a part of the selection set that contains the fragment.
+
+    They are the same, with one more level of nesting.
     """
     return replace(weight, nesting=weight.nesting + 1)
 

@@ -85,8 +85,9 @@ class Turn:
         return self.gate.pause(self)
 
     def stepped(self, seconds: float) -> None:
-        """Records how long a step took. After a long one, the event loop handles newly arrived requests before any
-        other step.
+        """Records how long a step of this request took.
+
+        After a long step, the event loop handles newly arrived requests before any other step.
         """
         self.gate.note_step(self, seconds)
         if seconds > LONG_STEP:

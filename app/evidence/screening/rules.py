@@ -21,7 +21,10 @@ class WindowState(StrEnum):
 
 
 class WindowGroup(StrEnum):
-    """A demographic group. A district may choose one, by which the reports of a window count students."""
+    """Sex, or a race or ethnicity as OneRoster codes it.
+
+    A district may choose one of these, and the reports of a window then also count students by it.
+    """
 
     SEX = "sex"
     AMERICAN_INDIAN_OR_ALASKA_NATIVE = "american_indian_or_alaska_native"
