@@ -3,9 +3,8 @@
 Tests compare these conditions with the database's catalogue. The migrations contain them as frozen text, so a change
 here also needs a migration.
 
-Each table has one permissive policy per role, in which all conditions are joined with AND. A policy contains no
-subquery and no function that reads a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded
-server.)
+Each table has one permissive policy for each role. It joins all conditions with AND, and contains no subquery and no
+function that reads a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)
 """
 
 DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"

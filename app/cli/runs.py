@@ -1,4 +1,4 @@
-"""Defines the subcommands of `aimline sync` that show sync runs and decide about them.
+"""Defines the subcommands of `aimline sync` that show sync runs, and decide about held ones, which wait for approval.
 
 They are `status`, `report`, `diff`, `quarantine`, `acknowledge`, `approve`, `discard`, `history`, `rekey` and `undo`.
 The exit codes are those of `aimline sync`.

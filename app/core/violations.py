@@ -64,7 +64,10 @@ class Violations:
         return isinstance(error, Invalid | Unread)
 
     def refuse(self) -> None:
-        """Raises `Invalid` if there are violations, and `Unread` if a check could not be made."""
+        """Raises `Invalid` if there are violations.
+
+        Otherwise raises `Unread` if a check could not be made because it read a refused value.
+        """
         if self._refusal is not None and tuple(self._all) == self._refusal.violations:
             # If only one check failed, its own error is raised, which may have a specific code and sentence.
             refusal, self._refusal = self._refusal, None

@@ -133,7 +133,7 @@ class Rows:
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
         """Returns how many elements an introspection field is assumed to have.
 
-        `listed` says whether the field is read of every type in the schema. If so, the result is the mean number over
+        `listed` says whether the field is read for every type in the schema. If so, the result is the mean number over
         all types, so that the total is exact. Otherwise the caller has chosen a type, perhaps the one with the most
         elements, so the result is the largest number.
         """

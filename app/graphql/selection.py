@@ -125,7 +125,7 @@ class Selector:
         return Pick(key, member.name)
 
     def _items(self, shape: Any, definition: GraphQLField, details: Details) -> Picks:
-        """Returns which fields of a value an operation asks for. A value that is not an object has none."""
+        """Returns which fields of a value with fields an operation asks for; empty for a value without fields."""
         type_ = get_named_type(definition.type)
         if not isinstance(type_, GraphQLObjectType):
             return ()

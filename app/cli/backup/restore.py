@@ -216,10 +216,10 @@ async def _check_counts(connection: asyncpg.Connection, manifest: Manifest, repo
 
 
 async def _reset_districts(settings: Settings, connection: asyncpg.Connection) -> tuple[int, int]:
-    """In every district, invalidates the feed's old cursors and discards held syncs, whose plans are not in the backup.
+    """In every district, invalidates the old cursors of the change feed, and discards the syncs that wait for approval.
 
-    Returns the number of districts and the number of discarded syncs. This runs as the owner, because the run-time
-    roles have no access yet.
+    Such a sync could not be continued, because its plan is not in the backup. Returns the number of districts and the
+    number of discarded syncs. This runs as the owner, because the run-time roles have no access yet.
     """
     engine = open_engine(settings.url_of("owner"), name="restore", pool_size=1)
     discarded, districts = 0, await connection.fetch("SELECT district_id FROM public.district ORDER BY district_id")
