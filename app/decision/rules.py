@@ -10,10 +10,7 @@ from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, cha
 
 
 class DecisionKind(StrEnum):
-    """A choice that a team can make about a student.
-
-    A referral can be recorded at any time, even for a student without a support.
-    """
+    """A choice that a team can make about a student. Only a referral needs no support."""
 
     CONTINUE = "continue"
     RAISE_GOAL = "raise_goal"

@@ -21,9 +21,7 @@ class WindowState(StrEnum):
 
 
 class WindowGroup(StrEnum):
-    """Sex, or a race or ethnicity as OneRoster codes it.
-
-    A district may choose one of these, and the reports of a window then also count students by it.
+    """A demographic group of OneRoster: sex, or a race or ethnicity. The reports of a window can count students by one.
     """
 
     SEX = "sex"
