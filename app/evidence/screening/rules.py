@@ -21,8 +21,7 @@ class WindowState(StrEnum):
 
 
 class WindowGroup(StrEnum):
-    """A demographic group of OneRoster: sex, or a race or ethnicity. The reports of a window can count students by one.
-    """
+    """A demographic group of OneRoster, such as sex. The reports of a window can count students by one of these."""
 
     SEX = "sex"
     AMERICAN_INDIAN_OR_ALASKA_NATIVE = "american_indian_or_alaska_native"
