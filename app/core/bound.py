@@ -1,4 +1,4 @@
-"""Defines the driver's connection, which refuses to begin a transaction without a principal.
+"""Defines the database connection that the driver uses. It refuses to begin a transaction without a principal.
 
 `BEGIN` and the statement that binds the principal are sent as one message, because a second round trip would cost a
 quarter of the throughput. Reads that do not need SQLAlchemy run directly on the driver, from BEGIN to COMMIT, with a

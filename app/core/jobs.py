@@ -184,7 +184,7 @@ class ClaimedJob:
 class JobOutcome:
     """The outcome of a claimed job: its final state, or `pending` with the wait until the next attempt.
 
-    `fault` describes the error if the attempt failed. If `starts_over` is set, the count of attempts starts at zero.
+    `fault` describes the error if the attempt failed. If `starts_over` is true, the count of attempts is reset to zero.
     """
 
     claimed: ClaimedJob

@@ -197,8 +197,9 @@ def _as_recorded(result: RecordedScore, inserted: set[UUID]) -> RecordedScore:
 async def _load_stored(work: Work, new: Sequence[NewScore], terms: ScoreTerms) -> list[Score]:
     """Returns the stored scores that may match the sent scores.
 
-    The students of the sent scores are locked, so no other transaction writes their scores. If another student's score
-    has the same external id, the sent score is only refused, so the other student needs no lock.
+    The students of the sent scores are locked, so no other transaction writes these students' scores. A score of
+    another student can be included too, if it has the external id of a sent score. That student needs no lock, because
+    the sent score is then refused.
     """
     students = [student.id for student in terms.students.values()]
     in_district = select(Score).where(Score.district_id == work.district_id)

@@ -71,7 +71,7 @@ class Selector:
         return get_argument_values(definition, details[0].node, self.variables)
 
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
-        """Returns what to read for a root field that is a list: filters, order, page, and the fields of the rows.
+        """Returns what to read for a list at the top of a query: filters, order, page, and the fields of the rows.
 
         It checks the permissions before it looks up a row to which a filter refers, such as a student.
         """

@@ -235,8 +235,8 @@ def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str
 def _support_of(group: Group, member: NewMember, level: int, days: dict[str, date]) -> NewSupport:
     """Returns the input with which the support of a new member is planned.
 
-    `days` has the first day of the support, or is empty if the given day is invalid. What `member` does not state, such
-    as the intervention, is taken from the group.
+    What `member` does not state, such as the intervention, is taken from the group. `days` has the first day of the
+    support, or is empty if the given day is invalid.
     """
 
     def public(kind: str, row_id: UUID | None) -> str | None:
@@ -286,7 +286,7 @@ async def _open_members(work: Work, group: Group, student_id: UUID | None = None
 
 
 async def _first_day_after(work: Work, on: date | None) -> date:
-    """Returns the first day without the members, which is `on` or by default today.
+    """Returns the first day on which the members do not belong to the group: `on` or, by default, today.
 
     Raises `Invalid` if the day lies in the future, or too early for a record about a student.
     """

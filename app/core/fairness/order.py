@@ -21,7 +21,10 @@ KEYS_BEFORE_PRUNING = 256
 
 @dataclass(slots=True)
 class _Share:
-    """The waiting requests of one key, by flow, and how much virtual time the key was charged (`served_until`)."""
+    """The waiting requests of one key, by flow, and the account of the key.
+
+    `served_until` is the state of the account: the virtual time that the key was charged.
+    """
 
     weight: float
     served_until: float
