@@ -2,7 +2,10 @@
 
 When more requests arrive than a process can run at once, the districts take turns, and within a district its clients
 take turns. All requests without a valid token are treated as one more district, in which the network addresses take
-turns. Each process counts for itself, so each process allows a quota divided by the number of processes.
+turns.
+
+Processes do not share their counts. Each process therefore enforces only its part of a quota: the quota divided by the
+number of processes.
 """
 
 import asyncio
@@ -36,11 +39,11 @@ MAX_CLIENT_ID_LENGTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """The sender of a request, as the quotas and the queue of waiting requests see it.
+    """The sender of a request, for the quotas and for the queue of requests that wait to run.
 
-    `flow` is the client, or the network address if the request has no valid token. `key` is the district of the client,
-    or `NOBODY` without a valid token. Requests wait in one queue per key. The keys take turns, and the flows of a key
-    take turns.
+    `key` is the sender's district, and `flow` is the client within the district. For a request without a valid token,
+    `key` is `NOBODY` and `flow` is the network address. A waiting request is queued by both: the keys take turns, and
+    within a key, its flows take turns.
     """
 
     key: Hashable
@@ -113,7 +116,10 @@ class Admission:
         return counted
 
     def give_back(self, requester: Requester, counted: tuple[QuotaState, ...]) -> tuple[QuotaState, ...]:
-        """Undoes the counting of a request. Returns the states `counted`, each with one more request remaining."""
+        """Removes a request from the quotas in which it was counted.
+
+        Returns the states `counted`, each with one more request remaining.
+        """
         if requester.district_id is None:
             self._of_address.give_back(requester.flow)
         else:
@@ -122,9 +128,10 @@ class Admission:
         return tuple(replace(state, remaining=state.remaining + 1) for state in counted)
 
     async def run_in_turn(self, requester: Requester, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Waits until it is the sender's turn, then runs `work`, which is one step of a stream, and returns its result.
+        """Waits until it is the sender's turn, then runs `work` and returns its result.
 
-        The step waits under the same rules as a request. Raises `Overloaded` if it has waited too long.
+        A stream calls this for each of its steps, so that each step waits under the same rules as a request. Raises
+        `Overloaded` if the step has waited too long.
         """
         turn = self.gate.enqueue(requester.key, requester.flow)
         try:
@@ -144,9 +151,9 @@ class TokenAttempts:
         self._failures = Quotas(TOKEN_FAILURES.divided(processes))
 
     def begin(self, client_id: str | None, address: str | None) -> "TokenAttempt":
-        """Returns a new attempt to get a token; raises `RateLimited` if a quota is used up.
+        """Starts an attempt to get a token and returns it; raises `RateLimited` if a quota is used up.
 
-        The attempt counts as failed until it ends.
+        The attempt counts as a failed one until it ends with a right secret (see `TokenAttempt`).
         """
         network = network_of(address)
         requests = self._requests.take(network)

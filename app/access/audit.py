@@ -71,7 +71,7 @@ def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[
 def _values(
     work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kinds: Collection[str]
 ) -> tuple[Any, ...]:
-    """Returns the values of a row of the log, in the order of `COLUMNS`."""
+    """Returns the values of one row of the disclosure log, in the order of `COLUMNS`."""
     return (
         work.district_id,
         new_id(),

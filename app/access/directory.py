@@ -124,8 +124,9 @@ async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> l
 
 
 async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UUID]]:
-    """Returns the ids of districts with due jobs, by kind of job, in random order so that no district is always
-    last.
+    """Returns the ids of districts with due jobs, by kind of job.
+
+    The order is random, so that no district is always last.
     """
     async with _bound_to_nobody(engine) as connection:
         rows = await connection.execute(text("SELECT * FROM app.districts_with_jobs_due(:most)"), {"most": most})

@@ -1,8 +1,9 @@
 """Builds list queries that are restricted to schools, so that a B-tree index serves each page of any school.
 
-Under row-level security an index on `school_ids` cannot be used, because the policy's conditions are evaluated before
-an array operator. Tables that are listed therefore have columns for the student's first three schools, each with an
-index in the order of the list. Students of four or more schools are in a separate index.
+An index on the array `school_ids` would be useless here. PostgreSQL evaluates the conditions of a row-level security
+policy before an array operator, so it would read every row first. Tables that are listed therefore have a column for
+each of the student's first three schools, with an index in the sort order of the list. Students of four or more schools
+are in a separate index.
 """
 
 from collections.abc import Sequence
@@ -56,9 +57,10 @@ def schools_of_list(work: Work, school_id: UUID | None) -> tuple[UUID, ...] | No
 def at_school(
     model: type[ListedBySchool], school_id: UUID | None, schools: Sequence[UUID] | None
 ) -> ColumnElement[bool]:
-    """Returns the SQL condition that a row's student is at the school `school_id`; always true if it is None.
+    """Returns the SQL condition that a row's student is at the school `school_id`.
 
-    The condition is also always true if `schools` is given: the caller then restricts the list with `page_of_schools`.
+    Returns a condition that is always true if `school_id` is None, and also if `schools` is given, because the caller
+    then restricts the list with `page_of_schools` instead.
     """
     if school_id is None or schools is not None:
         return true()
@@ -76,10 +78,10 @@ def page_of_schools(
     limit: int,
     named: ColumnElement[bool] | None = None,
 ) -> Select[Listed]:
-    """Returns the query, restricted to the first `limit` rows that are at these schools or satisfy `named`.
+    """Returns the query for the first `limit` rows whose students are at one of `schools`, or that satisfy `named`.
 
-    `named` is true for rows about students of other schools, whom the caller sees through a team. `order` lists the
-    columns of the sort order and ends with the row's id.
+    `named` is a condition for students of other schools whom the caller sees through a team. `order` lists the columns
+    of the sort order and ends with the row's id.
     """
     requested = func.unnest(cast(list(schools), Ids)).table_valued("id", name="asked_school").render_derived()
     names = [column.key for column in order]

@@ -37,9 +37,9 @@ class TestClock(Tenant, Base):
 
 
 class LockOfDistrict(Tenant, Base):
-    """One lock of a district. A transaction locks this row to keep out others of the district that need the same lock.
+    """A row that a transaction locks, so that other transactions of the same district wait.
 
-    `name` states the purpose (see `DistrictLock`).
+    `name` is the purpose of the lock (see `DistrictLock`). Locks with different purposes do not wait for each other.
     """
 
     __tablename__ = "district_lock"
@@ -100,8 +100,9 @@ class TokenRevocation(TenantRow, Base):
 
 
 class Disclosure(TenantRow, Base):
-    """A row of the disclosure log: which operation showed which kinds of records about which students to whom, and
-    when.
+    """A row of the disclosure log: who was shown records about which students.
+
+    It also says which kinds of records these were, which operation showed them, and when.
     """
 
     __tablename__ = "disclosure"

@@ -3,9 +3,8 @@
 Tests compare these conditions with the database's catalogue. The migrations contain them as frozen text, so a change
 here also needs a migration.
 
-Each table has one permissive policy per role, in which all conditions are joined with AND. A policy contains no
-subquery and no function that reads a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded
-server.)
+Each table has one permissive policy for each role. It joins all conditions with AND, and contains no subquery and no
+function that reads a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)
 """
 
 DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"
@@ -23,8 +22,10 @@ _TEAMS = "nullif(current_setting('app.teams', true), '')::uuid[]"
 def reaches(student: str, schools: str = "school_ids") -> str:
     """Returns the SQL condition that the transaction's principal may see a student.
 
-    The principal sees the district, or some schools, or a caseload. A person who sees some schools may also see
-    students of other schools, through a team.
+    `student` is the column of the student's id, and `schools` an expression for the student's schools. A principal sees
+    all students of the district, or the students of some schools, or the students who are listed by id (a caseload). A
+    person who sees some schools may also have such a list: students of other schools, whom the person sees through a
+    team.
     """
     return (
         f"({_REACH} = 'district'"

@@ -20,10 +20,10 @@ EVERYTHING_SECURED = "*"
 
 
 class Reach(StrEnum):
-    """The part of the district that a principal sees.
+    """The part of the district that a principal sees: all of it, some schools, or a list of students (a caseload).
 
-    Teams have no reach of their own. The students of a team are part of the caseload of each member of the team. If the
-    reach of a member is `schools`, the students are listed in addition to the schools.
+    Membership in a team is not a reach. It adds the students of the team to the list of students. A member whose reach
+    is `schools` sees these students in addition to the students of the schools.
     """
 
     DISTRICT = "district"
@@ -91,9 +91,9 @@ class Principal:
 
 
 def parts_of(student_ids: Iterable[UUID]) -> list[str]:
-    """Divides the ids by their last hexadecimal digit, and returns sixteen texts, each with the ids of one digit.
+    """Groups the ids by their last hexadecimal digit. Returns sixteen texts, each with the ids of one digit.
 
-    A row-level security policy that looks for an id has to search only the text for the id's last digit.
+    A row-level security policy that looks for an id searches only the text for the last digit of this id.
     """
     parts: list[list[str]] = [[] for _ in range(16)]
     for student_id in student_ids:

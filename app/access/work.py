@@ -1,6 +1,6 @@
-"""Defines the unit of work: one transaction bound to one principal, and the only way to a database session.
+"""Defines the unit of work: a transaction that is bound to one principal. Only a unit of work gives a database session.
 
-Only the APIs commit. What must happen last (numbering the events, writing the disclosure log) is registered with
+Only the APIs commit. What must be done last (numbering the events, writing the disclosure log) is registered with
 `before_commit` and runs just before the commit.
 """
 
@@ -38,8 +38,8 @@ _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
 class Work:
     """One transaction for one principal; its database session is accessible only inside a function marked `@needs`.
 
-    The session is SQLAlchemy's, and is created when it is first used. Reads of the APIs, which are compiled to SQL
-    text, and the disclosure log do without it: they use the driver's connection, in the same transaction.
+    The session is a SQLAlchemy session, and is created when it is first used. The APIs' reads and the disclosure log
+    need none: they send their SQL text on the driver's connection, in the same transaction.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class Work:
         return self._made_session
 
     async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Sends the session's pending changes, then runs an SQL text without SQLAlchemy and returns its rows.
+        """Writes the session's pending changes, then runs an SQL text without SQLAlchemy and returns its rows.
 
-        Like `db`, it raises `Misuse` outside a function marked `@needs`.
+        Raises `Misuse` outside a function marked `@needs`, like `db`.
         """
         if _open_for.get() is not self:
             raise Misuse("The database was reached outside a function marked @needs.")
@@ -129,9 +129,9 @@ class Work:
         return frozenset(str(student) for student in self.disclosed.students), frozenset(self.disclosed.kinds)
 
     def disclose_again(self, students: Iterable[str], kinds: Iterable[str]) -> None:
-        """Notes, for the disclosure log, that the caller is shown a stored response again.
+        """Notes, for the disclosure log, that a stored response is shown to the caller another time.
 
-        The response contains records of these kinds about these students.
+        `students` and `kinds` say whose records, and records of which kinds, the response contains.
         """
         self.disclosed.students |= {UUID(student) for student in students}
         self.disclosed.kinds |= set(kinds)
@@ -171,10 +171,10 @@ class Work:
                     await self._send(ENTER, original.binding_arguments())
 
     def end_district_step(self) -> tuple[str, ...] | None:
-        """Relieves an `as_district` block of the statement with which it binds the previous principal at its end.
+        """Lets the last SQL statement of an `as_district` block also bind the previous principal again.
 
-        Instead, the last SQL statement of the block must do this, by calling `app.enter` with the arguments that this
-        function returns. Returns None outside of such a block.
+        For this, the statement calls `app.enter` with the arguments that this function returns. The block then needs no
+        extra statement at its end. Returns None outside of an `as_district` block.
         """
         suspended, self._suspended = self._suspended, None
         return None if suspended is None else suspended.binding_arguments()
@@ -199,9 +199,9 @@ class Work:
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
-        """Runs a part of opening or ending a unit of work, which needs the database session but no permission.
+        """Runs `step` and returns its result. The step has access to the database session without a permission.
 
-        Returns the result of `step`. Commands and reads never call this method.
+        Only the code that opens and ends units of work uses this; commands and reads never do.
         """
         token = _open_for.set(self)
         try:

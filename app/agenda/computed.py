@@ -1,6 +1,6 @@
 """Computes the agenda of a team's next meeting: the items that follow from the data, and the items that members added.
 
-Settled items are left out.
+Items that are settled (discussed, carried or dropped) are left out.
 """
 
 from collections.abc import Sequence
@@ -23,18 +23,26 @@ MOST: Final = 1000
 
 
 async def compute_items(work: Work, query: Select[Any]) -> Sequence[Row[Any]]:
-    """Returns the rows of a `next_agenda` query that the principal may see, at most `MOST`. Executes one statement."""
+    """Runs a query from `next_agenda`, and returns the rows that the principal may see, at most `MOST`.
+
+    Executes one statement.
+    """
     rows: Sequence[Row[Any]] = (await work.db.execute(query.limit(MOST))).all()
     return rows
 
 
 async def count_items(work: Work, query: Select[Any]) -> int:
-    """Returns the number of rows of a `next_agenda` query that the principal may see. Executes one statement."""
+    """Returns how many rows of a query from `next_agenda` the principal may see. Executes one statement."""
     return int(await work.db.scalar(select(func.count()).select_from(query.subquery())) or 0)
 
 
 async def next_agenda(work: Work, team_id: UUID) -> Select[Any]:
-    """Returns a query for the items of a team's next agenda."""
+    """Returns a query for the items that a team's next meeting would have on its agenda today.
+
+    These are the items that follow from the data, and the open items that members added for the next meeting. An item
+    that was dropped, or discussed with nothing left to do, is left out until something new happens (see
+    `AgendaItem.basis`).
+    """
     today = await today_of(work)
     playbook = await published(work)
     days = REMINDERS | {name: int(number) for name, number in playbook.reminders.items()}

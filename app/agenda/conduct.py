@@ -106,11 +106,13 @@ async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
 
 
 async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: bool) -> None:
-    """Ends the open items of a meeting that is being closed, by carrying them to the next meeting.
+    """Marks the open items of a meeting as carried, because the meeting is being closed.
 
-    Open items are marked as carried. Open and suspended items that members added are also copied for the next meeting.
-    Without `carry_rest`, raises `Conflict` if any item is open. The error states how many items are open, and how many
-    of them the caller may not see. `visible` is the number of open items that the caller may see.
+    Open and suspended items that members added are also copied, so that the next meeting has them. Computed items need
+    no copy.
+
+    Without `carry_rest`, no item may be open: raises `Conflict`, with the number of open items and the number of those
+    that the caller may not see. `visible` is the number of open items that the caller may see.
 
     The caller must have locked the meeting's students and then the meeting. An item can be added between these two
     locks, so the students of such items are locked here.

@@ -25,7 +25,7 @@ from app.team.students import follow_roster
 async def follow_teams(work: Work) -> int:
     """After a sync, updates which students belong to which teams, and suspends or reopens the agenda items about them.
 
-    Returns how many rows it has written: of students in teams, and of agenda items.
+    Returns how many rows were changed: memberships of students in teams, and agenda items.
     """
     written = await follow_roster(work)
     return written + await follow_students(work)
@@ -35,11 +35,11 @@ async def follow_teams(work: Work) -> int:
 async def follow_students(work: Work) -> int:
     """Suspends open items of students whom the team no longer serves, and reopens items of students who are back.
 
-    A suspended item stays suspended if its meeting was closed before the student returned. If the reason for the item
-    still exists then, a new item is computed for the next meeting.
+    If the meeting of a suspended item was closed before the student returned, the item stays suspended. If the reason
+    for it still exists then, the next meeting gets a new item.
 
     Students whom another transaction has locked are left for the next run. Returns the number of changed items. Syncs
-    call this function, and so does an hourly task, because people can also change a team's students by hand.
+    and an hourly task call this function; the task is needed because people can also change a team's students by hand.
     """
     today = await today_of(work)
     suspended = await _suspend(work, today)

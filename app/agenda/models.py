@@ -19,9 +19,9 @@ class AgendaItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
       meeting until one is opened.
     * `student_id`, `school_ids` and `secured_area` are copied from the record that a computed item is about.
     * `area_id` is the area that a member gave with an added item.
-    * `basis` identifies the reason for which an item was added, for example by the day since which the reason exists. A
-      dropped item returns to the agenda only if the basis has changed. So does a discussed item whose kind is in
-      `RESTS_WHEN_DISCUSSED`, unless a decision about the item is due.
+    * `basis` is a text that changes when something new happens, for example the day since which the reason for the item
+      has existed. A dropped item stays off the agenda while its basis is the same. So does a discussed item of a kind
+      in `RESTS_WHEN_DISCUSSED`, unless a decision about it is due.
     * `reasons` are the reasons why the item came up: codes, each with the ids of records.
     * If an item that a member added is carried, a new item replaces it. Its `carried_from` is the carried item.
     * A suspended item is about a student whom the team does not serve at present.

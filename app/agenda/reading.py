@@ -60,8 +60,8 @@ class AgendaEntry:
 class Agenda:
     """The agenda of a meeting. If `meeting` is None, it is the agenda that a meeting would have now.
 
-    `order` has the kinds of items in the order of the playbook; the entries are in this order. `hidden` is the number
-    of items that the caller may not see.
+    `order` lists the kinds of items in the order that the playbook sets, in which the entries are sorted. `hidden` is
+    the number of items that the caller may not see.
     """
 
     team_id: UUID
@@ -98,7 +98,7 @@ async def read_agenda(work: Work, team_id: UUID, meeting: str | None = None) -> 
 
 
 def entry_of(item: Row[Any], order: Sequence[str]) -> AgendaEntry:
-    """Returns the entry for a row of a `next_agenda` query."""
+    """Converts a row of a query from `next_agenda` to an agenda entry."""
     names = (name.partition(":") for name in item.records.split())
     records = tuple(ids.format_id(kind, UUID(row_id)) for kind, _, row_id in names)
     return AgendaEntry(

@@ -19,10 +19,10 @@ Expression: TypeAlias = SQLCoreOperations[Value]
 
 @dataclass(frozen=True, slots=True)
 class AgendaScope:
-    """What the functions in `SOURCES` need to know to select the items of an agenda.
+    """The values with which the functions in `SOURCES` select the items of an agenda.
 
-    `students` is a query for the students of the team. `days` has the number of days of each reminder of the playbook,
-    keyed by reminder. `order` has the kinds of items in the order of agendas.
+    `students` is a query for the students of the team. `days` has, for each kind of reminder in the playbook, after how
+    many days it is sent. `order` has the kinds of items in the order in which an agenda lists them.
     """
 
     district_id: UUID
@@ -33,7 +33,7 @@ class AgendaScope:
     order: Sequence[str]
 
     def comes_before(self, kind: AgendaItemKind, other: AgendaItemKind) -> bool:
-        """Returns whether the kind `kind` comes before the kind `other` in the order of agendas."""
+        """Returns whether an agenda lists items of the kind `kind` before items of the kind `other`."""
         return self.order.index(kind) < self.order.index(other)
 
     def serves(self, model: Any) -> ColumnElement[bool]:
@@ -73,8 +73,8 @@ def select_reason(
     * `model` is the table of the record that an item is about. It may lack the columns about a student.
     * `subject` is the name of that kind of record, and the column of the record's id.
     * `since` is the day since which the reason for the item has existed.
-    * `basis` is a text by which a repeated reason is recognized: a dropped item comes back only under another basis. By
-      default it is the day `since`.
+    * `basis` is a text that changes when something new happens. An item that was dropped stays off the agenda while its
+      basis is the same. By default, the basis is the day `since`.
     * `code` is the code of the reason, by default the kind of the item.
     * `records` has the id columns of the records that explain the reason, keyed by kind of record.
     """

@@ -119,8 +119,8 @@ def _core_stalls(scope: AgendaScope) -> Select[Any]:
 def _verdicts(scope: AgendaScope) -> Select[Any]:
     """Returns the verdicts that a team should discuss, one item for each support.
 
-    If the verdict is an alarm and the team's decision about it is due, the item has both reasons. Its kind is then that
-    of the reason whose kind comes first in the order of agendas.
+    An alarm about which the team should have decided by now has two reasons: the alarm, and the overdue decision. Both
+    are reasons of one item. Each of them has a kind, and the item gets the kind that agendas list first.
     """
     is_open = or_(
         and_(ResponseState.state == AgendaItemKind.GOAL_MET, ~_ready_to_fade(scope)),

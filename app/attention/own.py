@@ -15,8 +15,9 @@ from app.team.models import TeamStudent, in_force_on
 def own_students(principal: Principal, column: Any, today: date) -> ColumnElement[bool]:
     """Returns the condition that a row is about one of the acting person's own students.
 
-    If the person's reach is a caseload, all students on the caseload are the person's own. If the reach is larger, the
-    person's own students are those in the person's supports, teams and classes.
+    The acting person is the person for whom the client sends the request. If this person's reach is a caseload, all
+    students on the caseload are the person's own. If the reach is larger, the person's own students are those in the
+    person's supports, teams and classes.
     """
     if principal.reach is Reach.CASELOAD:
         named: ColumnElement[bool] = column == any_(cast(list(principal.students), IdList))

@@ -52,9 +52,9 @@ class AttentionItem:
     `since` depends on the task:
     * an action item: the day on which it is due;
     * a support with an overdue score: the day of its last score;
-    * a support with a due decision: the day since which the support has had its state;
+    * a support with a due decision: the first day of its present state;
     * a concern: the day on which it was raised or lost its support;
-    * a hypothesis: the day since which its review has been due.
+    * a hypothesis: the first day on which its review was due.
     """
 
     reason: Reason
@@ -134,7 +134,7 @@ async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention
 
 
 def _position(keyset: Keyset) -> Iterator[ColumnElement[Any]]:
-    """Yields the values of the sort columns after which the page begins."""
+    """Yields the values of the sort columns in the row after which the page begins."""
     try:
         since, reason, _ = keyset.after or ()
         yield literal(date.fromisoformat(str(since)), Date)
@@ -147,7 +147,8 @@ def _position(keyset: Keyset) -> Iterator[ColumnElement[Any]]:
 def _arm(reason: Reason, since: Any, row: Any, student: Any, **ids: Any) -> Select[Any]:
     """Returns the query for the tasks with one reason. All such queries have the same columns, for a UNION.
 
-    `row` is the column of a task's id, and `ids` has the columns of the records that the task is about, keyed by kind.
+    `row` is the column with the id of the record that makes the task, and `since` the day since which it has been one.
+    `ids` has the id columns of the records that the task is about, keyed by kind of record.
     """
     columns = [cast(ids.get(kind, null()), Uuid).label(f"{kind}_id") for kind in KINDS]
     return select(

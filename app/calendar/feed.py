@@ -44,9 +44,9 @@ MOST_SERIES: Final = 100
 
 
 class OpenedLink(NamedTuple):
-    """A calendar link in force.
+    """A calendar link that opens the meetings of one team, or of all teams of a person.
 
-    `team_id` is the link's team, or None if the link is for all teams of its person. `principal` reads the meetings.
+    `team_id` is None for all teams of the link's person. `principal` is the principal that reads the meetings.
     """
 
     team_id: UUID | None
@@ -76,7 +76,11 @@ async def open_link(engine: AsyncEngine, keyring: Keyring, secret: str) -> Opene
 
 @needs(Can.LINK_CALENDARS)
 async def _find_link(work: Work, key: LinkKey) -> tuple[CalendarLink, ClientGrant]:
-    """Returns the link in force with this digest, and the grant of its client; raises `NotFound`."""
+    """Returns the link with this digest, and the grant of its client.
+
+    Raises `NotFound` if there is no such link, if it has ended or was revoked, or if its client lost access to the
+    district.
+    """
     today = await today_of(work)
     of_client = and_(
         ClientGrant.district_id == work.district_id,
@@ -152,10 +156,10 @@ async def _expected(
     period: tuple[date, date],
     zone: ZoneInfo,
 ) -> list[CalendarEntry]:
-    """Returns the meetings that are not stored yet because they are more than twelve weeks ahead.
+    """Returns the meetings of the active meeting series of `teams` that the database does not have as rows yet.
 
-    They are computed from the active meeting series of `teams`. `stored` has a pair of series and day for each stored
-    meeting; these are left out.
+    A row is stored only twelve weeks ahead, so later meetings are computed from the rule of the series. `stored` has a
+    pair of series and day for each stored meeting; these are left out.
     """
     active = [team_id for team_id, team in teams.items() if team.state == TeamState.ACTIVE]
     query = (

@@ -1,8 +1,7 @@
 """Finds the changes of the API contracts that break a client.
 
-A change breaks a client if a request that was accepted can be refused after it, or if a field of an answer is missing
-or has another type after it. An added field of an answer breaks no client, because clients ignore fields that they do
-not know.
+A change breaks a client if a request that was accepted before may be refused, or if a field of an answer is removed or
+changes its type. An added field of an answer breaks no client, because clients ignore fields that they do not know.
 """
 
 from collections.abc import Iterator, Mapping
@@ -176,12 +175,11 @@ class _Comparison:
                 yield f"{at}: {word} is {new[word]} now."
 
     def _resolve_pair(self, direction: str, old: Json, new: Json) -> tuple[Json, Json, bool]:
-        """Resolves the references in both schemas and drops null; returns them, and whether this pair was compared
-        before.
+        """Returns both schemas without references and without null, and whether this pair has been compared before.
 
-        If so, the caller must not compare the pair again. Schemas can refer to each other in circles, so a comparison
-        might never end. Many paths can also lead to one schema, and its changes would be reported once for each path.
-        `direction` tells requests from answers, which are compared separately.
+        A pair that has been compared before must not be compared again. Schemas can refer to each other in circles, so
+        a comparison might never end. Many paths can also lead to one schema, and its changes would be reported once for
+        each path. `direction` is `request` or `answer`; the comparisons of the two are separate.
         """
         old, new = _single(self._old, old), _single(self._new, new)
         pair = (direction, id(old), id(new))
@@ -201,8 +199,8 @@ def _resolved(document: Json, schema: Json) -> Json:
 
 
 def _single(document: Json, schema: Json) -> Json:
-    """Replaces a reference by the schema that it refers to; for a schema that allows null, returns the schema without
-    null.
+    """Returns the schema to which a reference leads. For a schema that allows one type or null, returns the type's
+    schema.
     """
     schema = _resolved(document, schema)
     kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]

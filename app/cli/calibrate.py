@@ -26,8 +26,8 @@ def add_to(app: typer.Typer) -> None:
         """Estimates each measure's growth, its noise and the differences between its forms, from last year's scores.
 
         With too little data the published defaults are used. A district's true false-alarm rate cannot be known from
-        its scores, so the report does not state one. Instead, it compares how many series are flagged with how many the
-        estimated model expects.
+        its scores, so the report does not state one. Instead, it compares the number of flagged series with the number
+        that the estimated model expects.
         """
 
         async def run(engine: AsyncEngine, settings: Settings) -> list[dict[str, Any]]:

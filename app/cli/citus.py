@@ -71,8 +71,7 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
     * Foreign keys are dropped first and added last, because a table that refers to a local table cannot be distributed.
     * FORCE ROW LEVEL SECURITY is switched off meanwhile, because it would keep the owner from copying rows to the
       shards.
-    * Unlogged tables become logged, because with an unlogged table, no district could be moved to another node during
-      operation.
+    * Unlogged tables become logged. Otherwise no district could be moved to another node while the service runs.
     """
     moved = [table for table in tables if table.name not in LOCAL_TABLES]
     names = {table.name for table in moved}

@@ -1,7 +1,8 @@
 """`aimline sync diff`: shows who and what a held or dry run would change. Changes nothing itself.
 
-The exit codes have the same meanings as those of `aimline sync`. The code is 0 even if no change matches the options,
-and 2 for a run that has no list of changes.
+A held run waits for somebody's approval; a dry run only plans its changes. The exit codes have the same meanings as
+those of `aimline sync`. The code is 0 even if no change matches the options, and 2 for a run that has no list of
+changes.
 """
 
 import shutil

@@ -110,9 +110,7 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("new-epoch")
     def new_epoch(slug: Slug, as_json: AsJson = False) -> None:
-        """Restarts the change feed after a restore. Cursors from before the restore are refused, so every reader starts
-        again.
-        """
+        """Restarts the change feed after a restore. Every reader must start again, because its cursor is refused."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)

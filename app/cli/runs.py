@@ -1,4 +1,4 @@
-"""Defines the subcommands of `aimline sync` that show sync runs and decide about them.
+"""Defines the subcommands of `aimline sync` that show sync runs, and decide about held ones, which wait for approval.
 
 They are `status`, `report`, `diff`, `quarantine`, `acknowledge`, `approve`, `discard`, `history`, `rekey` and `undo`.
 The exit codes are those of `aimline sync`.
@@ -85,7 +85,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Acknowledges refused rows: they are still not imported, but later runs do not exit with 3 because of them.
 
-        This ends when the content of a row or its fault changes.
+        The acknowledgement of a row ends when the row's content or its fault changes.
         """
         run_id = ids.parse_id("run", run)
         if row and same_person:

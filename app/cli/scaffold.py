@@ -103,9 +103,10 @@ def _filled(text: str, names: dict[str, str]) -> str:
 
 
 def _edited(path: Path, changes: tuple[tuple[str, str], ...], names: dict[str, str]) -> str:
-    """Returns the text of a file after the `changes`: pairs of a line of the file, and a line to insert before it.
+    """Returns the text of a file with lines inserted. The file is not written.
 
-    `names` replaces the placeholders in the inserted lines. Raises `ValueError` if the file lacks a line.
+    Each change is a pair: a line that the file has, and a line to insert before it. `names` replaces the placeholders
+    in the inserted lines. Raises `ValueError` if the file lacks a line.
     """
     text = path.read_text()
     for anchor, line in changes:

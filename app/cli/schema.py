@@ -53,9 +53,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def generate_schema() -> str:
-    """Returns the text of the expected schema, which it generates by running the migrations in an empty embedded
-    database.
-    """
+    """Runs the migrations in an empty embedded database, and returns the text that describes the resulting schema."""
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder), settings={"fsync": "off"}) as server:
         settings = Settings(
             database_url=server.url(), api_database_url="", worker_database_url="", key=generate_key("schema")

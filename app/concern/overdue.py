@@ -19,10 +19,9 @@ from app.roster.student_lock import skip_busy_students
 
 @needs(Can.JUDGE)
 async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each concern that is still `raised` after `days` days of instruction. Returns the number of
-    reminders.
+    """Sends a reminder for each concern that is still `raised` after `days` days of instruction.
 
-    Concerns about students who left get no reminder.
+    Returns the number of reminders. Concerns about students who left get no reminder.
     """
     is_unanswered = Concern.state == ConcernState.RAISED
     mark = cast(Concern.version, Text)
@@ -31,11 +30,10 @@ async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
 
 @needs(Can.JUDGE)
 async def remind_unserved_concerns(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each concern that has had no active support for `days` days of instruction. Returns the
-    number of reminders.
+    """Sends a reminder for each concern that has had no active support for `days` days of instruction.
 
-    A concern that is served and then unserved again gets a new reminder. Concerns about students who left get no
-    reminder.
+    Returns the number of reminders. A concern whose support ends later gets a new reminder. Concerns about students who
+    left get no reminder.
     """
     since = Concern.unserved_order
     return await _remind(work, CONCERN_UNSERVED, cast(since, Text), IS_UNSERVED, since, days, today)

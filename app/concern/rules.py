@@ -25,8 +25,9 @@ STATES = tuple(state.value for state in ConcernState)
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state to which a verb leads from `state`. Raises `Conflict` if the verb is not allowed in this
-    state.
+    """Returns the state to which a verb, such as `accept`, leads from `state`.
+
+    Raises `Conflict` if the verb is not allowed in this state.
     """
     required, target = TRANSITIONS[verb]
     if state == required:

@@ -1,4 +1,7 @@
-"""Finds accepted concerns that no active support serves, and counts their unserved days. Never changes a concern."""
+"""Finds unserved concerns: accepted concerns that have no active support. Also counts the days since this began.
+
+Never changes a concern.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +22,14 @@ IS_UNSERVED: Final[ColumnElement[bool]] = Concern.unserved_since.is_not(None)
 
 @dataclass(frozen=True, slots=True)
 class UnservedTime:
-    """How long a concern has been unserved, in days of instruction."""
+    """For how many days of instruction an accepted concern has had no active support."""
 
     days: int
 
 
 @needs(Can.READ_CONCERNS)
 async def count_unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[UnservedTime | None]:
-    """Returns for how long each concern has been unserved, or None for a concern that is not unserved.
+    """Returns for how long each concern has had no active support, or None for a concern that has one or needs none.
 
     `keys` has the id and the `unserved_since` of each concern.
     """
@@ -34,10 +37,10 @@ async def count_unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]
 
 
 async def unserved_days(work: Work, keys: Sequence[tuple[UUID, str | None]]) -> list[int | None]:
-    """Returns the number of days of instruction for which each concern has been unserved.
+    """Returns for how many days of instruction each concern has had no active support.
 
-    The number is None for a concern that is not unserved. `keys` has the id and the `unserved_since` of each concern.
-    No statement is executed if no concern is unserved.
+    The number is None for a concern that has a support or needs none. `keys` has the id and the `unserved_since` of
+    each concern. No statement is executed if `unserved_since` is None for all of them.
     """
     concern_ids = [concern_id for concern_id, since in keys if since is not None]
     if not concern_ids:

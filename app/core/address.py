@@ -195,8 +195,9 @@ def _is_number(label: str) -> bool:
 
 
 def _loose_ipv4(labels: list[str]) -> IPv4Address:
-    """Returns the IPv4 address that a text means to a browser, which also accepts octal, hexadecimal and shortened
-    spellings.
+    """Returns the IPv4 address that a browser would read in the parts of a host name.
+
+    A browser also accepts octal, hexadecimal and shortened spellings.
     """
     numbers = [_number(label) for label in labels]
     if len(numbers) > 4 or any(number > 255 for number in numbers[:-1]):

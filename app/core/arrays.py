@@ -5,8 +5,8 @@ from typing import Any
 
 
 def rows_of(columns: Sequence[Sequence[Any] | None]) -> list[tuple[Any, ...]]:
-    """Returns the rows of a table that is given as one array for each column, or as NULL if it has no rows.
+    """Returns the rows of a table that is given by columns. An empty table may have None in place of each column.
 
-    Statements return such arrays instead of an array of composite values, which Citus cannot pass on.
+    Statements return one array for each column, because Citus cannot pass on an array of composite values.
     """
     return list(zip(*(column or () for column in columns), strict=True))

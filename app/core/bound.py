@@ -1,4 +1,4 @@
-"""Defines the driver's connection, which refuses to begin a transaction without a principal.
+"""Defines the database connection that the driver uses. It refuses to begin a transaction without a principal.
 
 `BEGIN` and the statement that binds the principal are sent as one message, because a second round trip would cost a
 quarter of the throughput. Reads that do not need SQLAlchemy run directly on the driver, from BEGIN to COMMIT, with a
@@ -51,8 +51,8 @@ class BoundConnection(asyncpg.Connection):
     def transaction(self, **options: Any) -> Any:
         """Returns a transaction to be started; raises `Misuse` if `bind` has not set a principal for it.
 
-        This is checked before asyncpg counts the transaction as begun, so that the connection stays usable. If
-        `begin_bound` has already begun a transaction, returns that transaction, so that SQLAlchemy continues and ends
+        The error is raised here, before asyncpg counts the transaction as begun, so that the connection stays usable.
+        If `begin_bound` has already begun a transaction, returns an object through which SQLAlchemy continues and ends
         it.
         """
         if self._begun is not None:
@@ -98,9 +98,7 @@ class BoundConnection(asyncpg.Connection):
 
 
 class _JoinedTransaction:
-    """A transaction that `begin_bound` has begun on the driver, in the form in which SQLAlchemy can continue and end
-    it.
-    """
+    """Lets SQLAlchemy continue and end a transaction that `begin_bound` has begun on the driver."""
 
     def __init__(self, begun: Any) -> None:
         self._begun = begun

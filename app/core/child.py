@@ -57,7 +57,10 @@ def unprivileged(number: signal.Signals) -> dict[str, Any]:
 
 
 def user_outside() -> int:
-    """Returns the id of the user who owns the files that an `unprivileged` child creates."""
+    """Returns the id of the user as whom an `unprivileged` child runs, as seen by this process.
+
+    The files that the child creates belong to this user.
+    """
     if os.geteuid() != 0 or _namespaces():
         return os.geteuid()
     return pwd.getpwnam("nobody").pw_uid

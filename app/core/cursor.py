@@ -53,8 +53,9 @@ class CursorSeal:
 
 
 def cursor_seal(keyring: Keyring) -> CursorSeal:
-    """Returns the object that encrypts cursors with keys derived from this key ring. All processes derive the same
-    keys.
+    """Returns the object that encrypts cursors with keys derived from this key ring.
+
+    The derived keys are the same in all processes.
     """
     return _seal_of(tuple(keyring.keys.items()))
 

@@ -186,8 +186,9 @@ def connections_of(engine: AsyncEngine) -> int:
 
 
 async def set_binding(connection: AsyncConnection, statement: str) -> BoundConnection:
-    """Stores `statement`, which binds the connection's next transaction to a principal; returns the driver's
-    connection.
+    """Stores the statement that binds the connection's next transaction to a principal.
+
+    Returns the driver's connection.
     """
     driver = _bindable((await connection.get_raw_connection()).driver_connection)
     driver.bind(statement)

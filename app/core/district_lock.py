@@ -12,8 +12,9 @@ DISTRICT, NAME = bindparam("district", type_=Uuid), bindparam("name", type_=Text
 
 
 class DistrictLock(StrEnum):
-    """The purposes for which a district is locked. For each purpose, at most one transaction per district has
-    the lock at a time.
+    """The purposes for which a district is locked.
+
+    At most one transaction of a district has the lock for a purpose at a time.
     """
 
     WRITE_SYNC = "write_sync"

@@ -96,9 +96,10 @@ def start_districts(
     rests: SkippedDistricts,
     work: Callable[[UUID], Coroutine[Any, Any, None]],
 ) -> int:
-    """Starts one task each for at most `room` due districts, and returns the number of tasks that it started.
+    """Starts a task for each due district, but at most `room` tasks. Returns the number of tasks that it started.
 
-    No task is started for a district that already has a task or is being skipped. A task is in `running` until it ends.
+    No task is started for a district that has a task in `running` or is skipped by `rests`. A started task is added to
+    `running`, and removed when it ends.
     """
     districts = [key for key in due if key not in running and not rests.is_skipped(key)][: max(room, 0)]
     for district_id in districts:

@@ -33,7 +33,10 @@ class Violation:
 
 
 def with_more(detail: str, more: int) -> str:
-    """Returns the sentence `detail`, and after it how many more violations there are than the response lists."""
+    """Returns `detail` followed by a sentence that says how many violations are listed, and how many (`more`) are not.
+
+    If `more` is 0, returns `detail` unchanged.
+    """
     return f"{detail} The first {MAX_VIOLATIONS} are listed, and {more} more are not." if more > 0 else detail
 
 
@@ -169,8 +172,7 @@ class Unavailable(AimlineError):
 
 
 class OutcomeUnknown(AimlineError):
-    """Raised when the connection was lost between COMMIT and its answer, so that the change may or may not have been
-    made.
+    """Raised when the connection was lost during the commit, so that it is unknown whether the change was made.
 
     There is no `retry_after`, because a client that repeats the request automatically could apply the change twice.
     """

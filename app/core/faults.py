@@ -28,9 +28,10 @@ class DatabaseUnreachable(ConnectionError):
 
 
 class ChangedMeanwhile(Exception):
-    """Raised when a row appears that should have been locked earlier in the unit of work.
+    """Raised when a unit of work needs a lock that it should have taken earlier, for example on a row that is new.
 
-    All units of work lock rows in the same order, so this one must start again to lock the row in its turn.
+    All units of work lock rows in the same order, so that they cannot wait for each other in a circle. This one must
+    therefore start again, and take the lock when it is the row's turn.
     """
 
 

@@ -84,9 +84,9 @@ class ChangesOf:
 
 @dataclass(frozen=True, slots=True)
 class ObjectOf:
-    """The annotation of a parameter whose value is an object, passed as a mapping.
+    """Annotates a parameter whose value is an object. The command gets the object as a mapping.
 
-    `type` is the dataclass with the fields of the object.
+    `type` is the dataclass that declares the fields of the object.
     """
 
     type: type[Any]
@@ -171,9 +171,9 @@ PLACE = ("at", "pointer", "positions")
 
 @cache
 def command_inputs(function: Callable[..., Any], *, names_row: bool = True) -> CommandInputs:
-    """Returns the inputs of a command. They are the parameters of its function that follow the unit of work.
+    """Returns the inputs of a command: the parameters of its function after the first, which is the unit of work.
 
-    With `names_row`, the first of these parameters may identify a row, by an id or a code.
+    With `names_row`, the first input may identify a row, by an id or a code.
     """
     function = inspect.unwrap(function)
     hints = get_type_hints(function, include_extras=True)

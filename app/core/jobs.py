@@ -144,9 +144,11 @@ class JobTable:
       example, deliveries of webhooks have the column `endpoint_id`. Both are None if there is no such limit.
     * `at_once` is how many jobs with the same key may be claimed at the same time.
     * `length` is the duration of a lease.
-    * `waiting` is an SQL condition for the rows `t` that can be claimed.
-    * `ready` is an SQL condition on the row `k` of `keys`; where it is false, no job of this key is claimed.
-    * `ailing` is an SQL condition on the row `k` of `keys`; where it is true, `at_once_ailing` replaces `at_once`.
+    * `waiting` is an SQL condition on a job `t`; only jobs for which it is true can be claimed.
+    * `ready` is an SQL condition on the row `k` of `keys` to which a job refers; where it is false, the job is not
+      claimed.
+    * `ailing` is another such condition, for example that an endpoint has failed; where it is true, `at_once_ailing`
+      replaces `at_once`.
     """
 
     table: Table
@@ -182,7 +184,7 @@ class ClaimedJob:
 class JobOutcome:
     """The outcome of a claimed job: its final state, or `pending` with the wait until the next attempt.
 
-    `fault` describes the error if the attempt failed. If `starts_over` is set, the count of attempts starts at zero.
+    `fault` describes the error if the attempt failed. If `starts_over` is true, the count of attempts is reset to zero.
     """
 
     claimed: ClaimedJob

@@ -61,8 +61,9 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
     """
 
     def checked_socket(target: Any) -> socket.socket:
-        """Returns a socket for exactly this address, or raises `AddressRefused`; this is the last check before the
-        first packet.
+        """Returns a socket for exactly this address, or raises `AddressRefused`.
+
+        This is the last check before the first packet is sent.
         """
         family, kind, protocol, _, address = target
         if not allowed.reaches(parse_address(address[0])):

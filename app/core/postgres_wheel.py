@@ -22,8 +22,9 @@ def binary(name: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Returns this process's environment without PostgreSQL's variables, which could direct its programs to another
-    server.
+    """Returns this process's environment without PostgreSQL's own variables.
+
+    These could make a PostgreSQL program connect to another server.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 

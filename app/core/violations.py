@@ -64,7 +64,10 @@ class Violations:
         return isinstance(error, Invalid | Unread)
 
     def refuse(self) -> None:
-        """Raises `Invalid` if there are violations, and `Unread` if a check could not be made."""
+        """Raises `Invalid` if there are violations.
+
+        Otherwise raises `Unread` if a check could not be made because it read a refused value.
+        """
         if self._refusal is not None and tuple(self._all) == self._refusal.violations:
             # If only one check failed, its own error is raised, which may have a specific code and sentence.
             refusal, self._refusal = self._refusal, None
@@ -123,7 +126,10 @@ def with_values(value: T, **changes: Any) -> T:
 
 
 def readable(values: Iterable[Any], name: str) -> list[Any]:
-    """Returns the values of this field in these dataclasses. A dataclass whose field raises `Unread` is skipped."""
+    """Returns the value of the field `name` of each of these dataclasses.
+
+    A dataclass in which reading this field raises `Unread` is left out.
+    """
     readable_values = []
     for value in values:
         with suppress(Unread):

@@ -11,8 +11,9 @@ READS_KEEP = 4
 
 
 class WriterShare:
-    """Limits how many connections are in use for writing at once. Who writes waits for a turn before taking a
-    connection.
+    """Limits how many connections are in use for writing at once.
+
+    A request that writes waits for its turn before it takes a connection.
     """
 
     def __init__(self, connections: int, wait: float) -> None:

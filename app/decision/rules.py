@@ -10,9 +10,7 @@ from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, cha
 
 
 class DecisionKind(StrEnum):
-    """A choice that a team can make about a student. A referral can be recorded at any time, even for a student without
-    a support.
-    """
+    """A choice that a team can make about a student. Only a referral needs no support."""
 
     CONTINUE = "continue"
     RAISE_GOAL = "raise_goal"
@@ -59,7 +57,7 @@ class Decided(Protocol):
 
 
 def kind_violations(decision: Decided) -> Violations:
-    """Returns the violations of what the decision's kind requires or forbids.
+    """Returns the violations of the rules for the decision's kind.
 
     A kind may require a support or a student, and may forbid a change of the support or a day of review. A referral
     requires only a student: it can be recorded at any time, without a support.
@@ -114,10 +112,10 @@ def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
 
 
 def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
-    """Returns whether the change that was sent with a decision already makes the support more or less intensive.
+    """Returns whether a decision comes with a change that makes the support more intensive or less intensive.
 
     If not, the caller moves the support to the next level up or down, because a decision to intensify or to fade must
-    have an effect. When a support is faded, another intervention alone is no such effect.
+    have an effect. Another intervention alone does not count as making a support less intensive.
     """
     codes = set(changes_between(before, after, PhaseVerb(kind)))
     return bool(codes - {PhaseChange.OTHER_INTERVENTION})

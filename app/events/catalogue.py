@@ -35,9 +35,7 @@ class EventType:
 
     @property
     def required_ids(self) -> frozenset[str]:
-        """Returns the names of the ids that an event must have, so that each payload version of this type can be
-        rendered.
-        """
+        """Returns the names of the ids that an event must have to be rendered in every payload version of this type."""
         return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":
@@ -84,7 +82,7 @@ def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False
 def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) -> EventType:
     """Returns a type of event about an alert. The payload's `alert` is the id of the verdict that opened the alert.
 
-    `former` lists the ids in version 1 of the payload, if that version did not contain `alert`.
+    Some types have a version 1 whose payload lacks `alert`. For these, `former` lists the ids in that payload.
     """
     ids = ("support", "student", "verdict", "alert")
     if former is None:

@@ -43,10 +43,10 @@ SeekTarget = Literal["beginning", "end", "cursor", "time"]
 
 @dataclass(frozen=True, slots=True)
 class NewConsumer:
-    """The settings of a consumer: its event types, their payload versions, and the position at which a new consumer
-    begins.
+    """The settings of a consumer: its event types, their payload versions, and the position at which it begins.
 
-    If `event_types` is empty, the consumer reads all types. If it is None, an existing consumer keeps its types.
+    The position is used only for a new consumer. If `event_types` is empty, the consumer reads all types. If it is
+    None, an existing consumer keeps its types.
     """
 
     event_types: tuple[str, ...] | None = None
@@ -270,8 +270,7 @@ def _keyset(work: Work, name: str, cursor: str | None, limit: int | None) -> Key
 
 
 def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple[int, int]:
-    """Returns the event number in a consumer's cursor, and how many seeks the consumer had made when the cursor was
-    issued.
+    """Returns the event number in a consumer's cursor, and the consumer's count of seeks when the cursor was issued.
 
     Raises `Invalid` or `Gone`.
     """

@@ -84,8 +84,9 @@ async def feed_end(work: Work) -> FeedEnd:
 async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Sequence[str], resync: str) -> EventRange:
     """Returns up to `limit` events of these types after the number `after`.
 
-    If there are fewer than `limit`, the range extends to the end of the feed, so that the next read of a rare type
-    starts there. Raises `Gone` if an event after the number was deleted; `resync` is the advice in its message.
+    If there are fewer than `limit`, the range ends at the end of the feed. A reader of a rare type then does not search
+    the same events again. Raises `Gone` if an event after the number was deleted; `resync` is the advice in its
+    message.
     """
     oldest = now() - KEPT - GRACE
     query = (

@@ -83,7 +83,7 @@ class FeedHub:
     def waiting(self) -> int:
         """Returns the number of streams that have waited for new events at least once.
 
-        Such a stream has read everything up to a known event, and is woken by every later event.
+        Before its first wait, a stream still reads earlier events. After it, every new event wakes the stream.
         """
         return sum(
             subscription.has_waited for of_district in self._subscriptions.values() for subscription in of_district

@@ -1,8 +1,7 @@
-"""Defines the tables of events: each district's counter, its events, the named consumers, and the reminders that were
-sent.
+"""Defines the tables of events: the counters of the districts, the events, the named consumers, and the sent reminders.
 
-Events are never changed. A transaction locks the counter row as the last step before its commit, so that the numbers
-of events follow the order of commits.
+Events are never changed. A transaction locks the counter row as the last step before its commit, so that the numbers of
+events follow the order of commits.
 """
 
 from datetime import datetime
@@ -73,8 +72,9 @@ class EventConsumer(Tenant, Base):
 
 
 class SentReminder(Tenant, Base):
-    """A reminder that was sent about a subject in a certain state. If the subject gets another state, a new reminder is
-    sent.
+    """A reminder that was sent about a subject in a certain state.
+
+    If the subject gets another state, a new reminder is sent.
     """
 
     __tablename__ = "event_told"

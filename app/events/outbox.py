@@ -91,9 +91,9 @@ def record(work: Work, event: NewEvent) -> UUID:
 
 
 def write_weeks_last(work: Work) -> None:
-    """Schedules the writing of `Work.week_rows`, which are jobs to judge finished weeks of students again.
+    """Registers `Work.week_rows` to be written at the end of the transaction, just before events get their numbers.
 
-    They are written at the end of the transaction, just before events get their numbers.
+    These rows are jobs, each of which judges a finished week of a student again.
     """
     work.before_commit("events", _write_last, last=True)
 

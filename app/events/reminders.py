@@ -28,9 +28,9 @@ AT_ONCE = 1000
 class Reminder:
     """A reminder to send about a state that lasts, such as a concern without an answer.
 
-    `event` is the event that is sent. `mark` is a text that stays the same while the state lasts, by which a repetition
-    is recognized. `about` is the row that has the state, such as one of the measures of a support; by default it is the
-    event's subject.
+    * `event` is the event that is sent.
+    * `mark` is a text that stays the same while the state lasts, so that the reminder is sent once.
+    * `about` is the row that has the state, such as one of the measures of a support; by default, the event's subject.
     """
 
     event: NewEvent
@@ -46,7 +46,7 @@ class Reminder:
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
     """Returns an SQL condition that is true if no reminder was sent yet about the present state of `subject`.
 
-    `mark` is an expression for the text by which a state is recognized (see `Reminder`).
+    `mark` is an expression for the text that stays the same while a state lasts (see `Reminder`).
     """
     sent = select(SentReminder.subject_id).where(
         SentReminder.district_id == work.district_id,

@@ -37,9 +37,9 @@ _PATHS = {
 def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Returns the payload of an event: its type, time, ids and a link to its subject.
 
-    `versions` are the payload versions that the reader requested, by event type. For a type that is missing in
-    `versions`, the version is `OLDEST`. The event is rendered in the requested version, but never in a version newer
-    than the recorded one. If `versions` is None, the event is rendered in the version in which it was recorded.
+    `versions` maps types of events to the payload versions that the reader requested. A type that it lacks is rendered
+    in the version `OLDEST`. No event is rendered in a version newer than the one in which it was recorded. If
+    `versions` is None, the recorded version is used.
     """
     version = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
     type_ = CATALOGUE[event.type].at(version)

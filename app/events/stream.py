@@ -31,7 +31,7 @@ BATCH: Final = 200
 class Batch:
     """A batch of events, each with its cursor, and the cursor from which the next batch is read.
 
-    `is_idle` is true for an empty batch that is sent as a sign of life because no event has come.
+    `is_idle` is true for an empty batch that is sent after a time without events, to show that the stream is alive.
     """
 
     events: Sequence[tuple[str, Event]]

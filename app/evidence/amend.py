@@ -58,9 +58,9 @@ class Amendment:
 
 @dataclass(frozen=True, slots=True)
 class AmendedScore:
-    """The result of a change of a score: the score, and the dates from which its series must be judged again.
+    """A score after a change, and the days of its series that must be judged again.
 
-    There are no dates if nothing changed.
+    These are the score's earlier day and its present day. There are none if nothing changed.
     """
 
     score: Score
@@ -69,8 +69,9 @@ class AmendedScore:
 
 @needs(Can.RECORD_SCORES)
 async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> AmendedScore:
-    """Changes a score and logs its earlier values. Raises `NotFound`, or `Invalid` with every violation of the new
-    values.
+    """Changes a score and logs its earlier values.
+
+    Raises `NotFound`, or `Invalid` with every violation of the new values.
     """
     score = await _lock_score(work, score_id)
     violations, readable_values = Violations(input_violations(amendment)), known_values(amendment)

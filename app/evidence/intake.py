@@ -1,5 +1,6 @@
-"""Makes the scores of one sender equal to the rows of a query: records, amends and removes scores with set-based SQL.
+"""Makes the stored scores of one sender, such as a SIS source, equal to the rows of a query.
 
+Records, amends and removes scores with set-based SQL:
 * A row belongs to the score with the same external id.
 * If no score has this external id, the row takes over an existing score with the same student, measure, date and
   attempt. This score must have no external id, no sender, and nobody who is named as having given the test.
@@ -153,14 +154,14 @@ _RECORD = """WITH slot AS ({slots})
 
 
 def _slots(join: str, which: str) -> str:
-    """Returns SQL that adds to each row of the query the attempt number under which its score is stored, as `slot`.
+    """Returns a query for the sender's rows, each with the attempt number (`slot`) under which its score is stored.
 
-    With `join` = "JOIN", it selects the rows whose score exists. With "LEFT JOIN", it selects the rows whose score does
-    not exist yet. `which` is SQL that is appended to the condition of this join.
+    `join` chooses the rows: "JOIN" those for which a score with the same external id is stored, and "LEFT JOIN" those
+    for which none is. `which` is SQL that is appended to the condition of this join.
 
-    An existing score whose student, measure and date are unchanged keeps its attempt number. Any other score gets the
-    number that the row requests if this number is free. Otherwise, it gets the next number after the highest number of
-    the same student, measure and date.
+    If the stored score has the row's student, measure and date, it keeps its attempt number. Otherwise the score gets
+    the number that the row requests, if this number is free. If it is not, the score gets the next number after the
+    highest number of the same student, measure and date.
     """
     only_new = "WHERE s.id IS NULL" if join == "LEFT JOIN" else ""
     key = "w.student_id, w.measure_id, w.taken_on"

@@ -12,8 +12,9 @@ from app.roster.models import AboutStudent
 
 
 class Score(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """One administration of a measure to a student. `external_id` is the sender's own id of the score, unique per
-    sender.
+    """One administration of a measure to a student.
+
+    `external_id` is the sender's own id of the score, unique per sender.
     """
 
     __tablename__ = "score"

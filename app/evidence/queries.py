@@ -103,7 +103,7 @@ async def scores_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[
 
 @needs(Can.READ_SCORES)
 async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, ends: date | None) -> list[Score]:
-    """Returns the scores of a phase, oldest first, from the day `begins` to the day before `ends`.
+    """Returns a student's scores by one measure from the day `begins` to the day before `ends`, oldest first.
 
     Baseline and screening scores are left out.
     """

@@ -1,8 +1,10 @@
-"""Writes a plan of scores with set-based statements: it creates, amends, restores and removes scores of one sender.
+"""Carries out planned changes of one sender's scores: creates, amends, restores and removes them with set-based SQL.
 
-Each change of an existing score is recorded with the score's earlier values. No series is judged here: `write_plan`
-returns the days of the written scores, and the caller judges the series with these days. A score that has changed
-since the plan was made is neither written nor counted.
+A plan is a query; each of its rows is one score and the action to take on it. Each change of an existing score is
+recorded with the score's earlier values. A score that has changed since the plan was made is neither written nor
+counted.
+
+No series is judged here: `write_plan` returns the days of the written scores, and the caller judges the series.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -56,9 +58,9 @@ _CREATE: Final = """INSERT INTO score (district_id, id, student_id, school_ids, 
 
 @dataclass(frozen=True, slots=True)
 class WrittenScores:
-    """The numbers of scores created, changed and removed, and the days whose series must be judged again.
+    """The numbers of scores created, changed and removed, and the days of these scores.
 
-    `days` are keyed by student and measure.
+    `days` has the days for each pair of student and measure; the series must be judged again from these days.
     """
 
     created: int
@@ -69,16 +71,16 @@ class WrittenScores:
 
 @needs(Can.RECORD_SCORES)
 async def students_of_plan(work: Work, plan_sql: str) -> set[UUID]:
-    """Returns the students whose scores `write_plan` would write. The caller locks these students before it writes."""
+    """Returns the students whose scores `write_plan` would change. The caller locks these students before it writes."""
     rows = await _run(work, f"SELECT DISTINCT p.student_id FROM {plan_sql} AS p WHERE p.student_id IS NOT NULL", {})
     return {row.student_id for row in rows}
 
 
 @needs(Can.RECORD_SCORES)
 async def write_plan(work: Work, sender: UUID, plan_sql: str, because: str) -> WrittenScores:
-    """Writes the rows of a plan as the scores of one sender. `because` is the reason that is recorded with each change.
+    """Carries out the planned changes of one sender's scores. `because` is the reason that is stored with them.
 
-    `plan_sql` is SQL that yields the rows; it may use the parameter `:district`.
+    `plan_sql` is a query whose rows are the changes; it may use the parameter `:district`.
     """
     at = now()
     values = {"sender": sender, "now": at, "because": because, "stamp": f"{int(at.timestamp() * 1000):012x}7"}

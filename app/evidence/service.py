@@ -81,10 +81,11 @@ class RecordedScore:
 
 
 class _ScoreBatch:
-    """What is known while a batch of scores is recorded.
+    """What is needed to record a batch of scores, and what has been decided so far.
 
-    It has the facts by which scores are checked (`terms`), the stored scores that a sent score may amend, and the new
-    scores to insert (`added`).
+    * `terms` has the students, staff and measures by which scores are checked.
+    * `by_key` and `by_external_id` have the stored scores that a sent score may amend.
+    * `added` are the new scores to insert.
     """
 
     def __init__(self, terms: ScoreTerms, sender: UUID | None, stored: Iterable[Score] = ()) -> None:
@@ -175,15 +176,20 @@ def _record_all(
 
 
 def _can_be_inserted(score: Score | None) -> bool:
-    """Returns whether there is a score and its attempt number fits PostgreSQL's type.
+    """Returns whether `insert_new` can insert this score.
 
-    A score whose attempt number is too large is inserted through the ORM, which raises its own error.
+    The score must not be None, and its attempt number must fit PostgreSQL's type. A score with a larger attempt number
+    is inserted through the ORM, which raises its own error.
     """
     return score is not None and score.attempt < 2**31
 
 
 def _as_recorded(result: RecordedScore, inserted: set[UUID]) -> RecordedScore:
-    """Returns the result. If this batch itself has inserted the score, the outcome `unchanged` becomes `recorded`."""
+    """Returns the result of a score, with the outcome `recorded` if this batch itself has inserted the score.
+
+    The batch is compared with the stored scores after the insertion. A score that it has inserted therefore equals a
+    stored score, and its outcome would be `unchanged`.
+    """
     is_new = result.score is not None and result.score.id in inserted
     return replace(result, outcome="recorded") if is_new and result.outcome == "unchanged" else result
 
@@ -191,8 +197,9 @@ def _as_recorded(result: RecordedScore, inserted: set[UUID]) -> RecordedScore:
 async def _load_stored(work: Work, new: Sequence[NewScore], terms: ScoreTerms) -> list[Score]:
     """Returns the stored scores that may match the sent scores.
 
-    The students of the sent scores are locked, so no other transaction writes their scores. If another student's score
-    has the same external id, the sent score is only refused, so the other student needs no lock.
+    The students of the sent scores are locked, so no other transaction writes these students' scores. A score of
+    another student can be included too, if it has the external id of a sent score. That student needs no lock, because
+    the sent score is then refused.
     """
     students = [student.id for student in terms.students.values()]
     in_district = select(Score).where(Score.district_id == work.district_id)

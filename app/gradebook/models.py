@@ -12,8 +12,9 @@ from app.roster.models import FromSource, Ids, Texts
 
 
 class Category(FromSource, Base):
-    """A category of line items, such as homework, quiz or test. `weight` is a percentage, or null if the source sends
-    none.
+    """A category of line items, such as homework, quiz or test.
+
+    `weight` is a percentage, or null if the source sends none.
     """
 
     __tablename__ = "category"
@@ -23,8 +24,9 @@ class Category(FromSource, Base):
 
 
 class ScoreScale(FromSource, Base):
-    """A scale that translates scores into names, for one class. `scale_values` has pairs `{LHS:RHS}`, such as
-    `{A:90-100}`.
+    """A scale that translates scores into names, for one class.
+
+    `scale_values` has pairs `{LHS:RHS}`, such as `{A:90-100}`.
     """
 
     __tablename__ = "score_scale"
@@ -38,8 +40,9 @@ class ScoreScale(FromSource, Base):
 
 
 class ScoredItem(FromSource):
-    """Mixin with the columns that line items and assessments share. `learning_objectives` is a sorted list of
-    `{"source", "id"}`.
+    """Mixin with the columns that line items and assessments share.
+
+    `learning_objectives` is a sorted list of `{"source", "id"}`.
     """
 
     title: Mapped[str]

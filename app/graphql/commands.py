@@ -114,7 +114,7 @@ def name_as_sent(payload: Any, argument: StrawberryArgument) -> None:
 def pointer_of(pointer: str, type_: Any) -> str:
     """Returns a JSON pointer into an input of this type, with the names that its fields have in GraphQL.
 
-    Within an object without declared fields, the names stay unchanged.
+    The keys of a JSON object whose fields GraphQL does not declare stay unchanged.
     """
     steps = pointer.split("/")
     for place, step in enumerate(steps[1:], 1):

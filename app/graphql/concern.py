@@ -38,7 +38,7 @@ class RaiseConcernPayload:
 
 @strawberry.type
 class ConcernMutations:
-    """The mutation `raiseConcern`. The other mutations about concerns are generated from the declared commands."""
+    """The mutation `raiseConcern`. The other mutations about concerns are generated from the resource's commands."""
 
     @guarded_field("Raises a concern about a student.", raise_concern)
     async def raise_concern(self, info: Info, input: RaiseConcernInput) -> RaiseConcernPayload | None:

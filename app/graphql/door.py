@@ -85,10 +85,11 @@ class Installation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandTerms:
-    """What the command of a mutation must know about the operation.
+    """What the command of one mutation field must know about the request.
 
-    This is the mutation's response key, the version that the caller expects its row to have, and whether the version is
-    required but missing.
+    * `response_key` is the name under which the response has the field's result.
+    * `expected` is the version that the caller expects the command's row to have.
+    * `lacks_version` is true if a version is required but was not sent.
     """
 
     response_key: str
@@ -128,9 +129,10 @@ class OperationContext:
         return rows
 
     async def read_roots(self, function: Callable[[Work], Awaitable[list[Answer]]]) -> list[Answer]:
-        """Calls `function`, which reads declared resources, counts the rows that were read, and returns its answers.
+        """Calls `function`, which reads rows of resources, and returns its answers.
 
-        The rows are counted against the operation's budget. No other resolver uses the session meanwhile.
+        The rows that were read are counted against the operation's budget. No other resolver uses the session
+        meanwhile.
         """
         async with self.session():
             if self.budget.exceeded is not None:

@@ -1,7 +1,6 @@
-"""Answers a subscription with server-sent events, by the protocol "GraphQL over SSE" in its mode of distinct
-connections.
+"""Answers a subscription with server-sent events, by the protocol "GraphQL over SSE", one connection per subscription.
 
-https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
+https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md ("distinct connections mode")
 """
 
 from collections.abc import AsyncIterator
@@ -24,8 +23,9 @@ ALIVE = b":\n\n"
 async def stream_events(
     request: Request, installation: Installation, prepare: Preparation, trace_id: str
 ) -> StreamingResponse:
-    """Returns the streaming response to a subscription; raises an error if the subscription is refused before it
-    begins.
+    """Returns the streaming response to a subscription.
+
+    If the subscription is refused before it begins, raises an error instead.
     """
     client_of(request, installation)
     operation = await operation_of(request)

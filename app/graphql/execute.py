@@ -41,10 +41,11 @@ NULL = JsonText(b"null")
 
 @dataclass
 class _Reading:
-    """What is to be read for one operation, and what its response contains so far.
+    """What one operation reads, and what its response contains so far.
 
-    `roots` are the lists and rows to read, one for each root field or, for `nodes`, one for each id. `places` has the
-    place of each of them in the response, in the same order.
+    * `roots` are the lists and single rows to read: one for each field at the top of the query, but for `nodes`, one
+      for each id. A single SQL statement reads all of them.
+    * `places` has, in the same order, the path in the response at which each of them is shown.
     """
 
     roots: list[Root] = field(default_factory=list)
@@ -57,9 +58,9 @@ class _Reading:
 async def execute_query(
     context: OperationContext, schema: GraphQLSchema, operation: Operation, library: Library
 ) -> ExecutionResult:
-    """Executes a query and returns its result, in which the values of resources are `JsonText`.
+    """Executes a query and returns its result. The rows of resources are in the result as `JsonText`.
 
-    `library` is a function that executes the fields that are not resources.
+    `library` is a function that executes the other fields at the top of the query, such as `me`.
     """
     prepared = context.prepared
     variables = get_variable_values(schema, prepared.operation.variable_definitions or (), operation.variables or {})
@@ -103,9 +104,10 @@ def fragments_of(prepared: Prepared) -> dict[str, FragmentDetails]:
 async def _add_root(
     reading: _Reading, selector: Selector, query: GraphQLObjectType, key: str, details: Details
 ) -> None:
-    """Adds what one root field of the operation asks for to `reading`: a list, or a row by its id.
+    """Adds to `reading` what one field at the top of the query asks for: a list, or rows by their ids.
 
-    `key` is the response key. If no row can have the requested id, the value stays null, without an error.
+    `key` is the field's name in the response. If no row can have a requested id, its value stays null, without an
+    error.
     """
     name = details[0].node.name.value
     definition = query.fields[name]

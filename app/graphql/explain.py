@@ -19,7 +19,7 @@ from app.graphql.schema import execute, preparation
 async def run_document(work: Work, document: str) -> int:
     """Runs a query as the API runs it, and returns its cost. Raises `AimlineError` for a document that is refused.
 
-    Fields that read no declared resource, such as `me`, are run and have no statement to explain.
+    Fields without rows of a resource, such as `me`, are run too, but have no SQL statement to explain.
     """
     limits, operation = Limits(), Operation(document, None, None)
     try:

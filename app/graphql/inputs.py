@@ -64,8 +64,8 @@ def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = Fal
     """Converts a GraphQL input object. Returns the values that the command takes, and the violations.
 
     `at` is the JSON Pointer of the object in the request. A field that the caller left out is not among the values. A
-    field with a violation has the value `UNREAD`. There is one exception: a single nested object with violations is
-    kept, with the values of its valid fields.
+    field with a violation has the value `UNREAD`, except for a field that is one nested object: it has the object with
+    those values that are valid.
     """
     values: dict[str, Any] = {}
     violations: list[Violation] = []
@@ -195,8 +195,9 @@ def _uuid(text: str, at: str, violations: list[Violation]) -> UUID | None:
 
 
 def _object(declared: InputField, sent: Any, at: str, violations: list[Violation]) -> Any:
-    """Returns a JSON object after checking it against the field's annotation; adds a violation for each value of
-    another type.
+    """Returns a JSON object, after checking that its values have the types of the field's annotation.
+
+    Adds a violation for each value of another type.
     """
     try:
         return TypeAdapter(declared.type).validate_python(sent, strict=True)

@@ -31,7 +31,7 @@ def is_introspection(operation: OperationDefinitionNode) -> bool:
 async def introspect(
     schema: GraphQLSchema, operation: Operation, prepared: Prepared, limits: Limits
 ) -> ExecutionResult:
-    """Returns the result of an operation for which `is_introspection` holds.
+    """Returns the result of an operation that only asks about the schema (see `is_introspection`).
 
     Raises `TooMuch` if the response would be too long.
     """

@@ -82,7 +82,7 @@ class MeQueries:
 
 
 def _allowed(root: Any, scopes: frozenset[Can]) -> list[str]:
-    """Returns the names of those fields of a root type for which these scopes suffice."""
+    """Returns the names of those fields of the type `root` that a caller with these scopes may use."""
     names = []
     for field in root.__strawberry_definition__.fields:
         if field.metadata.get(NEEDS, frozenset()) <= scopes:

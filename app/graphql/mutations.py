@@ -1,6 +1,7 @@
-"""Generates a mutation, with its input and payload, for each declared command that has none in Python code.
+"""Generates mutations, with their inputs and payloads, from the commands that the resources declare.
 
-The inputs come from the parameters of the command's function, with their bounds and descriptions.
+A command for which a mutation is written by hand is left out. The inputs come from the parameters of the command's
+function, with their bounds and descriptions.
 """
 
 import re
@@ -28,7 +29,10 @@ PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 def command_fields(written: Collection[str]) -> list[StrawberryField]:
-    """Returns a mutation for each declared command, except for those in `written`, which have one in Python code."""
+    """Returns a mutation for each command that a resource declares. `written` has the names of those written by hand.
+
+    A command that can take several items gets a second mutation for this. No mutation is made for a name in `written`.
+    """
     fields = []
     for command in CATALOG.commands.values():
         if command.inputs.items is None and command.name not in written:

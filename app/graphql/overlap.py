@@ -1,9 +1,8 @@
-"""Counts the pairs of fields that validation would compare. The number is limited, because validation takes quadratic
-time.
+"""Counts the pairs of fields that validation would compare, so that a document with too many pairs is refused.
 
-GraphQL merges all fields with the same response key, and the library compares each of them with every other one. This
-module merges them too, but only counts the pairs. It expands fragments, so it may be used only on documents that have
-passed the limit on size.
+Validation compares each field with every other field that has the same response key, so its time grows with the square
+of the number of fields. This module groups the fields in the same way, but only counts the pairs. It expands fragments,
+so it may be used only on documents that have passed the limit on size.
 """
 
 from collections.abc import Iterable

@@ -160,7 +160,8 @@ class Preparation:
     def _validate(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
         """Returns the errors that validation finds. If a response cannot list all errors, the last error says so.
 
-        `longest_literal` is the number of parts of the longest literal in the document.
+        `longest_literal` is the number of parts of the longest literal in the document. Errors quote literals, so fewer
+        errors are listed if it is high.
         """
         most_errors = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
         errors = validate(self.schema, document, max_errors=most_errors, hide_suggestions=True)
@@ -172,10 +173,11 @@ class Preparation:
 
 
 def _measured_by(request: Operation, method: str) -> Hashable | None:
-    """Returns a key under which the prepared operation of a request can be kept, or None if it cannot be kept.
+    """Returns the key under which the prepared operation of a request is kept, or None if it is not kept.
 
-    The key contains the values of integer variables only: texts, such as ids, do not change the cost. A request has no
-    key if its text is too long, if it has too many variables, or if the value of a variable is a list or an object.
+    The key includes the values of integer variables, such as the length of a page, because the cost depends on them. It
+    omits the values of other variables, such as ids, which do not change the cost. A request has no key if its text is
+    too long, if it has too many variables, or if the value of a variable is a list or an object.
     """
     variables = request.variables or {}
     if len(request.query) > MAX_KEPT_LENGTH or len(variables) > MAX_KEPT_VARIABLES:

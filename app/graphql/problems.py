@@ -103,7 +103,11 @@ async def find_problems(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> list[Problem]:
-    """Returns the problems that the form of an input shows (`shape`), and those that the command finds in it."""
+    """Returns all problems of a command's input.
+
+    These are `shape`, the violations in the form of the input (such as a text that is no date), and those that the
+    command itself finds.
+    """
     async with context.session():
         return to_problems(await all_violations(context.work, shape, lambda: command(context.work, *args, **kwargs)))
 

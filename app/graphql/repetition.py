@@ -53,7 +53,7 @@ class Repetition:
     async def load_answers(self, work: Work) -> None:
         """Looks up the responses that were stored for these fields, and keeps them in `answers`.
 
-        If `find_answer` raises an error, the whole operation fails.
+        If the lookup of one field raises an error, the whole operation fails.
         """
         self.answers.clear()
         self.attempts += 1

@@ -45,8 +45,9 @@ def takes_events(request: Request) -> bool:
 
 
 def media_type(request: Request) -> str:
-    """Returns the media type of the response; raises `BadRequest` (406) if the client accepts none of the possible
-    types.
+    """Returns the media type of the response.
+
+    Raises `BadRequest` (406) if the client accepts none of the possible types.
     """
     accepts = request.headers.get("Accept", LEGACY)
     weights = dict(_ranges(accepts))

@@ -1,4 +1,4 @@
-"""Generates the fields of the query root: all lists, all reads of one row, `node` and `nodes`."""
+"""Generates the fields at the top of a query: all lists, all reads of one row, `node` and `nodes`."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -39,7 +39,7 @@ GETS: Final = {camel(name): resource for name, resource in CATALOG.gets.items()}
 
 
 def query_fields() -> list[StrawberryField]:
-    """Returns the fields of the query root that read declared resources."""
+    """Returns the fields at the top of a query that read rows of resources."""
     readable = tuple(dict.fromkeys(can for kind in CATALOG.by_kind.values() for can in declaration(kind).requires))
     ids: Any = list[strawberry.ID]
     fields = [

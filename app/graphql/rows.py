@@ -1,7 +1,7 @@
 """Computes how many rows a field could return, from the schema and the field's arguments.
 
-A page returns `first` rows. For a list without pages a number is assumed. While the operation runs, the rows that are
-really read are counted too, and the same limit applies to them.
+A list with pages counts as the `first` rows that are requested; for any other list, a number is assumed. While the
+operation runs, the rows that are really read are counted too, and the same limit applies to them.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,10 @@ ASSUMED = 5
 
 
 def _assumed() -> dict[str, int]:
-    """Returns the assumed lengths of the declared lists and links that have no pages, keyed by type and field."""
+    """Returns the numbers of rows that are assumed for lists and links without pages, keyed by type and field.
+
+    Only numbers other than the usual `ASSUMED` are included.
+    """
     roots = {f"Query.{camel(name)}": listing.assumed for name, listing in CATALOG.listings.items() if not listing.paged}
     links = {
         f"{declaration(resource).name}.{name}": member.assumed
@@ -128,10 +131,11 @@ class Rows:
         return COUNTING if name == TOTAL and parent is not None and parent.name in self._connections else 0
 
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
-        """Returns the assumed number of elements of an introspection field.
+        """Returns how many elements an introspection field is assumed to have.
 
-        If all types are listed, this is the mean number over all types, so that the total is exact. For a single type,
-        it is the largest number, because the caller may have chosen the type with the most elements.
+        `listed` says whether the field is read for every type in the schema. If so, the result is the mean number over
+        all types, so that the total is exact. Otherwise the caller has chosen a type, perhaps the one with the most
+        elements, so the result is the largest number.
         """
         if not _is_list(field):
             return 1
@@ -190,9 +194,7 @@ def _page(node: FieldNode, variables: Mapping[str, Any]) -> int:
 
 
 def _introspection(schema: GraphQLSchema) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns the largest and the mean number of elements of each list in introspection, both keyed by the list's
-    name.
-    """
+    """Returns the largest and the mean number of elements of each list in introspection, both keyed by list."""
     types = list(schema.type_map.values())
     composite = [type_ for type_ in types if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType)]
     arguments = [len(field.args) for type_ in composite for field in type_.fields.values()]

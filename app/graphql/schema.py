@@ -54,8 +54,9 @@ class Query(
     EventQueries,
     ConsumerQueries,
 ):
-    """The query fields that are written in Python. The fields that read a declared resource are added by
-    `query_fields`.
+    """The fields at the top of a query that are written by hand.
+
+    `query_fields` adds those that read rows of resources.
     """
 
 
@@ -74,7 +75,10 @@ class Mutation(
     MeasureMutations,
     ConsumerMutations,
 ):
-    """The mutations that are written in Python. Those of other declared commands are added by `command_fields`."""
+    """The mutations that are written by hand.
+
+    `command_fields` adds those that are generated from the commands of resources.
+    """
 
 
 _query, _mutation = get_object_definition(Query, strict=True), get_object_definition(Mutation, strict=True)
@@ -90,9 +94,7 @@ class QuietSchema(strawberry.Schema):
         """Logs nothing; the router logs faults, with their class and code location only."""
 
     def _extend_introspection(self) -> None:
-        """Makes graphql-core resolve `isOneOf`, because Strawberry's own resolver fails for a list or a non-null
-        type.
-        """
+        """Makes graphql-core resolve `isOneOf`, because Strawberry's own resolver fails for list and non-null types."""
 
 
 class PreparedDocument(SchemaExtension):

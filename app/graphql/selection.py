@@ -71,7 +71,7 @@ class Selector:
         return get_argument_values(definition, details[0].node, self.variables)
 
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
-        """Returns what to read for a root field that is a list: filters, order, page, and the fields of the rows.
+        """Returns what to read for a list at the top of a query: filters, order, page, and the fields of the rows.
 
         It checks the permissions before it looks up a row to which a filter refers, such as a student.
         """
@@ -125,7 +125,7 @@ class Selector:
         return Pick(key, member.name)
 
     def _items(self, shape: Any, definition: GraphQLField, details: Details) -> Picks:
-        """Returns which fields of a value an operation asks for. A value that is not an object has none."""
+        """Returns which fields of a value with fields an operation asks for; empty for a value without fields."""
         type_ = get_named_type(definition.type)
         if not isinstance(type_, GraphQLObjectType):
             return ()

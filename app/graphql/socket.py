@@ -203,10 +203,10 @@ async def serve_socket(
 
 
 async def _may_connect(websocket: WebSocket, installation: Installation) -> bool:
-    """Returns whether a connection may be opened.
+    """Returns whether a WebSocket connection may be opened.
 
-    This is so if the caller's quota is not exhausted, and if the origin of the page is this service's own or is
-    registered by any client.
+    The caller's quota must not be exhausted. If the request states the origin of a page, it must be this service's own
+    origin or one that some client has registered.
     """
     headers, admission = websocket.headers, installation.admission
     address = websocket.client.host if websocket.client else None

@@ -133,8 +133,9 @@ class Source:
     types: tuple[str, ...] | None = None
 
     def types_of(self, given: Mapping[str, Any]) -> list[str] | None:
-        """Returns the types of event that a subscription delivers, or None for all; raises `Malformed` for an unknown
-        type.
+        """Returns the types of event that a subscription delivers, or None for all types.
+
+        Raises `Malformed` for an unknown type.
         """
         if self.types is not None:
             return sorted(self.types)

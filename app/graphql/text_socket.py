@@ -1,5 +1,6 @@
-"""Reads and writes the JSON messages of a WebSocket, within limits, with the interface that Strawberry's handler
-expects.
+"""Reads and writes the JSON messages of a WebSocket, within limits.
+
+Has the interface that Strawberry's handler expects.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping

@@ -1,6 +1,6 @@
-"""Generates the GraphQL types of the declared resources: objects, connections, values with fields, and enums.
+"""Generates the GraphQL types of the resources: objects, connections, values with fields, and enums.
 
-The types have no resolvers, because `execute` reads a selection of them with one statement.
+The types have no resolvers, because `execute` reads all that is selected from them with one statement.
 """
 
 import functools
@@ -157,7 +157,7 @@ def connection_of(resource: ResourceType) -> Any:
 
 @cached
 def value_type(shape: Any) -> Any:
-    """Returns the GraphQL object type for a declared `Value`, which is a value with fields of its own."""
+    """Returns the GraphQL object type for a subclass of `Value`, which declares a value with several fields."""
     name = shape.__name__.removesuffix("Value")
     made = _empty_type(name, " ".join((shape.__doc__ or "").split()))
     for item in shape.__items__.values():
@@ -205,7 +205,7 @@ def _member_type(member: Member) -> Any:
 
 
 def item_type(item: Item) -> Any:
-    """Returns the GraphQL type for one field of a declared `Value`."""
+    """Returns the GraphQL type for one field of a `Value`."""
     type_ = strawberry.ID if item.kind is not None else _shape_type(item.type)
     return _wrapped(type_, nullable=item.nullable, many=item.many or item.type is Figures)
 
@@ -235,7 +235,7 @@ def list_of(type_: Any) -> Any:
 
 
 def derived_names() -> frozenset[str]:
-    """Returns the names of all object types that were generated from declarations."""
+    """Returns the names of all object types that this module generates."""
     return frozenset({*_derived, "PageInfo", "Figure"})
 
 

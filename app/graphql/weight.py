@@ -211,7 +211,10 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns a fragment's measurements, with one more level of nesting, as a part of the surrounding selection set."""
+    """Returns a fragment's measurements as a part of the selection set that contains the fragment.
+
+    They are the same, with one more level of nesting.
+    """
     return replace(weight, nesting=weight.nesting + 1)
 
 

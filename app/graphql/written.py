@@ -1,7 +1,7 @@
 """Reads the rows that a mutation's payload shows.
 
-The command returns rows, of which only the ids are used here: the fields that the caller selected are read anew. If a
-payload has a list of rows, one statement reads all of them.
+A command returns rows, but only their ids are used here. The fields that the caller selected are then read from the
+database. If a payload has a list of rows, one statement reads all of them.
 """
 
 from collections.abc import Callable
@@ -38,18 +38,20 @@ READERS: dict[str, Callable[[str], Any]] = {"Date": date.fromisoformat, "DateTim
 
 
 def row_of(resource: ResourceType, description: str | None = None) -> Any:
-    """Returns a payload's field that shows a declared resource.
+    """Returns the declaration of a payload's field that shows a row of this resource.
 
-    The field's value is a row of the resource's model, or None.
+    In Python, the field's value is a row of the resource's model, or None.
     """
     return strawberry.field(graphql_type=type_of(resource) | None, description=description)
 
 
 def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
-    """Replaces resolvers of the schema, so that fields return what this API has read by its own SQL statements.
+    """Replaces resolvers in the schema.
 
-    The resolvers of all fields of the generated object types are replaced (`derived` has the types' names), and those
-    of the fields of other types, such as payloads, that show a resource.
+    * In the types that are generated from resources (`derived` has their names), a field returns the value that was
+      read for it by SQL.
+    * In other types, such as payloads, a field that shows a resource takes the id of its row, and reads from the
+      database what the caller has selected of this row.
     """
     for type_ in schema.type_map.values():
         if not isinstance(type_, GraphQLObjectType) or type_.name.startswith("__"):

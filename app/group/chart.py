@@ -177,8 +177,9 @@ def _picture(
 ) -> GroupPicture | None:
     """Returns the chart data of a group for one measure.
 
-    `further` has the goals of the members' phases for this measure, if it is not the one by which the group is judged.
-    The result is None if `measure` is None, or if it is not the group's measure and no member was ever followed by it.
+    `further` is used for members whose support has another main measure: it has the goals for `measure`, by the ids of
+    the phases. The result is None if `measure` is None. It is also None if no member was ever followed by `measure`,
+    unless this is the group's own measure.
     """
     if measure is None:
         return None

@@ -71,7 +71,7 @@ class NewGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attendance:
-    """What is known about one member in a group's session. A value that is not given follows from the session."""
+    """What is known about one member in a group's session. By default, the member got what the session delivered."""
 
     student: Annotated[str, STUDENT]
     attended: Annotated[bool | None, About("Whether the student was present.", False)] = None

@@ -1,4 +1,4 @@
-"""Locks groups for the commands of this package, under the permission that a command requires.
+"""Reads and locks groups for the commands of this package. Each command checks its own permission before.
 
 Students are locked before their group. A sync uses the same order: it locks the students who are moving, and only then
 removes them from their groups.

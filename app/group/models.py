@@ -55,9 +55,10 @@ class GroupMember(AboutStudent, Base):
 
 
 class GroupSession(TenantRow, Base):
-    """One session of a group, either held or lost. The sessions of the members' own supports refer to it.
+    """One session of a group, which took place or was lost.
 
-    `number` distinguishes the sessions of one day; `external_id` is the sender's own id of the session.
+    The sessions of the members' own supports refer to it. `number` distinguishes the sessions of one day; `external_id`
+    is the sender's own id of the session.
     """
 
     __tablename__ = "group_session"

@@ -22,9 +22,9 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What was recorded about one member: whether the member was there, minutes, and why minutes were lost.
+    """What was recorded about one member: whether the member was there, the minutes, and why minutes were lost.
 
-    A value that is None follows from the session.
+    A value is None if it was not recorded; `delivered_to` then determines it from the session.
     """
 
     attended: bool | None = None
@@ -44,7 +44,8 @@ class Delivered:
 def lesson_of(planned_minutes: int, delivered_minutes: int | None, lost_because: str | None) -> Lesson:
     """Returns a session of a group.
 
-    Without `delivered_minutes`, all planned minutes count as delivered, or none if `lost_because` is given.
+    Without `delivered_minutes`, all planned minutes count as delivered, unless a reason is given why minutes were lost:
+    then none do.
     """
     default = 0 if lost_because is not None else planned_minutes
     return Lesson(planned_minutes, default if delivered_minutes is None else delivered_minutes, lost_because)

@@ -188,10 +188,10 @@ async def end_group(
 async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> list[Support]:
     """Plans the support of each member, and adds the violations of these supports to `violations`.
 
-    A violation has a pointer to the input of its member, or to the input of the group if all members share the input.
+    A violation points to the input of the member, or to the input of the group if all members share it.
 
-    If the list of members is malformed, the other inputs of the group are still checked: one support without a student
-    is planned from these inputs.
+    If the list of members is malformed, the inputs of the group are still checked: a support without a student is
+    planned from them, only to find their violations.
     """
     members: Sequence[NewMember | None] = (None,)
     values = {name: value for name, value in known_values(new).items() if name in _OF_GROUP}
@@ -223,10 +223,10 @@ async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> l
 
 
 def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str:
-    """Returns the pointer to the group's input for a violation in a member's support.
+    """Converts the pointer of a violation in a member's support into a pointer into the input of the group.
 
-    `own` has the names of the inputs that belong to the member. Their pointers are below `/members/<position>`; the
-    pointers of all other inputs stay as they are.
+    `own` has the names of the inputs that each member has. A pointer to one of these gets the prefix
+    `/members/<position>`; any other pointer is returned unchanged, because the input belongs to the group.
     """
     name = pointer.split("/")[1] if "/" in pointer else ""
     return f"/members/{position}{pointer}" if name in own else pointer
@@ -235,8 +235,8 @@ def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str
 def _support_of(group: Group, member: NewMember, level: int, days: dict[str, date]) -> NewSupport:
     """Returns the input with which the support of a new member is planned.
 
-    `days` has the first day of the support, or is empty if the given day is invalid. What `member` does not state, such
-    as the intervention, is taken from the group.
+    What `member` does not state, such as the intervention, is taken from the group. `days` has the first day of the
+    support, or is empty if the given day is invalid.
     """
 
     def public(kind: str, row_id: UUID | None) -> str | None:
@@ -286,7 +286,7 @@ async def _open_members(work: Work, group: Group, student_id: UUID | None = None
 
 
 async def _first_day_after(work: Work, on: date | None) -> date:
-    """Returns the first day without the members, which is `on` or by default today.
+    """Returns the first day on which the members do not belong to the group: `on` or, by default, today.
 
     Raises `Invalid` if the day lies in the future, or too early for a record about a student.
     """

@@ -27,8 +27,9 @@ async def ask_about_hypotheses(work: Work) -> int:
     """Marks hypotheses as due for review, and records an event for each. Returns the number of marked hypotheses.
 
     A hypothesis is due if its support has ended, or if the state of the support's verdict differs from the state that
-    the team last considered. A verdict that concludes nothing (`NO_TURN`) makes no hypothesis due. Hypotheses about
-    students who left are skipped. If another transaction has locked the student, a later run marks the hypothesis.
+    the team last considered. A state from which nothing follows, such as `uncertain`, does not count (see `NO_TURN`).
+    Hypotheses about students who left are skipped. If another transaction has locked the student, a later run marks the
+    hypothesis.
     """
     tested, verdict = aliased(Support), aliased(ResponseState)
     has_turned = and_(

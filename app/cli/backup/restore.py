@@ -145,10 +145,10 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest, report:
 
 
 def _entries(scratch: Path, listed: str) -> dict[str, Path]:
-    """Divides the table of contents of a dump (`listed`), writes both halves to files, and returns the files' paths.
+    """Splits the table of contents of a dump (`listed`) into two files, and returns the files' paths by name.
 
-    The file `roles` lists the policies and grants, because they name roles, which may have other names on this server.
-    The file `rest` lists everything else, which can be restored unchanged.
+    The file `roles` has the entries of policies and grants. These name roles, which may have other names on this
+    server. The file `rest` has all other entries, which can be restored unchanged.
     """
     roles, rest = [], []
     for line in listed.splitlines():
@@ -216,10 +216,10 @@ async def _check_counts(connection: asyncpg.Connection, manifest: Manifest, repo
 
 
 async def _reset_districts(settings: Settings, connection: asyncpg.Connection) -> tuple[int, int]:
-    """In every district, invalidates the feed's old cursors and discards held syncs, whose plans are not in the backup.
+    """In every district, invalidates the old cursors of the change feed, and discards the syncs that wait for approval.
 
-    Returns the number of districts and the number of discarded syncs. This runs as the owner, because the run-time
-    roles have no access yet.
+    Such a sync could not be continued, because its plan is not in the backup. Returns the number of districts and the
+    number of discarded syncs. This runs as the owner, because the run-time roles have no access yet.
     """
     engine = open_engine(settings.url_of("owner"), name="restore", pool_size=1)
     discarded, districts = 0, await connection.fetch("SELECT district_id FROM public.district ORDER BY district_id")

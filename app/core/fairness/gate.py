@@ -41,9 +41,11 @@ FULL_QUEUE_RETRY = 1
 class Limits:
     """The limits on how many requests run and wait, and on how long requests pause for others.
 
-    A request makes other requests pause only until it has used the event loop for `favoured_seconds`. After each of its
-    steps, the other requests pause for at most `pause_seconds`. All pauses of one request together last at most
-    `most_paused` seconds or half of the request's own duration, whichever is longer.
+    The key with the most running requests pauses them between their steps, so that a request of another key runs first:
+    * `favoured_seconds`: others pause for a request only until it has used the event loop for this long.
+    * `pause_seconds`: after each step of such a request, the others pause for at most this long.
+    * `most_paused`: all pauses of one request together last at most this long, or half of the time since the request
+      began, whichever is longer.
     """
 
     slots: int
@@ -83,8 +85,9 @@ class Turn:
         return self.gate.pause(self)
 
     def stepped(self, seconds: float) -> None:
-        """Records how long a step took. After a long one, the event loop handles newly arrived requests before any
-        other step.
+        """Records how long a step of this request took.
+
+        After a long step, the event loop handles newly arrived requests before any other step.
         """
         self.gate.note_step(self, seconds)
         if seconds > LONG_STEP:
@@ -239,9 +242,11 @@ class Gate:
         turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
     def _check_slot(self, turn: Turn) -> None:
-        """Gives the slot of a long-running request to the next one, if the request seems to wait rather than compute.
+        """Takes the slot from a long-running request, unless the request seems to compute.
 
-        This is so if the thread has hardly used the processor since the last check. Otherwise a new check is scheduled.
+        The request seems to wait, for example for a lock, if the thread has hardly used the processor since the last
+        check. It then continues without a slot, and the next request gets the slot. Otherwise the next check is
+        scheduled.
         """
         clock, processor = turn.checked_at
         if self._processor() - processor > BUSY_SHARE * (self._clock() - clock):
@@ -267,7 +272,7 @@ class Gate:
 
 
 def _resume_after(turns: int, future: asyncio.Future[None]) -> None:
-    """Resumes a future after this many turns of the event loop."""
+    """Resumes a future after the event loop has run this many more iterations."""
     if turns == 0:
         _resume(future)
     else:

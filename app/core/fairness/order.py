@@ -21,7 +21,10 @@ KEYS_BEFORE_PRUNING = 256
 
 @dataclass(slots=True)
 class _Share:
-    """The waiting requests of one key, by flow, and how much virtual time the key was charged (`served_until`)."""
+    """The waiting requests of one key, by flow, and the account of the key.
+
+    `served_until` is the state of the account: the virtual time that the key was charged.
+    """
 
     weight: float
     served_until: float
@@ -55,7 +58,11 @@ class FairOrder:
 
     @property
     def keys(self) -> int:
-        """Returns the number of keys in memory: those with requests, and those whose earlier charges may matter."""
+        """Returns the number of keys in memory.
+
+        These are the keys with requests, and keys without requests that were charged so much that it may delay their
+        next one.
+        """
         return len(self._shares)
 
     def waiting_of(self, key: Hashable) -> int:
@@ -130,10 +137,10 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Forgets keys that have no requests and whose earlier charges no longer matter.
+        """Forgets keys that have no requests and whose earlier charges would not delay their next request.
 
         If no request of any key waits or runs, all keys are forgotten. Otherwise keys are forgotten only if there are
-        many, and a key that was charged more than others is kept, so that its charge is not forgotten with it.
+        many. A key that was charged more than the others is then kept, because its next request must wait for theirs.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()

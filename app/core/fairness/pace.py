@@ -1,7 +1,7 @@
 """Pauses a running request between two of its steps, so that another district's request can run first.
 
-A coroutine is run step by step, and before each step its pacer decides whether it has to wait. The tasks that a request
-starts are run the same way: the pacer is part of their context, from which the event loop's task factory reads it.
+A coroutine is run step by step, and before each step its pacer decides whether it has to wait. Tasks that a request
+starts are run in the same way: a context variable has the request's pacer, and the event loop's task factory reads it.
 """
 
 import asyncio

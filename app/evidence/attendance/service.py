@@ -63,9 +63,7 @@ class NewAttendanceRecord:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """What is needed to check a request's records: its students and classes, and the stored records that may be
-    amended.
-    """
+    """The students, classes and stored records by which the records of a request are checked."""
 
     today: date
     students: dict[str, Person]

@@ -95,11 +95,11 @@ def values_of(
 
 
 def within_caseload(work: Work) -> tuple[str, str, list[BindParameter[Any]], dict[str, Any]]:
-    """Returns SQL conditions that restrict the students `p` and the scores `s` to the caller's caseload.
+    """Returns two SQL conditions that restrict a query to the caller's caseload: on its students and on its scores.
 
-    Also returns the parameters of the conditions and the values of the parameters. The conditions are empty for a
-    caller who sees more than a caseload. Row-level security applies in any case; the conditions let PostgreSQL use an
-    index.
+    The query must name these tables `p` and `s`. Also returns the parameters of the conditions and the values of the
+    parameters. The conditions are empty for a caller who sees more than a caseload. Row-level security applies in any
+    case; the conditions let PostgreSQL use an index.
     """
     if work.principal.reach is not Reach.CASELOAD:
         return "", "", [], {}

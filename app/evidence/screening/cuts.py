@@ -36,11 +36,12 @@ class SuggestedLevels:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The scores of one measure at which a student of one grade is classified differently.
+    """The limits by which scores of one measure are classified for students of one grade.
 
-    `risk` and `goal` are the risk cut and the benchmark; they are None if they are not known. `sign` is -1 if lower
-    scores of the measure are better, otherwise 1. `scores` has the scores at the known percentiles, times `sign` and in
-    ascending order. `percentiles` has the percentiles in the same order.
+    * `risk` and `goal` are the risk cut and the benchmark, or None if they are not known.
+    * `sign` is -1 if lower scores of the measure are better, otherwise 1.
+    * `percentiles` lists the known percentiles, and `scores` the scores at these percentiles. The scores are multiplied
+      by `sign`, so that they are in ascending order.
     """
 
     measure_id: UUID

@@ -21,7 +21,7 @@ class WindowState(StrEnum):
 
 
 class WindowGroup(StrEnum):
-    """A demographic group. A district may choose one, by which the reports of a window count students."""
+    """A demographic group of OneRoster, such as sex. The reports of a window can count students by one of these."""
 
     SEX = "sex"
     AMERICAN_INDIAN_OR_ALASKA_NATIVE = "american_indian_or_alaska_native"
