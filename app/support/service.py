@@ -367,9 +367,8 @@ def _planned_values(new: NewSupport) -> dict[str, Any]:
 
 
 def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
-    """Returns the planned values of a new phase, for validation. What does not change is taken from the last phase.
-
-    The first day and the baseline are left out, and so are malformed values.
+    """Returns the planned values of a new phase, for validation, without its first day, its baseline and malformed
+    values. What does not change is taken from the last phase.
     """
     values = {
         name: getattr(last, name) if value is None else value

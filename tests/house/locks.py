@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.access.work import Work
-from app.core.bound import BoundConnection
 from app.core.db import Base, HeldConnection
 from app.roster.models import AboutStudent
 from app.sis.engine.stage import Stage

@@ -272,7 +272,7 @@ class Screen:
             body += b"," * lacking
         if self._has_stray_quotes_only(body):
             self.quotes.append(self._number)
-            return b",".join(map(_quoted, body.split(b","))) + self._end
+            return b",".join(map(quoted, body.split(b","))) + self._end
         outside = body.split(b'"')[::2]
         if sum(part.count(b",") for part in outside) != self._width - 1:
             cells = cells_of(body)
