@@ -42,8 +42,8 @@ class Requester:
     """The sender of a request, for the quotas and for the queue of requests that wait to run.
 
     `key` is the sender's district, and `flow` is the client within the district. For a request without a valid token,
-    `key` is `NOBODY` and `flow` is the network address. A waiting request is queued by both: the keys take turns, and
-    within a key, its flows take turns.
+    `key` is `NOBODY` and `flow` is the network address. When requests wait, the keys take turns, and within a key its
+    flows take turns.
     """
 
     key: Hashable
