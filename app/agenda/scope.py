@@ -21,8 +21,9 @@ Expression: TypeAlias = SQLCoreOperations[Value]
 class AgendaScope:
     """The values with which the functions in `SOURCES` select the items of an agenda.
 
-    `students` is a query for the students of the team. `days` has, for each kind of reminder in the playbook, after how
-    many days it is sent. `order` has the kinds of items in the order in which an agenda lists them.
+    `students` is a query for the students of the team. `order` has the kinds of items in the order in which an agenda
+    lists them. `days` has the playbook's reminders: the number of days after which a state, such as a concern without a
+    support, comes on the agenda. If the number is 0, it never does.
     """
 
     district_id: UUID

@@ -117,10 +117,10 @@ def _core_stalls(scope: AgendaScope) -> Select[Any]:
 
 
 def _verdicts(scope: AgendaScope) -> Select[Any]:
-    """Returns the verdicts that a team should discuss, one item for each support.
+    """Returns the supports with a verdict that the team should discuss, one item for each support.
 
-    An alarm about which the team should have decided by now has two reasons: the alarm, and the overdue decision. Both
-    are reasons of one item. Each of them has a kind, and the item gets the kind that agendas list first.
+    If the team should have decided about an alarm by now, the item has two reasons: the alarm and the overdue decision.
+    Of the kinds `decision_due` and that of the alarm, the item gets the one that agendas list first.
     """
     is_open = or_(
         and_(ResponseState.state == AgendaItemKind.GOAL_MET, ~_ready_to_fade(scope)),
