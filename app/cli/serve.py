@@ -1,4 +1,4 @@
-"""Defines `aimline serve`, which runs the api on an address, with its processes, certificate and metrics."""
+"""Defines `aimline serve`, which runs the HTTP server of the APIs, in one or several processes, with or without TLS."""
 
 import asyncio
 import os
