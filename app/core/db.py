@@ -202,9 +202,9 @@ def _bindable(driver: Any) -> BoundConnection:
 
 
 class HeldConnection:
-    """A connection that is taken from an engine's pool, and whose next transaction has a binding statement.
+    """A connection from an engine's pool. Its next transaction will be bound to a principal.
 
-    SQLAlchemy's own connection object is made when it is first needed, because most reads do not need one.
+    SQLAlchemy's own connection object is created when it is first needed, because most reads do not need one.
     """
 
     def __init__(self, engine: AsyncEngine, pooled: PoolProxiedConnection) -> None:

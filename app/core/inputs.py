@@ -73,9 +73,9 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class ChangesOf:
-    """Annotates a parameter that takes only the changed fields of a dataclass, as a mapping by field name.
+    """Annotates a parameter that takes the changes of a record: a mapping that has only the changed fields.
 
-    The fields in `fixed` cannot be changed.
+    `type` is the dataclass that declares the record's fields. The fields in `fixed` cannot be changed.
     """
 
     type: type[Any]

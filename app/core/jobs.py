@@ -2,9 +2,9 @@
 
 A claim has a lease and a number. Attempts are counted, and a failed job waits before its next attempt. A job table has
 the columns `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`, `leased_until`, `ended_at`, `worker`,
-`fault` and `fault_place`. It may have a column that refers to another table, such as the webhook's endpoint, for which
-the number of simultaneous jobs is limited. Every instant comes from the database's clock, so that two workers whose
-clocks differ agree on when a lease ends.
+`fault` and `fault_place`. It may also have a column that refers to another table, such as a webhook's endpoint. The
+number of simultaneous jobs is then limited for each row of the other table. Every instant comes from the database's
+clock, so that two workers whose clocks differ agree on when a lease ends.
 """
 
 import os

@@ -51,9 +51,9 @@ class Keyset:
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the number at index `place` of the sort values in the cursor, or 0 without a cursor.
+        """Returns the last of the sort values in the cursor, which must be a number, or 0 without a cursor.
 
-        Raises `Malformed` unless it is a number and the last of the sort values.
+        `place` is the index that this value must have. Raises `Malformed` if it has another index or is not a number.
         """
         if self.after is None:
             return 0

@@ -41,9 +41,10 @@ FULL_QUEUE_RETRY = 1
 class Limits:
     """The limits on how many requests run and wait, and on how long requests pause for others.
 
-    The key with the most running requests pauses them between their steps, so that a request of another key runs first:
-    * `favoured_seconds`: others pause for a request only until it has used the event loop for this long.
-    * `pause_seconds`: after each step of such a request, the others pause for at most this long.
+    While a request of another key runs, the requests of the key with the most running requests pause between their
+    steps:
+    * `favoured_seconds`: they pause for the other request only until it has used the event loop for this long.
+    * `pause_seconds`: after each step of the other request, they pause for at most this long.
     * `most_paused`: all pauses of one request together last at most this long, or half of the time since the request
       began, whichever is longer.
     """
@@ -242,11 +243,10 @@ class Gate:
         turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
     def _check_slot(self, turn: Turn) -> None:
-        """Takes the slot from a long-running request, unless the request seems to compute.
+        """Takes the slot from a long-running request that seems to wait, for example for a lock, and not to compute.
 
-        The request seems to wait, for example for a lock, if the thread has hardly used the processor since the last
-        check. It then continues without a slot, and the next request gets the slot. Otherwise the next check is
-        scheduled.
+        The request seems to wait if this thread has hardly used the processor since the last check. The request then
+        continues without a slot, and the next request gets the slot. Otherwise the next check is scheduled.
         """
         clock, processor = turn.checked_at
         if self._processor() - processor > BUSY_SHARE * (self._clock() - clock):
