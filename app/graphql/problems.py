@@ -80,7 +80,7 @@ class Problem:
 
 
 def problem_of(violation: Violation) -> Problem:
-    """Returns a violation in the form in which a payload lists it."""
+    """Converts a violation to a `Problem`, as a mutation's payload lists it."""
     figures = [ProblemFigure(name=name, value=value) for name, value in violation.figures]
     return Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail, figures=figures)
 

@@ -144,7 +144,10 @@ class Rows:
 
 
 def items_of(node: FieldNode, variables: Mapping[str, Any]) -> int | None:
-    """Returns the number of items in a command's `input`, which is the length of the longest list in it."""
+    """Returns the number of items that a command is given: the length of the longest list in the argument `input`.
+
+    Returns None if `input` has no list.
+    """
     value: Any = next((argument.value for argument in node.arguments or () if argument.name.value == "input"), None)
     if isinstance(value, VariableNode):
         value = variables.get(value.name.value)
