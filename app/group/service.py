@@ -188,10 +188,10 @@ async def end_group(
 async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> list[Support]:
     """Plans the support of each member, and adds the violations of these supports to `violations`.
 
-    A violation points to the input of the member, or to the input of the group if all members share it.
+    The pointer of a violation leads to the input of the member, or to the input of the group if it comes from there.
 
-    If the list of members is malformed, the inputs of the group are still checked: a support without a student is
-    planned from them, only to find their violations.
+    If the list of members is malformed, plans one support without a student instead, and only to find the violations in
+    the inputs of the group.
     """
     members: Sequence[NewMember | None] = (None,)
     values = {name: value for name, value in known_values(new).items() if name in _OF_GROUP}
