@@ -29,7 +29,7 @@ from app.team.models import Team
 
 @dataclass(frozen=True, slots=True)
 class AgendaReason:
-    """Why something is on the agenda: a code, and the public ids of the records on which the reason rests."""
+    """Why something is on the agenda: a code, and the public ids of the records that explain it."""
 
     code: str
     records: tuple[str, ...]

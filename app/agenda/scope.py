@@ -69,13 +69,15 @@ def select_reason(
     code: Expression[str] | None = None,
     records: Mapping[str, Any] = {},
 ) -> Select[Any]:
-    """Returns a query for agenda items of one kind, without conditions. All such queries have the same columns.
+    """Returns a query for agenda items of one kind, to which the caller adds the conditions.
+
+    All such queries have the same columns.
 
     * `model` is the table of the record that an item is about. It may lack the columns about a student.
     * `subject` is the name of that kind of record, and the column of the record's id.
     * `since` is the day since which the reason for the item has existed.
-    * `basis` is a text that changes when something new happens. An item that was dropped stays off the agenda while its
-      basis is the same. By default, the basis is the day `since`.
+    * `basis` is a text that changes when something new happens. An item that was dropped stays off the agenda until its
+      basis changes. By default, the basis is the day `since`.
     * `code` is the code of the reason, by default the kind of the item.
     * `records` has the id columns of the records that explain the reason, keyed by kind of record.
     """

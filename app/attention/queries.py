@@ -166,7 +166,7 @@ def _of_action_items(work: Work, person_id: UUID, until: date, today: date) -> S
 
 
 def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterator[Select[Any]]:
-    """Yields a query for overdue scores and one for overdue decisions, of supports that a person leads or provides."""
+    """Yields the queries for overdue scores and for overdue decisions, of supports that a person leads or provides."""
     own = (Support.district_id == work.district_id, or_(Support.lead_id == person_id, Support.provider_id == person_id))
     for of_measure in (FIRST, FURTHER) if days else ():
         since = last_check(work.district_id, of_measure)

@@ -3,8 +3,8 @@
 Records, amends and removes scores with set-based SQL:
 * A row belongs to the score with the same external id.
 * If no score has this external id, the row takes over an existing score with the same student, measure, date and
-  attempt. This score must have no external id, no sender, and nobody who is named as having given the test.
-* If another score has the requested attempt, the row gets the next free attempt.
+  attempt. It does so only if that score has no external id and no sender, and does not say who gave the test.
+* If another score has the requested attempt number, the row gets the next free one.
 * A score that a person or a client amended or removed stays unchanged.
 
 No series is judged here. `record_batch` returns the students, measures and days concerned; the caller judges their

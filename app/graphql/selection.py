@@ -1,6 +1,6 @@
 """Converts the fields of a GraphQL operation into the selections that `app.resources` can read.
 
-The only rows that it reads are rows to which filters refer, such as a student.
+It reads no rows itself, except those that a filter names, such as a student.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Measures a document in one pass. Each fragment is measured once, however often it is spread.
+"""Measures the size, depth and cost of a GraphQL document in one pass. Each fragment is measured only once.
 
-Wherever a fragment is spread, its measurements are added. A list multiplies the cost of its selection. Fragments
-are never expanded, so even a document whose fragments would double its size a hundred times is measured fast.
+Wherever a fragment is spread, its measurements are added. A list multiplies the cost of its selection. Fragments are
+never expanded, so even a document whose fragments would double its size a hundred times is measured fast.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """What a selection set asks for, if it is applied to one object. Fragments that are spread in it are included."""
+    """The measurements of a selection set for one object, such as its cost and depth. They include its fragments."""
 
     cost: float = 0
     counting: float = 0
