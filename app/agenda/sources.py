@@ -82,8 +82,8 @@ def _core_stalls(scope: AgendaScope) -> Select[Any]:
     """Returns the core stalls that concern the team, were accepted and are not too old.
 
     A core stall is a grade in which fewer children reach a benchmark than before. It concerns the team if the team
-    serves this grade at the stall's school. A stall of the whole district concerns a team without a school that serves
-    the grade.
+    serves this grade at the stall's school. A stall of the whole district concerns a team if the team has no school and
+    serves the grade.
     """
     serves_grade = (
         select(TeamScope.id)
@@ -120,7 +120,7 @@ def _verdicts(scope: AgendaScope) -> Select[Any]:
     """Returns the supports with a verdict that the team should discuss, one item for each support.
 
     If the team should have decided about an alarm by now, the item has two reasons: the alarm and the overdue decision.
-    Of the kinds `decision_due` and that of the alarm, the item gets the one that agendas list first.
+    Its kind is `decision_due` or the kind of the alarm, whichever comes first on agendas.
     """
     is_open = or_(
         and_(ResponseState.state == AgendaItemKind.GOAL_MET, ~_ready_to_fade(scope)),

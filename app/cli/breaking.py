@@ -201,8 +201,9 @@ def _resolved(document: Json, schema: Json) -> Json:
 
 
 def _single(document: Json, schema: Json) -> Json:
-    """Returns the schema to which a reference leads. For a schema that allows one type or null, returns the type's
-    schema.
+    """Returns the schema to which a reference leads.
+
+    If a schema allows one type or null, returns the schema of this type.
     """
     schema = _resolved(document, schema)
     kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]

@@ -85,7 +85,7 @@ def keyset(
     limit: int | None,
     keyring: Keyring | None = None,
 ) -> Keyset:
-    """Returns the page that a request asks for with its cursor and limit, as a `Keyset`.
+    """Returns the `Keyset` for the cursor and the limit of a request.
 
     Raises `Malformed` for a cursor of another list or district, an outdated or edited cursor, and an invalid limit.
     With `keyring`, every process can decrypt the cursors. The APIs need this, because another process may receive the

@@ -97,8 +97,7 @@ def _names_student(decision: Decided) -> list[Violation]:
 
 
 def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
-    """Raises `Invalid` if `intensify` does not make the support more intensive, or if `fade` does not make it less
-    intensive.
+    """Raises `Invalid` if a decision to intensify or to fade a support does not do so.
 
     A change to a lower level never intensifies a support, and a change to a higher level never fades it.
     """

@@ -28,7 +28,10 @@ MAX_BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class ScoreInput:
-    """A score to validate. `lowest`, `highest` and `forms` are those of its measure."""
+    """A score to validate.
+
+    `lowest`, `highest` and `forms` are the smallest value, the largest value and the forms of its measure.
+    """
 
     value: float
     taken_on: date

@@ -1,4 +1,4 @@
-"""Generates the GraphQL types of the resources: objects, connections, values with fields, and enums.
+"""Generates the GraphQL types of the resources: objects, connections, enums, and values that have several fields.
 
 The types have no resolvers, because `execute` reads all that is selected from them with one statement.
 """
@@ -205,7 +205,7 @@ def _member_type(member: Member) -> Any:
 
 
 def item_type(item: Item) -> Any:
-    """Returns the GraphQL type for one field of a `Value`."""
+    """Returns the GraphQL type for one field of a `Value`, which is a value with several fields."""
     type_ = strawberry.ID if item.kind is not None else _shape_type(item.type)
     return _wrapped(type_, nullable=item.nullable, many=item.many or item.type is Figures)
 

@@ -188,7 +188,8 @@ async def end_group(
 async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> list[Support]:
     """Plans the support of each member, and adds the violations of these supports to `violations`.
 
-    The pointer of a violation leads to the input of the member, or to the input of the group if it comes from there.
+    If the refused value was given for the whole group, the violation's pointer leads to the input of the group, and
+    otherwise to the input of the member.
 
     If the list of members is malformed, plans one support without a student instead, and only to find the violations in
     the inputs of the group.
@@ -233,7 +234,7 @@ def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str
 
 
 def _support_of(group: Group, member: NewMember, level: int, days: dict[str, date]) -> NewSupport:
-    """Returns the input with which the support of a new member is planned.
+    """Returns the input from which the support of a new member is planned.
 
     What `member` does not state, such as the intervention, is taken from the group. `days` has the first day of the
     support, or is empty if the given day is invalid.
