@@ -178,7 +178,7 @@ def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
 def _goals(scope: AgendaScope) -> Select[Any]:
     """Returns the supports whose goal date is near or has come.
 
-    If a support has no goal, it is returned when its review date has come.
+    A support without a goal is returned if its review date has come.
     """
     day = func.coalesce(Phase.goal_on, Support.review_on, type_=Date)
     has_come = day <= scope.today

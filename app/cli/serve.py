@@ -131,7 +131,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _allow_files(connections: int) -> None:
-    """Raises this process's limit of open files to the number that its connections need, if the system allows it."""
+    """Increases this process's limit of open files to the number that its connections need, if the system allows it."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

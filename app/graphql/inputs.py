@@ -122,7 +122,7 @@ def _enum(name: str, declared: InputField) -> Any:
 
 
 def _choices(declared: InputField) -> bool:
-    """Returns whether a field accepts only a fixed list of texts, and every text can be the name of an enum value."""
+    """Returns whether a field accepts one of a fixed list of texts, each of which can be the name of an enum value."""
     values = get_args(declared.type) if get_origin(declared.type) is Literal else ()
     return bool(values) and all(NAME_OF_CHOICE.fullmatch(value) for value in values)
 

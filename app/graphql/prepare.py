@@ -206,7 +206,7 @@ def _operation(document: DocumentNode, name: str | None, method: str) -> Operati
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
-    """Returns the default values of those variables of the operation whose default is an integer."""
+    """Returns the default values of the operation's variables, by name, if they are integers."""
     return {
         variable.variable.name.value: int(variable.default_value.value)
         for variable in operation.variable_definitions or ()

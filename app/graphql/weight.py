@@ -211,10 +211,7 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns a fragment's measurements as a part of the selection set that contains the fragment.
-
-    They are the same, with one more level of nesting.
-    """
+    """Returns what a fragment's measurements become where it is spread: the same, with one more level of nesting."""
     return replace(weight, nesting=weight.nesting + 1)
 
 
@@ -240,7 +237,10 @@ def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinition
 
 
 def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
-    """Returns the names of the fragments that a selection set spreads; raises a `GraphQLError` for too deep nesting."""
+    """Returns the names of the fragments that a selection set spreads.
+
+    Raises a `GraphQLError` if the selection set is nested too deeply.
+    """
     names: set[str] = set()
     level, depth = [selections], 0
     while level:

@@ -1,4 +1,4 @@
-"""Defines the tables of screening windows, of the measures that are expected in them, and of closed windows' results."""
+"""Defines the tables of screening windows, of the measures that are expected in them, and of the stored results."""
 
 from datetime import date, datetime
 from uuid import UUID
