@@ -144,7 +144,8 @@ class Admission:
 
 
 class TokenAttempts:
-    """Limits the token requests of each address, and the wrong secrets of each client and address."""
+    """Limits how many tokens an address may request, and how often a client may send a wrong secret from one address.
+    """
 
     def __init__(self, processes: int = 1) -> None:
         self._requests = Quotas(TOKEN_REQUESTS.divided(processes))

@@ -304,5 +304,8 @@ source is turned off.
 
 
 def sources_in_force(scope: AgendaScope) -> list[Select[Any]]:
-    """Returns the query for each reason to put something on an agenda, unless the playbook has turned it off."""
+    """Returns the query for each reason to put something on an agenda.
+
+    The reasons that the playbook has turned off are left out.
+    """
     return [source(scope) for source, reminder in SOURCES if reminder is None or scope.days[reminder]]

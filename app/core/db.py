@@ -98,7 +98,7 @@ async def plan_for_many_rows(db: AsyncSession) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Returns a value as JSON text, as a parameter of the type `jsonb` must be sent."""
+    """Returns a value as the JSON text that is sent for a parameter of the type `jsonb`."""
     # `default=str` is for the driver's UUID class, which the encoder does not know.
     return orjson.dumps(value, default=str).decode()
 

@@ -41,9 +41,9 @@ class Keyset:
     limit: int
 
     def after_id(self, place: int = 0) -> UUID:
-        """Returns the value at index `place` of the sort values in the cursor, which must be the id of a row.
+        """Returns the id of a row that is at index `place` of the cursor's sort values.
 
-        Raises `Malformed` if it is not.
+        Raises `Malformed` if the value at this index is not an id.
         """
         try:
             return UUID(str((self.after or ())[place]))
@@ -51,9 +51,10 @@ class Keyset:
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the last of the sort values in the cursor, which must be a number, or 0 without a cursor.
+        """Returns the number that is the last of the cursor's sort values, or 0 without a cursor.
 
-        `place` is the index that this value must have. Raises `Malformed` if it has another index or is not a number.
+        `place` is the index that this number must have. Raises `Malformed` if the last value has another index or is
+        not a number.
         """
         if self.after is None:
             return 0

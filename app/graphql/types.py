@@ -106,7 +106,7 @@ def with_permissions(description: str, permissions: Iterable[Can]) -> str:
 
 @cached
 def enum_of(choices: type[StrEnum]) -> Any:
-    """Returns the GraphQL enum for an enum. Its values are the names of the enum's members, in upper case."""
+    """Returns the GraphQL enum for a Python enum. Its values are the names of the enum's members, in upper case."""
     description = (choices.__doc__ or "").strip().partition("\n")[0]
     return strawberry.enum(choices, name=ENUM_NAMES.get(choices, choices.__name__), description=description)
 

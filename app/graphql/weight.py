@@ -39,7 +39,10 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """The measurements of a selection set for one object, such as its cost and depth. They include its fragments."""
+    """The measurements of a selection set for one object, such as its cost and depth.
+
+    The fragments that are spread in the selection set are included.
+    """
 
     cost: float = 0
     counting: float = 0
