@@ -144,7 +144,7 @@ class Admission:
 
 
 class TokenAttempts:
-    """Limits how many tokens an address may request, and how often a client may send a wrong secret from one address."""
+    """Limits how many tokens an address may request, and how often a client may send a wrong secret from an address."""
 
     def __init__(self, processes: int = 1) -> None:
         self._requests = Quotas(TOKEN_REQUESTS.divided(processes))
