@@ -63,10 +63,7 @@ class NewAttendanceRecord:
 
 @dataclass(frozen=True, slots=True)
 class _LoadedRows:
-    """The students, classes and stored attendance records that are loaded to check the records of a request.
-
-    The stored records can be looked up by `Key` and by the sender's external id.
-    """
+    """The students, classes and stored attendance records that are loaded to check the records of a request."""
 
     today: date
     students: dict[str, Person]
@@ -218,8 +215,7 @@ def _match(new: NewAttendanceRecord, key: Key, loaded: _LoadedRows, at: str) -> 
     """Returns the stored record that a sent record amends, or None if the sent record is new.
 
     A stored record matches by the external id, or else by `key` (student, day, period and class). Raises `Invalid` if
-    the external id leads to one record and `key` to another, or if the external id belongs to a record of another
-    student.
+    they lead to different records, or if the external id belongs to a record of another student.
     """
     by_key = loaded.by_key.get(key)
     by_external_id = None if new.external_id is None else loaded.by_external_id.get(new.external_id)
