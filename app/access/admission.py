@@ -42,8 +42,8 @@ class Requester:
     """The sender of a request, for the quotas and for the queue of requests that wait to run.
 
     `key` is the sender's district, and `flow` is the client within the district. For a request without a valid token,
-    `key` is `NOBODY` and `flow` is the network address. A waiting request is queued by both: the keys take turns, and
-    within a key, its flows take turns.
+    `key` is `NOBODY` and `flow` is the network address. When requests wait, the keys take turns, and within a key its
+    flows take turns.
     """
 
     key: Hashable
@@ -144,7 +144,7 @@ class Admission:
 
 
 class TokenAttempts:
-    """Limits the token requests of each address, and the wrong secrets of each client and address."""
+    """Limits how many tokens an address may request, and how often a client may send a wrong secret from an address."""
 
     def __init__(self, processes: int = 1) -> None:
         self._requests = Quotas(TOKEN_REQUESTS.divided(processes))

@@ -1,4 +1,6 @@
-"""Reads what must be known before a transaction has a district: grants, revocations, and districts with due jobs.
+"""Reads what the service must know before it can bind a transaction to a district.
+
+These are the clients with their grants, the revocations of tokens, and the districts with due jobs.
 
 Tokens are verified without the database, except for the list of `Revocations`. A process reads this list every twenty
 seconds, and accepts no token if it could not read it for a minute, so that a revocation is effective everywhere within
@@ -44,7 +46,7 @@ log = structlog.get_logger()
 
 
 class JobKind(StrEnum):
-    """The kinds of jobs, with the names that the database uses in its list of districts with due jobs."""
+    """The kinds of jobs. A value is the name of the kind in the database's list of districts with due jobs."""
 
     WEBHOOKS = "webhooks"
     SYNCS = "syncs"
@@ -210,7 +212,7 @@ class Revocations:
         return token_id in self._token_ids or issued_at <= self._revoked_until.get((district_id, client_id), -1.0)
 
     def require_current(self) -> None:
-        """Raises `Unavailable` if the list must be kept current but could not be read for too long."""
+        """Raises `Unavailable` if this process keeps the list current, but has not read it for `MAX_AGE` seconds."""
         if self._too_old_at is not None and time.monotonic() > self._too_old_at:
             raise Unavailable("The list of revoked tokens cannot be read.")
 

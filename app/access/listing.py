@@ -1,4 +1,4 @@
-"""Builds list queries that are restricted to schools, so that a B-tree index serves each page of any school.
+"""Builds list queries that are restricted to schools. PostgreSQL finds every page of every school by an index.
 
 An index on the array `school_ids` would be useless here. PostgreSQL evaluates the conditions of a row-level security
 policy before an array operator, so it would read every row first. Tables that are listed therefore have a column for
@@ -57,10 +57,10 @@ def schools_of_list(work: Work, school_id: UUID | None) -> tuple[UUID, ...] | No
 def at_school(
     model: type[ListedBySchool], school_id: UUID | None, schools: Sequence[UUID] | None
 ) -> ColumnElement[bool]:
-    """Returns the SQL condition that a row's student is at the school `school_id`.
+    """Returns an SQL condition on the rows of `model`: the row's student is at the school `school_id`.
 
-    Returns a condition that is always true if `school_id` is None, and also if `schools` is given, because the caller
-    then restricts the list with `page_of_schools` instead.
+    The condition is always true if `school_id` is None. It is also always true if `schools` is given, because the
+    caller then restricts the list with `page_of_schools` instead.
     """
     if school_id is None or schools is not None:
         return true()

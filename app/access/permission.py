@@ -160,9 +160,9 @@ DEMOGRAPHICS_LOCK = "demographics"
 
 
 def is_scope(text: str) -> bool:
-    """Returns whether a client may be granted this scope.
+    """Returns whether a client may be granted this scope: a permission that can be granted, or `area:<code>`.
 
-    Such a scope is a permission that can be granted, or `area:<code>` for a secured area.
+    `area:<code>` gives access to a secured area.
     """
     if text.startswith(AREA_PREFIX):
         code = text.removeprefix(AREA_PREFIX)

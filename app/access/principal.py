@@ -81,7 +81,7 @@ class Principal:
         return f"SELECT app.enter({arguments});"
 
     def binding_arguments(self) -> tuple[str, ...]:
-        """Returns the arguments for `app.enter` that state this principal. None of them contains a quotation mark."""
+        """Returns the arguments for `app.enter` that describe this principal. No argument contains a quotation mark."""
         schools = ",".join(str(school) for school in self.schools)
         students = "|".join(parts_of(self.students)) if self.names_students else ""
         opens = ",".join(sorted(code for code in self.opens if _is_code(code)))

@@ -83,7 +83,7 @@ async def run_with_retry(
 def refusal_of(error: BaseException, *, reads: bool = False) -> AimlineError | None:
     """Returns the error that a caller receives for a temporary database fault, or None for any other error.
 
-    `reads` states that the unit of work changed nothing.
+    `reads` states that the unit of work changed nothing. It does not matter then whether a lost commit has succeeded.
     """
     fault = fault_of(error)
     if fault is None:

@@ -1,7 +1,7 @@
 """Defines the unit of work: a transaction that is bound to one principal. Only a unit of work gives a database session.
 
-Only the APIs commit. What must be done last (numbering the events, writing the disclosure log) is registered with
-`before_commit` and runs just before the commit.
+A command or a read never commits; `unit` commits when its block ends. Two steps must come last: the events get their
+numbers, and the disclosure log is written. `before_commit` registers such steps to run just before the commit.
 """
 
 import asyncio
@@ -36,10 +36,10 @@ _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
 
 
 class Work:
-    """One transaction for one principal; its database session is accessible only inside a function marked `@needs`.
+    """One transaction for one principal. Only functions marked `@needs` can use its database session.
 
     The session is a SQLAlchemy session, and is created when it is first used. The APIs' reads and the disclosure log
-    need none: they send their SQL text on the driver's connection, in the same transaction.
+    need no session: they send their SQL text on the driver's connection, in the same transaction.
     """
 
     def __init__(
@@ -147,11 +147,10 @@ class Work:
 
     @asynccontextmanager
     async def as_district(self, name: str) -> AsyncIterator[None]:
-        """Runs a block as the district's system principal, within this transaction.
+        """Runs a block with the rights of the district's own system principal, within this transaction.
 
-        Judging needs this, because it reads students outside the caller's caseload. At the end of the block, an extra
-        SQL statement binds the previous principal to the transaction again. To save that statement, see
-        `end_district_step`.
+        Judging needs this, because it reads students outside the caller's caseload. After the block, an extra SQL
+        statement gives the transaction the caller's rights again. `end_district_step` can save this statement.
         """
         original = self.principal
         await self._flush()
@@ -171,10 +170,10 @@ class Work:
                     await self._send(ENTER, original.binding_arguments())
 
     def end_district_step(self) -> tuple[str, ...] | None:
-        """Lets the last SQL statement of an `as_district` block also bind the previous principal again.
+        """Returns arguments with which the last statement of an `as_district` block can restore the caller's rights.
 
-        For this, the statement calls `app.enter` with the arguments that this function returns. The block then needs no
-        extra statement at its end. Returns None outside of an `as_district` block.
+        The statement must call `app.enter` with these arguments. The block then needs no extra statement at its end.
+        Returns None outside of an `as_district` block.
         """
         suspended, self._suspended = self._suspended, None
         return None if suspended is None else suspended.binding_arguments()

@@ -106,7 +106,7 @@ async def follow_carried(work: Work, items: Iterable[AgendaItem]) -> None:
 
 
 async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: bool) -> None:
-    """Marks the open items of a meeting as carried, because the meeting is being closed.
+    """Marks the open items of a meeting that is being closed as carried.
 
     Open and suspended items that members added are also copied, so that the next meeting has them. Computed items need
     no copy.
@@ -134,10 +134,10 @@ async def _end_items(work: Work, meeting: Meeting, visible: int, *, carry_rest: 
 
 
 async def _store_items(work: Work, meeting: Meeting) -> None:
-    """Stores the computed items of a meeting, and assigns to it the items that members added.
+    """Stores the computed items of a meeting that is being opened, and adds to it the items that members had added.
 
-    Items about a student who joined the team after the team's students were locked are skipped. They are on the agenda
-    of the next meeting.
+    Some students may have joined the team after its students were locked. Items about them are left for the next
+    meeting.
     """
     order = meeting.agenda_order
     rows, taken = [], []

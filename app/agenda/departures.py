@@ -35,8 +35,8 @@ async def follow_teams(work: Work) -> int:
 async def follow_students(work: Work) -> int:
     """Suspends open items of students whom the team no longer serves, and reopens items of students who are back.
 
-    If the meeting of a suspended item was closed before the student returned, the item stays suspended. If the reason
-    for it still exists then, the next meeting gets a new item.
+    If the meeting was closed before the student returned, the item stays suspended. The next meeting then gets a new
+    item, if the reason for it still exists.
 
     Students whom another transaction has locked are left for the next run. Returns the number of changed items. Syncs
     and an hourly task call this function; the task is needed because people can also change a team's students by hand.

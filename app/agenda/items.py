@@ -1,4 +1,4 @@
-"""Adds items to agendas, settles them (discussed, carried, or dropped with a reason), and orders their kinds."""
+"""Adds items to agendas, settles them (discussed, carried, or dropped with a reason), and sets the order of kinds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

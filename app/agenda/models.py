@@ -18,12 +18,13 @@ class AgendaItem(HasChangeTime, OfTeam, MayBeAboutStudent, Base):
     * Computed items are stored when the meeting is opened. An item that a member adds is stored at once, and has no
       meeting until one is opened.
     * `student_id`, `school_ids` and `secured_area` are copied from the record that a computed item is about.
-    * `area_id` is the area that a member gave with an added item.
+    * `area_id` is the area of an item that a member added, if the member named an area.
     * `basis` is a text that changes when something new happens, for example the day since which the reason for the item
-      has existed. A dropped item stays off the agenda while its basis is the same. So does a discussed item of a kind
-      in `RESTS_WHEN_DISCUSSED`, unless a decision about it is due.
-    * `reasons` are the reasons why the item came up: codes, each with the ids of records.
-    * If an item that a member added is carried, a new item replaces it. Its `carried_from` is the carried item.
+      has existed. A dropped item stays off the agenda until its basis changes. A discussed item does so too if its kind
+      is in `RESTS_WHEN_DISCUSSED` and no decision about it is due.
+    * `reasons` say why the item came up. Each reason is a code with the ids of records.
+    * If an item that a member added is carried, a new item replaces it. `carried_from` of the new item is the carried
+      one.
     * A suspended item is about a student whom the team does not serve at present.
     """
 

@@ -29,7 +29,7 @@ from app.team.models import Team
 
 @dataclass(frozen=True, slots=True)
 class AgendaReason:
-    """Why something is on the agenda: a code, and the public ids of the records on which the reason rests."""
+    """Why something is on the agenda: a code, and the public ids of the records that explain it."""
 
     code: str
     records: tuple[str, ...]
@@ -60,8 +60,8 @@ class AgendaEntry:
 class Agenda:
     """The agenda of a meeting. If `meeting` is None, it is the agenda that a meeting would have now.
 
-    `order` lists the kinds of items in the order that the playbook sets, in which the entries are sorted. `hidden` is
-    the number of items that the caller may not see.
+    `order` lists the kinds of items in the playbook's order, and the entries are sorted by it. `hidden` is the number
+    of items that the caller may not see.
     """
 
     team_id: UUID

@@ -21,8 +21,9 @@ Expression: TypeAlias = SQLCoreOperations[Value]
 class AgendaScope:
     """The values with which the functions in `SOURCES` select the items of an agenda.
 
-    `students` is a query for the students of the team. `days` has, for each kind of reminder in the playbook, after how
-    many days it is sent. `order` has the kinds of items in the order in which an agenda lists them.
+    `students` is a query for the students of the team. `order` has the kinds of items in the order in which an agenda
+    lists them. `days` has the playbook's reminders: the number of days after which a state, such as a concern without a
+    support, comes on the agenda. If the number is 0, it never does.
     """
 
     district_id: UUID
@@ -68,13 +69,15 @@ def select_reason(
     code: Expression[str] | None = None,
     records: Mapping[str, Any] = {},
 ) -> Select[Any]:
-    """Returns a query for agenda items of one kind, without conditions. All such queries have the same columns.
+    """Returns a query for agenda items of one kind, to which the caller adds the conditions.
+
+    All such queries have the same columns.
 
     * `model` is the table of the record that an item is about. It may lack the columns about a student.
     * `subject` is the name of that kind of record, and the column of the record's id.
     * `since` is the day since which the reason for the item has existed.
-    * `basis` is a text that changes when something new happens. An item that was dropped stays off the agenda while its
-      basis is the same. By default, the basis is the day `since`.
+    * `basis` is a text that changes when something new happens. An item that was dropped stays off the agenda until its
+      basis changes. By default, the basis is the day `since`.
     * `code` is the code of the reason, by default the kind of the item.
     * `records` has the id columns of the records that explain the reason, keyed by kind of record.
     """

@@ -82,8 +82,8 @@ def _core_stalls(scope: AgendaScope) -> Select[Any]:
     """Returns the core stalls that concern the team, were accepted and are not too old.
 
     A core stall is a grade in which fewer children reach a benchmark than before. It concerns the team if the team
-    serves this grade at the stall's school. A stall of the whole district concerns a team without a school that serves
-    the grade.
+    serves this grade at the stall's school. A stall of the whole district concerns a team if the team has no school and
+    serves the grade.
     """
     serves_grade = (
         select(TeamScope.id)
@@ -117,10 +117,10 @@ def _core_stalls(scope: AgendaScope) -> Select[Any]:
 
 
 def _verdicts(scope: AgendaScope) -> Select[Any]:
-    """Returns the verdicts that a team should discuss, one item for each support.
+    """Returns the supports with a verdict that the team should discuss, one item for each support.
 
-    An alarm about which the team should have decided by now has two reasons: the alarm, and the overdue decision. Both
-    are reasons of one item. Each of them has a kind, and the item gets the kind that agendas list first.
+    If the team should have decided about an alarm by now, the item has two reasons: the alarm and the overdue decision.
+    Its kind is `decision_due` or the kind of the alarm, whichever comes first on agendas.
     """
     is_open = or_(
         and_(ResponseState.state == AgendaItemKind.GOAL_MET, ~_ready_to_fade(scope)),
@@ -178,7 +178,7 @@ def _ready_to_fade(scope: AgendaScope) -> ColumnElement[bool]:
 def _goals(scope: AgendaScope) -> Select[Any]:
     """Returns the supports whose goal date is near or has come.
 
-    If a support has no goal, it is returned when its review date has come.
+    A support without a goal is returned if its review date has come.
     """
     day = func.coalesce(Phase.goal_on, Support.review_on, type_=Date)
     has_come = day <= scope.today
@@ -304,5 +304,8 @@ source is turned off.
 
 
 def sources_in_force(scope: AgendaScope) -> list[Select[Any]]:
-    """Returns the query for each reason to put something on an agenda, unless the playbook has turned it off."""
+    """Returns the query for each reason to put something on an agenda.
+
+    The reasons that the playbook has turned off are left out.
+    """
     return [source(scope) for source, reminder in SOURCES if reminder is None or scope.days[reminder]]

@@ -15,8 +15,8 @@ from app.team.models import TeamStudent, in_force_on
 def own_students(principal: Principal, column: Any, today: date) -> ColumnElement[bool]:
     """Returns the condition that a row is about one of the acting person's own students.
 
-    The acting person is the person for whom the client sends the request. If this person's reach is a caseload, all
-    students on the caseload are the person's own. If the reach is larger, the person's own students are those in the
+    The acting person is the person for whom the client sends the request. If this person sees only a caseload, all its
+    students are the person's own. If the person sees more, such as a school, the person's own students are those in the
     person's supports, teams and classes.
     """
     if principal.reach is Reach.CASELOAD:

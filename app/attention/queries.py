@@ -101,13 +101,13 @@ async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention
     if person_id is None:
         return Attention(None, last, [], [], None)
     days = (await reminder_days(work))["score_overdue"]
-    arms = [*_of_supports(work, person_id, days, today), *_of_concerns(work, today)]
-    arms.append(_of_action_items(work, person_id, last, today))
+    queries = [*_of_supports(work, person_id, days, today), *_of_concerns(work, today)]
+    queries.append(_of_action_items(work, person_id, last, today))
     left_out = [Reason.HYPOTHESIS_DUE]
     if work.principal.may(Can.READ_HYPOTHESES):
-        arms.append(_of_hypotheses(work, person_id))
+        queries.append(_of_hypotheses(work, person_id))
         left_out = []
-    listed = union_all(*arms).subquery()
+    listed = union_all(*queries).subquery()
     order = (listed.c.since, listed.c.reason, listed.c.id)
     student = and_(Person.district_id == work.district_id, Person.id == listed.c.student_id)
     query = select(listed).outerjoin(Person, student).where(Person.removed_at.is_(None))
@@ -144,11 +144,13 @@ def _position(keyset: Keyset) -> Iterator[ColumnElement[Any]]:
     yield literal(keyset.after_id(2), Uuid)
 
 
-def _arm(reason: Reason, since: Any, row: Any, student: Any, **ids: Any) -> Select[Any]:
-    """Returns the query for the tasks with one reason. All such queries have the same columns, for a UNION.
+def _tasks(reason: Reason, since: Any, row: Any, student: Any, **ids: Any) -> Select[Any]:
+    """Returns a query for the tasks with one reason. All such queries have the same columns, as UNION requires.
 
-    `row` is the column with the id of the record that makes the task, and `since` the day since which it has been one.
-    `ids` has the id columns of the records that the task is about, keyed by kind of record.
+    * `since` is the day since which something has been a task.
+    * `row` is the id column of the record that causes the task, such as an action item.
+    * `student` is the column with the id of the record's student.
+    * `ids` has the id columns of the records that the task is about, keyed by kind of record.
     """
     columns = [cast(ids.get(kind, null()), Uuid).label(f"{kind}_id") for kind in KINDS]
     return select(
@@ -157,22 +159,24 @@ def _arm(reason: Reason, since: Any, row: Any, student: Any, **ids: Any) -> Sele
 
 
 def _of_action_items(work: Work, person_id: UUID, until: date, today: date) -> Select[Any]:
-    arm = _arm(Reason.ACTION_DUE, ActionItem.due_on, ActionItem.id, ActionItem.student_id, action_item=ActionItem.id)
-    return arm.where(ActionItem.owner_id == person_id, *are_due(work.district_id, until, today))
+    tasks = _tasks(
+        Reason.ACTION_DUE, ActionItem.due_on, ActionItem.id, ActionItem.student_id, action_item=ActionItem.id
+    )
+    return tasks.where(ActionItem.owner_id == person_id, *are_due(work.district_id, until, today))
 
 
 def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterator[Select[Any]]:
-    """Yields a query for overdue scores and one for overdue decisions, of supports that a person leads or provides."""
+    """Yields the queries for overdue scores and for overdue decisions, of supports that a person leads or provides."""
     own = (Support.district_id == work.district_id, or_(Support.lead_id == person_id, Support.provider_id == person_id))
     for of_measure in (FIRST, FURTHER) if days else ():
         since = last_check(work.district_id, of_measure)
-        arm = _arm(Reason.CHECK_OVERDUE, since, of_measure.about, Support.student_id, support=Support.id)
+        tasks = _tasks(Reason.CHECK_OVERDUE, since, of_measure.about, Support.student_id, support=Support.id)
         for table in of_measure.tables:
-            arm = arm.join(table, and_(table.district_id == work.district_id, table.support_id == Support.id))
-        yield arm.where(*own, *checks_overdue(work.district_id, of_measure, since, days, today))
-    arm = _arm(Reason.DECISION_DUE, ResponseState.since_on, Support.id, Support.student_id, support=Support.id)
+            tasks = tasks.join(table, and_(table.district_id == work.district_id, table.support_id == Support.id))
+        yield tasks.where(*own, *checks_overdue(work.district_id, of_measure, since, days, today))
+    tasks = _tasks(Reason.DECISION_DUE, ResponseState.since_on, Support.id, Support.student_id, support=Support.id)
     state = and_(ResponseState.district_id == work.district_id, ResponseState.support_id == Support.id)
-    yield arm.join(ResponseState, state).where(*own, *decision_due(work.district_id))
+    yield tasks.join(ResponseState, state).where(*own, *decision_due(work.district_id))
 
 
 def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
@@ -185,7 +189,7 @@ def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
         (Reason.CONCERN_UNANSWERED, Concern.raised_on, Concern.state == ConcernState.RAISED),
         (Reason.CONCERN_UNSERVED, Concern.unserved_order, IS_UNSERVED),
     ):
-        yield _arm(reason, since, Concern.id, Concern.student_id, concern=Concern.id).where(*own, condition)
+        yield _tasks(reason, since, Concern.id, Concern.student_id, concern=Concern.id).where(*own, condition)
 
 
 def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
@@ -198,7 +202,7 @@ def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
         Support.id == Hypothesis.support_id,
         or_(Support.lead_id == person_id, Support.provider_id == person_id),
     )
-    arm = _arm(
+    tasks = _tasks(
         Reason.HYPOTHESIS_DUE,
         Hypothesis.due_since,
         Hypothesis.id,
@@ -207,7 +211,7 @@ def _of_hypotheses(work: Work, person_id: UUID) -> Select[Any]:
         support=Hypothesis.support_id,
         concern=Hypothesis.concern_id,
     )
-    return arm.where(
+    return tasks.where(
         Hypothesis.district_id == work.district_id,
         Hypothesis.due_since < NOT_DUE,
         or_(Hypothesis.proposed_by == person_id, gives.exists()),

@@ -156,10 +156,10 @@ async def _expected(
     period: tuple[date, date],
     zone: ZoneInfo,
 ) -> list[CalendarEntry]:
-    """Returns the meetings of the active meeting series of `teams` that the database does not have as rows yet.
+    """Returns the meetings that follow from the active meeting series of `teams`, but have no row in the database yet.
 
-    A row is stored only twelve weeks ahead, so later meetings are computed from the rule of the series. `stored` has a
-    pair of series and day for each stored meeting; these are left out.
+    The database has rows for the next twelve weeks only. Later meetings are computed from the rule of their series.
+    `stored` has the series and the day of each meeting that has a row.
     """
     active = [team_id for team_id, team in teams.items() if team.state == TeamState.ACTIVE]
     query = (

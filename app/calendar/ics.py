@@ -72,7 +72,10 @@ def render_calendar(entries: Iterable[CalendarEntry]) -> bytes:
 
 
 def _event(entry: CalendarEntry, location: str) -> str:
-    """Returns an event. Except for the location, no line needs to be folded, and no character to be escaped."""
+    """Returns a meeting as iCalendar text. `location` is the finished line with the location.
+
+    No other line needs to be folded, and no other text needs to be escaped.
+    """
     changed_at = _instant(entry.changed_at)
     return (
         "BEGIN:VEVENT\r\n"

@@ -54,7 +54,10 @@ def read_secret(secret: str) -> LinkKey:
 
 
 def violations_of_end(until_on: date, today: date) -> list[Violation]:
-    """Returns the violations of `until_on`, the first day on which a link no longer opens a calendar."""
+    """Returns a violation if `until_on` is not after today, or is too many days ahead.
+
+    `until_on` is the first day on which a link no longer opens a calendar.
+    """
     if today < until_on <= today + LONGEST:
         return []
     detail = f"A day from tomorrow on, and at most {LONGEST.days} days ahead."

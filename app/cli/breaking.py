@@ -28,7 +28,7 @@ def breaking_in_graphql(old: str, new: str) -> list[str]:
 def breaking_in_events(old: Json, new: Json) -> list[str]:
     """Returns one sentence for each breaking change between two versions of the event schemas.
 
-    Clients only read events, so a change is a breaking change only if it breaks a reader.
+    Clients only read events, so a change breaks a client only if the client could fail to read a new event.
     """
     comparison = _Comparison(old, new)
     changes = []
@@ -111,9 +111,10 @@ class _Comparison:
                     yield from self.answer(f"{name} {status}", content["schema"], after["content"][kind]["schema"])
 
     def request(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Compares two schemas of a request. Yields a sentence for each change by which a valid request can be refused.
+        """Compares two schemas of a request, and yields a sentence for each change that breaks clients.
 
-        `at` is the place of the schema in the document, with which each sentence begins.
+        A change breaks clients if a request that is valid under `old` could be refused under `new`. Each sentence
+        begins with `at`, the place of the schemas in the document.
         """
         accepted = _types(self._new, new)
         missing = _types(self._old, old) - accepted
@@ -137,9 +138,10 @@ class _Comparison:
         yield from self._inner(at, old, new, self.request)
 
     def answer(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Compares two schemas of an answer. Yields a sentence for each change by which an answer may not fit `old`.
+        """Compares two schemas of an answer, and yields a sentence for each change that breaks clients.
 
-        `at` is the place of the schema in the document, with which each sentence begins.
+        A change breaks clients if an answer under `new` could lack a field of `old`, or have a type that `old` does not
+        allow. Each sentence begins with `at`, the place of the schemas in the document.
         """
         old_types = _types(self._old, old)
         added = _types(self._new, new) - old_types
@@ -199,8 +201,9 @@ def _resolved(document: Json, schema: Json) -> Json:
 
 
 def _single(document: Json, schema: Json) -> Json:
-    """Returns the schema to which a reference leads. For a schema that allows one type or null, returns the type's
-    schema.
+    """Returns the schema to which a reference leads.
+
+    If a schema allows one type or null, returns the schema of this type.
     """
     schema = _resolved(document, schema)
     kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]

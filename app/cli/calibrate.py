@@ -45,7 +45,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report_of(row: CalibrationRow) -> dict[str, Any]:
-    """Returns a calibration as the values that the command prints, keyed by their names."""
+    """Returns the values that the command prints about one calibration, keyed by name."""
     measure, grade = ids.format_id("measure", row.measure_id), f", grade {row.grade}" if row.grade else ", all grades"
     summary = f"{measure}{grade}: {row.series} series, {row.scores} scores"
     if row.published:

@@ -23,7 +23,8 @@ COLUMNS = tuple(field_.name for field_ in fields(Counts) if field_.name not in H
 def print_report(report: Report, district: str, *, weighed: bool = False) -> None:
     """Prints a run's report: counts by kind, quarantined rows, warnings, the outcome, and the commands to use next.
 
-    If `weighed` is true, also prints each limit on the changes of a run, with the value that was measured in this run.
+    If `weighed` is true, also prints the limits that can hold a run for approval, each with the value that this run has
+    reached.
     """
     console = Console()
     if not console.is_terminal:

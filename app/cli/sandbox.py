@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 
     @sandbox.callback()
     def _sandbox() -> None:
-        """A synthetic district of people who do not exist."""
+        """Makes `aimline sandbox` a group of commands. Does nothing itself."""
 
     @sandbox.command("export")
     def export(

@@ -1,4 +1,4 @@
-"""Defines `aimline serve`, which runs the api on an address, with its processes, certificate and metrics."""
+"""Defines `aimline serve`, which runs the HTTP server of the APIs, in one or several processes, with or without TLS."""
 
 import asyncio
 import os
@@ -131,7 +131,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _allow_files(connections: int) -> None:
-    """Raises this process's limit of open files to the number that its connections need, if the system allows it."""
+    """Increases this process's limit of open files to the number that its connections need, if the system allows it."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

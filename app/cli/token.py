@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
 
     @token.callback()
     def _token() -> None:
-        """Access tokens."""
+        """Makes `aimline token` a group of commands. Does nothing itself."""
 
     @token.command("revoke")
     def revoke(

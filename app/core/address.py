@@ -195,9 +195,10 @@ def _is_number(label: str) -> bool:
 
 
 def _loose_ipv4(labels: list[str]) -> IPv4Address:
-    """Returns the IPv4 address that a browser would read in the parts of a host name.
+    """Returns the IPv4 address that a browser would derive from a host name. `labels` are the parts of the name.
 
-    A browser also accepts octal, hexadecimal and shortened spellings.
+    A browser also accepts octal, hexadecimal and shortened spellings, such as `0x7f.1` for 127.0.0.1. Raises
+    `ValueError` if the parts are not an address.
     """
     numbers = [_number(label) for label in labels]
     if len(numbers) > 4 or any(number > 255 for number in numbers[:-1]):

@@ -1,11 +1,11 @@
-"""Turns the columns of a table that PostgreSQL returned as arrays into rows."""
+"""Converts a table that PostgreSQL returned as one array for each column into rows."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 def rows_of(columns: Sequence[Sequence[Any] | None]) -> list[tuple[Any, ...]]:
-    """Returns the rows of a table that is given by columns. An empty table may have None in place of each column.
+    """Returns the rows of a table, given its columns. If the table is empty, each column may be None instead of a list.
 
     Statements return one array for each column, because Citus cannot pass on an array of composite values.
     """

@@ -2,8 +2,8 @@
 
 `BEGIN` and the statement that binds the principal are sent as one message, because a second round trip would cost a
 quarter of the throughput. Reads that do not need SQLAlchemy run directly on the driver, from BEGIN to COMMIT, with a
-third of the processor time that SQLAlchemy takes. If a SQLAlchemy session is used in such a transaction after all, the
-session continues the transaction and ends it.
+third of the processor time that SQLAlchemy takes. If code later uses a SQLAlchemy session in such a transaction, the
+session takes the transaction over and ends it.
 """
 
 from collections.abc import Sequence

@@ -57,10 +57,7 @@ def unprivileged(number: signal.Signals) -> dict[str, Any]:
 
 
 def user_outside() -> int:
-    """Returns the id of the user as whom an `unprivileged` child runs, as seen by this process.
-
-    The files that the child creates belong to this user.
-    """
+    """Returns the id of the user who owns the files that an `unprivileged` child creates, as this process sees it."""
     if os.geteuid() != 0 or _namespaces():
         return os.geteuid()
     return pwd.getpwnam("nobody").pw_uid

@@ -98,7 +98,7 @@ async def plan_for_many_rows(db: AsyncSession) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Returns a value as JSON, in the form in which a parameter of the type `jsonb` is sent."""
+    """Returns a value as the JSON text that is sent for a parameter of the type `jsonb`."""
     # `default=str` is for the driver's UUID class, which the encoder does not know.
     return orjson.dumps(value, default=str).decode()
 
@@ -202,9 +202,9 @@ def _bindable(driver: Any) -> BoundConnection:
 
 
 class HeldConnection:
-    """A connection that is taken from an engine's pool, and whose next transaction has a binding statement.
+    """A connection from an engine's pool. Its next transaction will be bound to a principal.
 
-    SQLAlchemy's own connection object is made when it is first needed, because most reads do not need one.
+    SQLAlchemy's own connection object is created when it is first needed, because most reads do not need one.
     """
 
     def __init__(self, engine: AsyncEngine, pooled: PoolProxiedConnection) -> None:

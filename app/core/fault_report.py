@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class FaultSummary:
-    """A short description of an error for a job's row: its class and SQLSTATE, and the innermost place in our code."""
+    """An error as it is stored in a job's row: its class and SQLSTATE, and the innermost place in our code."""
 
     error: str | None = None
     place: str | None = None

@@ -30,8 +30,8 @@ class DatabaseUnreachable(ConnectionError):
 class ChangedMeanwhile(Exception):
     """Raised when a unit of work needs a lock that it should have taken earlier, for example on a row that is new.
 
-    All units of work lock rows in the same order, so that they cannot wait for each other in a circle. This one must
-    therefore start again, and take the lock when it is the row's turn.
+    All units of work take their locks in the same order, so that no two of them wait for each other. The unit of work
+    must therefore start again, and take the missing lock at its place in this order.
     """
 
 

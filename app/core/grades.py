@@ -1,6 +1,7 @@
-"""Defines the standard codes (CEDS) of grades, keyed by the names that some sources send in their place. Pure.
+"""Defines the standard codes (CEDS) of grades, keyed by the names that some sources send instead of a code. Pure.
 
-The sync itself normalizes the spelling of codes, such as `1` for `01`.
+For example, the name `first grade` has the code `01`. The sync itself normalizes the spelling of codes, such as `1` for
+`01`.
 """
 
 from typing import Final

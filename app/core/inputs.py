@@ -73,9 +73,9 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class ChangesOf:
-    """Annotates a parameter that takes only the changed fields of a dataclass, as a mapping by field name.
+    """Annotates a parameter that takes the changes of a record: a mapping that has only the changed fields.
 
-    The fields in `fixed` cannot be changed.
+    `type` is the dataclass that declares the record's fields. The fields in `fixed` cannot be changed.
     """
 
     type: type[Any]
@@ -135,11 +135,12 @@ class InputField:
 class CommandInputs:
     """The inputs of a command, as the parameters of its function declare them.
 
-    * `path` is the first parameter if it identifies a row, by an id or a code; otherwise None.
-    * `row` is the name of that parameter if it takes an id; otherwise None.
-    * `whole` is the name of the parameter that takes the input's dataclass; None if each field is its own parameter.
-    * `items` is the name of the parameter that takes a list of the input's dataclass.
-    * `changes` is the name of the parameter that takes the changed fields of the input's dataclass.
+    * `path` is the first parameter if its value identifies a row, by an id or a code; otherwise None.
+    * `row` is the name of the first parameter if its value is the id of a row; otherwise None.
+    * `whole` is the name of the parameter that takes the whole input as a dataclass; None if each field is its own
+      parameter.
+    * `items` is the name of the parameter that takes a list of such dataclasses.
+    * `changes` is the name of the parameter that takes the changed fields of such a dataclass.
     * `process` maps each parameter that is filled from a setting of the process to the name of the setting.
     """
 

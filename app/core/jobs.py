@@ -2,9 +2,9 @@
 
 A claim has a lease and a number. Attempts are counted, and a failed job waits before its next attempt. A job table has
 the columns `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`, `leased_until`, `ended_at`, `worker`,
-`fault` and `fault_place`. It may have a column that refers to another table, such as the webhook's endpoint, for which
-the number of simultaneous jobs is limited. Every instant comes from the database's clock, so that two workers whose
-clocks differ agree on when a lease ends.
+`fault` and `fault_place`. It may also have a column that refers to another table, such as a webhook's endpoint. The
+number of simultaneous jobs is then limited for each row of the other table. Every instant comes from the database's
+clock, so that two workers whose clocks differ agree on when a lease ends.
 """
 
 import os
@@ -140,15 +140,15 @@ class RetryPolicy:
 class JobTable:
     """A job table with the rules for claiming its rows. None of its SQL conditions contains user input.
 
-    * `key` is the column by which simultaneous jobs are limited, and `keys` is the table to which it refers. For
-      example, deliveries of webhooks have the column `endpoint_id`. Both are None if there is no such limit.
+    * `key` is a column that refers to the table `keys`, such as `endpoint_id` for deliveries of webhooks. The number of
+      simultaneous jobs is limited for each value of this column. Both are None if there is no such limit.
     * `at_once` is how many jobs with the same key may be claimed at the same time.
     * `length` is the duration of a lease.
-    * `waiting` is an SQL condition on a job `t`; only jobs for which it is true can be claimed.
-    * `ready` is an SQL condition on the row `k` of `keys` to which a job refers; where it is false, the job is not
-      claimed.
-    * `ailing` is another such condition, for example that an endpoint has failed; where it is true, `at_once_ailing`
-      replaces `at_once`.
+    * `waiting` is an SQL condition on a job `t`. A job can be claimed only if the condition is true.
+    * `ready` is an SQL condition on a row `k` of `keys`. The jobs of this row can be claimed only if the condition is
+      true.
+    * `ailing` is another SQL condition on the row `k`, for example that an endpoint has failed. If the condition is
+      true, `at_once_ailing` replaces `at_once` for the jobs of this row.
     """
 
     table: Table

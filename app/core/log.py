@@ -58,7 +58,7 @@ def job_context(job: str, district_id: UUID | None = None, run_id: UUID | None =
 
 
 def add_to_log_context(**values: str | None) -> None:
-    """Adds further values to the lines that follow, until the surrounding `log_context` ends."""
+    """Adds further values to every later log line, until the surrounding `log_context` ends."""
     bind_contextvars(**values)
 
 

@@ -41,9 +41,9 @@ class Keyset:
     limit: int
 
     def after_id(self, place: int = 0) -> UUID:
-        """Returns the value at index `place` of the sort values in the cursor, which must be the id of a row.
+        """Returns the id of a row that is at index `place` of the cursor's sort values.
 
-        Raises `Malformed` if it is not.
+        Raises `Malformed` if the value at this index is not an id.
         """
         try:
             return UUID(str((self.after or ())[place]))
@@ -51,9 +51,10 @@ class Keyset:
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the number at index `place` of the sort values in the cursor, or 0 without a cursor.
+        """Returns the number that is the last of the cursor's sort values, or 0 without a cursor.
 
-        Raises `Malformed` unless it is a number and the last of the sort values.
+        `place` is the index that this number must have. Raises `Malformed` if the last value has another index or is
+        not a number.
         """
         if self.after is None:
             return 0
@@ -85,7 +86,7 @@ def keyset(
     limit: int | None,
     keyring: Keyring | None = None,
 ) -> Keyset:
-    """Returns the page that a request asks for with its cursor and limit, as a `Keyset`.
+    """Returns the `Keyset` for the cursor and the limit of a request.
 
     Raises `Malformed` for a cursor of another list or district, an outdated or edited cursor, and an invalid limit.
     With `keyring`, every process can decrypt the cursors. The APIs need this, because another process may receive the

@@ -12,5 +12,8 @@ def pluralize(count: int, singular: str, plural: str) -> str:
 
 
 def noun_of(items: str) -> str:
-    """Returns the noun in the plural for the items in the field `items` of a bulk command, to follow a number."""
+    """Returns the plural noun for the items of a bulk command. `items` is the name of the field that lists the items.
+
+    For example, `team_members` gives `team members`. The noun is used after a number.
+    """
     return NAMED_OTHERWISE.get(items, items.replace("_", " "))

@@ -70,7 +70,7 @@ async def remind_overdue_decisions(work: Work, days: int, today: date) -> int:
 
 
 def decision_due(district_id: UUID) -> tuple[ColumnElement[bool], ...]:
-    """Returns the conditions by which a query finds the supports that need a decision of a team.
+    """Returns SQL conditions that select the supports about which a team should make a decision.
 
     Such a support is active, its state is off track or not responding, and no decision about the support was recorded
     since this state began. The query must join `Support` with `ResponseState`.

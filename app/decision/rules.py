@@ -97,7 +97,7 @@ def _names_student(decision: Decided) -> list[Violation]:
 
 
 def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
-    """Raises `Invalid` if a decision does not have the effect of its kind: to `intensify` or to `fade` the support.
+    """Raises `Invalid` if a decision to intensify or to fade a support does not do so.
 
     A change to a lower level never intensifies a support, and a change to a higher level never fades it.
     """
@@ -112,10 +112,10 @@ def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
 
 
 def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
-    """Returns whether a decision comes with a change that makes the support more intensive or less intensive.
+    """Returns whether a decision itself states a change that makes the support more intensive or less intensive.
 
-    If not, the caller moves the support to the next level up or down, because a decision to intensify or to fade must
-    have an effect. Another intervention alone does not count as making a support less intensive.
+    If it does not, the caller moves the support to the next level up or down, because a decision to intensify or to
+    fade must have an effect. Another intervention alone does not count as making a support less intensive.
     """
     codes = set(changes_between(before, after, PhaseVerb(kind)))
     return bool(codes - {PhaseChange.OTHER_INTERVENTION})

@@ -92,7 +92,7 @@ def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) ->
 
 
 def _of_measure(name: str, meaning: str, *ids: str) -> EventType:
-    """Returns a type of event about one measure of a support. Version 1 of the payload does not contain the measure."""
+    """Returns a type of event about one measure of a support. It has two versions; the first lacks the measure's id."""
     first = _type(name, "support", meaning, *ids)
     return EventType(
         name=name, version=2, meaning=meaning, subject="support", ids=(*first.ids, "measure"), former=(first,)

@@ -178,8 +178,8 @@ async def seek(
 ) -> ConsumerPosition:
     """Moves a consumer's position to the oldest kept event, to the end, to a cursor, or to an instant.
 
-    The cursor may be this consumer's own, or a cursor of the feed if the feed was read with the same types or
-    unfiltered. Raises `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
+    The cursor may be this consumer's own. It may also be a cursor of the feed, if the feed was read with the consumer's
+    types or without a filter. Raises `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
     """
     if (cursor is not None) != (to == "cursor") or (time is not None) != (to == "time"):
         detail = '`cursor` goes with "to": "cursor", `time` with "to": "time", and neither with the others.'
@@ -258,7 +258,7 @@ async def _find(work: Work, name: str, *, removed: bool = False) -> EventConsume
 def _position_of(work: Work, row: EventConsumer, end: FeedEnd) -> ConsumerPosition:
     """Returns a consumer with its position and its number of unread events.
 
-    If the feed was restarted since the consumer read it, all events count as unread.
+    If the feed was restarted after the consumer reached its position, all events count as unread.
     """
     cursor = _keyset(work, row.name, None, None).mark(row.epoch, row.seq, row.seeks)
     return ConsumerPosition(row, cursor, max(end.last - row.seq, 0) if row.epoch == end.epoch else end.last)

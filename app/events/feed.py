@@ -85,8 +85,8 @@ async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Se
     """Returns up to `limit` events of these types after the number `after`.
 
     If there are fewer than `limit`, the range ends at the end of the feed. A reader of a rare type then does not search
-    the same events again. Raises `Gone` if an event after the number was deleted; `resync` is the advice in its
-    message.
+    the same events again. Raises `Gone` if an event after the number was deleted. The error's message ends with
+    `resync`, a sentence that tells the reader how to start again.
     """
     oldest = now() - KEPT - GRACE
     query = (

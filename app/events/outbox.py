@@ -1,4 +1,7 @@
-"""Writes events in the transaction of the change that they report, and assigns their numbers last. Sends nothing."""
+"""Writes events in the same transaction as the change that they report. Sends nothing.
+
+Each event gets its number just before the commit.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -3,8 +3,8 @@
 Records, amends and removes scores with set-based SQL:
 * A row belongs to the score with the same external id.
 * If no score has this external id, the row takes over an existing score with the same student, measure, date and
-  attempt. This score must have no external id, no sender, and nobody who is named as having given the test.
-* If another score has the requested attempt, the row gets the next free attempt.
+  attempt. It does so only if that score has no external id and no sender, and does not say who gave the test.
+* If another score has the requested attempt number, the row gets the next free one.
 * A score that a person or a client amended or removed stays unchanged.
 
 No series is judged here. `record_batch` returns the students, measures and days concerned; the caller judges their
@@ -156,8 +156,8 @@ _RECORD = """WITH slot AS ({slots})
 def _slots(join: str, which: str) -> str:
     """Returns a query for the sender's rows, each with the attempt number (`slot`) under which its score is stored.
 
-    `join` chooses the rows: "JOIN" those for which a score with the same external id is stored, and "LEFT JOIN" those
-    for which none is. `which` is SQL that is appended to the condition of this join.
+    `join` chooses the rows: with "JOIN", those whose external id belongs to a stored score; with "LEFT JOIN", all
+    others. `which` is SQL that is appended to the condition of this join.
 
     If the stored score has the row's student, measure and date, it keeps its attempt number. Otherwise the score gets
     the number that the row requests, if this number is free. If it is not, the score gets the next number after the

@@ -17,7 +17,7 @@ from app.roster.models import NEVER_ON
 
 
 def last_days(scores: Iterable[Score]) -> dict[UUID, date]:
-    """Returns the day of each student's last score among these, keyed by student. Ignores scores of secured areas."""
+    """Returns the day of each student's last score in `scores`, keyed by student. Ignores scores of secured areas."""
     days: dict[UUID, date] = {}
     for score in scores:
         if score.secured_area is None:

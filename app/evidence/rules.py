@@ -28,7 +28,10 @@ MAX_BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class ScoreInput:
-    """A score to validate. `lowest`, `highest` and `forms` are those of its measure."""
+    """A score to validate.
+
+    `lowest`, `highest` and `forms` are the smallest value, the largest value and the forms of its measure.
+    """
 
     value: float
     taken_on: date
@@ -89,11 +92,12 @@ _RULES = (_value_in_range, _taken_already, _attempt, _purpose, _known_form)
 
 
 def find_contradictions(sent: Sequence[tuple[Hashable, Hashable | None, Hashable] | None]) -> dict[int, int]:
-    """Returns the positions of scores that contradict another score of the same batch.
+    """Finds the scores that contradict another score of the same batch.
+
+    The result maps the position of each such score to the position of the first score that it contradicts.
 
     Two scores contradict each other if they have the same key or the same external id, but differ in key or content.
-    Two scores with the same key and the same content are one score that was sent twice. The result maps the position of
-    each contradicting score to the position of the first score that it contradicts.
+    Two scores with the same key and the same content are one score that was sent twice, and not a contradiction.
 
     Each item of `sent` describes one score: its key (student, measure, date, attempt), its external id and its content.
     An item is None if the input is not a valid score.

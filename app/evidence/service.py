@@ -83,7 +83,7 @@ class RecordedScore:
 class _ScoreBatch:
     """What is needed to record a batch of scores, and what has been decided so far.
 
-    * `terms` has the students, staff and measures by which scores are checked.
+    * `terms` has the students, staff and measures that the batch names.
     * `by_key` and `by_external_id` have the stored scores that a sent score may amend.
     * `added` are the new scores to insert.
     """

@@ -67,9 +67,9 @@ If another transaction has meanwhile inserted a score with the same external id,
 class ScoreTerms:
     """The students, staff and measures that a batch of scores names, keyed by the names that the sender used.
 
-    A student or member of staff who is not found within the caller's reach is left out. The value for a measure is the
-    measure and the code of its secured area, or None if its area is not secured. For a measure that cannot be used, the
-    value is the error to report.
+    A student or member of staff who is not found within the caller's reach is left out. The value for a measure is a
+    pair: the measure, and the code of its secured area or None. For a measure that cannot be used, the value is instead
+    the error to report.
     """
 
     today: date
@@ -141,8 +141,9 @@ async def _measures(
 ) -> dict[str | UUID, tuple[Measure, str | None] | AimlineError]:
     """Returns each measure with its secured area or, if the caller may not use the measure, the error to report.
 
-    Each is in the result twice: under its code and under its id. `rows` are the measures (code, area, id, and the other
-    values of a version), and `areas` are their areas and the areas above them (id, parent, code, whether secured).
+    Each is in the result twice: under its code and under its id. Each of `rows` is a measure: its code, its area, and
+    the values of a `MeasureVersion`. `areas` are the measures' areas and the areas above them; each is an id, the
+    parent's id, a code, and whether the area is secured.
     """
     versions: list[MeasureVersion] = [row[2:] for row in rows]
     measures = await measures_in_process(work, versions)

@@ -26,7 +26,7 @@ class Category(FromSource, Base):
 class ScoreScale(FromSource, Base):
     """A scale that translates scores into names, for one class.
 
-    `scale_values` has pairs `{LHS:RHS}`, such as `{A:90-100}`.
+    Each of `scale_values` has OneRoster's form `{LHS:RHS}`, which is a name and its scores, such as `{A:90-100}`.
     """
 
     __tablename__ = "score_scale"

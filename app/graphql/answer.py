@@ -79,7 +79,7 @@ class Answer:
         return self.give({"errors": self._listed(errors)}, 400 if self.media == MODERN else 200)
 
     def refused(self, request: Request, error: AimlineError) -> Response:
-        """Returns the response to a refusal, with the headers that its status requires."""
+        """Returns the response that refuses a request with this error, with the headers that its status requires."""
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
         headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
         if (retry_after := getattr(error, "retry_after", None)) is not None:

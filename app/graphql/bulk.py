@@ -1,6 +1,6 @@
-"""Generates the mutations that take several items, from the declarations of commands.
+"""Generates the mutations that take a list of items, from the declarations of commands.
 
-Their payload has a result for each item, in order.
+The payload of such a mutation has a result for each item, in order.
 """
 
 import re
@@ -76,7 +76,7 @@ def bulk_field(command: Command) -> StrawberryField:
 
 
 def _item(input_type: Any, sent: Any) -> Any:
-    """Returns an item as the command's input, or as `Malformed` if it has violations."""
+    """Converts one sent item to the input that the command takes; returns `Malformed` if the item has violations."""
     fields = input_fields(input_type)
     converted = convert(fields, sent)
     item = input_from(input_type, converted.values, fields)

@@ -62,7 +62,10 @@ VERSION_WORDS = "The version that you have read, or 0 for any; `version.mismatch
 
 
 class Command(FieldExtension):
-    """Adds the arguments `idempotencyKey` and `version` to one mutation, and passes the version to its command."""
+    """Adds the arguments `idempotencyKey` and `version` to one mutation.
+
+    Before the mutation runs, it tells the command which version of the row the caller expects.
+    """
 
     def __init__(self) -> None:
         self._subject: str | None = None
@@ -81,7 +84,7 @@ class Command(FieldExtension):
         field.arguments = [*field.arguments, *added]
 
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: Any, **kwargs: Any) -> Any:
-        """Runs the mutation with the version that the caller expects, and returns its payload."""
+        """Runs the mutation and returns its payload. Passes on which version the caller expects the row to have."""
         kwargs.pop("idempotency_key", None)
         version = kwargs.pop("version", None)
         context: OperationContext = info.context
@@ -98,7 +101,7 @@ class Command(FieldExtension):
 
 
 def add_arguments(mutation: type) -> None:
-    """Adds the argument `idempotencyKey` to every mutation of the schema and, where a row has a version, `version`."""
+    """Adds `idempotencyKey` to every mutation of the schema, and `version` to those that change a versioned row."""
     for field in _definition(mutation).fields:
         if not any(isinstance(extension, Command) for extension in field.extensions):
             field.extensions = [*field.extensions, Command()]

@@ -87,7 +87,7 @@ class Installation(Protocol):
 class CommandTerms:
     """What the command of one mutation field must know about the request.
 
-    * `response_key` is the name under which the response has the field's result.
+    * `response_key` is the field's name in the response: its alias, if it has one.
     * `expected` is the version that the caller expects the command's row to have.
     * `lacks_version` is true if a version is required but was not sent.
     """

@@ -65,7 +65,10 @@ class EventConnection:
 
     @classmethod
     def of(cls, edges: Sequence[EventEdge], end: str, *, is_full: bool) -> "EventConnection":
-        """Returns the GraphQL object for a page that ends at the cursor `end`."""
+        """Returns the GraphQL object for a page that ends at the cursor `end`.
+
+        If the page is full, there may be a next page.
+        """
         start = edges[0].cursor if edges else None
         info = PageInfo(has_next_page=is_full, has_previous_page=False, start_cursor=start, end_cursor=end)
         return cls(edges=list(edges), page_info=info)

@@ -43,9 +43,9 @@ NULL = JsonText(b"null")
 class _Reading:
     """What one operation reads, and what its response contains so far.
 
-    * `roots` are the lists and single rows to read: one for each field at the top of the query, but for `nodes`, one
-      for each id. A single SQL statement reads all of them.
-    * `places` has, in the same order, the path in the response at which each of them is shown.
+    * `roots` are the lists and single rows to read. Each field at the top of the query is one root, but `nodes` has a
+      root for each id. A single SQL statement reads all of them.
+    * `places` has the path of each root in the response, in the same order.
     """
 
     roots: list[Root] = field(default_factory=list)
@@ -106,8 +106,8 @@ async def _add_root(
 ) -> None:
     """Adds to `reading` what one field at the top of the query asks for: a list, or rows by their ids.
 
-    `key` is the field's name in the response. If no row can have a requested id, its value stays null, without an
-    error.
+    `key` is the field's name in the response. If a requested id cannot belong to any row, for example because it is
+    malformed, its value in the response stays null. This is no error.
     """
     name = details[0].node.name.value
     definition = query.fields[name]

@@ -1,6 +1,6 @@
-"""Runs a GraphQL query for `aimline explain`, which collects the query's SQL statement instead of its rows.
+"""Runs a GraphQL query for `aimline explain`, which collects the query's SQL statement instead of running it.
 
-It opens no unit of work.
+The command opens the unit of work.
 """
 
 from typing import Any

@@ -63,9 +63,9 @@ def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool =
 def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = False, at: str = "") -> Converted:
     """Converts a GraphQL input object. Returns the values that the command takes, and the violations.
 
-    `at` is the JSON Pointer of the object in the request. A field that the caller left out is not among the values. A
-    field with a violation has the value `UNREAD`, except for a field that is one nested object: it has the object with
-    those values that are valid.
+    `at` is the JSON Pointer of the object in the request. A field that the caller left out has no value. A field with a
+    violation has the value `UNREAD`. But if the field is one nested object, its value is this object with only those
+    values that are valid.
     """
     values: dict[str, Any] = {}
     violations: list[Violation] = []
@@ -122,7 +122,7 @@ def _enum(name: str, declared: InputField) -> Any:
 
 
 def _choices(declared: InputField) -> bool:
-    """Returns whether a field accepts only a fixed list of texts, and every text can be the name of an enum value."""
+    """Returns whether a field accepts one of a fixed list of texts, each of which can be the name of an enum value."""
     values = get_args(declared.type) if get_origin(declared.type) is Literal else ()
     return bool(values) and all(NAME_OF_CHOICE.fullmatch(value) for value in values)
 

@@ -29,9 +29,10 @@ PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 def command_fields(written: Collection[str]) -> list[StrawberryField]:
-    """Returns a mutation for each command that a resource declares. `written` has the names of those written by hand.
+    """Returns a mutation for each command that a resource declares, except those whose names are in `written`.
 
-    A command that can take several items gets a second mutation for this. No mutation is made for a name in `written`.
+    Those are written by hand. A command that can take several items gets a second mutation, which takes a list. A
+    command that takes only lists gets only this one.
     """
     fields = []
     for command in CATALOG.commands.values():

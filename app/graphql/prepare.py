@@ -173,7 +173,7 @@ class Preparation:
 
 
 def _measured_by(request: Operation, method: str) -> Hashable | None:
-    """Returns the key under which the prepared operation of a request is kept, or None if it is not kept.
+    """Returns the key of a request's prepared operation in the cache, or None if the operation is not cached.
 
     The key includes the values of integer variables, such as the length of a page, because the cost depends on them. It
     omits the values of other variables, such as ids, which do not change the cost. A request has no key if its text is
@@ -206,7 +206,7 @@ def _operation(document: DocumentNode, name: str | None, method: str) -> Operati
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
-    """Returns the default values of those variables of the operation whose default is an integer."""
+    """Returns the default values of the operation's variables, by name, if they are integers."""
     return {
         variable.variable.name.value: int(variable.default_value.value)
         for variable in operation.variable_definitions or ()

@@ -1,8 +1,8 @@
-"""Converts errors into the two forms that GraphQL callers see, neither of which contains a submitted value.
+"""Converts errors into the two forms that GraphQL callers see: problems in a payload, and errors of a response.
 
-The problems in a payload have the same codes as in REST, and pointers with GraphQL's names. The errors at the top level
-of a response are refusals of access, faults and malformed requests. The text of an exception appears neither in the
-response nor in the log.
+Problems have the same codes as in REST, and pointers with GraphQL's names. The errors at the top level of a response
+are refusals of access, faults and malformed requests. Neither form contains a submitted value. The text of an exception
+appears neither in the response nor in the log.
 """
 
 import re
@@ -80,7 +80,7 @@ class Problem:
 
 
 def problem_of(violation: Violation) -> Problem:
-    """Returns a violation in the form in which a payload lists it."""
+    """Converts a violation to a `Problem`, as a mutation's payload lists it."""
     figures = [ProblemFigure(name=name, value=value) for name, value in violation.figures]
     return Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail, figures=figures)
 
@@ -156,7 +156,7 @@ class KeptError(GraphQLError):
 
 
 def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
-    """Returns an error in the form in which the response lists it."""
+    """Returns an error as the response lists it."""
     if isinstance(error, KeptError):
         return error.shown | {"extensions": error.shown.get("extensions", {}) | {"traceId": trace_id}}
     if is_fault(error):
@@ -171,7 +171,7 @@ def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
 
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
-    """Returns an `AimlineError` in the form in which the response lists it, and counts it in the metrics."""
+    """Returns an `AimlineError` as the response lists it, and counts it in the metrics."""
     REFUSALS.labels(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
     message = error.detail

@@ -33,9 +33,13 @@ from app.requests.idempotency import Answer, KeyedRequest, find_answer, keyed_re
 
 @dataclass
 class Repetition:
-    """The mutation fields of one operation that have an idempotency key, with the responses that were stored for them.
+    """The mutation fields of one operation, with the responses that were stored earlier under their idempotency keys.
 
-    The fields are keyed by response key, which is the name under which a field's value is in the response.
+    * `fields` has all fields of the operation.
+    * `requests` has a request for each field that has an idempotency key.
+    * `answers` has the stored responses.
+
+    Each is keyed by response key, which is the field's name in the response.
     """
 
     fields: Mapping[str, FieldNode]

@@ -76,10 +76,9 @@ The largest length is the number of items that the command accepts.
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The number of rows that one field can return.
+    """How many rows one field can return: `times` objects, each of which counts as `own` rows.
 
-    The field returns `times` objects. Each object counts as `own` rows, plus the rows of the fields that are selected
-    in the object.
+    The rows of the fields that are selected in each object are counted in addition.
     """
 
     times: float
@@ -144,7 +143,10 @@ class Rows:
 
 
 def items_of(node: FieldNode, variables: Mapping[str, Any]) -> int | None:
-    """Returns the number of items in a command's `input`, which is the length of the longest list in it."""
+    """Returns the number of items that a command is given: the length of the longest list in the argument `input`.
+
+    Returns None if `input` has no list.
+    """
     value: Any = next((argument.value for argument in node.arguments or () if argument.name.value == "input"), None)
     if isinstance(value, VariableNode):
         value = variables.get(value.name.value)
@@ -194,7 +196,10 @@ def _page(node: FieldNode, variables: Mapping[str, Any]) -> int:
 
 
 def _introspection(schema: GraphQLSchema) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns the largest and the mean number of elements of each list in introspection, both keyed by list."""
+    """Returns the largest and the mean number of elements of the lists in introspection.
+
+    Both results are keyed by list, such as `__Type.fields`.
+    """
     types = list(schema.type_map.values())
     composite = [type_ for type_ in types if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType)]
     arguments = [len(field.args) for type_ in composite for field in type_.fields.values()]

@@ -1,6 +1,6 @@
 """Converts the fields of a GraphQL operation into the selections that `app.resources` can read.
 
-The only rows that it reads are rows to which filters refer, such as a student.
+It reads no rows itself, except those that a filter names, such as a student.
 """
 
 from collections.abc import Mapping, Sequence
@@ -125,7 +125,10 @@ class Selector:
         return Pick(key, member.name)
 
     def _items(self, shape: Any, definition: GraphQLField, details: Details) -> Picks:
-        """Returns which fields of a value with fields an operation asks for; empty for a value without fields."""
+        """Returns the fields that an operation selects from a value that has fields, such as the data of a chart.
+
+        `shape` is the class that declares these fields. The result is empty for a value without fields.
+        """
         type_ = get_named_type(definition.type)
         if not isinstance(type_, GraphQLObjectType):
             return ()

@@ -32,8 +32,8 @@ InTurn = Callable[[Callable[[], Coroutine[Any, Any, object]]], Awaitable[object]
 class TextSocket:
     """A WebSocket whose messages are JSON texts.
 
-    `in_turn` is None until the caller is known. Then it is a function that runs another function when it is the
-    caller's turn.
+    `in_turn` is None until the caller is known. After that, it is a function that takes another function, and runs it
+    when it is the caller's turn.
     """
 
     def __init__(self, websocket: WebSocket) -> None:

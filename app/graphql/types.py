@@ -1,4 +1,4 @@
-"""Generates the GraphQL types of the resources: objects, connections, values with fields, and enums.
+"""Generates the GraphQL types of the resources: objects, connections, enums, and values that have several fields.
 
 The types have no resolvers, because `execute` reads all that is selected from them with one statement.
 """
@@ -106,7 +106,7 @@ def with_permissions(description: str, permissions: Iterable[Can]) -> str:
 
 @cached
 def enum_of(choices: type[StrEnum]) -> Any:
-    """Returns the GraphQL enum for an enum. Its values are the names of the enum's members, in upper case."""
+    """Returns the GraphQL enum for a Python enum. Its values are the names of the enum's members, in upper case."""
     description = (choices.__doc__ or "").strip().partition("\n")[0]
     return strawberry.enum(choices, name=ENUM_NAMES.get(choices, choices.__name__), description=description)
 
@@ -205,7 +205,7 @@ def _member_type(member: Member) -> Any:
 
 
 def item_type(item: Item) -> Any:
-    """Returns the GraphQL type for one field of a `Value`."""
+    """Returns the GraphQL type for one field of a `Value`, which is a value with several fields."""
     type_ = strawberry.ID if item.kind is not None else _shape_type(item.type)
     return _wrapped(type_, nullable=item.nullable, many=item.many or item.type is Figures)
 

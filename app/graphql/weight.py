@@ -1,7 +1,7 @@
-"""Measures a document in one pass. Each fragment is measured once, however often it is spread.
+"""Measures the size, depth and cost of a GraphQL document in one pass. Each fragment is measured only once.
 
-Wherever a fragment is spread, its measurements are added. A list multiplies the cost of its selection. Fragments
-are never expanded, so even a document whose fragments would double its size a hundred times is measured fast.
+Wherever a fragment is spread, its measurements are added. A list multiplies the cost of its selection. Fragments are
+never expanded, so even a document whose fragments would double its size a hundred times is measured fast.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,10 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """What a selection set asks for, if it is applied to one object. Fragments that are spread in it are included."""
+    """The measurements of a selection set for one object, such as its cost and depth.
+
+    The fragments that are spread in the selection set are included.
+    """
 
     cost: float = 0
     counting: float = 0
@@ -211,10 +214,7 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns a fragment's measurements as a part of the selection set that contains the fragment.
-
-    They are the same, with one more level of nesting.
-    """
+    """Returns what a fragment's measurements become where it is spread: the same, with one more level of nesting."""
     return replace(weight, nesting=weight.nesting + 1)
 
 
@@ -240,7 +240,10 @@ def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinition
 
 
 def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
-    """Returns the names of the fragments that a selection set spreads; raises a `GraphQLError` for too deep nesting."""
+    """Returns the names of the fragments that a selection set spreads.
+
+    Raises a `GraphQLError` if the selection set is nested too deeply.
+    """
     names: set[str] = set()
     level, depth = [selections], 0
     while level:

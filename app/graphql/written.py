@@ -38,7 +38,7 @@ READERS: dict[str, Callable[[str], Any]] = {"Date": date.fromisoformat, "DateTim
 
 
 def row_of(resource: ResourceType, description: str | None = None) -> Any:
-    """Returns the declaration of a payload's field that shows a row of this resource.
+    """Returns a field for the type of a payload. The field shows a row of this resource.
 
     In Python, the field's value is a row of the resource's model, or None.
     """
@@ -123,7 +123,7 @@ def _batch(resource: ResourceType, info: GraphQLResolveInfo[Any]) -> Callable[[l
 
 
 def _place(rows: Any, path: tuple[str | int, ...], error: AimlineError) -> None:
-    """Puts an error in the place of the null that is at this path of the answer.
+    """Replaces the null at a path of `rows` by an error.
 
     The field's resolver then returns this error, and the GraphQL library reports it with the field's path.
     """

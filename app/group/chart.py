@@ -31,7 +31,7 @@ from app.support.queries import goals_of_measure, phases_of
 
 @dataclass(frozen=True, slots=True)
 class GroupPoint:
-    """The median of a member's scores of one day. Screening scores are left out."""
+    """The median of a member's scores on one day. Screening scores are left out."""
 
     taken_on: date
     value: float
@@ -98,8 +98,8 @@ class GroupPicture:
 async def group_picture(work: Work, group_id: UUID, measure_name: str | None = None) -> GroupPicture:
     """Returns the chart data of a group for the group's own measure or, with `measure_name`, for another measure.
 
-    Raises `NotFound`, `Conflict` for a group without a measure, and `Invalid` if no member was ever followed by the
-    named measure.
+    Raises `NotFound`, and `Conflict` for a group without a measure. Raises `Invalid` if the support of no member within
+    the caller's reach was ever monitored by the named measure.
     """
     group = await work.db.scalar(select(Group).where(Group.district_id == work.district_id, Group.id == group_id))
     if group is None:
@@ -119,8 +119,8 @@ async def group_pictures(
 ) -> list[GroupPicture | None]:
     """Returns the chart data of each of these groups, with a fixed number of statements.
 
-    The result is None for a group without a measure. With `measure`, it is also None for a group in which no member
-    within the caller's reach was ever followed by this measure.
+    The result is None for a group without a measure. With `measure`, it is also None for a group if the support of no
+    member within the caller's reach was ever monitored by this measure.
     """
     ids = [group_id for (group_id,) in keys]
     rows = await work.db.scalars(
@@ -177,9 +177,9 @@ def _picture(
 ) -> GroupPicture | None:
     """Returns the chart data of a group for one measure.
 
-    `further` is used for members whose support has another main measure: it has the goals for `measure`, by the ids of
-    the phases. The result is None if `measure` is None. It is also None if no member was ever followed by `measure`,
-    unless this is the group's own measure.
+    `further` has the goals for `measure` of the supports whose main measure is another one, keyed by the phase's id.
+    The result is None if `measure` is None. It is also None if the support of no member was ever monitored by
+    `measure`, unless this is the group's own measure.
     """
     if measure is None:
         return None

@@ -62,9 +62,10 @@ async def leave_groups_of_movers(work: Work, support_ids: Collection[UUID], toda
 
 @needs(Can.SYNC_ROSTER)
 async def follow_supports(work: Work, support_ids: Collection[UUID], moved: Collection[UUID], today: date) -> None:
-    """Updates these supports after their students or leads changed, and ends memberships of students who moved.
+    """Updates supports after a sync has changed their students or leads.
 
-    `moved` are the ids of those supports whose students have moved to another school.
+    `moved` has the ids of those supports whose students have moved to another school. Their open group memberships end
+    if the student has left the group's school.
     """
     await follow_roster(work, support_ids, moved, today)
     await leave_groups_of_movers(work, moved, today)

@@ -44,8 +44,7 @@ class Delivered:
 def lesson_of(planned_minutes: int, delivered_minutes: int | None, lost_because: str | None) -> Lesson:
     """Returns a session of a group.
 
-    Without `delivered_minutes`, all planned minutes count as delivered, unless a reason is given why minutes were lost:
-    then none do.
+    Without `delivered_minutes`, all planned minutes count as delivered. But if `lost_because` is given, none do.
     """
     default = 0 if lost_because is not None else planned_minutes
     return Lesson(planned_minutes, default if delivered_minutes is None else delivered_minutes, lost_because)

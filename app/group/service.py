@@ -188,10 +188,11 @@ async def end_group(
 async def _plan_supports(work: Work, new: NewGroup, violations: Violations) -> list[Support]:
     """Plans the support of each member, and adds the violations of these supports to `violations`.
 
-    A violation points to the input of the member, or to the input of the group if all members share it.
+    If the refused value was given for the whole group, the violation's pointer leads to the input of the group, and
+    otherwise to the input of the member.
 
-    If the list of members is malformed, the inputs of the group are still checked: a support without a student is
-    planned from them, only to find their violations.
+    If the list of members is malformed, plans one support without a student instead, and only to find the violations in
+    the inputs of the group.
     """
     members: Sequence[NewMember | None] = (None,)
     values = {name: value for name, value in known_values(new).items() if name in _OF_GROUP}
@@ -233,7 +234,7 @@ def _pointer_of_member(pointer: str, position: int, own: Collection[str]) -> str
 
 
 def _support_of(group: Group, member: NewMember, level: int, days: dict[str, date]) -> NewSupport:
-    """Returns the input with which the support of a new member is planned.
+    """Returns the input from which the support of a new member is planned.
 
     What `member` does not state, such as the intervention, is taken from the group. `days` has the first day of the
     support, or is empty if the given day is invalid.

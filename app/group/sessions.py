@@ -190,9 +190,9 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
 def _records_of_members(
     new: NewGroupSession, batch: _Batch, at: str, violations: Violations
 ) -> dict[UUID, tuple[Attendance, str]]:
-    """Returns the records of single members, each with its JSON Pointer, keyed by the student's id.
+    """Returns what a sent session states about single members, each with its JSON Pointer, keyed by the student's id.
 
-    Adds the violations of the records to `violations`.
+    If it names an unknown student, or a student twice, adds a violation to `violations`.
     """
     records_by_student: dict[UUID, tuple[Attendance, str]] = {}
     attendance: Sequence[Attendance] = ()

@@ -19,7 +19,7 @@ from app.team.models import Team
 class AgendaSheet:
     """An agenda, with the name of the team, the names of students by id, and the time zone of the district.
 
-    `topics` are the topics of items, keyed by subject, as `read_topics` returns them.
+    `topics` are short texts that say what items are about, keyed by the id of the record (see `read_topics`).
     """
 
     agenda: Agenda
@@ -31,7 +31,7 @@ class AgendaSheet:
 
 @needs(Can.READ_MEETINGS)
 async def read_agenda_sheet(work: Work, team_id: UUID, meeting: str | None = None) -> AgendaSheet:
-    """Reads the agenda of a team's meeting by `read_agenda`, and adds the names of the team and of the students."""
+    """Returns the agenda of a team's meeting (see `read_agenda`), with the names of the team and of the students."""
     agenda = await read_agenda(work, team_id, meeting)
     team_name = await work.db.scalar(select(Team.name).where(Team.district_id == work.district_id, Team.id == team_id))
     names = await read_names(work, (entry.student_id for entry in agenda.entries))

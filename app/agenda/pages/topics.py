@@ -1,4 +1,7 @@
-"""Reads what agenda items are about, in words, where the kind of an item does not say it: core stalls and actions."""
+"""Reads short texts that say what agenda items are about, for the kinds of items that do not say it themselves.
+
+These are core stalls, which get their grade and measure, and action items, which get their text.
+"""
 
 from collections.abc import Iterable, Mapping
 from uuid import UUID
@@ -15,10 +18,10 @@ from app.signal.stalls.models import CoreStall
 
 @needs(Can.READ_MEETINGS)
 async def read_topics(work: Work, subjects: Iterable[tuple[str, UUID]]) -> Mapping[UUID, str]:
-    """Returns the topics of items that the caller sees, keyed by subject. `subjects` has the kind and id of each.
+    """Returns short texts that say what agenda items are about, keyed by the id of the record that an item is about.
 
-    The topic of a core stall is its grade and measure, and that of an action item is its text, for callers who may read
-    action items. Other subjects have no topic.
+    `subjects` has the kind and the id of each such record. The text of a core stall is its grade and measure. The text
+    of an action item is returned only if the caller may read action items. Records of other kinds have no text.
     """
     ids_by_kind: dict[str, list[UUID]] = {}
     for kind, subject_id in subjects:

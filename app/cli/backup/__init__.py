@@ -86,7 +86,7 @@ class Progress:
         self._last = time.monotonic()
 
     def __call__(self, doing: str) -> None:
-        """Reports the current step; a text that ends with a full stop is always shown."""
+        """Prints `doing`, the current step. A text that ends with a full stop is always printed, even with `quiet`."""
         if doing.endswith("."):
             print(doing, file=sys.stderr)
         elif self._terminal:

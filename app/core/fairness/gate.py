@@ -3,12 +3,12 @@
 A key stands for a district. A key with requests always has at least one running. Beyond that, the keys share a few
 slots: a running request occupies a slot, and when it ends, the next request in fair order gets the slot.
 
-Requests of the key with the most running requests pause between their steps while another key's request runs. A single
-request of one district therefore does not share the processor with many requests of another.
+A request pauses between its steps while a request of another key runs, if the other key has fewer requests running. A
+single request of one district therefore does not share the processor with many requests of another.
 
-A request that takes long while the processor is mostly idle, such as one whose statement waits for a lock, gives its
-slot back and continues, so that others need not wait for it. A separate limit bounds how many requests of one key run
-at once.
+Some requests take long while the processor is mostly idle, for example because a statement waits for a lock. Such a
+request gives its slot back and continues, so that others need not wait for it. A separate limit bounds how many
+requests of one key run at once.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ FULL_QUEUE_RETRY = 1
 class Limits:
     """The limits on how many requests run and wait, and on how long requests pause for others.
 
-    The key with the most running requests pauses them between their steps, so that a request of another key runs first:
-    * `favoured_seconds`: others pause for a request only until it has used the event loop for this long.
-    * `pause_seconds`: after each step of such a request, the others pause for at most this long.
+    The requests of a busy key pause between their steps while a request of a less busy key runs:
+    * `favoured_seconds`: they pause for that other request only until it has used the event loop for this long.
+    * `pause_seconds`: after each step of the other request, they pause for at most this long.
     * `most_paused`: all pauses of one request together last at most this long, or half of the time since the request
       began, whichever is longer.
     """
@@ -242,11 +242,10 @@ class Gate:
         turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
     def _check_slot(self, turn: Turn) -> None:
-        """Takes the slot from a long-running request, unless the request seems to compute.
+        """Takes the slot from a long-running request that seems to wait, for example for a lock, and not to compute.
 
-        The request seems to wait, for example for a lock, if the thread has hardly used the processor since the last
-        check. It then continues without a slot, and the next request gets the slot. Otherwise the next check is
-        scheduled.
+        The request seems to wait if this thread has hardly used the processor since the last check. The request then
+        continues without a slot, and the next request gets the slot. Otherwise the next check is scheduled.
         """
         clock, processor = turn.checked_at
         if self._processor() - processor > BUSY_SHARE * (self._clock() - clock):

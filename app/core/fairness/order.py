@@ -23,7 +23,7 @@ KEYS_BEFORE_PRUNING = 256
 class _Share:
     """The waiting requests of one key, by flow, and the account of the key.
 
-    `served_until` is the state of the account: the virtual time that the key was charged.
+    `served_until` is the balance of the account, in virtual time. The key with the lowest balance is next.
     """
 
     weight: float
@@ -60,8 +60,8 @@ class FairOrder:
     def keys(self) -> int:
         """Returns the number of keys in memory.
 
-        These are the keys with requests, and keys without requests that were charged so much that it may delay their
-        next one.
+        These are the keys with requests, and idle keys that have used more than their share: their next request must
+        wait, so their account must be remembered.
         """
         return len(self._shares)
 
@@ -137,10 +137,11 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Forgets keys that have no requests and whose earlier charges would not delay their next request.
+        """Drops the accounts of keys without requests, to save memory.
 
-        If no request of any key waits or runs, all keys are forgotten. Otherwise keys are forgotten only if there are
-        many. A key that was charged more than the others is then kept, because its next request must wait for theirs.
+        If no request of any key waits or runs, drops all accounts. Otherwise does nothing unless there are many keys.
+        It then keeps the idle keys whose balance is above the present virtual time: they have used more than their
+        share, so their next request must wait.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()

@@ -62,8 +62,8 @@ class NewAttendanceRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class _Terms:
-    """The students, classes and stored records by which the records of a request are checked."""
+class _LoadedRows:
+    """The students, classes and stored attendance records that are loaded to check the records of a request."""
 
     today: date
     students: dict[str, Person]
@@ -82,13 +82,13 @@ async def record_attendance(
     """
     if not 1 <= len(attendance) <= MAX_BATCH:
         raise Invalid([Violation(at, "attendance.count", f"Send 1 to {MAX_BATCH} attendance records at once.")])
-    terms = await _load_terms(work, attendance)
+    loaded = await _load_rows(work, attendance)
     added: list[AttendanceRecord] = []
     written: set[UUID] = set()
     results = []
     for new, position in zip(attendance, positions, strict=True):
         try:
-            results.append(_record(work, new, terms, f"{at}/{position}", added, written))
+            results.append(_record(work, new, loaded, f"{at}/{position}", added, written))
         except Invalid as error:
             results.append(ItemResult(ItemOutcome.REFUSED, violations=tuple(error.violations)))
         except Unread:
@@ -116,8 +116,8 @@ async def remove_attendance(
     return record
 
 
-async def _load_terms(work: Work, attendance: Sequence[NewAttendanceRecord]) -> _Terms:
-    """Locks the students, and reads what is needed to check and to match the records."""
+async def _load_rows(work: Work, attendance: Sequence[NewAttendanceRecord]) -> _LoadedRows:
+    """Locks the students of a request, and loads the rows against which its records are checked."""
     students = await lock_students_by_name(work, readable(attendance, "student"))
     classes = await _classes_by_name(work, {name for name in readable(attendance, "school_class") if name is not None})
     external_ids = {name for name in readable(attendance, "external_id") if name is not None and "\x00" not in name}
@@ -137,11 +137,14 @@ async def _load_terms(work: Work, attendance: Sequence[NewAttendanceRecord]) -> 
             by_key[row.student_id, row.day, row.period, row.class_id] = row
             if row.external_id is not None and row.sender == work.principal.client_id:
                 by_external_id[row.external_id] = row
-    return _Terms(await today_of(work), students, classes, by_key, by_external_id)
+    return _LoadedRows(await today_of(work), students, classes, by_key, by_external_id)
 
 
 async def _classes_by_name(work: Work, names: Iterable[str]) -> dict[str, UUID]:
-    """Returns the ids of the classes with these ids or external ids, keyed by the given text."""
+    """Converts `names`, each a public id or an external id of a class, to the classes' ids, keyed by the name as given.
+
+    A name without a class is left out.
+    """
     ids_by_name = await ids_of_names(work, names, "class")
     if not ids_by_name:
         return {}
@@ -156,15 +159,15 @@ async def _classes_by_name(work: Work, names: Iterable[str]) -> dict[str, UUID]:
 def _record(
     work: Work,
     new: NewAttendanceRecord,
-    terms: _Terms,
+    loaded: _LoadedRows,
     at: str,
     added: list[AttendanceRecord],
     written: set[UUID],
 ) -> ItemResult:
     violations, values = Violations(input_violations(new, at)), known_values(new)
-    violations.add(violations_of_record(values.get("day"), values.get("minutes_missed"), terms.today, at))
+    violations.add(violations_of_record(values.get("day"), values.get("minutes_missed"), loaded.today, at))
     with violations:
-        student = terms.students.get(new.student)
+        student = loaded.students.get(new.student)
         if student is None:
             detail = "There is no such student within this caller's reach."
             raise Invalid([Violation(f"{at}/student", "student.unknown", detail)])
@@ -174,13 +177,13 @@ def _record(
     class_id = None
     with violations:
         if new.school_class is not None:
-            class_id = terms.classes.get(new.school_class)
+            class_id = loaded.classes.get(new.school_class)
             if class_id is None:
                 raise Invalid([Violation(f"{at}/school_class", "class.unknown", "There is no such class.")])
     violations.refuse()
     assert student is not None  # noqa: S101  # refused above
     key = (student.id, new.day, new.period, class_id)
-    stored = _match(new, key, terms, at)
+    stored = _match(new, key, loaded, at)
     content = {
         **{"day": new.day, "period": new.period, "class_id": class_id, "status": new.status, "excused": new.excused},
         **{"minutes_missed": new.minutes_missed, "removed_at": None, "removed_because": None},
@@ -189,7 +192,7 @@ def _record(
         row = _new_row(work, student, new, content)
         added.append(row)
         written.add(row.id)
-        _index(row, terms, work)
+        _index(row, loaded, work)
         return ItemResult(ItemOutcome.RECORDED, row)
     if new.external_id is not None and stored.external_id is None:
         content |= {"external_id": new.external_id, "sender": work.principal.client_id}
@@ -199,23 +202,23 @@ def _record(
     if stored.id in written:
         detail = "Another item of the request says something else of this student, day, period and class."
         raise Invalid([Violation(at, "attendance.doubled", detail)])
-    terms.by_key.pop((stored.student_id, stored.day, stored.period, stored.class_id), None)
+    loaded.by_key.pop((stored.student_id, stored.day, stored.period, stored.class_id), None)
     for name, value in changed.items():
         setattr(stored, name, value)
     stored.version += 1
     written.add(stored.id)
-    _index(stored, terms, work)
+    _index(stored, loaded, work)
     return ItemResult(ItemOutcome.AMENDED, stored)
 
 
-def _match(new: NewAttendanceRecord, key: Key, terms: _Terms, at: str) -> AttendanceRecord | None:
+def _match(new: NewAttendanceRecord, key: Key, loaded: _LoadedRows, at: str) -> AttendanceRecord | None:
     """Returns the stored record that a sent record amends, or None if the sent record is new.
 
-    They belong together by the external id, or else by `key` (student, day, period and class). Raises `Invalid` if the
-    two ways lead to different records, or if the external id belongs to a record of another student.
+    A stored record matches by the external id, or else by `key` (student, day, period and class). Raises `Invalid` if
+    they lead to different records, or if the external id belongs to a record of another student.
     """
-    by_key = terms.by_key.get(key)
-    by_external_id = None if new.external_id is None else terms.by_external_id.get(new.external_id)
+    by_key = loaded.by_key.get(key)
+    by_external_id = None if new.external_id is None else loaded.by_external_id.get(new.external_id)
     if by_external_id is None:
         return by_key
     if by_external_id.student_id != key[0] or (by_key is not None and by_key is not by_external_id):
@@ -239,7 +242,7 @@ def _new_row(work: Work, student: Person, new: NewAttendanceRecord, content: dic
     )
 
 
-def _index(row: AttendanceRecord, terms: _Terms, work: Work) -> None:
-    terms.by_key[row.student_id, row.day, row.period, row.class_id] = row
+def _index(row: AttendanceRecord, loaded: _LoadedRows, work: Work) -> None:
+    loaded.by_key[row.student_id, row.day, row.period, row.class_id] = row
     if row.external_id is not None and row.sender == work.principal.client_id:
-        terms.by_external_id[row.external_id] = row
+        loaded.by_external_id[row.external_id] = row

@@ -95,11 +95,11 @@ def values_of(
 
 
 def within_caseload(work: Work) -> tuple[str, str, list[BindParameter[Any]], dict[str, Any]]:
-    """Returns two SQL conditions that restrict a query to the caller's caseload: on its students and on its scores.
+    """Returns two SQL conditions for a caller who sees only a caseload: one on the students, and one on their scores.
 
-    The query must name these tables `p` and `s`. Also returns the parameters of the conditions and the values of the
-    parameters. The conditions are empty for a caller who sees more than a caseload. Row-level security applies in any
-    case; the conditions let PostgreSQL use an index.
+    The query must call the table of people `p` and the table of scores `s`. For any other caller, both conditions are
+    empty. The third result has the parameters of the conditions, and the fourth has the parameters' values. Row-level
+    security restricts the query anyway; the conditions let PostgreSQL use an index.
     """
     if work.principal.reach is not Reach.CASELOAD:
         return "", "", [], {}

@@ -23,7 +23,7 @@ POINTS = tuple(zip(PERCENTILES, (10.0, 25.0, 50.0, 75.0, 90.0), strict=True))
 
 @dataclass(frozen=True, slots=True)
 class SuggestedLevels:
-    """The ranks of the levels that a score suggests.
+    """The ranks of the three levels that a screening score can suggest.
 
     A score at or above the benchmark suggests `core`, a score below it `targeted`, and a score below the risk cut
     `intensive`.
@@ -81,7 +81,7 @@ class ExpectedInWindow:
 
 
 async def expected_in(work: Work, window: ScreeningWindow) -> tuple[list[ExpectedInWindow], int]:
-    """Returns the expected measures of a window that the caller may see, and the number that the caller may not see.
+    """Returns the measures of a window that the caller may see, and the number of measures that the caller may not see.
 
     The function checks no permission, because the calling function has already checked the caller's permission.
     """

@@ -1,4 +1,4 @@
-"""Defines the tables of screening windows, of the measures that are expected in them, and of the kept results."""
+"""Defines the tables of screening windows, of the measures that are expected in them, and of the stored results."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -12,9 +12,10 @@ from app.roster.models import AboutStudent, Texts
 class ScreeningWindow(HasChangeTime, TenantRow, Base):
     """A period in which students are screened, in one school or in all schools. `closes_on` is the day after its end.
 
-    `school_year` is the calendar year in which the school year ends. `group_by` is the demographic group by which the
-    reports of the window are broken down, or None. `closed_at` is the instant at which the results were saved, and
-    `playbook_number` the version of the playbook by which they were classified.
+    * `school_year` is the calendar year in which the school year ends.
+    * `group_by` is a demographic group, such as sex, or None. The window's reports count students by this group.
+    * `closed_at` is when the results were saved.
+    * `playbook_number` is the version of the playbook that classified the results.
     """
 
     __tablename__ = "screening_window"
@@ -48,10 +49,10 @@ class ScreeningResult(AboutStudent, Base):
 
     * `score_id`, `value`, `level` and `percentile` are None for a student who was not screened.
     * `level` is the rank of the level that the score suggests.
-    * `level_before` is the level that the student had by this measure in an earlier window. If the student had a level
-      in several earlier windows, it is the level of the latest of these windows.
-    * `served` states whether the student had a support that had not ended, in the area of the measure or in an area
-      above or below it.
+    * `level_before` is the student's level in an earlier window, by the same measure. If there are several such
+      windows, it is the level in the latest one.
+    * `served` states whether the student had a support that had not ended. The support must be in the area of the
+      measure, or in an area above or below it.
     """
 
     __tablename__ = "screening_result"

@@ -39,7 +39,7 @@ def school_year_of(day: date) -> int:
 
 
 def violations_of_days(opens_on: date, closes_on: date) -> list[Violation]:
-    """Returns the violations in the days of a window."""
+    """Returns a violation if a window does not close after the day on which it opens, or is open for too many days."""
     if closes_on <= opens_on:
         return [Violation("/closes_on", "screening.days", "A window closes after the day on which it opens.")]
     if (closes_on - opens_on).days > MAX_DAYS:
