@@ -1,6 +1,4 @@
-"""Provides the outside parties of the demonstration: the operator's command line, a vendor's client, and a webhook
-receiver.
-"""
+"""Provides the outside parties of the demonstration: an operator's command line, a vendor's client, a webhook receiver."""
 
 import json
 import subprocess

@@ -182,7 +182,7 @@ def _school(students: int, number: int) -> School:
 
 
 def posts(school: School) -> Iterator[tuple[Role, str]]:
-    """Yields every adult of a school: the role, and a key that identifies the adult within the school.
+    """Yields a role and a key for each adult of a school. The key identifies the adult within the school.
 
     The function `adults` uses the same keys.
     """
