@@ -279,8 +279,7 @@ class District:
         return _terms(self.seed, self.date)
 
     def change_thresholds(self, key: str) -> list[float]:
-        """Returns a student's four random numbers in [0, 1), one for each kind of change, such as a move to another
-        school.
+        """Returns a student's four random numbers in [0, 1), one for each kind of change, such as a move.
 
         The student is identified by `key`. Each kind of change has a probability that grows from day to day. The change
         happens to the student when this probability exceeds the student's number.

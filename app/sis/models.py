@@ -16,8 +16,9 @@ from app.core.jobs import JobColumns
 
 
 class SisSource(HasChangeTime, TenantRow, Base):
-    """The settings of a source: its address, credentials, schedule and limits. It has the same id as its row in
-    `source`.
+    """The settings of a source: its address, credentials, schedule and limits.
+
+    The row has the same id as the row of the source in `source`.
 
     * `url`: the address as the APIs show it. If it leaves out a secret, `url_sealed` has the whole address, encrypted.
     * `url_sealed`, `client_secret_sealed`: only the worker may read them.

@@ -149,9 +149,9 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Writes the plan of one kind of record by comparing the staged rows with the roster rows.
 
-    If `complete` is false, a roster row that was not delivered is not removed. There is one exception, for rows that
-    are delivered inside a row of another kind, as roles are inside a person. Such a row is removed if the outer row was
-    delivered without it.
+    If `complete` is true, a roster row that was not delivered is removed; if it is false, the row stays. Rows that are
+    delivered inside a row of another kind, as roles are inside a person, follow another rule: such a row is removed if
+    its outer row was delivered without it.
     """
     complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
@@ -200,11 +200,13 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns a further SQL condition for removing roster rows that the delivery does not contain. Their alias is `t`.
+    """Returns SQL that limits which roster rows are removed because the delivery lacks them.
 
-    It is an empty string unless the rows, such as roles, are delivered inside a row of another kind, the outer row. In
-    a delta, a missing row is removed only if its outer row was delivered without a fault. In a complete delivery, a
-    missing row is removed unless its outer row was refused.
+    The SQL begins with AND, and `t` is the alias of the roster row. It is an empty string unless the rows are delivered
+    inside a row of another kind (the outer row), as roles are inside a person. In this case:
+
+    * In a delta, a missing row is removed only if its outer row was delivered without a fault.
+    * In a complete delivery, a missing row is removed unless its outer row was delivered with a fault.
     """
     if not delivery.within:
         return ""

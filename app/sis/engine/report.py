@@ -129,7 +129,7 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """Returns the kinds of record of which the run changed at least a tenth.
+        """Returns the kinds of record for which the run changed at least a tenth of the rows.
 
         PostgreSQL must analyze their tables again. If the run made fewer than `MANY` changes, no table needs this.
         """
@@ -330,10 +330,10 @@ def planned_kind(
 
 
 def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[str]) -> None:
-    """Adds to the report each collection that the source no longer lets us read, if the roster has rows from it.
+    """Adds a warning to the report for each collection that cannot be read any more, if the roster has rows from it.
 
-    These rows stay as they are. `forbidden` has the kinds of record that the source refuses to send, `absent` the kinds
-    for which it has no collection. A kind in `absent` that is not `optional` is not reported here, because the whole
+    These rows stay as they are. `forbidden` has the kinds of record that the source refuses to send, and `absent` those
+    for which it has no collection. If a kind in `absent` is not optional, there is no warning here, because the whole
     run is then held.
     """
     for name in sorted({*forbidden, *(name for name in absent if BY_NAME[name].optional)}):

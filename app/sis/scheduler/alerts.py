@@ -51,7 +51,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Where the notices of a district are sent. Without e-mail addresses, or without a chat, nothing is sent there."""
+    """Where the notices of a district are sent: to e-mail addresses and to a chat.
+
+    No e-mails are sent if `emails` is empty, and nothing is sent to a chat if `chat_url` is None.
+    """
 
     emails: tuple[str, ...] = ()
     chat_url: str | None = None

@@ -2,12 +2,12 @@
 
 Never changes the roster. A change of a row is applied only if all the schools to which the row belongs, before and
 after the change, are approved. Rows that belong to no school and to no person, such as terms, may always be created and
-changed, but are not removed. Then the references between rows are followed:
+changed, but are not removed. A change that is not applied is called left out. It can require that others are left out:
 
-* If the creation or return of a row is left out, changes of the rows that refer to it are left out too.
-* If the move of a student to other schools is left out, the student's new and changed enrollments are left out too.
+* If a new row, or a removed row that would come back, is left out, then changes of rows that refer to it are left out.
+* If a student's move to other schools is left out, then the student's new and changed enrollments are left out.
 * If the change or removal of row A is left out, A keeps its old values. If it still refers to row B, then the removal
-  of B is left out too.
+  of B is left out.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -151,9 +151,10 @@ async def _orgs_without_students(stage: Stage) -> list[UUID]:
 
 
 async def _follow_arrivals(stage: Stage, planned: Iterable[Kind]) -> None:
-    """Leaves out the new and changed rows that refer to a row whose creation or return is left out.
+    """Marks further changes as left out: those of rows that refer to a row that will not be in the roster.
 
-    An enrollment is also left out if its student's move to other schools is left out.
+    That row is new, or was removed and would come back, and its own change is left out of the plan. If a student's move
+    to other schools is left out, the student's new and changed enrollments are left out too.
 
     Works through the kinds of record in order, because a kind refers only to earlier kinds or to itself.
     """
@@ -177,10 +178,10 @@ def _arrivals_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
 
 
 async def _follow_removals(stage: Stage, planned: Collection[Kind]) -> None:
-    """Leaves out the removal of a row B if another row A would still refer to B.
+    """Marks the removal of a row B as left out if another row A would still refer to B.
 
-    This is so if the planned change or removal of A is left out, so that A keeps its old values. A person's removal is
-    left out only because of enrollments, not because of demographics or grades.
+    This is so if the planned change or removal of A is left out, so that A keeps its old values. The removal of a
+    person is left out only because of enrollments, not because of demographics or grades.
     """
     for kind in reversed(list(planned)):
         referring = [

@@ -49,7 +49,8 @@ async def import_scores(
 ) -> None:
     """Imports a CSV file of scores, and completes the report. `scope` restricts it to the students of some schools.
 
-    With `dry`, or if the plan exceeds a limit, no score is written; a held plan is kept.
+    With `dry`, no score is written. Without `dry`, a plan that exceeds a limit is not applied either: the run is held,
+    and the plan is stored until a person reviews it.
     """
     report.mode = MODE
     counts = report.kinds.setdefault(SCORE.name, Counts(file=delivery.file))

@@ -120,10 +120,10 @@ def _text(x: str) -> str:
 
 
 async def _find_measures_in_another_case(stage: Stage, delivery: Delivery) -> None:
-    """Corrects the case of codes of measures and of forms, such as `ORF` to `orf`, and notes in the report how many
-    rows had one in another case.
+    """Corrects the upper and lower case of codes of measures and of forms, such as `ORF` to `orf`.
 
-    A text stays as it is if the playbook has it in this case, or if several measures or forms differ only in case.
+    Notes in the report how many rows had such a code. A code stays as it is if the playbook has it in this case, or if
+    several measures or forms differ only in case.
     """
     table, staged = stage.table("staged", SCORE.name), stage.of_run("staged", SCORE.name)
     measures = stage.of_run("score_measure")

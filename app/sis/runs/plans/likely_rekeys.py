@@ -112,7 +112,8 @@ async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tup
 def _joined_sql(former: str, new: str) -> str:
     """Returns SQL that joins a removed person `o` and a present person `c`, who are likely the same.
 
-    `former` is SQL for the id of `o`, and `new` is SQL for the sourcedId of `c`. `c` has no records.
+    `former` is SQL for the id of `o`, and `new` is SQL for the sourcedId of `c`. A person `c` who has records, or who
+    is a student while `o` is not, or the other way around, is not joined.
     """
     return f"""JOIN person AS o ON o.district_id = :district AND o.id = {former} AND o.removed_at IS NOT NULL
         JOIN external_id AS n ON {_OF_SOURCE.format("n")} AND n.sourced_id = {new}
@@ -121,10 +122,12 @@ def _joined_sql(former: str, new: str) -> str:
 
 
 async def reunite(stage: Stage, report: Report) -> bool:
-    """Reunites the pairs of an approved map in which a run removed the known person and created the same person anew.
+    """Restores people whom a run has removed and created a second time, and removes the second rows.
 
-    In each pair, the known person is restored with the new sourcedId, and the new person is removed. Returns false, and
-    applies nothing, if this is not possible for all pairs as planned. The map must then not be applied.
+    An approved map has pairs of an old and a new sourcedId. In some pairs, the person with the old sourcedId was
+    removed, and the same person was created under the new one. For these pairs, the removed person is restored with the
+    new sourcedId, and the other row is removed. Returns false, and applies nothing, if this is not possible for all of
+    them as planned. The caller must then not apply the rest of the map either.
     """
     planned = f"(SELECT * FROM {stage.of_run('kept_rekey')} AS w WHERE w.kind = '{CREATED}')"
     expected = await stage.count(f"SELECT count(*) FROM {planned} AS r")
@@ -174,10 +177,9 @@ async def separate(stage: Stage, undone_id: UUID) -> int:
 
 
 async def _swap_aliases(stage: Stage) -> None:
-    """Gives each sourcedId in the plan to the person for whom the plan has it.
+    """Exchanges the sourcedIds of the two people in each pair, as the plan says.
 
-    In a pair, the plan has the new sourcedId for the known person and the old one for the new person, so the two people
-    exchange their sourcedIds.
+    The known person gets the new sourcedId, and the new person gets the old one.
     """
     await stage.run(
         f"""UPDATE external_id AS e SET row_id = p.id FROM {stage.of_run("plan", "person")} AS p
@@ -186,7 +188,7 @@ async def _swap_aliases(stage: Stage) -> None:
 
 
 async def _log(stage: Stage, pairs: str, before: str, after: str) -> None:
-    """Writes an entry to the change log for each row of the SQL `pairs`: the known person's sourcedId has changed.
+    """Writes to the change log that the sourcedId of the known person has changed, for each row of the SQL `pairs`.
 
     `before` and `after` are the names of two columns of `pairs`: the one with the former sourcedId, and the one with
     the present sourcedId.
