@@ -230,9 +230,10 @@ async def _schools(work: Work, names: Sequence[str], violations: Violations) -> 
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Records the number of the last event, if this is the district's first endpoint. Returns the number in any case.
+    """Returns the number of the district's last event. If no number is recorded for the district yet, also records this
+    one.
 
-    Webhook deliveries are created only for events with a higher number.
+    Webhook deliveries are created only for events with a higher number than the recorded one.
     """
     in_district = EventCounter.district_id == work.district_id
     last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()

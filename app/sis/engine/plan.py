@@ -254,7 +254,7 @@ async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[st
 
 
 async def load_plan(stage: Stage, run_id: UUID, kinds: Iterable[str]) -> None:
-    """Copies the plan of the earlier run `run_id`, which `keep_plan` has kept, into the plan of the present run."""
+    """Copies a stored plan into the plan of the present run. `keep_plan` stored it for the earlier run `run_id`."""
     for kind in kinds:
         names = [name for name, _ in planned_columns(BY_NAME[kind])]
         await stage.insert(
@@ -283,9 +283,9 @@ def full_column_delivery(kind: Kind) -> Delivery:
 
 
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
-    """Returns a delivery for each file of a plan that was kept while its run was held.
+    """Returns a delivery for each file of the stored plan of a held run, keyed by kind of record.
 
-    They let `apply` apply the plan: each has the columns of the file, but no rows.
+    It has the columns of the file, but no rows. `apply` needs it to apply the plan.
     """
     return {
         kind: Delivery(kind, file["file"], False, tuple(file["header"]), 0, lambda: iter(()))

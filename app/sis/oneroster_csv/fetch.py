@@ -246,7 +246,8 @@ def _changed(path: Path) -> int:
 def _is_whole(path: Path, form: FileForm) -> bool:
     """Returns whether a file is complete, so that it can be read.
 
-    It is not if it is a link, has a name that marks it as temporary, or has changed in the last seconds.
+    A file counts as incomplete if it is a link, has a name that marks it as temporary, or has changed in the last
+    seconds.
     """
     is_named = path.suffix.lower() == form.suffix and not path.name.startswith((".", "~"))
     if not is_named or path.is_symlink() or not path.is_file():
@@ -258,7 +259,7 @@ def _is_whole(path: Path, form: FileForm) -> bool:
 def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
     """Returns whether a file was imported before.
 
-    It was if an imported file had the same name, size and time, or else the same digest.
+    It is recognized by its name, size and time, or else by its digest.
     """
     status = path.stat()
     if any(

@@ -46,7 +46,7 @@ async def quarantine_csv(work: Work, run_id: UUID) -> str:
 
 @needs(Can.READ_SYNC)
 async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[UUID]:
-    """Returns the ids of the quarantined rows of a run at these places, such as `users.csv:7`.
+    """Returns the ids of the quarantined rows of a run at these places. `users.csv:7` is row 7 of the file `users.csv`.
 
     Raises `Invalid` for a place without a quarantined row.
     """

@@ -38,8 +38,8 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
     """Returns the pairs of an old and a new sourcedId in the report of a run that probably belong to the same person.
 
     A pair that shares a sourcedId with another pair is left out. If the source now uses the old sourcedId for another
-    person, the pair is only returned if the run is still held, or if it has changed neither of the two people (set
-    aside).
+    person, the pair is returned in two cases only: the run is still held, or the run has set the two people aside, that
+    is, changed neither of them.
     """
     pairs = [
         (pair["old"], pair["new"] or _retired(pair["old"], run))
@@ -64,7 +64,8 @@ async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UU
 
     A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. A new sourcedId can be
     assigned if nobody has it, if its owner gets another one in this map, or if its owner was created by the run
-    `run_id` and has no records. Returns the numbers of usable pairs and of others.
+    `run_id` and has no records. Returns the counts that the report of a map has: `matched` is the number of usable
+    pairs, `unmatched` that of the other pairs, and `gone` and `came` are the number of all pairs.
     """
     free = await _find_free(stage, pairs)
     into = "INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)"
