@@ -1,6 +1,6 @@
 """Records a team and a group in the playground's district over public HTTP.
 
-It is the team of a grade, and a group that practises reading.
+The team serves a class; the group practises reading.
 """
 
 from collections.abc import Iterator

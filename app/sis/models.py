@@ -201,9 +201,9 @@ class SisPlannedValue(TenantRow, Base):
 
 
 class SisUpload(TenantRow, Base):
-    """One part of a zip that was uploaded for a run. `place` is its position in the zip.
+    """One part of a zip that was uploaded for a run. `place` is the position of the part in the zip.
 
-    It is deleted when the run has ended.
+    The row is deleted when the run has ended.
     """
 
     __tablename__ = "sis_upload"

@@ -230,8 +230,7 @@ async def _schools(work: Work, names: Sequence[str], violations: Violations) -> 
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Returns the number of the district's last event. If no number is recorded for the district yet, also records this
-    one.
+    """Returns the number of the district's last event, and records it if no number is recorded for the district yet.
 
     Webhook deliveries are created only for events with a higher number than the recorded one.
     """

@@ -186,10 +186,10 @@ async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]])
 
 
 async def follow_moves(stage: Stage) -> None:
-    """Copies the present schools of students who moved to all rows about them.
+    """Copies the present schools of each student who moved to all rows about this student.
 
-    These are the students whom `find_out_of_step` and `note_moves` have staged. Must be called after the plan of people
-    is applied.
+    These students are those whom `find_out_of_step` and `note_moves` have staged. Must be called after the plan of
+    people is applied.
     """
     moved = stage.of_run("moved")
     if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):

@@ -202,8 +202,8 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
     """Returns SQL that limits which roster rows are removed because the delivery lacks them.
 
-    The SQL begins with AND, and `t` is the alias of the roster row. It is an empty string unless the rows are delivered
-    inside a row of another kind (the outer row), as roles are inside a person. In this case:
+    The SQL begins with AND, and `t` is the alias of the roster row. If the rows are not delivered inside a row of
+    another kind (the outer row), as roles are inside a person, the SQL is an empty string. Otherwise:
 
     * In a delta, a missing row is removed only if its outer row was delivered without a fault.
     * In a complete delivery, a missing row is removed unless its outer row was delivered with a fault.

@@ -34,7 +34,7 @@ CHANGED: Final = "('update', 'remove', 'absent')"
 class Counts:
     """The numbers of rows of one kind of record: what was delivered, and what the run does to the roster.
 
-    It holds that `fetched` = unchanged + created + updated + removed + quarantined + ignored.
+    `fetched` is always the sum unchanged + created + updated + removed + quarantined + ignored.
 
     * `fetched`: rows of the file; identical repeats count once.
     * `removed`: roster rows that the file marks `tobedeleted`.
@@ -43,8 +43,8 @@ class Counts:
     * `expired`: removed and absent rows whose end date had passed. They are part of `removed` and `absent`.
     * `ignored`: rows that the file marks as deleted and that the roster does not have.
     * `acknowledged`: quarantined rows that a person has acknowledged.
-    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. Those of
-      them that were fetched must be added to the sum above.
+    * `left_out`: planned rows that were not applied, because only some schools or kinds were approved. If there are
+      such rows, the sum is too low by the number of those among them that were fetched.
     """
 
     file: str = ""

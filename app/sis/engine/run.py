@@ -223,9 +223,9 @@ async def end(
 ) -> None:
     """Saves the outcome of a run in its row, updates its source, and emits the run's event.
 
-    * If this run was applied or held, it replaces the source's other runs that are not applied yet: they wait for
-      approval, or are approved. They are discarded. A run of score files replaces only runs with the same plan. A held
-      run that maps old to new sourcedIds replaces none.
+    * If this run was applied or held, it replaces the source's other runs that wait for approval, or that are approved
+      and not applied yet: these are discarded. A run of score files replaces only runs with the same plan. A held run
+      that maps old to new sourcedIds replaces none.
     * A dry run emits no event, even if it fails, because it changes nothing. An applied run without changes emits no
       event either.
     * After an applied run, the next delta begins at the time at which this run read its source, unless the next run

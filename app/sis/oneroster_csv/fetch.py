@@ -1,4 +1,4 @@
-"""Fetches a file from an https address, from a path, or from a folder. It is a roster zip or a CSV file of scores.
+"""Fetches a roster zip or a CSV file of scores from an https address, from a path, or from a folder.
 
 A download has a size limit and goes to an unnamed temporary file. A file that is still being written is skipped. A file
 that was imported before is imported again only if this is requested. Never checks the contents of a file.

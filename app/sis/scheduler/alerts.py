@@ -205,7 +205,7 @@ def _render(
 async def _attempt(notice: _Notice, settings: AlertSettings) -> JobOutcome:
     """Tries to send one notice, and returns the outcome.
 
-    It is `skipped` without a recipient or without a mail server.
+    The outcome is `skipped` if there is no recipient or no mail server.
     """
     try:
         if notice.channel == "email":

@@ -1,7 +1,7 @@
 """Parses and validates the rules by which results in a source's gradebook become scores of measures.
 
-These rules are the mapping of the source, a list. The first rule that matches a line item or an assessment determines
-the measure of its results. Results without a matching rule are grades only.
+A source has a list of these rules, its mapping. The first rule that matches a line item or an assessment determines the
+measure of its results. Results without a matching rule are grades only.
 """
 
 from collections.abc import Mapping

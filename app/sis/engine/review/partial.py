@@ -2,7 +2,8 @@
 
 Never changes the roster. A change of a row is applied only if all the schools to which the row belongs, before and
 after the change, are approved. Rows that belong to no school and to no person, such as terms, may always be created and
-changed, but are not removed. A change that is not applied is called left out. It can require that others are left out:
+changed, but are not removed. A change that is not applied is called left out. Because of it, further changes may have
+to be left out:
 
 * If a new row, or a removed row that would come back, is left out, then changes of rows that refer to it are left out.
 * If a student's move to other schools is left out, then the student's new and changed enrollments are left out.
@@ -71,8 +72,8 @@ async def leave_out(
         others = await _orgs_without_students(stage)
         for kind in planned:
             await _leave_out_schools(stage, kind, deliveries[kind.name], part.schools, others)
-    await _follow_arrivals(stage, planned)
-    await _follow_removals(stage, planned)
+    await _mark_referring_rows(stage, planned)
+    await _mark_removals(stage, planned)
     sentences = []
     for kind in planned:
         rows_by_reason = await _delete(stage, kind, kinds[kind.name])
@@ -150,7 +151,7 @@ async def _orgs_without_students(stage: Stage) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-async def _follow_arrivals(stage: Stage, planned: Iterable[Kind]) -> None:
+async def _mark_referring_rows(stage: Stage, planned: Iterable[Kind]) -> None:
     """Marks further changes as left out: those of rows that refer to a row that will not be in the roster.
 
     That row is new, or was removed and would come back, and its own change is left out of the plan. If a student's move
@@ -163,11 +164,11 @@ async def _follow_arrivals(stage: Stage, planned: Iterable[Kind]) -> None:
         while added:
             added = 0
             for ref in kind.refs:
-                rows = await stage.insert("left_out", "", COLUMNS, _arrivals_sql(stage, kind, ref))
+                rows = await stage.insert("left_out", "", COLUMNS, _referring_rows_sql(stage, kind, ref))
                 added += rows if ref.kind == kind.name else 0
 
 
-def _arrivals_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
+def _referring_rows_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
     column = "p.id" if ref.column == kind.key else _items(ref, "p")
     moves = " OR l.moves" if kind.name == "enrollment" and ref.kind == "person" else ""
     return f"""SELECT DISTINCT :district, :run, '{kind.name}', p.id, p.action, '{Reason.REFERENCE}', false
@@ -177,7 +178,7 @@ def _arrivals_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
         WHERE l.action IN ('create', 'restore'){moves}"""
 
 
-async def _follow_removals(stage: Stage, planned: Collection[Kind]) -> None:
+async def _mark_removals(stage: Stage, planned: Collection[Kind]) -> None:
     """Marks the removal of a row B as left out if another row A would still refer to B.
 
     This is so if the planned change or removal of A is left out, so that A keeps its old values. The removal of a
