@@ -127,7 +127,7 @@ async def lock_people(stage: Stage, *, planned: bool) -> None:
     With `planned`, also locks these people:
 
     * those whom the plan changes;
-    * the students with a support whose lead or provider moves, leaves, or is changed in a similar way
+    * the students with a support whose lead or provider moves, leaves, comes back, or is enabled or disabled
       (`students_of_staff_sql`);
     * the students with a support whose lead has left already (`WITHOUT_LEAD`).
 

@@ -34,7 +34,7 @@ CHANGED: Final = "('update', 'remove', 'absent')"
 class Counts:
     """The numbers of rows of one kind of record: what was delivered, and what the run does to the roster.
 
-    `fetched` is always the sum unchanged + created + updated + removed + quarantined + ignored.
+    `fetched` is the sum unchanged + created + updated + removed + quarantined + ignored.
 
     * `fetched`: rows of the file; identical repeats count once.
     * `removed`: roster rows that the file marks `tobedeleted`.

@@ -69,7 +69,7 @@ class RequiredRate:
         """Returns the goal that a student with the highest realistic growth reaches by the same date.
 
         The goal is rounded towards the baseline, to as few decimals as possible, at most two. The rounded goal must
-        still be better than the baseline. If it is not with two decimals, the goal is not rounded.
+        still be better than the baseline. If two decimals are too few for this, the goal is not rounded.
         """
         exact = self.baseline + self.sign * (self.realistic or 0.0) * self.weeks
         exact = min(max(exact, self.lowest), self.highest)
