@@ -228,8 +228,8 @@ async def end(
       that maps old to new sourcedIds replaces none.
     * A dry run emits no event, even if it fails, because it changes nothing. An applied run without changes emits no
       event either.
-    * After an applied run, the next delta begins at the time at which this run read its source, unless the next run
-      must read rows of this run again.
+    * After an applied run, the next delta reads the changes since the time at which this run read its source, unless
+      the next run must read rows of this run again.
 
     `of` are the states in which the run may be now. Raises `Superseded` if it is in another state, or if another worker
     has taken it. The caller must then roll back the transaction.
@@ -295,7 +295,7 @@ async def end(
 async def update_watermarks(
     work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
 ) -> None:
-    """Updates a source after a run: from which time on its next run reads changes, and when that run starts.
+    """Updates a source after a run: since which time the next run reads changes, and when the next run starts.
 
     `pulled_at` is the time at which the finished run read the source. With `undone`, the next run reads the whole
     source.

@@ -52,7 +52,7 @@ class Credentials(Protocol):
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:
     """Returns the credentials for the method of sign-in that is configured for the source.
 
-    If it is a bearer token, irregular responses of the token endpoint are added to `warnings`.
+    If the method uses bearer tokens, irregular responses of the token endpoint are added to `warnings`.
     """
     connection = wire.connection
     return OAuth1Signature(connection) if connection.auth == "oauth1" else BearerToken(wire, warnings)

@@ -172,8 +172,8 @@ class Spool:
     def delivery(self, *, complete: bool, within: str = "") -> Delivery:
         """Returns the rows as a delivery, which can be read until `close` is called.
 
-        `complete` says whether these are all rows of the collection. `within` is the kind of record inside which the
-        rows came, if they did not come as a collection of their own.
+        `complete` says whether these are all rows of the collection. If the rows came inside rows of another kind, as
+        roles come inside people, `within` is that kind of record.
         """
         self._csv.flush()
         self._digests.close()

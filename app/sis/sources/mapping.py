@@ -19,9 +19,10 @@ BY_PATTERN: Final = ("title", "assessment_title")
 
 @dataclass(frozen=True, slots=True)
 class MappingRule:
-    """A rule of a mapping: which line items or assessments it is for, and the measure whose scores their results are.
+    """A rule of a mapping: its conditions select line items or assessments, whose results become scores of `measure`.
 
-    A rule matches if all of its conditions match. All ids are the source's ids. Titles may contain `*`.
+    A line item or an assessment must meet all conditions that the rule has. All ids are the source's ids. Titles may
+    contain `*`.
     """
 
     measure: str

@@ -89,7 +89,7 @@ def _lists_of(ref: Ref) -> Iterator[str]:
 
 
 def _people_sql(stage: Stage) -> str:
-    """Returns SQL that selects all people, each with the orgs from before the run and those after it in one list.
+    """Returns SQL that selects all people, each with one list of orgs: those before the run and those after it.
 
     `is_student` is true if the person is a student before or after the run.
     """

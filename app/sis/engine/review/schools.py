@@ -1,6 +1,6 @@
 """Keeps students and schools from being lost because a value is missing or unknown. Does not change the roster.
 
-* If a delivery names no org for a student who is enrolled in a class, the student stays in the known schools.
+* If a delivery names no org for a student who is enrolled in a class, the student stays in the schools of the roster.
 * If a delivery gives a school an unknown type of org, the school stays a school.
 """
 

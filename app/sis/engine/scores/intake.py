@@ -216,8 +216,9 @@ async def _resolve_repeats(stage: Stage) -> int:
 async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
     """Deletes the staged rows of students whom `scope` leaves out, and returns the number of deleted rows.
 
-    The scope leaves out excluded students, in whatever form the row names them, and, if schools are chosen, students
-    who are in none of the chosen schools.
+    The scope leaves out two groups: the excluded students, however the row identifies them, and, if schools are
+    chosen, the students who are in none of the chosen schools.
+
     Raises `SourceRefused` if a chosen school is not known.
     """
     if not (scope.schools or scope.excluded):
