@@ -140,9 +140,9 @@ class Person(ListedBySchool, HasChangeTime, FromSource, Base):
     """A student or a member of staff.
 
     * `pinned` has the names of the fields that a sync does not overwrite.
-    * `last_score_on` and `last_verdict_at` order the list of students. Scores and verdicts of secured areas do not
-      count. `last_score_on` is `NEVER_ON` for a student without scores, and `last_verdict_at` is `NEVER_AT` for a
-      student without verdicts.
+    * `last_score_on` and `last_verdict_at` order the list of students. Scores and verdicts in areas that only some
+      callers may see (secured areas) do not count. `last_score_on` is `NEVER_ON` for a student without scores, and
+      `last_verdict_at` is `NEVER_AT` for a student without verdicts.
     * PostgreSQL generates the columns for the search by name and the filter by grade.
     """
 

@@ -159,10 +159,11 @@ LINKS = (
 
 
 def begins_with(*columns: InstrumentedAttribute[Any]) -> Callable[[Any], ColumnElement[bool]]:
-    """Returns a function that makes the condition of the filter `q`: one of the columns begins with the filter's text.
+    """Returns a function that turns the text of the filter `q` into an SQL condition: a column begins with this text.
 
-    The columns hold lower-case text, and the filter's text is converted to lower case. The condition compares with `>=`
-    and `<`: under row-level security, PostgreSQL can use an index for comparisons, but not for `LIKE` or a function.
+    It suffices that one of `columns` does. The columns hold lower-case text, and the filter's text is converted to
+    lower case. The condition compares with `>=` and `<`: under row-level security, PostgreSQL can use an index for
+    comparisons, but not for `LIKE` or a function.
     """
 
     def condition(text: Any) -> ColumnElement[bool]:

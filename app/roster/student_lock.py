@@ -93,7 +93,7 @@ It takes the same kind of lock as `lock_students`.
 
 
 class LockedStudent(NamedTuple):
-    """A student whom the SQL `LOCKED_STUDENTS` has locked."""
+    """A student in the result of the SQL `LOCKED_STUDENTS`, which locks students."""
 
     id: UUID
     school_ids: list[UUID]
@@ -101,9 +101,9 @@ class LockedStudent(NamedTuple):
 
 
 def note_locked(work: Work, students: Iterable[Sequence[Any]]) -> dict[UUID, LockedStudent]:
-    """Records that a statement with the SQL `LOCKED_STUDENTS` has locked students. Returns the students, keyed by id.
+    """Records that students are locked and that the caller has seen them. Returns the students, keyed by id.
 
-    `students` are the rows that this SQL returned.
+    `students` are the rows that a statement with the SQL `LOCKED_STUDENTS` returned.
     """
     locked = {student[0]: LockedStudent(*student) for student in students}
     work.locked_students |= locked.keys()
@@ -147,9 +147,10 @@ async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[
 async def lock_student_of(
     work: Work, model: type[About], column: InstrumentedAttribute[UUID], row_id: UUID
 ) -> About | None:
-    """Locks the student of a row, then reads and returns the row. It is the row of `model` whose `column` is `row_id`.
+    """Locks the student whom a row is about; then reads and returns the row.
 
-    Returns None if the row does not exist or the caller may not see it.
+    It is the row of `model` whose `column` is `row_id`. Returns None if the row does not exist or the caller may not
+    see it.
     """
     await lock_named_subjects(work)
     is_row = (model.district_id == work.district_id, column == row_id)
@@ -163,11 +164,11 @@ async def lock_student_of(
 
 
 async def lock_newcomers(work: Work, student_ids: Collection[UUID]) -> None:
-    """Locks students who became known too late, after a row was locked that should be locked after its students.
+    """Locks students who became known late: a row that refers to them, such as a group, is locked already.
 
-    Such a row is, for example, a group; `AFTER_STUDENTS` lists the kinds. Students who are locked already are skipped.
-    This function does not wait, because waiting for locks in the wrong order could cause a deadlock. Raises
-    `ChangedMeanwhile` if another transaction has locked one of the students.
+    Normally students are locked before such a row; `AFTER_STUDENTS` lists the kinds. Students who are locked already
+    are skipped. This function does not wait, because waiting for locks in the wrong order could cause a deadlock.
+    Raises `ChangedMeanwhile` if another transaction has locked one of the students.
     """
     missing = set(student_ids) - work.locked_students
     if missing - set(await lock_students(work, missing, wait=False)):
@@ -241,9 +242,9 @@ def _ids_by_kind(names: Iterable[str]) -> defaultdict[str, set[UUID]]:
 
 
 async def _lock_named_teams(work: Work, ids_by_kind: IdsByKind) -> None:
-    """Locks the teams to which a request refers, by their own ids or by the id of a row of the team, such as a meeting.
+    """Locks the teams to which a request refers, in the order of their ids.
 
-    The teams are locked in the order of their ids.
+    The request may name a team itself, or a row that belongs to it, such as a meeting.
     """
     teams = set(ids_by_kind.get("team", ()))
     for kind in OF_TEAM:

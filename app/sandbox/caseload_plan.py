@@ -1,7 +1,7 @@
-"""Defines the plan of the playground's caseload: thirty supports over two school years, with their scores and
-sessions.
+"""Defines the plan of the playground's caseload: thirty supports over two school years, with scores and sessions.
 
-Every value follows from the support's number and the week. So a later start of the playground can continue each series.
+Each value is computed from the number of the support and the number of the week only. So a later start of the
+playground can continue each series.
 """
 
 from collections.abc import Iterator
@@ -148,8 +148,9 @@ class Series:
 
     @property
     def begins_on(self) -> date:
-        """Returns the Monday on which the support begins; for a support that is only planned, this is the next
-        Monday.
+        """Returns the Monday on which the support begins.
+
+        A support that is only planned begins on the next Monday.
         """
         return self.monday - timedelta(weeks=self.plan.weeks_ago if self.plan.is_started else -1)
 
@@ -176,8 +177,9 @@ class Series:
         return self._rounded(value)
 
     def scores(self, after: date, until: date) -> Iterator[tuple[date, float]]:
-        """Yields the weekly scores after the day `after` up to the day `until`, but none after the end of the
-        support.
+        """Yields the weekly scores after the day `after` up to the day `until`.
+
+        After the end of the support there are no scores.
         """
         last = min(until, self.decided_on) if self.plan.ends else until
         week, taken_on = 1, self.begins_on + timedelta(weeks=1)

@@ -279,10 +279,10 @@ class District:
         return _terms(self.seed, self.date)
 
     def change_thresholds(self, key: str) -> list[float]:
-        """Returns four random numbers in [0, 1), one for each kind of change that can happen to a student.
+        """Returns a student's four random numbers in [0, 1), one for each kind of change, such as a move.
 
-        The probability of each change grows from day to day. A change has happened to the student once its probability
-        exceeds the number for this kind of change.
+        The student is identified by `key`. Each kind of change has a probability that grows from day to day. The change
+        happens to the student when this probability exceeds the student's number.
         """
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
         return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in (0, 4, 8, 12)]

@@ -94,7 +94,7 @@ class UnknownCsvQuirk(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The version of OneRoster's CSV binding that is exported, with or without the gradebook."""
+    """What is exported: the files of one version of OneRoster's CSV binding, with or without those of the gradebook."""
 
     version: str = "1.1"
     gradebook: bool = False

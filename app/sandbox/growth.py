@@ -14,8 +14,7 @@ LOST = 1 / 3  # weekly loss after growth has stopped, as a multiple of the goal'
 
 @dataclass(frozen=True, slots=True)
 class StoppingReader:
-    """A simulated student with three baseline scores and one score per week, who stops growing after week
-    `stopped_at`.
+    """A simulated student with three baseline scores and one score per week. Growth stops after week `stopped_at`.
 
     `weekly[0]` is the score of week 1.
     """

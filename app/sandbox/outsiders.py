@@ -1,6 +1,4 @@
-"""Provides the outside parties of the demonstration: the operator's command line, a vendor's client, and a webhook
-receiver.
-"""
+"""Provides the outside parties of the demonstration: operator's command line, vendor's client and webhook receiver."""
 
 import json
 import subprocess

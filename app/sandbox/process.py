@@ -1,5 +1,6 @@
-"""Starts, checks and stops one process of the playground. The process writes to its own log and ends if its parent
-ends.
+"""Starts, checks and stops one process of the playground.
+
+The process writes to a log of its own, and ends if its parent ends.
 """
 
 import contextlib

@@ -53,8 +53,9 @@ class Receiver:
         self.news = asyncio.Condition()
 
     async def post(self, request: Request) -> Response:
-        """Verifies a delivery, records it, and only then answers. A receiver that must not lose a delivery needs this
-        order.
+        """Verifies a delivery, records it, and only then answers.
+
+        A receiver needs this order so that it loses no delivery.
         """
         body = await request.body()
         verified = verify(self.secret_file, body, request.headers)

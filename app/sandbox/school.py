@@ -124,8 +124,8 @@ class School:
 class Seat:
     """A student of the synthetic district.
 
-    `home`, `grade` and `number` are the school, the grade and the place in which the student was generated. They never
-    change, and identify the student. `school` is the school that the student is in at present.
+    `home`, `grade` and `number` identify the student and never change. They are the school and the grade in which the
+    student was generated, and the student's number in this grade. `school` is the student's present school.
     """
 
     home: School
@@ -182,7 +182,7 @@ def _school(students: int, number: int) -> School:
 
 
 def posts(school: School) -> Iterator[tuple[Role, str]]:
-    """Yields every adult of a school: the role, and a key that identifies the adult within the school.
+    """Yields a role and a key for each adult of a school. The key identifies the adult within the school.
 
     The function `adults` uses the same keys.
     """

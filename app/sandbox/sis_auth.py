@@ -1,7 +1,6 @@
-"""Authenticates clients by OAuth 2 client credentials, or by OAuth 1.0a signatures without a body (RFC 6749, RFC
-5849).
+"""Authenticates clients by OAuth 2 client credentials (RFC 6749), or by OAuth 1.0a signatures (RFC 5849).
 
-Tokens are kept in memory. No secret is ever written to a log.
+A signed request has no body. Tokens are kept in memory. No secret is ever written to a log.
 """
 
 import base64
@@ -62,7 +61,8 @@ class Gate:
     async def grant(self, request: Request) -> dict[str, object]:
         """Issues a token, and returns the response of the token endpoint.
 
-        Raises `Refused` for an invalid request. Its minor code is the error code of RFC 6749, such as `invalid_scope`.
+        Raises `Refused` for an invalid request. The minor code of this error is an error code of RFC 6749, such as
+        `invalid_scope`.
         """
         body = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         self._check_client(request.headers.get("authorization", ""), body)

@@ -36,7 +36,7 @@ def stamp(district: District, day: int) -> datetime:
 
 
 def histories(district: District, home: School, grade: int) -> Iterator[list[State]]:
-    """Yields the history of each student whose first place was in this grade of the school `home`.
+    """Yields the history of each student who was generated in this grade of the school `home`, or entered there later.
 
     A history is the list of the student's states, from the first state to the state on the district's simulated day.
     """

@@ -2,9 +2,9 @@
 
 A block is a group of rows that are generated together. The cost of a page depends on the query:
 
-* Without a filter, the number of rows in each block is calculated. After day 0 of the simulation, this needs the
-  calculation of one hash for each student. Then only the blocks of the page are generated, however far down the list
-  the page is.
+* Without a filter, the number of rows in each block is calculated, without generating the rows. After the first day of
+  the simulation, one hash for each student must be calculated for this. Then only the blocks of the page are generated,
+  however far down the list the page is.
 * With a filter, or for a nested path, one scan counts the matching rows of each block, and then only the blocks of the
   page are generated. For `dateLastModified>` the scan skips students who have not changed since.
 * With a sort, one scan keeps every sort key in memory. After the sort, eight bytes remain for each row, and only the
@@ -73,10 +73,11 @@ class Pages:
                 yield json_row
 
     def _since(self, since: datetime | None) -> int:
-        """Returns the last simulated day whose changes all have a `dateLastModified` before the instant `since`.
+        """Returns a day of the simulation. A student who has not changed after this day does not match the filter.
 
-        A search can skip students who have not changed after this day. Returns -1, so that none are skipped, if there
-        is no `since` or no such day, or if a quirk of the simulated SIS changes how times are shown.
+        The filter selects rows that have changed since the instant `since`. The day is the last one whose changes are
+        dated before this instant. Returns -1, so that no student is skipped, if there is no `since` or no such day, or
+        if a quirk of the simulated SIS changes how times are shown.
         """
         if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
             return -1

@@ -1,4 +1,4 @@
-"""Defines the quirks with which the sandbox SIS misbehaves as real ones do, and applies those that add or remove rows.
+"""Defines the quirks of the sandbox SIS: ways to misbehave as real systems do. Applies those that add or remove rows.
 
 A quirk is written as `name` or `name:value`. `QUIRKS` describes the effect of each; `aimline sandbox quirks` lists
 them.

@@ -246,8 +246,9 @@ def _day(kind: str, record: Any) -> int:
 
 
 def _sessions(district: District) -> Iterator[AcademicSession]:
-    """Yields the three sessions of the CSV export and, in each semester, two grading periods that only the API
-    serves.
+    """Yields the three sessions of the CSV export, and two grading periods in each semester.
+
+    Only the API serves the grading periods.
     """
     for session in district.academic_sessions():
         yield session

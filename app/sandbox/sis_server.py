@@ -1,7 +1,6 @@
-"""Implements the sandbox SIS, which serves a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV. Clients can
-only read.
+"""Implements the sandbox SIS, which serves a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV.
 
-In addition to the standard's paths, it has these:
+Clients can only read. In addition to the standard's paths, it has these:
 
 * `POST /oauth/token` issues a token.
 * `GET /csv/oneroster.zip` (?day=, ?oneroster=1.2, ?gradebook=true) returns the district as a zip.

@@ -64,8 +64,9 @@ class Printer:
 
     @contextmanager
     def progress(self, step: str, steps: int) -> Iterator[Callable[[], None]]:
-        """Shows a step that has many parts as a progress bar, and yields the function that advances the bar by one
-        part.
+        """Shows a step that has many parts as a progress bar.
+
+        Yields the function that advances the bar by one part.
         """
         self.step = step
         began = time.perf_counter()

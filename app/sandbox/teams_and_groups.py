@@ -1,5 +1,6 @@
-"""Records a team and a group in the playground's district over public HTTP: the team of a grade, and a group that
-practises reading.
+"""Records a team and a group in the playground's district over public HTTP.
+
+The team serves a class; the group practises reading.
 """
 
 from collections.abc import Iterator
@@ -58,8 +59,9 @@ def record_teams_and_groups(vendor: Vendor, today: date, taken: set[str]) -> str
 
 
 def record_meetings(vendor: Vendor, today: date, team: str) -> None:
-    """Schedules meetings for a team, and creates three other teams: two with an open meeting, and one with a closed
-    meeting.
+    """Schedules meetings for a team, and creates three other teams.
+
+    Two of these have an open meeting, and one has a closed meeting.
     """
     steps = [
         {"title": "What do we see?", "minutes": 5, "question": "Which scores lie under the aimline?"},

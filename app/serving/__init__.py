@@ -1,3 +1,1 @@
-"""Runs the server of the api: its connections and their limits, its processes and their replacement, and its
-metrics.
-"""
+"""Runs the server of the api: limits its connections, replaces its processes, and serves its metrics."""

@@ -369,7 +369,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def take_turns(loop: asyncio.AbstractEventLoop, waiting: deque[Callable[[], None]]) -> None:
-    """Runs the first waiting piece of work. The next turn of the event loop then runs the next waiting piece."""
+    """Runs the first of the waiting functions. Each later turn of the event loop then runs the next one."""
     work = waiting[0]
     try:
         work()

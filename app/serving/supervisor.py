@@ -20,8 +20,9 @@ log = structlog.get_logger()
 class Supervisor(Multiprocess):
     """uvicorn's supervisor of server processes, with two changes.
 
-    If a new process cannot start, as during an outage of the database, it tries again. It gives up only if no process
-    has served requests yet. And it stops within a fixed time, because it kills the processes that do not end.
+    * If a new process cannot start, for example because the database is down, the supervisor starts another one. It
+      gives up only if no process has served requests yet.
+    * The supervisor stops within a fixed time, because it kills the processes that do not end.
     """
 
     has_failed = False
@@ -36,7 +37,8 @@ class Supervisor(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replaces each process that has ended or that does not answer the supervisor's check.
 
-        If a process fails to start before any has served, stops the supervisor, because the next one would fail too.
+        If no process has served requests yet and one fails to start, stops the supervisor, because another one would
+        fail in the same way.
         """
         for place, process in enumerate(self.processes):
             if self.should_exit.is_set():

@@ -194,7 +194,7 @@ async def _common(work: Work, rules: Sequence[SignalRule], today: date) -> dict[
 
 
 def _grades_since(rules: Sequence[SignalRule], today: date) -> date:
-    """Returns the day from which on the rules need grades.
+    """Returns the first day whose grades the rules need.
 
     A rule normally needs the grades of as many days as its parameter `days` says. A rule about a drop in grades needs
     grades of a whole year, because it compares recent grades with older ones.

@@ -73,9 +73,10 @@ class SignalProgress(Tenant, Base):
     * `full_on` is the day on which the signals of all students were last computed.
     * `until` is some minutes before the start of the last computation. The next computation reads all changes since
       then, because a transaction may have been committed late.
+    * `digest` is a digest of what affects the signals of all students, such as the rules.
     * `read_students` are the students whose changes after `until` were already read, at least in part. `read_marks`
-      has, for each of them, the sum of the times of the changes that were read. If a student's sum is still the same at
-      the next computation, nothing has been added, and the student is skipped.
+      has, for each of them, the sum of the times of the changes that were read. If the next computation finds the same
+      sum, the student has no further changes, and is skipped.
     """
 
     __tablename__ = "signal_progress"

@@ -46,7 +46,7 @@ class PlannedKind:
     * `known`: the rows before the run. `fetched`: the delivered rows.
     * `expired`: the removed rows whose end date had passed. Such a removal is normal, so these rows count neither as
       removed nor as known.
-    * `came`: whether there was a file.
+    * `came`: whether the source has delivered this kind of record.
     * `may_be_silent`: whether a delivery may have no rows of this kind. Any kind may be missing from a delta. Some
       kinds may also be missing from a full delivery.
 

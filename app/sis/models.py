@@ -16,8 +16,9 @@ from app.core.jobs import JobColumns
 
 
 class SisSource(HasChangeTime, TenantRow, Base):
-    """The settings of a source: its address, credentials, schedule and limits. It has the same id as its row in
-    `source`.
+    """The settings of a source: its address, credentials, schedule and limits.
+
+    The row has the same id as the row of the source in `source`.
 
     * `url`: the address as the APIs show it. If it leaves out a secret, `url_sealed` has the whole address, encrypted.
     * `url_sealed`, `client_secret_sealed`: only the worker may read them.
@@ -200,9 +201,9 @@ class SisPlannedValue(TenantRow, Base):
 
 
 class SisUpload(TenantRow, Base):
-    """One part of a zip that was uploaded for a run. `place` is its position in the zip.
+    """One part of a zip that was uploaded for a run. `place` is the position of the part in the zip.
 
-    It is deleted when the run has ended.
+    The row is deleted when the run has ended.
     """
 
     __tablename__ = "sis_upload"

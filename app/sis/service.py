@@ -147,9 +147,9 @@ async def sync(
     do. `kind` is the kind of the source. With `dry`, nothing is applied. If the source is refused, the report's state
     is `failed`; if the source has nothing new, it is `skipped`.
 
-    Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another sync has begun after this
-    run lost its lease, `NotFound` for an unknown district, `Conflict` if a source of scores is to deliver a roster or a
-    roster source is to deliver scores, and `StorageFull` if a disk is full. After any error the roster is unchanged.
+    Raises `AlreadyRunning` while another sync of the district runs, and `Superseded` if another one has begun after
+    this run lost its lease. Raises `NotFound` for an unknown district, `Conflict` if a source of scores is to deliver a
+    roster or the other way around, and `StorageFull` if a disk is full. After any error the roster is unchanged.
     """
     principal = system_principal(district_id, "sync")
 

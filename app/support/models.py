@@ -143,8 +143,8 @@ class PhaseGoal(AboutStudent, Base):
 class Handover(AboutStudent, Base):
     """A change of the person who leads or provides a support, with its reason. A row is never changed.
 
-    Such a change begins no new phase. `lead_before` and `provider_before` are the people before the change, `lead_id`
-    and `provider_id` the people after it. None stands for nobody.
+    A handover begins no new phase. `lead_before` and `provider_before` are the people before the change, `lead_id` and
+    `provider_id` the people after it. None stands for nobody.
     """
 
     __tablename__ = "handover"

@@ -150,10 +150,11 @@ async def release(work: Work, support_id: UUID) -> None:
 
 @needs(Can.PLAN_SUPPORT)
 async def reassign(work: Work, entries: Sequence[tuple[UUID, UUID, Sequence[UUID], str, UUID | None]]) -> None:
-    """Replaces the caseload entries that exist because of the supports in `entries`.
+    """Rewrites the caseload entries of supports, after other people have come to lead or provide them.
 
-    Each entry has the ids of a support, of its student and of the student's schools, a role (`lead` or `provider`), and
-    the id of the person in this role or None.
+    Each tuple in `entries` is about one support and one role: the id of the support, of its student and of the
+    student's schools, the role (`lead` or `provider`), and the id of the person who has this role, or None for nobody.
+    All stored entries of these supports are deleted, and an entry is added for each tuple with a person.
     """
     support_ids = cast(sorted({support_id for support_id, *_ in entries}), IdList)
     await work.db.execute(

@@ -61,10 +61,10 @@ class SavedScope:
 async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedScope:
     """Assigns a team to a grade of a school, a class or a single student, and updates the team's students at once.
 
-    From the first day on, the members of the team see these students. Each sync keeps the list equal to the roster. If
-    the team has this scope already, nothing changes. Raises `Invalid` unless exactly one of a grade, a class and a
-    student is given, and for students outside the caller's schools. Raises `Conflict` if the team has this scope
-    already and the scope has a last day.
+    From the first day on, the members of the team see these students. Later, each sync updates the team's students from
+    the roster. If the team has this scope already, nothing changes. Raises `Invalid` unless exactly one of a grade, a
+    class and a student is given, and for students outside the caller's schools. Raises `Conflict` if the team has this
+    scope already and the scope has a last day.
     """
     violations = Violations(input_violations(new))
     team = await lock_team(work, team_id)

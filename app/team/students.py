@@ -193,8 +193,9 @@ async def follow_scopes(work: Work, today: date, only: Only) -> None:
     students from schools that the caller cannot see. It checks no permission itself, because the calling command has
     checked one.
 
-    The students are locked before their rows are written. A second lock then keeps syncs from writing such rows. After
-    that, the students are determined once more, because a sync may have committed before the second lock was taken.
+    The students whose rows must change are locked first. A second lock then keeps syncs from writing such rows. A sync
+    may have committed before this lock was taken, so the students are determined once more, and those who are new are
+    locked too.
     """
     async with work.as_district("team students"):
         differing = await _differing(work, today, only)

@@ -80,11 +80,11 @@ class WebhookDelivery(JobColumns, TenantRow, Base):
 
 
 class WebhookAttempt(TenantRow, Base):
-    """One POST of a delivery and its result: an HTTP status and the beginning of the response, or the name of a
-    failure.
+    """One POST of a delivery and its result.
 
-    The response is the receiver's text, unchanged. A response from a private network is stored for the operator and not
-    shown to callers; `shown_answer` is the part that an API may return.
+    The result is an HTTP status and the beginning of the response, or the name of a failure. The response is the
+    receiver's text, unchanged. A response from a private network is stored for the operator and not shown to callers;
+    `shown_answer` is the part that an API may return.
     """
 
     __tablename__ = "webhook_attempt"

@@ -65,7 +65,8 @@ def wait_before(number: int, jitter: float) -> timedelta:
 def retry_after(header: str | None, at: datetime) -> timedelta | None:
     """Returns the wait that a receiver requests by `Retry-After` (RFC 9110 §10.2.3), at most a day.
 
-    It is counted from `at`. Returns None without the header or for an invalid value.
+    If the header has a date, the wait is from `at` to this date. Returns None without the header or for an invalid
+    value.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():

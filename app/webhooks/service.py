@@ -153,8 +153,9 @@ async def rotate_secret(
 ) -> tuple[WebhookEndpoint, str | None]:
     """Gives an endpoint a new secret or private key. Returns a new secret, which is shown only once.
 
-    Until the overlap ends, the replaced secret or key signs too. At most two secrets or keys sign at the same time, so
-    another rotation before that ends the oldest. Raises `NotFound`, or `Invalid` for an invalid overlap.
+    Until the overlap ends, the replaced secret or key signs too. At most two secrets or keys sign at the same time: if
+    the secret is rotated again during the overlap, the oldest one stops signing. Raises `NotFound`, or `Invalid` for an
+    invalid overlap.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         detail = f"An overlap lasts 0 to {int(MAX_OVERLAP.total_seconds())} seconds."
@@ -230,9 +231,9 @@ async def _schools(work: Work, names: Sequence[str], violations: Violations) -> 
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Records the number of the last event, if this is the district's first endpoint. Returns the number in any case.
+    """Returns the number of the district's last event, and records it if no number is recorded for the district yet.
 
-    Webhook deliveries are created only for events with a higher number.
+    Webhook deliveries are created only for events with a higher number than the recorded one.
     """
     in_district = EventCounter.district_id == work.district_id
     last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()

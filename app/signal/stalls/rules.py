@@ -60,10 +60,10 @@ class GradeInWindows:
 
     @property
     def counted_at_least(self) -> int:
-        """Returns a lower bound of the number of counted students, rounded down to a multiple of ten.
+        """Returns a number of students, a multiple of ten that may be shown: at least so many students were counted.
 
-        In both windows, the bound is at least `SMALLEST` below the number of expected students. Otherwise it could show
-        that only a few of them were not counted.
+        In each window, it is at least `SMALLEST` below the number of students who were to be screened. A higher number
+        could show that only a few of them were not counted.
         """
         beyond = SMALLEST
         return min(self.counted, self.expected_before - beyond, self.expected - beyond) // 10 * 10

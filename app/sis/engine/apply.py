@@ -50,8 +50,8 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
     """Applies the plans of all kinds of record, and then updates what depends on the roster.
 
     A kind of record is applied after the kinds to which it refers. Each row about a student, such as a support, has a
-    copy of the student's list of schools. Copies that were wrong before the run are corrected as well. Returns the
-    number of rows with such a copy, keyed by table.
+    copy of the student's list of schools. If such a copy was wrong before the run, it is corrected too. Returns the
+    number of rows with a wrong copy, keyed by table.
     """
     has_people = "person" in deliveries
     progress("looking for records out of step", 0, 0)

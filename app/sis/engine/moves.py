@@ -124,8 +124,14 @@ async def note_moves(stage: Stage) -> None:
 async def lock_people(stage: Stage, *, planned: bool) -> None:
     """Locks the people whom `find_out_of_step` and `note_moves` have staged.
 
-    With `planned`, also locks all people whom the plan changes, and the students whom `students_of_staff_sql` and
-    `WITHOUT_LEAD` select. Raises `RosterBusy` if others keep them locked.
+    With `planned`, also locks these people:
+
+    * those whom the plan changes;
+    * the students with a support whose lead or provider moves, leaves, comes back, or is enabled or disabled
+      (`students_of_staff_sql`);
+    * the students with a support whose lead has left already (`WITHOUT_LEAD`).
+
+    Raises `RosterBusy` if others keep one of them locked.
     """
     people = f"SELECT m.id FROM {stage.of_run('moved')} AS m"
     if planned:
@@ -180,10 +186,10 @@ async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]])
 
 
 async def follow_moves(stage: Stage) -> None:
-    """Copies the present schools of students who moved to all rows about them.
+    """Copies the present schools of each student who moved to all rows about this student.
 
-    These are the students whom `find_out_of_step` and `note_moves` have staged. Must be called after the plan of people
-    is applied.
+    These students are those whom `find_out_of_step` and `note_moves` have staged. Must be called after the plan of
+    people is applied.
     """
     moved = stage.of_run("moved")
     if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):
@@ -234,7 +240,8 @@ async def find_moved_supports(stage: Stage) -> set[UUID]:
 async def follow_supports(stage: Stage, moved: set[UUID]) -> None:
     """Updates the supports whose student, lead or provider left, moved, came back, or was enabled or disabled.
 
-    Also updates the supports of `WITHOUT_LEAD`. `moved` are the ids that `find_moved_supports` returned.
+    Also updates the supports that `WITHOUT_LEAD` selects: their lead left earlier, and they are not marked as unled
+    yet. `moved` are the ids that `find_moved_supports` returned.
     """
     rows = await stage.rows(
         f"""SELECT u.id FROM ({WITHOUT_LEAD}) AS u UNION SELECT s.id FROM support AS s

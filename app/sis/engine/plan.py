@@ -149,9 +149,9 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Writes the plan of one kind of record by comparing the staged rows with the roster rows.
 
-    If `complete` is false, a roster row that was not delivered is not removed. There is one exception, for rows that
-    are delivered inside a row of another kind, as roles are inside a person. Such a row is removed if the outer row was
-    delivered without it.
+    If `complete` is true, a roster row that was not delivered is removed; if it is false, the row stays. Rows that are
+    delivered inside a row of another kind, as roles are inside a person, follow another rule: such a row is removed if
+    its outer row was delivered without it.
     """
     complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
@@ -200,11 +200,13 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns a further SQL condition for removing roster rows that the delivery does not contain. Their alias is `t`.
+    """Returns SQL that limits which roster rows are removed because the delivery lacks them.
 
-    It is an empty string unless the rows, such as roles, are delivered inside a row of another kind, the outer row. In
-    a delta, a missing row is removed only if its outer row was delivered without a fault. In a complete delivery, a
-    missing row is removed unless its outer row was refused.
+    The SQL begins with AND, and `t` is the alias of the roster row. If the rows are not delivered inside a row of
+    another kind (the outer row), as roles are inside a person, the SQL is an empty string. Otherwise:
+
+    * In a delta, a missing row is removed only if its outer row was delivered without a fault.
+    * In a complete delivery, a missing row is removed unless its outer row was delivered with a fault.
     """
     if not delivery.within:
         return ""
@@ -252,7 +254,7 @@ async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[st
 
 
 async def load_plan(stage: Stage, run_id: UUID, kinds: Iterable[str]) -> None:
-    """Copies the plan of the earlier run `run_id`, which `keep_plan` has kept, into the plan of the present run."""
+    """Copies a stored plan into the plan of the present run. `keep_plan` stored it for the earlier run `run_id`."""
     for kind in kinds:
         names = [name for name, _ in planned_columns(BY_NAME[kind])]
         await stage.insert(
@@ -281,9 +283,9 @@ def full_column_delivery(kind: Kind) -> Delivery:
 
 
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
-    """Returns a delivery for each file of a plan that was kept while its run was held.
+    """Returns a delivery for each file of the stored plan of a held run, keyed by kind of record.
 
-    They let `apply` apply the plan: each has the columns of the file, but no rows.
+    It has the columns of the file, but no rows. `apply` needs it to apply the plan.
     """
     return {
         kind: Delivery(kind, file["file"], False, tuple(file["header"]), 0, lambda: iter(()))

@@ -34,7 +34,7 @@ CHANGED: Final = "('update', 'remove', 'absent')"
 class Counts:
     """The numbers of rows of one kind of record: what was delivered, and what the run does to the roster.
 
-    It holds that `fetched` = unchanged + created + updated + removed + quarantined + ignored.
+    `fetched` is the sum unchanged + created + updated + removed + quarantined + ignored.
 
     * `fetched`: rows of the file; identical repeats count once.
     * `removed`: roster rows that the file marks `tobedeleted`.
@@ -43,8 +43,8 @@ class Counts:
     * `expired`: removed and absent rows whose end date had passed. They are part of `removed` and `absent`.
     * `ignored`: rows that the file marks as deleted and that the roster does not have.
     * `acknowledged`: quarantined rows that a person has acknowledged.
-    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. Those of
-      them that were fetched must be added to the sum above.
+    * `left_out`: planned rows that were not applied, because only some schools or kinds were approved. If there are
+      such rows, the sum is too low by the number of those among them that were fetched.
     """
 
     file: str = ""
@@ -129,7 +129,7 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """Returns the kinds of record of which the run changed at least a tenth.
+        """Returns the kinds of record for which the run changed at least a tenth of the rows.
 
         PostgreSQL must analyze their tables again. If the run made fewer than `MANY` changes, no table needs this.
         """
@@ -330,10 +330,10 @@ def planned_kind(
 
 
 def keep_unread(report: Report, forbidden: Collection[str], absent: Collection[str]) -> None:
-    """Adds to the report each collection that the source no longer lets us read, if the roster has rows from it.
+    """Adds a warning to the report for each collection that cannot be read any more, if the roster has rows from it.
 
-    These rows stay as they are. `forbidden` has the kinds of record that the source refuses to send, `absent` the kinds
-    for which it has no collection. A kind in `absent` that is not `optional` is not reported here, because the whole
+    These rows stay as they are. `forbidden` has the kinds of record that the source refuses to send, and `absent` those
+    for which it has no collection. If a kind in `absent` is not optional, there is no warning here, because the whole
     run is then held.
     """
     for name in sorted({*forbidden, *(name for name in absent if BY_NAME[name].optional)}):

@@ -223,13 +223,13 @@ async def end(
 ) -> None:
     """Saves the outcome of a run in its row, updates its source, and emits the run's event.
 
-    * Other runs of the source that wait for approval, or that are approved and not applied yet, are discarded if this
-      run was applied or held, because this run replaces them. A run of score files replaces only runs with the same
-      plan. A held run that maps old to new sourcedIds replaces none.
+    * If this run was applied or held, it replaces the source's other runs that wait for approval, or that are approved
+      and not applied yet: these are discarded. A run of score files replaces only runs with the same plan. A held run
+      that maps old to new sourcedIds replaces none.
     * A dry run emits no event, even if it fails, because it changes nothing. An applied run without changes emits no
       event either.
-    * After an applied run, the next delta begins at the time at which this run read its source, unless the next run
-      must read rows of this run again.
+    * After an applied run, the next delta reads the changes since the time at which this run read its source, unless
+      the next run must read rows of this run again.
 
     `of` are the states in which the run may be now. Raises `Superseded` if it is in another state, or if another worker
     has taken it. The caller must then roll back the transaction.
@@ -295,7 +295,7 @@ async def end(
 async def update_watermarks(
     work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
 ) -> None:
-    """Updates a source after a run: from which time on its next run reads changes, and when that run starts.
+    """Updates a source after a run: since which time the next run reads changes, and when the next run starts.
 
     `pulled_at` is the time at which the finished run read the source. With `undone`, the next run reads the whole
     source.
@@ -338,6 +338,6 @@ async def _discard_replaced_plans(
 
 @needs(Can.SYNC_ROSTER)
 async def drop_kept_plan(work: Work, run_id: UUID) -> None:
-    """Deletes the plan of a run that was kept for a person to review."""
+    """Deletes the stored plan of a run. It was stored so that a person could review it."""
     for statement in DROP_KEPT_PLAN:
         await work.db.execute(statement, {"district": work.district_id, "run": run_id})

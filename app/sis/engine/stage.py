@@ -131,7 +131,7 @@ class Stage:
         return f"(SELECT * FROM {self.of_run('staged', kind)} AS w WHERE w.row_number IS NOT NULL)"
 
     def composed(self, name: str) -> str:
-        """Returns SQL that selects the values that were computed from supplementary files under this name."""
+        """Returns SQL that selects the values staged under this name, which come from supplementary files."""
         return f"(SELECT * FROM {self.of_run('composed')} AS w WHERE w.name = '{name}')"
 
     def raw(self, kind: str) -> str:
@@ -287,7 +287,7 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
 
 
 def key_filter_sql(stage: Stage, kind: Kind, actions: str) -> str:
-    """Returns an SQL condition, to be added with AND, for the roster rows for which one of `actions` is planned.
+    """Returns an SQL condition, beginning with AND, for the roster rows to which the plan applies one of `actions`.
 
     The alias of the roster table must be `t`. The function needs the counts in `stage.planned_rows`. If many rows are
     planned, the condition is an empty string, because one scan of the whole table is then faster.

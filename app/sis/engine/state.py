@@ -25,10 +25,11 @@ async def change_states(
     *,
     of: Collection[RunState] = (RunState.RUNNING,),
 ) -> Sequence[Row[UUID, UUID, bool]]:
-    """Changes the state of those runs of the district that match `where` and whose state is in `of`, to `following`.
+    """Gives the state `following` to those runs of the district that match `where` and whose present state is in `of`.
 
-    `values` are other columns to set. Returns the id, the source and the flag `dry` of each changed run. Raises
-    `IllegalTransition` if `following` is not allowed after one of the states in `of`, even if no run matches.
+    `values` are other columns to set. If people are to be told about the new state, also creates the notices. Returns
+    the id, the source and the flag `dry` of each changed run. Raises `IllegalTransition` if `following` is not allowed
+    after one of the states in `of`, even if no run matches.
     """
     require_transition(of, following)
     changed = await work.db.execute(

@@ -1,4 +1,4 @@
-"""Fetches a file from an https address, from a path, or from a folder. It is a roster zip or a CSV file of scores.
+"""Fetches a roster zip or a CSV file of scores from an https address, from a path, or from a folder.
 
 A download has a size limit and goes to an unnamed temporary file. A file that is still being written is skipped. A file
 that was imported before is imported again only if this is requested. Never checks the contents of a file.
@@ -95,8 +95,9 @@ async def open_path(
     """Opens the file at a path, or, if the path is a folder, the file of the folder that is to be imported next.
 
     `taken` describes the files that were imported before. With `reimport`, the newest file of a folder is opened even
-    if it was imported before. With `or_newest`, this is done only if there is no new file to import; otherwise
-    `NothingNew` is raised then. Raises `SourceRefused` if there is no such file or folder.
+    if it was imported before. With `or_newest`, the newest file is opened only if the folder has no new file. Raises
+    `NothingNew` if there is no new file and neither option is set, and `SourceRefused` if there is no such file or
+    folder.
     """
     try:
         chosen = await asyncio.to_thread(_choose, path, taken, reimport, leave_out, form)
@@ -175,7 +176,7 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
 
 
 def _reason(error: BaseException) -> str:
-    """Returns the reason of a failed download as the end of a sentence, and what helps."""
+    """Returns why a download failed and what can be done about it, as the end of a sentence after a colon."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:
@@ -193,8 +194,9 @@ def _reason(error: BaseException) -> str:
 
 
 def _response_time(header: str | None) -> datetime | None:
-    """Returns the time in a `Date` header, or None if the header is malformed. A time in the future becomes the present
-    time.
+    """Returns the time in a `Date` header, or None if the header is malformed.
+
+    For a time in the future, returns the present time.
     """
     try:
         return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
@@ -244,7 +246,8 @@ def _changed(path: Path) -> int:
 def _is_whole(path: Path, form: FileForm) -> bool:
     """Returns whether a file is complete, so that it can be read.
 
-    It is not if it is a link, has a name that marks it as temporary, or has changed in the last seconds.
+    A file counts as incomplete if it is a link, has a name that marks it as temporary, or has changed in the last
+    seconds.
     """
     is_named = path.suffix.lower() == form.suffix and not path.name.startswith((".", "~"))
     if not is_named or path.is_symlink() or not path.is_file():
@@ -256,7 +259,7 @@ def _is_whole(path: Path, form: FileForm) -> bool:
 def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
     """Returns whether a file was imported before.
 
-    It was if an imported file had the same name, size and time, or else the same digest.
+    It is recognized by its name, size and time, or else by its digest.
     """
     status = path.stat()
     if any(

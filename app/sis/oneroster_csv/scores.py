@@ -1,7 +1,7 @@
 """Opens and validates a CSV file of scores, from a screening window or a vendor. Never parses a row.
 
-OneRoster has no such file. It is read like OneRoster's CSV files, by the names of its columns, and its rows are staged,
-checked and planned in the same way.
+OneRoster does not define such a file. The file is read like OneRoster's CSV files, by the names of its columns, and its
+rows are staged, checked and planned in the same way.
 """
 
 from collections.abc import Iterator, Mapping

@@ -26,11 +26,12 @@ MANY = "The zip holds far more files than OneRoster has: not opened."
 
 
 class _BoundedFile:
-    """A file with a zip, which does not allow large reads before the zip is open. It protects against a huge directory.
+    """A file that contains a zip. It refuses large reads until the zip has been opened.
 
-    `zipfile` first reads the end record of a zip, and then as many bytes as this record states for the directory. The
-    limit is the size of a small zip's directory. It applies even if the record states a huge number of bytes, and if
-    the zip has several end records, no matter which of them `zipfile` uses.
+    This protects against a zip with a huge directory. `zipfile` first reads the end record of a zip, and then as many
+    bytes as this record states for the directory. The limit is the size of a small zip's directory. It applies even if
+    the record states a huge number of bytes, and if the zip has several end records, no matter which of them `zipfile`
+    uses.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -63,8 +64,9 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
 
 
 def list_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Returns the files, keyed by name. Raises `SourceRefused` for an encrypted zip, a zip with folders, or a zip
-    bomb.
+    """Returns the files of a zip, keyed by name.
+
+    Raises `SourceRefused` for an encrypted zip, a zip with folders, or a zip bomb.
     """
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():

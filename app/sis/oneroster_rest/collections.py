@@ -104,7 +104,7 @@ def to_source(
 ) -> RestSource:
     """Combines what was read of all collections into one source, and returns it.
 
-    Its warnings are `notes`, and a sentence about each collection that is missing or has gaps.
+    The warnings of the source are `notes`, and a sentence about each collection that is missing or has gaps.
     """
     deliveries: dict[str, Delivery] = {}
     failed: set[str] = set()

@@ -90,12 +90,18 @@ class Connection:
 
     @property
     def rostering(self) -> str:
-        """Returns the validated base URL of the rostering service without a trailing slash; raises `SourceRefused`."""
+        """Returns the base URL of the rostering service without a trailing slash.
+
+        Raises `SourceRefused` if the URL is not allowed.
+        """
         return normalize_url(self.url, self.allowed, "url")
 
     @property
     def gradebook(self) -> str:
-        """Returns the validated base URL of the gradebook service without a trailing slash; raises `SourceRefused`."""
+        """Returns the base URL of the gradebook service without a trailing slash.
+
+        Raises `SourceRefused` if the URL is not allowed.
+        """
         if self.gradebook_url:
             return normalize_url(self.gradebook_url, self.allowed, "gradebook-url")
         if self.version == "1.1":

@@ -318,12 +318,13 @@ class RestPull:
             pulled.roles.add(role for row in page.rows for role in roles_of(row))
 
     def _is_trusted(self, collection: Collection, pulled: PulledCollection) -> bool:
-        """Returns whether the rows of a collection can be trusted. If not, the collection is read again.
+        """Returns whether what was read of a collection can be trusted. If not, the collection is read again.
 
-        * Rows that come twice may be in the source twice, or may show that the collection changed between two pages.
-          They are in the source twice if they came in one page, if a second reading with pages of another size returned
-          every row at the same place, or if they were adjacent after sorting.
-        * A collection that was incomplete twice in the same way is imported, but its missing rows are not removed.
+        * If some rows came twice, either the source has them twice, or the collection changed between two pages. The
+          first is assumed if all rows came in one page, if a second reading with pages of another size returned every
+          row at the same place, or if the repeated rows were adjacent after sorting.
+        * If a collection was incomplete twice in the same way, it is imported, but the rows that it lacks are not
+          removed from the roster.
         """
         if pulled.spool is None:
             return True

@@ -153,8 +153,9 @@ class Reader:
             return answer
 
     async def _try(self, url: str) -> tuple[Answer, bool]:
-        """Sends a request once. Returns the response, and whether a retry with a new `Authorization` header may
-        succeed.
+        """Sends a request once. Returns the response, and whether it can help to send the request again.
+
+        It can help only if the `Authorization` header was refused (401) and another one can be made.
         """
         used = ""
 

@@ -52,15 +52,16 @@ class Credentials(Protocol):
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:
     """Returns the credentials for the method of sign-in that is configured for the source.
 
-    If it is a bearer token, irregular responses of the token endpoint are added to `warnings`.
+    If the method uses bearer tokens, irregular responses of the token endpoint are added to `warnings`.
     """
     connection = wire.connection
     return OAuth1Signature(connection) if connection.auth == "oauth1" else BearerToken(wire, warnings)
 
 
 class OAuth1Signature:
-    """Signs requests by OAuth 1.0a (RFC 5849), without a token and without a body. A signature covers the request's
-    query.
+    """Signs requests by OAuth 1.0a (RFC 5849), without a token and without a body.
+
+    A signature covers the request's query.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -117,8 +118,9 @@ def signature_base(method: str, url: str, oauth: Mapping[str, str]) -> str:
 
 
 class BearerToken:
-    """An OAuth 2 bearer token. It is requested when it is first needed, and renewed before it expires or after a
-    refusal.
+    """An OAuth 2 bearer token.
+
+    It is requested when it is first needed, and renewed before it expires or after a refusal.
     """
 
     def __init__(self, wire: Wire, warnings: list[str]) -> None:
@@ -151,8 +153,9 @@ class BearerToken:
             return f"Bearer {self._value}"
 
     async def renew(self, used: str) -> bool:
-        """Renews the token, unless another request has already done so. Returns False after several refusals in a
-        row.
+        """Renews the token, unless another request has already done so. Returns whether to retry with it.
+
+        Returns False after several refusals in a row.
         """
         async with self._lock:
             if used == f"Bearer {self._value}":

@@ -33,8 +33,8 @@ class Repeats:
 
     * `repeated`: the numbers of the rows that are identical to an earlier row.
     * `differ`: whether any two rows have the same id but different values.
-    * `scattered`: whether any repeated row does not directly follow the first row with its id. The pages may then have
-      no fixed order, and rows may be missing.
+    * `scattered`: whether rows with the same id came apart, with other rows between them. The pages may then have no
+      fixed order, and rows may be missing.
     * `distinct`: the number of distinct ids.
     * `digest`: a digest of the distinct ids. It does not depend on the order of the rows.
     * `differing`: a digest of the rows that have the same id but different values. It does not depend on the order of
@@ -172,8 +172,8 @@ class Spool:
     def delivery(self, *, complete: bool, within: str = "") -> Delivery:
         """Returns the rows as a delivery, which can be read until `close` is called.
 
-        `complete` says whether these are all rows of the collection. `within` is the kind of record inside which the
-        rows came, if they did not come as a collection of their own.
+        `complete` says whether these are all rows of the collection. If the rows came inside rows of another kind, as
+        roles come inside people, `within` is that kind of record.
         """
         self._csv.flush()
         self._digests.close()

@@ -27,7 +27,7 @@ class WalkPage:
 
     * `total`: the number of rows of the collection. `revision`: the version of the data.
     * `more`: whether there is a `next` link; None if the source sends no links.
-    * `beyond`: the `next` link, if it has no offset.
+    * `beyond`: the URL in the `next` link, if the URL has no offset; otherwise None.
     * `refused`: the status of the error that the source sent in place of a page. Some sources send such an error after
       the last page, and others for every offset above a limit.
     """
@@ -259,10 +259,10 @@ class Walk:
             self.revision = page.revision
 
     def _counts_remaining(self, page: WalkPage, total: int) -> bool:
-        """Returns whether `total`, which a page states, is the number of rows from this page on, or after this page.
+        """Returns whether a page states as `total` how many rows remain, and not how many the collection has.
 
-        Some sources count so in place of the whole collection. A page without rows, although the total says that rows
-        remain, is no such page: the collection has become shorter.
+        The remaining rows are those from this page on, or those after this page. If a page states that rows remain, but
+        has none itself, returns False: the collection has become shorter.
         """
         if self._first is None or self.total is None or not (page.rows or total == 0):
             return False
@@ -275,8 +275,9 @@ class Walk:
         return is_after
 
     def _counts_so_far(self, page: WalkPage, total: int) -> bool:
-        """Returns whether the totals of the first two pages are the numbers of their own rows, or of the rows so far.
+        """Returns whether the source states as the total only how many rows it has sent.
 
+        For example, the first page has 100 rows and states 100, and the second page has 50 rows and states 50 or 150.
         Such totals say nothing about the rows that follow.
         """
         first = self._first

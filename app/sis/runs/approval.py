@@ -1,7 +1,7 @@
 """Carries out what a person decided about a held run: applies its plan, whole or in part, or discards the plan.
 
-The decision (`answer`) is recorded first. An API can only do this much, because it has no access to the staging tables.
-The worker or the command line then carries the decision out, without reading the source again.
+The decision (`answer`) is recorded first. This is all that an API can do, because it has no access to the staging
+tables. The worker or the command line then carries the decision out, without reading the source again.
 """
 
 from collections.abc import Mapping, Sequence

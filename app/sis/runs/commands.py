@@ -49,7 +49,7 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class RekeyPair:
-    """One person: the sourcedId so far, and the one under which the held run would create the person again."""
+    """A person's two sourcedIds: the former one, and the one under which the held run would create the person again."""
 
     old: Annotated[str, Text(min=1, max=1000), About("The former sourcedId.", "4711")]
     new: Annotated[str, Text(min=1, max=1000), About("The new sourcedId.", "u-4711")]

@@ -1,6 +1,7 @@
-"""Checks that rows about students have the students' schools, and that teams have the students whom they serve.
+"""Checks two kinds of stored lists: the schools in each row about a student, and the students of each team.
 
-If requested, the check also corrects wrong rows. It reads no source.
+The schools must be those of the student. The students of a team must be those whom the team's scopes and the roster
+require. If requested, wrong lists are also corrected. The check reads no source.
 """
 
 from dataclasses import dataclass

@@ -63,7 +63,10 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A change that a run made, without the run itself, which is read later. It is in the history of `person_id`."""
+    """A change that a run made to the person `person_id`, or to an enrollment of this person.
+
+    The time and the source of the run are read later.
+    """
 
     person_id: UUID
     run_id: UUID

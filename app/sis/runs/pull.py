@@ -58,9 +58,9 @@ READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAIL
 class RunInputs:
     """What a run needs to know before it reads its source.
 
-    This is the source with its settings and secrets, the mode, the files that were imported before (`taken`), and the
-    district's present date. If a zip was uploaded for the run, `upload_run` is the id of the run, and the zip is read
-    in place of the source.
+    The fields include the source with its settings and secrets, the mode, the district's present date, and the files
+    that were imported before (`taken`). If a zip was uploaded for the run, `upload_run` is the id of the run, and the
+    zip is read in place of the source.
     """
 
     configured: ConfiguredSource

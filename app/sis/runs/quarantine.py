@@ -46,7 +46,7 @@ async def quarantine_csv(work: Work, run_id: UUID) -> str:
 
 @needs(Can.READ_SYNC)
 async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[UUID]:
-    """Returns the ids of the quarantined rows of a run at these places, such as `users.csv:7`.
+    """Returns the ids of the quarantined rows of a run at these places. `users.csv:7` is row 7 of the file `users.csv`.
 
     Raises `Invalid` for a place without a quarantined row.
     """
@@ -92,9 +92,9 @@ async def acknowledge_rows(
     may now belong to another person. With `same_person`, the caller confirms that each row is about the same person as
     before, and the next runs import the rows.
 
-    Raises `NotFound` for an unknown run. Raises `Invalid` for each row in `rows` that the run does not have, or of
-    which nothing could be read by which a later run could recognize the row. With `same_person`, also raises `Invalid`
-    if `rows` is None or empty, or if a row was refused for any other reason.
+    Raises `NotFound` for an unknown run. Raises `Invalid` for each row in `rows` that the run does not have, or that
+    was unreadable, because a later run could not recognize it. With `same_person`, also raises `Invalid` if `rows` is
+    None or empty, or if a row was refused for any other reason.
     """
     is_run = (SisRun.district_id == work.district_id) & (SisRun.id == run_id)
     source_id = await work.db.scalar(select(SisRun.source_id).where(is_run))

@@ -90,9 +90,9 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
 
 
 async def _undo_people(stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    """Undoes that a map of sourcedIds has reunited two rows of the same person.
+    """Reverts a map of sourcedIds as far as it has reunited two rows of the same person.
 
-    The row with the old sourcedId is removed again, and the row that had been created anew is restored.
+    The row with the old sourcedId is removed again, and the row that a run had created a second time is restored.
     """
     kind = BY_NAME["person"]
     await write_undo_plan(stage, kind, undone.id)
@@ -243,10 +243,11 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Corrects rows that the run `run_id` had restored after a removal, and that the undo of this run removes again.
+    """Completes the undo of the run `run_id` for rows that this run had brought back after an earlier removal.
 
-    The rows get the values and the time of removal that they had before that run. The column `school_ids` is not
-    changed, because the records about a student who has left stay in the student's schools.
+    The undo removes these rows again. Here they get the values and the time of removal that they had before that run.
+    The column `school_ids` is not changed, because the records about a student who has left stay in the student's
+    schools.
     """
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(

@@ -51,7 +51,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Where the notices of a district are sent. Without e-mail addresses, or without a chat, nothing is sent there."""
+    """Where the notices of a district are sent: to e-mail addresses and to a chat.
+
+    No e-mails are sent if `emails` is empty, and nothing is sent to a chat if `chat_url` is None.
+    """
 
     emails: tuple[str, ...] = ()
     chat_url: str | None = None
@@ -202,7 +205,7 @@ def _render(
 async def _attempt(notice: _Notice, settings: AlertSettings) -> JobOutcome:
     """Tries to send one notice, and returns the outcome.
 
-    It is `skipped` without a recipient or without a mail server.
+    The outcome is `skipped` if there is no recipient or no mail server.
     """
     try:
         if notice.channel == "email":

@@ -88,7 +88,7 @@ async def renewed_lease(
 ) -> AsyncIterator[None]:
     """Keeps the lease of a claimed run as long as the caller's `async with` block runs.
 
-    The lease is renewed for `length` each time, three times within that length.
+    The lease is renewed three times within `length`, and each renewal makes it last for `length` from then.
     """
 
     async def renew() -> None:

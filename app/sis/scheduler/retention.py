@@ -126,8 +126,8 @@ async def _delete_planned(work: Work, row_ids: list[UUID]) -> None:
 async def delete_left_rows(work: Work) -> int:
     """Deletes the rows in the staging tables of this district that no run needs any more. Returns their number.
 
-    * A stored plan is needed while its run waits for approval or waits to be applied. The plan of a discarded run is
-      needed until `sis_run.plan` of the run is null.
+    * A stored plan is needed while its run waits for approval or waits to be applied. After a person has discarded the
+      run, the plan is needed until the discard is carried out, which sets `sis_run.plan` to null.
     * Every other staged row that this transaction sees is a leftover and not needed, because a run deletes its own rows
       before it commits.
     """

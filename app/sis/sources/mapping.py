@@ -1,7 +1,7 @@
 """Parses and validates the rules by which results in a source's gradebook become scores of measures.
 
-These rules are the mapping of the source, a list. The first rule that matches a line item or an assessment determines
-the measure of its results. Results without a matching rule are grades only.
+A source has a list of these rules, its mapping. The first rule that matches a line item or an assessment determines the
+measure of its results. Results without a matching rule are grades only.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,10 @@ BY_PATTERN: Final = ("title", "assessment_title")
 
 @dataclass(frozen=True, slots=True)
 class MappingRule:
-    """A rule of a mapping: which line items or assessments it is for, and the measure whose scores their results are.
+    """A rule of a mapping: its conditions select line items or assessments, whose results become scores of `measure`.
 
-    A rule matches if all of its conditions match. All ids are the source's ids. Titles may contain `*`.
+    A line item or an assessment must meet all conditions that the rule has. All ids are the source's ids. Titles may
+    contain `*`.
     """
 
     measure: str

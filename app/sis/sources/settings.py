@@ -76,7 +76,10 @@ UPLOADS: Final = "upload:"
 
 @dataclass(frozen=True, slots=True)
 class Rollover:
-    """The days on which the school year changes, both included, and the limits on a sync's changes on these days."""
+    """The period in which the school year changes, and the limits on a sync's changes in this period.
+
+    `ends_on` is the last day of the period.
+    """
 
     begins_on: Annotated[str, Text(max=10), About("The first day.", "2026-07-01")]
     ends_on: Annotated[str, Text(max=10), About("The last day, included.", "2026-08-31")]

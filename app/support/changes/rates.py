@@ -68,8 +68,8 @@ class RequiredRate:
     def proposed_goal(self) -> float:
         """Returns the goal that a student with the highest realistic growth reaches by the same date.
 
-        The goal is rounded towards the baseline, to 0, 1 or 2 decimals: to the fewest with which the rounded goal is
-        still better than the baseline. If two decimals are too few for this, the goal is not rounded.
+        The goal is rounded towards the baseline, to as few decimals as possible, at most two. The rounded goal must
+        still be better than the baseline. If two decimals are too few for this, the goal is not rounded.
         """
         exact = self.baseline + self.sign * (self.realistic or 0.0) * self.weeks
         exact = min(max(exact, self.lowest), self.highest)

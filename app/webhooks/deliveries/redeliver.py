@@ -44,7 +44,7 @@ async def send_test(work: Work, endpoint_id: UUID) -> UUID:
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDelivery:
-    """Makes one delivery due again, whatever its state. It will have the same id and body.
+    """Makes one delivery due again, whatever its state. The endpoint gets it with the same id and body as before.
 
     A delivery that is being sent at this moment is not changed. Raises `NotFound` or `Conflict`.
     """

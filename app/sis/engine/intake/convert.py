@@ -161,8 +161,8 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     """Converts the delivered rows of one kind of record, and writes them to the staging table.
 
-    Rows that equal their roster row are left out where that can be told in advance. Returns the number of delivered
-    rows; identical repeats count once.
+    If the rows can be compared with the roster before they are converted, the unchanged ones are not staged. Returns
+    the number of delivered rows, including the unchanged ones; identical repeats count once.
     """
     unchanged = await _sift(stage, kind, delivery)
     if unchanged is not None:

@@ -3,7 +3,7 @@
 If a COPY is cancelled or fails, PostgreSQL writes the current row, with a child's data, to its log. To prevent this:
 
 * COPY gets only rows that it can read.
-* It has no statement timeout and is never cancelled. Instead, its stream is ended.
+* COPY has no statement timeout and is never cancelled. To end it early, this module ends the stream that it reads.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

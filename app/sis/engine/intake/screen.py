@@ -179,9 +179,9 @@ class Screen:
         return rows if separators == row * rows and self._has_whole_ends(block, quotes is not None) else 0
 
     def _has_whole_ends(self, block: bytes, has_quotes: bool) -> bool:
-        """Returns whether no CR or LF stands alone outside of quotes, if the line end of the file is CR LF.
+        """Returns whether every CR and LF outside of quotes belongs to a pair CR LF, the line end of the file.
 
-        For a file with another line end, returns True.
+        If the file has another line end than CR LF, returns True.
         """
         if self._end != b"\r\n":
             return True
@@ -228,9 +228,9 @@ class Screen:
         return b"".join(written), at
 
     def _quoted_row_end(self, data: bytes, at: int, after: int, *, last: bool) -> int | None:
-        """Returns where a row ends that has a line end within quotes.
+        """Returns the position at which a row ends, if a value in the row contains a line end.
 
-        It begins at `at`, and its first line ends at `after`. Returns 0 if the row is malformed, and None if it is
+        The row begins at `at`, and its first line ends at `after`. Returns 0 if the row is malformed, and None if it is
         incomplete. With `last`, the file ends with `data`.
         """
         place, is_open = after, True
@@ -312,8 +312,9 @@ class Screen:
         return self._replaced(code, row, key if _is_text(key) else b"")
 
     def _replaced(self, code: str, row: bytes, key: bytes) -> bytes:
-        """Records the fault and a digest of the current row. Returns the empty row that replaces it, with the sourcedId
-        `key`.
+        """Records the fault and a digest of the current row. Returns the row that replaces it.
+
+        That row is empty except for the sourcedId `key`.
         """
         self._note(self.faults[code])
         if len(self.digests) < MAX_DIGESTS:

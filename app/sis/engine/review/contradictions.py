@@ -3,9 +3,12 @@
 * A plan must not remove people, classes, schools or terms to which other rows of the same delivery refer.
 * If a student's sourcedId has changed, a plan must not separate the student from the student's records.
 
-Two people are likely the same if the plan would remove one and create the other, and if they have the same identifier,
-or the same name and birth date, or the same given name with the same e-mail or username. The given name is compared
-because siblings may have the same e-mail.
+A person whom the plan would remove and a person whom it would create are likely the same in three cases:
+
+* They have the same identifier.
+* They have the same name and birth date.
+* They have the same given name, and the same e-mail or username. The given name is compared because siblings may have
+  the same e-mail.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound

@@ -2,12 +2,13 @@
 
 Never changes the roster. A change of a row is applied only if all the schools to which the row belongs, before and
 after the change, are approved. Rows that belong to no school and to no person, such as terms, may always be created and
-changed, but are not removed. Then the references between rows are followed:
+changed, but are not removed. A change that is not applied is called left out. Because of it, further changes may have
+to be left out:
 
-* If the creation or return of a row is left out, changes of the rows that refer to it are left out too.
-* If the move of a student to other schools is left out, the student's new and changed enrollments are left out too.
+* If a new row, or a removed row that would come back, is left out, then changes of rows that refer to it are left out.
+* If a student's move to other schools is left out, then the student's new and changed enrollments are left out.
 * If the change or removal of row A is left out, A keeps its old values. If it still refers to row B, then the removal
-  of B is left out too.
+  of B is left out.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -71,8 +72,8 @@ async def leave_out(
         others = await _orgs_without_students(stage)
         for kind in planned:
             await _leave_out_schools(stage, kind, deliveries[kind.name], part.schools, others)
-    await _follow_arrivals(stage, planned)
-    await _follow_removals(stage, planned)
+    await _mark_referring_rows(stage, planned)
+    await _mark_removals(stage, planned)
     sentences = []
     for kind in planned:
         rows_by_reason = await _delete(stage, kind, kinds[kind.name])
@@ -150,10 +151,11 @@ async def _orgs_without_students(stage: Stage) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-async def _follow_arrivals(stage: Stage, planned: Iterable[Kind]) -> None:
-    """Leaves out the new and changed rows that refer to a row whose creation or return is left out.
+async def _mark_referring_rows(stage: Stage, planned: Iterable[Kind]) -> None:
+    """Marks further changes as left out: those of rows that refer to a row that will not be in the roster.
 
-    An enrollment is also left out if its student's move to other schools is left out.
+    That row is new, or was removed and would come back, and its own change is left out of the plan. If a student's move
+    to other schools is left out, the student's new and changed enrollments are left out too.
 
     Works through the kinds of record in order, because a kind refers only to earlier kinds or to itself.
     """
@@ -162,11 +164,11 @@ async def _follow_arrivals(stage: Stage, planned: Iterable[Kind]) -> None:
         while added:
             added = 0
             for ref in kind.refs:
-                rows = await stage.insert("left_out", "", COLUMNS, _arrivals_sql(stage, kind, ref))
+                rows = await stage.insert("left_out", "", COLUMNS, _referring_rows_sql(stage, kind, ref))
                 added += rows if ref.kind == kind.name else 0
 
 
-def _arrivals_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
+def _referring_rows_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
     column = "p.id" if ref.column == kind.key else _items(ref, "p")
     moves = " OR l.moves" if kind.name == "enrollment" and ref.kind == "person" else ""
     return f"""SELECT DISTINCT :district, :run, '{kind.name}', p.id, p.action, '{Reason.REFERENCE}', false
@@ -176,11 +178,11 @@ def _arrivals_sql(stage: Stage, kind: Kind, ref: Ref) -> str:
         WHERE l.action IN ('create', 'restore'){moves}"""
 
 
-async def _follow_removals(stage: Stage, planned: Collection[Kind]) -> None:
-    """Leaves out the removal of a row B if another row A would still refer to B.
+async def _mark_removals(stage: Stage, planned: Collection[Kind]) -> None:
+    """Marks the removal of a row B as left out if another row A would still refer to B.
 
-    This is so if the planned change or removal of A is left out, so that A keeps its old values. A person's removal is
-    left out only because of enrollments, not because of demographics or grades.
+    This is so if the planned change or removal of A is left out, so that A keeps its old values. The removal of a
+    person is left out only because of enrollments, not because of demographics or grades.
     """
     for kind in reversed(list(planned)):
         referring = [

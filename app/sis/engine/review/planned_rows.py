@@ -18,9 +18,13 @@ TOUCHED: Final = "('update', 'restore', 'remove', 'absent')"
 def planned_rows_sql(stage: Stage, kind: Kind, columns: Iterable[str] = ()) -> str:
     """Returns SQL that selects the planned rows of one kind of record, without the rows that the run refuses.
 
-    Each row has `id`, `sourced_id`, `action`, `student_id` (null if the row is about no student), `org_ids` (the
-    schools and other orgs that the row concerns before or after the change), and for each of `columns` the values
-    `before_…` and `after_…`. A value that an operator has pinned does not change.
+    The columns are:
+
+    * `id`, `sourced_id`, `action`.
+    * `student_id`: null if the row is about no student.
+    * `org_ids`: the schools and other orgs that the row concerns before or after the change.
+    * `before_…` and `after_…`: for each of `columns`, the values before and after the change. A value that an operator
+      has pinned does not change.
     """
     names = tuple(columns)
     pinned = "t.pinned" if kind.pinnable else "NULL::text[]"
@@ -85,7 +89,7 @@ def _lists_of(ref: Ref) -> Iterator[str]:
 
 
 def _people_sql(stage: Stage) -> str:
-    """Returns SQL that selects all people, each with the orgs from before the run and those after it in one list.
+    """Returns SQL that selects all people, each with one list of orgs: those before the run and those after it.
 
     `is_student` is true if the person is a student before or after the run.
     """

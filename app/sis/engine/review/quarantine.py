@@ -100,5 +100,5 @@ async def digest_rows(stage: Stage, file: Delivery, numbers: Sequence[int]) -> d
 
 
 def _salted(stage: Stage, digest: str) -> str:
-    """Returns a digest that differs between sources, although the rows of two sources may be equal."""
+    """Returns a digest of the source's id and `digest`, so that equal rows of two sources have different digests."""
     return hashlib.blake2b(f"{stage.source_id}{digest}".encode(), digest_size=16).hexdigest()

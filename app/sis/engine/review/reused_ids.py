@@ -237,8 +237,8 @@ async def _find_moves(stage: Stage, deliveries: Mapping[str, Delivery], suspects
     """Returns the known people whom the delivery has under another sourcedId than the roster.
 
     Compares names, birth dates and identifiers. `suspects` are the people whose own sourcedId the delivery may give to
-    somebody else. A person is returned only if the person is a suspect, or if the person who has had the other
-    sourcedId until now is one.
+    somebody else. A person is returned only if one of two people is a suspect: this person, or the person to whom the
+    other sourcedId belongs in the roster.
     """
     # In each result, the plan changes the name or identifier of one of the two, so that only few rows are compared.
     columns = f"""t.id AS person, x.sourced_id AS old, n.id AS row, n.sourced_id AS new,

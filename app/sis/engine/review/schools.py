@@ -1,6 +1,6 @@
 """Keeps students and schools from being lost because a value is missing or unknown. Does not change the roster.
 
-* If a delivery names no org for a student who is enrolled in a class, the student stays in the known schools.
+* If a delivery names no org for a student who is enrolled in a class, the student stays in the schools of the roster.
 * If a delivery gives a school an unknown type of org, the school stays a school.
 """
 
@@ -103,9 +103,9 @@ async def _insert_quarantined(stage: Stage, delivery: Delivery, condition: str, 
 
 
 def _current_role_sql(stage: Stage) -> str:
-    """Returns the end of an SQL condition that a planned person has, after the run, a role that has not ended.
+    """Returns SQL, beginning with AND, that is true if a person will have a current role after the run.
 
-    In the condition, `p` is the alias of the planned person.
+    In the SQL, `p` is the alias of the planned change of the person. A role is current if it has not ended.
     """
     planned = stage.of_run("plan", "role")
     return f"""AND (

@@ -49,7 +49,8 @@ async def import_scores(
 ) -> None:
     """Imports a CSV file of scores, and completes the report. `scope` restricts it to the students of some schools.
 
-    With `dry`, or if the plan exceeds a limit, no score is written; a held plan is kept.
+    With `dry`, no score is written. Without `dry`, a plan that exceeds a limit is not applied either: the run is held,
+    and the plan is stored until a person reviews it.
     """
     report.mode = MODE
     counts = report.kinds.setdefault(SCORE.name, Counts(file=delivery.file))
@@ -162,9 +163,9 @@ async def _count_ignored(stage: Stage) -> int:
 async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
     """Returns the counts of a file of scores that are compared with the limits on changes (`app.sis.guard`).
 
-    A source keeps the scores of many windows, but a file has the scores of only one. Therefore a score from the source
-    counts as known only if the file has scores of its measure, and only if it was taken between the first and the last
-    day that the file has for this measure.
+    A source keeps the scores of many windows, but a file has the scores of only one. Therefore a stored score of the
+    source counts as known only if the file has scores of the same measure, and if the date of the score lies between
+    the first and the last date that the file has for this measure.
     """
     staged, plan = stage.of_run("staged", SCORE.name), stage.of_run("plan", SCORE.name)
     number_of_scores = await stage.count(

@@ -120,10 +120,10 @@ def _text(x: str) -> str:
 
 
 async def _find_measures_in_another_case(stage: Stage, delivery: Delivery) -> None:
-    """Corrects the case of codes of measures and of forms, such as `ORF` to `orf`, and notes in the report how many
-    rows had one in another case.
+    """Corrects the upper and lower case of codes of measures and of forms, such as `ORF` to `orf`.
 
-    A text stays as it is if the playbook has it in this case, or if several measures or forms differ only in case.
+    Notes in the report how many rows had such a code. A code stays as it is if the playbook has it in this case, or if
+    several measures or forms differ only in case.
     """
     table, staged = stage.table("staged", SCORE.name), stage.of_run("staged", SCORE.name)
     measures = stage.of_run("score_measure")
@@ -216,8 +216,9 @@ async def _resolve_repeats(stage: Stage) -> int:
 async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
     """Deletes the staged rows of students whom `scope` leaves out, and returns the number of deleted rows.
 
-    The scope leaves out excluded students, in whatever form the row names them, and, if schools are chosen, students
-    who are in none of the chosen schools.
+    The scope leaves out two groups: the excluded students, however the row identifies them, and, if schools are
+    chosen, the students who are in none of the chosen schools.
+
     Raises `SourceRefused` if a chosen school is not known.
     """
     if not (scope.schools or scope.excluded):

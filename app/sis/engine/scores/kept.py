@@ -37,7 +37,7 @@ async def keep_plan(stage: Stage, file: str) -> dict[str, Any]:
 
 
 async def load_plan(stage: Stage, run_id: UUID) -> None:
-    """Copies the plan of the earlier run `run_id`, which `keep_plan` has kept, into the plan of the present run."""
+    """Copies a stored plan into the plan of the present run. `keep_plan` stored it for the earlier run `run_id`."""
     await stage.insert(
         "plan",
         SCORE.name,

@@ -172,9 +172,9 @@ async def _stage_scores(stage: Stage, kind: str, column: str) -> None:
 
 
 async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
-    """Returns a sentence about the results that match a rule of the mapping but cannot become scores, as a list.
+    """Returns a list with one sentence: how many results match a rule of the mapping but cannot become scores, and why.
 
-    `kind` is `result` or `assessment_result`. The list is empty if there are no such results.
+    `kind` is `result` or `assessment_result`. If there are no such results, the list is empty.
     """
     (row,) = await stage.rows(
         f"""SELECT count(*) FILTER (WHERE {_UNGRADED}) AS ungraded,

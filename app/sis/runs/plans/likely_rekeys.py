@@ -38,8 +38,8 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
     """Returns the pairs of an old and a new sourcedId in the report of a run that probably belong to the same person.
 
     A pair that shares a sourcedId with another pair is left out. If the source now uses the old sourcedId for another
-    person, the pair is only returned if the run is still held, or if it has changed neither of the two people (set
-    aside).
+    person, the pair is returned in two cases only: the run is still held, or the run has set the two people aside, that
+    is, changed neither of them.
     """
     pairs = [
         (pair["old"], pair["new"] or _retired(pair["old"], run))
@@ -64,7 +64,8 @@ async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UU
 
     A pair is usable if its old sourcedId is known and its new sourcedId can be assigned. A new sourcedId can be
     assigned if nobody has it, if its owner gets another one in this map, or if its owner was created by the run
-    `run_id` and has no records. Returns the numbers of usable pairs and of others.
+    `run_id` and has no records. Returns the counts that the report of a map has: `matched` is the number of usable
+    pairs, `unmatched` that of the other pairs, and `gone` and `came` are the number of all pairs.
     """
     free = await _find_free(stage, pairs)
     into = "INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)"
@@ -112,7 +113,8 @@ async def _find_free(stage: Stage, pairs: Sequence[tuple[str, str]]) -> list[tup
 def _joined_sql(former: str, new: str) -> str:
     """Returns SQL that joins a removed person `o` and a present person `c`, who are likely the same.
 
-    `former` is SQL for the id of `o`, and `new` is SQL for the sourcedId of `c`. `c` has no records.
+    `former` is SQL for the id of `o`, and `new` is SQL for the sourcedId of `c`. A person `c` who has records, or who
+    is a student while `o` is not, or the other way around, is not joined.
     """
     return f"""JOIN person AS o ON o.district_id = :district AND o.id = {former} AND o.removed_at IS NOT NULL
         JOIN external_id AS n ON {_OF_SOURCE.format("n")} AND n.sourced_id = {new}
@@ -121,10 +123,12 @@ def _joined_sql(former: str, new: str) -> str:
 
 
 async def reunite(stage: Stage, report: Report) -> bool:
-    """Reunites the pairs of an approved map in which a run removed the known person and created the same person anew.
+    """Restores people whom a run has removed and created a second time, and removes the second rows.
 
-    In each pair, the known person is restored with the new sourcedId, and the new person is removed. Returns false, and
-    applies nothing, if this is not possible for all pairs as planned. The map must then not be applied.
+    An approved map has pairs of an old and a new sourcedId. In some pairs, the person with the old sourcedId was
+    removed, and the same person was created under the new one. For these pairs, the removed person is restored with the
+    new sourcedId, and the other row is removed. Returns false, and applies nothing, if this is not possible for all of
+    them as planned. The caller must then not apply the rest of the map either.
     """
     planned = f"(SELECT * FROM {stage.of_run('kept_rekey')} AS w WHERE w.kind = '{CREATED}')"
     expected = await stage.count(f"SELECT count(*) FROM {planned} AS r")
@@ -174,10 +178,9 @@ async def separate(stage: Stage, undone_id: UUID) -> int:
 
 
 async def _swap_aliases(stage: Stage) -> None:
-    """Gives each sourcedId in the plan to the person for whom the plan has it.
+    """Exchanges the sourcedIds of the two people in each pair, as the plan says.
 
-    In a pair, the plan has the new sourcedId for the known person and the old one for the new person, so the two people
-    exchange their sourcedIds.
+    The known person gets the new sourcedId, and the new person gets the old one.
     """
     await stage.run(
         f"""UPDATE external_id AS e SET row_id = p.id FROM {stage.of_run("plan", "person")} AS p
@@ -186,7 +189,7 @@ async def _swap_aliases(stage: Stage) -> None:
 
 
 async def _log(stage: Stage, pairs: str, before: str, after: str) -> None:
-    """Writes an entry to the change log for each row of the SQL `pairs`: the known person's sourcedId has changed.
+    """Writes to the change log that the sourcedId of the known person has changed, for each row of the SQL `pairs`.
 
     `before` and `after` are the names of two columns of `pairs`: the one with the former sourcedId, and the one with
     the present sourcedId.
