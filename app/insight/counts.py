@@ -81,10 +81,10 @@ async def count_atoms(work: Work, window: ScreeningWindow, results: ResultsQuery
 
 
 def group_of(window: ScreeningWindow) -> dict[str, str]:
-    """Returns SQL by which the students of a window are counted by the window's demographic group.
+    """Returns SQL for the demographic group of a student, by which the students of this window are counted.
 
-    The key `group` has the expression for a student's group, and `join` has the join that this expression needs. If the
-    window is not counted by a group, the expression is the empty text for every student.
+    The key `group` has the expression for the group, and `join` has the join that this expression needs. If the window
+    is not counted by a group, the expression is the empty text for every student.
     """
     if window.group_by is None:
         return {"group": "''", "join": ""}

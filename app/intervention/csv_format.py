@@ -93,7 +93,10 @@ def _values(header: Sequence[str], cells: Sequence[str], at: str, violations: li
 
 
 def _parts(name: str, cell: str, at: str, violations: list[Violation]) -> tuple[Any, ...]:
-    """Returns the items of a cell that holds a list. Adds a violation if the field `name` cannot have so many items."""
+    """Splits a cell that holds a list into its items.
+
+    Adds a violation if the field `name` cannot have so many items.
+    """
     parts = [_read(part.strip()) for part in cell.splitlines() if part.strip()]
     most = input_fields(NewIntervention)[name].most
     if most is not None and len(parts) > most:

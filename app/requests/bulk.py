@@ -188,7 +188,10 @@ def limit_violations(results: Sequence[ItemResult], at: str) -> list[ItemResult]
 
 
 def _placed(violations: Sequence[Violation], pointer: str) -> tuple[Violation, ...]:
-    """Returns the violations of an item, with pointers that begin at the request's body."""
+    """Returns the violations of an item, with pointers from the top of the request's body.
+
+    `pointer` is the pointer of the item itself, to which the pointers of its violations are added.
+    """
     return tuple(replace(each, pointer=f"{pointer}{each.pointer}") for each in violations)
 
 

@@ -118,8 +118,10 @@ async def amend_measure(
 ) -> AmendedMeasure:
     """Changes the measure with this code or id. `changes` has the new values, keyed by the field names of `NewMeasure`.
 
-    `use_of` is called only if it depends on the measure's scores and supports whether the change is allowed. It takes
-    the measure and the new list of forms, or None if the list does not change. It returns how the measure is used.
+    Some changes are allowed only if they fit the measure's scores and supports. For such a change, `use_of` is called.
+    It takes the measure, and the new list of forms or None if the list does not change. It returns how the measure is
+    used.
+
     Raises `NotFound`, or `Invalid` with every violation.
     """
     measure = await _lock_measure(work, name)
