@@ -25,7 +25,7 @@ PLANS = Plans()
 
 @dataclass(frozen=True, slots=True)
 class ReadError:
-    """An error for a null in an answer. `path` is the place of the null, from the top of the answer."""
+    """An error that explains why a value of the response is null. `path` is the place of the value in the response."""
 
     path: Path
     error: AimlineError

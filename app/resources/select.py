@@ -67,11 +67,14 @@ Picks = tuple["Pick | Constant", ...]
 
 
 class KeptPicks(tuple["Pick | Constant", ...]):
-    """Picks that many requests share, so that what follows from them alone is computed once."""
+    """The selected members of a resource, kept in memory for many requests that select the same members.
+
+    What depends only on these members is computed once.
+    """
 
     @cached_property
     def is_plain(self) -> bool:
-        """Returns whether no pick, also of a linked resource, has a page or arguments."""
+        """Returns whether no page and no arguments are given for any selected member, also not in linked rows."""
         return _is_plain(self)
 
     structure: tuple[Any, ...] | None = None
@@ -86,7 +89,11 @@ def _is_plain(picks: Picks) -> bool:
 
 
 def is_plain(picks: Picks) -> bool:
-    """Returns True if it is known that no pick has a page or arguments, so that a search for them can be left out."""
+    """Returns True if it is certain that no page and no arguments are given for any of the selected members.
+
+    This is certain only for `KeptPicks`, and if there are no members. For all others, the result is False, and the
+    caller has to look through them.
+    """
     return not picks or (isinstance(picks, KeptPicks) and picks.is_plain)
 
 

@@ -112,7 +112,7 @@ def parse_annotation(hint: Any) -> tuple[Any, bool, bool]:
 
 
 def render_leaf(value: Any, item_: Item, *, upper: bool) -> Any:
-    """Returns a single item's value as JSON-compatible data; with `upper`, an enum is shown by its name."""
+    """Returns the value of one item as JSON-compatible data. With `upper`, an enum is shown by its upper-case name."""
     if value is None:
         return None
     if item_.many:

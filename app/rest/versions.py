@@ -75,7 +75,7 @@ def is_known(request: Request, tag: str) -> bool:
 
 
 def note_versions(request: Request) -> None:
-    """Stores the versions that If-Match accepts for the row that the path names.
+    """Stores which versions of the row in the path the request accepts, from its header If-Match.
 
     Stores None if the request has no If-Match header. Raises `Malformed` if the header is not valid.
     """

@@ -50,7 +50,7 @@ class ValueSlot:
 
 @dataclass(frozen=True, slots=True)
 class LinkSlot:
-    """A link or a list without pages. It may have at most `most` rows; more rows are an error."""
+    """A link, or a list without pages. If it has more than `most` rows, the read ends with an error."""
 
     name: str
     most: int
@@ -136,7 +136,7 @@ class Scope:
         return self.principal.reach
 
     def bind(self, path: Path, type_: Any) -> BindParameter[Any]:
-        """Returns a bind parameter for the value at a path of the selection."""
+        """Returns a bind parameter for the value that is at this path of the selection."""
         if path not in self.binds:
             self.binds[path] = bindparam(f"{self.prefix}p{len(self.binds)}", type_=type_, required=False)
         return self.binds[path]

@@ -66,7 +66,7 @@ def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, pat
 
 
 def type_of(filter_: Filter[Any]) -> Any:
-    """Returns the SQL type of the value that a filter's condition compares with a column."""
+    """Returns the SQL type of the value that a filter compares with a column."""
     type_ = filter_.bound or filter_.value_type
     if type_ in TYPES:
         return TYPES[type_]

@@ -90,9 +90,10 @@ def render(raw: bytes) -> Rendered:
 
 
 def _take_out(text: bytes, token: bytes, width: int) -> tuple[bytes, list[bytes], bytes]:
-    """Removes the disclosure tokens that begin with `token`, a letter and `width` further characters.
+    """Removes every mark that consists of `token`, a letter and `width` further characters.
 
-    Returns the remaining text, the further characters of each token, and the letters.
+    Returns the remaining text, the further characters of each mark, and the letters. The marks are for the disclosure
+    log.
     """
     if token not in text:
         return text, [], b""

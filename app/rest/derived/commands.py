@@ -146,7 +146,7 @@ class Commands:
         )
 
     def _has_version(self, command: Command) -> bool:
-        """Returns whether the route of a command takes `If-Match` although its response shows no row.
+        """Returns whether the route of a command takes `If-Match`, although its response does not show the row.
 
         This is so if the command returns nothing, and the row in the path has a version.
         """
