@@ -106,7 +106,7 @@ class FinalizationJob(JobColumns, TenantRow, Base):
     """A job that judges the series of a measure at a school again, because a week is complete or the rules changed.
 
     * `kind` states the reason.
-    * A claim has a lease. The number of jobs of one measure that may be claimed at the same time is limited.
+    * A worker claims a job for a limited time. Only a limited number of jobs of one measure may be claimed at once.
     * A `quiet` job raises no alert. A job is quiet if the publisher of the rules requested no alerts, or if all scores
       of the week come from backfills.
     """

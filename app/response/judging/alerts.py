@@ -93,8 +93,8 @@ class AlertRecord:
     """The record of the latest alert or watch of a phase. A watch is an early sign, below an alert.
 
     * `active`: the alert or watch has not ended.
-    * `week`: while the alert or watch is active, the week in which it began. Afterwards, the last week in which no new
-      alert or watch may begin.
+    * `week`: the week in which the alert or watch began. Once it has ended, the last week in which no new one may
+      begin.
     * `quiet`: no event was sent when it began, for example because the scores came from a backfill.
     * `named`: a verdict during the alert was "not responding".
     """
@@ -135,8 +135,8 @@ class ConclusionOfWeek:
     * `finalized`: the cohort's week was complete.
     * `quiet`: the verdict results from a backfill, from old scores or from a change of rules. If it opens an alert, no
       event is sent. If it ends an alert that was not quiet, an event is sent.
-    * `retractable`: the active alert was judged again as of its own week, with the scores that exist today, and would
-      not have been opened.
+    * `retractable`: with the scores that exist today, the active alert would not have been opened. This is known
+      because the week of the alert was judged again.
     * `raise_alerts`: the verdict results from new rules that are to raise alerts. If an alert was opened without an
       event and the verdict confirms the alert, the event is sent now.
     """

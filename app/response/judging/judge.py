@@ -177,11 +177,10 @@ async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUI
 
 
 def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:
-    """Judges again, by the new rules, those weeks whose current verdict was made by other rules.
+    """Some current verdicts were made before the rules changed. Judges the weeks of these verdicts by the new rules.
 
-    `judgements` has the judgements that are about to be written, keyed by series. They are by the new rules and about
-    the latest week. The result is keyed by series too. It has what the new rules say about the week of the current
-    verdict.
+    `judgements` has the judgements of the latest week by the new rules, keyed by series. They are not written yet. The
+    result has a judgement for each series whose current verdict was made by other rules, also keyed by series.
     """
     as_of = {
         series_id: previous.verdict.last_week

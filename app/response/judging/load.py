@@ -91,7 +91,7 @@ class LoadedSeries:
     * `calibrated` has the newest calibrations. If a district has too little data for a calibration, the published
       defaults apply.
 
-    The scores of classmates and of ended phases show how difficult the forms were.
+    The scores of classmates and of ended phases show how difficult the forms (versions of a test) were.
     """
 
     requested: dict[UUID, MonitoredSeries] = field(default_factory=dict)
@@ -166,7 +166,7 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
 
 
 def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any]]:
-    """Returns the statement that reads the selected series, and the statement's parameters except the first.
+    """Returns the statement that reads the selected series, and the statement's parameters from the second one on.
 
     The first parameter is the district's id. With `lock`, the statement reads only students who are already locked. A
     student who arrived since then is left out; the sync that created the student judges the student's series.
@@ -224,7 +224,7 @@ async def _build_series(work: Work, rows: Sequence[PhaseRow]) -> tuple[list[Scor
     """Returns the series of these phases, and the calendars of the schools.
 
     The series that are to be judged have no scores after their goal date. The series of classmates keep such scores,
-    because these scores still show how difficult a form was.
+    because these scores still show how difficult a form (a version of the test) was.
     """
     measures = await measures_in_process(work, rows[0].measures)
     calendars = _calendars_of(rows[0])

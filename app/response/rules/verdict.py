@@ -17,7 +17,7 @@ class State(StrEnum):
     """The state that a rule gives a series.
 
     * `off_track` is an alarm: at the present rate the goal will be missed.
-    * `not_responding` is the more serious alarm: growth is more likely than not under half of the required rate.
+    * `not_responding` is the more serious alarm: growth is probably under half of the required rate.
     * `under_delivered`: there would be an alarm, but the sessions that were not delivered explain the lack of growth.
     * Of the rules for growth, only the monitor gives `below_pace` and `uncertain`.
     """

@@ -135,17 +135,17 @@ def judge_by_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> 
 
 
 def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges whether the fitted line, with an interval around it, reaches the goal in time. If not: `not_responding`.
+    """Judges whether the line through the scores, with an interval around it, reaches the goal in time.
 
-    The least-squares line is continued to the week W of the goal. There, its value is yhat(W), with an interval of z *
-    SE(slope) * (W - t) on each side.
+    The state is `not_responding` if the whole interval is short of the goal. The least-squares line is continued to the
+    week W of the goal. There, its value is yhat(W), with an interval of z * SE(slope) * (W - t) on each side.
 
     * t is the week of the last score.
     * SE(slope) is the standard error of the slope (`trend.slope_se`), from the residual standard error of the series.
     * z is the two-sided normal quantile of `confidence` (75 gives 1.15).
 
-    The statistic is how far the better end of the interval is short of the goal, in the measure's units. It is positive
-    if the whole interval is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
+    The statistic is the distance from the better end of the interval to the goal, in the measure's units. It is
+    positive if this end is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
 
     Source: Christ (2006), for the standard error of the slope.
     """

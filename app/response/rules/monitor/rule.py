@@ -61,8 +61,8 @@ class Facts:
 def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges one series by the published defaults, without a cohort.
 
-    Without a cohort, the difficulty of the forms cannot be estimated. The series is described by a Gaussian model with
-    the measure's SEM:
+    Without a cohort, it cannot be estimated how difficult the forms (versions of the test) were. The series is
+    described by a Gaussian model with the measure's SEM:
 
     * The hypotheses are that the rate never changed, or that it changed after week w, for every w.
     * The rate before a change is N(.87 g, .40 g), and the rate after a change is N(.07 g, .20 g), where g is the

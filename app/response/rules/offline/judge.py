@@ -155,9 +155,10 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
 
 
 def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
-    """Returns the series of one cohort as a panel, whose slots (a form in a week) are common to all of them.
+    """Returns the series of one cohort as a panel. Its slots are common to all series.
 
-    If several scores of the same week state no form, they are assumed to be of the same form.
+    A slot is one form (version of a test) in one week. If several scores of the same week state no form, they are
+    assumed to be of the same form.
     """
     better = 1.0 if lines[0].goal_rate > 0 else -1.0
     zero = float(np.median([value for line in lines for value in line.baseline]))

@@ -1,7 +1,7 @@
-"""Applies a decision rule at a stated false-alarm rate, although the rule has a fixed limit of its own.
+"""Applies a decision rule at a stated false-alarm rate. To do this, the rule's own fixed limit is moved by a margin.
 
-To do this, it moves the limit by a margin. In the benchmark, which simulates students, the margin for a rate of 10 %,
-for example, let the rule flag 10 % of the students who grow as required. The rules themselves are defined elsewhere.
+The margins were measured in the benchmark, which simulates students. With the margin for the rate of 10 %, for example,
+the rule flags 10 % of the simulated students who grow as required. The rules themselves are defined elsewhere.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
     * rules about slopes: a share of the required rate g;
     * dual discrepancy: standard errors.
 
-    Raises ValueError if the measure's SEM is unknown, if the finding has no statistic, or if the rule has no such
-    number.
+    Raises ValueError if the measure's SEM is unknown, if the finding has no statistic, or if no such number is defined
+    for the rule.
     """
     excess = RULES[rule].excess
     if series.sem is None or finding.statistic is None or excess is None:
