@@ -169,7 +169,7 @@ async def run_each(
 
 
 def limit_violations(results: Sequence[ItemResult], at: str) -> list[ItemResult]:
-    """Returns the results with at most `MAX_VIOLATIONS` violations in all, so that the size of the answer is limited.
+    """Returns the results with at most `MAX_VIOLATIONS` violations in all, so that the size of the response is limited.
 
     The first violation of every item has precedence over the item's other violations, so that as many items as possible
     show why they were refused. If violations are left out, a final violation with the pointer `at` is added, which

@@ -126,7 +126,7 @@ def keyed_request(principal: Principal, operation: str, key: str, *payload: obje
 
 
 def canonical(body: bytes) -> bytes:
-    """Returns a JSON text with its members in a fixed order, so that equal payloads have equal texts."""
+    """Returns a JSON text with the keys of its objects in a fixed order, so that equal payloads have equal texts."""
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):

@@ -33,7 +33,7 @@ class Many(Generic[R]):
 
 @dataclass(frozen=True)
 class Member:
-    """The base class of all members, with the name, description, example, and the name in each API.
+    """The base class of fields, references, links and values: the name, description, example, and the name in each API.
 
     A name of None means that the API does not show the member.
     """
@@ -149,5 +149,5 @@ class ValueMember(Member):
 
 
 def named(member: Member, name: str) -> Member:
-    """Returns the member with its name filled in, which is the name of the attribute in the declaring class."""
+    """Returns the field, link or value with its name filled in: the name of the attribute to which it is assigned."""
     return replace(member, name=name)

@@ -1,6 +1,7 @@
 """Looks up roster rows for commands.
 
-The functions use the caller's unit of work. They check no permission, because the calling command has checked its own.
+The functions use the caller's unit of work. They check no permission, because the commands that call them have already
+done so.
 """
 
 from collections.abc import Iterable, Sequence

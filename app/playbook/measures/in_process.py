@@ -1,8 +1,8 @@
 """Caches measures and rulebooks in the memory of the process. A rulebook has all decision rules of a playbook version.
 
 The cached rows never change. If a measure or the playbook changes, a new version gets a new entry in the cache. The
-caller reads in each transaction which version is in force. The functions check no permission, because the calling
-command has checked its own.
+caller reads in each transaction which version is in force. The functions check no permission, because the commands that
+call them have already done so.
 """
 
 from collections import OrderedDict

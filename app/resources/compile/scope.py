@@ -1,6 +1,6 @@
 """Defines the state that the parts of one compilation share.
 
-The state has the parameters, the table aliases, and the places in the answer that Python completes after the query.
+The state has the parameters, the table aliases, and the places in the response that Python completes after the query.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ class CursorSlot:
 
 @dataclass(frozen=True, slots=True)
 class ValueSlot:
-    """An object or list that Python puts into the answer after the SQL statement, as declared by `ValueMember`.
+    """An object or list that Python puts into the response after the SQL statement, as declared by `ValueMember`.
 
     `picks` are the selected items of the value. `path` is its place in the selection. `pattern` is its place in the
     answer, with `*` for each array index.

@@ -61,7 +61,7 @@ def record_letter(place: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The JSON text of an answer, with what is needed for the disclosure log.
+    """The JSON text of a response, with what is needed for the disclosure log.
 
     `students` are the students whose records the text shows. `records` has the kinds of these records, as indices of
     `Plan.records`. `rows` is the number of rows in the text.

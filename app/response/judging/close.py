@@ -101,5 +101,5 @@ def _path(name: str) -> ColumnElement[Any]:
 
 
 def _replace(memory: ColumnElement[Any] | InstrumentedAttribute[Any], name: str, value: Any) -> ColumnElement[Any]:
-    """Returns SQL for a copy of the JSON object `memory` in which the member `name` has the value `value`."""
+    """Returns SQL for a copy of the JSON object `memory` in which the key `name` has the value `value`."""
     return func.jsonb_set(memory, _path(name), cast(literal(value, JSONB), JSONB))

@@ -169,7 +169,8 @@ def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any
     """Returns the statement that reads the selected series, and the statement's parameters from the second one on.
 
     The first parameter is the district's id. With `lock`, the statement reads only students who are already locked. A
-    student who arrived since then is left out; the sync that created the student judges the student's series.
+    student who was added to the roster after the locks were taken is left out; the sync that added the student judges
+    the student's series.
     """
     if selection.pairs is not None:
         pairs = sorted(pair for pair in set(selection.pairs) if not selection.lock or pair[0] in work.locked_students)
