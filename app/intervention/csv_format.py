@@ -48,8 +48,8 @@ def read_csv(text: str, at: str) -> tuple[dict[int, dict[str, Any]], list[Violat
     """Parses a CSV text. Returns the values, keyed by row number and then by column, and the violations of the format.
 
     Rows are counted from 1 without the header. Violations name row and column; `at` is the JSON Pointer of the text. A
-    text with more than `MAX_AT_ONCE` rows is refused. It is not read to its end, because it can have very many rows: a
-    row can be a single character.
+    text with more than `MAX_AT_ONCE` rows is refused. Further rows are not read, because a text can have very many rows
+    of a single character.
     """
     try:
         header, *rows = [*islice(_rows(text), MAX_AT_ONCE + 2)] or [[]]

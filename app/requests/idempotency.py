@@ -136,9 +136,10 @@ def canonical(body: bytes) -> bytes:
 async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: bool = False) -> Answer | None:
     """Returns the stored response of a request, or None if the request must be executed now.
 
-    `is_second_attempt` is true if the request is executed again after a fault of the database. The first attempt may
-    still hold the lock of the key, so the function then waits a little for it. Raises `InFlight` while another request
-    has the key, `Invalid` if the key was used with other contents, and `Gone` if the response cannot be shown again.
+    `is_second_attempt` is true if the request is executed again after a fault of the database. The function then waits
+    a little for the lock of the key, because the first attempt may still hold it. Raises `InFlight` while another
+    request has the key, `Invalid` if the key was used with other contents, and `Gone` if the response cannot be shown
+    again.
     """
     sealed = await work.run_step(lambda: _lock_and_read(work, request, LOCK_PAUSES if is_second_attempt else ()))
     if sealed is None:

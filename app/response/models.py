@@ -76,7 +76,7 @@ class ResponseState(AboutStudent, Base):
     * The beginning of the state is stored as an instant and as a date in the district's time zone.
     * `verdict_id`: the most serious of the current verdicts on its measures. `verdict_ids`: all its current verdicts.
     * `alert_id`: the verdict whose alert is active.
-    * `memory`: the alert state, in the form of `alerts.Memory`.
+    * `memory`: what must be remembered about the alert, as `alerts.as_json` writes it.
     * `settled_on`: the Monday of the last week that was finalized (judged with a complete cohort).
     """
 

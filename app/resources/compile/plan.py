@@ -1,9 +1,9 @@
 """Builds plans: a selection's SQL statement, the names of its parameters, and the work that remains for Python.
 
 The values in a selection, such as ids and filters, are parameters. A plan depends on which values are given, but not on
-the values themselves. It also depends on the rest of the selection, on the caller's scopes, and on whether the caller
-may see all students, those of some schools or a caseload. Plans are cached; if the cache is full, the least recently
-used plan is dropped.
+the values themselves (except for flags, which are true or false). It also depends on the rest of the selection, on the
+caller's scopes, and on whether the caller may see all students, those of some schools or a caseload. Plans are cached;
+if the cache is full, the least recently used plan is dropped.
 """
 
 from collections import OrderedDict

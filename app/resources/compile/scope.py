@@ -39,7 +39,7 @@ class ValueSlot:
     """An object or list that Python puts into the response after the SQL statement, as declared by `ValueMember`.
 
     `picks` are the selected items of the value. `path` is its place in the selection. `pattern` is its place in the
-    answer, with `*` for each array index.
+    response, with `*` for each array index.
     """
 
     member: ValueMember
@@ -83,7 +83,7 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns this level with the intermediate table of its link, if any, in `tables`.
+        """Returns this level with one more entry in `tables`: the intermediate table of its link, if there is one.
 
         The link's condition can then use this table.
         """

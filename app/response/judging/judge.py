@@ -64,8 +64,8 @@ async def judge_selected(
 ) -> JudgingOutcome:
     """Judges the selected series with the scores recorded so far. Writes the verdicts that differ from those in force.
 
-    `written` has, for each student with newly recorded scores, the day of the last such score. `write` stores these
-    days.
+    `written` has, for each student with newly recorded scores, the day of the last of these scores. The days are stored
+    together with the verdicts.
     """
     loaded = await load(work, selection)
     requested = [monitored for monitored in loaded.requested.values() if _is_concerned(monitored, mode)]

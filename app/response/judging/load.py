@@ -1,7 +1,7 @@
 """Loads the series of a district or of some supports for judging, with their cohorts. Judges nothing.
 
-The reads have the reach of the whole district, because a cohort includes classmates who are not on the caller's
-caseload. The number of statements does not depend on the number of series.
+Students whom the caller may not see are read too, because they belong to the cohorts. The number of statements does not
+depend on the number of series.
 """
 
 from __future__ import annotations

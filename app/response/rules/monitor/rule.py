@@ -144,8 +144,8 @@ def conclude(
     `estimate` has the estimates of a panel of students. `far` is the stated false-alarm rate. With `adaptive`, the
     thresholds for districts that collect extra scores are used.
 
-    If the student has several `measures`, the rate is divided equally among the measures. The rate of false alarms of
-    all these measures together is then at most `far` (Bonferroni).
+    `measures` is the number of measures of the student's support. The rate `far` is divided equally among them, so that
+    the rate of false alarms of all measures together is at most `far` (Bonferroni).
     """
     statistic, threshold = (
         round(float(estimate.statistic[student]), 9),
