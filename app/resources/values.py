@@ -77,7 +77,7 @@ def item(
 ) -> Any:
     """Declares one attribute of a `Value`.
 
-    `get` computes it from the whole value, if the value has no attribute with this name.
+    `get` is for an attribute that the values themselves do not have: it computes the attribute from the whole value.
     """
     return Item("", None, description, example, kind, rest=rest, graphql=graphql, get=get)
 

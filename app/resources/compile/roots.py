@@ -83,8 +83,8 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
 def permissions_of_list(listing: Listing, filters: Mapping[str, Any], sort: str | None = None) -> tuple[Can, ...]:
     """Returns the permissions that a list requires with these filters and this sort order.
 
-    `filters` also has the values of the list's flags, which are filters for true or false. A flag that is set may
-    require a permission of its own.
+    `filters` also has the values of the list's flags, which are filters for true or false. A flag may require a
+    permission of its own if it is used.
     """
     flags = [flag for flag in listing.flags if filters.get(flag.name)]
     order = None if sort is None else listing.sort_named(sort)
@@ -93,7 +93,8 @@ def permissions_of_list(listing: Listing, filters: Mapping[str, Any], sort: str 
 
 
 def order_of(listing: Listing, root: ListRoot) -> Order:
-    """Returns the order in which a list is read; raises `CannotCompile` for a name that was not declared."""
+    """Returns the order in which a list is read. Raises `CannotCompile` if the list does not declare the requested order.
+    """
     key = declaration(listing.resource).key
     if root.sort is not None:
         named = listing.sort_named(root.sort)
@@ -147,7 +148,10 @@ def _whole(
 
 
 def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> list[ColumnElement[bool]]:
-    """Returns the conditions of the filters that are set; raises `CannotCompile` for a filter that was not declared."""
+    """Returns the SQL conditions of the filters that the request sets for a list.
+
+    Raises `CannotCompile` for a filter that was not declared.
+    """
     criteria = listing.by_face("rest")
     if unknown := root.filters.keys() - criteria.keys():
         raise CannotCompile(f"{listing.name} has no filter {', '.join(sorted(unknown))}.")

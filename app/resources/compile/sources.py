@@ -1,4 +1,7 @@
-"""Lists the tables that a level of a selection reads, with the conditions that each of its rows must satisfy."""
+"""Lists the tables from which the rows of a resource are read at one place of a selection.
+
+Also returns the conditions that each of these rows must satisfy.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -51,7 +54,7 @@ def level_of(
 
 
 def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path) -> list[ColumnElement[bool]]:
-    """Returns the conditions of those filters of a link that are set.
+    """Returns the SQL conditions of the filters that the request sets for a link.
 
     Raises `CannotCompile` for a filter that was not declared.
     """

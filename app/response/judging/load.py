@@ -286,7 +286,10 @@ def _add_dosage(requested: dict[UUID, MonitoredSeries], rows: Mapping[UUID, Phas
 
 
 def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
-    """Returns the support and the phase of a row, with the columns that judging needs. They are detached objects."""
+    """Returns the support and the phase of a row, with the columns that judging needs.
+
+    The objects belong to no database session.
+    """
     about = {"district_id": district_id, "student_id": row.student_id, "school_ids": row.school_ids}
     about |= {"secured_area": row.secured_area}
     support = Support(

@@ -174,7 +174,7 @@ def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date
 def checks_overdue(
     district_id: UUID, of_measure: GoalColumns, since: ColumnElement[date], days: int, today: date
 ) -> tuple[ColumnElement[bool], ...]:
-    """Returns the SQL conditions under which a score on a measure of a support is overdue.
+    """Returns the SQL conditions under which a measure of a support needs a new score, because none came for a long time.
 
     The day `since`, from which the days are counted, must be at least `days` days of instruction ago. The goal date
     must not be past.

@@ -33,7 +33,7 @@ def split(values: Any) -> Any:
 
 
 def tree_of(names: Iterable[str]) -> Tree:
-    """Returns dotted names as a tree: `a`, `b.c` and `b.d` become `{"a": {}, "b": {"c": {}, "d": {}}}`."""
+    """Converts dotted names to a tree: `a`, `b.c` and `b.d` become `{"a": {}, "b": {"c": {}, "d": {}}}`."""
     tree: Tree = {}
     for name in names:
         branch = tree

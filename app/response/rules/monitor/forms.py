@@ -263,7 +263,7 @@ class Paths:
 class Cohorts:
     """The division of students into cohorts. The students of a cohort are adjacent in all arrays.
 
-    `first` has the index of the first student of each cohort, and `index` has the cohort of each student.
+    `first` has the index of the first student of each cohort, and `index` has the index of each student's cohort.
     """
 
     first: NDArray[np.int64]

@@ -166,9 +166,10 @@ class PreparedScores:
         return replace(if_delivered, **columns)
 
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
-        """Returns the scores of the students whose indices are in `chosen`, with `delivered` as their delivered shares.
+        """Returns the scores of the students whose indices are in `chosen`.
 
-        If `doubted` is not None, these are the scores in `doubted`.
+        If `doubted` is not None, these are the scores in `doubted`. `delivered` replaces the delivered shares of the
+        dose.
         """
         values, extra = (self.values, self.extra) if self.doubted is None else self.doubted
         return replace(

@@ -42,8 +42,7 @@ NO_WEEK = Finding(
 class Options:
     """The options for judging series offline: the rule and its settings.
 
-    `far` is the false-alarm rate. If it is None, the monitor has a rate of .10, and any other rule is applied with its
-    own limit.
+    `far` is the false-alarm rate. If it is None, the monitor uses the rate .10, and any other rule uses its own limit.
     """
 
     rule: str = "monitor"

@@ -25,7 +25,10 @@ divided by this number.
 
 @dataclass(frozen=True, slots=True)
 class OfflineScore:
-    """One score of a series that is read from a line of JSON: its instructional week, value, and form if known."""
+    """One score of a series that is read from a line of JSON: its instructional week, its value and its form.
+
+    The form is the version of the test, or None if it is unknown.
+    """
 
     week: int
     value: float
