@@ -73,7 +73,7 @@ async def principal_of(
 ) -> Principal:
     """Returns the caller's principal; raises `Unauthenticated`.
 
-    If the request acts for a person, that person's role and caseload restrict the client's own grant.
+    If the request acts for a person, the role and the caseload of this person restrict what the client may do and see.
     """
     if (checked := getattr(request.state, "principal", None)) is not None:
         return cast(Principal, checked)  # The route has verified the token already, before it read the body.

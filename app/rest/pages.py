@@ -24,8 +24,7 @@ MAX_INTEGER = 2**31 - 1
 class Shape(BaseModel):
     """The base class of all response models.
 
-    The contract says that a response can have more members than it lists. So clients ignore members that are added
-    later.
+    The contract says that a response can have more fields than it lists. So clients ignore fields that are added later.
     """
 
 

@@ -93,8 +93,7 @@ def permissions_of_list(listing: Listing, filters: Mapping[str, Any], sort: str 
 
 
 def order_of(listing: Listing, root: ListRoot) -> Order:
-    """Returns the order in which a list is read. Raises `CannotCompile` if the list does not declare the requested order.
-    """
+    """Returns the order in which a list is read; raises `CannotCompile` if the list does not declare `root.sort`."""
     key = declaration(listing.resource).key
     if root.sort is not None:
         named = listing.sort_named(root.sort)

@@ -174,10 +174,10 @@ def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date
 def checks_overdue(
     district_id: UUID, of_measure: GoalColumns, since: ColumnElement[date], days: int, today: date
 ) -> tuple[ColumnElement[bool], ...]:
-    """Returns the SQL conditions under which a measure of a support needs a new score, because none came for a long time.
+    """Returns the SQL conditions under which a score on a measure of a support is overdue.
 
-    The day `since`, from which the days are counted, must be at least `days` days of instruction ago. The goal date
-    must not be past.
+    The measure must have had no score for at least `days` days of instruction. They are counted from the day `since`.
+    The goal date must not be past.
     """
     return (
         *of_measure.conditions,

@@ -246,7 +246,10 @@ def _place(address: str) -> str:
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """Returns the example that a schema declares, or else a minimal value; an object then has its required fields."""
+    """Returns the example that a schema declares.
+
+    If it declares none, returns a minimal value, such as an empty text or an object with the required fields only.
+    """
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].removeprefix(PREFIX)]
     if schema.get("examples"):

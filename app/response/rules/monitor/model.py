@@ -129,7 +129,7 @@ docs/response.md shows.
 def calibrated_log_odds(log_odds: Array) -> Array:
     """Returns the log odds that are shown to people, computed from the log odds of the statistic.
 
-    The conversion was calibrated in the benchmark, which simulates students. Larger values of `log_odds` give larger
+    The conversion was fitted in the benchmark, which simulates students. Larger values of `log_odds` give larger
     results.
     """
     return np.asarray(DISPLAYED_ODDS[0] + DISPLAYED_ODDS[1] * log_odds)
