@@ -316,7 +316,7 @@ def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None =
 
 
 def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the SEM of each series in the measure's units.
+    """Returns the standard error of measurement (SEM) of each series in the measure's units.
 
     The result is nan if the SEM is unknown or if the goal is on the wrong side of the baseline.
     """

@@ -196,8 +196,8 @@ def _is_by_other_rules(previous: CurrentVerdict, judgement: Judgement) -> bool:
     """Returns whether the current verdict on a phase was made by rules that differ from those of the new judgement.
 
     The result is False if the judgement is about another phase. The rules differ if at least one of these differs: the
-    rule, its version, its parameters, the calibration, the SEM, and the number of measures among which the false-alarm
-    rate is divided.
+    rule, its version, its parameters, the calibration, the standard error of measurement (SEM), and the number of
+    measures among which the false-alarm rate is divided.
     """
     current, verdict = previous.verdict, judgement.verdict
     earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)

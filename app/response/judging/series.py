@@ -112,7 +112,7 @@ class ScoreSeries:
 
     @property
     def sem(self) -> float | None:
-        """Returns the measure's SEM for the student's grade and for the baseline of the phase."""
+        """Returns the standard error of measurement (SEM) for the student's grade and the baseline of the phase."""
         return sem_for(self.measure.sem, self.measure.sems or (), self.grade, self.baseline)
 
     @property

@@ -55,8 +55,8 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
     """Returns a calibration: estimates of growth, noise and the difficulty of forms, and thresholds for the monitor.
 
-    `panel` has series of one measure and grade. Its values are in units of the measure's published SEM, and the series
-    of a cohort are adjacent.
+    `panel` has series of one measure and grade. Its values are in units of the measure's published standard error of
+    measurement (SEM), and the series of a cohort are adjacent.
 
     There is a threshold for each false-alarm rate in `GRID`. The thresholds come from a parametric bootstrap (Efron and
     Tibshirani, 1993): `imagined` students are simulated with these estimates. Take the rate 5 % as an example. Of the

@@ -43,10 +43,10 @@ The monitor works best if it assumes that noise varies slightly more between stu
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Variances that describe how a student's scores scatter around steady growth, in SEM^2.
+    """Variances that describe how a student's scores scatter around steady growth.
 
-    A score's error has two parts: the effect of its form (the version of the test), which all students who took the
-    form share, and an error of its own.
+    They are in SEM^2 (squared standard errors of measurement). A score's error has two parts: the effect of its form
+    (the version of the test), which all students who took the form share, and an error of its own.
 
     * own: the average variance of the scores' own errors.
     * form: the variance of a form's effect.

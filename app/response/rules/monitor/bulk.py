@@ -236,7 +236,8 @@ def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
     """Converts a batch into a panel, in which all measures have the same unit and a higher value is better.
 
-    * The unit is the standard deviation of a score's error: `noise` times the measure's SEM.
+    * The unit is the standard deviation of a score's error: `noise` times the measure's standard error of measurement
+      (SEM).
     * Each value is relative to the baseline of the first series of its cohort.
     * The series of a cohort must be adjacent.
     * The panel has an additional first column for the baselines, at the week in which the earliest phase began.

@@ -58,7 +58,8 @@ def posterior(
     A slot is one form (version of a test) in one week; each student has at most one score in it.
 
     * times (slots,): whole weeks in order.
-    * values (slots, students): scores in SEM, higher is better; nan where there is no score.
+    * values (slots, students): scores in standard errors of measurement (SEM), higher is better; nan where there is no
+      score.
     * extra (slots, students) or (slots, 1): variance of each score in addition to its own noise, SEM^2.
     * g (students,): the required rate in SEM a week.
     * start: mean and variance of the level at the start, (students,) each.

@@ -336,9 +336,10 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple
 def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
     """Returns how difficult the form of each slot was for each student's cohort, and the variances of these estimates.
 
-    A slot is one form (version of a test) in one week. The difficulty (effect) is in SEM, and its variance in SEM^2.
-    Both arrays have the shape (students, slots). `weighted` (students, slots) has the distances of the scores from
-    their expectation, multiplied by the inverse covariance of each student's scores (`Paths.weighted`).
+    A slot is one form (version of a test) in one week. The difficulty (effect) is in SEM, and its variance in SEM^2
+    (squared standard errors of measurement). Both arrays have the shape (students, slots). `weighted` (students, slots)
+    has the distances of the scores from their expectation, multiplied by the inverse covariance of each student's
+    scores (`Paths.weighted`).
 
     * A form is difficult if the scores of the whole cohort are lower than their expectation. The inverse covariance
       says how much each score counts. The estimate is moved towards 0, the more so the fewer and noisier the scores

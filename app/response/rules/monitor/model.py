@@ -30,7 +30,8 @@ NODE_WEIGHTS = -0.5 * NODES**2
 class Prior:
     """The monitor's assumptions before the first score.
 
-    Rates are multiples of the required rate g. The unit of `wobble` is the measure's SEM.
+    Rates are multiples of the required rate g. The unit of `wobble` is the measure's standard error of measurement
+    (SEM).
 
     * `before`, `after`: mean and standard deviation of the rate before and after a change.
     * `hazard`: the probability of a change per week.

@@ -35,7 +35,8 @@ class Panel:
     * `values` (slots, students): scores in SEM, higher is better; nan where there is none.
     * `g` (students,): the required rate in SEM a week, above zero.
     * `cohort` (students,): a number that identifies the cohort of each student. Equal numbers are adjacent.
-    * `noise` (slots,): the variance of a slot's error in SEM^2; 1 for one score.
+    * `noise` (slots,): the variance of a slot's error in SEM^2 (squared standard errors of measurement); 1 for one
+      score.
     * `began` (students,): the week of `times` in which each phase began; earlier scores are baseline. None means that
       every phase began in the first week.
     * `delivered` (weeks, students): the share of the planned dose that was delivered in week 1 of each phase, in week

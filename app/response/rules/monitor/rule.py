@@ -62,7 +62,7 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges one series by the published defaults, without a cohort.
 
     Without a cohort, it cannot be estimated how difficult the forms (versions of the test) were. The series is
-    described by a Gaussian model with the measure's SEM:
+    described by a Gaussian model with the measure's standard error of measurement (SEM):
 
     * The hypotheses are that the rate never changed, or that it changed after week w, for every w.
     * The rate before a change is N(.87 g, .40 g), and the rate after a change is N(.07 g, .20 g), where g is the
@@ -202,8 +202,8 @@ def shares_at(estimate: PanelEstimate, student: int) -> Shares:
 def shares_of(series: Series) -> Shares | None:
     """Returns the probabilities of slow, short and sufficient growth of one series, estimated without its cohort.
 
-    The published defaults are used, whichever rule judges the series. Returns None if the measure has no SEM, if there
-    are fewer than three scores, or if no instructional week has passed.
+    The published defaults are used, whichever rule judges the series. Returns None if the measure has no standard error
+    of measurement (SEM), if there are fewer than three scores, or if no instructional week has passed.
     """
     if cannot_judge(series) is not None or len(series.observations) < LEVEL_SCORES or series.weeks[-1] <= 0:
         return None

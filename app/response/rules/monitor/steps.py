@@ -34,7 +34,7 @@ class Steps:
 
     * `share` (weeks, students): the expected growth in the step to each week, as a share of a full week's growth. It is
       0 up to the week in which the student's phase began. If `share` is None, it is 1 in every step.
-    * `variance` (weeks, students): the variance of each step, in SEM^2.
+    * `variance` (weeks, students): the variance of each step, in SEM^2 (squared standard errors of measurement).
     * `grown` (weeks, students): the sum of the shares up to each week.
     """
 
@@ -88,7 +88,7 @@ def doubt_of_forms(lost: Array, g: Array, share: float) -> Array:
 
     The result is m / (m + `share`), where `share` is the variance of a form's effect. m is the variance of the growth
     that the cohort may have missed: (`MISSED_TOGETHER` * g * `lost`)^2. `lost` has the weeks of dose that each student
-    did not get.
+    did not get, and `g` is the required rate per week.
     """
     missed = (MISSED_TOGETHER * g * lost) ** 2
     return np.asarray(missed / (missed + max(share, 1e-12)))

@@ -109,7 +109,7 @@ def _judge_by_rule(rule: DecisionRule, far: float | None, series: Series) -> Fin
 def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
     """Returns the monitor's findings for the cohort as of each week.
 
-    Series with different SEMs or directions are treated as series of different measures.
+    Series with different standard errors of measurement or directions are treated as series of different measures.
     """
     rule, far, own = RULES["monitor"], DEFAULT_FAR if options.far is None else options.far, options.calibration
     groups: dict[tuple[float, str], list[int]] = {}

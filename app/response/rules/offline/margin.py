@@ -24,8 +24,8 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
     * rules about slopes: a share of the required rate g;
     * dual discrepancy: standard errors.
 
-    Raises ValueError if the measure's SEM is unknown, if the finding has no statistic, or if no such number is defined
-    for the rule.
+    Raises ValueError if the measure's standard error of measurement (SEM) is unknown, if the finding has no statistic,
+    or if no such number is defined for the rule.
     """
     excess = RULES[rule].excess
     if series.sem is None or finding.statistic is None or excess is None:
@@ -37,8 +37,8 @@ def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
     """Returns the rule's finding, with the rule's limit moved so that the false-alarm rate is `far`.
 
     The state is `not_responding` if the series fails the rule by more than the margin for this rate (see `beyond`), and
-    is otherwise not an alarm. Without the measure's SEM, the state is `insufficient_data`. A finding without a
-    statistic is returned unchanged.
+    is otherwise not an alarm. Without the measure's standard error of measurement (SEM), the state is
+    `insufficient_data`. A finding without a statistic is returned unchanged.
     """
     if finding.statistic is None:
         return finding
