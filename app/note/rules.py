@@ -12,7 +12,8 @@ NOTED_BY_ID = ("concern", "support")
 
 
 def check_kind(kind: str, pointer: str, kinds: Sequence[str] = NOTED_KINDS) -> None:
-    """Raises `Invalid` at `pointer` if records of this kind cannot have notes. `kinds` has the kinds that can."""
+    """Raises `Invalid` at `pointer` if `kind` is not one of `kinds`. By default, these are all kinds that can have notes.
+    """
     if kind not in kinds:
         elsewhere = " A note about an agenda item is written at the item." if kind in NOTED_KINDS else ""
         detail = f"A note is about one of these: {', '.join(kinds)}.{elsewhere}"

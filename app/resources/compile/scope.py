@@ -50,7 +50,7 @@ class ValueSlot:
 
 @dataclass(frozen=True, slots=True)
 class LinkSlot:
-    """A link, or a list without pages. If it has more than `most` rows, the read ends with an error."""
+    """A link, or a list without pages. If it has more than `most` rows, the response is null with an error."""
 
     name: str
     most: int

@@ -73,7 +73,7 @@ class BulkShapes:
     async def _rows(self, work: Work, resource: ResourceType, results: Sequence[ItemResult]) -> dict[UUID, Shape]:
         """Returns the rows of the results as they are shown in the response, keyed by id.
 
-        If the response shows members that are stored in other tables, one statement reads all rows again. Otherwise
+        If the response shows values that are stored in other tables, one statement reads all rows again. Otherwise
         nothing is read.
         """
         rows = {result.row.id: result.row for result in results if result.row is not None}
