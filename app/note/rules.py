@@ -12,7 +12,9 @@ NOTED_BY_ID = ("concern", "support")
 
 
 def check_kind(kind: str, pointer: str, kinds: Sequence[str] = NOTED_KINDS) -> None:
-    """Raises `Invalid` at `pointer` if `kind` is not one of `kinds`. By default, these are all kinds that can have notes.
+    """Raises `Invalid` at `pointer` if `kind` is not one of `kinds`.
+
+    By default, `kinds` are all kinds of records that can have notes.
     """
     if kind not in kinds:
         elsewhere = " A note about an agenda item is written at the item." if kind in NOTED_KINDS else ""
