@@ -24,9 +24,9 @@ from app.insight.statements import ATOMS
 class ReportedCount:
     """A published count of students, which a report shows in a table, such as grades by schools.
 
-    A field that is None is a dimension by which the students were not counted. `share` is `students` divided by the
-    number of students in the same row of the table. If there are fewer than two dimensions, it is divided by the number
-    of all students.
+    `school_id`, `grade`, `level` and `group` say which students are counted. One of them is None if the students are
+    not divided by it. `share` is `students` divided by the number of students in the same row of the table. If there
+    are fewer than two dimensions, it is divided by the number of all students.
     """
 
     measure_id: UUID
@@ -81,10 +81,10 @@ async def count_atoms(work: Work, window: ScreeningWindow, results: ResultsQuery
 
 
 def group_of(window: ScreeningWindow) -> dict[str, str]:
-    """Returns SQL by which the students of a window are counted by the window's demographic group.
+    """Returns SQL for the demographic group of a student, by which the students of this window are counted.
 
-    The key `group` has the expression for a student's group, and `join` has the join that this expression needs. If the
-    window is not counted by a group, the expression is the empty text for every student.
+    The key `group` has the expression for the group, and `join` has the join that this expression needs. If the window
+    is not counted by a group, the expression is the empty text for every student.
     """
     if window.group_by is None:
         return {"group": "''", "join": ""}

@@ -1,7 +1,7 @@
 """Reports how soon students get supports, and how many students have supports at each level and grade.
 
-The first part is the number of days from a signal to the first session. A number about fewer than 10 students is
-withheld, and so are other numbers that would reveal it. No number is about a teacher or another adult.
+"How soon" is the number of days from a signal to the first session. A number about fewer than 10 students is withheld,
+and so are other numbers that would reveal it. No number is about a teacher or another adult.
 """
 
 from collections import Counter

@@ -41,9 +41,9 @@ PLACES: Final[tuple[Place, ...]] = tuple(
 
 
 def cell_of(place: Place, atom: Atom) -> Cell:
-    """Returns the table cell in which the students with the values `atom` are counted.
+    """Returns the table cell in which students are counted whose school, grade, level and group are those in `atom`.
 
-    `place` says which of the four values are the dimensions of the table.
+    `place` says which one or two of these four values are the dimensions of the table.
     """
     return place, tuple(atom[dimension] for dimension in place)
 
@@ -115,9 +115,9 @@ def _withheld_of_line(counts: Counter[Cell], place: Place, values: Sequence[str]
 
 
 def _is_enough(counts: Iterator[int] | Sequence[int]) -> bool:
-    """Returns whether `counts`, the withheld counts of a row or column, cannot be computed from its total.
+    """Returns whether enough counts of a row or column are withheld, so that its total does not reveal any of them.
 
-    There must be at least two such counts, and their sum must be at least `SMALLEST`.
+    `counts` are the withheld counts. There must be at least two, and their sum must be at least `SMALLEST`.
     """
     listed = list(counts)
     return len(listed) > 1 and sum(listed) >= SMALLEST
@@ -125,7 +125,10 @@ def _is_enough(counts: Iterator[int] | Sequence[int]) -> bool:
 
 @dataclass
 class _Table:
-    """A table of two dimensions. Cells are withheld until no small count can be computed from the published ones."""
+    """A table of counts with two dimensions, such as grade and school. It decides which of its cells are published.
+
+    As many cells are withheld as necessary, so that nobody can compute a small count from the published cells.
+    """
 
     place: Place
     rows: Sequence[str]

@@ -45,7 +45,7 @@ AFTER: Final = " AND (x.student_id, x.measure_id) > (:student, :measure)"
 
 
 class Show(StrEnum):
-    """Which results a report lists."""
+    """The choice of results that a report lists, for example only those of students below the cut score."""
 
     ALL = "all"
     ATTENTION = "attention"
@@ -141,9 +141,10 @@ async def window_report(work: Work, window_id: UUID, query: ReportQuery, keyset:
 
 
 def _dimensions(work: Work, window: ScreeningWindow, by: Sequence[str]) -> tuple[Dimension, ...]:
-    """Returns the dimensions with the names `by`.
+    """Converts the names of dimensions, as the caller wrote them, to `Dimension`.
 
-    Raises `Malformed` or `Forbidden` if the window cannot be counted by them.
+    Raises `Malformed` for too many or repeated names, or if the window has no groups to count by. Raises `Forbidden`
+    for counts by group if the caller may not read demographics.
     """
     if len(set(by)) != len(by) or len(by) > MAX_DIMENSIONS:
         detail = f"Name at most {MAX_DIMENSIONS} different dimensions."

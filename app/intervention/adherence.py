@@ -22,10 +22,14 @@ CHECKED: Final = ("done_parts", "checklist_size")
 
 
 def marks_of(done_parts: Sequence[int], checklist_size: int, at: str) -> dict[str, Any]:
-    """Returns the values of a session's columns `done_parts` and `checklist_size`; raises `Invalid` if they are wrong.
+    """Validates the checklist parts that a session reports as done, and returns them as columns of the session.
 
-    `done_parts` are numbers of parts of the checklist, from 1. `checklist_size` is 0 if the support follows no entry of
-    the library, or an entry without a checklist; then any report is refused. `at` is the JSON Pointer of the session.
+    * `done_parts` has the numbers of these parts. The first part of the checklist has the number 1.
+    * `checklist_size` is the number of parts of the checklist. It is 0 if there is no checklist, because the support
+      follows no entry of the library or an entry without one. Every report is then refused.
+    * `at` is the JSON Pointer of the session.
+
+    Raises `Invalid`.
     """
     if not checklist_size:
         detail = "The support followed no entry of the library with a checklist on this day."

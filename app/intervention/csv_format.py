@@ -48,8 +48,8 @@ def read_csv(text: str, at: str) -> tuple[dict[int, dict[str, Any]], list[Violat
     """Parses a CSV text. Returns the values, keyed by row number and then by column, and the violations of the format.
 
     Rows are counted from 1 without the header. Violations name row and column; `at` is the JSON Pointer of the text. A
-    text with more than `MAX_AT_ONCE` rows is refused. It is not read to its end, because it can have very many rows: a
-    row can be a single character.
+    text with more than `MAX_AT_ONCE` rows is refused. Further rows are not read, because a text can have very many rows
+    of a single character.
     """
     try:
         header, *rows = [*islice(_rows(text), MAX_AT_ONCE + 2)] or [[]]
@@ -93,7 +93,10 @@ def _values(header: Sequence[str], cells: Sequence[str], at: str, violations: li
 
 
 def _parts(name: str, cell: str, at: str, violations: list[Violation]) -> tuple[Any, ...]:
-    """Returns the items of a cell that holds a list. Adds a violation if the field `name` cannot have so many items."""
+    """Splits a cell that holds a list into its items.
+
+    Adds a violation if the field `name` cannot have so many items.
+    """
     parts = [_read(part.strip()) for part in cell.splitlines() if part.strip()]
     most = input_fields(NewIntervention)[name].most
     if most is not None and len(parts) > most:

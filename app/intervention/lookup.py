@@ -1,4 +1,4 @@
-"""Looks up entries of the intervention library. Checks no permission: the calling command has checked one."""
+"""Looks up entries of the intervention library. Checks no permission, because the calling commands have done so."""
 
 from collections.abc import Collection
 from uuid import UUID

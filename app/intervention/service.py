@@ -130,9 +130,9 @@ async def _newest_versions(work: Work, codes: Sequence[str]) -> dict[str, Interv
 
 
 def _resolve(new: NewIntervention, areas: AreasByName, ranks: Set[int], at: str) -> dict[str, Any]:
-    """Returns the values of an entry as columns; raises `Invalid` with every violation.
+    """Converts an entry of a request to the values of the table's columns; raises `Invalid` with every violation.
 
-    `ranks` has the ranks of the levels in force.
+    `areas` has the areas that the entries of the request name, and `ranks` the ranks of the levels in force.
     """
     violations = Violations([*input_violations(new, at)])
     violations.add(violations_of(new, at))

@@ -92,7 +92,10 @@ async def _insert_tasks(work: Work) -> None:
 
 
 async def run_due_tasks(engine: AsyncEngine, keyring: Keyring, history: timedelta, district_id: UUID) -> int:
-    """Runs the due tasks of a district, and returns the number of tasks that succeeded."""
+    """Runs the due tasks of a district, and returns the number of tasks that succeeded.
+
+    `history` is how long the earlier values of rows are kept after a sync changed them.
+    """
     succeeded, principal = 0, system_principal(district_id, "worker")
     async with unit(engine, principal, keyring, "tasks") as work:
         claimed = await _claim(work)
@@ -121,7 +124,8 @@ async def _attempt(
 ) -> JobOutcome:
     """Runs one task and returns its outcome with the time of its next run.
 
-    If the worker crashed at every allowed attempt, the task is not run now, but waits for an hour.
+    If the worker crashed during every allowed attempt, the task is not attempted again now. Its next run is an hour
+    later.
     """
     where = {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
@@ -144,7 +148,10 @@ async def _attempt(
 async def run_task(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, kind: TaskKind, history: timedelta = KEPT
 ) -> tuple[int, bool]:
-    """Runs a task of a district in batches. Returns how many rows it wrote, and whether the task is finished."""
+    """Runs a task of a district in batches. Returns how many rows it wrote, and whether the task is finished.
+
+    `history` is how long the earlier values of rows are kept after a sync changed them.
+    """
 
     async def expire_history(work: Work) -> int:
         expired = await expire_changes(work, history) or await expire_lists(work)

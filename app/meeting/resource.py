@@ -123,10 +123,10 @@ def id_of(kind: str) -> Resolver:
 
 
 def by_row(kind: str, column: Any, words: str, name: str | None = None) -> Filter[UUID]:
-    """Returns a list filter that selects the rows whose `column` refers to the row with a given public id.
+    """Returns a filter for a list. It selects the rows whose `column` has the id that the caller gives.
 
-    `kind` is the kind of that id. The filter is called `name` in REST, or by default like the kind. `words` is its
-    description.
+    The caller writes it as a public id of the kind `kind`. `name` is the name of the filter in REST; by default, it is
+    the kind. `words` is the filter's description.
     """
     return Filter(
         name or kind,

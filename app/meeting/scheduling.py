@@ -176,9 +176,9 @@ async def end_series(work: Work, series_id: UUID) -> MeetingSeries:
 
 
 async def _refuse_too_many(work: Work, team_id: UUID) -> None:
-    """Raises `Conflict` for a team that already has the largest number of active series.
+    """Raises `Conflict` if the team already has the largest number of active series that is allowed.
 
-    The number is limited because a calendar and the task that creates meetings read the rules of all active series.
+    The number is limited because a calendar, and the task that creates meetings, read the rules of all active series.
     """
     is_active = (MeetingSeries.team_id == team_id, MeetingSeries.state == SeriesState.ACTIVE)
     query = select(func.count()).where(MeetingSeries.district_id == work.district_id, *is_active)

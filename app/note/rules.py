@@ -12,7 +12,10 @@ NOTED_BY_ID = ("concern", "support")
 
 
 def check_kind(kind: str, pointer: str, kinds: Sequence[str] = NOTED_KINDS) -> None:
-    """Raises `Invalid` if a record of this kind cannot have notes, or is not one of `kinds`."""
+    """Raises `Invalid` at `pointer` if `kind` is not one of `kinds`.
+
+    By default, `kinds` are all kinds of records that can have notes.
+    """
     if kind not in kinds:
         elsewhere = " A note about an agenda item is written at the item." if kind in NOTED_KINDS else ""
         detail = f"A note is about one of these: {', '.join(kinds)}.{elsewhere}"

@@ -168,7 +168,7 @@ async def _lock_subject(work: Work, name: str) -> tuple[Concern | Support, str]:
 
 
 def _emit(work: Work, note: Note, of_student: EventType, of_agenda: EventType) -> None:
-    """Records an event of the type `of_agenda` for a note about an agenda item, and otherwise of `of_student`.
+    """Records the event about a note. Its type is `of_agenda` for a note about an agenda item, otherwise `of_student`.
 
     An agenda item may be about no student, so the event about its note contains the id of the team instead.
     """

@@ -1,7 +1,7 @@
 """Declares the list filters by area, level and measure, which the lists of all packages use.
 
-A caller may give a code that does not exist. REST passes a JSON pointer to the filter, and the filter then raises
-`Invalid` at this pointer. GraphQL passes no pointer, and the filter then raises `NotFound`.
+The two APIs report an unknown code or id by different errors. In REST, `Invalid` is raised, with a JSON pointer that
+names the parameter. In GraphQL, `NotFound` is raised.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Looks up playbook rows for commands. Checks no permission: the calling command has checked one."""
+"""Looks up playbook rows for commands. Checks no permission, because the commands have already done so."""
 
 from collections.abc import Iterable
 from contextlib import suppress

@@ -92,7 +92,7 @@ async def reminder_days(work: Work) -> dict[str, int]:
 
 @needs(Can.READ_PLAYBOOK)
 async def rulebook(work: Work, rules: Mapping[str, Any] | None = None) -> Rulebook:
-    """Returns the decision rules of the version in force, or `rules` in their place if a preview gives other rules."""
+    """Returns the decision rules of the version in force, or the given `rules` in their place, as for a preview."""
     version = await published(work)
     used_rules = version.rules if rules is None else rules
     rows = {row.id: row for row in await areas(work)} if any(AREA in key for key in used_rules) else {}

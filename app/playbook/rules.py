@@ -46,7 +46,7 @@ def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
 
 
 def stored(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Returns the entries as a JSON object, as a playbook version stores them, keyed by `Entry.key`."""
+    """Converts entries to the JSON object that a playbook version stores. The keys are those of `Entry.key`."""
     return {entry.key: {"rule": entry.rule, "parameters": dict(entry.parameters)} for entry in entries}
 
 

@@ -1,7 +1,7 @@
 """Runs a command for every item of a request, in one of three modes.
 
 By default each item succeeds or fails by itself. In the mode `atomic`, all items are written or none. In the mode
-`dry_run`, nothing is written, and the results show what would have been.
+`dry_run`, nothing is written, and the results show what would have been written.
 """
 
 from collections import Counter
@@ -73,15 +73,15 @@ async def run_bulk(
     atomic: bool = False,
     dry_run: bool = False,
 ) -> list[ItemResult]:
-    """Runs the items that are not `Malformed`, and returns a result for each item, in order.
+    """Runs a command for the items that are not `Malformed`, and returns a result for each of `items`, in order.
+
+    * `run` runs the command for a list of items. `at` is the JSON pointer of `items` in the request.
+    * With `atomic`, nothing is written if one item is refused.
+    * With `dry_run`, nothing is written at all. The outcomes are those that the request would have without `dry_run`.
+    * A result has no row if nothing was written. The results together list at most `MAX_VIOLATIONS` violations, which
+      `limit_violations` chooses.
 
     Raises `Invalid` if there are no items, or more than `most`.
-
-    With `atomic`, nothing is written if one item is refused. With `dry_run`, nothing is written at all, and the results
-    are those that the same request would have without `dry_run`. A result has no row if nothing was written. `at` is
-    the pointer of the list of items.
-
-    The results together list at most `MAX_VIOLATIONS` violations. `limit_violations` chooses which.
     """
     if not 1 <= len(items) <= most:
         name = at.removeprefix("/")
@@ -169,7 +169,7 @@ async def run_each(
 
 
 def limit_violations(results: Sequence[ItemResult], at: str) -> list[ItemResult]:
-    """Returns the results with at most `MAX_VIOLATIONS` violations in all, so that the size of the answer is limited.
+    """Returns the results with at most `MAX_VIOLATIONS` violations in all, so that the size of the response is limited.
 
     The first violation of every item has precedence over the item's other violations, so that as many items as possible
     show why they were refused. If violations are left out, a final violation with the pointer `at` is added, which
@@ -188,7 +188,10 @@ def limit_violations(results: Sequence[ItemResult], at: str) -> list[ItemResult]
 
 
 def _placed(violations: Sequence[Violation], pointer: str) -> tuple[Violation, ...]:
-    """Returns the violations of an item, with pointers that begin at the request's body."""
+    """Returns the violations of an item, with pointers from the top of the request's body.
+
+    `pointer` is the pointer of the item itself, to which the pointers of its violations are added.
+    """
     return tuple(replace(each, pointer=f"{pointer}{each.pointer}") for each in violations)
 
 

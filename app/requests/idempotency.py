@@ -126,7 +126,7 @@ def keyed_request(principal: Principal, operation: str, key: str, *payload: obje
 
 
 def canonical(body: bytes) -> bytes:
-    """Returns a JSON text with its members in a fixed order, so that equal payloads have equal texts."""
+    """Returns a JSON text with the keys of its objects in a fixed order, so that equal payloads have equal texts."""
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
@@ -136,9 +136,10 @@ def canonical(body: bytes) -> bytes:
 async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: bool = False) -> Answer | None:
     """Returns the stored response of a request, or None if the request must be executed now.
 
-    `is_second_attempt` is true if the request is executed again after a fault of the database. The first attempt may
-    still hold the lock of the key, so the function then waits a little for it. Raises `InFlight` while another request
-    has the key, `Invalid` if the key was used with other contents, and `Gone` if the response cannot be shown again.
+    `is_second_attempt` is true if the request is executed again after a fault of the database. The function then waits
+    a little for the lock of the key, because the first attempt may still hold it. Raises `InFlight` while another
+    request has the key, `Invalid` if the key was used with other contents, and `Gone` if the response cannot be shown
+    again.
     """
     sealed = await work.run_step(lambda: _lock_and_read(work, request, LOCK_PAUSES if is_second_attempt else ()))
     if sealed is None:

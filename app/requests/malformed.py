@@ -1,7 +1,7 @@
 """Finds all violations of a request in which some inputs do not have the expected shape.
 
-The command is tried with the other inputs. The caller thus gets all violations at once, instead of learning of an
-unknown student only after correcting the shape.
+For example, a number is sent as text, and an unknown student is named. The command is run with the valid inputs, here
+with the student, and what it writes is rolled back. The caller then learns of both faults at once.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,9 +32,9 @@ class _Undo(Exception):
 async def all_violations(
     work: Work, shape: Sequence[Violation], run: Callable[[], Awaitable[Any]]
 ) -> tuple[Violation, ...]:
-    """Returns the violations of the shape, and the violations that the command finds in the inputs of valid shape.
+    """Returns the violations of the shape (`shape`), and those that the command finds in the other inputs.
 
-    `run` runs the command with the valid inputs. What the command writes is rolled back.
+    `run` runs the command with the inputs whose shape is valid. What the command writes is rolled back.
     """
     try:
         async with work.savepoint():

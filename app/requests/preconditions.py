@@ -39,7 +39,7 @@ class ExpectedVersion:
     async def held(self, work: Work) -> AsyncIterator[None]:
         """Checks the row, as `watch` does, until the end of the `async with` block.
 
-        At the end, raises `Malformed` if the block has not loaded the row, or if the row has no version.
+        At the end, raises `Malformed` if the block has not loaded the row, or if the table of the row has no versions.
         """
         await self.watch(work)
         try:
@@ -49,7 +49,7 @@ class ExpectedVersion:
         self.require_seen()
 
     def require_seen(self) -> None:
-        """Raises `Malformed` if the command has not loaded the row, or if the row has no version."""
+        """Raises `Malformed` if the command has not loaded the row, or if the table of the row has no versions."""
         if not self._is_seen:
             detail = "What this operation changes has no version. Send it without one."
             raise Malformed([Violation(self.pointer, "version.unsupported", detail)])

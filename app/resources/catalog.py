@@ -42,16 +42,20 @@ class Catalog:
         return self._members[resource]
 
     def member(self, resource: ResourceType, name: str) -> Member:
-        """Returns one member of a resource; raises `CannotCompile` for a name that was not declared."""
+        """Returns the field, link or computed value of a resource that has this name.
+
+        Raises `CannotCompile` for a name that was not declared.
+        """
         member = self._members[resource].get(name)
         if member is None:
             raise CannotCompile(f"{resource.__name__} has no member {name}.")
         return member
 
     def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:
-        """Returns the columns that a resource's members and links use, as pairs of table name and column name.
+        """Returns the columns from which the fields, links and values of a resource are read.
 
-        A statement selects only these columns, because a role may not be allowed to read other columns of a table.
+        They are pairs of table name and column name. A statement selects only these columns, because a role may not be
+        allowed to read other columns of a table.
         """
         columns = self._columns.get(resource)
         if columns is None:
@@ -126,9 +130,9 @@ def plain(expression: Any) -> Any:
 
 
 def permissions_of(member: Member) -> tuple[Can, ...]:
-    """Returns the permissions that a member requires in addition to those of its resource.
+    """Returns the permissions that a link or a computed value requires in addition to those of its resource.
 
-    A plain field requires none.
+    For a plain field, these are none.
     """
     if isinstance(member, OneMember | ManyMember):
         return tuple(dict.fromkeys((*declaration(member.target).requires, *member.requires)))

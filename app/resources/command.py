@@ -48,16 +48,16 @@ class Command:
     * `emits` are the events that the command can record.
     * `bulk` is the largest number of items in one bulk call. Each item has its own result, in order. The caller can
       request that all items are written or none (`atomic`), or that nothing is written at all (`dry_run`).
-    * `items` is the name of the list in a bulk call. The name of the bulk operation is derived from it:
-      `raise_concerns` for `raise_concern`.
+    * `items` is the name of the list in a bulk call, such as `concerns`. The bulk operation is named after it: for the
+      command `raise_concern`, it is `raise_concerns`.
     * `single` is the single-item operation, or None. It is used only if the function itself takes a list.
-    * `row` is a function that takes the return value of `function` and returns the row. Without it, the return value
-      is the row.
+    * `row` is a function that takes the return value of `function` and returns the row. Without it, the return value is
+      the row.
     * `value` describes what the command returns in addition to the row. `answer` is the name that REST gives to this
       response.
     * `body` describes REST's request body. By default it has the name and the description of the input's dataclass.
-    * `created` is set for a command that may find an existing row instead of creating one. It takes the return value
-      of `function` and returns whether the row is new. REST answers a new row with the HTTP status `status`, and an
+    * `created` is set for a command that may find an existing row instead of creating one. It takes the return value of
+      `function` and returns whether the row is new. REST answers a new row with the HTTP status `status`, and an
       existing row with 200.
     * `rest_result`, if set, is the resource of the row in the path. REST then returns this row instead of `result`.
     * `more` is text that REST adds to the description.
@@ -123,11 +123,11 @@ async def run_items(
     atomic: bool = False,
     dry_run: bool = False,
 ) -> list[ItemResult]:
-    """Runs a command for several items. Each item is an input of the command, or its `Malformed` error.
+    """Runs a command for several items, and returns a result for each item, as `app.requests.bulk.run_bulk` does.
 
-    `arguments` has the ids in the path, and `named` has the inputs other than the list of items. `lock` locks the row
-    in the path, and the students whom the items name (`Work.named_subjects`). The results are those of
-    `app.requests.bulk.run_bulk`.
+    * `arguments` has the ids in the path, and `named` has the inputs other than the list of items.
+    * `items` has the command's input for each item, or a `Malformed` for an item that does not have the expected shape.
+    * `lock` locks the row in the path, and the students whom the items name (`Work.named_subjects`).
     """
     at = f"/{command.items}"
     if command.path:
@@ -150,7 +150,7 @@ async def run_items(
 
 
 def _single(command: Command, result: ItemResult) -> ItemResult:
-    """Returns the result of one item of a bulk call. Its `row` becomes the row in place of what the command returned.
+    """Returns the result of one item of a bulk call. `command.row` takes the row from the command's return value.
 
     If the command found an existing row instead of creating one, the outcome becomes `unchanged`.
     """

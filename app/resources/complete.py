@@ -1,7 +1,7 @@
-"""Puts those values into a response that are objects or lists, such as a dosage, and not plain columns.
+"""Fills in those values of a response that are objects or lists, such as a dosage.
 
-They are stored as JSON in a column, or computed for all rows at once. A value that cannot be computed is null, with an
-error at its place. The rest of the response is not affected.
+They are stored as JSON in a column, or computed in Python for all rows at once. A value that cannot be computed is
+null, with an error at its place. The rest of the response is not affected.
 """
 
 import re

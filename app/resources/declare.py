@@ -165,7 +165,7 @@ def OneLink(
 
 @dataclass(frozen=True)
 class AddedLink:
-    """A member that one package adds to a resource of another package."""
+    """A link that one package adds to a resource of another package."""
 
     source: type[Resource[Any]]
     member: Member
@@ -190,7 +190,7 @@ def _members_of(cls: type) -> dict[str, Member]:
 
 
 def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
-    """Returns a member with the type that its annotation states.
+    """Returns a member (a field, link or value of a resource) with the type that its annotation states.
 
     Raises `Misuse` if the column contradicts the annotation. `where` is the name of the attribute in errors.
     """

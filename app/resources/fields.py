@@ -1,9 +1,9 @@
-"""Provides the functions that declare the attributes of a resource's class.
+"""Provides the functions that declare the attributes of a resource's class, for example:
 
-At run time, each of these functions returns a `Member`.
+    state: ConcernState = choice(Concern.state, "The state of the concern.")
 
-The annotation of an attribute states the type in the contract, and its value states where the data comes from. mypy
-compares the two: `field(Mapped[T]) -> T`.
+The annotation is the type in the contract. The function on the right says where the data comes from, and returns a
+`Member`. mypy compares the two: `field(Mapped[T]) -> T`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,7 +30,7 @@ def field(
     graphql: str | None = SAME,
     values: tuple[str, ...] = (),
 ) -> T:
-    """Declares a value of the row, whose annotation must have the column's type.
+    """Declares a value of the row. The attribute must be annotated with the type of the column.
 
     `rest` and `graphql` are the member's names in the two APIs, or None if an API does not show it. `values` are the
     values that a text can have.
@@ -46,7 +46,7 @@ def choice(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Any:
-    """Declares a value from a fixed list; the annotation is a `StrEnum` with the values of the column."""
+    """Declares a value from a fixed list. The attribute must be annotated with the `StrEnum` that lists the values."""
     return FieldMember("", description, None, rest, graphql, expression=column)
 
 
@@ -64,7 +64,7 @@ def reference(
     graphql: str | None = SAME,
 ) -> Id | None: ...
 def reference(column: Any, kind: str, description: str, *, rest: str | None = SAME, graphql: str | None = SAME) -> Any:
-    """Declares the id of another row, which is of the kind `kind`."""
+    """Declares the id of another row. `kind` is the kind of that row, such as `student`."""
     return ReferenceMember("", description, None, rest, graphql, expression=column, kind=kind)
 
 
@@ -105,7 +105,7 @@ def references(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> list[Id]:
-    """Declares a list of the ids of other rows, which are of the kind `kind`."""
+    """Declares a list of the ids of other rows. `kind` is the kind of these rows, such as `student`."""
     member = ReferenceMember("", description, None, rest, graphql, expression=column, kind=kind, many=True)
     return cast(list[Id], member)
 
@@ -151,7 +151,8 @@ def stored(
 ) -> Any:
     """Declares the value of a JSON column.
 
-    The annotation is a `Value`, a list of a `Value`, `Figures` or `JsonObject` (see `values.py`).
+    The attribute must be annotated with the type of the value: a subclass of `Value`, a list of one, `Figures` or
+    `JsonObject` (see `values.py`).
     """
     return ValueMember("", description, None, rest, graphql, shape=None, expression=column)
 
@@ -166,11 +167,13 @@ def computed(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Any:
-    """Declares a value that Python computes for all rows of an answer in one call; the annotation is a `Value`.
+    """Declares a value that Python computes for all rows of a response in one call of `compute`.
 
-    `compute` takes the unit of work, the values of the columns `keys` for each row, and the arguments. Reading
-    the value needs the permissions of `compute` and the permissions in `requires`. If neither names a permission, a
-    caller who may read the row may also read the value.
+    * The attribute must be annotated with the type of the value, such as a subclass of `Value`.
+    * `compute` takes the unit of work, a list with the values of the columns `keys` for each row, and the arguments. It
+      returns a value for each row.
+    * To read the value, a caller needs the permissions in `requires`, and those that `compute` requires by the
+      decorator `needs`. If there are none, whoever may read the row may read the value.
     """
     return ValueMember(
         "",

@@ -38,7 +38,8 @@ class Filter(Generic[T]):
 
     * `name` is the name in REST. `graphql` is the name in GraphQL (in snake case) if it differs.
     * `value_type` is the type of the value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`.
-    * `resolve` turns the caller's value into the value that the condition uses. `bound` is the type of that value.
+    * `resolve` converts the caller's value into the value that is compared, for example a code into a row's id. `bound`
+      is the type of the converted value.
     * `narrow` is true if the filter leaves only a few rows. A list with this filter is read by an index on the filtered
       column, and never by an index by school.
     * `schools`, for a filter by school, is the model whose table has columns for the schools of a row.

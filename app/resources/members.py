@@ -33,7 +33,7 @@ class Many(Generic[R]):
 
 @dataclass(frozen=True)
 class Member:
-    """The base class of all members, with the name, description, example, and the name in each API.
+    """The base class of fields, references, links and values: the name, description, example, and the name in each API.
 
     A name of None means that the API does not show the member.
     """
@@ -70,8 +70,8 @@ class FieldMember(Member):
 class ReferenceMember(Member):
     """A member that is the public id of another row, or a list of such ids.
 
-    `kinds` are the possible kinds of the row (see `app.core.ids`), and `kind_expression` gives the kind of each row. If
-    a row's kind is not one of them, the id is null.
+    `kind` is the kind of that row. If it can be of several kinds, such as a concern or a support, `kinds` lists these
+    kinds, and `kind_expression` is the column with the kind. If a row's kind is not in `kinds`, the id is null.
     """
 
     expression: Any
@@ -127,13 +127,14 @@ class ManyMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ValueMember(Member):
-    """A member whose value is an object or a list: from a JSON column, or computed for all rows of an answer at once.
+    """A member whose value is an object or a list: from a JSON column, or computed for all rows of a response at once.
 
-    * `expression` is the JSON column.
-    * `compute` takes the unit of work, one tuple of `keys` for each row, and the arguments by name. It returns one
-      value for each row.
-    * `shape` is the class of the value (see `values.py`).
-    * `many` states that the value is a list of such values.
+    * `expression` is the JSON column, if there is one.
+    * `keys` are the columns from which the value is computed otherwise.
+    * `compute(work, rows, **arguments)` computes the values. For each row, `rows` has a tuple with the values of
+      `keys`. `arguments` are the arguments that the request gives. The result has one value for each row.
+    * `shape` is the class of the value (see `values.py`). If `many` is true, the value is a list of objects of this
+      class.
     """
 
     shape: Any
@@ -148,5 +149,5 @@ class ValueMember(Member):
 
 
 def named(member: Member, name: str) -> Member:
-    """Returns the member with its name filled in, which is the name of the attribute in the declaring class."""
+    """Returns the field, link or value with its name filled in: the name of the attribute to which it is assigned."""
     return replace(member, name=name)

@@ -25,7 +25,7 @@ PLANS = Plans()
 
 @dataclass(frozen=True, slots=True)
 class ReadError:
-    """An error for a null in an answer. `path` is the place of the null, from the top of the answer."""
+    """An error that explains why a value of the response is null. `path` is the place of the value in the response."""
 
     path: Path
     error: AimlineError
@@ -48,10 +48,10 @@ NULL = b"null"
 
 
 async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style) -> list[Answer]:
-    """Reads the lists and rows at the top of a selection (its roots) with one statement. Returns an answer for each.
+    """Reads the lists and rows at the top of a selection (its roots) with one statement. Returns an `Answer` for each.
 
-    Adds to the disclosure log the students whom the answers show. If the caller may not read a root, or a cursor in it
-    is invalid, the answer to this root is null with an error. The other roots are still read.
+    Adds to the disclosure log the students whom the responses show. If the caller may not read a root, or a cursor in
+    it is invalid, the response to this root is null with an error. The other roots are still read.
     """
     opened: list[Places | AimlineError] = []
     for root in roots:
@@ -168,7 +168,7 @@ async def _answer(
 
 
 def _errors(text: bytes, patterns: Sequence[tuple[Path, AimlineError]]) -> list[ReadError]:
-    """Returns an error for each null in the answer whose path matches one of the patterns.
+    """Returns an error for each null in the response whose path matches one of the patterns.
 
     Each pattern is a pair: a path, in which `*` stands for every index of an array, and the error for the nulls at this
     path.

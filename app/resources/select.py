@@ -40,7 +40,7 @@ GRAPHQL_STYLE = Style("graphql", upper=True, offset="+00:00", more="null")
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A key of a JSON object in the answer. Its value is a fixed JSON text, such as GraphQL's `__typename`."""
+    """A key of a JSON object in the response. Its value is a fixed JSON text, such as GraphQL's `__typename`."""
 
     key: str
     text: str
@@ -48,10 +48,10 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A key of a JSON object in the answer. Its value comes from the member `member` of the resource.
+    """A key of a JSON object in the response. Its value comes from the field, link or value `member` of the resource.
 
-    * `picks` are the selected members, if the value is a linked row or an object. Without `picks`, a link to one row
-      shows the id of that row, and an object shows all its items.
+    * `picks` are the selected keys, if the value is itself a linked row or an object. Without `picks`, a link to one
+      row shows the id of that row, and an object shows all its items.
     * `page` is the page of a paged link.
     * `arguments` are the resolved filters of a link, or the arguments of a computed value, by name.
     """
@@ -67,11 +67,14 @@ Picks = tuple["Pick | Constant", ...]
 
 
 class KeptPicks(tuple["Pick | Constant", ...]):
-    """Picks that many requests share, so that what follows from them alone is computed once."""
+    """The selected fields, links and values of a resource, kept in memory for many requests that select the same ones.
+
+    What depends only on this selection is computed once.
+    """
 
     @cached_property
     def is_plain(self) -> bool:
-        """Returns whether no pick, also of a linked resource, has a page or arguments."""
+        """Returns whether no page and no arguments are given for any selected link or value, at any depth."""
         return _is_plain(self)
 
     structure: tuple[Any, ...] | None = None
@@ -86,7 +89,11 @@ def _is_plain(picks: Picks) -> bool:
 
 
 def is_plain(picks: Picks) -> bool:
-    """Returns True if it is known that no pick has a page or arguments, so that a search for them can be left out."""
+    """Returns True if it is certain that no page and no arguments are given for any of the selected links and values.
+
+    This is certain only for `KeptPicks`, and if nothing is selected. Otherwise the result is False, and the caller has
+    to look through the selection.
+    """
     return not picks or (isinstance(picks, KeptPicks) and picks.is_plain)
 
 
@@ -205,7 +212,7 @@ class RowRoot:
 class WrittenRoot:
     """Selects the rows that a command of this transaction has returned.
 
-    The answer is an array of objects with `id` and `row`. To read the rows, the caller needs no permission except the
+    The response is an array of objects with `id` and `row`. To read the rows, the caller needs no permission except the
     command's. The rows are shown even if the command removed them. To read the links of the rows, the caller needs the
     permissions of the links.
     """
@@ -220,9 +227,9 @@ Root = ListRoot | RowRoot | WrittenRoot
 
 
 def parts_with_rows(page: Page) -> Iterator[tuple[Path, Picks]]:
-    """Yields each place of a page at which rows are shown, with the members that are selected there.
+    """Yields each place of a page at which rows are shown, with the fields and links that are selected there.
 
-    A place is a path in the answer. REST shows rows at `("items",)`. A GraphQL page can show them twice: at
+    A place is a path in the response. REST shows rows at `("items",)`. A GraphQL page can show them twice: at
     `("nodes",)` and at `("edges", "node")`.
     """
     for part in page.parts:

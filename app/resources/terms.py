@@ -1,4 +1,4 @@
-"""Defines bind parameters for the district and the caller of a request, which declared conditions may use."""
+"""Defines bind parameters for the district and the caller of a request. Declared conditions can use them."""
 
 from typing import Any
 

@@ -77,7 +77,7 @@ def item(
 ) -> Any:
     """Declares one attribute of a `Value`.
 
-    `get` computes it from the whole value, if the value has no attribute with this name.
+    `get` is for an attribute that the values themselves do not have: it computes the attribute from the whole value.
     """
     return Item("", None, description, example, kind, rest=rest, graphql=graphql, get=get)
 
@@ -112,7 +112,7 @@ def parse_annotation(hint: Any) -> tuple[Any, bool, bool]:
 
 
 def render_leaf(value: Any, item_: Item, *, upper: bool) -> Any:
-    """Returns a single item's value as JSON-compatible data; with `upper`, an enum is shown by its name."""
+    """Returns the value of one item as JSON-compatible data. With `upper`, an enum is shown by its upper-case name."""
     if value is None:
         return None
     if item_.many:

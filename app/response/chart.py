@@ -86,10 +86,10 @@ class ChartPhase:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The fitted line: its slope is the rate of the verdict, and it goes through the midpoint of the fitted scores.
+    """A line through the fitted scores. Its slope is the rate that the verdict states.
 
-    The midpoint is (`through_week`, `through_value`). The true rate is between `rate_low` and `rate_high`
-    with a probability of 80 %.
+    The line goes through the midpoint of these scores, (`through_week`, `through_value`). The true rate is between
+    `rate_low` and `rate_high` with a probability of 80 %.
     """
 
     from_week: int

@@ -76,7 +76,7 @@ class ResponseState(AboutStudent, Base):
     * The beginning of the state is stored as an instant and as a date in the district's time zone.
     * `verdict_id`: the most serious of the current verdicts on its measures. `verdict_ids`: all its current verdicts.
     * `alert_id`: the verdict whose alert is active.
-    * `memory`: the alert state, in the form of `alerts.Memory`.
+    * `memory`: what must be remembered about the alert, as `alerts.as_json` writes it.
     * `settled_on`: the Monday of the last week that was finalized (judged with a complete cohort).
     """
 
@@ -106,7 +106,7 @@ class FinalizationJob(JobColumns, TenantRow, Base):
     """A job that judges the series of a measure at a school again, because a week is complete or the rules changed.
 
     * `kind` states the reason.
-    * A claim has a lease. The number of jobs of one measure that may be claimed at the same time is limited.
+    * A worker claims a job for a limited time. Only a limited number of jobs of one measure may be claimed at once.
     * A `quiet` job raises no alert. A job is quiet if the publisher of the rules requested no alerts, or if all scores
       of the week come from backfills.
     """

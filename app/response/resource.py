@@ -153,9 +153,9 @@ class GoalDate(StrEnum):
 
 
 async def _last_goal_date(work: Work, name: str, pointer: str | None) -> date:
-    """Returns the latest goal date with which a support matches the filter value `name`.
+    """Converts the filter value `due` or `passed` to a day. A support matches if its goal date is not after this day.
 
-    The value is `due` (the date is near) or `passed`. The result depends on the date in the district.
+    For `due`, the day is a little after today, so that goal dates that are near match too.
     """
     today = await _read_today(work)
     return today + GOAL_NOTICE if name == GoalDate.DUE else today
@@ -169,7 +169,10 @@ def _has_goal_by(day: Any) -> ColumnElement[bool]:
 
 
 def _has_further_goal_by(day: Any) -> ColumnElement[bool]:
-    """Returns an SQL condition: in a support's current phase, an additional measure has a goal date by `day`."""
+    """Returns an SQL condition that is true if an additional measure of a support has a goal date on or before `day`.
+
+    The goal date is that in the support's current phase.
+    """
     return and_(
         func.cardinality(Support.more_measures) > 0,
         exists().where(

@@ -251,7 +251,7 @@ async def judge_many(
 
 @needs(Can.JUDGE)
 async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
-    """Judges the series whose scores an SQL statement has written, many rows at once.
+    """Judges the series that got scores from an SQL statement, which can write many rows at once.
 
     Also schedules the finalization of the weeks in which these scores were taken.
 

@@ -1,1 +1,1 @@
-"""The REST API, with one file per resource; it only translates requests and answers."""
+"""The REST API, with one file per resource. It only translates requests and responses."""

@@ -24,7 +24,7 @@ def is_list(annotation: Any) -> bool:
 
 
 class RequestChecks:
-    """Checks the requests of a route; what depends only on the route's declaration is computed once."""
+    """Checks the requests of a route. What depends only on the route's declaration is computed once."""
 
     def __init__(self, dependant: Dependant) -> None:
         fields = get_flat_params(dependant)

@@ -1,8 +1,8 @@
-"""Answers derived reads without the framework's routing, its dependencies and its checks.
+"""Answers the GET requests of generated routes without the routing, the dependencies and the checks of FastAPI.
 
-The framework would compare each request with several hundred routes and solve the dependencies of the route anew, which
-takes longer than the read itself. Only valid requests are answered here. A request with an unknown, repeated or wrong
-parameter goes to the framework, where all its violations are found.
+FastAPI would compare each request with several hundred routes, and would resolve the dependencies of the route for each
+request. This takes longer than the read itself. Only valid requests are answered here. A request with an unknown,
+repeated or wrong parameter goes to FastAPI, which reports all its violations.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,10 @@ class DirectReads:
 
 
 class GetPaths:
-    """Finds the route of a GET request as the framework does, but among few: those whose path begins alike."""
+    """Finds the route of a GET request. The result is the same as that of FastAPI's routing.
+
+    To be faster, it compares the path only with routes that begin with the same two parts, such as `/v1/concerns`.
+    """
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         reads = [
@@ -87,7 +90,7 @@ class DirectRead:
         self._shows_version, self._shows_secret = route.shows_version, route.shows_secret
 
     def values_of(self, query: bytes) -> dict[str, Any] | None:
-        """Returns the values of the parameters in a query string, or None if the framework would refuse one."""
+        """Returns the values of the parameters in a query string, or None if FastAPI would refuse one of them."""
         values = dict(self._defaults)
         if not query:
             return values
@@ -107,7 +110,7 @@ class DirectRead:
         return values
 
     async def answer(self, request: Request, values: dict[str, Any]) -> Response:
-        """Returns the response to a request with these values; raises what the route would raise."""
+        """Returns the response to a request with these values. Raises the same errors as the route."""
         assert self._route.direct is not None  # noqa: S101  # only such routes are read directly
         request.state.is_secret = self._shows_secret
         principal = await authorize(request, self._scopes)
@@ -118,6 +121,6 @@ class DirectRead:
 
 
 def _start(template: str) -> tuple[str, ...] | None:
-    """Returns the first two parts of a path, or None if a value can stand in one of them."""
+    """Returns the first two parts of a route's path, such as `/v1/concerns`; None if one is a path parameter."""
     start = tuple(template.split("/", 3)[:3])
     return None if any("{" in part for part in start) else start

@@ -73,7 +73,7 @@ async def principal_of(
 ) -> Principal:
     """Returns the caller's principal; raises `Unauthenticated`.
 
-    If the request acts for a person, that person's role and caseload restrict the client's own grant.
+    If the request acts for a person, the role and the caseload of this person restrict what the client may do and see.
     """
     if (checked := getattr(request.state, "principal", None)) is not None:
         return cast(Principal, checked)  # The route has verified the token already, before it read the body.
@@ -118,9 +118,10 @@ def requires(
     scopes: Iterable[Can] = (),
     **more: Any,
 ) -> dict[str, Any]:
-    """Returns a route's entry in the contract, with the scopes that the route requires.
+    """Returns arguments for the declaration of a route, which state in the contract the scopes that the route requires.
 
-    These are the scopes that `functions`, the functions that the route calls, require, and the additional `scopes`.
+    The scopes are those that `functions` require, and those in `scopes`. `functions` are the functions that the route
+    calls.
 
     * `gone` is the description of the response 410, if the route has one.
     * `conflict` is the description of the response 409 of a read; every write has this response anyway.

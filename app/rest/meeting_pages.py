@@ -172,7 +172,7 @@ def _card(student: NamedPerson | None, topic: str | None, kind: str, lines: Iter
 
 
 def _articles(cards: Iterable[_Card]) -> Iterator[Markup]:
-    """Yields the items. Consecutive students with the same text, as after a screening, are combined into one item."""
+    """Yields the items of a page. Consecutive items about students are combined into one if their text is the same."""
     article = Markup("<article><h3 dir=auto>{}</h3>{}</article>")
     for (of_student, lines), of_same in groupby(cards, key=lambda card: (card.of_student, card.lines)):
         headings = [card.heading for card in of_same]

@@ -24,8 +24,7 @@ MAX_INTEGER = 2**31 - 1
 class Shape(BaseModel):
     """The base class of all response models.
 
-    The contract says that a response can have more members than it lists. So clients ignore members that are added
-    later.
+    The contract says that a response can have more fields than it lists. So clients ignore fields that are added later.
     """
 
 
@@ -108,7 +107,7 @@ def to_page(
 
 
 def link_to_next(request: Request, cursor: str) -> str:
-    """Returns the Link header with the address of the next page, which is the request's own with another cursor.
+    """Returns the Link header for the next page. Its address is that of this request, with the cursor `cursor`.
 
     The address is relative to the request, so that it works behind a proxy with any host and scheme.
     """

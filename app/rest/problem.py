@@ -140,7 +140,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 async def answer_of(request: Request, error: Exception) -> Response:
-    """Returns the response to an error as the framework would find it; raises an error for which there is none."""
+    """Returns the response to an error from the handler that FastAPI would choose for the class of the error.
+
+    If there is no handler for this class, raises the error again.
+    """
     handler = next((HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS), None)
     if handler is None:
         raise error
@@ -210,7 +213,7 @@ def _methods_of(request: Request) -> set[str]:
 
 
 async def _overflow(request: Request, _: Exception) -> JSONResponse:
-    """Returns the error response for a request whose values led to a number or a date that is out of range."""
+    """Returns the error response for a request that led to a number or a date outside of the possible range."""
     return problem(request, 422, Invalid.code, OUT_OF_RANGE.detail, [OUT_OF_RANGE])
 
 

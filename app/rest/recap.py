@@ -23,7 +23,7 @@ NOT_CLOSED = "The meeting is not closed (meeting.scheduled, meeting.open, meetin
 
 
 def _page_of(*functions: Any, **more: Any) -> dict[str, Any]:
-    """Returns the contract's entry for a route that returns a page."""
+    """Returns arguments for the declaration of a route whose response is an HTML page."""
     contract = requires(*functions, **more)
     contract["responses"][200] = PAGE
     return contract

@@ -22,7 +22,7 @@ Requests for which the route has no handler then use the handler for all paramet
 
 
 class SparseHandlers:
-    """The handlers of a route, one for each set of parameters that occurred in a request."""
+    """The handlers of a route. There is one for each set of query parameters that has occurred in a request."""
 
     def __init__(self, dependant: Dependant, make: Callable[[Dependant], Handler]) -> None:
         """Creates the handlers of a route; `make` returns the framework's handler for a `Dependant`."""

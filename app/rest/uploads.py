@@ -132,8 +132,8 @@ async def _receive(
 ) -> None:
     """Writes the body to a file as it arrives.
 
-    Meanwhile it renews the slot, which is the upload's reservation and would otherwise expire. Raises `Malformed` if
-    the body breaks off or takes too long, and `StorageFull` if the disk is full.
+    An upload has a reservation, `slot`, which would expire after a while. It is renewed as long as the body arrives.
+    Raises `Malformed` if the body breaks off or takes too long, and `StorageFull` if the disk is full.
     """
     body = request.stream()
     began = renewed = time.monotonic()

@@ -1,7 +1,7 @@
 """Implements the headers ETag, If-Match and If-None-Match: which routes have them, and what they contain.
 
 The ETag of a row begins with the row's version and ends with a digest of the response. The digest is needed because
-some members change without a new version, such as how far a source was read, or since when an endpoint has failed.
+some fields change without a new version, such as how far a source was read, or since when an endpoint has failed.
 If-Match compares only the versions.
 """
 
@@ -75,7 +75,7 @@ def is_known(request: Request, tag: str) -> bool:
 
 
 def note_versions(request: Request) -> None:
-    """Stores the versions that If-Match accepts for the row that the path names.
+    """Stores which versions of the row in the path the request accepts, from its header If-Match.
 
     Stores None if the request has no If-Match header. Raises `Malformed` if the header is not valid.
     """

@@ -163,7 +163,10 @@ async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
 
 
 async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
-    """Recomputes the weeks that overlap a break, from all breaks. Returns the schools for which a week changed."""
+    """Marks again which weeks that overlap this break have instruction, from all stored breaks.
+
+    Returns the schools for which a week changed.
+    """
     parameters = {
         "district": work.district_id,
         "school": row.school_id,

@@ -1,7 +1,7 @@
 """Numbers a school's instructional weeks, because series are measured in these weeks.
 
-If a school has no calendar, all of its weeks are counted. The functions check no permission of their own: the calling
-command has checked one.
+If a school has no calendar, all of its weeks are counted. The functions check no permission, because the commands that
+call them have already done so.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,8 +1,10 @@
 """Declares the list filters by student, staff, school and class, which the lists of all packages use.
 
-The value of a filter is an id or an external id `sis:<source>:<sourcedId>`. For a value without a row, the two APIs
-differ. REST passes a JSON pointer to the filter, and the filter raises `Invalid` at this pointer. GraphQL passes no
-pointer. An id is then accepted without looking for the row, and an unknown external id raises `NotFound`.
+The value of a filter is an id or an external id `sis:<source>:<sourcedId>`. If it belongs to no row, the two APIs
+differ:
+
+* In REST, `Invalid` is raised, with a JSON pointer that names the parameter.
+* In GraphQL, an unknown external id raises `NotFound`. An id is not looked up, so an unknown id gives an empty list.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,8 +1,8 @@
 """Saves the day of the last score in each student's row. Lists of students are sorted by this column.
 
 The callers lock the students first. They leave out scores of secured areas, because the order of a list must not reveal
-records that the reader of the list may not see. The functions check no permission, because the calling command has
-checked one.
+records that the reader of the list may not see. The functions check no permission, because the commands that call them
+have already done so.
 """
 
 from collections.abc import Mapping

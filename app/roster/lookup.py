@@ -1,6 +1,7 @@
 """Looks up roster rows for commands.
 
-The functions use the caller's unit of work. They check no permission, because the calling command has checked its own.
+The functions use the caller's unit of work. They check no permission, because the commands that call them have already
+done so.
 """
 
 from collections.abc import Iterable, Sequence
@@ -100,9 +101,10 @@ async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | No
 
 
 async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lock: bool = False) -> dict[str, Person]:
-    """Returns the students, or the staff, with these ids or external ids, keyed by the given text.
+    """Returns the students, or with `students=False` the staff, that `names` identify. The keys are the names as given.
 
-    Executes two statements for any number of names. Only the module `student_lock` may set `lock`.
+    A name is a public id or an external id. Unknown names are left out. Executes two statements for any number of
+    names. Only the module `student_lock` may set `lock`.
     """
     ids_by_name = await ids_of_names(work, names, "student" if students else "person")
     query = select(Person).where(
@@ -117,10 +119,10 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
 
 
 async def ids_of_names(work: Work, names: Iterable[str], kind: NamedKind) -> dict[str, UUID]:
-    """Returns the ids of the rows of a kind with these ids or external ids, keyed by the given text.
+    """Converts names of rows of one kind to the UUIDs of the rows. The keys are the names as given.
 
-    External ids are looked up with one statement, and unknown external ids are left out. A public id of Aimline is
-    converted without a check that such a row exists.
+    A name is a public id or an external id. External ids are looked up with one statement, and unknown ones are left
+    out. A public id is converted without a check that its row exists.
     """
     references: dict[str, Reference] = {}
     for name in set(names):
@@ -223,8 +225,8 @@ async def find_row(
 ) -> Row:
     """Returns the row to which a reference (an id or an external id) refers.
 
-    If there is no such row, raises `Invalid` at `pointer`, or `NotFound` if `pointer` is None. The pointer is given for
-    a reference in a request's body. Only the module `student_lock` may set `lock`.
+    If there is no such row, raises `Invalid` at `pointer`, or `NotFound` if `pointer` is None. Only the module
+    `student_lock` may set `lock`.
     """
     query = select(model).where(model.district_id == work.district_id, *also)
     if reference.id is not None:

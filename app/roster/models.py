@@ -1,6 +1,6 @@
 """Defines the roster's tables.
 
-Rows come from sources, which identify them by external ids. Removed rows stay as tombstones.
+Rows come from sources, which identify them by external ids. Removed rows stay in the tables and are marked as removed.
 
 This file exceeds 250 lines so that all tables of the roster are in one place.
 """

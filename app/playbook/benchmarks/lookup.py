@@ -1,4 +1,4 @@
-"""Looks up the norms and benchmarks in force. Checks no permission: the calling command has checked one."""
+"""Looks up the norms and benchmarks in force. Checks no permission, because the calling commands have done so."""
 
 from collections.abc import Sequence
 from uuid import UUID

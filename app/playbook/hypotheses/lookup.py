@@ -1,4 +1,4 @@
-"""Looks up kinds of hypotheses. The calling command checks the permission, and this module checks none."""
+"""Looks up kinds of hypotheses. Checks no permission, because the calling commands have done so."""
 
 from sqlalchemy import select
 

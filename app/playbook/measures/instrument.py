@@ -45,7 +45,7 @@ class MeasureUse:
 
     * `used` is true if the measure has scores or supports.
     * `least` and `greatest` are the lowest and the highest value of its scores.
-    * `unlisted` is the number of scores whose form is missing in the new list of forms.
+    * `unlisted` is the number of scores from forms (versions of the test) that are not in the new list of forms.
     """
 
     used: bool

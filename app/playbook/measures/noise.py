@@ -30,10 +30,11 @@ class NewSemRange:
 
 
 def sem_for(sem: float | None, ranges: Sequence[Mapping[str, Any]], grade: str | None, baseline: float) -> float | None:
-    """Returns the SEM that applies to a series, by the student's grade and the baseline of the series.
+    """Returns the standard error of measurement (SEM) that applies to a series.
 
-    `ranges` are stored `NewSemRange`s. A range for the student's grade takes precedence over a range for all grades,
-    and both take precedence over `sem`, the measure's own SEM.
+    It depends on the student's grade and on the baseline of the series. `ranges` are stored `NewSemRange`s. A range for
+    the student's grade takes precedence over a range for all grades, and both take precedence over `sem`, the measure's
+    own SEM.
     """
     fitting = [each for each in ranges if _lowest(each) <= baseline < _highest(each)]
     for grade_of_range in (grade, None):
@@ -44,7 +45,10 @@ def sem_for(sem: float | None, ranges: Sequence[Mapping[str, Any]], grade: str |
 
 
 def ranges_as_stored(ranges: Iterable[NewSemRange | Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """Returns SEM ranges as objects, as they are stored. Numbers become floats, so that 1 and 1.0 are stored alike."""
+    """Converts ranges of the standard error of measurement (SEM) to objects, as they are stored.
+
+    Numbers become floats, so that 1 and 1.0 are stored alike.
+    """
     stored = []
     for each in ranges or ():
         values = dict(each) if isinstance(each, Mapping) else asdict(each)
@@ -55,7 +59,10 @@ def ranges_as_stored(ranges: Iterable[NewSemRange | Mapping[str, Any]] | None) -
 
 
 def violations_of_ranges(ranges: Sequence[Mapping[str, Any]], lowest: float, highest: float) -> list[Violation]:
-    """Returns the violations in the SEM ranges of a measure whose scores are from `lowest` to `highest`."""
+    """Returns the violations in the ranges that a measure has for its standard error of measurement (SEM).
+
+    The scores of the measure are from `lowest` to `highest`.
+    """
     if len(ranges) > MAX_RANGES:
         return [Violation("/sems", "measure.sems", f"List {MAX_RANGES} ranges at most.")]
     violations = []

@@ -2,7 +2,7 @@
 
 * The code never changes, because published rules and the mappings of sources refer to it.
 * Direction, kind and area cannot change once the measure has a score or a support.
-* The range and the list of forms must include all stored scores.
+* The range and the list of forms (versions of the test) must include all stored scores.
 * Name, unit and standard error of measurement can change at any time, because each verdict stores the standard error
   with which it was computed.
 
@@ -52,7 +52,10 @@ CHECKED_AGAINST_USE = frozenset({*FIXED_IN_USE, "lowest", "highest", "forms"})
 
 @dataclass(frozen=True, slots=True)
 class NewMeasure:
-    """The input of `make_measure`. `area` is a code or an id. If `forms` is None, scores of any form are accepted."""
+    """The input of `make_measure`. `area` is a code or an id.
+
+    `forms` are the versions of the test. If it is None, scores of any version are accepted.
+    """
 
     code: Annotated[
         str, Text(max=63), About("The code by which scores and rules name it; it never changes.", "orf-spanish")
@@ -118,8 +121,10 @@ async def amend_measure(
 ) -> AmendedMeasure:
     """Changes the measure with this code or id. `changes` has the new values, keyed by the field names of `NewMeasure`.
 
-    `use_of` is called only if it depends on the measure's scores and supports whether the change is allowed. It takes
-    the measure and the new list of forms, or None if the list does not change. It returns how the measure is used.
+    Some changes are allowed only if they fit the measure's scores and supports. For such a change, `use_of` is called.
+    It takes the measure, and the new list of forms or None if the list does not change. It returns how the measure is
+    used.
+
     Raises `NotFound`, or `Invalid` with every violation.
     """
     measure = await _lock_measure(work, name)

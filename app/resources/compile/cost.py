@@ -12,8 +12,8 @@ COUNTING = 250
 def cost(catalog: Catalog, root: Root) -> int:
     """Returns the largest number of rows that a list or row at the top of a selection could return.
 
-    The rows that are nested in it are counted too. A page counts as `first` rows. A list without pages counts as many
-    rows as its declaration assumes. The number of rows that were really read is in `Answer.rows`.
+    The rows that are nested in it are counted too. A page counts as `first` rows. A list without pages counts as the
+    number of rows that its declaration assumes (`assumed`). `Answer.rows` has the number of rows that were really read.
     """
     if not isinstance(root, ListRoot):
         return 1 + _picks(catalog, root.resource, root.picks)

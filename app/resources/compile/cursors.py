@@ -1,4 +1,4 @@
-"""Decrypts the cursors of a selection before the read, and encrypts the cursors of the answer after it.
+"""Decrypts the cursors of a selection before the read, and encrypts the cursors of the response after it.
 
 A cursor is bound to the district, the list, its filters and its order. The cursor of a link is also bound to the row
 that has the link. A cursor is refused if it is forged, if it belongs to another list, or if its values do not have the
@@ -52,7 +52,7 @@ class OpenPage:
 
 @dataclass
 class Places:
-    """The decrypted cursors of a selection, and what is needed to encrypt the cursors of the answer.
+    """The decrypted cursors of a selection, and what is needed to encrypt the cursors of the response.
 
     `values` has the SQL parameters of each page, keyed by path: the limit, and the position at which the page begins.
     """

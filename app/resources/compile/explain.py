@@ -1,7 +1,7 @@
 """Explains reads instead of running them: the statement, its plan, the required permissions and the disclosed records.
 
-Within an `explaining` block, `run.read` runs EXPLAIN in place of each statement and returns null as the answer, so that
-nothing is disclosed.
+Within an `explaining` block, `run.read` runs EXPLAIN in place of each statement and returns null as the response, so
+that nothing is disclosed.
 """
 
 from collections.abc import Iterator, Sequence

@@ -39,9 +39,9 @@ def object_of(
     The SQL writes a mark before the object, which says which student the row is about. Python later removes the marks,
     and logs the students in the disclosure log.
 
-    * `picks` are the selected members of the row.
-    * `path` is the row's place in the selection. `pattern` is its place in the answer, with `*` for each array index.
-    * `around` is the row that encloses this row in the answer, or None if there is none.
+    * `picks` are the selected fields, links and values of the row.
+    * `path` is the row's place in the selection. `pattern` is its place in the response, with `*` for each array index.
+    * `around` is the row that encloses this row in the response, or None if there is none.
     """
     pieces: list[Piece] = [*_disclosure(scope, level, around), "{"]
     for place, pick in enumerate(picks):
@@ -56,8 +56,8 @@ def object_of(
 def _disclosure(scope: Scope, level: Level, around: Level | None) -> list[Piece]:
     """Returns the SQL of the mark before a row, which says for the disclosure log which student the row is about.
 
-    A row can be nested in another row of the answer, which is then described by `around`. If both rows are about the
-    same student, the mark does not repeat the student's id.
+    `around` describes the row of the response in which this row is nested, if any. If both rows are about the same
+    student, the mark does not repeat the student's id.
     """
     student, record = level.student, level.facts.discloses
     if student is None or record is None:

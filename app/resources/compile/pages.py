@@ -104,9 +104,10 @@ def page_of(
     """Returns an SQL expression whose value is one page of rows, as JSON text.
 
     * `child` has the tables of the rows, `conditions` restrict the rows, and `order` is their order.
-    * `path` is the page's place in the selection. `pattern` is its place in the answer, with `*` for each array index.
-    * `around` is the row that encloses the page in the answer, or None if there is none. `outer` has the tables of that
-      row.
+    * `path` is the page's place in the selection. `pattern` is its place in the response, with `*` for each array
+      index.
+    * `around` is the row that encloses the page in the response, or None if there is none. `outer` has the tables of
+      that row.
     * `object_of` returns the SQL of one row.
     * `restrict`, if given, limits a query to the rows of some schools, in a form for which PostgreSQL can use the
       indexes by school.
@@ -252,7 +253,8 @@ def _cursor(paged: Paged, *, following: bool = False) -> ColumnElement[Any]:
 def _columns(scope: Scope, level: Level, name: str, order: Order) -> Sequence[Any]:
     """Returns the columns that a page needs from one table of its resource. `name` is the name of that table.
 
-    These are the columns that the resource's members use, and those by which the page is ordered.
+    These are the columns from which the resource's fields, links and values are read, and those by which the page is
+    ordered.
     """
     models = [level.facts.model, *(join.model for join in level.facts.joins)]
     model = next((candidate for candidate in models if table_of(candidate).name == name), None)

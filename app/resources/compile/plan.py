@@ -1,7 +1,9 @@
 """Builds plans: a selection's SQL statement, the names of its parameters, and the work that remains for Python.
 
-A plan depends on the structure of a selection, on the caller's scopes and kind of reach, and on which values are set.
-The values themselves are parameters. Plans are cached; if the cache is full, the least recently used plan is dropped.
+The values in a selection, such as ids and filters, are parameters. A plan depends on which values are given, but not on
+the values themselves (except for flags, which are true or false). It also depends on the rest of the selection, on the
+caller's scopes, and on whether the caller may see all students, those of some schools or a caseload. Plans are cached;
+if the cache is full, the least recently used plan is dropped.
 """
 
 from collections import OrderedDict
@@ -48,8 +50,8 @@ class Plan:
     * `parameters` has the names of the statement's parameters, in order.
     * `constants` has the parameters whose values come from the resource declarations, not from the request.
     * `roots` has an entry for each list or row at the top of the selection.
-    * `records` lists all kinds of records about students. The text that the statement returns says which kinds it
-      shows, by their indices in this list. They go to the disclosure log.
+    * `records` lists all kinds of records about students. The statement returns JSON text in which each record is
+      marked with the index of its kind in this list. The kinds are written to the disclosure log.
     """
 
     sql: str

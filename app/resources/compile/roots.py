@@ -83,8 +83,8 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
 def permissions_of_list(listing: Listing, filters: Mapping[str, Any], sort: str | None = None) -> tuple[Can, ...]:
     """Returns the permissions that a list requires with these filters and this sort order.
 
-    `filters` also has the values of the list's flags, which are filters for true or false. A flag that is set may
-    require a permission of its own.
+    `filters` also has the values of the list's flags, which are filters for true or false. A flag may require a
+    permission of its own if it is used.
     """
     flags = [flag for flag in listing.flags if filters.get(flag.name)]
     order = None if sort is None else listing.sort_named(sort)
@@ -93,7 +93,7 @@ def permissions_of_list(listing: Listing, filters: Mapping[str, Any], sort: str 
 
 
 def order_of(listing: Listing, root: ListRoot) -> Order:
-    """Returns the order in which a list is read; raises `CannotCompile` for a name that was not declared."""
+    """Returns the order in which a list is read; raises `CannotCompile` if the list does not declare `root.sort`."""
     key = declaration(listing.resource).key
     if root.sort is not None:
         named = listing.sort_named(root.sort)
@@ -147,7 +147,10 @@ def _whole(
 
 
 def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> list[ColumnElement[bool]]:
-    """Returns the conditions of the filters that are set; raises `CannotCompile` for a filter that was not declared."""
+    """Returns the SQL conditions of the filters that the request sets for a list.
+
+    Raises `CannotCompile` for a filter that was not declared.
+    """
     criteria = listing.by_face("rest")
     if unknown := root.filters.keys() - criteria.keys():
         raise CannotCompile(f"{listing.name} has no filter {', '.join(sorted(unknown))}.")
@@ -174,9 +177,10 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns SQL for the ids of the schools to which a list is restricted.
+    """Returns SQL for the ids of the schools whose rows a list shows, if the list is to be read by an index by school.
 
-    Returns None if the list is not restricted to schools, or is read by another index than an index by school.
+    Otherwise returns None: the list is not restricted to schools, the caller has a caseload, or a narrow filter is set,
+    whose own index is used instead.
     """
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
@@ -194,8 +198,8 @@ def _reach(
 ) -> list[ColumnElement[bool]]:
     """Returns the conditions that restrict a list to the caller's caseload and to the requested school, if any.
 
-    They apply in addition to row-level security. With `restricted`, there is no condition for the requested school,
-    because `at_schools` already applies it.
+    They apply in addition to row-level security. `restricted` is true if `at_schools` already restricts the list to the
+    requested school. There is then no condition for the school here.
     """
     conditions: list[ColumnElement[bool]] = []
     if scope.reach is Reach.CASELOAD and (named := _named(scope, level)) is not None:
@@ -256,10 +260,10 @@ def at_schools(
 
 
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
-    """Returns the condition that the caller may see a row's student individually, or that the row is about no student.
+    """Returns the condition that a row is about a student whom the principal lists by id, or about no student.
 
-    These students are those of a caseload or of the caller's teams. Returns None if the principal lists no students, or
-    if the resource is not about students.
+    The principal lists the students of a caseload or of the caller's teams. Returns None if it lists no students, or if
+    the resource is not about students.
     """
     student = level.student
     if student is None or not scope.principal.names_students:
@@ -269,7 +273,7 @@ def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
 
 
 def _of_other_schools(scope: Scope, level: Level) -> tuple[ColumnElement[bool], ...]:
-    """Returns the conditions of rows that a list of some schools has in addition to the rows of these schools.
+    """Returns the conditions under which a list of some schools also shows rows that belong to none of these schools.
 
     These are the rows about students in `Principal.students`, and the rows about no student. Each condition is separate
     because each has an index of its own.

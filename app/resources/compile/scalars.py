@@ -51,7 +51,7 @@ def optional_id(kind: str, column: ColumnElement[Any]) -> list[Piece]:
 def reference_of_kind(member: ReferenceMember, column: ColumnElement[Any], kind: ColumnElement[Any]) -> Piece:
     """Returns the SQL of a public id whose kind is in the column `kind`.
 
-    For a kind that the member does not declare, the SQL yields null.
+    If the kind is not one of those that `member` declares, the SQL yields null.
     """
     choices = [(kind == text(choice), func.concat(text(id_token(choice)), column)) for choice in member.kinds]
     return case(*choices, else_=NULL)

@@ -1,6 +1,6 @@
 """Defines the state that the parts of one compilation share.
 
-The state has the parameters, the table aliases, and the places in the answer that Python completes after the query.
+The state has the parameters, the table aliases, and the places in the response that Python completes after the query.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,10 +36,10 @@ class CursorSlot:
 
 @dataclass(frozen=True, slots=True)
 class ValueSlot:
-    """An object or list that Python puts into the answer after the SQL statement, as declared by `ValueMember`.
+    """An object or list that Python puts into the response after the SQL statement, as declared by `ValueMember`.
 
     `picks` are the selected items of the value. `path` is its place in the selection. `pattern` is its place in the
-    answer, with `*` for each array index.
+    response, with `*` for each array index.
     """
 
     member: ValueMember
@@ -50,7 +50,7 @@ class ValueSlot:
 
 @dataclass(frozen=True, slots=True)
 class LinkSlot:
-    """A link or a list without pages. It may have at most `most` rows; more rows are an error."""
+    """A link, or a list without pages. If it has more than `most` rows, the response is null with an error."""
 
     name: str
     most: int
@@ -83,7 +83,7 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns this level with the intermediate table of its link, if any, in `tables`.
+        """Returns this level with one more entry in `tables`: the intermediate table of its link, if there is one.
 
         The link's condition can then use this table.
         """
@@ -136,7 +136,7 @@ class Scope:
         return self.principal.reach
 
     def bind(self, path: Path, type_: Any) -> BindParameter[Any]:
-        """Returns a bind parameter for the value at a path of the selection."""
+        """Returns a bind parameter for the value that is at this path of the selection."""
         if path not in self.binds:
             self.binds[path] = bindparam(f"{self.prefix}p{len(self.binds)}", type_=type_, required=False)
         return self.binds[path]

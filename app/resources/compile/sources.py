@@ -1,4 +1,7 @@
-"""Lists the tables that a level of a selection reads, with the conditions that each of its rows must satisfy."""
+"""Lists the tables from which the rows of a resource are read at one place of a selection.
+
+Also returns the conditions that each of these rows must satisfy.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -51,7 +54,7 @@ def level_of(
 
 
 def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path) -> list[ColumnElement[bool]]:
-    """Returns the conditions of those filters of a link that are set.
+    """Returns the SQL conditions of the filters that the request sets for a link.
 
     Raises `CannotCompile` for a filter that was not declared.
     """
@@ -66,7 +69,7 @@ def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, pat
 
 
 def type_of(filter_: Filter[Any]) -> Any:
-    """Returns the SQL type of the value that a filter's condition compares with a column."""
+    """Returns the SQL type of the value that a filter compares with a column."""
     type_ = filter_.bound or filter_.value_type
     if type_ in TYPES:
         return TYPES[type_]

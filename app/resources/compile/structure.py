@@ -24,7 +24,7 @@ from app.resources.select import (
 
 
 def structure(root: Root) -> tuple[Any, ...]:
-    """Returns everything of a selected list or row except the values. The plan depends only on this structure."""
+    """Returns a selected list or row without its values. The plan depends only on the result (the structure)."""
     if isinstance(root, RowRoot | WrittenRoot):
         return (type(root), root.resource, _picks(root.picks))
     shape = _picks(root.picks) if root.page is None else _page(root.page)

@@ -61,7 +61,7 @@ def record_letter(place: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The JSON text of an answer, with what is needed for the disclosure log.
+    """The JSON text of a response, with what is needed for the disclosure log.
 
     `students` are the students whose records the text shows. `records` has the kinds of these records, as indices of
     `Plan.records`. `rows` is the number of rows in the text.
@@ -90,9 +90,10 @@ def render(raw: bytes) -> Rendered:
 
 
 def _take_out(text: bytes, token: bytes, width: int) -> tuple[bytes, list[bytes], bytes]:
-    """Removes the disclosure tokens that begin with `token`, a letter and `width` further characters.
+    """Removes every mark that consists of `token`, a letter and `width` further characters.
 
-    Returns the remaining text, the further characters of each token, and the letters.
+    Returns the remaining text, the further characters of each mark, and the letters. The marks are for the disclosure
+    log.
     """
     if token not in text:
         return text, [], b""

@@ -99,7 +99,7 @@ class Preview:
 
 @needs(Can.READ_PLAYBOOK)
 async def rules_in_force(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
-    """Returns the playbook version in force, and its rules with their stated false-alarm rates."""
+    """Returns the playbook version in force, and its rules. Each rule has its stated false-alarm rate."""
     return await _load_rules(work)
 
 

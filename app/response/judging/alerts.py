@@ -56,7 +56,7 @@ class Latch:
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the latch after a verdict of the week `week`. To apply the same verdict again changes nothing."""
+        """Returns the switch after a verdict of the week `week`. To apply the same verdict again changes nothing."""
         if raised:
             return Latch(True)
         if not self.on or not calm:
@@ -68,17 +68,14 @@ class Latch:
 
 @dataclass(frozen=True, slots=True)
 class Latches:
-    """The three latches of a phase.
-
-    They are for the alert, for the watch (an early sign), and for too little delivery of the support.
-    """
+    """The three switches of a phase: for the alert, for the watch (an early sign), and for too little delivery."""
 
     alert: Latch = Latch()
     watch: Latch = Latch()
     under: Latch = Latch()
 
     def step(self, state: State, week: int) -> Latches:
-        """Returns the latches as they are after the week `week` got a verdict with the state `state`."""
+        """Returns the switches as they are after the week `week` got a verdict with the state `state`."""
         calm = state in CALM
         slow = state is State.UNCERTAIN or state in ALARMS
         return Latches(
@@ -93,8 +90,8 @@ class AlertRecord:
     """The record of the latest alert or watch of a phase. A watch is an early sign, below an alert.
 
     * `active`: the alert or watch has not ended.
-    * `week`: while the alert or watch is active, the week in which it began. Afterwards, the last week in which no new
-      alert or watch may begin.
+    * `week`: the week in which the alert or watch began. Once it has ended, the last week in which no new one may
+      begin.
     * `quiet`: no event was sent when it began, for example because the scores came from a backfill.
     * `named`: a verdict during the alert was "not responding".
     """
@@ -109,8 +106,8 @@ class AlertRecord:
 class Memory:
     """The alert state of a phase, as it is stored between two verdicts.
 
-    * `week` is the week of the latest verdict. `now` has the latches after this verdict.
-    * `before` has the latches at the end of the week before `week`.
+    * `week` is the week of the latest verdict. `now` has the switches (`Latches`) after this verdict.
+    * `before` has the switches as they were at the end of the week before `week`.
     * `expired` has the ids of the measures whose goal date has passed, if another measure of the support has a goal
       date in the future. The last verdict on an expired measure opens no alert and keeps no alert open.
 
@@ -135,8 +132,8 @@ class ConclusionOfWeek:
     * `finalized`: the cohort's week was complete.
     * `quiet`: the verdict results from a backfill, from old scores or from a change of rules. If it opens an alert, no
       event is sent. If it ends an alert that was not quiet, an event is sent.
-    * `retractable`: the active alert was judged again as of its own week, with the scores that exist today, and would
-      not have been opened.
+    * `retractable`: with the scores that exist today, the active alert would not have been opened. This is known
+      because the week of the alert was judged again.
     * `raise_alerts`: the verdict results from new rules that are to raise alerts. If an alert was opened without an
       event and the verdict confirms the alert, the event is sent now.
     """

@@ -39,14 +39,13 @@ async def close_alerts(
 ) -> int:
     """Closes the open alerts of these supports with the event `event`, and returns their number.
 
-    For an alert that was raised quietly, no event is emitted. After an alert is closed, the support can get another
-    alert only in a new phase, with two exceptions:
+    An alert that was opened without an event, for example because of a backfill, is closed without an event too. After
+    an alert is closed, the support gets another alert only in a new phase. Two arguments change this:
 
-    * `of_measures_outside`, if given, has measures. An alert stays open if a verdict on one of these measures opened
-      it. The supports whose alerts are closed can get other alerts in the same phase.
-    * `passed` is for supports with several measures, of which only some have passed their goal date. Keyed by support,
-      it has the measures whose goal date has passed. Such a support can get another alert in the same phase, but not
-      because of these measures.
+    * `of_measures_outside` has the measures that the support still has. Only alerts that were opened by verdicts on
+      other measures are closed. The support can get another alert in the same phase.
+    * `passed` is for supports of which some measures, but not all, have passed their goal date. It has these measures,
+      keyed by support. The support can get another alert in the same phase, but not because of these measures.
     """
     is_open = and_(
         ResponseState.district_id == work.district_id,
@@ -102,5 +101,5 @@ def _path(name: str) -> ColumnElement[Any]:
 
 
 def _replace(memory: ColumnElement[Any] | InstrumentedAttribute[Any], name: str, value: Any) -> ColumnElement[Any]:
-    """Returns SQL for a copy of the JSON object `memory` in which the member `name` has the value `value`."""
+    """Returns SQL for a copy of the JSON object `memory` in which the key `name` has the value `value`."""
     return func.jsonb_set(memory, _path(name), cast(literal(value, JSONB), JSONB))

@@ -1,11 +1,11 @@
 """Computes verdicts from loaded series.
 
-A cohort is the students of one school and grade who take the same forms of a measure in the same weeks. The monitor
-judges whole cohorts at once; other rules judge one series at a time.
+A cohort is the students of one school and grade who take the same forms (versions of a test) of a measure in the same
+weeks. The monitor judges whole cohorts at once; other rules judge one series at a time.
 
-A series is always judged with its whole cohort, ordered by the ids of the series, whichever series are requested. The
-same numbers then go through the same operations, and the verdict on a series is identical to the byte, whether the
-series is judged alone or with its district.
+A series is always judged with its whole cohort, ordered by the ids of the series, even if only some of its series are
+requested. The same numbers then go through the same operations. So the verdict on a series is identical to the byte,
+whether the series is judged alone or with its district.
 
 This file exceeds 250 lines so that a cohort's calendar, its columns and the conclusions from them stay together.
 """
@@ -86,7 +86,7 @@ def judge_series(
     """Judges each requested series by the rule that was chosen for the series; returns the verdicts, keyed by series.
 
     * `others` are series of the same cohorts that need no verdict: series of classmates, and phases that have ended.
-      The scores of all these series together show how difficult the forms were.
+      The scores of all these series together show how difficult the forms (versions of the test) were.
     * `calibrated` has the district's calibrations.
     * `as_of` has weeks, keyed by series. A series is judged as of this week, or as of its last week if it has no entry.
     """
@@ -197,8 +197,8 @@ def _by_monitor(
 ) -> dict[UUID, Judgement]:
     """Returns the judgements of one cohort, keyed by series. Each series is judged as of the week of its request.
 
-    A judgement uses only what was known at the end of that week. In a cohort that is too small to estimate the
-    difficulty of forms, each series is judged alone.
+    A judgement uses only what was known at the end of that week. In a small cohort, the difficulty of the forms
+    (versions of the test) cannot be estimated, and each series is judged alone.
     """
     calibrated = _calibration_of(calibrations, members[0])
     placed = on_one_calendar(members)
@@ -234,8 +234,8 @@ def _delivered(judged: Sequence[int], requests: Mapping[int, JudgingRequest]) ->
     """Returns the delivered share of the planned dose, with a row for each judged series and a column for each week.
 
     The weeks are those of the series' phase. A series without a request is judged only to estimate the difficulty of
-    the forms. Its sessions are not loaded, and everything counts as delivered. Returns None if, as far as is known, the
-    whole dose of every week was delivered.
+    the forms (versions of the test). Its sessions are not loaded, and everything counts as delivered. Returns None if,
+    as far as is known, the whole dose of every week was delivered.
     """
     shares = {position: request.series.weekly_delivery for position, request in requests.items()}
     weeks = max((len(delivery) for delivery in shares.values() if delivery is not None), default=0)
@@ -267,12 +267,12 @@ def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
 
 
 def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None = None) -> Batch:
-    """Converts series of one measure into arrays; `cohort` has the number of each series' cohort.
+    """Converts series of one measure into arrays. `cohort[i]` is the index of the cohort of the series `placed[i]`.
 
     * Only scores up to `week`, a week of the calendar, are included. Without `week`, all scores are.
-    * The table of scores has a row for each series, and a column for each form in each week. If a form was given
-      several times in a week, each time has its own column.
-    * The scores of one week for which no form is recorded are assumed to be from one and the same form.
+    * The table of scores has a row for each series. It has a column for each form (version of the test) in each week.
+      If a form was given several times in a week, each time has its own column.
+    * If scores have no recorded form, all such scores of one week are assumed to come from one form.
     """
     scores = [
         score_series.scores if week is None else score_series.scores.upto(week - began)
@@ -316,7 +316,7 @@ def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None =
 
 
 def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the SEM of each series in the measure's units.
+    """Returns the standard error of measurement (SEM) of each series in the measure's units.
 
     The result is nan if the SEM is unknown or if the goal is on the wrong side of the baseline.
     """
@@ -329,11 +329,11 @@ def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np
 
 
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
-    """Arranges scores in a table. Returns the distinct values of `cells` in ascending order, and the table.
+    """Arranges scores in a table. Returns the numbers of its columns in ascending order, and the table.
 
-    Score number i is in the row `rows[i]`, in the column of the cell number `cells[i]`, and has the value `values[i]`.
-    The table has `count` rows, and a column only for each cell number that occurs. A place without a score is nan. If a
-    place has several scores, it has the last of them.
+    Score i is in the row `rows[i]`, in the column with the number `cells[i]`, and has the value `values[i]`. The table
+    has `count` rows, and only those columns whose number occurs. A place without a score is nan. If a place has several
+    scores, it has the last of them.
     """
     occurs = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
     occurs[cells] = True
@@ -346,7 +346,7 @@ def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -
 
 
 def _repeats(rows: Whole, cells: Whole) -> Whole:
-    """Returns, for each score, how many earlier scores are in the same row and cell of the table (see `_table`)."""
+    """Returns, for each score, how many earlier scores are in the same place of the table (see `_table`)."""
     key = rows * (int(cells.max()) + 1) + cells
     order = np.argsort(key, kind="stable")
     repeats, position = np.empty(len(key), np.int64), np.arange(len(key))

@@ -64,8 +64,8 @@ async def judge_selected(
 ) -> JudgingOutcome:
     """Judges the selected series with the scores recorded so far. Writes the verdicts that differ from those in force.
 
-    `written` has, for each student with newly recorded scores, the day of the last such score. `write` stores these
-    days.
+    `written` has, for each student with newly recorded scores, the day of the last of these scores. The days are stored
+    together with the verdicts.
     """
     loaded = await load(work, selection)
     requested = [monitored for monitored in loaded.requested.values() if _is_concerned(monitored, mode)]
@@ -177,11 +177,10 @@ async def _drop_justified(work: Work, loaded: LoadedSeries, retractable: set[UUI
 
 
 def _judge_earlier_by_new_rules(loaded: LoadedSeries, judgements: dict[UUID, Judgement]) -> dict[UUID, Judgement]:
-    """Judges again, by the new rules, those weeks whose current verdict was made by other rules.
+    """Some current verdicts were made before the rules changed. Judges the weeks of these verdicts by the new rules.
 
-    `judgements` has the judgements that are about to be written, keyed by series. They are by the new rules and about
-    the latest week. The result is keyed by series too. It has what the new rules say about the week of the current
-    verdict.
+    `judgements` has the judgements of the latest week by the new rules, keyed by series. They are not written yet. The
+    result has a judgement for each series whose current verdict was made by other rules, also keyed by series.
     """
     as_of = {
         series_id: previous.verdict.last_week
@@ -197,8 +196,8 @@ def _is_by_other_rules(previous: CurrentVerdict, judgement: Judgement) -> bool:
     """Returns whether the current verdict on a phase was made by rules that differ from those of the new judgement.
 
     The result is False if the judgement is about another phase. The rules differ if at least one of these differs: the
-    rule, its version, its parameters, the calibration, the SEM, and the number of measures among which the false-alarm
-    rate is divided.
+    rule, its version, its parameters, the calibration, the standard error of measurement (SEM), and the number of
+    measures among which the false-alarm rate is divided.
     """
     current, verdict = previous.verdict, judgement.verdict
     earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)

@@ -1,7 +1,7 @@
 """Loads the series of a district or of some supports for judging, with their cohorts. Judges nothing.
 
-The reads have the reach of the whole district, because a cohort includes classmates who are not on the caller's
-caseload. The number of statements does not depend on the number of series.
+Students whom the caller may not see are read too, because they belong to the cohorts. The number of statements does not
+depend on the number of series.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class LoadedSeries:
     * `calibrated` has the newest calibrations. If a district has too little data for a calibration, the published
       defaults apply.
 
-    The scores of classmates and of ended phases show how difficult the forms were.
+    The scores of classmates and of ended phases show how difficult the forms (versions of a test) were.
     """
 
     requested: dict[UUID, MonitoredSeries] = field(default_factory=dict)
@@ -166,10 +166,11 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
 
 
 def _statement_of(work: Work, selection: SeriesSelection) -> tuple[str, list[Any]]:
-    """Returns the statement that reads the selected series, and the statement's parameters except the first.
+    """Returns the statement that reads the selected series, and the statement's parameters from the second one on.
 
     The first parameter is the district's id. With `lock`, the statement reads only students who are already locked. A
-    student who arrived since then is left out; the sync that created the student judges the student's series.
+    student who was added to the roster after the locks were taken is left out; the sync that added the student judges
+    the student's series.
     """
     if selection.pairs is not None:
         pairs = sorted(pair for pair in set(selection.pairs) if not selection.lock or pair[0] in work.locked_students)
@@ -224,7 +225,7 @@ async def _build_series(work: Work, rows: Sequence[PhaseRow]) -> tuple[list[Scor
     """Returns the series of these phases, and the calendars of the schools.
 
     The series that are to be judged have no scores after their goal date. The series of classmates keep such scores,
-    because these scores still show how difficult a form was.
+    because these scores still show how difficult a form (a version of the test) was.
     """
     measures = await measures_in_process(work, rows[0].measures)
     calendars = _calendars_of(rows[0])
@@ -285,7 +286,10 @@ def _add_dosage(requested: dict[UUID, MonitoredSeries], rows: Mapping[UUID, Phas
 
 
 def _models_of(district_id: UUID, row: PhaseRow) -> tuple[Support, Phase]:
-    """Returns the support and the phase of a row, with the columns that judging needs. They are detached objects."""
+    """Returns the support and the phase of a row, with the columns that judging needs.
+
+    The objects belong to no database session.
+    """
     about = {"district_id": district_id, "student_id": row.student_id, "school_ids": row.school_ids}
     about |= {"secured_area": row.secured_area}
     support = Support(

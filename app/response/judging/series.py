@@ -29,7 +29,7 @@ The cohort of a support without a school contains no other support.
 class Scores:
     """The points of a phase as columns, oldest first: ids, days, instructional weeks, values and forms.
 
-    * `forms` has an empty text for each point whose form is unknown.
+    * `forms` has the version of the test from which each point comes, or an empty text if it is unknown.
     * A point is the median of a day's scores. Its id is the id of the first of these scores; `same_day` has the ids of
       the other scores of the day, keyed by the id of the point.
     """
@@ -73,7 +73,7 @@ class Scores:
         )
 
     def observations(self) -> tuple[Observation, ...]:
-        """Returns the points as observations, which is the form that the rules take."""
+        """Returns the points as `Observation`s, which the rules take."""
         if not self.same_day:
             return tuple(map(Observation, self.weeks, self.values, self.ids))
         others = [self.same_day.get(score_id, ()) for score_id in self.ids]
@@ -86,7 +86,8 @@ class ScoreSeries:
 
     * `series_id` is the id of the support or, for an additional measure, the id of the measure's `SupportMeasure`.
     * `scores` end with the goal date `goal_on` if the series itself is to be judged, because later scores are not
-      judged. If the series only shows how difficult the forms were, `scores` has all scores of the phase.
+      judged. A series of a classmate has all scores of the phase, because it only shows how difficult the forms
+      (versions of the test) were.
     * `before` has the points of the baseline, oldest first. It is filled only if the series is to be judged and is in
       the first phase of its support.
     * `goal_week` is at least 1, even if the goal date is in the first instructional week.
@@ -111,7 +112,7 @@ class ScoreSeries:
 
     @property
     def sem(self) -> float | None:
-        """Returns the measure's SEM for the student's grade and for the baseline of the phase."""
+        """Returns the standard error of measurement (SEM) for the student's grade and the baseline of the phase."""
         return sem_for(self.measure.sem, self.measure.sems or (), self.grade, self.baseline)
 
     @property

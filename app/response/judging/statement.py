@@ -78,8 +78,8 @@ class PhaseRow(NamedTuple):
     `SupportMeasure` instead of the support, and `begins_on` and the goal come from the `PhaseGoal`.
 
     Only the first row of the result has the weeks of all schools, the playbook in force, the newest calibrations, and
-    the measures with their versions. In the result of the statement, each of the last five fields takes several
-    columns.
+    the measures with their versions. The last five fields are tuples, each of which `of` builds from several columns of
+    the result.
     """
 
     role: int
@@ -167,7 +167,7 @@ class PhaseRow(NamedTuple):
 
     @property
     def baseline_scores(self) -> ScoreColumns:
-        """Returns the scores that count as points of the baseline, oldest first, without their forms."""
+        """Returns the scores that count as points of the baseline, oldest first. Their forms are left out."""
         if self.baseline_ids is None:
             return NO_SCORES
         ids, forms = tuple(self.baseline_ids), ("",) * len(self.baseline_ids)

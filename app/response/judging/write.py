@@ -60,11 +60,12 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 class VerdictStep:
     """A judgement to be written, with the facts on which the alert of its support depends.
 
-    * `current` is the verdict that the series has so far, and `state` the state that the support has so far.
+    * `current` is the current verdict on the series, and `state` the current state of the support; both are from before
+      this judgement.
     * `settled_on` is the Monday of the week whose verdict becomes final, if any.
     * `quiet`, `retractable` and `raise_alerts` are those of `alerts.ConclusionOfWeek`.
-    * `earlier` is set only if the current verdict was made by rules that have changed since. It is then the judgement
-      of the new rules for the week of that verdict.
+    * `earlier` is set only if the current verdict was made by rules that have changed since. It is what the new rules
+      say about the week of that verdict.
     """
 
     judgement: Judgement
@@ -84,8 +85,8 @@ async def write(work: Work, steps: Sequence[VerdictStep], written: Mapping[UUID,
     One statement writes the verdicts and states. It also updates the days and times by which lists of supports and
     students are sorted.
 
-    `written` has, for each student with newly recorded scores, the day of the last such score. If `written` is given
-    inside a block of `Work.as_district`, the call must be the last step of the block: its statement also ends the
+    `written` has, for each student with newly recorded scores, the day of the last of these scores. If `written` is
+    given inside a block of `Work.as_district`, the call must be the last step of the block: its statement also ends the
     block, so that the transaction acts for the caller again.
     """
     today = await today_of(work)
@@ -226,10 +227,11 @@ def _advance_by_new_rules(
 ) -> tuple[Memory, tuple[AlertSignal, ...]]:
     """Applies a change of the rules to a support's alert memory. Returns the new memory and the alert signals.
 
-    If the current verdict on a measure was made by earlier rules, its step has `earlier`: what the new rules say about
-    the week of that verdict. These judgements may end the alert. They never send an event that an alert began, because
-    only later scores can do that. If no step has `earlier`, the memory is unchanged and there are no signals. `others`
-    has the verdicts on the measures that were not judged.
+    * If the current verdict on a measure was made by earlier rules, its step has `earlier`: what the new rules say
+      about the week of that verdict. If no step has `earlier`, the memory is unchanged and there are no signals.
+    * These judgements may end the alert. They never send an event that an alert began, because only later scores can do
+      that.
+    * `others` has the verdicts on the measures that were not judged.
     """
     earlier = [(step, step.earlier) for step in steps if step.earlier is not None]
     if not earlier:
@@ -245,9 +247,9 @@ def _advance_by_new_rules(
 
 
 def _state_changed(current: CurrentState, worst: VerdictInForce) -> bool:
-    """Returns whether `worst`, a support's most serious verdict, has another state than the support has at present.
+    """Returns whether the state of a support changes. `worst` is its most serious verdict, with the new ones included.
 
-    A change between the two alarm states, "off track" and "not responding", does not count as a difference.
+    A change between the two alarm states, "off track" and "not responding", does not count as a change.
     """
     if current.state in ALARMS and worst.state in ALARMS:
         return False

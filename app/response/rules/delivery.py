@@ -1,6 +1,7 @@
 """Adjusts findings about supports that were not delivered as planned.
 
-To do this, the module adds to each score the growth that could not be expected in the weeks without delivery.
+A rule judges the series again with a credit added to each score: the growth that could not be expected in the weeks
+without delivery.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ CHECKED_SESSIONS = 3
 def allow_for_delivery(series: Series, finding: Finding, judge: Callable[[Series], Finding], by_rate: bool) -> Finding:
     """Returns the finding of a rule. An alarm becomes `under_delivered` if the missed delivery explains it.
 
-    `judge` is the rule. It judges the series again after `credit_undelivered` has added to each score a credit for the
-    undelivered weeks. If the rule still raises an alarm, the finding stays as it is. `by_rate` states whether the rule
-    judges growth rather than a level.
+    To find out, `judge` (the rule) judges the series a second time. Before that, `credit_undelivered` adds to each
+    score the growth that the undelivered weeks cost. If there still is an alarm, the finding stays as it is. `by_rate`
+    is true if the rule judges growth, and false if it judges a level.
     """
     shares = series.weekly_delivery
     if finding.state not in ALARMS or shares is None:

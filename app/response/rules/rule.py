@@ -53,14 +53,15 @@ class DecisionRule:
       same verdict.
     * `fits` has the kinds of measures that the rule may judge.
     * `far` is the false-alarm rate with the default parameters: the share of the benchmark's responders whom the rule
-      flags at some time. Responders are simulated students who grow as the goal requires. `far` is None for a rule
-      with the parameter `far_percent`.
+      flags at some time. Responders are simulated students who grow as the goal requires. `far` is None if the rate is
+      not stated, or if the parameter `far_percent` sets it.
     * `holds_badly` has the cases in which the stated rate does not hold, or is not known to hold.
     * `excess` is a function of a series, its finding and the measure's standard error of measurement (SEM). It returns
-      by how much the series fails the rule, that is, how far it is beyond the rule's own limit. `excess` is None for a
-      rule whose limit cannot be moved.
-    * `thresholds` has the thresholds for the false-alarm rates of `GRID`. If the rule has `excess`, a threshold is the
-      margin by which the rule's own limit is moved.
+      by how much the series fails the rule: more than 0 if the rule flags the series. It is None if this cannot be
+      computed.
+    * `thresholds` has a number for each false-alarm rate in `GRID`, such as 5 % or 10 %. To have this rate, the rule
+      must flag a series if the result of `excess` is above this number. For the monitor, which has no `excess`, the
+      number is compared with its statistic.
     """
 
     name: str
@@ -133,7 +134,8 @@ class DecisionRule:
     def threshold_at(self, far: float) -> float:
         """Returns the threshold for the rate `far`. Raises KeyError for a rule without a table of thresholds.
 
-        The share `far` of the benchmark's responders exceeds this threshold at some time within 26 weeks.
+        Of the simulated students who grow as the goal requires, the share `far` exceeds it at some time within 26
+        weeks.
         """
         if self.thresholds is None:
             raise KeyError(self.name)

@@ -17,7 +17,7 @@ class State(StrEnum):
     """The state that a rule gives a series.
 
     * `off_track` is an alarm: at the present rate the goal will be missed.
-    * `not_responding` is the more serious alarm: growth is more likely than not under half of the required rate.
+    * `not_responding` is the more serious alarm: growth is probably under half of the required rate.
     * `under_delivered`: there would be an alarm, but the sessions that were not delivered explain the lack of growth.
     * Of the rules for growth, only the monitor gives `below_pace` and `uncertain`.
     """
@@ -148,7 +148,8 @@ class Verdict:
     * `rate_low` and `rate_high` are the bounds of the middle 80 % of the present rate. `odds` are the odds of slow
       growth against growth that keeps pace. The JSON leaves out all three if the rule does not estimate them.
     * `slow`, `short` and `on_pace` are the probabilities that `Shares` defines. Every rule for growth states them if
-      the measure has an SEM and there are at least three scores. Otherwise the JSON leaves them out.
+      the measure has a standard error of measurement (SEM) and there are at least three scores. Otherwise the JSON
+      leaves them out.
     * `stated_far` is the stated false-alarm rate, which was measured on the benchmark's responding students. It is the
       share of these students whom the rule with these parameters flags at some time in 26 weeks. The JSON leaves the
       rate out if it was not measured; docs/response.md says where the rate does not hold.

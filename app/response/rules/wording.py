@@ -107,9 +107,9 @@ def justifies_name(shares: Shares | None) -> bool:
 
 
 def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
-    """Returns a growth rule's finding, in which `not_responding` may be weakened to `off_track`.
+    """Returns a finding of a rule for growth. Its state `not_responding` may be weakened to `off_track`.
 
-    This happens unless the probability of slow growth in `shares` is high enough (`justifies_name`).
+    It stays `not_responding` only if the probability of slow growth in `shares` is high enough (`justifies_name`).
     """
     if finding.state is not State.NOT_RESPONDING or justifies_name(shares):
         return finding

@@ -35,11 +35,11 @@ OfSupport = type[Phase] | type[ResponseState] | type[SupportMeasure] | type[Phas
 
 @dataclass(frozen=True, slots=True)
 class GoalColumns:
-    """The columns of the present goals of active supports, either for first measures or for additional measures.
+    """Says in which columns the goals of active supports are: those of first measures, or those of additional measures.
 
-    `about` is the id that identifies a measure of a support. For the first measure, it is the support's id. For an
-    additional measure, it is the id of the `SupportMeasure`. `tables` are the tables, besides the table of supports,
-    that the columns and `conditions` need.
+    `about` is the column of the id that identifies a measure of a support. For the first measure, it is the support's
+    id. For an additional measure, it is the id of the `SupportMeasure`. `tables` are the tables, besides the table of
+    supports, that the columns and `conditions` need.
     """
 
     about: InstrumentedAttribute[UUID]
@@ -152,7 +152,10 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
 
 
 def last_check(district_id: UUID, of_measure: GoalColumns) -> ColumnElement[date]:
-    """Returns SQL for the day of a measure's last score or the first day of its aimline, whichever is later."""
+    """Returns SQL for the day from which a missing score is counted: the last score, or the first day of the aimline.
+
+    It is the later of the two days.
+    """
     last = (
         select(func.max(Score.taken_on))
         .where(
@@ -173,8 +176,8 @@ def checks_overdue(
 ) -> tuple[ColumnElement[bool], ...]:
     """Returns the SQL conditions under which a score on a measure of a support is overdue.
 
-    The day `since`, from which the days are counted, must be at least `days` days of instruction ago. The goal date
-    must not be past.
+    The measure must have had no score for at least `days` days of instruction. They are counted from the day `since`.
+    The goal date must not be past.
     """
     return (
         *of_measure.conditions,

@@ -5,7 +5,7 @@
 * A support whose lead left the roster, or is at none of the student's schools any more, is marked as unled.
 * The student is removed from the caseloads of people who share no school with the student.
 
-Runs in the transaction of the sync, which has locked the students. Statements are set-based.
+Runs in the transaction of the sync, which has locked the students. Each statement changes many rows.
 """
 
 from collections.abc import Collection, Sequence

@@ -24,8 +24,8 @@ AT_ONCE = 500
 async def start_due_supports(work: Work) -> int:
     """Starts the planned supports that start by themselves and whose first day has come. Returns their number.
 
-    If another transaction has locked the student, the next run of the task starts the support. If the student has left
-    the roster, the support is started once the student is back.
+    A support is left out while another transaction has locked its student; the next run of this task starts it. If the
+    student has left the roster, the support is started once the student is back.
     """
     today = await today_of(work)
     is_due = (

@@ -1,4 +1,4 @@
-"""Completes the OpenAPI document in a fixed order of steps, each of which is a function of the document alone."""
+"""Completes the OpenAPI document in steps, which run in a fixed order. Each step needs nothing but the document."""
 
 from typing import Any
 

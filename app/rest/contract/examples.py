@@ -1,7 +1,7 @@
 """Gives every operation an example of its request, which works in the playground once its ids are replaced.
 
 The values are the examples that the inputs declare. Ids of rows differ in every district, so the description of each
-operation states which lists have them. The test that tries all examples reads these descriptions.
+operation states which GET requests list them. The test that tries all examples reads these descriptions.
 """
 
 from typing import Any
@@ -198,7 +198,7 @@ The keys are pairs: the operation, and the name of the parameter or the field.
 
 
 def give_examples(document: dict[str, Any]) -> None:
-    """Adds an example to the body of every operation, and states in its description which lists have the needed ids."""
+    """Adds an example to the body of every operation, and states in its description where to find the needed ids."""
     for path, _, operation in operations(document):
         named = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "path"]
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
@@ -221,11 +221,15 @@ def give_examples(document: dict[str, Any]) -> None:
 
 
 def _lists_of(operation: str, names: list[str]) -> dict[str, str]:
-    """Returns, for each path parameter or field in `names`, the address of the list in which its values are found.
+    """Returns where to find a value for each of `names`, for example `/v1/supports?state=active` for `support`.
 
-    Such a value is the id of a row. Names without a list are left out. If the address of a list has a parameter itself,
-    such as `/v1/supports?state=active&student={student}`, the list for this parameter is returned too. `operation` may
-    have lists of its own.
+    `names` are path parameters and fields of the request that take the id of a row. Each is mapped to the address of a
+    list of such rows; names without a list are left out.
+
+    * If an address contains a parameter, as in `/v1/supports?student={student}`, the list for `student` is returned
+      too.
+    * For some operations, `OF_OPERATION` has another address than the usual one. `operation` is the id of the
+      operation.
     """
     lists: dict[str, str] = {}
     names = [name for name in names if name in SOURCES]
@@ -242,7 +246,10 @@ def _place(address: str) -> str:
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """Returns the example that a schema declares, or else a minimal value; an object then has its required fields."""
+    """Returns the example that a schema declares.
+
+    If it declares none, returns a minimal value, such as an empty text or an object with the required fields only.
+    """
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].removeprefix(PREFIX)]
     if schema.get("examples"):

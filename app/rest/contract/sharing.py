@@ -25,7 +25,10 @@ NAMES = {
 
 
 def share_responses(document: dict[str, Any]) -> None:
-    """Moves the most frequent response of each error status to the section `components`, and refers to it there."""
+    """Moves the most frequent response of each error status to the section `components`.
+
+    The operations that have this response then refer to it.
+    """
     every = [
         (status, orjson.dumps(answer, option=orjson.OPT_SORT_KEYS), operation["responses"])
         for _, _, operation in operations(document)

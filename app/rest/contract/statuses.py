@@ -1,4 +1,4 @@
-"""Documents for each operation exactly the statuses that it can answer.
+"""Documents for each operation exactly the statuses of its possible responses.
 
 Most statuses follow from the operation: whether it needs a token, has an id in its path, changes something, or takes a
 body. The tests of the APIs compare every response with the contract.
@@ -96,7 +96,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields the error statuses that an operation can answer, with their descriptions."""
+    """Yields the error statuses that an operation can return, with their descriptions."""
     if path == OAUTH:
         yield from OAUTH_ANSWERS.items()
         return

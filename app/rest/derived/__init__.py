@@ -1,1 +1,1 @@
-"""Generates the REST API from the declared resources: response models, parameters, selections, answers and routes."""
+"""Generates the REST API from the declared resources: response models, parameters, selections, responses and routes."""

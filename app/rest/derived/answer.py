@@ -124,11 +124,11 @@ class Reader:
         return _response(request, text, following.group(1).decode() if following else None)
 
     async def read_row(self, work: Work, resource: ResourceType, row_id: UUID) -> bytes:
-        """Returns one row as JSON text, for the answer of a command; raises `NotFound`."""
+        """Returns one row as JSON text, for the response to a command; raises `NotFound`."""
         return await self._row(work, RowRoot("", resource, row_id, picks_of(self.shapes, resource, {})))
 
     async def read(self, work: Work, *roots: Root) -> list[Answer]:
-        """Reads lists and rows with one statement, and returns an answer for each of them, in order.
+        """Reads lists and rows with one statement, and returns an `Answer` (the response) for each of them, in order.
 
         Raises the first error that an answer contains.
         """
@@ -160,7 +160,7 @@ class Reader:
         return tuple(dict.fromkeys((*declaration(resource).requires, *more, *inner)))
 
     def _picks(self, work: Work, resource: ResourceType, given: Mapping[str, Any]) -> Picks:
-        """Returns the members that `expand` and `fields` of a request select.
+        """Returns the fields, links and values that the parameters `expand` and `fields` of a request select.
 
         Raises `Forbidden`, before any row is looked up, if the caller may not read one of them.
         """
@@ -174,7 +174,10 @@ class Reader:
         return picks
 
     def _picks_of_whole(self, resource: ResourceType) -> tuple[Picks, tuple[Can, ...]]:
-        """Returns the members that are shown without `expand` and `fields`, and the permissions that they require."""
+        """Returns the fields, links and values that are shown without the parameters `expand` and `fields`.
+
+        Also returns the permissions that they require.
+        """
         if resource not in self._whole_picks:
             picks = KeptPicks(picks_of(self.shapes, resource, {}))
             self._whole_picks[resource] = picks, self._permissions_of(resource, picks)

@@ -51,10 +51,7 @@ class BulkShapes:
         return make_model(f"Recorded{name}", "The results of a request with items.", fields)
 
     def row_name(self, command: Command) -> str:
-        """Returns the name of the field of an item's result that holds the row that the command wrote.
-
-        For `raise_concern`, for example, it is `concern`.
-        """
+        """Returns the name of the field that shows the written row in a result: `concern` for `raise_concern`."""
         facts = declaration(command.result)
         return facts.kind or facts.name.lower()
 
@@ -74,9 +71,10 @@ class BulkShapes:
         return Response(text, media_type=JSON)
 
     async def _rows(self, work: Work, resource: ResourceType, results: Sequence[ItemResult]) -> dict[UUID, Shape]:
-        """Returns the rows of the results in their response model, keyed by id.
+        """Returns the rows of the results as they are shown in the response, keyed by id.
 
-        If the response model has members from other tables, one statement reads all rows; otherwise nothing is read.
+        If the response shows values that are stored in other tables, one statement reads all rows again. Otherwise
+        nothing is read.
         """
         rows = {result.row.id: result.row for result in results if result.row is not None}
         if self.shapes.is_stored(resource) or not rows:

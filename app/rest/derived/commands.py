@@ -56,7 +56,7 @@ class Commands:
             self._add_bulk(router, command, tag)
 
     def permissions(self, command: Command) -> tuple[Can, ...]:
-        """Returns the permissions for a command: its own, and the permissions for the links that its answer shows."""
+        """Returns the permissions for a command: its own, and the permissions for the links that its response shows."""
         needed = list(required_permissions(command.function))
         shown = command.rest_result or command.result
         if shown is not None:
@@ -146,7 +146,7 @@ class Commands:
         )
 
     def _has_version(self, command: Command) -> bool:
-        """Returns whether the route of a command takes `If-Match` although its response shows no row.
+        """Returns whether the route of a command takes `If-Match`, although its response does not show the row.
 
         This is so if the command returns nothing, and the row in the path has a version.
         """
@@ -156,7 +156,7 @@ class Commands:
         return resource is not None and "version" in self.reader.catalog.members(resource)
 
     def _model(self, command: Command) -> type[Shape] | None:
-        """Returns the model of the answer, which has the row, the other values of the command's result, or both."""
+        """Returns the model of the response, which has the row, the other values of the command's result, or both."""
         shapes, shown = self.reader.shapes, command.rest_result or command.result
         if command.value is None:
             return None if shown is None else shapes.of(shown)
@@ -196,7 +196,7 @@ class Commands:
     async def _read(self, work: Work, resource: ResourceType, shown_id: Any) -> bytes:
         """Returns as JSON text the row that a command has written.
 
-        The caller needs only the permissions of the command and of the links that the answer shows.
+        The caller needs only the permissions of the command and of the links that the response shows.
         """
         root = WrittenRoot("", resource, (shown_id,), picks_of(self.reader.shapes, resource, {}))
         (answer,) = await read(work, self.reader.catalog, (root,), REST_STYLE)

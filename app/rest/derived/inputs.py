@@ -93,7 +93,8 @@ class Bodies:
         """Returns a request model called `name` with the fields `declared`. The model is made at the first call.
 
         Raises `Misuse` if the name was used with other fields before. With `changes`, no field is required. `alone` is
-        the name of a list whose items are validated separately, so that a malformed item does not refuse the others.
+        the name of a list whose items are validated one by one: a malformed item does not make the whole list
+        malformed.
         """
         facts = (tuple(declared.values()), changes)
         cached = self._models.get(name)
@@ -153,9 +154,9 @@ def known_values_of(body: MalformedBody, inputs_of: Mapping[str, InputField]) ->
 
 
 def _refuse_alone(model: type[Input], input_type: Any, item: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Returns an item of a list, converted to its model.
+    """Validates one item of a list, and returns it as an instance of its model.
 
-    A malformed item is returned as `Malformed` instead, so that the other items of the list are still accepted.
+    A malformed item is returned as `Malformed` instead of raising an error, so that the other items are still accepted.
     """
     try:
         return validate(item)

@@ -33,7 +33,7 @@ def split(values: Any) -> Any:
 
 
 def tree_of(names: Iterable[str]) -> Tree:
-    """Returns dotted names as a tree: `a`, `b.c` and `b.d` become `{"a": {}, "b": {"c": {}, "d": {}}}`."""
+    """Converts dotted names to a tree: `a`, `b.c` and `b.d` become `{"a": {}, "b": {"c": {}, "d": {}}}`."""
     tree: Tree = {}
     for name in names:
         branch = tree
@@ -43,10 +43,11 @@ def tree_of(names: Iterable[str]) -> Tree:
 
 
 def picks_of(shapes: Shapes, resource: ResourceType, expand: Tree, fields: Tree | None = None) -> Picks:
-    """Returns the members of a resource that an answer shows.
+    """Returns the fields, links and values of a resource that a response shows.
 
-    `expand` lists the links that are shown as rows, and `fields` the members to which the answer is limited. The id is
-    always shown, if the resource has one. Raises `Malformed` if `fields` lists a member that the answer does not have.
+    `expand` lists the links that are shown as rows. `fields` lists the members to which the response is limited:
+    fields, links and values. The id is always shown, if the resource has one. Raises `Malformed` if `fields` lists a
+    member that the response does not have.
     """
     members, links = shapes.members(resource), shapes.links(resource)
     expanded = {shapes.key_of(resource, name): name for name in expand}

@@ -1,6 +1,6 @@
 """Builds the response models of the contract from the declared resources.
 
-The models describe the answers in the contract. Answers are not validated against the models.
+The models describe the responses in the contract. Responses are not validated against the models.
 """
 
 from collections.abc import Iterable, Mapping
@@ -92,7 +92,7 @@ class Shapes:
         return make_model(title, model.__doc__, fields, model)
 
     def members(self, resource: ResourceType) -> Mapping[str, Member]:
-        """Returns the members that REST shows without `expand`, keyed by their names in REST."""
+        """Returns the fields, links and values that REST shows without `expand`, keyed by their names in REST."""
         return {name: member for name, member in self._named(resource) if is_always_shown(member)}
 
     def links(self, resource: ResourceType) -> Mapping[str, OneMember | ManyMember]:
@@ -107,26 +107,26 @@ class Shapes:
         }
 
     def key_of(self, resource: ResourceType, link: str) -> str:
-        """Returns the name of the member in which `expand` shows the rows of a link.
+        """Returns the name of the field in which `expand` shows the rows of a link.
 
-        It is the link's name, extended by `_expanded` if the model already has a member with this name.
+        It is the link's name, extended by `_expanded` if the model already has a field with this name.
         """
         return f"{link}_expanded" if link in self.members(resource) else link
 
     def render(self, resource: ResourceType, row: Any) -> Shape:
-        """Returns a stored row in its response model, for the answer of a command.
+        """Returns a stored row in its response model, for the response to a command.
 
-        This works only for a resource whose members all come from columns of the row's own table. For any other
-        resource, use `read_row`.
+        This works only for a resource all of whose fields, links and values come from columns of the row's own table.
+        For any other resource, use `read_row`.
         """
         return self.of(resource).model_construct(**self.values_of(resource, row))
 
     def values_of(self, resource: ResourceType, row: Any) -> dict[str, Any]:
-        """Returns the values of a stored row, keyed by the names of its members in REST."""
+        """Returns the values of a stored row, keyed by the names in REST of the fields and references."""
         return {name: stored_value(member, row) for name, member in self.members(resource).items()}
 
     def is_stored(self, resource: ResourceType) -> bool:
-        """Returns whether `render` works for a resource: whether every member comes from a column of the row."""
+        """Returns whether `render` works for a resource: whether all that it shows is in columns of its table."""
         return all(is_stored(member, resource) for member in self.members(resource).values())
 
     def _named(self, resource: ResourceType) -> list[tuple[str, Member]]:
@@ -161,7 +161,7 @@ class Shapes:
         return make_model(name, " ".join((value.__doc__ or "").split()), fields, base)
 
     def _type(self, member: Member) -> Any:
-        """Returns the Python type of a member that is always shown."""
+        """Returns the Python type of a field, link or value that is always shown."""
         kind: Any
         if isinstance(member, FieldMember):
             kind = member.value_type
@@ -215,7 +215,7 @@ def make_model(name: str, description: str | None, fields: Mapping[str, Any], ba
 
 
 def is_always_shown(member: Member) -> bool:
-    """Returns whether REST shows a member even if the request does not name it in `expand`.
+    """Returns whether REST shows a field, link or value (a member) even if the request does not name it in `expand`.
 
     * A member that is no link is always shown.
     * A link that is declared inline is always shown, with its rows.
@@ -234,7 +234,7 @@ def _wrapped(kind: Any, *, many: bool, nullable: bool) -> Any:
 
 
 def _absent(description: str) -> Any:
-    """Returns the field of a response model for a member that is left out unless the request asks for it."""
+    """Returns the field of a response model for something that is left out unless the request asks for it."""
     return Field(
         default=None,
         description=description,

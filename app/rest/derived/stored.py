@@ -1,4 +1,4 @@
-"""Takes the values of a resource's members from a stored row, for the answer of a command."""
+"""Takes the values of a resource's fields and references from a stored row, for the response to a command."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from app.resources.values import is_json
 
 
 def is_stored(member: Member, resource: ResourceType) -> bool:
-    """Returns whether the value of a member is in a column of the stored row."""
+    """Returns whether the value of a member (such as a field or a reference) is in a column of the stored row."""
     is_plain = isinstance(member, FieldMember | ReferenceMember | OneMember)
     is_object = isinstance(member, ValueMember) and is_json(member.shape)
     expression = getattr(member, "expression", None)
@@ -23,7 +23,7 @@ def is_stored(member: Member, resource: ResourceType) -> bool:
 
 
 def stored_value(member: Member, row: Any) -> Any:
-    """Returns the value of a member in a stored row."""
+    """Returns the value of a member (such as a field or a reference) in a stored row."""
     expression = getattr(member, "expression", None)
     if not isinstance(expression, InstrumentedAttribute):
         raise Misuse(f"{member.name} is not in the stored row.")

@@ -1,4 +1,4 @@
-"""Calibrates the monitor: estimates growth, noise and form effects from a district's own series.
+"""Calibrates the monitor: estimates growth, noise and the difficulty of forms from a district's own series.
 
-It uses scores only, and no labels that say which students responded.
+A form is a version of a test. Only scores are used, and no labels that say which students responded.
 """

@@ -53,14 +53,14 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 
 
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns a calibration: estimates of noise, form effects and growth, and a threshold for each rate in `GRID`.
+    """Returns a calibration: estimates of growth, noise and the difficulty of forms, and thresholds for the monitor.
 
-    `panel` has series of one measure and grade. Its values are in units of the measure's published SEM, and the series
-    of a cohort are adjacent.
+    `panel` has series of one measure and grade. Its values are in units of the measure's published standard error of
+    measurement (SEM), and the series of a cohort are adjacent.
 
-    The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): students are simulated from the
-    estimates, `imagined` of them. The threshold for the false-alarm rate of 5 %, for example, is chosen as follows. Of
-    the simulated students who grow as the goal requires, 5 % have a statistic above it at some time within 26 weeks.
+    There is a threshold for each false-alarm rate in `GRID`. The thresholds come from a parametric bootstrap (Efron and
+    Tibshirani, 1993): `imagined` students are simulated with these estimates. Take the rate 5 % as an example. Of the
+    simulated students who grow as the goal requires, 5 % exceed the threshold at some time within 26 weeks.
 
     With fewer than 300 series, 3,000 scores or 12 weeks, the published defaults are returned, with only `series` and
     `scores` filled. The same input gives the same result.
@@ -142,9 +142,10 @@ def _sample(panel: Panel, students: int) -> Panel:
 
 
 def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> ImaginedDistrict:
-    """Returns the district to simulate.
+    """Returns the district whose students are simulated.
 
-    Its cohort sizes, missing scores and errors come from the panel, and everything else from the estimates.
+    The sizes of cohorts, the missing scores and the errors are those of the panel. Everything else comes from the
+    estimates.
     """
     table = weekly(panel)
     has_score = ~np.isnan(table)

@@ -24,7 +24,7 @@ With a larger probability, slow growth would be taken for growth that has stoppe
 
 
 def log_evidence(scores: Sequence[PreparedScores], prior: Prior) -> float:
-    """Returns how well the prior fits the scores: the log probability of all scores, less a small penalty.
+    """Returns how well a prior fits the scores: the log probability of all scores under it, less a small penalty.
 
     The penalty grows with the distance of `prior` from the published defaults.
     """

@@ -26,7 +26,7 @@ class ImaginedDistrict:
     * spread: SD of the log of students' noise.
     * correlation: the correlation of two errors of one student that are one week apart.
     * wobble: SD of the random step that a student's true level takes each week.
-    * share: the part of a score's variance that comes from its form.
+    * share: the part of a score's variance that comes from its form (the version of the test).
     * missing: the share of scores that are missing.
     * sizes: cohort sizes, one of which is drawn for each cohort.
     * baselines: the variance of the error of each baseline score.
@@ -51,8 +51,8 @@ class ImaginedDistrict:
 def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
     """Returns simulated students in whole cohorts over 26 weeks, and which of them always grow as the goal requires.
 
-    The second result has a truth value for each student. `hazard` is the probability per week that a student's growth
-    changes.
+    The second result is an array with True or False for each student. `hazard` is the probability per week that a
+    student's growth changes.
     """
     rng = np.random.default_rng(seed)
     sizes = rng.choice(district.sizes, max(int(students / district.sizes.mean()), 1))
@@ -84,8 +84,9 @@ def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int,
     A responder always grows as the goal requires. The statistic is the monitor's log odds of slow growth, so its
     highest value shows how near the responder came to a false alarm.
 
-    Some classmates of the responders stop growing. The forms then look more difficult than they are, and the responders
-    look better than they are. `hazard` is the probability per week that a student's growth changes.
+    Some classmates of the responders stop growing. The forms (versions of the test) then look more difficult than they
+    are, and the responders look better than they are. `hazard` is the probability per week that a student's growth
+    changes.
     """
     panel, keeps_pace = imagine(district, students, seed, hazard)
     estimates = judge_weeks(panel, prior, range(3, WEEKS + 1), only=keeps_pace)

@@ -1,7 +1,7 @@
-"""Estimates the scatter of scores: noise, form effects, and the correlation between weeks. Does not estimate growth.
+"""Estimates how scores scatter: by noise, by the difficulty of forms, and by the correlation between weeks.
 
-All estimates use contrasts: the second differences y(t - k) - 2 y(t) + y(t + k) of a student's scores at lag k. A
-contrast does not depend on the student's level or on steady growth.
+A form is a version of a test. Growth is not estimated. All estimates use contrasts: the second differences y(t - k) - 2
+y(t) + y(t + k) of a student's scores at lag k. A contrast does not depend on the student's level or on steady growth.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ The monitor works best if it assumes that noise varies slightly more between stu
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Variances that describe how a student's scores scatter around steady growth, in SEM^2.
+    """Variances that describe how a student's scores scatter around steady growth.
 
-    A score's error has two parts: the effect of its form, which all students who took the form share, and an error of
-    its own.
+    They are in SEM^2 (squared standard errors of measurement). A score's error has two parts: the effect of its form
+    (the version of the test), which all students who took the form share, and an error of its own.
 
     * own: the average variance of the scores' own errors.
     * form: the variance of a form's effect.
@@ -86,13 +86,13 @@ def contrasts(table: Array, k: int) -> Array:
 
 
 def estimate_scatter(panel: Panel) -> Scatter:
-    """Returns the variances and the correlation, estimated from the contrasts of all students.
+    """Returns the variances and the correlation in `Scatter`, estimated from the scores of all students.
 
-    A contrast at lag k is y(t - k) - 2 y(t) + y(t + k), where y(t) is a student's score in week t. The estimates need
-    some hundreds of series of ten weeks or more.
+    They are estimated from contrasts. A contrast at lag k is y(t - k) - 2 y(t) + y(t + k), where y(t) is a student's
+    score in week t. The estimates need some hundreds of series of ten weeks or more.
 
-    * Classmates take the same forms, and share nothing else in a contrast. So the mean product of two classmates'
-      contrasts gives `form`: it is six times the variance of a form's effect.
+    * Classmates take the same forms (versions of the test), and share nothing else in a contrast. So the mean product
+      of two classmates' contrasts is six times the variance of a form's effect.
     * The mean square of a contrast contains all variances. The parts that come from forms and from changes of growth
       are subtracted. The rest is `own` times (6 - 8 r^k + 2 r^2k), plus 2 k times `wobble`. Solved for several lags k
       together, this equation gives `own`, `wobble` and the correlation r.

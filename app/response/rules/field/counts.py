@@ -20,8 +20,8 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
 
     "Often enough" means in at least `met` of `minimum` consecutive scores. The first case that applies gives the state:
 
-    1. The student once met the criterion often enough, or three times in a row, and the last three scores are far below
-       it (a collapse, see `_fallen_below`): `not_responding` of the kind `stopped`.
+    1. The last three scores are far below the goal (a collapse, see `_fallen_below`), and earlier scores met it, either
+       often enough or three times in a row: `not_responding` of the kind `stopped`.
     2. The last `minimum` scores meet the criterion often enough: `responding`.
     3. None of the last `minimum` scores meets the criterion, though the student once met it often enough, and there are
        at least twice `minimum` scores: `not_responding` of the kind `stopped`.
@@ -31,7 +31,7 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
 
     The statistic is the number of the last `minimum` scores that meet the criterion, and the threshold is `met`.
 
-    Source: mastery criteria as in single-case practice; this project's own wording.
+    Source: mastery criteria of single-case practice, in the wording of this project.
     """
     window = parameters["minimum"]
     needed = min(parameters["met"], window)
@@ -152,8 +152,8 @@ def _fallen_below(parts: Sequence[float]) -> float | None:
     1. at some earlier time, three scores in a row had a median of .5 or more, and
     2. each of the last three scores is below the limit.
 
-    The limit is usually .25. Take the scores up to the last one that was .5 or more. If a third of their median is
-    above .25, that third is the limit, but at most .5.
+    The limit is .25, or more if the scores were high before they fell. To find it, take the scores up to the last one
+    that was .5 or more, and a third of their median. The limit is this third if it is above .25, but at most .5.
     """
     medians = [median(parts[n : n + LEVEL_SCORES]) for n in range(len(parts) - 2 * LEVEL_SCORES + 1)]
     if max(medians, default=0.0) < HALF or max(parts[-LEVEL_SCORES:]) >= HALF:

@@ -26,7 +26,7 @@ def last_run(sides: Sequence[int], on_side: int) -> int:
 
 
 def judge_by_k_point(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges a series by whether its last k scores are better or worse than the aimline A(t) = b + g * t.
+    """Judges a series by whether its last k scores are better or worse than the aimline.
 
     * All k scores are worse than the line: `not_responding`.
     * All k scores are better than the line: `responding`, and a higher goal is suggested.
@@ -129,10 +129,10 @@ def _window(series: Series, run: int) -> dict[str, float]:
 
 
 def excess(series: Series, finding: Finding, sem: float) -> float:
-    """Returns by how much the series fails the rule, in SEM: the smallest of the last k distances from the aimline.
+    """Returns by how much the series fails the rule: the smallest of the last k distances from the aimline.
 
-    The distance of a score is positive if the score is worse than the aimline, and negative if it is better. So the
-    result is positive only if all k scores are worse.
+    The result is in standard errors of measurement. The distance of a score is positive if the score is worse than the
+    aimline, and negative if it is better. So the result is positive only if all k scores are worse.
     """
     line, k = series.aimline, int(finding.threshold or 0)
     last = zip(series.weeks[-k:], series.values[-k:], strict=True)

@@ -17,8 +17,8 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a series by the median distance of its last three scores from the aimline.
 
     The state is `not_responding` if the median is on the worse side of the aimline, otherwise `responding`. The
-    distance of a score is y(t) - A(t) with A(t) = b + g * t, in the measure's units, and is positive on the better side
-    of the aimline. The statistic is the median of the three distances, and the threshold is 0.
+    distance of a score is in the measure's units, and is positive on the better side of the aimline. The statistic is
+    the median of the three distances, and the threshold is 0.
 
     For the state `not_responding`:
 
@@ -52,5 +52,8 @@ def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def excess(_: Series, finding: Finding, sem: float) -> float:
-    """Returns by how much the series fails the rule, in SEM: how far the median is on the worse side of the aimline."""
+    """Returns by how much the series fails the rule: how far the median is on the worse side of the aimline.
+
+    The result is in standard errors of measurement.
+    """
     return -(finding.statistic or 0.0) / sem

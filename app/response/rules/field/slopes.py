@@ -48,7 +48,8 @@ def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
 def _least_squares(series: Series) -> tuple[float, float]:
     """Returns the least-squares slope and its standard error.
 
-    The standard error is computed from the measure's SEM, or from the residuals if the SEM is unknown.
+    The standard error is computed from the measure's standard error of measurement (SEM), or from the residuals if the
+    SEM is unknown.
     """
     rate = slope(series.weeks, series.values)
     if rate is None:
@@ -96,8 +97,9 @@ def judge_by_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding
 def judge_by_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges level and slope together. The state is `not_responding` only if both are clearly too low.
 
-    Let g be the required rate, SEE the measure's SEM (or the series' residual standard error if the SEM is unknown),
-    and z the normal quantile of `percentile`, such as -.674 for 25. Two quotients are compared with z:
+    Let g be the required rate, and z the normal quantile of `percentile`, such as -.674 for 25. Let SEE be the
+    measure's standard error of measurement or, if that is unknown, the residual standard error of the series. Two
+    quotients are compared with z:
 
     * level: the median distance of the last three scores from the aimline, divided by its standard error .67 * SEE;
     * slope: (slope - g) / SE(slope).
@@ -135,17 +137,17 @@ def judge_by_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> 
 
 
 def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges whether the fitted line, with an interval around it, reaches the goal in time. If not: `not_responding`.
+    """Judges whether the line through the scores, with an interval around it, reaches the goal in time.
 
-    The least-squares line is continued to the week W of the goal. There, its value is yhat(W), with an interval of z *
-    SE(slope) * (W - t) on each side.
+    The state is `not_responding` if the whole interval is short of the goal. The least-squares line is continued to the
+    week W of the goal. There, its value is yhat(W), with an interval of z * SE(slope) * (W - t) on each side.
 
     * t is the week of the last score.
     * SE(slope) is the standard error of the slope (`trend.slope_se`), from the residual standard error of the series.
     * z is the two-sided normal quantile of `confidence` (75 gives 1.15).
 
-    The statistic is how far the better end of the interval is short of the goal, in the measure's units. It is positive
-    if the whole interval is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
+    The statistic is the distance from the better end of the interval to the goal, in the measure's units. It is
+    positive if this end is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
 
     Source: Christ (2006), for the standard error of the slope.
     """
@@ -176,8 +178,8 @@ def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Fi
 
     * m and v are the mean and the variance of the true rates of supported students. Here m = .87 g and v = (.40 g)^2,
       which are this project's published defaults.
-    * SE is the standard error of the slope. It is computed from the measure's SEM, or from the residuals if the SEM is
-      unknown.
+    * SE is the standard error of the slope. It is computed from the measure's standard error of measurement (SEM), or
+      from the residuals if the SEM is unknown.
 
     Because m is below g, the state is `responding` only if the scores are evidence that growth keeps pace.
 
@@ -199,7 +201,10 @@ def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Fi
 
 
 def excess_of_interval(_: Series, finding: Finding, sem: float) -> float:
-    """Returns by how much the series fails the rule, in SEM: how far the whole interval is short of the goal."""
+    """Returns by how much the series fails the rule: how far the whole interval is short of the goal.
+
+    The result is in standard errors of measurement.
+    """
     return (finding.statistic or 0.0) / sem
 
 

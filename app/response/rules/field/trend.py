@@ -102,9 +102,9 @@ def best_break(series: Series) -> tuple[int, float, float] | None:
     after it. The line with the least squared error is chosen; of equally good lines, the line with the earliest bend.
     Returns None if no week is possible.
 
-    Call this only if a rule has already found that growth fell short. The result then describes how: growth `stopped`
-    if the slope before the bend kept pace. The result is rough: because of noise, a few high scores in the middle can
-    look like a time in which growth kept pace.
+    Call this only if a rule has already found that growth fell short. If the slope before the bend is as good as the
+    required rate, growth kept pace first and then `stopped`; otherwise it `never` kept pace. This is rough: because of
+    noise, a few high scores in the middle can look like a time in which growth kept pace.
     """
     spread = _spread(series.values, series.values)
     best, explained = None, -math.inf

@@ -1,12 +1,12 @@
 """Judges all series of a district at once with arrays. Uses no database.
 
-The difficulty of the forms is estimated and subtracted too (form adjustment). For a whole district, call `judge_bulk`.
-It returns states and estimates, but no sentences. Only few series change their state. For each of these:
+`judge_bulk` returns states and estimates, but no sentences. Only few series change their state. For each of these,
+`conclude` in `rule.py` makes a finding with a sentence from the estimates, and `RULES["monitor"].verdict` makes a
+verdict from the finding.
 
-* `rule.conclude(judged.estimate, n, facts, far, calibration)` returns the finding with its sentence;
-* `RULES["monitor"].verdict(series, parameters, finding)` returns the verdict.
+If only one student has a new score, it is enough to call `judge_bulk` with the series of the student's cohort.
 
-If a request records a single score, do the same with the rows of that student's cohort.
+Forms (versions of a test) differ in difficulty. This is estimated from the cohorts and subtracted from the scores.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ STATES = tuple(State)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A table of the scores of N series (rows) in T columns. The columns are common to all series.
+    """A table of the scores of N series (rows) in T columns. A column is one form (version of a test) in one week.
 
-    The series may be of several measures, each in its own units.
+    The columns are common to all series. The series may be of several measures, each in its own units.
 
-    * `weeks` (T,): instructional weeks of one calendar, in order. A week occurs once for each form given in it.
+    * `weeks` (T,): the instructional week of each column, on one calendar, in order. A week occurs once for each form
+      given in it.
     * `values` (N, T): scores in the measure's units; nan where there is no score.
     * `baseline` (N,): medians of three scores, in the measure's units.
     * `goal_rate` (N,): in the measure's units a week; negative if lower scores are better. `goal` (N,): in the
@@ -46,9 +47,9 @@ class Batch:
       the phase and must be nan.
     * `delivered` (N, weeks): the share of the planned dose that was delivered in week 1 of each phase, in week 2, and
       so on, from 0 to 1. Later weeks count as fully delivered. If it is None, all weeks count as fully delivered.
-    * `cohort` (N,): the number of the cohort. Students with the same number took the same form in the same column, on
-      one measure, and have one calendar. A series without a cohort has its own number. A cohort of over 1,000 is
-      treated as several cohorts.
+    * `cohort` (N,): a number that identifies the cohort of each series. Students with the same number took the same
+      form in the same column, on one measure, and have one calendar. A series without a cohort has a number that no
+      other series has. A cohort of over 1,000 is treated as several cohorts.
     """
 
     weeks: Weeks
@@ -99,8 +100,9 @@ def judge_bulk(
 ) -> BulkJudgement:
     """Returns the monitor's judgement of all series, each as of its last score.
 
-    Time and memory are linear in N. `far` is the stated false-alarm rate. With `adjust`, form effects are estimated
-    within each cohort and removed. The computation is the same as for a single series, and the results agree to 1e-9.
+    Time and memory are linear in N, the number of series. `far` is the stated false-alarm rate. With `adjust`, the
+    difficulty of the forms (versions of the test) is estimated within each cohort, and subtracted from the scores. The
+    computation is the same as for a single series, and the results agree to 1e-9.
     """
     estimate = find_bulk(batch, calibration, adjust=adjust)
     better = np.where(batch.goal_rate < 0, -1.0, 1.0)
@@ -121,8 +123,9 @@ def find_bulk(
 ) -> PanelEstimate:
     """Returns the monitor's estimate of each series as of its last score; nan for a series that cannot be judged.
 
-    `only` (N,) marks the series to estimate; if `only` is None, all series are estimated. The scores of unmarked series
-    only help to estimate the difficulty of the forms. The estimates of unmarked series are nan.
+    `only` (N,) marks the series to estimate; if `only` is None, all series are estimated. The estimates of unmarked
+    series are nan. Their scores only help to estimate how difficult the forms (versions of the test) were, if `adjust`
+    is true.
     """
     has_score = ~np.isnan(batch.values)
     estimate, last = _empty_estimate(len(batch.cohort)), _last(batch, has_score)
@@ -145,7 +148,7 @@ def find_cohort(
     """Returns the estimates of the requested series of one cohort. They are computed as in `find_bulk`.
 
     `only` (N,) marks the requested series. Each requested series must be judgeable and have a score. Series that cannot
-    be judged are not used to estimate the difficulty of the forms.
+    be judged are not used to estimate the difficulty of the forms (versions of the test).
     """
     has_score = ~np.isnan(batch.values)
     last, judgeable = _last(batch, has_score), _usable(batch) & has_score.any(axis=1)
@@ -178,8 +181,10 @@ def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDA
     """Returns the state of each series, as an index of STATES, as it follows from the monitor's estimate alone.
 
     It depends on the statistic, the probability of slow growth and the interval of the rate. Whether the goal is met is
-    not considered. A series without an alarm is `under_delivered` if full delivery would have given an alarm, and would
-    have raised the statistic by at least MATERIAL.
+    not considered.
+
+    The state is `under_delivered` if there is no alarm, but there would be one if everything had been delivered, and
+    the missed delivery lowered the statistic by at least MATERIAL.
     """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
@@ -231,7 +236,8 @@ def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
     """Converts a batch into a panel, in which all measures have the same unit and a higher value is better.
 
-    * The unit is the standard deviation of a score's error: `noise` times the measure's SEM.
+    * The unit is the standard deviation of a score's error: `noise` times the measure's standard error of measurement
+      (SEM).
     * Each value is relative to the baseline of the first series of its cohort.
     * The series of a cohort must be adjacent.
     * The panel has an additional first column for the baselines, at the week in which the earliest phase began.

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Calibration:
     """The monitor's prior for one measure and grade, and its thresholds for the false-alarm rates in `GRID`.
 
-    * `noise`: the standard deviation of a score's error, as a multiple of the measure's SEM.
+    * `noise`: the standard deviation of a score's error, as a multiple of the measure's standard error of measurement
+      (SEM).
     * `prior`: the assumptions about growth and noise. Its rates are multiples of the required rate g. Its `wobble` (the
       random weekly step of the true level) is in units of `noise` times the SEM.
     * `thresholds`: log odds in descending order, one for each rate in `GRID`. `adaptive`: the same for districts that

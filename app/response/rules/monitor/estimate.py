@@ -109,9 +109,9 @@ def _under(weight: Array, rate: Array, square: Array) -> Array:
 def _stopped(p: Posterior, below: Array, slow: Array, chosen: NDArray[np.int64]) -> Array:
     """Returns the probability that growth kept pace before and then changed, given that growth is slow now.
 
-    The probability is computed for the students in `chosen` only, and is 0 for all others. `below` has, for each
-    hypothesis, its weight times the probability that the rate is slow under it. `slow` is the sum of `below` over the
-    hypotheses.
+    It is computed only for the students whose indices are in `chosen`, and is 0 for all others. A hypothesis is a week
+    of change together with a level of noise. `below` has, for each hypothesis, the probability that it is true and the
+    rate is slow. `slow` is the sum of `below` over the hypotheses.
     """
     stopped = np.zeros(len(slow))
     if not len(chosen):

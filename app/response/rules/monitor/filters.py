@@ -55,10 +55,11 @@ def posterior(
 ) -> Posterior:
     """Returns the exact posterior over the week of a change and the rates, from the scores up to the week `last`.
 
-    A slot is one form in one week; each student has at most one score in it.
+    A slot is one form (version of a test) in one week; each student has at most one score in it.
 
     * times (slots,): whole weeks in order.
-    * values (slots, students): scores in SEM, higher is better; nan where there is no score.
+    * values (slots, students): scores in standard errors of measurement (SEM), higher is better; nan where there is no
+      score.
     * extra (slots, students) or (slots, 1): variance of each score in addition to its own noise, SEM^2.
     * g (students,): the required rate in SEM a week.
     * start: mean and variance of the level at the start, (students,) each.
@@ -137,8 +138,8 @@ def _run_filters(
     """Returns the states of the forward filter and the states of the backward filter at each week.
 
     Each of the two arrays has the shape (weeks, 7, noise multiples, students). `y` has the scores, and `inverse` the
-    inverse variances of their errors, both by slot (a form in a week). `edges` has the index at which the slots of each
-    week begin; its last entry is the number of slots.
+    inverse variances of their errors. Both have a row for each slot: one form (version of a test) in one week. `edges`
+    has the index at which the slots of each week begin; its last entry is the number of slots.
     """
     return _run_forward(edges, y, inverse, g, start, prior, steps), _run_backward(edges, y, inverse, steps)
 

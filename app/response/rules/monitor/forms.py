@@ -1,4 +1,4 @@
-"""Estimates the difficulty of each form from a cohort's scores up to a week (form adjustment). Estimates no rate.
+"""Estimates the difficulty of each form (version of a test) from the scores of a cohort. Estimates no rate of growth.
 
 This file exceeds 250 lines so that the covariance of one series and the evidence of a cohort stay together.
 """
@@ -94,12 +94,12 @@ def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array
 class Paths:
     """The scores of all students, with the inverse of their covariance under the monitor's Gaussian model of growth.
 
-    A slot is a form in a week; each student has at most one score in it.
+    A form is a version of a test. A slot is one form in one week; each student has at most one score in it.
 
-    * The first axis of every array is the students, except for `values`, whose axes are (slots, students). A slot of
-      `values` may be filled in as late as just before it is used.
-    * `alone` (students,) is true for students whose form effects are treated as a part of the errors. For the others,
-      form effects are estimated and subtracted.
+    * `values` (slots, students) has the scores. They may be filled in slot by slot: the scores of a slot must be there
+      only when `upto` includes the slot. In all other arrays, the first axis is the students.
+    * `alone` (students,) is true for students for whom the difficulty of the forms is not estimated, but counts as a
+      part of the errors.
     * `inverse` (students, slots, slots) is zero for slots without a score, apart from rounding errors.
     """
 
@@ -125,9 +125,10 @@ class Paths:
     def upto(self, slots: int, own: Array, prior: Prior, form: Array | float = 0.0) -> Array:
         """Computes `inverse` for the first `slots` slots. Returns how far each score is from its expectation.
 
-        The expectation is the starting level plus the growth that the model expects. The result has the shape
-        (students, slots), with 0 where there is no score. `own` (slots,) has the variance of the error in each slot,
-        without the form's effect. `form` is the variance of the form's effect.
+        A slot is one form (version of a test) in one week. The expectation is the starting level plus the growth that
+        the model expects. The result has the shape (students, slots), with 0 where there is no score. `own` (slots,)
+        has the variance of the error in each slot, without the form's effect. `form` is the variance of the form's
+        effect.
         """
         values, included, previous = self.values[:slots].T, self.inverse.shape[1], self.inverse
         self.has_score = ~np.isnan(values)
@@ -206,8 +207,9 @@ class Paths:
     def _grow(self, group: Some, t: int, covariance: Array) -> None:
         """Extends the inverse covariance matrices `self.inverse` of a group of students by the score in slot `t`.
 
-        `covariance` has the covariances of this score with all scores up to it. Each matrix gets a row and a column,
-        and the rest changes by a term of rank one.
+        A slot is one form (version of a test) in one week. `covariance` has the covariances of this score with all
+        scores up to it. Each matrix gets one more row and column, and the rest of it is changed by a matrix of rank
+        one.
         """
         has_score, past = self.has_score[group], self.inverse[group, :t, :t]
         covariances = covariance[:, :t] * has_score[:, :t]
@@ -221,7 +223,7 @@ class Paths:
     def weighted(self, surprise: Array) -> Array:
         """Returns the inverse covariance times `surprise`, which is the distance of each score from its expectation.
 
-        The result has the shape (students, slots).
+        The result has the shape (students, slots). A slot is one form (version of a test) in one week.
         """
         return np.asarray((self.inverse @ surprise[:, :, None])[:, :, 0])
 
@@ -232,9 +234,10 @@ class Paths:
 
         `surprise` is the distance of each score from its expectation. An outlier is a score that is further than CLIP
         standard errors from the value that the student's other scores predict; it is moved to that limit. The worst
-        outlier is clipped first, so that it does not make other scores look like outliers. `form` is the variance of
-        each score's form effect. Only the students whom `only` marks are clipped and returned; by default, all students
-        are.
+        outlier is clipped first, so that it does not make other scores look like outliers.
+
+        `form` is the variance of the effect of each score's form (version of the test). Only the students whom `only`
+        marks are clipped and returned; by default, all students are.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -260,7 +263,7 @@ class Paths:
 class Cohorts:
     """The division of students into cohorts. The students of a cohort are adjacent in all arrays.
 
-    `first` has the index of the first student of each cohort, and `index` has the cohort of each student.
+    `first` has the index of the first student of each cohort, and `index` has the index of each student's cohort.
     """
 
     first: NDArray[np.int64]
@@ -269,7 +272,9 @@ class Cohorts:
 
     @classmethod
     def of(cls, cohort: NDArray[np.int64]) -> Cohorts:
-        """Returns the cohorts, given the number of each student's cohort. Equal numbers must be adjacent."""
+        """Returns the cohorts. `cohort[i]` is the number that identifies the cohort of student i; equal numbers are
+        adjacent.
+        """
         if len(cohort) and cohort[0] == cohort[-1]:
             return cls(np.zeros(1, np.int64), np.zeros(len(cohort), np.int64), np.array([len(cohort)]))
         new = np.ones(len(cohort), np.bool_)
@@ -293,7 +298,7 @@ class Cohorts:
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
     """Returns the covariances of what affects all scores of a cohort alike, and the identity matrix.
 
-    They are prior covariances between slots. A slot is a form in a week.
+    They are prior covariances between slots. A slot is one form (version of a test) in one week.
 
     * The first one comes from the form's effect and from the common level of the students.
     * The second one comes from the common growth, for a required rate of 1. For a required rate g, it is multiplied by
@@ -311,10 +316,10 @@ def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]
 
 
 def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple[Array, Array, Array]:
-    """Estimates the form effects of each cohort, under each of the assumptions in COMMON.
+    """Estimates how difficult the forms (versions of the test) were for each cohort, under each assumption in COMMON.
 
-    These assumptions differ in what the students of a cohort have in common. Returns the effects, their variances, and
-    the log probability of the scores. With K = 1 + a common, the effects are share K^-1 b.
+    The assumptions differ in what the students of a cohort have in common. Returns the effects of the forms, their
+    variances, and the log probability of the scores. With K = 1 + a common, the effects are share K^-1 b.
 
     * `a` has the sum of the inverse covariances of the cohort's students, and `b` the sum of their weighted scores.
     * `common` (assumptions, cohorts, slots, slots) is the prior covariance of form effects and common growth.
@@ -331,9 +336,10 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple
 def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
     """Returns how difficult the form of each slot was for each student's cohort, and the variances of these estimates.
 
-    A slot is a form in a week. The difficulty (effect) is in SEM, and its variance in SEM^2. Both arrays have the shape
-    (students, slots). `weighted` (students, slots) has the distances of the scores from their expectation, multiplied
-    by the inverse covariance of each student's scores (`Paths.weighted`).
+    A slot is one form (version of a test) in one week. The difficulty (effect) is in SEM, and its variance in SEM^2
+    (squared standard errors of measurement). Both arrays have the shape (students, slots). `weighted` (students, slots)
+    has the distances of the scores from their expectation, multiplied by the inverse covariance of each student's
+    scores (`Paths.weighted`).
 
     * A form is difficult if the scores of the whole cohort are lower than their expectation. The inverse covariance
       says how much each score counts. The estimate is moved towards 0, the more so the fewer and noisier the scores

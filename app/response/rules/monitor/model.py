@@ -30,7 +30,8 @@ NODE_WEIGHTS = -0.5 * NODES**2
 class Prior:
     """The monitor's assumptions before the first score.
 
-    Rates are multiples of the required rate g. The unit of `wobble` is the measure's SEM.
+    Rates are multiples of the required rate g. The unit of `wobble` is the measure's standard error of measurement
+    (SEM).
 
     * `before`, `after`: mean and standard deviation of the rate before and after a change.
     * `hazard`: the probability of a change per week.
@@ -129,6 +130,7 @@ docs/response.md shows.
 def calibrated_log_odds(log_odds: Array) -> Array:
     """Returns the log odds that are shown to people, computed from the log odds of the statistic.
 
-    The conversion is calibrated in the benchmark. Larger values of `log_odds` give larger results.
+    The conversion was fitted in the benchmark, which simulates students. Larger values of `log_odds` give larger
+    results.
     """
     return np.asarray(DISPLAYED_ODDS[0] + DISPLAYED_ODDS[1] * log_odds)

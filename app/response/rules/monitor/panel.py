@@ -27,15 +27,16 @@ CHUNK = 200
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A table of the scores of several series in common slots. A slot is one form in one week.
+    """A table of the scores of several series in common slots. A slot is one form (version of a test) in one week.
 
     If the form is not known, the scores of one week are assumed to be of one form.
 
     * `times` (slots,): instructional weeks in order; 0 for the baseline.
     * `values` (slots, students): scores in SEM, higher is better; nan where there is none.
     * `g` (students,): the required rate in SEM a week, above zero.
-    * `cohort` (students,): the number of each student's cohort. Equal numbers are adjacent.
-    * `noise` (slots,): the variance of a slot's error in SEM^2; 1 for one score.
+    * `cohort` (students,): a number that identifies the cohort of each student. Equal numbers are adjacent.
+    * `noise` (slots,): the variance of a slot's error in SEM^2 (squared standard errors of measurement); 1 for one
+      score.
     * `began` (students,): the week of `times` in which each phase began; earlier scores are baseline. None means that
       every phase began in the first week.
     * `delivered` (weeks, students): the share of the planned dose that was delivered in week 1 of each phase, in week
@@ -104,7 +105,7 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedScores:
-    """Scores from which the estimated difficulty of the forms has been subtracted, as `filters.posterior` takes them.
+    """Scores from which the estimated difficulty of the forms (versions of the test) has been subtracted.
 
     If a student missed a part of the dose, this estimate is doubtful for the student (see `steps.doubt_of_forms`). Such
     students are judged by the scores in `doubted`, from which a smaller part of the difficulty was subtracted. It has
@@ -140,14 +141,15 @@ class PreparedScores:
     def estimate(self, prior: Prior) -> PanelEstimate:
         """Returns the monitor's estimates from these scores.
 
-        If a student did not get the whole planned dose, the estimates are computed in two ways:
+        If a student did not get the whole planned dose, the estimates are computed twice, under two assumptions:
 
         1. Growth was slower in proportion to what was delivered. In a week without delivery, it may have been anything.
         2. The undelivered part would have brought the growth that the goal requires. This growth is added to the
            scores.
 
         The lower of the two statistics is returned, and the lower probability of slow growth. So there is an alarm only
-        if both ways lead to one. All other estimates are those of the first way. Both use the scores in `doubted`.
+        if both assumptions lead to one. All other estimates are those of the first assumption. For both, the scores in
+        `doubted` are used.
         """
         if_delivered = summarize(replace(self, delivered=None).posterior(prior))
         if self.delivered is None or not (self.delivered < 1).any():
@@ -165,9 +167,10 @@ class PreparedScores:
         return replace(if_delivered, **columns)
 
     def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
-        """Returns the scores of the students whose indices are in `chosen`, with `delivered` as their delivered shares.
+        """Returns the scores of the students whose indices are in `chosen`.
 
-        If `doubted` is not None, these are the scores in `doubted`.
+        If `doubted` is not None, these are the scores in `doubted`. `delivered` replaces the delivered shares of the
+        dose.
         """
         values, extra = (self.values, self.extra) if self.doubted is None else self.doubted
         return replace(
@@ -193,6 +196,8 @@ def prepare(
     only: NDArray[np.bool_] | None = None,
 ) -> Iterator[PreparedScores]:
     """Yields, for each of `weeks` in order, the scores known at its end, without the difficulty of their forms.
+
+    A form is a version of a test; its difficulty is estimated and subtracted from the scores.
 
     * `last` (students,) has the week as of which each student is judged. Without it, all students are judged as of the
       week of the yielded scores.
@@ -253,7 +258,9 @@ def _adjust(
     adjusted: NDArray[np.bool_] | None,
     only: NDArray[np.bool_] | None,
 ) -> Array:
-    """Returns the students' scores, with the effects of the forms subtracted and outliers moved to a limit.
+    """Returns the students' scores. The effects of the forms are subtracted, and outliers are moved to a limit.
+
+    A form is a version of a test. Its effect is how much more difficult it is than usual.
 
     * `raw` has the distances of the scores from their expectation.
     * `effect` has the estimated effects of the forms, and `remaining` the variances of these estimates.
@@ -270,9 +277,9 @@ def judge_weeks(
 ) -> list[PanelEstimate]:
     """Returns the monitor's estimates as of each of `weeks`, in order.
 
-    Each estimate uses only what was known at the end of its week. Without `adjust`, the difficulty of the forms is not
-    estimated. If `only` (students,) is given, only the students whom it marks are judged; the scores of the others help
-    to estimate the difficulty of the forms.
+    Each estimate uses only what was known at the end of its week. Without `adjust`, the difficulty of the forms
+    (versions of the test) is not estimated. If `only` (students,) is given, only the students whom it marks are judged;
+    the scores of the others help to estimate the difficulty of the forms.
     """
     parts = []
     for part in parts_of(panel):
@@ -294,8 +301,8 @@ def judge_panel(
     """Returns the monitor's estimates as of `week`, or as of each student's week in `last`.
 
     Without `week` and `last`, the estimates are as of the last week with a score. Without `adjust`, the difficulty of
-    the forms is not estimated. If `only` (students,) is given, only the students whom it marks are judged; the scores
-    of the others help to estimate the difficulty of the forms.
+    the forms (versions of the test) is not estimated. If `only` (students,) is given, only the students whom it marks
+    are judged; the scores of the others help to estimate the difficulty of the forms.
 
     Time and memory are proportional to the number of values in the panel.
     """

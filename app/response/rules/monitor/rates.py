@@ -1,7 +1,7 @@
 """Defines the false-alarm rates that the product states, and the monitor's thresholds for these rates.
 
-The rates are measured in the benchmark, which simulates students. They are never a district's own rates. The other
-rules declare their own rates and thresholds.
+The rates were measured in the benchmark, which simulates students. They are never a district's own rates. The other
+decision rules declare their own rates and thresholds.
 """
 
 from __future__ import annotations

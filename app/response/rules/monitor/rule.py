@@ -61,8 +61,8 @@ class Facts:
 def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges one series by the published defaults, without a cohort.
 
-    Without a cohort, the difficulty of the forms cannot be estimated. The series is described by a Gaussian model with
-    the measure's SEM:
+    Without a cohort, it cannot be estimated how difficult the forms (versions of the test) were. The series is
+    described by a Gaussian model with the measure's standard error of measurement (SEM):
 
     * The hypotheses are that the rate never changed, or that it changed after week w, for every w.
     * The rate before a change is N(.87 g, .40 g), and the rate after a change is N(.07 g, .20 g), where g is the
@@ -144,8 +144,8 @@ def conclude(
     `estimate` has the estimates of a panel of students. `far` is the stated false-alarm rate. With `adaptive`, the
     thresholds for districts that collect extra scores are used.
 
-    If the student has several `measures`, the rate is divided equally among the measures. The rate of false alarms of
-    all these measures together is then at most `far` (Bonferroni).
+    `measures` is the number of measures of the student's support. The rate `far` is divided equally among them, so that
+    the rate of false alarms of all measures together is at most `far` (Bonferroni).
     """
     statistic, threshold = (
         round(float(estimate.statistic[student]), 9),
@@ -202,8 +202,8 @@ def shares_at(estimate: PanelEstimate, student: int) -> Shares:
 def shares_of(series: Series) -> Shares | None:
     """Returns the probabilities of slow, short and sufficient growth of one series, estimated without its cohort.
 
-    The published defaults are used, whichever rule judges the series. Returns None if the measure has no SEM, if there
-    are fewer than three scores, or if no instructional week has passed.
+    The published defaults are used, whichever rule judges the series. Returns None if the measure has no standard error
+    of measurement (SEM), if there are fewer than three scores, or if no instructional week has passed.
     """
     if cannot_judge(series) is not None or len(series.observations) < LEVEL_SCORES or series.weeks[-1] <= 0:
         return None

@@ -30,12 +30,11 @@ support is not given.
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The steps of the students' levels from each week of the calendar to the next one.
+    """How the students' levels are expected to change from each week of the calendar to the next one (a step).
 
-    * `share` (weeks, students): for each week, the expected growth in the step to this week, as a share of a full
-      week's growth. It is 0 up to the week in which the student's phase began. If `share` is None, it is 1 in every
-      step.
-    * `variance` (weeks, students): the variance of each step, in SEM^2.
+    * `share` (weeks, students): the expected growth in the step to each week, as a share of a full week's growth. It is
+      0 up to the week in which the student's phase began. If `share` is None, it is 1 in every step.
+    * `variance` (weeks, students): the variance of each step, in SEM^2 (squared standard errors of measurement).
     * `grown` (weeks, students): the sum of the shares up to each week.
     """
 
@@ -82,13 +81,14 @@ def undelivered_weeks(delivered: Array, phase_weeks: Weeks) -> Array:
 def doubt_of_forms(lost: Array, g: Array, share: float) -> Array:
     """Returns, for each student, how doubtful the estimated effect of a form is, as a share from 0 to 1.
 
-    The effect is estimated as if the whole cohort had got every session. Otherwise a student's verdict would depend on
-    the session records of classmates. But if classmates lost the same sessions as the student, they all grew less, and
-    the estimate mistakes a part of this loss for a more difficult form.
+    A form is a version of a test, and its effect is its difficulty. It is estimated as if the whole cohort had got
+    every session, so that a student's verdict does not depend on the session records of classmates. But if classmates
+    lost the same sessions as the student, they all grew less, and the estimate mistakes a part of this loss for a more
+    difficult form.
 
     The result is m / (m + `share`), where `share` is the variance of a form's effect. m is the variance of the growth
     that the cohort may have missed: (`MISSED_TOGETHER` * g * `lost`)^2. `lost` has the weeks of dose that each student
-    did not get.
+    did not get, and `g` is the required rate per week.
     """
     missed = (MISSED_TOGETHER * g * lost) ** 2
     return np.asarray(missed / (missed + max(share, 1e-12)))

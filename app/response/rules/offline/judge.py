@@ -42,8 +42,7 @@ NO_WEEK = Finding(
 class Options:
     """The options for judging series offline: the rule and its settings.
 
-    `far` is the false-alarm rate. If it is None, the monitor has a rate of .10, and any other rule is applied with its
-    own limit.
+    `far` is the false-alarm rate. If it is None, the monitor uses the rate .10, and any other rule uses its own limit.
     """
 
     rule: str = "monitor"
@@ -110,7 +109,7 @@ def _judge_by_rule(rule: DecisionRule, far: float | None, series: Series) -> Fin
 def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
     """Returns the monitor's findings for the cohort as of each week.
 
-    Series with different SEMs or directions are treated as series of different measures.
+    Series with different standard errors of measurement or directions are treated as series of different measures.
     """
     rule, far, own = RULES["monitor"], DEFAULT_FAR if options.far is None else options.far, options.calibration
     groups: dict[tuple[float, str], list[int]] = {}
@@ -155,9 +154,10 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
 
 
 def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
-    """Returns the series of one cohort as a panel, whose slots (a form in a week) are common to all of them.
+    """Returns the series of one cohort as a panel. Its slots are common to all series.
 
-    If several scores of the same week state no form, they are assumed to be of the same form.
+    A slot is one form (version of a test) in one week. If several scores of the same week state no form, they are
+    assumed to be of the same form.
     """
     better = 1.0 if lines[0].goal_rate > 0 else -1.0
     zero = float(np.median([value for line in lines for value in line.baseline]))

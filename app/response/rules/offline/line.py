@@ -25,7 +25,10 @@ divided by this number.
 
 @dataclass(frozen=True, slots=True)
 class OfflineScore:
-    """One score of a series that is read from a line of JSON: its instructional week, value, and form if known."""
+    """One score of a series that is read from a line of JSON: its instructional week, its value and its form.
+
+    The form is the version of the test, or None if it is unknown.
+    """
 
     week: int
     value: float
@@ -112,7 +115,10 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
 
 
 def _check_scale(line: OfflineSeries) -> None:
-    """Raises UnjudgeableSeries if values of a series are too large or too small, in SEM, for exact comparisons."""
+    """Raises UnjudgeableSeries if the scores or the required rate are out of all proportion to the measure's SEM.
+
+    The SEM is the standard error of measurement, in the units of the scores.
+    """
     if line.sem is None:
         return
     values = (*line.baseline, *(score.value for score in line.scores))

@@ -1,7 +1,7 @@
-"""Applies a decision rule at a stated false-alarm rate, although the rule has a fixed limit of its own.
+"""Applies a decision rule at a stated false-alarm rate. To do this, the rule's own fixed limit is moved by a margin.
 
-To do this, it moves the limit by a margin. In the benchmark, which simulates students, the margin for a rate of 10 %,
-for example, let the rule flag 10 % of the students who grow as required. The rules themselves are defined elsewhere.
+The margins were measured in the benchmark, which simulates students. With the margin for the rate of 10 %, for example,
+the rule flags 10 % of the simulated students who grow as required. The rules themselves are defined elsewhere.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
     * rules about slopes: a share of the required rate g;
     * dual discrepancy: standard errors.
 
-    Raises ValueError if the measure's SEM is unknown, if the finding has no statistic, or if the rule has no such
-    number.
+    Raises ValueError if the measure's standard error of measurement (SEM) is unknown, if the finding has no statistic,
+    or if no such number is defined for the rule.
     """
     excess = RULES[rule].excess
     if series.sem is None or finding.statistic is None or excess is None:
@@ -37,8 +37,8 @@ def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
     """Returns the rule's finding, with the rule's limit moved so that the false-alarm rate is `far`.
 
     The state is `not_responding` if the series fails the rule by more than the margin for this rate (see `beyond`), and
-    is otherwise not an alarm. Without the measure's SEM, the state is `insufficient_data`. A finding without a
-    statistic is returned unchanged.
+    is otherwise not an alarm. Without the measure's standard error of measurement (SEM), the state is
+    `insufficient_data`. A finding without a statistic is returned unchanged.
     """
     if finding.statistic is None:
         return finding
