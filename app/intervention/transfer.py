@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.errors import Violation
+from app.core.errors import Conflict, Violation
 from app.core.inputs import About
 from app.core.text import Text
 from app.core.violations import Violations
@@ -54,7 +54,12 @@ async def import_interventions(
     outcomes: Counter[str] = Counter()
     if rows:
         entries = [NewIntervention(**row) for row in rows.values()]
-        for result in await draft_interventions(work, entries, at="/csv", positions=list(rows)):
+        try:
+            results = await draft_interventions(work, entries, at="/csv", positions=list(rows))
+        except Conflict:
+            violations.refuse()  # the violations of the file come before a library that is full
+            raise
+        for result in results:
             violations.add(result.violations)
             outcomes[result.outcome] += 1
     violations.refuse()

@@ -155,7 +155,7 @@ async def test_a_later_sync_takes_the_place_of_a_held_one(north: Town, tmp_path:
     later = await sync(north, export, tmp_path)
     states = await _state(north)
     assert [row[0] for row in states] == ["held", "dry", "discarded", "applied"]
-    assert "A later sync replaced it." in states[2][1]
+    assert "A later sync replaced it: nothing of it was applied." in states[2][1]
     left = await ask(north, "SELECT count(*) FROM pg_class WHERE relname LIKE '%' || :run", run=report.run_id.hex)
     assert left == [(0,)]
     assert later.plan is not None
