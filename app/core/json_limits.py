@@ -16,7 +16,7 @@ MAX_KEYS: Final = 100
 MAX_DEPTH: Final = 32
 """The largest depth of nested lists and objects."""
 # A string is skipped as one token. The possessive quantifiers keep no backtracking state, so they take no memory.
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
 
 
 class NotText(ValueError):
