@@ -17,6 +17,7 @@ from app.core.ids import new_id
 from app.rest.route import Route
 from app.settings import Settings
 from tests.faces.abuse.bodies import BODIES
+from tests.faces.abuse.measure import pace
 from tests.faces.rest_town import caller
 from tests.house.walk import operations
 from tests.house.walk_knows import OPEN, WITHOUT_SCOPE
@@ -38,7 +39,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_no_body_costs_much_time_or_memory(
     app: FastAPI, north: Town, settings: Settings, corpus: Path, record_property: Any
 ) -> None:
-    """A body costs under half a second and 50 MB beyond its own size, with all scopes and with none."""
+    """A body costs under half a second and 50 MB beyond its own size, with all scopes and with none.
+
+    On a slow machine it may take longer, in proportion.
+    """
     tokens = {"every scope": caller(app, north).token, "no scope": caller(app, north, frozenset()).token}
     lines = await asyncio.to_thread(_measured, settings, corpus, tokens)
     assert {line["body"] for line in lines} == set(BODIES)
@@ -46,9 +50,10 @@ async def test_no_body_costs_much_time_or_memory(
         most = max(lines, key=lambda line: line[what])
         record_property(f"most {what}", most)
         print(f"most {what}: {most}")  # noqa: T201  # a figure for the log
+    most_seconds = 0.5 * pace()
     for line in lines:
         assert line["grown"] < 50 * MB, line
-        assert line["seconds"] < 0.5, line
+        assert line["seconds"] < most_seconds, line
         assert line["status"] < 500, line
         assert line["answered"] < 64 * 1024, line
         assert line["violations"] <= MAX_VIOLATIONS + 1, line
