@@ -107,7 +107,7 @@ def build(settings: Settings) -> FastAPI:
         await check_server(settings.url_of("api"), "api")
         async with tokens.revocations.kept_current(engine):
             # The HTTP protocol class reads these, because it has access to neither the settings nor the app.
-            yield {"base_url": settings.base_url, "stop": stop}
+            yield {"base_url": settings.base_url, "stop": stop, "arrived": admission.gate.arrivals.note}
         await engine.dispose()
 
     def stop() -> None:

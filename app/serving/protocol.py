@@ -114,6 +114,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._joined = JoinedWrites(transport, self.loop)
         CONNECTIONS.set(len(self.connections))
+        if (arrived := self.app_state.get("arrived")) is not None:
+            arrived()
         most = self._most_connections
         if most is not None and len(self.connections) > most and not self._close_idle_connection():
             detail = "This server has reached its number of connections. Try again in a moment."

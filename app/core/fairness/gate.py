@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from app.core.errors import Overloaded, Throttled
+from app.core.fairness.arrivals import Arrivals
 from app.core.fairness.order import FairOrder, Ticket
 from app.core.fairness.processor import processor_demand
 
@@ -27,12 +28,6 @@ LONG_STEP = 0.002
 """A step that takes more seconds than this is long. After a long step, the event loop handles new arrivals first."""
 STOPPING_SECONDS = 8.0
 """The number of seconds for which waiting requests may still begin after the process was asked to end."""
-ARRIVAL_TURNS = 32
-"""The number of turns of the event loop between two long steps.
-
-The loop accepts one connection in each turn, and a request on a new connection takes three more turns; an idle turn
-takes some ten microseconds.
-"""
 FULL_QUEUE_RETRY = 1
 """The `Retry-After` in seconds for a caller whose queue is full."""
 
@@ -91,7 +86,7 @@ class Turn:
         """
         self.gate.note_step(self, seconds)
         if seconds > LONG_STEP:
-            self.gate.handle_arrivals()
+            self.gate.arrivals.receive()
 
 
 class Gate:
@@ -113,7 +108,7 @@ class Gate:
         self._slots_held = 0
         self._is_stopping = False
         self._paused: asyncio.Future[None] | None = None
-        self._arrivals_handled: asyncio.Future[None] | None = None
+        self.arrivals = Arrivals()
 
     @property
     def waiting(self) -> int:
@@ -130,6 +125,7 @@ class Gate:
 
         Raises `Throttled` when the key's queue is full.
         """
+        self.arrivals.note()
         if self._order.waiting_of(key) >= self.limits.queue_of_one_key:
             detail = "Too many requests of this district are waiting already. Send fewer at once."
             raise Throttled(detail, FULL_QUEUE_RETRY, code="queue.full")
@@ -174,8 +170,8 @@ class Gate:
 
         A step waits while the event loop handles new arrivals, or while a key with fewer running requests has priority.
         """
-        if self._arrivals_handled is not None and not self._arrivals_handled.done():
-            return self._arrivals_handled
+        if (received := self.arrivals.awaited) is not None:
+            return received
         now = self._clock()
         remaining = self._pause_left(turn, now)
         if remaining <= 0:
@@ -213,12 +209,6 @@ class Gate:
         """Records how long a step of this turn used the event loop."""
         turn.used += seconds
         turn.last_step = self._clock()
-
-    def handle_arrivals(self) -> None:
-        """Holds back the next steps of running requests until the event loop has received newly arrived data."""
-        if self._arrivals_handled is None or self._arrivals_handled.done():
-            self._arrivals_handled = asyncio.get_running_loop().create_future()
-            _resume_after(ARRIVAL_TURNS, self._arrivals_handled)
 
     def _load(self, key: Hashable) -> float:
         return len(self._slot_holders[key]) / self._weights.get(key, 1.0)
@@ -268,14 +258,6 @@ class Gate:
             self._order.correct_charge(turn.ticket, self._clock() - turn.began)
             if self._paused is not None:
                 _resume(self._paused)
-
-
-def _resume_after(turns: int, future: asyncio.Future[None]) -> None:
-    """Resumes a future after the event loop has run this many more iterations."""
-    if turns == 0:
-        _resume(future)
-    else:
-        asyncio.get_running_loop().call_soon(_resume_after, turns - 1, future)
 
 
 def _resume(future: asyncio.Future[None]) -> None:

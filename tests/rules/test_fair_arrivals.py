@@ -1,0 +1,46 @@
+"""Tests how long running requests wait for new arrivals after a long step."""
+
+import asyncio
+
+from app.core.fairness.arrivals import MOST_TURNS, QUIET_TURNS, Arrivals
+
+
+async def _turns_until(future: "asyncio.Future[None] | None", each_turn: "list[bool]", arrivals: Arrivals) -> int:
+    """Returns the number of turns of the event loop until a future is done; notes an arrival where a turn says so."""
+    turns = 0
+    while future is not None and not future.done():
+        if turns < len(each_turn) and each_turn[turns]:
+            arrivals.note()
+        await asyncio.sleep(0)
+        turns += 1
+    return turns
+
+
+async def test_a_quiet_process_waits_a_few_turns() -> None:
+    """If nothing arrives, a request waits a few turns of the event loop, because turns take processor time."""
+    arrivals = Arrivals()
+    assert arrivals.awaited is None
+    arrivals.receive()
+    assert await _turns_until(arrivals.awaited, [], arrivals) <= QUIET_TURNS + 1
+    assert arrivals.awaited is None
+
+
+async def test_requests_wait_while_others_arrive_and_not_for_ever() -> None:
+    """A burst of arrivals is received whole; a stream of them delays the running requests for a bounded time."""
+    arrivals = Arrivals()
+    arrivals.receive()
+    burst = [turn in (0, 4, 8) for turn in range(9)]
+    turns = await _turns_until(arrivals.awaited, burst, arrivals)
+    assert 8 + QUIET_TURNS <= turns <= 8 + QUIET_TURNS + 2
+    arrivals.receive()
+    assert MOST_TURNS <= await _turns_until(arrivals.awaited, [True] * 200, arrivals) <= MOST_TURNS + 1
+
+
+async def test_a_second_long_step_meanwhile_prolongs_nothing() -> None:
+    """Long steps that follow each other share one wait."""
+    arrivals = Arrivals()
+    arrivals.receive()
+    first = arrivals.awaited
+    arrivals.receive()
+    assert arrivals.awaited is first
+    await _turns_until(first, [], arrivals)
