@@ -22,7 +22,7 @@ class MalformedBody:
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """Returns the violations of the shape."""
+        """Returns the errors as violations."""
         return tuple(violation_of(each, each["loc"]) for each in self.errors)
 
 

@@ -31,7 +31,10 @@ from app.rest.versions import note_versions, require_seen, with_etag
 
 
 class Route(APIRoute):
-    """A route that checks the scopes in its contract before it reads a body."""
+    """Returns an instance of an input's dataclass that has only these values.
+
+    Reading any other field raises `Unread`.
+    """
 
     most_values = MAX_VALUES
     """The largest number of values in a body."""
