@@ -31,10 +31,7 @@ from app.rest.versions import note_versions, require_seen, with_etag
 
 
 class Route(APIRoute):
-    """Returns an instance of an input's dataclass that has only these values.
-
-    Reading any other field raises `Unread`.
-    """
+    """A route that checks the token and its scopes before it reads a body."""
 
     most_values = MAX_VALUES
     """The largest number of values in a body."""
