@@ -106,7 +106,7 @@ async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Se
 
 @needs(Can.READ_EVENTS)
 async def feed_start(work: Work) -> int:
-    """Returns the position at which a reader without a cursor begins, just before the oldest event that is kept."""
+    """Returns the position at which a reader without a cursor begins: just before the oldest event that is kept."""
     return await position_before(work, now() - KEPT)
 
 

@@ -22,7 +22,10 @@ Parameters = Annotated[dict[str, Count], Field(max_length=10)]
 
 
 class RuleInput(Input):
-    """A rule for a measure, for an area with its subareas, or for all other series; in one school or in all."""
+    """A decision rule with the scores that it judges: those of a measure, of an area and its subareas, or all others.
+
+    It applies in one school or in the whole district.
+    """
 
     rule: str = Field(max_length=50)
     parameters: Parameters = Field(
@@ -34,7 +37,7 @@ class RuleInput(Input):
 
 
 class RulesToPreview(Input):
-    """All rules of a version that might be published."""
+    """All rules of a possible next version of the playbook."""
 
     rules: list[RuleInput] = Field(min_length=1, max_length=500)
 
@@ -46,7 +49,7 @@ class RulesToPublish(RulesToPreview):
 
 
 class StandingRule(Shape):
-    """A rule in force."""
+    """A decision rule in force: the scores that it judges, and its parameters."""
 
     rule: str
     parameters: dict[str, int]
@@ -71,7 +74,7 @@ class Playbook(Shape):
 
 
 class Turned(Shape):
-    """A support whose state the new rules would change."""
+    """A support whose state the new rules would change, with its state by the old and by the new rules."""
 
     support: str
     student: str
