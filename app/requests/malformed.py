@@ -1,7 +1,8 @@
-"""Finds all violations of a request in which some inputs do not have the expected shape.
+"""Finds all violations of a request that has malformed inputs.
 
-For example, a number is sent as text, and an unknown student is named. The command is run with the valid inputs, here
-with the student, and what it writes is rolled back. The caller then learns of both faults at once.
+For example, a request has a text in place of a number, and names an unknown student. The command is run with the
+well-formed inputs, here with the student, and what it writes is rolled back. The caller then learns of both faults at
+once.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +17,10 @@ from app.core.violations import Unread
 
 
 class Misshapen(Invalid):
-    """Raised if inputs do not have the expected shape; lists the violations of the shape and those of the command."""
+    """Raised if inputs are malformed.
+
+    Lists the violations in their form, and those that the command finds in other inputs.
+    """
 
     code = "shape"
 

@@ -126,7 +126,7 @@ async def run_items(
     """Runs a command for several items, and returns a result for each item, as `app.requests.bulk.run_bulk` does.
 
     * `arguments` has the ids in the path, and `named` has the inputs other than the list of items.
-    * `items` has the command's input for each item, or a `Malformed` for an item that does not have the expected shape.
+    * `items` has the command's input for each item, or a `Malformed` for a malformed item.
     * `lock` locks the row in the path, and the students whom the items name (`Work.named_subjects`).
     """
     at = f"/{command.items}"
