@@ -1,13 +1,11 @@
 """Reads what the service must know before it can bind a transaction to a district.
 
-These are the clients with their grants, the revocations of tokens, and the districts with due jobs.
+These are the clients with their grants, the revocations of tokens, and the districts with due jobs. Every read calls a
+SECURITY DEFINER function that returns only the requested data. It runs in a transaction that is bound to no district.
 
 Tokens are verified without the database, except for the list of `Revocations`. A process reads this list every twenty
-seconds, and accepts no token if it could not read it for a minute, so that a revocation is effective everywhere within
-a minute.
-
-Every read calls a SECURITY DEFINER function that returns only the requested data, in a transaction that is bound to no
-district.
+seconds, and accepts no token if it could not read it for a minute. So a revocation is effective everywhere within a
+minute.
 """
 
 import asyncio
@@ -58,7 +56,7 @@ class JobKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The scopes and schools that a client was granted in one district."""
+    """The scopes and the schools that a client has been granted in one district."""
 
     district_id: UUID
     slug: str

@@ -50,7 +50,10 @@ def texts_of(input_type: type) -> Mapping[str, Text]:
 
 
 def _metadata(hint: Any) -> Iterator[Any]:
-    """Yields the metadata of an `Annotated` type, also if the type is only a part of the hint, as in `X | None`."""
+    """Yields the metadata of an `Annotated` type.
+
+    The type may also be a part of the hint, as in `Annotated[…] | None`.
+    """
     yield from getattr(hint, "__metadata__", ())
     for part in getattr(hint, "__args__", ()):
         yield from _metadata(part)
