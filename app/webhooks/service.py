@@ -151,11 +151,13 @@ async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
 async def rotate_secret(
     work: Work, endpoint_id: UUID, overlap: timedelta = OVERLAP
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Gives an endpoint a new secret or private key. Returns a new secret, which is shown only once.
+    """Gives an endpoint a new secret or private key. Returns the endpoint with its new secret.
 
-    Until the overlap ends, the replaced secret or key signs too. At most two secrets or keys sign at the same time: if
-    the secret is rotated again during the overlap, the oldest one stops signing. Raises `NotFound`, or `Invalid` for an
-    invalid overlap.
+    The secret is shown only once; for a private key it is None.
+
+    Until the overlap ends, deliveries are also signed with the replaced secret or key. At most two sign at the same
+    time: if the secret is rotated again during the overlap, the oldest one no longer signs. Raises `NotFound`, or
+    `Invalid` for an invalid overlap.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         detail = f"An overlap lasts 0 to {int(MAX_OVERLAP.total_seconds())} seconds."
@@ -185,8 +187,8 @@ async def pause_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
 async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
     """Resumes an endpoint that was paused, slowed down or disabled. Raises `NotFound`.
 
-    Waiting deliveries are then sent. Failed deliveries, and events from the time while the endpoint was disabled, are
-    sent only on request (`replay`).
+    The deliveries that wait are then sent. Failed deliveries, and events from the time when the endpoint was disabled,
+    are sent only on request (`replay`).
     """
     row = await endpoint(work, endpoint_id, lock=True)
     if any((row.paused_at, row.disabled_at, row.failing_since, row.slowed_until)):
