@@ -1,4 +1,7 @@
-"""Reads the action items that are due, for agendas and for the acting person. Does not count items per person."""
+"""Reads the action items that are due, for agendas and for a person's list of tasks.
+
+Does not count items per person.
+"""
 
 from collections.abc import Collection
 from datetime import date

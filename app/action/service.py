@@ -154,7 +154,7 @@ async def close_action_item(
 
 
 async def _lock(work: Work, action_item_id: UUID) -> ActionItem:
-    """Locks the student whom an open action item is about, then the action item, and returns the action item."""
+    """Locks an open action item and returns it. Before that, locks the student whom it is about, if there is one."""
     item = await lock_row_after_student(work, ActionItem, action_item_id)
     if item is None:
         raise NotFound("action_item")

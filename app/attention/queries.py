@@ -1,4 +1,7 @@
-"""Reads the tasks of the acting person in one statement. Nobody can read the tasks of another person."""
+"""Reads the tasks of the acting person (for whom the client sends the request) in one statement.
+
+Nobody can read the tasks of another person.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,7 +71,7 @@ class AttentionItem:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """A page of the acting person's tasks.
+    """A page of the tasks of the person for whom the request is sent.
 
     Each task has a reason. `left_out` lists the reasons whose tasks are left out because the caller lacks a permission.
     """
@@ -182,7 +185,7 @@ def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterato
 def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
     """Yields a query for concerns that nobody has answered, and one for accepted concerns without an active support.
 
-    Both select only concerns about the acting person's own students.
+    Both select only concerns about the students of the person for whom the request is sent.
     """
     own = (Concern.district_id == work.district_id, own_students(work.principal, Concern.student_id, today))
     for reason, since, condition in (

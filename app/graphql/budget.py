@@ -1,4 +1,4 @@
-"""Limits the rows that a running operation may read, and the time for which it may run without a pause."""
+"""Limits the rows that one running operation may read, and the time for which it may run without a pause."""
 
 import asyncio
 import time

@@ -30,11 +30,11 @@ class NewSemRange:
 
 
 def sem_for(sem: float | None, ranges: Sequence[Mapping[str, Any]], grade: str | None, baseline: float) -> float | None:
-    """Returns the standard error of measurement (SEM) that applies to a series.
+    """Returns the standard error of measurement (SEM) for a series of scores.
 
     It depends on the student's grade and on the baseline of the series. `ranges` are stored `NewSemRange`s. A range for
-    the student's grade takes precedence over a range for all grades, and both take precedence over `sem`, the measure's
-    own SEM.
+    the student's grade takes precedence over a range for all grades. `sem`, the measure's own SEM, is used if no range
+    applies.
     """
     fitting = [each for each in ranges if _lowest(each) <= baseline < _highest(each)]
     for grade_of_range in (grade, None):
