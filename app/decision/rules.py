@@ -115,7 +115,7 @@ def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
     """Returns whether the change in a decision itself makes the support more intensive or less intensive.
 
     If it does not, the caller moves the support to the next level up or down, because a decision to intensify or to
-    fade must have an effect. A new intervention with the same level and dosage does not count.
+    fade must have an effect. In a decision to fade, a different intervention alone does not count as such a change.
     """
     codes = set(changes_between(before, after, PhaseVerb(kind)))
     return bool(codes - {PhaseChange.OTHER_INTERVENTION})
