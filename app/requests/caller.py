@@ -18,10 +18,10 @@ NO_SCHOOL = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller, with its district, its permissions and the students whom it may see (its reach).
+    """The caller of a request, with its district, its permissions and the students whom it may see.
 
-    `caseload` is the number of these students if the reach is a caseload, otherwise None. `team_ids` are the teams of
-    the acting person; the caller also sees the students of these teams.
+    `reach` says which students these are. `caseload` is their number if they are a caseload, otherwise None. `team_ids`
+    are the teams of the person for whom the request is sent; the caller also sees the students of these teams.
     """
 
     client_id: UUID | None

@@ -43,7 +43,7 @@ class RulesToPreview(Input):
 
 
 class RulesToPublish(RulesToPreview):
-    """All rules of the next version. If no general rule is given, the general rule in force is kept."""
+    """All rules of the next version. If none of them applies to all other series, the general rule in force is kept."""
 
     alert: bool = Field(default=False, strict=True, description="Whether the results of the new rules raise alerts.")
 
@@ -83,7 +83,7 @@ class Turned(Shape):
 
 
 class RulesPreview(Shape):
-    """A comparison of the verdicts of new rules with those of the rules in force.
+    """A comparison of the verdicts by the new rules with those by the rules in force.
 
     It covers the active supports that the caller may see.
     """
@@ -103,7 +103,7 @@ async def get_playbook(work: OpenWork) -> Playbook:
 
 @router.post("/playbook/preview", operation_id="preview_playbook", **requires(playbook.preview_rules))
 async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPreview:
-    """Returns which supports these rules would newly flag and which they would clear. Nothing is saved."""
+    """Returns which supports these rules would newly flag, and which they would no longer flag. Nothing is saved."""
     preview = await playbook.preview_rules(work, _rules(proposal))
     return RulesPreview(
         judged=preview.judged,
@@ -116,7 +116,7 @@ async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPre
 
 @router.post("/playbook", status_code=201, operation_id="publish_playbook", **requires(playbook.publish_rules))
 async def publish_playbook(work: OpenWork, proposal: RulesToPublish) -> Playbook:
-    """Publishes the next version and judges all series by its rules, which raises alerts only if `alert` is true."""
+    """Publishes the next version, and judges all series by its rules. This raises alerts only if `alert` is true."""
     await playbook.publish_rules(work, _rules(proposal), alert=proposal.alert)
     return _playbook(*await playbook.published_rules(work))
 

@@ -43,7 +43,7 @@ SERVERS = [{"url": "/", "description": "The server of this document."}]
 
 
 def complete_contract(app: FastAPI) -> None:
-    """Makes `app.openapi()` return the completed document, which is built once."""
+    """Makes `app.openapi()` return the completed OpenAPI document. The document is built once."""
     derive = app.openapi
 
     def contract() -> dict[str, Any]:
