@@ -133,9 +133,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
         After the handover, this class only limits the number of unread bytes. One connection is handed over in each
         turn of the event loop, because many handshakes in one turn would delay every other request. An upgrade is
-        refused if half of all connections are WebSockets already, so that the other half remains for ordinary requests.
-        It is also refused while earlier requests on the connection are unanswered, because their responses would be
-        mixed with the WebSocket's frames.
+        refused if half of all connections are WebSockets already. It is also refused while earlier requests on the
+        connection are unanswered, because their responses would be mixed with the WebSocket's frames.
         """
         if self._is_refused:
             return
