@@ -153,7 +153,8 @@ class TokenAttempts:
     def begin(self, client_id: str | None, address: str | None) -> "TokenAttempt":
         """Starts an attempt to get a token and returns it; raises `RateLimited` if a quota is used up.
 
-        The attempt counts as a failure until it has ended without the error for a wrong secret (see `TokenAttempt`).
+        The attempt is counted as a failure while it runs. It stays counted only if the secret was wrong (see
+        `TokenAttempt`).
         """
         network = network_of(address)
         requests = self._requests.take(network)

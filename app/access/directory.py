@@ -210,13 +210,19 @@ class Revocations:
         return token_id in self._token_ids or issued_at <= self._revoked_until.get((district_id, client_id), -1.0)
 
     def require_current(self) -> None:
-        """Raises `Unavailable` if this process keeps the list current, but has not read it for `MAX_AGE` seconds."""
+        """Raises `Unavailable` if the list of revoked tokens is older than `MAX_AGE` seconds.
+
+        Does nothing in a process that does not keep this list.
+        """
         if self._too_old_at is not None and time.monotonic() > self._too_old_at:
             raise Unavailable("The list of revoked tokens cannot be read.")
 
     @asynccontextmanager
     async def kept_current(self, engine: AsyncEngine) -> AsyncIterator[None]:
-        """Keeps the list current in an `async with` block; no token is accepted before the first successful read."""
+        """Reads the list of revoked tokens at regular intervals until the `async with` block ends.
+
+        No token is accepted before the first successful read.
+        """
         self._too_old_at = time.monotonic()
         succeeded = await self._try_to_load(engine)
         task = asyncio.create_task(self._keep_current(engine, EVERY if succeeded else RETRY))

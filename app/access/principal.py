@@ -129,7 +129,7 @@ def client_principal(
 ) -> Principal:
     """Returns the principal of a machine client.
 
-    It sees the students of the given schools, or of the whole district if none.
+    It sees the students of the given schools. Without schools, it sees all students of the district.
     """
     permissions = frozenset(can for can in Can if str(can) in scopes)
     opens = {scope.removeprefix(AREA_PREFIX) for scope in scopes if scope.startswith(AREA_PREFIX)}

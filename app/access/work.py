@@ -137,9 +137,7 @@ class Work:
         self.disclosed.kinds |= set(kinds)
 
     def before_commit(self, name: str, callback: Callback, *, last: bool = False) -> None:
-        """Registers a callback that runs just before the commit.
-
-        It is ignored if one with the same name is registered already.
+        """Registers a callback that runs just before the commit. If the name is registered already, does nothing.
 
         With `last`, the callback runs after the others; the numbering of events uses this.
         """

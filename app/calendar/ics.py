@@ -74,10 +74,8 @@ def render_calendar(entries: Iterable[CalendarEntry]) -> bytes:
 def _event(entry: CalendarEntry, location: str) -> str:
     """Returns a meeting as iCalendar text.
 
-    `location` is the line with the location, which is escaped and folded already.
-
-    The other lines are short and contain no special characters, so they need neither escaping nor folding (the
-    splitting of long lines).
+    `location` is the finished line with the location. In the other lines, no character needs to be escaped, and no line
+    is so long that it must be split.
     """
     changed_at = _instant(entry.changed_at)
     return (

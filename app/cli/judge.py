@@ -129,9 +129,9 @@ class Faults:
 
 
 def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Iterator[list[OfflineSeries]]:
-    """Yields the series of one cohort at a time, so that only one cohort is in memory.
+    """Yields the series of one cohort (series that are judged together) at a time.
 
-    A series that names no cohort is yielded alone.
+    So only one cohort is in memory. A series that names no cohort is yielded alone.
     """
     lines_by_id: dict[str, OfflineSeries] = {}
     cohort: str | None = None

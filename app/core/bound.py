@@ -85,7 +85,7 @@ class BoundConnection(asyncpg.Connection):
     async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         """Runs a statement in the open transaction and returns its rows.
 
-        The connection keeps the prepared statement.
+        Each connection prepares a statement only once.
         """
         return list(await self.fetch(statement, *parameters))
 

@@ -174,7 +174,7 @@ PLACE = ("at", "pointer", "positions")
 def command_inputs(function: Callable[..., Any], *, names_row: bool = True) -> CommandInputs:
     """Returns the inputs of a command: the parameters of its function after the first, which is the unit of work.
 
-    `names_row` allows that the first input identifies the row to change, by an id or a code.
+    If `names_row` is true, the first input may identify the row to change, by an id or a code.
     """
     function = inspect.unwrap(function)
     hints = get_type_hints(function, include_extras=True)

@@ -1,12 +1,10 @@
 """Claims jobs for this process, and saves their outcomes.
 
-A claim has a number and a time at which it ends (the end of its lease). Attempts are counted, and a failed job waits
+A claim has a number and a lease, which is the time for which it is valid. Attempts are counted, and a failed job waits
 before its next attempt. Every instant comes from the database's clock, so that two workers whose clocks differ agree on
-when a lease ends.
-
-A job table has the columns `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`, `leased_until`, `ended_at`,
-`worker`, `fault` and `fault_place`. It may also have a column that refers to another table, such as a webhook's
-endpoint. The number of simultaneous jobs is then limited for each row of the other table.
+when a lease ends. A job table has the columns `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`,
+`leased_until`, `ended_at`, `worker`, `fault` and `fault_place`. It may also have a column that refers to another table,
+such as a webhook's endpoint. The number of simultaneous jobs is then limited for each row of that table.
 """
 
 import os

@@ -16,7 +16,10 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uf
 
 
 def quote_formula(text: str) -> str:
-    """Returns a text for a cell of a CSV file, with an apostrophe before it if a spreadsheet would run the text."""
+    """Returns a text for a cell of a CSV file.
+
+    If a spreadsheet would run it as a formula, an apostrophe is put before it.
+    """
     return f"'{text}" if text.startswith(FORMULA) else text
 
 

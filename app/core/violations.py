@@ -123,7 +123,10 @@ class KnownValues(dict[str, Any]):
 
 
 def without_unread(values: Mapping[str, Any]) -> KnownValues:
-    """Returns the inputs without those that an API refused before the command ran, whose value is `UNREAD`."""
+    """Returns the inputs without those that an API refused before the command ran.
+
+    A refused input has the value `UNREAD`.
+    """
     return KnownValues({name: value for name, value in values.items() if value is not UNREAD})
 
 

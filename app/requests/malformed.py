@@ -17,9 +17,9 @@ from app.core.violations import Unread
 
 
 class Misshapen(Invalid):
-    """Raised if inputs are malformed.
+    """Raised if the form of some inputs is wrong, such as a text in place of a number.
 
-    Lists the violations in their form, and those that the command finds in other inputs.
+    Lists these violations, and those that the command finds in the other inputs.
     """
 
     code = "shape"

@@ -41,7 +41,7 @@ class ExpectedVersion:
 
     @asynccontextmanager
     async def held(self, work: Work) -> AsyncIterator[None]:
-        """Checks the version of the row until the end of the `async with` block, as `watch` does.
+        """Checks the version of the row as long as the `async with` block runs (see `watch`).
 
         At the end, raises `Malformed` if the block has not loaded the row, or if the table of the row has no versions.
         """

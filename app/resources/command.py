@@ -150,7 +150,7 @@ async def run_items(
 
 
 def _single(command: Command, result: ItemResult) -> ItemResult:
-    """Returns the result of one item of a bulk call with the row that the command shows, as `command.row` selects it.
+    """Returns the result of one item of a bulk call. Its row is what `command.row` takes from the command's result.
 
     If the command found an existing row instead of creating one, the outcome becomes `unchanged`.
     """

@@ -24,7 +24,8 @@ MAX_INTEGER = 2**31 - 1
 class Shape(BaseModel):
     """The base class of all response models.
 
-    The contract says that a response can have more fields than it lists. So clients ignore fields that are added later.
+    The contract says that a response can have more fields than it lists. Clients must therefore ignore unknown fields,
+    and fields can be added later.
     """
 
 

@@ -1,4 +1,4 @@
-"""Serves in REST the report on how many students have supports, and how soon they got them."""
+"""Serves in REST the report on how many students have supports, and how many days passed before the first session."""
 
 from fastapi import APIRouter
 from pydantic import Field

@@ -28,7 +28,7 @@ JITTER = 0.2  # Each wait is lengthened by up to this share, at random, so that 
 
 
 class Meaning(StrEnum):
-    """What the result of an attempt means for the delivery and, if it is `DISABLE`, for the endpoint."""
+    """What the result of an attempt can mean: delivered, to be retried, failed for good, endpoint to be disabled."""
 
     DELIVERED = "delivered"
     RETRY = "retry"

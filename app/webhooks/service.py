@@ -69,11 +69,11 @@ class Change:
 async def register_endpoint(
     work: Work, new: NewEndpoint, allowed: Allowed = PUBLIC_ONLY
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Creates an endpoint for future events. Returns it with its secret, which is never shown again.
+    """Creates an endpoint for future events. Returns the endpoint with its secret, which is never shown again.
 
-    It receives only events about what its creator may see. With ed25519 there is no secret, because the receiver
-    verifies with the public key. Raises `Invalid` with every violation, and `Forbidden` for a caller who sees only a
-    caseload, because a caseload changes over time.
+    The endpoint receives only events about what its creator may see. With ed25519 there is no secret, because the
+    receiver verifies with the public key. Raises `Invalid` with every violation, and `Forbidden` for a caller who sees
+    only a caseload, because a caseload changes over time.
     """
     if work.principal.reach is Reach.CASELOAD:
         detail = "A client with the reach of a district or of schools creates an endpoint, not a request for a person."

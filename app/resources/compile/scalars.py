@@ -71,8 +71,8 @@ def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
 def _finite(shown: ColumnElement[Any], column: ColumnElement[Any], first: str, last: str) -> ColumnElement[Any]:
     """Returns SQL that yields `shown`, the formatted text of the date or instant in `column`.
 
-    For minus infinity the SQL yields `first`, and for plus infinity `last`: PostgreSQL formats both as null. They occur
-    because the driver stores Python's `date.min` and `date.max` as infinite dates.
+    PostgreSQL formats an infinite date as null. In this case the SQL yields `first` for minus infinity, and `last` for
+    plus infinity. Infinite dates exist because the driver stores Python's `date.min` and `date.max` in this way.
     """
     middle: ColumnElement[Any] = literal_column("DATE '2000-01-01'")
     return func.coalesce(shown, case((column < middle, text(first)), (column > middle, text(last))))
