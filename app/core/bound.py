@@ -70,7 +70,7 @@ class BoundConnection(asyncpg.Connection):
 
     @property
     def has_begun(self) -> bool:
-        """Returns whether a transaction of `begin_bound` is open that no SQLAlchemy session has taken over."""
+        """Returns whether a transaction of `begin_bound` is open and not taken over by a SQLAlchemy session."""
         return self._begun is not None and not self.is_closed()
 
     async def begin_bound(self) -> None:

@@ -20,8 +20,9 @@ NO_SCHOOL = UUID(int=0)
 class Caller:
     """The caller of a request, with its district, its permissions and the students whom it may see.
 
-    `reach` says which students these are. `caseload` is their number if they are a caseload, otherwise None. `team_ids`
-    are the teams of the person for whom the request is sent; the caller also sees the students of these teams.
+    `reach` says whether these are all students, those of some schools, or a caseload. `caseload` is the number of
+    students in a caseload, otherwise None. `team_ids` are the teams of the person for whom the request is sent; the
+    caller also sees the students of these teams.
     """
 
     client_id: UUID | None

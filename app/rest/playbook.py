@@ -116,7 +116,10 @@ async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPre
 
 @router.post("/playbook", status_code=201, operation_id="publish_playbook", **requires(playbook.publish_rules))
 async def publish_playbook(work: OpenWork, proposal: RulesToPublish) -> Playbook:
-    """Publishes the next version, and judges all series by its rules. This raises alerts only if `alert` is true."""
+    """Publishes the next version, and judges all series by its rules.
+
+    The results raise alerts only if `alert` is true.
+    """
     await playbook.publish_rules(work, _rules(proposal), alert=proposal.alert)
     return _playbook(*await playbook.published_rules(work))
 

@@ -167,7 +167,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.loop.call_soon(take_turns, self.loop, waiting)
 
     def shutdown(self) -> None:
-        """Tells the app that the server stops. Closes the connection at once, or after the current response if any."""
+        """Tells the app that the server stops.
+
+        Closes the connection after the current response, or at once if there is none.
+        """
         if (stop := self.app_state.get("stop")) is not None:
             stop()
         super().shutdown()

@@ -112,8 +112,8 @@ async def change_endpoint(
 ) -> WebhookEndpoint:
     """Changes the URL, the event types, the schools or the description of an endpoint.
 
-    Waiting deliveries go to the new URL. Event types that stay keep their payload version unless another is requested;
-    added types get the newest version. Raises `NotFound` or `Invalid`.
+    Waiting deliveries go to the new URL. An event type that was listed before keeps its payload version, unless another
+    is requested. An added event type gets the newest version. Raises `NotFound` or `Invalid`.
     """
     row = await endpoint(work, endpoint_id, lock=True)
     violations = Violations()

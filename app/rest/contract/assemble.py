@@ -57,7 +57,7 @@ def complete_contract(app: FastAPI) -> None:
 
 
 def complete(document: dict[str, Any]) -> None:
-    """Completes a document that FastAPI generated, by changing it in place."""
+    """Completes, in place, a document that FastAPI generated."""
     document["info"]["contact"] = CONTACT
     document["servers"] = SERVERS
     document["tags"] = [{"name": name, "description": description} for name, description in TAGS.items()]
