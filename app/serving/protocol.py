@@ -167,10 +167,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.loop.call_soon(take_turns, self.loop, waiting)
 
     def shutdown(self) -> None:
-        """Tells the app that the server stops.
-
-        Closes the connection after the current response, or at once if there is none.
-        """
+        """Tells the app that the server stops. Closes the connection, after the current response if there is one."""
         if (stop := self.app_state.get("stop")) is not None:
             stop()
         super().shutdown()
