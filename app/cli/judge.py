@@ -57,8 +57,8 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Judges series: JSON Lines on standard input, verdicts as JSON Lines on standard output.
 
-        Lines of one cohort must be adjacent. Invalid lines are reported on standard error and skipped; the exit code is
-        then 3. docs/response.md describes the rules.
+        The series of a cohort are judged together, so their lines must be adjacent. Invalid lines are reported on
+        standard error and skipped; the exit code is then 3. docs/response.md describes the rules.
         """
         if far is not None and RULES[rule.value].thresholds is None:
             raise typer.BadParameter(f"The rule {rule.value} has no table of rates; leave out --far.")

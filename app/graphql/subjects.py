@@ -1,4 +1,4 @@
-"""Collects the ids of all rows that the commands of a mutation may be about."""
+"""Collects the ids of the rows that the commands of a mutation could refer to."""
 
 from typing import Any
 

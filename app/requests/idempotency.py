@@ -2,8 +2,8 @@
 
 The response is stored in the same transaction as the effect of the request. If a request fails, its transaction is
 rolled back. No response is then stored, and the key may be used again. If several requests with one key arrive at the
-same time, an advisory lock lets one request continue and refuses the others at once. The lock only saves work. The
-unique key of the table ensures that the effect happens once, even across the nodes of a cluster.
+same time, an advisory lock lets one request continue and refuses the others before they do any work. The unique key of
+the table ensures that the effect happens only once, even across the nodes of a cluster.
 """
 
 import asyncio

@@ -17,7 +17,10 @@ MAX_RANGES, MAX_GRADE_LENGTH = 100, 20
 
 @dataclass(frozen=True, slots=True)
 class NewSemRange:
-    """The SEM of a measure for students of one grade, or of all grades, whose baseline score is in a given range."""
+    """The standard error of measurement (SEM) of a measure for students whose baseline score is in a given range.
+
+    It is for students of one grade, or of all grades.
+    """
 
     sem: Annotated[float, About("The standard error of measurement, in the measure's unit.", 4.0)]
     grade: Annotated[
