@@ -1,4 +1,4 @@
-"""Creates a district's event counter, starts a new epoch of its feed, and deletes expired events.
+"""Creates a district's event counter, deletes expired events, and invalidates old cursors after a restore.
 
 Never changes an event.
 """

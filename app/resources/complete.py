@@ -34,8 +34,9 @@ async def complete_values(
 ) -> tuple[bytes, list[tuple[Path, AimlineError]]]:
     """Fills in the objects and lists of a response. Returns the completed text, and the errors with their places.
 
-    * `text` has a mark in the place of each such value. `tokens` matches a mark, which contains the index of a slot.
-    * `slots` describe the values. If the values of one slot cannot be computed, they are null, and there is one error.
+    * `text` has a mark in the place of each such value. A mark contains the index of an entry in `slots`, and `tokens`
+      is the pattern of a mark.
+    * `slots` describe the values. If the values of one entry cannot be computed, they are null, and there is one error.
     * `given` has the arguments of computed values, keyed by path.
     """
     raw: list[list[bytes]] = [[] for _ in slots]

@@ -1,4 +1,7 @@
-"""Opens the unit of work of a REST request: verifies the token, finds the acting person, and begins the transaction."""
+"""Opens the unit of work of a REST request: verifies the token, and begins the transaction.
+
+It also looks up the person for whom the client acts.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field

@@ -182,8 +182,8 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
     """Returns SQL for the ids of the schools to which a list is restricted, or None to use no index by school.
 
-    None is returned if the list is not restricted to schools, if the caller has a caseload, or if a narrow filter is
-    set, which has a better index of its own.
+    The result is None if the list is not restricted to schools, or if the caller has a caseload. It is also None if a
+    narrow filter is set, because the filter has a better index of its own.
     """
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None

@@ -89,9 +89,9 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns a copy of this level whose `tables` also has the intermediate table of the level's link, if any.
+        """Returns a copy of this level in which `tables` also has the table in `through`, if the level has one.
 
-        The link's condition can then use this table.
+        The condition of a link can then use this table.
         """
         return replace(self, tables={**self.tables, **self.through})
 
