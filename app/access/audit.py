@@ -61,7 +61,7 @@ async def log_disclosure(work: DisclosingWork) -> None:
 def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
     """Writes a row of the disclosure log for records that were sent without a request, for example by a webhook.
 
-    `students` are the students whom the records are about, `kind` is the kind of the records, and `client_id` is the
+    `students` are the students that the records are about, `kind` is the kind of the records, and `client_id` is the
     client that gets them.
     """
     if students:

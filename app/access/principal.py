@@ -39,7 +39,7 @@ class Principal:
     * `schools` lists the visible schools if the reach is `schools`.
     * `students` is the caseload if the reach is `caseload`. If the reach is `schools`, it lists the students of other
       schools whom the principal sees through a team.
-    * `teams` are the teams of the person for whom the client sends the request, if there is one.
+    * `teams` are the teams of the person that the client sends the request for, if there is one.
     * `opens` lists additional access: codes of secured areas, `demographics`, or `*` for the system's own jobs.
     """
 
@@ -104,7 +104,7 @@ def parts_of(student_ids: Iterable[UUID]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ActingPerson:
-    """The person for whom a client sends a request.
+    """The person that a client sends a request for.
 
     The person's role, schools, teams and students restrict the request.
 

@@ -72,7 +72,7 @@ async def _team_id(work: Work, text: str, pointer: str | None) -> UUID:
 
 
 async def _acting_person(work: Work, mine: Any, _: str | None) -> UUID | None:
-    """Returns the id of the person for whom the request is sent, for `mine=true`.
+    """Returns the id of the person that the request is sent for, for `mine=true`.
 
     Returns None for `mine=false`, so that the items of all owners are listed. Raises `Forbidden` for `mine=true` if the
     request names no person.

@@ -107,7 +107,7 @@ async def _find_link(work: Work, key: LinkKey) -> tuple[CalendarLink, ClientGran
 async def read_calendar(work: Work, team_id: UUID | None) -> list[CalendarEntry]:
     """Returns the meetings of a team in the last 60 and the next 400 days, earliest first.
 
-    Without a team, returns the meetings of all teams of the person for whom the request is sent. Raises `NotFound` for
+    Without a team, returns the meetings of all teams of the person that the request is sent for. Raises `NotFound` for
     a team that the principal may not see.
     """
     teams = {row.id: row for row in await _teams(work, team_id)}

@@ -61,7 +61,7 @@ class CreatedLink:
 async def create_calendar_link(work: Work, new: NewCalendarLink, base_url: BaseUrl) -> CreatedLink:
     """Creates a link to the meetings of a team, or of all teams of a person, and returns it with its address.
 
-    The person is the one for whom the client sends the request. Raises `Invalid` if the caller may not see the team, if
+    The person is the one that the client sends the request for. Raises `Invalid` if the caller may not see the team, if
     there is neither a team nor such a person, or if `until_on` is out of range.
     """
     violations, today = Violations(input_violations(new)), await today_of(work)

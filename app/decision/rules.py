@@ -45,7 +45,7 @@ class Decided(Protocol):
 
     @property
     def student(self) -> str | None:
-        """Returns the id of the student whom the decision is about, as the client sent it, or None."""
+        """Returns the id of the student that the decision is about, as the client sent it, or None."""
 
     @property
     def change(self) -> object | None:

@@ -222,7 +222,7 @@ def _adds_types(types: list[str]) -> ColumnElement[bool]:
 def _client(work: Work) -> UUID:
     """Returns the id of the client that sends the request and owns its consumers.
 
-    Raises `Forbidden` if the request acts for a person, because the students whom a person may see change over time.
+    Raises `Forbidden` if the request acts for a person, because the students that a person may see change over time.
     """
     if work.principal.client_id is None or work.principal.reach is Reach.CASELOAD:
         raise Forbidden("A consumer belongs to a client and cannot be used for a person.", code="consumer.reach")

@@ -56,7 +56,7 @@ class StudentRow(Protocol):
 
     @property
     def student_id(self) -> UUID:
-        """Returns the id of the student whom the row is about."""
+        """Returns the id of the student that the row is about."""
 
     @property
     def school_ids(self) -> Sequence[UUID]:

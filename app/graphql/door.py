@@ -1,4 +1,4 @@
-"""Opens the unit of work of a GraphQL operation: verifies the token, and looks up the person for whom the client acts.
+"""Opens the unit of work of a GraphQL operation: verifies the token, and looks up the person that the client acts for.
 
 The resolvers of the operation share one database session.
 """

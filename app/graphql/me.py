@@ -24,7 +24,7 @@ class Reach(StrEnum):
 
 @strawberry.type(description="The caller: who it is, for whom it acts, and what it can reach and do.")
 class Me:
-    """The caller: its client, the person for whom it acts, the students whom it may see, and its permissions."""
+    """The caller: its client, the person that it acts for, the students that it may see, and its permissions."""
 
     client_id: strawberry.ID | None
     client_name: str

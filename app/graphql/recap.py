@@ -20,7 +20,7 @@ for _choices in (ActionState, AgendaItemKind, AgendaItemState, DecisionKind):
 
 @strawberry.type(name="RecapPerson", description="A person on a recap.")
 class ShownRecapPerson:
-    """A person whom the recap of a meeting names."""
+    """A person that the recap of a meeting names."""
 
     id: strawberry.ID
     name: str | None = strawberry.field(description="Null for callers who may not read the roster.")

@@ -120,7 +120,7 @@ def _unquoted(text: str) -> str:
 def keyed_request(principal: Principal, operation: str, key: str, *payload: object) -> KeyedRequest:
     """Returns a request with the digests that identify it.
 
-    The person for whom the client acts, and the token's permissions, are part of the payload's digest. A stored
+    The person that the client acts for, and the token's permissions, are part of the payload's digest. A stored
     response is therefore shown only to the caller who received it before.
     """
     asker = (principal.person_id, sorted(principal.schools), sorted(principal.opens), principal.reach.value)

@@ -127,7 +127,7 @@ async def run_items(
 
     * `arguments` has the ids in the path, and `named` has the inputs other than the list of items.
     * `items` has the command's input for each item, or a `Malformed` for a malformed item.
-    * `lock` locks the row in the path, and the students whom the items name (`Work.named_subjects`).
+    * `lock` locks the row in the path, and the students that the items name (`Work.named_subjects`).
     """
     at = f"/{command.items}"
     if command.path:

@@ -52,7 +52,7 @@ class Declaration:
 
     * `kind` is the kind of its public id in `app.core.ids`, or None for rows without a public id.
     * `name` is the type's name in OpenAPI and in GraphQL.
-    * `about` is the column of the student whom a row is about, or None.
+    * `about` is the column of the student that a row is about, or None.
     * `discloses` is the name that the disclosure log uses for this kind of record.
     * `visible` is a condition that a row must satisfy to be shown.
     * `get` is the name under which one row is read (GraphQL's field, REST's path parameter), or None.

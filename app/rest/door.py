@@ -1,6 +1,6 @@
 """Opens the unit of work of a REST request: verifies the token, and begins the transaction.
 
-It also looks up the person for whom the client acts.
+It also looks up the person that the client acts for.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping

@@ -52,7 +52,7 @@ class GroupChartLine(Shape):
 
 
 class GroupChart(Shape):
-    """The data of a group's chart; `others` is the number of members whom the caller may not see."""
+    """The data of a group's chart; `others` is the number of members that the caller may not see."""
 
     group: str
     measure: str
@@ -88,7 +88,7 @@ async def get_group_chart_svg(
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
     measure: MeasureName = None,
 ) -> Response:
-    """Returns the chart of a group as SVG, with one line of scores for each member whom the caller may see."""
+    """Returns the chart of a group as SVG, with one line of scores for each member that the caller may see."""
     picture = await group_picture(work, row_id("group", group), measure)
     return svg_response(request, group_svg(picture, width, theme))
 

@@ -27,7 +27,7 @@ class Named(Shape):
 
 
 class Me(Shape):
-    """The caller: its client, the person for whom it acts, the students whom it may see, and its permissions."""
+    """The caller: its client, the person that it acts for, the students that it may see, and its permissions."""
 
     client: Named = Field(description="The client whose token this is.")
     district: Named = Field(description="The district that the token is for.")
@@ -52,7 +52,7 @@ class Me(Shape):
 
 @router.get("/me", operation_id="get_me", **requires())
 async def get_me(work: OpenWork, request: Request) -> Me:
-    """Returns the caller: client, district, the person for whom it acts, which students it may see, and its scopes.
+    """Returns the caller: client, district, the person that it acts for, which students it may see, and its scopes.
 
     The operations that these scopes allow are listed too.
     """

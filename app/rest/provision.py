@@ -35,7 +35,7 @@ class ShareAtLevel(Shape):
 
 
 class ProvisionReport(Shape):
-    """How many of the students whom the caller may see have supports, and how soon they got them.
+    """How many of the students that the caller may see have supports, and how soon they got them.
 
     Small numbers are withheld, and so are numbers that would reveal them. No number is about an adult, a class or a
     team.

@@ -30,7 +30,7 @@ def _page_of(*functions: Any, **more: Any) -> dict[str, Any]:
 
 
 class RecapPerson(Shape):
-    """A person whom the recap of a meeting names."""
+    """A person that the recap of a meeting names."""
 
     id: str = Field(description="The id.")
     name: str | None = Field(description="The name; null for callers who may not read the roster.")

@@ -1,4 +1,4 @@
-"""Serves the REST route that matches people whom a held run would remove with people whom it would create.
+"""Serves the REST route that matches people that a held run would remove with people that it would create.
 
 A held run is a sync whose changes wait for approval. If the SIS has given a person a new sourcedId, the run seems to
 remove one person and to create another. The request contains a map from old to new sourcedIds, or says how to find such
@@ -103,7 +103,7 @@ class NewRekey(Input):
     **requires(pull.request_rekey, queries.run),
 )
 async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> Shape:
-    """Finds the people whom a held run would remove and create again, because they have a new sourcedId in the SIS.
+    """Finds the people that a held run would remove and create again, because they have a new sourcedId in the SIS.
 
     A worker plans the change of their sourcedIds as a separate run, which is held too. Its report counts the matches,
     and approving its plan applies the new ids. 409 if the given run is not held, or while another run of its source is

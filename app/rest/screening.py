@@ -80,10 +80,10 @@ class WindowResult(Shape):
 
 
 class WindowReport(Shape):
-    """The report of a screening window: counts, and a page of the results of students whom the caller may see.
+    """The report of a screening window: counts, and a page of the results of students that the caller may see.
 
     Counts under 10 are withheld, and so are counts that would reveal them. While the window is open, only the students
-    whom the caller may see are counted. Once it is closed, all students of the district are counted.
+    that the caller may see are counted. Once it is closed, all students of the district are counted.
     """
 
     window: str = Field(description="The id of the window.")

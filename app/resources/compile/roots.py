@@ -265,7 +265,7 @@ def at_schools(
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
     """Returns the condition that a row is about one of the students in `Principal.students`, or about no student.
 
-    These are the students of a caseload, or those whom the caller sees through a team. Returns None if there are none,
+    These are the students of a caseload, or those that the caller sees through a team. Returns None if there are none,
     or if the resource is not about students.
     """
     student = level.student

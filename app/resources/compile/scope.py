@@ -107,7 +107,7 @@ class Level:
 
     @property
     def student(self) -> ColumnElement[Any] | None:
-        """Returns the column of the student whom a row is about, or None for a resource that is not about students."""
+        """Returns the column of the student that a row is about, or None for a resource that is not about students."""
         return None if self.facts.about is None else adapt(self.facts.about, self)
 
     @property
