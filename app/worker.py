@@ -68,9 +68,9 @@ async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
 
 @asynccontextmanager
 async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[DeliveryContext]:
-    """Yields the context for long jobs such as syncs.
+    """Yields the context of long jobs, such as syncs.
 
-    They have a connection pool of their own, with longer timeouts.
+    It has a connection pool of its own, with longer timeouts.
     """
     url, limits = settings.url_of("worker"), settings.sync_timeouts
     engine = open_engine(url, name="worker jobs", pool_size=settings.pool_size, timeouts=limits)
@@ -106,7 +106,7 @@ class Jobs:
 
     @classmethod
     def of_process(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
-        """Returns an object that starts the jobs of this process; none is running yet.
+        """Returns an object that starts the jobs of this process. No job is running yet.
 
         `webhooks` sends all webhook deliveries, and `long_jobs` is the context of all other jobs.
         """
@@ -125,7 +125,7 @@ class Jobs:
         )
 
     async def start_due(self) -> int:
-        """Starts as many due jobs as there is capacity for. Returns how many webhook deliveries are among them."""
+        """Starts due jobs, as many as there is capacity for. Returns the number of webhook deliveries among them."""
         due = await districts_due(self.webhooks.context.engine, DISTRICTS)
         self.syncs.start_due(due[JobKind.SYNCS])
         self.answers.start_due(due[JobKind.ANSWERS])

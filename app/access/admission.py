@@ -42,7 +42,7 @@ class Requester:
     """The sender of a request, for the quotas and for the queue of requests that wait to run.
 
     `key` is the sender's district, and `flow` is the client within the district. For a request without a valid token,
-    `key` is `NOBODY` and `flow` is the network address. When requests wait, the keys take turns, and within a key its
+    `key` is `NOBODY` and `flow` is the network address. When requests wait, the keys take turns. Within a key, its
     flows take turns.
     """
 
@@ -76,9 +76,9 @@ class Admission:
         self._of_address = Quotas(ADDRESS_REQUESTS.divided(processes))
 
     def identify(self, token: str | None, address: str | None) -> Requester:
-        """Returns the sender of a request: the client that the token belongs to, or else the network of the address.
+        """Returns the sender of a request: the token's client or, without a valid token, the network of the address.
 
-        A missing or invalid token is no error here.
+        An invalid token is no error here.
         """
         if token:
             try:
@@ -130,8 +130,8 @@ class Admission:
     async def run_in_turn(self, requester: Requester, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Waits until it is the sender's turn, then runs `work` and returns its result.
 
-        A stream calls this for each of its steps, so that each step waits under the same rules as a request. Raises
-        `Overloaded` if the step has waited too long.
+        A stream calls this for each part of its work, such as one event, so that the part waits like a request. Raises
+        `Overloaded` after too long a wait.
         """
         turn = self.gate.enqueue(requester.key, requester.flow)
         try:
@@ -153,7 +153,8 @@ class TokenAttempts:
     def begin(self, client_id: str | None, address: str | None) -> "TokenAttempt":
         """Starts an attempt to get a token and returns it; raises `RateLimited` if a quota is used up.
 
-        The attempt counts as a failed one until it ends with a right secret (see `TokenAttempt`).
+        The attempt is counted as a failure while it runs. It stays counted only if the secret was wrong (see
+        `TokenAttempt`).
         """
         network = network_of(address)
         requests = self._requests.take(network)
@@ -185,7 +186,7 @@ class TokenAttempt:
 
 
 def network_of(address: str | None) -> str:
-    """Returns the network that an address is counted under: an IPv4 address itself, or the /64 of an IPv6 address."""
+    """Returns the network under which an address is counted: an IPv4 address itself, or the /64 of an IPv6 address."""
     try:
         parsed = ip_address((address or "").partition("%")[0])
     except ValueError:

@@ -30,7 +30,7 @@ class DisclosedRecords:
 
 
 class DisclosingWork(Protocol):
-    """The part of the class `Work` that the disclosure log uses.
+    """Those parts of the class `Work` that the disclosure log uses.
 
     `Work` itself cannot be imported here, because the module of `Work` imports this one.
     """
@@ -59,9 +59,10 @@ async def log_disclosure(work: DisclosingWork) -> None:
 
 
 def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
-    """Writes a row of the disclosure log about records that were sent without a request, for example by a webhook.
+    """Writes a row of the disclosure log for records that were sent without a request, for example by a webhook.
 
-    The records are of one kind and about these students, and were sent to the client `client_id`.
+    `students` are the students that the records are about, `kind` is the kind of the records, and `client_id` is the
+    client that gets them.
     """
     if students:
         values = _values(work, client_id, students, [kind])

@@ -33,12 +33,12 @@ MAX_VERIFIED = 4096
 
 
 class OAuthError(AimlineError):
-    """An error answer of the token endpoint; its `code` is one of RFC 6749 §5.2."""
+    """An error of the token endpoint. Its `code` is one of those in RFC 6749 §5.2."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """The successful answer of the token endpoint."""
+    """A new access token, with the properties that the token endpoint returns."""
 
     token: str
     scopes: tuple[str, ...]
@@ -90,7 +90,7 @@ class Tokens:
         return dict(self._keys.as_dict(private=False))
 
     def issue(self, client: KnownClient, grant: Grant, scopes: tuple[str, ...]) -> AccessToken:
-        """Returns a new token for one client in one district, with these scopes."""
+        """Returns a new access token with these scopes, for a client in the district of `grant`."""
         at = int(now().timestamp())
         claims = {
             "iss": self._issuer,

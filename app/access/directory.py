@@ -1,13 +1,11 @@
 """Reads what the service must know before it can bind a transaction to a district.
 
-These are the clients with their grants, the revocations of tokens, and the districts with due jobs.
+These are the clients with their grants, the revocations of tokens, and the districts with due jobs. Every read calls a
+SECURITY DEFINER function that returns only the requested data. It runs in a transaction that is bound to no district.
 
 Tokens are verified without the database, except for the list of `Revocations`. A process reads this list every twenty
-seconds, and accepts no token if it could not read it for a minute, so that a revocation is effective everywhere within
-a minute.
-
-Every read calls a SECURITY DEFINER function that returns only the requested data, in a transaction that is bound to no
-district.
+seconds, and accepts no token if it could not read it for a minute. So a revocation is effective everywhere within a
+minute.
 """
 
 import asyncio
@@ -58,7 +56,7 @@ class JobKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The scopes and schools that a client was granted in one district."""
+    """The scopes and the schools that a client has been granted in one district."""
 
     district_id: UUID
     slug: str
@@ -212,13 +210,19 @@ class Revocations:
         return token_id in self._token_ids or issued_at <= self._revoked_until.get((district_id, client_id), -1.0)
 
     def require_current(self) -> None:
-        """Raises `Unavailable` if this process keeps the list current, but has not read it for `MAX_AGE` seconds."""
+        """Raises `Unavailable` if the list of revoked tokens is older than `MAX_AGE` seconds.
+
+        Does nothing in a process that does not keep this list.
+        """
         if self._too_old_at is not None and time.monotonic() > self._too_old_at:
             raise Unavailable("The list of revoked tokens cannot be read.")
 
     @asynccontextmanager
     async def kept_current(self, engine: AsyncEngine) -> AsyncIterator[None]:
-        """Keeps the list current in an `async with` block; no token is accepted before the first successful read."""
+        """Reads the list of revoked tokens at regular intervals until the `async with` block ends.
+
+        No token is accepted before the first successful read.
+        """
         self._too_old_at = time.monotonic()
         succeeded = await self._try_to_load(engine)
         task = asyncio.create_task(self._keep_current(engine, EVERY if succeeded else RETRY))

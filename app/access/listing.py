@@ -26,7 +26,10 @@ def _school(place: int) -> Mapped[UUID | None]:
 
 
 class ListedBySchool:
-    """Mixin for rows that are listed by school; PostgreSQL generates the three school columns from `school_ids`."""
+    """Mixin for rows that are listed by school.
+
+    PostgreSQL fills three columns with the first three schools in `school_ids`, so that an index by school can be used.
+    """
 
     __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": False}
 

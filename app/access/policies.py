@@ -65,10 +65,10 @@ def policy(
 ) -> str:
     """Returns the condition of a table's row-level security policy.
 
-    * `student` is the column of the student whom a row is about, or None.
+    * `student` is the column of the student that a row is about, or None.
     * `schools` is an expression for that student's schools.
     * `unless` is None, or a condition that is true for rows about no student, such as the rows of staff. Every
-      principal of the district reaches such rows.
+      principal of the district sees such rows.
     * `lock` is an expression for the row's secured area, which may be null.
     * `team` is a pair of columns, or None: the team that a row belongs to, and the school of that team.
     """

@@ -20,10 +20,10 @@ EVERYTHING_SECURED = "*"
 
 
 class Reach(StrEnum):
-    """The part of the district that a principal sees: all of it, some schools, or a list of students (a caseload).
+    """Which students of the district a principal sees: all of them, those of some schools, or a list (a caseload).
 
-    Membership in a team is not a reach. It adds the students of the team to the list of students. A member whose reach
-    is `schools` sees these students in addition to the students of the schools.
+    The students of a team are added to the list `Principal.students`. So a member of a team whose reach is `schools`
+    sees these students in addition to those of the schools.
     """
 
     DISTRICT = "district"
@@ -35,10 +35,11 @@ class Reach(StrEnum):
 class Principal:
     """The caller that a unit of work is bound to. Without a principal, no database session opens.
 
+    * `reach` says which students the caller sees.
     * `schools` lists the visible schools if the reach is `schools`.
     * `students` is the caseload if the reach is `caseload`. If the reach is `schools`, it lists the students of other
       schools whom the principal sees through a team.
-    * `teams` are the teams of the person for whom the client sends the request, if there is one.
+    * `teams` are the teams of the person that the client sends the request for, if there is one.
     * `opens` lists additional access: codes of secured areas, `demographics`, or `*` for the system's own jobs.
     """
 
@@ -55,7 +56,7 @@ class Principal:
 
     @property
     def names_students(self) -> bool:
-        """Returns whether the principal sees the students that are listed by id in `students`."""
+        """Returns whether the list `students` decides, alone or in part, which students the principal sees."""
         return self.reach is Reach.CASELOAD or (self.reach is Reach.SCHOOLS and bool(self.students))
 
     def may(self, can: Can) -> bool:
@@ -67,7 +68,7 @@ class Principal:
         return secured_area is None or secured_area in self.opens or EVERYTHING_SECURED in self.opens
 
     def log_names(self) -> dict[str, str | None]:
-        """Returns the fields that identify the principal in logs: ids of district and client, never a name."""
+        """Returns the fields that identify the principal in log lines: ids of district and client, never a name."""
         client = ids.format_id("client", self.client_id) if self.client_id else None
         return {"district": ids.format_id("district", self.district_id), "client": client}
 
@@ -103,7 +104,9 @@ def parts_of(student_ids: Iterable[UUID]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ActingPerson:
-    """The role, schools, teams and students of the person for whom a client sends a request.
+    """The person that a client sends a request for.
+
+    The person's role, schools, teams and students restrict the request.
 
     `students` is the person's caseload, which includes the students of the person's teams. For a role that sees
     schools, it contains only the teams' students at other schools.
@@ -126,7 +129,7 @@ def client_principal(
 ) -> Principal:
     """Returns the principal of a machine client.
 
-    Its reach is the given schools, or the whole district if none are given.
+    It sees the students of the given schools. Without schools, it sees all students of the district.
     """
     permissions = frozenset(can for can in Can if str(can) in scopes)
     opens = {scope.removeprefix(AREA_PREFIX) for scope in scopes if scope.startswith(AREA_PREFIX)}
@@ -146,7 +149,7 @@ def client_principal(
 def acting_for(client: Principal, acting: ActingPerson) -> Principal:
     """Returns the client's principal, restricted to what the person `acting` may see and do.
 
-    Raises `Forbidden` for a role without any access, such as a student's or a parent's.
+    Raises `Forbidden` for a role without any access, such as that of a student or a parent.
     """
     role_opens = ROLE_OPENS.get(acting.role)
     if role_opens is None:
@@ -181,7 +184,7 @@ def system_principal(district_id: UUID, name: str) -> Principal:
 
 
 def _schools_of(client: Principal, acting: ActingPerson) -> tuple[UUID, ...] | None:
-    """Returns the schools that both the client and the acting person may see; None means the whole district."""
+    """Returns the schools that the client may see and the person may see too. None means the whole district."""
     if acting.whole_district:
         return client.schools if client.reach is Reach.SCHOOLS else None
     if client.reach is Reach.SCHOOLS:

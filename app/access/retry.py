@@ -47,7 +47,7 @@ async def run_with_retry(
     may_retry: Callable[[], bool] = _always,
     is_keyed: Callable[[], bool] = _never,
 ) -> Answer:
-    """Runs a unit of work, and runs the unit once more after a deadlock, a failed serialization or a lost connection.
+    """Runs a unit of work, and runs it once more after a deadlock, a failed serialization or a lost connection.
 
     * `reads` states that the unit changes nothing, so that it can safely run twice.
     * `may_retry` returns whether a second run is possible: nothing was sent to the caller yet, and the input can be
@@ -55,7 +55,7 @@ async def run_with_retry(
     * `is_keyed` returns whether the unit stores its answer under an idempotency key. Such a unit can run again even if
       its commit may have succeeded.
 
-    If a temporary fault remains, raises `Conflict`, `Unavailable` or `OutcomeUnknown` in its place.
+    If the fault remains, raises `Conflict`, `Unavailable` or `OutcomeUnknown` in its place.
     """
     may_repeat, may_be_committed = True, False
     while True:
@@ -83,7 +83,8 @@ async def run_with_retry(
 def refusal_of(error: BaseException, *, reads: bool = False) -> AimlineError | None:
     """Returns the error that a caller receives for a temporary database fault, or None for any other error.
 
-    `reads` states that the unit of work changed nothing. It does not matter then whether a lost commit has succeeded.
+    `reads` states that the unit of work changed nothing. Then it does not matter whether a commit with an unknown
+    outcome has succeeded.
     """
     fault = fault_of(error)
     if fault is None:

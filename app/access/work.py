@@ -1,7 +1,7 @@
 """Defines the unit of work: a transaction that is bound to one principal. Only a unit of work gives a database session.
 
-A command or a read never commits; `unit` commits when its block ends. Two steps must come last: the events get their
-numbers, and the disclosure log is written. `before_commit` registers such steps to run just before the commit.
+A command or a read never commits; `unit` commits when its block ends. `before_commit` registers steps that must run
+just before the commit: the events get their numbers, and the disclosure log is written.
 """
 
 import asyncio
@@ -106,7 +106,7 @@ class Work:
             raise
 
     async def _abandon_if_cut_off(self, error: BaseException) -> None:
-        """Closes the connection if `error` is a cancellation, because it is then unknown what the connection has done.
+        """Closes the connection if `error` is a cancellation, because the state of the connection is then unknown.
 
         SQLAlchemy does the same for its own statements.
         """
@@ -131,13 +131,13 @@ class Work:
     def disclose_again(self, students: Iterable[str], kinds: Iterable[str]) -> None:
         """Notes, for the disclosure log, that a stored response is shown to the caller another time.
 
-        `students` and `kinds` say whose records, and records of which kinds, the response contains.
+        `students` are the students whose records the response contains, and `kinds` are the kinds of these records.
         """
         self.disclosed.students |= {UUID(student) for student in students}
         self.disclosed.kinds |= set(kinds)
 
     def before_commit(self, name: str, callback: Callback, *, last: bool = False) -> None:
-        """Registers a callback that runs just before the commit, unless one with the same name is already registered.
+        """Registers a callback that runs just before the commit. If the name is registered already, does nothing.
 
         With `last`, the callback runs after the others; the numbering of events uses this.
         """
@@ -149,8 +149,9 @@ class Work:
     async def as_district(self, name: str) -> AsyncIterator[None]:
         """Runs a block with the rights of the district's own system principal, within this transaction.
 
-        Judging needs this, because it reads students outside the caller's caseload. After the block, an extra SQL
-        statement gives the transaction the caller's rights again. `end_district_step` can save this statement.
+        The judging of scores needs this, because it reads students outside the caller's caseload. After the block, an
+        extra SQL statement gives the transaction the caller's rights again. `end_district_step` can save this
+        statement.
         """
         original = self.principal
         await self._flush()
@@ -170,19 +171,19 @@ class Work:
                     await self._send(ENTER, original.binding_arguments())
 
     def end_district_step(self) -> tuple[str, ...] | None:
-        """Returns arguments with which the last statement of an `as_district` block can restore the caller's rights.
+        """Returns the arguments of `app.enter` that restore the caller's rights at the end of an `as_district` block.
 
-        The statement must call `app.enter` with these arguments. The block then needs no extra statement at its end.
-        Returns None outside of an `as_district` block.
+        The last statement of the block must call `app.enter` with them. The block then needs no extra statement at its
+        end. Returns None outside of an `as_district` block.
         """
         suspended, self._suspended = self._suspended, None
         return None if suspended is None else suspended.binding_arguments()
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """Runs a block that may fail without failing the transaction.
+        """Runs a block whose failure does not make the transaction fail.
 
-        If the block fails, the rows, events and disclosures of the block are discarded.
+        If the block fails, its rows, its events and its entries for the disclosure log are discarded.
         """
         events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
         named = self.named_subjects, self.named_rows, self.named_measures
@@ -260,7 +261,7 @@ async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, oper
 def needs(
     *permissions: Can,
 ) -> Callable[[Callable[Concatenate[Work, P], Awaitable[R]]], Callable[Concatenate[Work, P], Awaitable[R]]]:
-    """Returns a decorator that checks these permissions at each call, and gives the function the database session."""
+    """Returns a decorator that checks these permissions at each call and lets the function use the database."""
 
     def mark(
         function: Callable[Concatenate[Work, P], Awaitable[R]],

@@ -1,1 +1,1 @@
-"""Action items: who does what by when, as a team agreed it."""
+"""Action items: what a member of a team does by a certain day, as the team agreed."""

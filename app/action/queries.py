@@ -1,4 +1,7 @@
-"""Reads the action items that are due, for agendas and for the acting person. Does not count items per person."""
+"""Reads the action items that are due, for agendas and for a person's list of tasks.
+
+Does not count items per person.
+"""
 
 from collections.abc import Collection
 from datetime import date
@@ -18,7 +21,7 @@ from app.team.models import TeamStudent, in_force_on
 async def due_action_items(work: Work, team_ids: Collection[UUID], by: date) -> list[ActionItem]:
     """Returns the open action items of these teams that are due on or before the day `by`, the earliest due day first.
 
-    An item about a student whom the team does not serve today is left out, until the team serves the student again.
+    An item about a student that the team does not serve today is left out, until the team serves the student again.
     """
     is_due = ActionItem.team_id == any_(cast(list(team_ids), IdList))
     conditions = are_due(work.district_id, by, await today_of(work))
@@ -31,7 +34,7 @@ async def due_action_items(work: Work, team_ids: Collection[UUID], by: date) -> 
 def are_due(district_id: UUID, by: date, today: date) -> tuple[ColumnElement[bool], ...]:
     """Returns SQL conditions that select the open action items that are due on or before the day `by`.
 
-    An item about a student whom the team does not serve today is not selected.
+    An item about a student that the team does not serve today is not selected.
     """
     served = select(TeamStudent.id).where(
         TeamStudent.district_id == district_id,

@@ -72,9 +72,10 @@ async def _team_id(work: Work, text: str, pointer: str | None) -> UUID:
 
 
 async def _acting_person(work: Work, mine: Any, _: str | None) -> UUID | None:
-    """Returns the acting person's id for `mine=true`. For `mine=false`, returns None, so that all owners are listed.
+    """Returns the id of the person that the request is sent for, for `mine=true`.
 
-    Raises `Forbidden` for `mine=true` if the request acts for nobody.
+    Returns None for `mine=false`, so that the items of all owners are listed. Raises `Forbidden` for `mine=true` if the
+    request names no person.
     """
     if not mine:
         return None

@@ -15,7 +15,7 @@ class ActionState(StrEnum):
 
 
 class ActionOutcome(StrEnum):
-    """What became of an action item."""
+    """The outcomes of an action item."""
 
     DONE = "done"
     NOT_DONE = "not_done"
@@ -30,7 +30,7 @@ def check_open(state: str) -> None:
 
 
 def violations_of_closing(outcome: str, because: str | None) -> list[Violation]:
-    """Returns a violation if no reason is given for closing an action item that was not done, or was dropped."""
+    """Returns a violation if an action item was not done, or was dropped, and no reason is given."""
     if outcome == ActionOutcome.DONE or because is not None:
         return []
     return [Violation("/because", "action_item.reason", "State why it is not done, or why it is dropped.")]

@@ -154,7 +154,7 @@ async def close_action_item(
 
 
 async def _lock(work: Work, action_item_id: UUID) -> ActionItem:
-    """Locks the student whom an open action item is about, then the action item, and returns the action item."""
+    """Locks an open action item and returns it. Before that, locks the student that it is about, if there is one."""
     item = await lock_row_after_student(work, ActionItem, action_item_id)
     if item is None:
         raise NotFound("action_item")
@@ -166,7 +166,7 @@ async def _lock(work: Work, action_item_id: UUID) -> ActionItem:
 
 @needs(Can.AGREE_ACTIONS)
 async def locate_owner(work: Work, name: str | None) -> UUID:
-    """Returns the id of the person who is to do an action item: by default, the person for whom the request acts."""
+    """Returns the id of the person who is to do an action item: by default, the person that the request acts for."""
     owner_id = work.principal.person_id if name is None else (await locate_staff(work, name, "/owner")).id
     if owner_id is None:
         raise Invalid([Violation("/owner", "action_item.no_owner", "Name a member of the team: this acts for nobody.")])

@@ -1,4 +1,7 @@
-"""Reads the tasks of the acting person in one statement. Nobody can read the tasks of another person."""
+"""Reads the tasks of the person that the client sends the request for, in one statement.
+
+Nobody can read the tasks of another person.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,7 +71,7 @@ class AttentionItem:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """A page of the acting person's tasks.
+    """A page of the tasks of the person that the request is sent for.
 
     Each task has a reason. `left_out` lists the reasons whose tasks are left out because the caller lacks a permission.
     """
@@ -85,7 +88,7 @@ class Attention:
     *(Can.READ_SCORES, Can.READ_VERDICTS, Can.READ_DECISIONS, Can.READ_PLAYBOOK),
 )
 async def attention(work: Work, until: date | None, keyset: Keyset) -> Attention:
-    """Returns a page of the tasks of the acting person (for whom the client sends the request), the oldest first.
+    """Returns a page of the tasks of the person that the client sends the request for, the oldest first.
 
     The tasks are:
     * the person's action items that are due by `until` (by default within a week);
@@ -182,7 +185,7 @@ def _of_supports(work: Work, person_id: UUID, days: int, today: date) -> Iterato
 def _of_concerns(work: Work, today: date) -> Iterator[Select[Any]]:
     """Yields a query for concerns that nobody has answered, and one for accepted concerns without an active support.
 
-    Both select only concerns about the acting person's own students.
+    Both select only concerns about the students of the person that the request is sent for.
     """
     own = (Concern.district_id == work.district_id, own_students(work.principal, Concern.student_id, today))
     for reason, since, condition in (

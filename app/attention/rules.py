@@ -1,4 +1,4 @@
-"""Defines the reasons why something is on a person's list of tasks. Pure."""
+"""Defines the reasons for which something is on a person's list of tasks. Pure."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Reason(StrEnum):
-    """Why something is on a person's list of tasks."""
+    """The reasons for which something is on a person's list of tasks."""
 
     ACTION_DUE = "action_due"
     CHECK_OVERDUE = "check_overdue"

@@ -76,7 +76,7 @@ async def open_link(engine: AsyncEngine, keyring: Keyring, secret: str) -> Opene
 
 @needs(Can.LINK_CALENDARS)
 async def _find_link(work: Work, key: LinkKey) -> tuple[CalendarLink, ClientGrant]:
-    """Returns the link with this digest, and the grant of its client.
+    """Returns the link whose secret has this digest, and the grant of its client.
 
     Raises `NotFound` if there is no such link, if it has ended or was revoked, or if its client lost access to the
     district.
@@ -107,8 +107,8 @@ async def _find_link(work: Work, key: LinkKey) -> tuple[CalendarLink, ClientGran
 async def read_calendar(work: Work, team_id: UUID | None) -> list[CalendarEntry]:
     """Returns the meetings of a team in the last 60 and the next 400 days, earliest first.
 
-    Without a team, returns the meetings of all teams of the acting person. Raises `NotFound` for a team that the
-    principal may not see.
+    Without a team, returns the meetings of all teams of the person that the request is sent for. Raises `NotFound` for
+    a team that the principal may not see.
     """
     teams = {row.id: row for row in await _teams(work, team_id)}
     if team_id is not None and not teams:
@@ -156,10 +156,10 @@ async def _expected(
     period: tuple[date, date],
     zone: ZoneInfo,
 ) -> list[CalendarEntry]:
-    """Returns the meetings that follow from the active meeting series of `teams`, but have no row in the database yet.
+    """Returns the future meetings of `teams` that have no row in the database yet.
 
-    The database has rows for the next twelve weeks only. Later meetings are computed from the rule of their series.
-    `stored` has the series and the day of each meeting that has a row.
+    The database has rows for the next twelve weeks only. Later meetings are computed from the rule of their series,
+    such as every second Monday. `stored` has the series and the day of each meeting that has a row.
     """
     active = [team_id for team_id, team in teams.items() if team.state == TeamState.ACTIVE]
     query = (

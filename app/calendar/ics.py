@@ -51,8 +51,8 @@ class CalendarEntry:
 def render_calendar(entries: Iterable[CalendarEntry]) -> bytes:
     """Returns the meetings as an iCalendar object. Equal meetings give equal bytes.
 
-    The library writes the head and the names of schools. The events are written here, because the library needs
-    twenty times as much processor time for them.
+    The iCalendar library writes the beginning and the names of schools. The events are written here, because the
+    library would need twenty times as much processor time for them.
     """
     calendar = Calendar()
     calendar.add("prodid", PRODUCT)
@@ -72,9 +72,10 @@ def render_calendar(entries: Iterable[CalendarEntry]) -> bytes:
 
 
 def _event(entry: CalendarEntry, location: str) -> str:
-    """Returns a meeting as iCalendar text. `location` is the finished line with the location.
+    """Returns a meeting as iCalendar text.
 
-    No other line needs to be folded, and no other text needs to be escaped.
+    `location` is the finished line with the location. In the other lines, no character needs to be escaped, and no line
+    is so long that it must be split.
     """
     changed_at = _instant(entry.changed_at)
     return (
@@ -93,7 +94,7 @@ def _event(entry: CalendarEntry, location: str) -> str:
 
 
 def _location(school: str) -> str:
-    """Returns the line with the name of a school, escaped and folded."""
+    """Returns the line with the name of a school. Special characters are escaped, and a long line is split (folded)."""
     line = Contentline.from_parts("LOCATION", Parameters(), vText(_one_line(school)))
     return f"{line.to_ical().decode()}\r\n"
 
@@ -105,9 +106,9 @@ def _instant(at: datetime) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Returns a text on one line, without control characters, which iCalendar does not allow.
+    """Returns a text on one line, without the control characters that iCalendar does not allow.
 
-    A backslash becomes a slash, because programs interpret a backslash before an n differently.
+    A backslash becomes a slash, because calendar programs differ in how they read a backslash before an n.
     """
     characters = (" " if unicodedata.category(each) in ("Cc", "Zl", "Zp") else each for each in text)
     return " ".join("".join(characters).replace("\\", "/").split())

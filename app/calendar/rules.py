@@ -21,7 +21,7 @@ SECRET: Final = re.compile(r"(?P<district>[0-9a-hjkmnp-tv-z]{26})\.(?P<secret>[A
 
 
 class RevokedBecause(StrEnum):
-    """Why a calendar link was revoked."""
+    """The reasons for which a calendar link is revoked."""
 
     REQUESTED = "requested"
     PERSON_LEFT = "person_left"
@@ -29,14 +29,14 @@ class RevokedBecause(StrEnum):
 
 
 class LinkKey(NamedTuple):
-    """The contents of a secret that identify its link: the district, and the digest of the secret."""
+    """What a link's secret contains: the id of the district, and the digest by which the link is found."""
 
     district_id: UUID
     digest: str
 
 
 def generate_secret(district_id: UUID) -> str:
-    """Returns a new secret of a link in a district."""
+    """Returns a new random secret for a calendar link. It contains the id of the district."""
     _, _, district = ids.format_id("district", district_id).partition("_")
     return f"{district}.{secrets.token_urlsafe(32)}"
 

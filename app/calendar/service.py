@@ -59,10 +59,10 @@ class CreatedLink:
 
 @needs(Can.LINK_CALENDARS, Can.READ_MEETINGS)
 async def create_calendar_link(work: Work, new: NewCalendarLink, base_url: BaseUrl) -> CreatedLink:
-    """Creates a link to the meetings of a team, or of all teams of the acting person, and returns it with its address.
+    """Creates a link to the meetings of a team, or of all teams of a person, and returns it with its address.
 
-    Raises `Invalid` if the team is outside the caller's reach, if there is neither a team nor an acting person, or if
-    `until_on` is out of range.
+    The person is the one that the client sends the request for. Raises `Invalid` if the caller may not see the team, if
+    there is neither a team nor such a person, or if `until_on` is out of range.
     """
     violations, today = Violations(input_violations(new)), await today_of(work)
     until_on, team_id = today + LONGEST, None
@@ -128,9 +128,9 @@ async def revoke_links_of_client(work: Work, client_id: UUID) -> int:
 
 @needs(Can.JUDGE)
 async def revoke_links_of_departed(work: Work) -> int:
-    """Revokes links whose people have left the roster, at most `AT_ONCE`, and returns their number.
+    """Revokes links of people who have left the roster, at most `AT_ONCE`, and returns their number.
 
-    Such a link opens nothing once the person has left. This function marks the link as revoked and emits an event.
+    Such a link already opens nothing. This function marks the link as revoked and emits an event.
     """
     departed = (
         select(CalendarLink.id)

@@ -131,7 +131,7 @@ async def _has_citus(connection: asyncpg.Connection) -> bool:
 
 
 async def _distribute_filled(connection: asyncpg.Connection) -> int:
-    """Distributes the owner's tables that are not distributed yet, with their rows, and returns their number."""
+    """Distributes the owner's tables that are still local over the nodes, with their rows. Returns their number."""
     async with connection.transaction():
         tables = [LocalTable(row["name"], row["unlogged"], row["forced"]) for row in await connection.fetch(TABLES)]
         keys = [ForeignKey(row["table"], row["name"], row["definition"]) for row in await connection.fetch(REFERENCES)]

@@ -57,8 +57,8 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Judges series: JSON Lines on standard input, verdicts as JSON Lines on standard output.
 
-        Lines of one cohort must be adjacent. Invalid lines are reported on standard error and skipped; the exit code is
-        then 3. docs/response.md describes the rules.
+        The series of a cohort are judged together, so their lines must be adjacent. Invalid lines are reported on
+        standard error and skipped; the exit code is then 3. docs/response.md describes the rules.
         """
         if far is not None and RULES[rule.value].thresholds is None:
             raise typer.BadParameter(f"The rule {rule.value} has no table of rates; leave out --far.")
@@ -129,9 +129,9 @@ class Faults:
 
 
 def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Iterator[list[OfflineSeries]]:
-    """Yields the series of one cohort at a time, so that only one cohort is in memory.
+    """Yields the series of one cohort (series that are judged together) at a time.
 
-    A series that names no cohort is yielded alone.
+    So only one cohort is in memory. A series that names no cohort is yielded alone.
     """
     lines_by_id: dict[str, OfflineSeries] = {}
     cohort: str | None = None

@@ -191,7 +191,7 @@ async def schema_differences(settings: Settings) -> list[str]:
 
 
 def check_schema(settings: Settings) -> None:
-    """Raises `UnfitServer` if the database's schema differs from the one that its version expects."""
+    """Raises `UnfitServer` if the database's schema differs from the schema that its revision expects."""
     deviations = asyncio.run(schema_differences(settings))
     if deviations:
         more = (

@@ -1,4 +1,4 @@
-"""Defines the subcommands of `aimline sync` that show sync runs, and decide about held ones, which wait for approval.
+"""Defines the subcommands of `aimline sync` that show sync runs, and decide about runs that wait for approval.
 
 They are `status`, `report`, `diff`, `quarantine`, `acknowledge`, `approve`, `discard`, `history`, `rekey` and `undo`.
 The exit codes are those of `aimline sync`.
@@ -259,7 +259,7 @@ def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]]
 
 
 def _run_or_exit(run: Callable[[], Answer]) -> Answer:
-    """Runs a step and returns its result, or reports its error and exits with the matching exit code."""
+    """Calls `run` and returns its result. For an error, prints a sentence and exits with the matching exit code."""
     try:
         return run()
     except AlreadyRunning as error:

@@ -257,7 +257,7 @@ def _alerts(sis: typer.Typer) -> None:
 
 
 def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Answer:
-    """Runs a step in the district as the operator and returns its result.
+    """Calls `do` with a unit of work of the operator in the district, and returns its result.
 
     For an invalid input, prints one sentence per violation and exits.
     """

@@ -88,7 +88,7 @@ class Allowed:
 
     @property
     def refusal(self) -> str:
-        """Returns the sentence that a caller sees when an address is not allowed."""
+        """Returns the sentence that tells a caller that an address is not allowed, and which setting may allow it."""
         how = f" An operator may allow its network: {self.setting}." if self.setting else ""
         return f"This address is not on the public Internet.{how}"
 
@@ -100,9 +100,9 @@ class Allowed:
         return is_public(address) or any(address in network for network in networks)
 
     def opens_private(self, address: Address) -> bool:
-        """Returns whether the operator's list contains this private address.
+        """Returns whether an address is private and in the list of networks that the operator allows.
 
-        Unlike `reaches`, it returns False for the loopback address that a sandbox allows.
+        The result is False for a loopback address in a sandbox, which `reaches` allows without the list.
         """
         return not is_public(address) and any(address in network for network in self.networks)
 

@@ -1,4 +1,4 @@
-"""Converts a table that PostgreSQL returned as one array for each column into rows."""
+"""Converts columns to rows: PostgreSQL returned a table as one array for each column."""
 
 from collections.abc import Sequence
 from typing import Any

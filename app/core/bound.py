@@ -49,11 +49,11 @@ class BoundConnection(asyncpg.Connection):
         return begun is not None or self.is_in_transaction()
 
     def transaction(self, **options: Any) -> Any:
-        """Returns a transaction to be started; raises `Misuse` if `bind` has not set a principal for it.
+        """Returns a transaction that the caller starts. Raises `Misuse` if `bind` has not set a principal for it.
 
         The error is raised here, before asyncpg counts the transaction as begun, so that the connection stays usable.
-        If `begin_bound` has already begun a transaction, returns an object through which SQLAlchemy continues and ends
-        it.
+        If `begin_bound` has begun a transaction, the result is an object through which SQLAlchemy continues and ends
+        this transaction.
         """
         if self._begun is not None:
             begun, self._begun = self._begun, None
@@ -70,20 +70,23 @@ class BoundConnection(asyncpg.Connection):
 
     @property
     def has_begun(self) -> bool:
-        """Returns whether `begin_bound` has begun a transaction that no SQLAlchemy session has continued."""
+        """Returns whether a transaction of `begin_bound` is open and not taken over by a SQLAlchemy session."""
         return self._begun is not None and not self.is_closed()
 
     async def begin_bound(self) -> None:
         """Begins a transaction on the driver, bound to the principal that `bind` has set.
 
-        If a SQLAlchemy session is used later, it continues this transaction.
+        If a SQLAlchemy session is used later, it takes this transaction over.
         """
         transaction = self.transaction()
         await transaction.start()
         self._begun = transaction
 
     async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Runs a statement in the open transaction, and returns its rows. Each connection prepares a statement once."""
+        """Runs a statement in the open transaction and returns its rows.
+
+        Each connection prepares a statement only once.
+        """
         return list(await self.fetch(statement, *parameters))
 
     async def commit_begun(self) -> None:
@@ -98,13 +101,13 @@ class BoundConnection(asyncpg.Connection):
 
 
 class _JoinedTransaction:
-    """Lets SQLAlchemy continue and end a transaction that `begin_bound` has begun on the driver."""
+    """A transaction of `begin_bound`, with the methods by which SQLAlchemy continues and ends a transaction."""
 
     def __init__(self, begun: Any) -> None:
         self._begun = begun
 
     async def start(self) -> None:
-        """Does nothing, because the transaction has begun."""
+        """Does nothing, because `begin_bound` has already begun the transaction."""
 
     async def commit(self) -> None:
         """Commits the transaction."""

@@ -78,7 +78,7 @@ class HasChangeTime:
 
 
 def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
-    """Returns a lateral subquery, which PostgreSQL executes with an index lookup for each row of the outer query.
+    """Returns a subquery that PostgreSQL executes once for each row of the outer query (LATERAL), by an index.
 
     The `OFFSET` in the subquery keeps PostgreSQL from rewriting it into a join. For a district that has just been
     loaded, the planner estimates one or two rows, so a join would scan the whole table for every outer row.
@@ -89,9 +89,9 @@ def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
 async def plan_for_many_rows(db: AsyncSession) -> None:
     """Sets up the rest of the transaction for statements that read the rows of a whole district.
 
-    With row-level security the planner expects one or two rows where there are a hundred thousand. It would therefore
-    choose nested loops, which compare every row with every other. The settings turn nested loops off, so that the
-    planner uses hash joins, and provide enough memory for the hash tables.
+    Under row-level security, the planner expects one or two rows where there are a hundred thousand. It would therefore
+    choose nested loops, which compare every row with every other. This function turns nested loops off, so that the
+    planner uses hash joins, and provides enough memory for the hash tables.
     """
     for setting in FOR_MANY_ROWS:
         await db.execute(setting)
@@ -178,7 +178,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
 
 
 def connections_of(engine: AsyncEngine) -> int:
-    """Returns the largest number of connections that an engine from `open_engine` can open."""
+    """Returns the largest number of connections that an engine of `open_engine` opens."""
     pool = engine.pool
     if not isinstance(pool, QueuePool):
         raise Misuse("This engine has no pool with a limit.")
@@ -234,7 +234,7 @@ class HeldConnection:
 
 @asynccontextmanager
 async def bound_connection(engine: AsyncEngine, statement: str) -> AsyncIterator[HeldConnection]:
-    """Yields a connection from the pool whose next transaction will be bound to a principal by `statement`.
+    """Yields a connection from the pool. Its next transaction is bound to a principal by `statement`.
 
     After the `async with` block, the connection goes back to the pool. If the block failed, a rollback is sent to the
     server first. A separate task does this (as in SQLAlchemy), because a cancellation must not interrupt the rollback.

@@ -1,8 +1,8 @@
 """Runs one kind of job for several districts at once, so that no district delays another.
 
-At most one task runs per district. A district is skipped for a while if it had no job that could be done, or if its
-task failed before a job could record the failure. The time for which a district is skipped grows with each failure in
-a row.
+At most one task runs per district. A district is skipped for a while if its last task found no job that could be done,
+or if that task failed before the failure was recorded for a job. After each further failure in a row, the district is
+skipped for longer.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class SkippedDistricts:
         return False
 
     def note(self, district_id: UUID, done: int) -> None:
-        """Records that a district's task ended without an error, after it had done `done` jobs.
+        """Records that a district's task ended without an error, and that it has done `done` jobs.
 
         If it did none, the district is skipped for `IDLE_PAUSE` seconds.
         """
@@ -98,8 +98,8 @@ def start_districts(
 ) -> int:
     """Starts a task for each due district, but at most `room` tasks. Returns the number of tasks that it started.
 
-    No task is started for a district that has a task in `running` or is skipped by `rests`. A started task is added to
-    `running`, and removed when it ends.
+    A district is left out if it has a task in `running`, or if `rests` says that it is skipped for a while. A started
+    task is added to `running`, and removed when it ends.
     """
     districts = [key for key in due if key not in running and not rests.is_skipped(key)][: max(room, 0)]
     for district_id in districts:

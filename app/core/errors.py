@@ -33,7 +33,7 @@ class Violation:
 
 
 def with_more(detail: str, more: int) -> str:
-    """Returns `detail` followed by a sentence that says how many violations are listed, and how many (`more`) are not.
+    """Returns `detail` with a further sentence: how many violations are listed, and how many (`more`) are left out.
 
     If `more` is 0, returns `detail` unchanged.
     """
@@ -143,7 +143,7 @@ class Busy(AimlineError):
 
 
 class Throttled(AimlineError):
-    """Raised when the caller exceeded its request rate; it may try again after `retry_after` seconds."""
+    """Raised when a caller has sent too many requests. The caller may try again after `retry_after` seconds."""
 
     code = "rate.limited"
 

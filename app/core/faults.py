@@ -96,7 +96,7 @@ def cause_of(error: BaseException) -> BaseException | None:
 def may_have_been_sent(error: BaseException) -> bool:
     """Returns whether the statement that failed with this error may have reached the server.
 
-    When the server has already ended the session, asyncpg refuses to send the statement at all.
+    It has not if asyncpg refused to send it, because the server had already ended the session.
     """
     return not any(isinstance(cause, asyncpg.InternalClientError) for cause in _chain(error))
 

@@ -1,4 +1,4 @@
-"""Defines the standard codes (CEDS) of grades, keyed by the names that some sources send instead of a code. Pure.
+"""Defines the standard codes (CEDS) of grades for sources that send the name of a grade instead of a code. Pure.
 
 For example, the name `first grade` has the code `01`. The sync itself normalizes the spelling of codes, such as `1` for
 `01`.

@@ -34,8 +34,8 @@ class About:
 class Choices:
     """The values that a text may have.
 
-    With `as_text`, GraphQL declares the input as a string and not as an enum. An input that once
-    allowed any text, and got choices later, thus keeps its type in GraphQL.
+    With `as_text`, GraphQL declares the input as a string and not as an enum. This is for an input that once allowed
+    any text: its type in GraphQL must not change.
     """
 
     of: type[StrEnum]
@@ -49,7 +49,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class AtMost:
-    """The largest and the smallest number of items in a list or an object."""
+    """The bounds for the number of items in a list or an object: at most `items`, and at least `least`."""
 
     items: int
     least: int = 0
@@ -135,8 +135,8 @@ class InputField:
 class CommandInputs:
     """The inputs of a command, as the parameters of its function declare them.
 
-    * `path` is the first parameter if its value identifies a row, by an id or a code; otherwise None.
-    * `row` is the name of the first parameter if its value is the id of a row; otherwise None.
+    * `path` is the first parameter if it identifies the row to change, by an id or a code; otherwise None.
+    * `row` is the name of this parameter if it takes only an id; otherwise None.
     * `whole` is the name of the parameter that takes the whole input as a dataclass; None if each field is its own
       parameter.
     * `items` is the name of the parameter that takes a list of such dataclasses.
@@ -174,7 +174,7 @@ PLACE = ("at", "pointer", "positions")
 def command_inputs(function: Callable[..., Any], *, names_row: bool = True) -> CommandInputs:
     """Returns the inputs of a command: the parameters of its function after the first, which is the unit of work.
 
-    With `names_row`, the first input may identify a row, by an id or a code.
+    If `names_row` is true, the first input may identify the row to change, by an id or a code.
     """
     function = inspect.unwrap(function)
     hints = get_type_hints(function, include_extras=True)
@@ -237,7 +237,7 @@ def _first(kind: type[T], extras: Sequence[Any]) -> T | None:
 
 
 def _parts(hint: Any) -> tuple[Any, bool, bool, list[Any]]:
-    """Returns the parts of an annotation: the type, whether it may be None, whether it is a list, and the metadata."""
+    """Returns four parts of an annotation: the type, whether it may be None, whether it is a list, and the metadata."""
     origin = get_origin(hint)
     if origin is Annotated:
         inner, *extras = get_args(hint)

@@ -1,10 +1,10 @@
-"""Claims jobs and saves their outcomes.
+"""Claims jobs for this process, and saves their outcomes.
 
-A claim has a lease and a number. Attempts are counted, and a failed job waits before its next attempt. A job table has
-the columns `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`, `leased_until`, `ended_at`, `worker`,
-`fault` and `fault_place`. It may also have a column that refers to another table, such as a webhook's endpoint. The
-number of simultaneous jobs is then limited for each row of the other table. Every instant comes from the database's
-clock, so that two workers whose clocks differ agree on when a lease ends.
+A claim has a number and a lease, which is the time for which it is valid. Attempts are counted, and a failed job waits
+before its next attempt. Every instant comes from the database's clock, so that two workers whose clocks differ agree on
+when a lease ends. A job table has the columns `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`,
+`leased_until`, `ended_at`, `worker`, `fault` and `fault_place`. It may also have a column that refers to another table,
+such as a webhook's endpoint. The number of simultaneous jobs is then limited for each row of that table.
 """
 
 import os
@@ -116,7 +116,7 @@ class JobColumns:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a job is attempted, and how long it waits after a failed attempt.
+    """How often a job is attempted, and how long it waits after each failed attempt.
 
     The first wait is `first`. Each further wait is four times as long as the previous wait, but at most `longest`.
     """
@@ -126,9 +126,9 @@ class RetryPolicy:
     longest: timedelta
 
     def wait_after(self, attempts: int, jitter: float | None = None) -> timedelta | None:
-        """Returns the wait after this many attempts, or None if no attempt is left.
+        """Returns the wait before the next attempt, after this many attempts, or None if no attempt is left.
 
-        The wait is multiplied by 1 + `JITTER` x `jitter`; `jitter` is between 0 and 1, and random by default.
+        The wait is multiplied by 1 + `JITTER` x `jitter`. `jitter` is between 0 and 1, and random by default.
         """
         if attempts >= self.attempts:
             return None
@@ -164,11 +164,10 @@ class JobTable:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """A job that this process has claimed until its lease ends.
+    """A job that is reserved for this process until its lease ends.
 
     * `claim_number` distinguishes this claim from earlier and later claims.
-    * `attempts` counts the attempts since the job was last requested, including this attempt and attempts that
-      crashed.
+    * `attempts` counts the attempts since the job was last requested, including this attempt and attempts that crashed.
     * `claimed_at` is the instant of the claim by the database's clock.
     * `row` contains the columns of the job's row.
     """
@@ -200,7 +199,10 @@ def worker_name() -> str:
 
 
 async def claim(db: AsyncSession, jobs: JobTable, district_id: UUID, most: int) -> list[ClaimedJob]:
-    """Claims up to `most` due jobs of the district and returns them. The caller commits before it begins the work."""
+    """Claims up to `most` due jobs of the district for this process, and returns them.
+
+    The caller commits before it begins the work.
+    """
     values = {"district": district_id, "most": most, "length": jobs.length, "worker": worker_name()}
     if jobs.keys is not None:
         keys = (await db.execute(_statement(KEYS, jobs), {"district": district_id, "most": most})).all()
@@ -218,9 +220,9 @@ async def claim(db: AsyncSession, jobs: JobTable, district_id: UUID, most: int) 
 async def save_outcomes(
     db: AsyncSession, jobs: JobTable, district_id: UUID, outcomes: Sequence[JobOutcome]
 ) -> set[UUID]:
-    """Saves the outcomes of jobs, ends their leases, and returns the ids of the jobs that were saved.
+    """Saves the outcomes of jobs and ends their leases. Returns the ids of the jobs whose outcome was saved.
 
-    A job that was claimed again in the meantime is not saved, because the later claim decides its outcome.
+    If a job was claimed again in the meantime, its outcome is not saved, because the later claim decides its outcome.
     """
     # If a job was claimed twice, only the outcome of the later claim may be saved.
     latest = {

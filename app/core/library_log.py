@@ -62,9 +62,9 @@ class LineQuota:
         self._counts: dict[str, tuple[float, int]] = {}  # for each line: the end of its period, and its count
 
     def take(self, line: str) -> int | None:
-        """Counts a line. Returns None if the line must be left out.
+        """Counts a line, and returns how many equal lines were left out in the previous period.
 
-        Otherwise returns how many equal lines were left out in the previous period.
+        Returns None if this line must be left out.
         """
         now = time.monotonic()
         until, count = self._counts.get(line, (0.0, 0))

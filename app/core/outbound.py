@@ -85,6 +85,9 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
 
 
 def is_private_answer(response: aiohttp.ClientResponse, allowed: Allowed) -> bool:
-    """Returns whether a response came from a private network that the operator allows, or from an unknown address."""
+    """Returns whether a response came from a private network that the operator allows.
+
+    The result is also True if the address of the server is unknown.
+    """
     peer = response.peer if isinstance(response, PeerResponse) else None
     return peer is None or allowed.opens_private(parse_address(peer))

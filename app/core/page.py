@@ -41,7 +41,7 @@ class Keyset:
     limit: int
 
     def after_id(self, place: int = 0) -> UUID:
-        """Returns the id of a row that is at index `place` of the cursor's sort values.
+        """Returns the row id that the cursor stores at index `place` of its sort values.
 
         Raises `Malformed` if the value at this index is not an id.
         """
@@ -51,10 +51,9 @@ class Keyset:
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the number that is the last of the cursor's sort values, or 0 without a cursor.
+        """Returns the whole number that the cursor stores as its last sort value, or 0 without a cursor.
 
-        `place` is the index that this number must have. Raises `Malformed` if the last value has another index or is
-        not a number.
+        Raises `Malformed` if the last sort value is not a whole number, or does not have the index `place`.
         """
         if self.after is None:
             return 0
@@ -64,11 +63,11 @@ class Keyset:
         return number
 
     def mark(self, *position: Any) -> str:
-        """Returns the cursor for the place after the row with these sort values."""
+        """Returns the cursor of the page that begins after the row with these sort values."""
         return self.seal.seal(self.bound, position)
 
     def cut(self, rows: Sequence[Row], key: Any) -> Page[Row]:
-        """Returns the first `limit` rows as a page. If there are more rows, the page has a cursor to the next page.
+        """Returns the first `limit` rows as a page, with a cursor to the next page if there are more rows.
 
         `key` is a function that returns the sort values of a row.
         """

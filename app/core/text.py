@@ -16,7 +16,10 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uf
 
 
 def quote_formula(text: str) -> str:
-    """Returns a text for a cell of a CSV file, with an apostrophe before it if a spreadsheet would run the text."""
+    """Returns a text for a cell of a CSV file.
+
+    If a spreadsheet would run it as a formula, an apostrophe is put before it.
+    """
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
@@ -50,7 +53,10 @@ def texts_of(input_type: type) -> Mapping[str, Text]:
 
 
 def _metadata(hint: Any) -> Iterator[Any]:
-    """Yields the metadata of an `Annotated` type, also if the type is only a part of the hint, as in `X | None`."""
+    """Yields the metadata of an `Annotated` type.
+
+    The type may also be a part of the hint, as in `Annotated[…] | None`.
+    """
     yield from getattr(hint, "__metadata__", ())
     for part in getattr(hint, "__args__", ()):
         yield from _metadata(part)

@@ -53,7 +53,10 @@ class Violations:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        """Adds the violations of an `Invalid` that the check raised. The next check runs, even after `Unread`."""
+        """Adds the violations if the check raised `Invalid`.
+
+        Suppresses `Invalid` and `Unread`, so that the next check runs.
+        """
         if isinstance(error, Invalid):
             self._all += error.violations
             # The traceback refers to the function that has this object in a variable. This cycle would keep the
@@ -66,7 +69,8 @@ class Violations:
     def refuse(self) -> None:
         """Raises `Invalid` if there are violations.
 
-        Otherwise raises `Unread` if a check could not be made because it read a refused value.
+        Otherwise raises `Unread` if a check ended early, because it read an input that was refused before the command
+        ran.
         """
         if self._refusal is not None and tuple(self._all) == self._refusal.violations:
             # If only one check failed, its own error is raised, which may have a specific code and sentence.
@@ -109,26 +113,32 @@ def partial_input(input_type: type[T], values: Mapping[str, Any]) -> T:
 
 
 class KnownValues(dict[str, Any]):
-    """Values by name, without those that were refused before the command ran. Reading a missing one raises `Unread`."""
+    """A mapping of inputs by name, without those that an API refused before the command ran.
+
+    Reading a missing input raises `Unread`.
+    """
 
     def __missing__(self, name: str) -> NoReturn:
         raise Unread
 
 
 def without_unread(values: Mapping[str, Any]) -> KnownValues:
-    """Returns the values without those that were refused before the command ran."""
+    """Returns the inputs without those that an API refused before the command ran.
+
+    A refused input has the value `UNREAD`.
+    """
     return KnownValues({name: value for name, value in values.items() if value is not UNREAD})
 
 
 def with_values(value: T, **changes: Any) -> T:
-    """Returns a copy of a dataclass with these values changed. Other fields that raise `Unread` still raise it."""
+    """Returns a copy of a dataclass with these values changed. Fields that were refused still raise `Unread`."""
     return partial_input(type(value), known_values(value) | changes)
 
 
 def readable(values: Iterable[Any], name: str) -> list[Any]:
-    """Returns the value of the field `name` of each of these dataclasses.
+    """Returns the field `name` of each of these dataclasses.
 
-    A dataclass in which reading this field raises `Unread` is left out.
+    A dataclass in which this field was refused (reading it raises `Unread`) is left out.
     """
     readable_values = []
     for value in values:
@@ -146,7 +156,7 @@ def _partial_type(input_type: Any) -> Any:
 
 
 def known_values(value: Any) -> dict[str, Any]:
-    """Returns the values of a dataclass by field name, without the fields that raise `Unread`."""
+    """Returns the fields of a dataclass by name, without those that were refused (reading raises `Unread`)."""
     values = {}
     for field in fields(value):
         with suppress(Unread):
@@ -157,7 +167,10 @@ def known_values(value: Any) -> dict[str, Any]:
 def broken_rules(
     rules: Iterable[Callable[Concatenate[T, P], Iterable[Violation]]], value: T, *args: P.args, **kwargs: P.kwargs
 ) -> Violations:
-    """Returns the violations of all rules. A rule ends when it reads a value that raises `Unread`."""
+    """Returns the violations that all rules find.
+
+    A rule ends early if it reads an input that was refused (`Unread`).
+    """
     violations = Violations()
     for rule in rules:
         with violations:

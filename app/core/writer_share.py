@@ -11,7 +11,7 @@ READS_KEEP = 4
 
 
 class WriterShare:
-    """Limits how many connections are in use for writing at once.
+    """Limits how many connections are in use for writing at the same time.
 
     A request that writes waits for its turn before it takes a connection.
     """

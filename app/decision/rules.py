@@ -10,7 +10,7 @@ from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, cha
 
 
 class DecisionKind(StrEnum):
-    """A choice that a team can make about a student. Only a referral needs no support."""
+    """The kinds of decision that a team can make about a student. All but a referral are about a support."""
 
     CONTINUE = "continue"
     RAISE_GOAL = "raise_goal"
@@ -41,15 +41,15 @@ class Decided(Protocol):
 
     @property
     def support(self) -> str | None:
-        """Returns the id of the support that the decision is about, as it was sent, or None."""
+        """Returns the id of the support that the decision is about, as the client sent it, or None."""
 
     @property
     def student(self) -> str | None:
-        """Returns the id of the student whom the decision is about, as it was sent, or None."""
+        """Returns the id of the student that the decision is about, as the client sent it, or None."""
 
     @property
     def change(self) -> object | None:
-        """Returns how the decision changes the support, or None if it leaves it as it is."""
+        """Returns the change of the support that the decision states, or None if the support stays as it is."""
 
     @property
     def review_on(self) -> date | None:
@@ -97,7 +97,7 @@ def _names_student(decision: Decided) -> list[Violation]:
 
 
 def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
-    """Raises `Invalid` if a decision to intensify or to fade a support does not do so.
+    """Raises `Invalid` if a decision to intensify a support does not intensify it, or one to fade does not fade it.
 
     A change to a lower level never intensifies a support, and a change to a higher level never fades it.
     """
@@ -112,10 +112,10 @@ def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
 
 
 def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
-    """Returns whether a decision itself states a change that makes the support more intensive or less intensive.
+    """Returns whether the change in a decision itself makes the support more intensive or less intensive.
 
     If it does not, the caller moves the support to the next level up or down, because a decision to intensify or to
-    fade must have an effect. Another intervention alone does not count as making a support less intensive.
+    fade must have an effect. In a decision to fade, a different intervention alone does not count as such a change.
     """
     codes = set(changes_between(before, after, PhaseVerb(kind)))
     return bool(codes - {PhaseChange.OTHER_INTERVENTION})

@@ -35,13 +35,13 @@ class EventType:
 
     @property
     def required_ids(self) -> frozenset[str]:
-        """Returns the names of the ids that an event must have to be rendered in every payload version of this type."""
+        """Returns the names of the ids that an event of this type must have, because a payload version has them."""
         return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":
         """Returns this event type with the payload version `version`.
 
-        If that version does not exist, returns the newest version before it. If none is older, returns the oldest.
+        If that version does not exist, returns the newest one before it, or else the oldest.
         """
         if version >= self.version:
             return self
@@ -82,7 +82,7 @@ def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False
 def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) -> EventType:
     """Returns a type of event about an alert. The payload's `alert` is the id of the verdict that opened the alert.
 
-    Some types have a version 1 whose payload lacks `alert`. For these, `former` lists the ids in that payload.
+    For a type whose version 1 has no `alert` in its payload, `former` lists the ids in that payload.
     """
     ids = ("support", "student", "verdict", "alert")
     if former is None:
@@ -92,7 +92,10 @@ def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) ->
 
 
 def _of_measure(name: str, meaning: str, *ids: str) -> EventType:
-    """Returns a type of event about one measure of a support. It has two versions; the first lacks the measure's id."""
+    """Returns a type of event about one measure of a support.
+
+    It has two versions; version 1 has no id of the measure.
+    """
     first = _type(name, "support", meaning, *ids)
     return EventType(
         name=name, version=2, meaning=meaning, subject="support", ids=(*first.ids, "measure"), former=(first,)
@@ -362,7 +365,7 @@ CATALOGUE: dict[str, EventType] = {
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """Returns the event types that these names stand for, in the order of the names.
+    """Returns the event types for these names, in the order of the names.
 
     A name such as `response.*` stands for all types that begin with `response.`.
     """
@@ -386,5 +389,5 @@ def newest(names: Iterable[str], requested: Mapping[str, int] | None = None) -> 
 
 
 def is_version(name: str, version: int) -> bool:
-    """Returns whether this event type has this version."""
+    """Returns whether the event type with this name has this payload version."""
     return name in CATALOGUE and any(candidate.version == version for candidate in CATALOGUE[name].versions)

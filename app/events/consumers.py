@@ -130,8 +130,8 @@ async def remove_consumer(work: Work, name: str) -> None:
 async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[EventConsumer, Page[Event]]:
     """Returns a consumer, and a page of the events after its position.
 
-    The page's `next` is the cursor to commit once the events are processed. Raises `NotFound`, or `Gone` if an event
-    after the position was deleted, or if the feed was restarted after a restore of the database.
+    The page's `next` is the cursor to commit once the events are processed. Raises `NotFound`. Raises `Gone` if an
+    event after the position was deleted, or if the feed was restarted after a restore of the database.
     """
     row = await _require(work, name)
     page, end = _keyset(work, name, None, limit), await feed_end(work)
@@ -150,12 +150,10 @@ def cursor_after(work: Work, row: EventConsumer, event: Event) -> str:
 
 @needs(Can.READ_EVENTS)
 async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
-    """Moves a consumer's position forward to a cursor that the consumer received.
+    """Moves a consumer's position forward to a cursor that the consumer has received.
 
-    A cursor behind the present position changes nothing.
-
-    Raises `NotFound` or `Invalid`, `Gone` for a cursor from before a restart of the feed, and `Conflict` for a cursor
-    from before the last seek.
+    A cursor before the present position changes nothing. Raises `NotFound` or `Invalid`, `Gone` for a cursor from
+    before a restart of the feed, and `Conflict` for a cursor from before the last seek.
     """
     await _require(work, name)
     end = await feed_end(work)
@@ -176,10 +174,10 @@ async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
 async def seek(
     work: Work, name: str, to: SeekTarget, cursor: str | None = None, time: datetime | None = None
 ) -> ConsumerPosition:
-    """Moves a consumer's position to the oldest kept event, to the end, to a cursor, or to an instant.
+    """Moves a consumer's position to the oldest event that is kept, to the end, to a cursor, or to an instant.
 
-    The cursor may be this consumer's own. It may also be a cursor of the feed, if the feed was read with the consumer's
-    types or without a filter. Raises `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
+    The cursor may come from this consumer, or from the feed if that was read with the consumer's types or with all
+    types. Raises `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
     """
     if (cursor is not None) != (to == "cursor") or (time is not None) != (to == "time"):
         detail = '`cursor` goes with "to": "cursor", `time` with "to": "time", and neither with the others.'
@@ -224,7 +222,7 @@ def _adds_types(types: list[str]) -> ColumnElement[bool]:
 def _client(work: Work) -> UUID:
     """Returns the id of the client that sends the request and owns its consumers.
 
-    Raises `Forbidden` if the request acts for a person, because a person's caseload changes over time.
+    Raises `Forbidden` if the request acts for a person, because the students that a person may see change over time.
     """
     if work.principal.client_id is None or work.principal.reach is Reach.CASELOAD:
         raise Forbidden("A consumer belongs to a client and cannot be used for a person.", code="consumer.reach")
@@ -284,9 +282,9 @@ def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple
 
 
 async def _any_number(work: Work, name: str, cursor: str, end: FeedEnd) -> int:
-    """Returns the event number in a cursor that was issued either by the consumer or by the feed itself.
+    """Returns the event number in a cursor, which may come from this consumer or from the feed.
 
-    A cursor of the feed is accepted if the feed was read with the consumer's types or without a filter.
+    A cursor of the feed is accepted if the feed was read with the consumer's types or with all types.
     """
     types: Sequence[str] = (await _require(work, name)).event_types
     for filters in ({"type": None}, {"type": list(types) or None}):

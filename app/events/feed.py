@@ -43,9 +43,9 @@ class FeedEnd:
 
 @dataclass(frozen=True, slots=True)
 class EventRange:
-    """A batch of events: every event of the requested types after a given number, up to the number `until`.
+    """A batch of events: those of the requested types after a given number, up to the number `until`.
 
-    The next read continues after `until`.
+    The next batch is read from `until`.
     """
 
     rows: Sequence[Event]
@@ -84,9 +84,9 @@ async def feed_end(work: Work) -> FeedEnd:
 async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Sequence[str], resync: str) -> EventRange:
     """Returns up to `limit` events of these types after the number `after`.
 
-    If there are fewer than `limit`, the range ends at the end of the feed. A reader of a rare type then does not search
-    the same events again. Raises `Gone` if an event after the number was deleted. The error's message ends with
-    `resync`, a sentence that tells the reader how to start again.
+    If there are fewer than `limit`, the range ends at the end of the feed, so that a reader of a rare type does not
+    search the same events again. Raises `Gone` if an event after the number was deleted. The error's message ends with
+    the sentence `resync`, which tells the reader how to start again.
     """
     oldest = now() - KEPT - GRACE
     query = (
@@ -106,7 +106,7 @@ async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Se
 
 @needs(Can.READ_EVENTS)
 async def feed_start(work: Work) -> int:
-    """Returns the position at which a reader without a cursor begins, just before the oldest event that is kept."""
+    """Returns the position at which a reader without a cursor begins: just before the oldest event that is kept."""
     return await position_before(work, now() - KEPT)
 
 
@@ -114,9 +114,10 @@ async def feed_start(work: Work) -> int:
 async def position_before(work: Work, instant: datetime) -> int:
     """Returns the position just before the first event at or after an instant.
 
-    If there is no such event, returns the feed's last number. Events are not in the order of their instants, because an
-    event gets its instant when it is recorded, but its number at the commit. Therefore the function searches for the
-    lowest matching number between a bound that is certainly too low and a bound that is certainly high enough.
+    If there is no such event, returns the feed's last number. The instants of events are not in the order of their
+    numbers, because an event gets its instant when it is recorded, but its number at the commit. The function therefore
+    searches for the lowest matching number, between a bound that is certainly too low and one that is certainly high
+    enough.
     """
     end, in_district = await feed_end(work), Event.district_id == work.district_id
     earliest = select(Event.seq).where(in_district, Event.at >= instant).order_by(Event.at, Event.seq).limit(1)
@@ -133,10 +134,10 @@ async def position_before(work: Work, instant: datetime) -> int:
 
 
 def number_of(keyset: Keyset, end: FeedEnd, resync: str = RESYNC) -> int:
-    """Returns the event number in a cursor.
+    """Returns the event number that a cursor contains.
 
-    Raises `Gone` for a cursor from before a restart of the feed or beyond its end, and `Malformed` for an invalid
-    cursor.
+    Raises `Gone` if the cursor is from before a restart of the feed or lies beyond its end, and `Malformed` if it is
+    invalid.
     """
     if keyset.after_id() != end.epoch:
         raise Gone(f"The feed was restarted since this cursor was issued. {resync}", code="feed.epoch")

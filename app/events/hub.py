@@ -1,7 +1,7 @@
-"""Wakes the event streams of a process when their district's feed has new events. Reads no event.
+"""Wakes the event streams of this process when their district's feed has new events. Reads no event.
 
-Once a second, each process reads the number of the last event (the head) of each feed that has a stream. It uses one
-statement for all streams. A process that has no stream reads nothing.
+Once a second, the process reads the number of the last event (the head) of each feed that has a stream in this process.
+One statement reads all heads. A process without streams reads nothing.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Stopping(Exception):
 
 
 class Subscription:
-    """The registration of one stream with the hub, through which the stream waits for new events."""
+    """The registration of one event stream, through which the stream waits for new events."""
 
     def __init__(self, client_id: UUID | None = None) -> None:
         self.client_id = client_id
@@ -48,9 +48,9 @@ class Subscription:
         self._moved.set()
 
     async def moved(self, seconds: float) -> bool:
-        """Waits at most `seconds` seconds for events that are new since the last call.
+        """Waits at most `seconds` seconds for events that are newer than the last call. Returns whether there are any.
 
-        Returns whether there are new events. Raises `Stopping` when the process ends.
+        Raises `Stopping` when the process ends.
         """
         self.has_waited = True
         try:
@@ -65,7 +65,7 @@ class Subscription:
 
 
 class FeedHub:
-    """The registered streams of one process, and the task that polls the heads of the feeds for all these streams."""
+    """The event streams of one process. For all of them, one task reads the last event numbers of their feeds."""
 
     def __init__(self, engine: AsyncEngine, every: float = POLL_SECONDS) -> None:
         self._engine, self._every = engine, every
@@ -83,7 +83,7 @@ class FeedHub:
     def waiting(self) -> int:
         """Returns the number of streams that have waited for new events at least once.
 
-        Before its first wait, a stream still reads earlier events. After it, every new event wakes the stream.
+        Before its first wait, a stream is still reading earlier events. After it, every new event wakes the stream.
         """
         return sum(
             subscription.has_waited for of_district in self._subscriptions.values() for subscription in of_district

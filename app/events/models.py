@@ -19,8 +19,8 @@ from app.core.db import Base, Tenant
 class EventCounter(Tenant, Base):
     """A district's counter of events: the number of its last event, and the number up to which events were deleted.
 
-    After a restore from a backup, an operator gives the feed a new `epoch`, because numbers that were already issued
-    may be issued again.
+    `epoch` is an id of the feed. An operator replaces it after a restore from a backup, because numbers that were given
+    before the restore may be given again.
     """
 
     __tablename__ = "event_counter"
@@ -51,10 +51,11 @@ class Event(Tenant, Base):
 
 
 class EventConsumer(Tenant, Base):
-    """A named reader of the feed: its client, event types, payload versions and position.
+    """A named reader of the feed, with its client, event types, payload versions and position.
 
-    `seq` is the number of the last event that the consumer processed, in the feed of `epoch`. `seeks` counts seeks and
-    additions of event types; a cursor cannot be committed if it was issued before the latest seek or addition.
+    `seq` is the number of the last event that the consumer has processed, in the feed with the id `epoch`. `seeks`
+    counts the moves of the position (seeks) and the additions of event types. A cursor from before the last of them
+    cannot be committed.
     """
 
     __tablename__ = "event_consumer"
@@ -72,7 +73,7 @@ class EventConsumer(Tenant, Base):
 
 
 class SentReminder(Tenant, Base):
-    """A reminder that was sent about a subject in a certain state.
+    """A reminder that was sent about a subject, with the state that the subject had.
 
     If the subject gets another state, a new reminder is sent.
     """

@@ -21,7 +21,7 @@ from app.events.catalogue import EventType, NewEvent
 
 @dataclass
 class _StudentEvents:
-    """The events of one type about many students, stored as columns with one entry for each student."""
+    """Events of one type about many students, kept as lists with one entry for each event."""
 
     type: EventType
     at: datetime = field(default_factory=now)
@@ -56,11 +56,11 @@ class StudentRow(Protocol):
 
     @property
     def student_id(self) -> UUID:
-        """Returns the student."""
+        """Returns the id of the student that the row is about."""
 
     @property
     def school_ids(self) -> Sequence[UUID]:
-        """Returns the schools of the student."""
+        """Returns the ids of the student's schools."""
 
     @property
     def secured_area(self) -> str | None:
@@ -83,7 +83,7 @@ def student_event(type_: EventType, row: StudentRow, more: Mapping[str, UUID] | 
 def record(work: Work, event: NewEvent) -> UUID:
     """Adds an event to this unit of work, to be written before the commit. Returns the event's id.
 
-    Callers record no event for a referral, because its payload would reveal that the student was referred.
+    Must not be called for a referral, because the event's payload would reveal that the student was referred.
     """
     if set(event.ids) | {event.type.subject} != event.type.required_ids:
         raise Misuse(f"The event {event.type.name} must carry the ids {sorted(event.type.required_ids)}.")
@@ -94,17 +94,17 @@ def record(work: Work, event: NewEvent) -> UUID:
 
 
 def write_weeks_last(work: Work) -> None:
-    """Registers `Work.week_rows` to be written at the end of the transaction, just before events get their numbers.
+    """Registers the jobs in `Work.week_rows` to be written just before the events get their numbers.
 
-    These rows are jobs, each of which judges a finished week of a student again.
+    This is one of the last steps before the commit. Each job makes a worker judge a finished week of one student again.
     """
     work.before_commit("events", _write_last, last=True)
 
 
 def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, UUID]]) -> None:
-    """Adds an event of this type for each item of `rows`, which are pairs of a student and a school.
+    """Adds an event of this type for each pair of a student and a school in `rows`.
 
-    One statement writes all of them before the commit.
+    All of them are written by one statement before the commit.
     """
     if type_.required_ids != {"student", "school"}:
         raise Misuse(f"The event {type_.name} does not carry a student and a school.")
@@ -145,7 +145,7 @@ async def _write_last(work: Work) -> None:
 
 
 def _row_of(event_id: UUID, at: datetime, event: NewEvent) -> dict[str, Any]:
-    """Returns the columns of an event, without its district and number."""
+    """Returns the values of the columns of an event, without its district and its number."""
     ids = {event.type.subject: event.subject_id, **event.ids}
     return {
         "id": event_id,

@@ -1,8 +1,8 @@
-"""Sends reminders about states that last, such as a concern without an answer or an overdue score, each reminder once.
+"""Sends reminders about states that last, such as a concern without an answer, and sends each reminder once.
 
 Every maintenance run finds the same lasting states again. A reminder is sent when a state begins, and again when the
-state changes; `SentReminder` records what was sent. If several runs find a state at the same time, one reminder is
-sent.
+state changes; `SentReminder` records what was sent. If several runs find a state at the same time, one of them sends
+the reminder.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,8 @@ class Reminder:
 
     * `event` is the event that is sent.
     * `mark` is a text that stays the same while the state lasts, so that the reminder is sent once.
-    * `about` is the row that has the state, such as one of the measures of a support; by default, the event's subject.
+    * `about` is the row that has the state, such as one of the measures of a support. By default it is the event's
+      subject.
     """
 
     event: NewEvent

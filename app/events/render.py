@@ -37,9 +37,9 @@ _PATHS = {
 def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Returns the payload of an event: its type, time, ids and a link to its subject.
 
-    `versions` maps types of events to the payload versions that the reader requested. A type that is not in `versions`
-    is rendered in the version `OLDEST`. No event is rendered in a version newer than the one in which it was recorded.
-    If `versions` is None, the recorded version is used.
+    `versions` has the payload version that the reader requests for each type of event; by default it is `OLDEST`. An
+    event is never rendered in a newer version than the one in which it was recorded. If `versions` is None, that
+    version is used.
     """
     version = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
     type_ = CATALOGUE[event.type].at(version)

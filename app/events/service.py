@@ -1,4 +1,4 @@
-"""Creates a district's event counter, starts a new epoch of its feed, and deletes expired events.
+"""Creates a district's event counter, deletes expired events, and invalidates old cursors after a restore.
 
 Never changes an event.
 """
@@ -24,9 +24,10 @@ async def open_counter(work: Work) -> None:
 
 @needs(Can.OPERATE)
 async def begin_epoch(work: Work) -> None:
-    """Gives the feed a new epoch, which makes all earlier cursors invalid.
+    """Gives the feed a new epoch (an id of the feed), which makes all earlier cursors invalid.
 
-    This is needed after a restore, because the feed then issues numbers that it has issued before.
+    This is needed after a restore from a backup, because the feed then gives numbers to new events that it has given
+    before.
     """
     in_district = EventCounter.district_id == work.district_id
     await work.db.execute(update(EventCounter).where(in_district).values(epoch=new_id()))

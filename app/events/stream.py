@@ -1,8 +1,8 @@
 """Follows the change feed for the event streams of both APIs, by reading batches of events as they are committed.
 
-A stream outlives the request that opened it. Each batch is therefore read in a transaction of its own, and the caller's
-rights are checked again before it. A token that expires or is revoked ends the stream. A changed caseload changes which
-events the stream contains.
+A stream lasts longer than a transaction may. Each batch is therefore read in a transaction of its own, and the caller's
+rights are checked again before it. A token that expires or is revoked ends the stream. If the caller's caseload
+changes, the stream contains other events from then on.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -31,7 +31,8 @@ BATCH: Final = 200
 class Batch:
     """A batch of events, each with its cursor, and the cursor from which the next batch is read.
 
-    `is_idle` is true for an empty batch that is sent after a time without events, to show that the stream is alive.
+    `is_idle` is true for an empty batch. It is yielded after a time without events, to show that the stream still
+    works.
     """
 
     events: Sequence[tuple[str, Event]]
@@ -64,9 +65,9 @@ class FeedReader:
         return await run_with_retry(partial(self._read, principal, cursor), reads=True)
 
     async def follow(self, hub: FeedHub, subscription: Subscription, batch: Batch) -> AsyncIterator[Batch]:
-        """Yields `batch`, and then every later batch of events.
+        """Yields `batch`, and then every later batch of events, as soon as it is committed.
 
-        Whenever no event has come for `heartbeat` seconds, yields an idle batch.
+        If no event has come for `heartbeat` seconds, yields an empty batch that is marked as idle.
         """
         while True:
             yield batch

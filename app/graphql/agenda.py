@@ -28,7 +28,7 @@ class AgendaEntryReason:
 
 @strawberry.type(description="An item of an agenda, which is stored once the meeting is opened.")
 class AgendaEntry:
-    """An item of an agenda."""
+    """An item of the agenda of a meeting."""
 
     item_id: strawberry.ID | None = strawberry.field(description="The id of the item; null until it is stored.")
     kind: AgendaItemKind = strawberry.field(description="Why it is on the agenda.")
@@ -77,7 +77,7 @@ class AgendaEntry:
     description="What is on the agenda of a meeting, in the order of the playbook, and why each thing is on it."
 )
 class Agenda:
-    """An agenda."""
+    """The agenda of a team's meeting: its items, each with the reasons why it is listed."""
 
     meeting_id: strawberry.ID | None = strawberry.field(
         description="The meeting; null if none is scheduled: the items are what the next one would have."
@@ -93,7 +93,7 @@ class Agenda:
 
 @strawberry.type
 class AgendaQueries:
-    """The query for an agenda."""
+    """The query for the agenda of a meeting."""
 
     @guarded_field(
         "What is on the agenda of a team's meeting, and why: of the open one, or else of the next one, or of the named "

@@ -52,7 +52,7 @@ class Answer:
     is_prepared: bool = False
 
     def give(self, body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
-        """Returns a response with this body."""
+        """Returns a response with this body, status and headers."""
         if self.is_prepared:
             body["extensions"] = {"cost": self.cost, "costLimit": self.limits.cost, **(body.get("extensions") or {})}
         content = f"{self.media}; charset=utf-8"
@@ -87,7 +87,7 @@ class Answer:
         return self.give({"errors": [refusal(error, self.trace_id)]}, status, headers)
 
     def faulted(self, result: ExecutionResult) -> Response:
-        """Returns the response to an internal fault."""
+        """Returns the response to an operation that failed by an internal fault."""
         faults = [error for error in result.errors or [] if is_fault(error)]
         for error in faults[: self.limits.errors]:
             log_fault(cause_of(error))
@@ -100,7 +100,10 @@ class Answer:
         return self.give({"errors": [error]}, 503, {"Retry-After": str(RETRY_SECONDS)})
 
     def _listed(self, errors: list[GraphQLError]) -> list[dict[str, Any]]:
-        """Returns the errors in their public form. Errors beyond the first `limits.errors` are only counted."""
+        """Returns the errors as the response lists them.
+
+        Errors beyond the first `limits.errors` are counted, not listed.
+        """
         most_errors = self.limits.errors
         listed = [render_error(error, self.trace_id) for error in errors[:most_errors]]
         if len(errors) > most_errors:

@@ -1,4 +1,4 @@
-"""Defines the query that returns the tasks of the acting person."""
+"""Defines the query that returns the tasks of the person that the client sends the request for."""
 
 from datetime import date
 from uuid import UUID
@@ -19,7 +19,7 @@ strawberry.enum(Reason, name="AttentionReason", description="The reasons for whi
     description="A task for the acting person, with the ids of the records that it is about.",
 )
 class ShownAttentionItem:
-    """A task for a person."""
+    """A task for the person that the request is sent for, with the records that it is about."""
 
     reason: Reason
     since: date = strawberry.field(
@@ -48,7 +48,7 @@ class ShownAttentionItem:
 
 @strawberry.type(name="Attention", description="The tasks for the acting person, the oldest first.")
 class ShownAttention:
-    """A page of tasks for a person."""
+    """A page of the tasks for the person that the request is sent for."""
 
     person_id: strawberry.ID | None = strawberry.field(
         description="The person for whom the request acts; null, and no needs, for nobody."
@@ -61,7 +61,7 @@ class ShownAttention:
 
 @strawberry.type
 class AttentionQueries:
-    """The query for the tasks of the acting person."""
+    """The query for the tasks of the person that the request is sent for."""
 
     @guarded_field(
         "What needs something from the person for whom the request acts, this week and with why. `until` is the last "

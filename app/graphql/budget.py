@@ -1,4 +1,4 @@
-"""Limits the rows that a running operation may read, and the time for which it may run without a pause."""
+"""Limits the rows that one running operation may read, and the time for which it may run without a pause."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ STRETCH = 0.02
 
 
 class Budget:
-    """How many rows one operation may still read, and when the operation next pauses to let other requests run.
+    """The number of rows that one operation may still read, and the time of its next pause for other requests.
 
     The cost of a document is computed before it runs, and must guess the length of lists that have no pages. The budget
     counts the rows that are really read, so that the limit applies even if a list is longer than the guess.

@@ -62,10 +62,7 @@ VERSION_WORDS = "The version that you have read, or 0 for any; `version.mismatch
 
 
 class Command(FieldExtension):
-    """Adds the arguments `idempotencyKey` and `version` to one mutation.
-
-    Before the mutation runs, it tells the command which version of the row the caller expects.
-    """
+    """Adds the arguments `idempotencyKey` and `version` to one mutation, and passes the version on to its command."""
 
     def __init__(self) -> None:
         self._subject: str | None = None
@@ -84,7 +81,7 @@ class Command(FieldExtension):
         field.arguments = [*field.arguments, *added]
 
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: Any, **kwargs: Any) -> Any:
-        """Runs the mutation and returns its payload. Passes on which version the caller expects the row to have."""
+        """Runs the mutation and returns its payload. Passes the version that the caller expects on to the command."""
         kwargs.pop("idempotency_key", None)
         version = kwargs.pop("version", None)
         context: OperationContext = info.context
@@ -140,7 +137,7 @@ def _fields_of(type_: Any) -> list[Any]:
 def _subject_of(field: StrawberryField) -> str | None:
     """Returns the name of the input's field that identifies the row whose version the mutation checks.
 
-    Returns None if the mutation checks no version.
+    Returns None for a mutation that checks no version.
     """
     noun = OTHER_SUBJECTS.get(field.python_name, field.python_name.partition("_")[2])
     if noun not in VERSIONED:

@@ -1,4 +1,7 @@
-"""Defines the GraphQL types, queries and mutations for named consumers of the change feed. It contains no rules."""
+"""Defines the GraphQL types, queries and mutations for named consumers of the change feed. It contains no rules.
+
+A consumer is a reader whose position in the feed the service stores.
+"""
 
 from datetime import datetime
 from enum import StrEnum
@@ -39,7 +42,7 @@ class SeekTarget(StrEnum):
 
 @strawberry.type(name="EventConsumer", description="A named reader of the feed, whose position the service stores.")
 class Consumer:
-    """A consumer of the feed with its position."""
+    """A named reader of the change feed, with the position that the service stores for it."""
 
     name: str
     event_types: list[str] = strawberry.field(description="All types, if empty.")
@@ -84,7 +87,7 @@ class Consumer:
 
 @strawberry.type(description="A consumer with the cursor of its place in the list.")
 class EventConsumerEdge:
-    """An edge of the list of consumers."""
+    """A named reader of the change feed, with its cursor in the list of readers."""
 
     node: Consumer
     cursor: str
@@ -92,7 +95,7 @@ class EventConsumerEdge:
 
 @strawberry.type(description="A page of the caller's consumers, by name.")
 class EventConsumerConnection:
-    """A page of consumers."""
+    """A page of named readers of the change feed."""
 
     edges: list[EventConsumerEdge]
     page_info: PageInfo
@@ -141,7 +144,7 @@ class SeekConsumerInput:
 
 @strawberry.type(description="The consumer after the command, or the problems.")
 class ConsumerPayload:
-    """The payload of the mutations of consumers."""
+    """The payload of the mutations that change a named reader of the change feed."""
 
     consumer: Consumer | None
     problems: list[Problem]
@@ -156,7 +159,7 @@ class RemoveConsumerPayload:
 
 @strawberry.type
 class ConsumerQueries:
-    """The queries of consumers."""
+    """The queries of named readers of the change feed, and of the events that they have not processed."""
 
     @guarded_field("The caller's consumers, by name.", consumers.consumers)
     async def event_consumers(
@@ -188,7 +191,7 @@ class ConsumerQueries:
 
 @strawberry.type
 class ConsumerMutations:
-    """The mutations of consumers."""
+    """The mutations of named readers of the change feed."""
 
     @guarded_field(
         "Creates a consumer, or changes the event types of an existing one, which keeps its position.",

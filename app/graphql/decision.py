@@ -74,7 +74,7 @@ class DecidePayload:
 
 @strawberry.type
 class DecisionMutations:
-    """The mutations of decisions."""
+    """The mutation that records a team's decision."""
 
     @guarded_field(
         CATALOG.commands["decide"].description,

@@ -1,4 +1,4 @@
-"""Opens the unit of work of a GraphQL operation: verifies the token and finds the acting person.
+"""Opens the unit of work of a GraphQL operation: verifies the token, and looks up the person that the client acts for.
 
 The resolvers of the operation share one database session.
 """
@@ -56,7 +56,7 @@ class Installation(Protocol):
 
     @property
     def writers(self) -> WriterShare:
-        """Returns the limit on how many of the engine's connections are in use for writing at once."""
+        """Returns the object that limits how many of the engine's connections are in use for writing at once."""
 
     @property
     def webhook_allowed(self) -> Allowed:
@@ -72,11 +72,11 @@ class Installation(Protocol):
 
     @property
     def hub(self) -> FeedHub:
-        """Returns the hub that wakes the process's streams when there are new events."""
+        """Returns the object that wakes the event streams of this process when there are new events."""
 
     @property
     def admission(self) -> Admission:
-        """Returns the admission of the process, which counts requests in quotas and decides when they run."""
+        """Returns the object that counts the requests of this process in quotas, and decides when each request runs."""
 
     @property
     def origins(self) -> Origins:
@@ -85,7 +85,7 @@ class Installation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandTerms:
-    """What the command of one mutation field must know about the request.
+    """The part of a request that the command of one mutation field needs.
 
     * `response_key` is the field's name in the response: its alias, if it has one.
     * `expected` is the version that the caller expects the command's row to have.
@@ -118,7 +118,7 @@ class OperationContext:
     ) -> R:
         """Calls a read function of another package, and returns its result.
 
-        No other resolver uses the session meanwhile.
+        During the call, no other resolver can use the database session.
         """
         async with self.session():
             if self.budget.exceeded is not None:
@@ -131,8 +131,8 @@ class OperationContext:
     async def read_roots(self, function: Callable[[Work], Awaitable[list[Answer]]]) -> list[Answer]:
         """Calls `function`, which reads rows of resources, and returns its answers.
 
-        The rows that were read are counted against the operation's budget. No other resolver uses the session
-        meanwhile.
+        The rows that were read are counted against the operation's budget. During the call, no other resolver can use
+        the database session.
         """
         async with self.session():
             if self.budget.exceeded is not None:
@@ -147,7 +147,7 @@ class OperationContext:
     ) -> R:
         """Calls a command of another package, and returns its result.
 
-        The command runs in a savepoint, so that its failure does not undo other commands.
+        The command runs in a savepoint. If it fails, only its own changes are undone.
         """
         async with self.session():
             if self.terms.lacks_version:
@@ -224,14 +224,14 @@ def client_of(request: Request, installation: Installation) -> Principal:
 
 
 async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:
-    """Returns the client's principal, restricted by the acting person if the request names such a person."""
+    """Returns the client's principal. If the request names a person to act for, that person's rights restrict it."""
     return await _bound(installation, client, request.headers.get(ACT_FOR))
 
 
 async def authorize(installation: Installation, authorization: str | None, act_for: str | None) -> Principal:
-    """Returns the principal of a caller for the values of the headers Authorization and Aimline-Act-For.
+    """Returns the principal of a caller, given the values of the headers Authorization and Aimline-Act-For.
 
-    Raises `Unauthenticated` for an invalid token, and other errors for an acting person without access.
+    Raises `Unauthenticated` for an invalid token, and other errors if the person to act for has no access.
     """
     return await _bound(installation, installation.tokens.read_header(authorization), act_for)
 

@@ -26,7 +26,7 @@ VERSIONS = "The payload version of a type, as `concern.raised:2`. By default, ve
 
 @strawberry.type(name="Event", description="An event: its type, its time, ids and a link; never a name or a value.")
 class FeedEvent:
-    """An event of the feed."""
+    """An event of the change feed, without the values that changed."""
 
     id: strawberry.ID
     type: str
@@ -48,7 +48,7 @@ class FeedEvent:
 
 @strawberry.type(description="An event with its cursor, which `after` and the feed in REST accept.")
 class EventEdge:
-    """An edge of the feed."""
+    """An event of the change feed with its cursor."""
 
     node: FeedEvent
     cursor: str
@@ -58,14 +58,14 @@ class EventEdge:
     description="Events in the order of their commits, oldest first. `endCursor` is never null: ask again with it."
 )
 class EventConnection:
-    """A page of the feed."""
+    """A page of events of the change feed."""
 
     edges: list[EventEdge]
     page_info: PageInfo
 
     @classmethod
     def of(cls, edges: Sequence[EventEdge], end: str, *, is_full: bool) -> "EventConnection":
-        """Returns the GraphQL object for a page that ends at the cursor `end`.
+        """Returns the GraphQL object for a page. `end` is the cursor with which the next page is requested.
 
         If the page is full, there may be a next page.
         """
@@ -85,7 +85,7 @@ class PayloadVersion:
 
 @strawberry.type(name="EventType", description="A type of event, with every version that is still sent, oldest first.")
 class FeedEventType:
-    """A type of event."""
+    """A type of event, with the versions of its payload."""
 
     name: str
     version: int
@@ -102,7 +102,7 @@ class FeedEventType:
 
 
 def feed_keyset(work: Work, types: Sequence[str] | None, after: str | None, first: int | None) -> Keyset:
-    """Returns the start and length of a requested page of the feed. Its cursors are the same as in REST."""
+    """Returns the start and the length of a requested page of the change feed. REST uses the same cursors."""
     return keyset(work.district_id, "events", {"type": types}, after, page_size(first), work.keyring)
 
 
@@ -117,7 +117,7 @@ def page_size(first: int | None) -> int:
 
 @strawberry.type
 class EventQueries:
-    """The queries of the feed."""
+    """The queries of the change feed."""
 
     @guarded_field(
         "The events after a cursor, from the last 30 days; `feed.expired` if events after it are no longer kept.",

@@ -52,7 +52,7 @@ class ScorePayload:
 
 @strawberry.type
 class EvidenceMutations:
-    """The mutations of scores."""
+    """The mutations that record, amend and remove scores."""
 
     @guarded_field("Amends a score; the affected series are judged again at once.", amend_score)
     async def amend_score(self, info: Info, input: AmendScoreInput) -> ScorePayload | None:

@@ -83,7 +83,7 @@ def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = Fal
 
 
 def input_from(input_type: Any, values: Mapping[str, Any], fields: Mapping[str, InputField]) -> Any:
-    """Returns an object of an input's dataclass with these values, without the values that are `UNREAD`."""
+    """Returns an instance of an input's dataclass with these values. Values that are `UNREAD` are left out."""
     defaults = {name: declared.default for name, declared in fields.items() if not declared.required}
     return partial_input(input_type, without_unread(defaults | dict(values)))
 

@@ -42,7 +42,7 @@ async def introspect(
 
 
 def _execute(schema: GraphQLSchema, key: tuple[str, str | None], prepared: Prepared, limits: Limits) -> ExecutionResult:
-    """Returns the cached result, or executes the operation. A new result is cached if it has no errors."""
+    """Returns the cached result of an operation, or executes it. A new result is cached if it has no errors."""
     if (cached := _results.get(key)) is not None:
         return cached
     executed = execute_sync(schema, prepared.document, operation_name=key[1])

@@ -24,7 +24,7 @@ class Reach(StrEnum):
 
 @strawberry.type(description="The caller: who it is, for whom it acts, and what it can reach and do.")
 class Me:
-    """The caller, with its client, its acting person, its reach and its permissions."""
+    """The caller: its client, the person that it acts for, the students that it may see, and its permissions."""
 
     client_id: strawberry.ID | None
     client_name: str
@@ -82,7 +82,7 @@ class MeQueries:
 
 
 def _allowed(root: Any, scopes: frozenset[Can]) -> list[str]:
-    """Returns the names of those fields of the type `root` that a caller with these scopes may use."""
+    """Returns the names of the fields of `root`, such as the query type, that a caller with these scopes may use."""
     names = []
     for field in root.__strawberry_definition__.fields:
         if field.metadata.get(NEEDS, frozenset()) <= scopes:

@@ -75,7 +75,7 @@ class AmendMeasureInput:
 
 @strawberry.type(description="The measure after the change, or the problems.")
 class MeasurePayload:
-    """The payload of the mutations of measures."""
+    """The payload of the mutations that create and amend measures."""
 
     measure: models.Measure | None = row_of(MeasureResource)
     problems: list[Problem]
@@ -83,7 +83,7 @@ class MeasurePayload:
 
 @strawberry.type
 class MeasureMutations:
-    """The mutations of measures."""
+    """The mutations that create and amend measures."""
 
     @guarded_field("Creates a measure.", make_measure)
     async def make_measure(self, info: Info, input: MakeMeasureInput) -> MeasurePayload | None:

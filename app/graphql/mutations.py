@@ -31,8 +31,8 @@ PARAMETER: Final = re.compile(r"\{(\w+)\}")
 def command_fields(written: Collection[str]) -> list[StrawberryField]:
     """Returns a mutation for each command that a resource declares, except those whose names are in `written`.
 
-    Those are written by hand. A command that can take several items gets a second mutation, which takes a list. A
-    command that takes only lists gets only this one.
+    The mutations in `written` are written by hand. A command that can take several items gets a second mutation, which
+    takes a list. A command that takes only lists gets only the mutation that takes a list.
     """
     fields = []
     for command in CATALOG.commands.values():

@@ -1,8 +1,8 @@
 """Counts the pairs of fields that validation would compare, so that a document with too many pairs is refused.
 
-Validation compares each field with every other field that has the same response key, so its time grows with the square
-of the number of fields. This module groups the fields in the same way, but only counts the pairs. It expands fragments,
-so it may be used only on documents that have passed the limit on size.
+Validation compares each field with every other field that has the same name in the response. So its time grows with the
+square of the number of fields. This module groups the fields in the same way, but only counts the pairs. It expands
+fragments, so it may be used only on documents that have passed the limit on size.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from graphql import (
 
 
 def comparisons(document: DocumentNode, limit: int) -> int:
-    """Returns the number of pairs of fields in the document that have the same response key.
+    """Returns the number of pairs of fields in the document that have the same name in the response.
 
     The count stops once it is above `limit`.
     """
@@ -46,9 +46,9 @@ def comparisons(document: DocumentNode, limit: int) -> int:
 def _by_key(
     selections: Iterable[SelectionSetNode], fragments: dict[str, FragmentDefinitionNode]
 ) -> dict[str, list[FieldNode]]:
-    """Returns the fields of several selection sets on the same object, keyed by response key.
+    """Returns the fields of several selection sets on the same object, keyed by their names in the response.
 
-    Each fragment is visited once.
+    A fragment that several sets use is counted once.
     """
     fields: dict[str, list[FieldNode]] = {}
     stack, visited = list(selections), set[str]()

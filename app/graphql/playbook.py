@@ -31,7 +31,7 @@ class RuleParameter:
 
 @strawberry.type(description="A rule in force.")
 class StandingRule:
-    """A decision rule in force: the measure, area and school whose scores it judges, and its false-alarm rate."""
+    """A decision rule in force, with the measure, area and school whose scores it judges, and its false-alarm rate."""
 
     rule: str
     parameters: list[RuleParameter]
@@ -43,7 +43,7 @@ class StandingRule:
 
     @classmethod
     def of(cls, active: RuleInForce) -> "StandingRule":
-        """Returns the GraphQL object for a rule."""
+        """Returns the GraphQL object for a decision rule in force."""
         school = shown_school(active.entry)
         return cls(
             rule=active.entry.rule,
@@ -114,7 +114,7 @@ class PublishPlaybookInput:
 
 @strawberry.type(description="How many supports are in a state, by the rules in force and by the new ones.")
 class StateCount:
-    """The number of supports in a state: by the rules in force (`before`), and by the new rules (`after`)."""
+    """The number of supports in a state, by the rules in force (`before`) and by the new rules (`after`)."""
 
     state: str
     before: int
@@ -123,7 +123,7 @@ class StateCount:
 
 @strawberry.type(description="A support whose state the new rules would change.")
 class Turned:
-    """A support whose state the new rules would change, with both states."""
+    """A support whose state the new rules would change, with its state by the old and by the new rules."""
 
     support_id: strawberry.ID
     student_id: strawberry.ID
@@ -132,7 +132,7 @@ class Turned:
 
     @classmethod
     def of(cls, turn: StateChange) -> "Turned":
-        """Returns the GraphQL object for a support whose state would change."""
+        """Returns the GraphQL object for a support whose state the new rules would change."""
         ids_ = show_id("support", turn.support_id), show_id("student", turn.student_id)
         return cls(support_id=ids_[0], student_id=ids_[1], before=turn.before, after=turn.after)
 

@@ -160,8 +160,8 @@ class Preparation:
     def _validate(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
         """Returns the errors that validation finds. If a response cannot list all errors, the last error says so.
 
-        `longest_literal` is the number of parts of the longest literal in the document. Errors quote literals, so fewer
-        errors are listed if it is high.
+        `longest_literal` is the number of parts of the longest literal (a value written in the document). Errors quote
+        literals, so fewer errors are listed if this number is high.
         """
         most_errors = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
         errors = validate(self.schema, document, max_errors=most_errors, hide_suggestions=True)
@@ -173,7 +173,7 @@ class Preparation:
 
 
 def _measured_by(request: Operation, method: str) -> Hashable | None:
-    """Returns the key of a request's prepared operation in the cache, or None if the operation is not cached.
+    """Returns the key under which a request's prepared operation is cached, or None if it is not cached.
 
     The key includes the values of integer variables, such as the length of a page, because the cost depends on them. It
     omits the values of other variables, such as ids, which do not change the cost. A request has no key if its text is
@@ -206,7 +206,7 @@ def _operation(document: DocumentNode, name: str | None, method: str) -> Operati
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
-    """Returns the default values of the operation's variables, by name, if they are integers."""
+    """Returns the default values of those variables of the operation whose default is an integer, by name."""
     return {
         variable.variable.name.value: int(variable.default_value.value)
         for variable in operation.variable_definitions or ()

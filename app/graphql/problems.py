@@ -56,7 +56,7 @@ _TYPES = (
 
 @strawberry.type(description="A named number of a problem.")
 class ProblemFigure:
-    """A number that a program needs to correct an input."""
+    """A named number that a program needs to correct an input, such as a proposed goal."""
 
     name: str
     value: float
@@ -64,7 +64,7 @@ class ProblemFigure:
 
 @strawberry.type(description="One violation in an input, with the same codes as in REST.")
 class Problem:
-    """A violation, or an error about the whole input."""
+    """A violation in a mutation's input, or an error about the whole input."""
 
     code: str = strawberry.field(description="A stable code.")
     pointer: str = strawberry.field(
@@ -105,8 +105,8 @@ async def find_problems(
 ) -> list[Problem]:
     """Returns all problems of a command's input.
 
-    These are `shape`, the violations in the form of the input (such as a text that is no date), and those that the
-    command itself finds.
+    These are the violations `shape` in the form of the input (such as a text that is no date), and those that the
+    command itself finds in the other values.
     """
     async with context.session():
         return to_problems(await all_violations(context.work, shape, lambda: command(context.work, *args, **kwargs)))
@@ -148,7 +148,7 @@ def is_fault(error: GraphQLError) -> bool:
 
 
 class KeptError(GraphQLError):
-    """An error of a field, which was stored with an earlier response and is now shown again as it was."""
+    """An error of a field that was stored with the field's response and is shown again when the request is repeated."""
 
     def __init__(self, shown: dict[str, Any]) -> None:
         super().__init__(shown["message"], path=shown.get("path"))
@@ -156,7 +156,7 @@ class KeptError(GraphQLError):
 
 
 def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
-    """Returns an error as the response lists it."""
+    """Returns an error in the form in which a GraphQL response lists it."""
     if isinstance(error, KeptError):
         return error.shown | {"extensions": error.shown.get("extensions", {}) | {"traceId": trace_id}}
     if is_fault(error):
@@ -171,7 +171,7 @@ def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
 
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
-    """Returns an `AimlineError` as the response lists it, and counts it in the metrics."""
+    """Returns an `AimlineError` in the form in which a GraphQL response lists it, and counts it in the metrics."""
     REFUSALS.labels(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
     message = error.detail
@@ -231,7 +231,7 @@ def _where(error: GraphQLError) -> dict[str, Any]:
 
 
 def _without_values(error: GraphQLError) -> str:
-    """Returns the library's message without the submitted values that it quotes."""
+    """Returns the library's message without the submitted values that the library quotes in it."""
     message = error.message
     variable = _VARIABLE.match(message)
     if variable is not None:

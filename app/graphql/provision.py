@@ -14,7 +14,7 @@ from app.insight.provision import provision_report
 class ShownDaysToSession:
     """The median number of days from the first signal about a student to the first session of a support.
 
-    It is for one area, or for one area and the level of the support.
+    It is for the supports in one area. If `level` is set, it is only for those at this level.
     """
 
     area_id: strawberry.ID
@@ -25,7 +25,7 @@ class ShownDaysToSession:
 
 @strawberry.type(name="ShareAtLevel", description="The students at a level, and their share.")
 class ShownShareAtLevel:
-    """The number and the share of the students at a level."""
+    """The number of students at a level of support, and their share of all students or of those of a grade."""
 
     grade: str | None = strawberry.field(description="Empty for students without one; null for all grades.")
     level: int
@@ -49,7 +49,7 @@ class ShownProvisionReport:
 
 @strawberry.type
 class ProvisionQueries:
-    """The query for the report on supports."""
+    """The query for the report on how many students have supports."""
 
     @guarded_field(
         "How long it takes this school year from a signal to the first session, by area and level, and the shares of "

@@ -20,7 +20,7 @@ for _choices in (ActionState, AgendaItemKind, AgendaItemState, DecisionKind):
 
 @strawberry.type(name="RecapPerson", description="A person on a recap.")
 class ShownRecapPerson:
-    """A person on a recap."""
+    """A person that the recap of a meeting names."""
 
     id: strawberry.ID
     name: str | None = strawberry.field(description="Null for callers who may not read the roster.")
@@ -33,7 +33,7 @@ class ShownRecapPerson:
 
 @strawberry.type(name="RecapDecision", description="A decision that was made from an item.")
 class ShownRecapDecision:
-    """A decision."""
+    """A decision that was made at an item of the meeting."""
 
     id: strawberry.ID
     kind: DecisionKind
@@ -109,7 +109,7 @@ class ShownRecapActionItem:
 
 @strawberry.type(name="Recap", description="What a meeting came to. Items that the caller may not see are counted.")
 class ShownRecap:
-    """A recap."""
+    """The recap of a closed meeting: what became of each item on the agenda."""
 
     meeting_id: strawberry.ID
     team_id: strawberry.ID
@@ -129,7 +129,7 @@ class ShownRecap:
 
 @strawberry.type
 class RecapQueries:
-    """The query for a recap."""
+    """The query for the recap of a meeting."""
 
     @guarded_field(
         "What a closed meeting came to: what was discussed, carried and dropped, and who does what by when.",

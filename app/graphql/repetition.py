@@ -33,13 +33,13 @@ from app.requests.idempotency import Answer, KeyedRequest, find_answer, keyed_re
 
 @dataclass
 class Repetition:
-    """The mutation fields of one operation, with the responses that were stored earlier under their idempotency keys.
+    """The fields of one mutation operation, with the responses that were stored earlier under their idempotency keys.
 
     * `fields` has all fields of the operation.
     * `requests` has a request for each field that has an idempotency key.
     * `answers` has the stored responses.
 
-    Each is keyed by response key, which is the field's name in the response.
+    The keys of these dictionaries are the fields' names in the response.
     """
 
     fields: Mapping[str, FieldNode]
@@ -49,7 +49,7 @@ class Repetition:
 
     @property
     def is_whole(self) -> bool:
-        """Returns whether every field has an idempotency key, so that the operation can safely run twice."""
+        """Returns whether every field has an idempotency key, so that the whole operation can safely run twice."""
         return bool(self.requests) and all(
             name in self.requests or node.name.value == "__typename" for name, node in self.fields.items()
         )

@@ -41,7 +41,7 @@ PATH, METHODS = "/graphql", ("GET", "POST")
 
 
 class _Faulted(Exception):
-    """Raised if a result contains a fault, so that the unit of work is rolled back.
+    """Raised if a result contains an internal fault, so that the unit of work is rolled back.
 
     `result` is the result that contains the fault.
     """
@@ -52,7 +52,7 @@ class _Faulted(Exception):
 
 
 class _Stopped(Exception):
-    """Raised when an operation has used up its time."""
+    """Raised when an operation has used up the time that it may take."""
 
 
 def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:

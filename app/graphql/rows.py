@@ -76,9 +76,9 @@ The largest length is the number of items that the command accepts.
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """How many rows one field can return: `times` objects, each of which counts as `own` rows.
+    """How many rows a field can return: `times` objects, each of which counts as `own` rows (0 or 1).
 
-    The rows of the fields that are selected in each object are counted in addition.
+    The rows of the fields that are selected in each object are not included.
     """
 
     times: float
@@ -126,15 +126,18 @@ class Rows:
         return Yield(1, 1)
 
     def of_leaf(self, parent: GraphQLNamedType | None, name: str) -> int:
-        """Returns the cost of a field that has no fields of its own. It is 0, except for the total of a list."""
+        """Returns the cost, in rows, of a field without subfields.
+
+        It is `COUNTING` for the total of a list, otherwise 0.
+        """
         return COUNTING if name == TOTAL and parent is not None and parent.name in self._connections else 0
 
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
-        """Returns how many elements an introspection field is assumed to have.
+        """Returns the number of elements that an introspection field is assumed to have.
 
-        `listed` says whether the field is read for every type in the schema. If so, the result is the mean number over
-        all types, so that the total is exact. Otherwise the caller has chosen a type, perhaps the one with the most
-        elements, so the result is the largest number.
+        `listed` is true if the field is read for every type in the schema. The result is then the mean number over all
+        types, so that the total is exact. Otherwise the caller has chosen one type, which may have the most elements,
+        so the result is the largest number.
         """
         if not _is_list(field):
             return 1
@@ -143,9 +146,9 @@ class Rows:
 
 
 def items_of(node: FieldNode, variables: Mapping[str, Any]) -> int | None:
-    """Returns the number of items that a command is given: the length of the longest list in the argument `input`.
+    """Returns the number of items that a mutation passes to its command: the length of the longest list in `input`.
 
-    Returns None if `input` has no list.
+    Returns None if the argument `input` contains no list.
     """
     value: Any = next((argument.value for argument in node.arguments or () if argument.name.value == "input"), None)
     if isinstance(value, VariableNode):
@@ -171,7 +174,7 @@ def _is_list(field: GraphQLField) -> bool:
 
 
 def _ids(node: FieldNode, variables: Mapping[str, Any]) -> int:
-    """Returns the number of ids that are given to `nodes`."""
+    """Returns the number of ids that a caller gives to the field `nodes`."""
     for argument in node.arguments or ():
         if isinstance(argument.value, ListValueNode):
             return min(len(argument.value.values), MAX_NODES)

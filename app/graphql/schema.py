@@ -91,7 +91,10 @@ class QuietSchema(strawberry.Schema):
     """A schema that does not log errors, because an exception's text may contain submitted values."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Logs nothing; the router logs faults, with their class and code location only."""
+        """Replaces the library's logging of errors by nothing.
+
+        The router logs faults, by class and place in the code only.
+        """
 
     def _extend_introspection(self) -> None:
         """Makes graphql-core resolve `isOneOf`, because Strawberry's own resolver fails for list and non-null types."""

@@ -19,7 +19,7 @@ strawberry.enum(Show, name="ReportShow", description="The results that a report 
 
 @strawberry.enum(description="How the suggested level differs from the one before.")
 class Movement(Enum):
-    """How a student's suggested level has changed from one window to the next."""
+    """How a student's suggested level has changed since the last screening window."""
 
     IMPROVED = "improved"
     DECLINED = "declined"
@@ -58,7 +58,7 @@ class WindowCount:
 
 @strawberry.type(description="The result of one student by one measure; null values for one who was not screened.")
 class WindowResult:
-    """The result of one student by one measure."""
+    """The result of one student by one measure in a screening window."""
 
     student_id: strawberry.ID
     school_id: strawberry.ID | None
@@ -104,7 +104,7 @@ class WindowResult:
     )
 )
 class WindowReport:
-    """The report of a window."""
+    """The report of a screening window, in which students are tested."""
 
     counts: list[WindowCount]
     withheld: bool = strawberry.field(description="Whether counts are withheld.")
@@ -117,7 +117,7 @@ class WindowReport:
 
 @strawberry.type
 class ScreeningQueries:
-    """The query for the report of a window."""
+    """The query for the report of a screening window."""
 
     @guarded_field(
         "Who was screened in a window, with percentile, suggested level and movement, and the published counts by at "

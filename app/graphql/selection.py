@@ -54,7 +54,10 @@ Details = Sequence[FieldDetails]
 
 @dataclass
 class Selector:
-    """Converts the fields of one operation into selections; `work` is used to find rows to which filters refer."""
+    """Converts the fields of one operation into selections.
+
+    `work` is used to look up the rows to which filters refer.
+    """
 
     schema: GraphQLSchema
     operation: OperationDefinitionNode
@@ -63,11 +66,11 @@ class Selector:
     work: Work
 
     def type_of(self, resource: ResourceType) -> GraphQLObjectType:
-        """Returns the object type of a resource."""
+        """Returns the GraphQL object type that is generated from a resource."""
         return cast(GraphQLObjectType, self.schema.type_map[declaration(resource).name])
 
     def arguments(self, definition: GraphQLField, details: Details) -> dict[str, Any]:
-        """Returns the coerced arguments of a field."""
+        """Returns the arguments of a field by name, converted to their declared types."""
         return get_argument_values(definition, details[0].node, self.variables)
 
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
@@ -94,7 +97,7 @@ class Selector:
         return ListRoot(key, listing.name, page, (), filters, sort, **more)
 
     async def picks(self, resource: ResourceType, type_: GraphQLObjectType, details: Details) -> Picks:
-        """Returns which fields and links of a resource an operation asks for."""
+        """Returns the fields, links and values of a resource that the operation selects at one place."""
         members = members_of(resource)
         picks: list[Pick | Constant] = []
         for key, inner in self._fields(type_, details):
@@ -185,7 +188,7 @@ class Selector:
         return list(collected.grouped_field_set.items())
 
     async def _filters(self, criteria: Mapping[str, Filter[Any] | Flag], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the values of the filters that were given, keyed by the names in the filters' declarations."""
+        """Returns the values of the filters that the caller has set, keyed by the filters' declared names."""
         values: dict[str, Any] = {}
         for shown_name, criterion in criteria.items():
             value = given.get(camel(shown_name))
@@ -202,7 +205,7 @@ class Selector:
 
 @cached
 def members_of(resource: ResourceType) -> Mapping[str, Member]:
-    """Returns a resource's fields and links, keyed by their names in GraphQL."""
+    """Returns a resource's fields, links and values, keyed by their names in GraphQL."""
     members = CATALOG.members(resource).values()
     return {camel(name): member for member in members if (name := member.shown_as(GRAPHQL)) is not None}
 

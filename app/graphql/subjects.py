@@ -1,4 +1,4 @@
-"""Collects the ids of all rows that the commands of a mutation may be about."""
+"""Collects the ids of the rows that the commands of a mutation could refer to."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from app.graphql.prepare import Prepared
 def named_subjects(prepared: Prepared, variables: dict[str, Any] | None) -> frozenset[str]:
     """Returns all texts in a mutation and in its variables, because each of them could be the id of a row.
 
-    Each command locks the student whom it is about. Two operations that lock two students in opposite orders would wait
+    Each command locks the student that it is about. Two operations that lock two students in opposite orders would wait
     for each other. Therefore all students of an operation are locked at once, in the order of their ids.
 
     Returns an empty set for an operation that is not a mutation, and for a mutation with a single field.

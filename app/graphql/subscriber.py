@@ -84,9 +84,9 @@ class Subscriber:
     async def results(self) -> AsyncIterator[ExecutionResult | None]:
         """Yields the result for each event. Yields None at the beginning, and whenever no event has come for a while.
 
-        For each None, a stream of server-sent events sends a comment that keeps the connection open. The code that
-        calls this method counts the subscription as one request in the quotas. If the subscription is refused or the
-        subscriber loses access, the error is raised and the subscription ends.
+        For each None, a stream of server-sent events sends a comment that keeps the connection open. The caller of this
+        method counts the subscription as one request in the quotas. If the subscription is refused, or the subscriber
+        loses access, the error is raised and the subscription ends.
         """
         began, count = time.monotonic(), 0
         principal = await self._authorize()
@@ -110,7 +110,7 @@ class Subscriber:
             log.info("subscription", field=self._name, district=district, events=count, seconds=seconds)
 
     async def _authorize(self) -> Principal:
-        """Returns the caller's principal with its present rights."""
+        """Returns the principal with the rights that the caller has now."""
         return await authorize(self._installation, self._credentials.authorization, self._credentials.act_for)
 
     async def _in_turn(self, cursor: str, event: Event) -> ExecutionResult:
@@ -141,7 +141,7 @@ class Subscriber:
 
 
 def payload_of(result: ExecutionResult, trace_id: str) -> dict[str, Any]:
-    """Returns the result for one event in the form of a GraphQL response."""
+    """Returns the result for one event as a JSON object with the form of a GraphQL response."""
     payload: dict[str, Any] = {"data": result.data}
     if result.errors:
         payload["errors"] = [render_error(error, trace_id) for error in result.errors]
@@ -149,7 +149,10 @@ def payload_of(result: ExecutionResult, trace_id: str) -> dict[str, Any]:
 
 
 def errors_of(error: Exception, trace_id: str) -> list[dict[str, Any]]:
-    """Returns the list of errors that the last response of a subscription shows. Logs an internal fault."""
+    """Returns an error as the list of errors in the last response of a subscription.
+
+    Logs the error if it is a fault.
+    """
     if isinstance(error, Refused):
         return [render_error(each, trace_id) for each in error.errors]
     if isinstance(error, BadRequest):
@@ -161,9 +164,9 @@ def errors_of(error: Exception, trace_id: str) -> list[dict[str, Any]]:
 
 
 def _field_of(prepared: Prepared, operation: Operation) -> tuple[str, Source, Mapping[str, Any]]:
-    """Returns the name of a subscription's only field, its source and its arguments.
+    """Returns the name of the only field of a subscription, its source and its arguments.
 
-    Raises `Refused` if the variables are invalid or there is not exactly one known field.
+    Raises `Refused` if the variables are invalid, if there is no known field, or if there are several fields.
     """
     schema = schema_of()
     root = schema.subscription_type

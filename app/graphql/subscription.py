@@ -46,7 +46,7 @@ async def require_events(_work: Work) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row to which an event refers; only its id is known."""
+    """A row to which an event refers. It has only an id, from which the payload's fields are read."""
 
     id: UUID
 

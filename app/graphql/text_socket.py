@@ -32,8 +32,8 @@ InTurn = Callable[[Callable[[], Coroutine[Any, Any, object]]], Awaitable[object]
 class TextSocket:
     """A WebSocket whose messages are JSON texts.
 
-    `in_turn` is None until the caller is known. After that, it is a function that takes another function, and runs it
-    when it is the caller's turn.
+    `in_turn` is None until the caller has been identified. After that, it is a function that waits for the caller's
+    turn among all requests, and then runs the function that it is given.
     """
 
     def __init__(self, websocket: WebSocket) -> None:
@@ -43,8 +43,9 @@ class TextSocket:
     async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object, None]:
         """Yields the parsed messages of the caller.
 
-        A message that is not text or not JSON raises an exception, and the handler then closes the connection. This
-        method itself closes the connection if a message is too long or comes too early.
+        Raises an exception for a message that is not text or not JSON; the handler then closes the connection. For a
+        message that is too long, and for too many messages before the caller is identified, this method itself closes
+        it.
         """
         del ignore_parsing_errors
         early = 0

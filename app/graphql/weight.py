@@ -1,7 +1,7 @@
 """Measures the size, depth and cost of a GraphQL document in one pass. Each fragment is measured only once.
 
-Wherever a fragment is spread, its measurements are added. A list multiplies the cost of its selection. Fragments are
-never expanded, so even a document whose fragments would double its size a hundred times is measured fast.
+The measurements of a fragment are added at each place that uses it. A list multiplies the cost of its selection.
+Fragments are never expanded, so even a document whose fragments would double its size a hundred times is measured fast.
 """
 
 from collections.abc import Mapping
@@ -39,9 +39,9 @@ WRAPPERS = 3
 
 @dataclass(slots=True)
 class Weight:
-    """The measurements of a selection set for one object, such as its cost and depth.
+    """The measurements of a selection set, such as its cost and its depth, if it is executed for one object.
 
-    The fragments that are spread in the selection set are included.
+    The fragments that the selection set uses are included.
     """
 
     cost: float = 0
@@ -55,7 +55,7 @@ class Weight:
     nesting: int = 0
 
     def add(self, other: "Weight") -> None:
-        """Adds the measurements of another part of the same selection set."""
+        """Adds the measurements of another part of the same selection set, such as one of its fields."""
         self.cost = min(self.cost + other.cost, CEILING)
         self.counting = min(self.counting + other.counting, CEILING)
         self.size = min(self.size + other.size, CEILING)
@@ -70,8 +70,8 @@ class Weight:
 class _Place:
     """The position of a selection set: the type from which it selects, and its place in an introspection query.
 
-    In introspection, `listed` is true if the set is applied to all types of the schema, and `wrapper` is the number of
-    `ofType` fields that directly enclose the set.
+    In an introspection query, `listed` is true if the set is executed for all types of the schema. `wrapper` is the
+    number of `ofType` fields that directly enclose the set, one in another.
     """
 
     type: GraphQLNamedType | None
@@ -82,12 +82,12 @@ class _Place:
 
     @property
     def introspects(self) -> bool:
-        """Returns whether the type belongs to introspection."""
+        """Returns whether the type belongs to introspection, that is to the description of the schema itself."""
         return self.type is not None and self.type.name.startswith("__")
 
 
 class Scale:
-    """Measures the operations of one document; raises a `GraphQLError` for fragments that spread themselves."""
+    """Measures the operations of one document. Its creation raises a `GraphQLError` if a fragment uses itself."""
 
     def __init__(
         self, schema: GraphQLSchema, rows: Rows, document: DocumentNode, variables: Mapping[str, Any], limits: Limits
@@ -104,7 +104,7 @@ class Scale:
                 self._fragments[name, True] = self._weigh(fragment.selection_set, replace(place, listed=True))
 
     def weigh(self, operation: OperationDefinitionNode) -> Weight:
-        """Returns the measurements of an operation."""
+        """Returns the measurements of an operation, such as its cost and its depth."""
         self._directives(operation)
         weight = self._weigh(operation.selection_set, _Place(self._schema.get_root_type(operation.operation)))
         for variable in operation.variable_definitions or ():
@@ -113,7 +113,10 @@ class Scale:
         return weight
 
     def size_of_fragments(self) -> int:
-        """Returns the size of all fragments together, each counted once."""
+        """Returns the number of parts of all fragments together, such as fields and arguments.
+
+        Each fragment counts once.
+        """
         return sum(weight.size for (_, listed), weight in self._fragments.items() if not listed)
 
     def _weigh(self, selections: SelectionSetNode, place: _Place) -> Weight:
@@ -179,7 +182,10 @@ class Scale:
         return Weight() if node.selection_set is None else self._weigh(node.selection_set, place)
 
     def _directives(self, node: Any) -> int:
-        """Returns the size of a node's directives."""
+        """Returns the number of arguments and values of a node's directives.
+
+        Raises a `GraphQLError` if the node has too many directives.
+        """
         directives: tuple[DirectiveNode, ...] = node.directives
         if not directives:
             return 0
@@ -192,7 +198,10 @@ class Scale:
         )
 
     def _value(self, value: Node) -> int:
-        """Returns the size of a literal; raises a `GraphQLError` if the literal is nested too deeply."""
+        """Returns the number of values in a literal, such as a list.
+
+        Raises a `GraphQLError` if it is nested too deeply.
+        """
         if not isinstance(value, ListValueNode | ObjectValueNode):
             return 1
         level: list[Node] = [value]
@@ -214,14 +223,17 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns what a fragment's measurements become where it is spread: the same, with one more level of nesting."""
+    """Returns the measurements of a fragment for a place that uses the fragment.
+
+    The nesting is one level deeper there.
+    """
     return replace(weight, nesting=weight.nesting + 1)
 
 
 def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinitionNode]:
-    """Returns the fragments, each after the fragments that it spreads.
+    """Returns the fragments of a document in such an order that each comes after the fragments that it uses.
 
-    Raises a `GraphQLError` if a fragment spreads itself, directly or through other fragments.
+    Raises a `GraphQLError` if a fragment uses itself, directly or through other fragments.
     """
     fragments: dict[str, FragmentDefinitionNode] = {}
     graph: dict[str, set[str]] = {}
@@ -240,7 +252,7 @@ def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinition
 
 
 def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
-    """Returns the names of the fragments that a selection set spreads.
+    """Returns the names of the fragments that a selection set uses (`...name`).
 
     Raises a `GraphQLError` if the selection set is nested too deeply.
     """

@@ -1,7 +1,7 @@
 """Reads the rows that a mutation's payload shows.
 
-A command returns rows, but only their ids are used here. The fields that the caller selected are then read from the
-database. If a payload has a list of rows, one statement reads all of them.
+A command returns rows, but only their ids are used here. The fields that the caller selected are read from the database
+after the command. If a payload has a list of rows, one statement reads all of them.
 """
 
 from collections.abc import Callable
@@ -38,20 +38,20 @@ READERS: dict[str, Callable[[str], Any]] = {"Date": date.fromisoformat, "DateTim
 
 
 def row_of(resource: ResourceType, description: str | None = None) -> Any:
-    """Returns a field for the type of a payload. The field shows a row of this resource.
+    """Returns a field, for the type of a payload, that shows one row of this resource.
 
-    In Python, the field's value is a row of the resource's model, or None.
+    The payload object has a row of the resource's model in the field, or None.
     """
     return strawberry.field(graphql_type=type_of(resource) | None, description=description)
 
 
 def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
-    """Replaces resolvers in the schema.
+    """Replaces the resolvers of the fields that show rows of resources.
 
-    * In the types that are generated from resources (`derived` has their names), a field returns the value that was
-      read for it by SQL.
-    * In other types, such as payloads, a field that shows a resource takes the id of its row, and reads from the
-      database what the caller has selected of this row.
+    * In a type that is generated from a resource (`derived` has the names of these types), the resolver of a field
+      returns the value that SQL has read before.
+    * In any other type, such as a payload, the resolver of a field that shows a resource takes the id of its row, and
+      reads from the database what the caller has selected of this row.
     """
     for type_ in schema.type_map.values():
         if not isinstance(type_, GraphQLObjectType) or type_.name.startswith("__"):

@@ -1,7 +1,7 @@
 """Defines the playbook that a new district starts with and may then change.
 
-Sources of the figures: percentiles and average weekly improvements agree with a reprint of the norms' technical report,
-and benchmark goals with the table of their publisher. In grade 1 the weekly improvement is counted from winter.
+The percentiles and average weekly improvements agree with a reprint of the norms' technical report. The benchmark goals
+agree with their publisher's table. In grade 1, the weekly improvement is counted from winter.
 """
 
 from collections.abc import Iterator

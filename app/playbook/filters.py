@@ -1,4 +1,4 @@
-"""Declares the list filters by area, level and measure, which the lists of all packages use.
+"""Declares the filters by area, level and measure, which the lists of many resources use.
 
 The two APIs report an unknown code or id by different errors. In REST, `Invalid` is raised, with a JSON pointer that
 names the parameter. In GraphQL, `NotFound` is raised.

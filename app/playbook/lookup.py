@@ -62,7 +62,7 @@ async def locate_level_or_retired(work: Work, rank: int, pointer: str) -> Level:
 
 
 async def level_beside(work: Work, rank: int, *, above: bool) -> Level | None:
-    """Returns the next level in force above or below a rank, or None if there is none."""
+    """Returns the level in force whose rank is the next above or below a rank, or None if there is none."""
     query = select(Level).where(Level.district_id == work.district_id, Level.retired_at.is_(None))
     if above:
         return await work.db.scalar(query.where(Level.rank > rank).order_by(Level.rank).limit(1))
@@ -76,7 +76,7 @@ class AreasByName:
     by_name: dict[str | UUID, Area]
 
     def find(self, name: str, pointer: str) -> Area:
-        """Returns the area with this code or id; raises `Invalid` at `pointer`, as `locate_area` does."""
+        """Returns the area with this code or id. Raises `Invalid` at `pointer` if there is none."""
         area = self.by_name.get(_id_or_code("area", name, pointer))
         if area is None:
             raise unknown_name("area", pointer)
@@ -143,10 +143,9 @@ async def secured_code(work: Work, area: Area) -> str | None:
 
 
 def opened_code(work: Work, code: str) -> str:
-    """Checks that the caller may use a secured area, and returns `code`, which is the code of that area.
+    """Returns `code`, the code of a secured area, after checking that the caller may use this area.
 
-    A secured area, such as counselling, can be used only with a scope of its own. Raises `Forbidden` if the caller
-    lacks it.
+    A secured area, such as counselling, requires a scope of its own. Raises `Forbidden` if the caller lacks it.
     """
     if not work.principal.opens_area(code):
         detail = f"The area {code} is secured: it needs the scope area:{code}."
@@ -181,5 +180,5 @@ async def _load_one(work: Work, model: type[Row], kind: str, condition: ColumnEl
 
 
 def unknown_name(kind: str, pointer: str) -> Invalid:
-    """Returns the error for a code or an id that nothing in the playbook has. `kind` is, for example, `area`."""
+    """Returns the error for a code or an id that does not exist in the playbook. `kind` is, for example, `area`."""
     return Invalid([Violation(pointer, f"{kind}.unknown", f"The playbook has no such {kind}.")])

@@ -103,8 +103,9 @@ class HypothesisKind(HasChangeTime, TenantRow, Base):
 
 
 class Benchmark(HasChangeTime, TenantRow, Base):
-    """The norms and benchmarks of a measure for a grade, from one source, which `citation` names.
+    """The norms and benchmarks of a measure for one grade, from one source.
 
+    * `citation` names the source.
     * `season` is the season of the school year, or None for figures of the whole year.
     * `published` is false for a district's own figures.
     * `p10` to `p90` are percentiles. Growth is the improvement per week in the measure's units. It is positive.

@@ -66,7 +66,7 @@ async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The decision rules of a playbook version, and the tree of areas. Choosing a rule then needs no query.
+    """The decision rules of a playbook version, and the tree of areas. With them, a rule is chosen without a query.
 
     `above` maps each area's id to the codes on the path from this area up to the top of the tree.
     """
@@ -92,7 +92,10 @@ async def reminder_days(work: Work) -> dict[str, int]:
 
 @needs(Can.READ_PLAYBOOK)
 async def rulebook(work: Work, rules: Mapping[str, Any] | None = None) -> Rulebook:
-    """Returns the decision rules of the version in force, or the given `rules` in their place, as for a preview."""
+    """Returns the decision rules of the version in force.
+
+    If `rules` are given, they are used instead, as for a preview.
+    """
     version = await published(work)
     used_rules = version.rules if rules is None else rules
     rows = {row.id: row for row in await areas(work)} if any(AREA in key for key in used_rules) else {}

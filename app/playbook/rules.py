@@ -29,13 +29,13 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Returns the key of this entry in the stored rules of a version."""
+        """Returns the key under which a playbook version stores this entry."""
         scope = self.measure or (f"{AREA}{self.area}" if self.area else REST)
         return f"{SCHOOL}{self.school}/{scope}" if self.school else scope
 
 
 def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
-    """Returns the entry for one key and value of a version's stored rules."""
+    """Returns the entry that a version's stored rules have under this key. `chosen` is the value under the key."""
     school = None
     if key.startswith(SCHOOL):
         school_id, _, key = key.removeprefix(SCHOOL).partition("/")
@@ -46,18 +46,18 @@ def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
 
 
 def stored(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Converts entries to the JSON object that a playbook version stores. The keys are those of `Entry.key`."""
+    """Converts entries to the JSON object that a playbook version stores. Its keys are those of `Entry.key`."""
     return {entry.key: {"rule": entry.rule, "parameters": dict(entry.parameters)} for entry in entries}
 
 
 def choose(
     rules: Mapping[str, Any], measure: str, areas: Sequence[str], schools: Sequence[UUID]
 ) -> tuple[str, Mapping[str, Any]]:
-    """Returns the name and the parameters of the rule for a measure in an area.
+    """Returns the name and the parameters of the decision rule for a measure in an area.
 
-    A school's own entries take precedence over the district's. Within each of these two groups, the
-    entry of the measure comes first, then the entry of the nearest area, then the entry for all other series. `areas`
-    has the codes on the path from the support's own area up to the root.
+    A school's own entries take precedence over the district's. Within each of these two groups, the entry of the
+    measure comes first, then that of the nearest area, then that for all other series. `areas` has the codes on the
+    path from the support's own area up to the top of the tree.
     """
     keys = [measure, *(f"{AREA}{code}" for code in areas), REST]
     for prefix in (*(f"{SCHOOL}{school}/" for school in schools), ""):

@@ -97,9 +97,10 @@ async def _add_published_benchmarks(work: Work, number: int) -> None:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_next_version(work: Work) -> PlaybookVersion:
-    """Publishes the next version with the rules and reminders of the version in force.
+    """Publishes the next version of the playbook, with the rules and reminders of the version in force.
 
-    The version gets the areas and levels that are stored now, so a command that changes them must save them first.
+    The version gets the areas and levels that are stored in the database now. A command that changes them must
+    therefore save them first.
     """
     last = await published(work)
     return await _publish(work, last.rules, last.reminders)

@@ -33,7 +33,7 @@ class ItemOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """An item of a request that does not have the expected shape, such as a text in place of a number.
+    """A malformed item of a request, for example with a text in place of a number.
 
     The pointers of its violations begin at the item. `partial` is the command's input with the valid values only, or
     None if no value is valid.
@@ -60,7 +60,7 @@ Its arguments are the items, and the positions of the items in the request.
 
 
 class _Undo(Exception):
-    """Raised to roll back what a request has written."""
+    """Raised to roll back what the items of a request have written."""
 
 
 async def run_bulk(
@@ -188,9 +188,9 @@ def limit_violations(results: Sequence[ItemResult], at: str) -> list[ItemResult]
 
 
 def _placed(violations: Sequence[Violation], pointer: str) -> tuple[Violation, ...]:
-    """Returns the violations of an item, with pointers from the top of the request's body.
+    """Returns the violations of an item, with pointers that begin at the top of the request's body.
 
-    `pointer` is the pointer of the item itself, to which the pointers of its violations are added.
+    `pointer` is the pointer of the item itself.
     """
     return tuple(replace(each, pointer=f"{pointer}{each.pointer}") for each in violations)
 
@@ -206,7 +206,7 @@ def _without_row(result: ItemResult, *, not_applied: bool) -> ItemResult:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yields every text in an input."""
+    """Yields every text in an input, at any depth."""
     if isinstance(value, str):
         yield value
     elif is_dataclass(value):

@@ -18,10 +18,11 @@ NO_SCHOOL = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller, with its district, its permissions and the students whom it may see (its reach).
+    """The caller of a request, with its district, its permissions and the students that it may see.
 
-    `caseload` is the number of these students if the reach is a caseload, otherwise None. `team_ids` are the teams of
-    the acting person; the caller also sees the students of these teams.
+    `reach` says whether these are all students, those of some schools, or a caseload. `caseload` is the number of
+    students in a caseload, otherwise None. `team_ids` are the teams of the person that the request is sent for; the
+    caller also sees the students of these teams.
     """
 
     client_id: UUID | None

@@ -2,8 +2,8 @@
 
 The response is stored in the same transaction as the effect of the request. If a request fails, its transaction is
 rolled back. No response is then stored, and the key may be used again. If several requests with one key arrive at the
-same time, an advisory lock lets one request continue and refuses the others at once. The lock only saves work. The
-unique key of the table ensures that the effect happens once, even across the nodes of a cluster.
+same time, an advisory lock lets one request continue and refuses the others before they do any work. The unique key of
+the table ensures that the effect happens only once, even across the nodes of a cluster.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class KeyedRequest:
 
     @property
     def lock(self) -> int:
-        """Returns the number of the advisory lock for this request."""
+        """Returns the number of PostgreSQL's advisory lock that requests with this key take."""
         return int.from_bytes(self.digest[:8], signed=True)
 
 
@@ -84,7 +84,7 @@ class Answer:
 
 
 def parse_key(values: Sequence[str], pointer: str) -> str:
-    """Returns the idempotency key that a client sent, either quoted (as a structured-field string) or bare.
+    """Returns the idempotency key that a client sent, either in quotation marks or without.
 
     `values` are the values of the header. Raises `Malformed` at the JSON pointer `pointer`.
     """
@@ -98,7 +98,10 @@ def parse_key(values: Sequence[str], pointer: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    """Returns the content of a structured-field string (RFC 9651 §3.3.3), or an empty text if it is malformed."""
+    """Returns the text within the quotation marks of a structured-field string (RFC 9651 §3.3.3).
+
+    Returns an empty text if the string is malformed.
+    """
     content, is_escaped = "", False
     for place, character in enumerate(text[1:], start=1):
         if is_escaped:
@@ -117,8 +120,8 @@ def _unquoted(text: str) -> str:
 def keyed_request(principal: Principal, operation: str, key: str, *payload: object) -> KeyedRequest:
     """Returns a request with the digests that identify it.
 
-    The acting person and the token's permissions are part of the payload's digest, so that a stored response is shown
-    only to the caller who received it before.
+    The person that the client acts for, and the token's permissions, are part of the payload's digest. A stored
+    response is therefore shown only to the caller who received it before.
     """
     asker = (principal.person_id, sorted(principal.schools), sorted(principal.opens), principal.reach.value)
     identity = _digest(principal.client_id, operation, key)
@@ -137,7 +140,7 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
     """Returns the stored response of a request, or None if the request must be executed now.
 
     `is_second_attempt` is true if the request is executed again after a fault of the database. The function then waits
-    a little for the lock of the key, because the first attempt may still hold it. Raises `InFlight` while another
+    a little for the lock of the key, because the first attempt may still have it. Raises `InFlight` while another
     request has the key, `Invalid` if the key was used with other contents, and `Gone` if the response cannot be shown
     again.
     """

@@ -1,7 +1,8 @@
-"""Finds all violations of a request in which some inputs do not have the expected shape.
+"""Finds all violations of a request that has malformed inputs.
 
-For example, a number is sent as text, and an unknown student is named. The command is run with the valid inputs, here
-with the student, and what it writes is rolled back. The caller then learns of both faults at once.
+For example, a request has a text in place of a number, and names an unknown student. The command is run with the
+well-formed inputs, here with the student, and what it writes is rolled back. The caller then learns of both faults at
+once.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +17,10 @@ from app.core.violations import Unread
 
 
 class Misshapen(Invalid):
-    """Raised if inputs do not have the expected shape; lists the violations of the shape and those of the command."""
+    """Raised if the form of some inputs is wrong, such as a text in place of a number.
+
+    Lists these violations, and those that the command finds in the other inputs.
+    """
 
     code = "shape"
 
@@ -26,15 +30,16 @@ class Misshapen(Invalid):
 
 
 class _Undo(Exception):
-    """Raised to roll back what a trial has written."""
+    """Raised to roll back what the command has written."""
 
 
 async def all_violations(
     work: Work, shape: Sequence[Violation], run: Callable[[], Awaitable[Any]]
 ) -> tuple[Violation, ...]:
-    """Returns the violations of the shape (`shape`), and those that the command finds in the other inputs.
+    """Returns the violations in `shape`, followed by those that the command finds in the other inputs.
 
-    `run` runs the command with the inputs whose shape is valid. What the command writes is rolled back.
+    `shape` are the violations in the form of the inputs, such as a text in place of a number. `run` runs the command
+    with the well-formed inputs. What the command writes is rolled back.
     """
     try:
         async with work.savepoint():
@@ -51,10 +56,10 @@ async def all_violations(
 
 
 def merged(shape: Sequence[Violation], of_command: Sequence[Violation]) -> tuple[Violation, ...]:
-    """Returns the violations of the shape, followed by the violations of the command.
+    """Returns the violations in `shape`, followed by those violations of the command that are about other inputs.
 
-    A violation of the command is left out if it is about an input that violates the shape, or about a part of such an
-    input.
+    `shape` are the violations in the form of the inputs, such as a text in place of a number. A violation of the
+    command is left out if its input, or the object that contains this input, is already in `shape`.
     """
     refused = tuple(violation.pointer for violation in shape)
     others = (each for each in of_command if not any(_is_within(each.pointer, pointer) for pointer in refused))

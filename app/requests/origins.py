@@ -80,7 +80,7 @@ def is_origin(text: str) -> bool:
 
 
 class Origins:
-    """The registered origins of all clients, as this process last read them."""
+    """The origins of web pages that clients have registered, as this process last read them."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -103,7 +103,7 @@ class Origins:
         return bool(clients) if client_id is None else client_id in clients
 
     def forget(self) -> None:
-        """Makes the next check read the list again."""
+        """Makes the next check read the list from the database again."""
         self._try_at = 0.0
 
     async def _read(self) -> None:

@@ -32,12 +32,16 @@ class ExpectedVersion:
     _is_locked: bool = field(default=False, init=False)
 
     async def watch(self, work: Work) -> None:
-        """Starts to check the row: loading or writing another version of the row then raises `PreconditionFailed`."""
+        """Starts to check the version of the row.
+
+        If the command then loads or writes the row in a version that the caller does not accept, `PreconditionFailed`
+        is raised.
+        """
         await work.run_step(partial(self._listen, work, event.listen))
 
     @asynccontextmanager
     async def held(self, work: Work) -> AsyncIterator[None]:
-        """Checks the row, as `watch` does, until the end of the `async with` block.
+        """Checks the version of the row as long as the `async with` block runs (see `watch`).
 
         At the end, raises `Malformed` if the block has not loaded the row, or if the table of the row has no versions.
         """

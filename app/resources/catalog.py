@@ -140,5 +140,5 @@ def permissions_of(member: Member) -> tuple[Can, ...]:
 
 
 def facts(resource: ResourceType) -> Declaration:
-    """Returns the declaration of a resource."""
+    """Returns the options that a resource declares, such as its kind and its permissions."""
     return declaration(resource)

@@ -28,7 +28,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Single:
-    """The operation for a single item, declared for a command whose function takes a list of items."""
+    """The operation that takes a single item. It is declared if the command's function takes a list of items."""
 
     name: str
     description: str
@@ -98,7 +98,7 @@ class Command:
 
     @property
     def bulk_rest(self) -> str:
-        """Method and path of the bulk operation."""
+        """The HTTP method and the path of the bulk operation in REST."""
         return self.rest if self.inputs.items is not None else f"{self.rest}/bulk"
 
     @property
@@ -108,7 +108,7 @@ class Command:
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The parameters of REST's path, in order."""
+        """The names of the parameters in the command's REST path, in order."""
         return tuple(PARAMETER.findall(self.rest))
 
 
@@ -126,8 +126,8 @@ async def run_items(
     """Runs a command for several items, and returns a result for each item, as `app.requests.bulk.run_bulk` does.
 
     * `arguments` has the ids in the path, and `named` has the inputs other than the list of items.
-    * `items` has the command's input for each item, or a `Malformed` for an item that does not have the expected shape.
-    * `lock` locks the row in the path, and the students whom the items name (`Work.named_subjects`).
+    * `items` has the command's input for each item, or a `Malformed` for a malformed item.
+    * `lock` locks the row in the path, and the students that the items name (`Work.named_subjects`).
     """
     at = f"/{command.items}"
     if command.path:
@@ -150,7 +150,7 @@ async def run_items(
 
 
 def _single(command: Command, result: ItemResult) -> ItemResult:
-    """Returns the result of one item of a bulk call. `command.row` takes the row from the command's return value.
+    """Returns the result of one item of a bulk call. Its row is what `command.row` takes from the command's result.
 
     If the command found an existing row instead of creating one, the outcome becomes `unchanged`.
     """

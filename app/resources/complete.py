@@ -32,11 +32,12 @@ async def complete_values(
     text: bytes,
     tokens: re.Pattern[bytes],
 ) -> tuple[bytes, list[tuple[Path, AimlineError]]]:
-    """Returns the text of a response with its objects and lists filled in, and the errors.
+    """Fills in the objects and lists of a response. Returns the completed text, and the errors with their places.
 
-    `text` has tokens in the places of these values. Each token has the index of its entry in `slots`, which describes
-    the value. `given` has the arguments of computed values, keyed by path. If the values of a slot cannot be computed,
-    they are null, and there is one error.
+    * `text` has a mark in the place of each such value. A mark contains the index of an entry in `slots`, and `tokens`
+      is the pattern of a mark.
+    * `slots` describe the values. If the values of one entry cannot be computed, they are null, and there is one error.
+    * `given` has the arguments of computed values, keyed by path.
     """
     raw: list[list[bytes]] = [[] for _ in slots]
     for slot, json in tokens.findall(text):

@@ -50,13 +50,13 @@ class Join:
 class Declaration:
     """The options of a resource.
 
-    * `kind` is the kind of its public id in `app.core.ids`, or None without a public id.
+    * `kind` is the kind of its public id in `app.core.ids`, or None for rows without a public id.
     * `name` is the type's name in OpenAPI and in GraphQL.
-    * `about` is the column of the student whom a row is about, or None.
-    * `discloses` is the kind of record that the disclosure log names.
+    * `about` is the column of the student that a row is about, or None.
+    * `discloses` is the name that the disclosure log uses for this kind of record.
     * `visible` is a condition that a row must satisfy to be shown.
     * `get` is the name under which one row is read (GraphQL's field, REST's path parameter), or None.
-    * `locate` is a function that resolves a name given in place of an id, such as an external id.
+    * `locate` is a function that looks up the row for another name than its id, such as an external id.
     """
 
     model: Any
@@ -128,7 +128,7 @@ class Resource(Generic[Model]):
 
 
 def declaration(resource: type[Resource[Any]]) -> Declaration:
-    """Returns the declared options of a resource."""
+    """Returns the options that a resource declares, such as its kind and its permissions."""
     return resource.__declaration__
 
 
@@ -214,7 +214,10 @@ def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
 
 
 def _is_nullable(expression: Any, model: Any) -> bool | None:
-    """Returns whether a column of the model may be null, or None for an expression that is no column of the model."""
+    """Returns whether a column of the model may be null.
+
+    Returns None if the expression is not a column of the model.
+    """
     if not isinstance(expression, InstrumentedAttribute) or expression.class_ is not model:
         return None
     column = inspect(expression.class_).columns.get(expression.key)

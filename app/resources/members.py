@@ -33,9 +33,10 @@ class Many(Generic[R]):
 
 @dataclass(frozen=True)
 class Member:
-    """The base class of fields, references, links and values: the name, description, example, and the name in each API.
+    """The base class of all members of a resource: fields, references, links and values.
 
-    A name of None means that the API does not show the member.
+    It has the member's name, description and example, and its name in each API. A name of None means that the API does
+    not show the member.
     """
 
     name: str
@@ -86,10 +87,10 @@ class ReferenceMember(Member):
 class OneMember(Member):
     """A link to a single row, which a column or a condition determines; null if the caller may not see the row.
 
-    * `expression` is the column, or None if there is a `condition`.
+    * `expression` is the column with the id of the row, or None if there is a `condition`.
     * `through` is a joined table that the condition uses.
-    * `inline` states that REST always shows the linked row as an object. Otherwise REST shows its id, and the object
-      only with `expand`.
+    * `inline` states that REST always shows the linked row as an object. Otherwise REST shows the row's id, and shows
+      the object only with `expand`.
     """
 
     expression: Any
@@ -127,7 +128,9 @@ class ManyMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ValueMember(Member):
-    """A member whose value is an object or a list: from a JSON column, or computed for all rows of a response at once.
+    """A member whose value is an object or a list.
+
+    It comes from a JSON column, or is computed for all rows of a response.
 
     * `expression` is the JSON column, if there is one.
     * `keys` are the columns from which the value is computed otherwise.
@@ -149,5 +152,5 @@ class ValueMember(Member):
 
 
 def named(member: Member, name: str) -> Member:
-    """Returns the field, link or value with its name filled in: the name of the attribute to which it is assigned."""
+    """Returns the field, link or value with the name `name`, which is the name of the attribute that declares it."""
     return replace(member, name=name)

@@ -20,9 +20,9 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How an API writes the values that differ between APIs.
+    """How one of the two APIs writes values that the other API writes differently.
 
-    * `face` is `rest` or `graphql`.
+    * `face` is the API: `rest` or `graphql`.
     * `upper`: whether an enum is shown by its name, in upper case.
     * `offset`: the text of the UTC offset, such as `Z`.
     * `more`: the JSON for a total that is too large to be counted.
@@ -67,9 +67,9 @@ Picks = tuple["Pick | Constant", ...]
 
 
 class KeptPicks(tuple["Pick | Constant", ...]):
-    """The selected fields, links and values of a resource, kept in memory for many requests that select the same ones.
+    """A selection of fields, links and values that is kept in memory, because many requests make the same selection.
 
-    What depends only on this selection is computed once.
+    Results that depend only on this selection are computed once.
     """
 
     @cached_property
@@ -91,8 +91,8 @@ def _is_plain(picks: Picks) -> bool:
 def is_plain(picks: Picks) -> bool:
     """Returns True if it is certain that no page and no arguments are given for any of the selected links and values.
 
-    This is certain only for `KeptPicks`, and if nothing is selected. Otherwise the result is False, and the caller has
-    to look through the selection.
+    For `KeptPicks`, and for an empty selection, the result is always right. For any other selection the result is
+    False, and the caller has to look through the selection.
     """
     return not picks or (isinstance(picks, KeptPicks) and picks.is_plain)
 

@@ -1,8 +1,8 @@
-"""Declares values that are objects without an id, such as the week of a dosage. They are parts of a resource.
+"""Declares values that are objects without an id, such as one week of a dosage. They are parts of a resource.
 
-They come from a JSON column or are computed in Python. A `Value` is a class whose annotations state the types in the
-contract and whose attributes are `item(…)`. A dict, or an instance of any class, can be rendered as a `Value` if its
-keys or attributes have the same names.
+A value comes from a JSON column or is computed in Python. It is declared by a subclass of `Value`, whose annotations
+state the types in the contract and whose attributes are `item(…)`. A dict, or an object of any class, can be rendered
+as this value if its keys or attributes have the same names.
 """
 
 import functools
@@ -77,13 +77,16 @@ def item(
 ) -> Any:
     """Declares one attribute of a `Value`.
 
-    `get` is for an attribute that the values themselves do not have: it computes the attribute from the whole value.
+    If the objects to render have no such attribute, `get` is a function that computes it from the whole object.
     """
     return Item("", None, description, example, kind, rest=rest, graphql=graphql, get=get)
 
 
 class Value:
-    """The base class of declared objects without an id; `__items__` has the declared attributes by name, in order."""
+    """The base class of declared values that are objects without an id, such as one week of a dosage.
+
+    `__items__` has the declared attributes by name, in the order of their declaration.
+    """
 
     __items__: ClassVar[Mapping[str, Item]]
 
@@ -138,5 +141,5 @@ def is_json(type_: Any) -> bool:
 
 @functools.cache
 def is_value(type_: Any) -> bool:
-    """Returns whether a type is a `Value`."""
+    """Returns whether a type is a subclass of `Value`, that is a value with declared attributes."""
     return isinstance(type_, type) and issubclass(type_, Value)

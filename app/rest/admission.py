@@ -1,8 +1,7 @@
 """Counts a request against its quotas and makes it wait for its turn, for REST and GraphQL alike.
 
-The body is read before the turn begins, and the turn ends when the response begins, so that a slow client does not keep
-others waiting.
-The headers follow the IETF draft of the RateLimit fields (draft-ietf-httpapi-ratelimit-headers).
+The body is read before the turn begins, and the turn ends when the response begins. A slow client therefore does not
+keep others waiting. The headers follow the IETF draft of the RateLimit fields (draft-ietf-httpapi-ratelimit-headers).
 """
 
 import asyncio
@@ -30,7 +29,7 @@ Refusal = Callable[[Request, Throttled], Response]
 
 
 class Admit:
-    """Admits requests within their quotas, in fair order.
+    """Middleware that lets requests run in fair order, and refuses those whose quotas are used up.
 
     `refusals` has the functions that answer a refused request, keyed by path.
     """
@@ -93,7 +92,7 @@ async def _coroutine(request: Awaitable[None]) -> None:
 
 
 async def _wait_for_turn(gate: Gate, turn: Turn, receive: Receive) -> bool:
-    """Waits until a request may run; returns False if the client disconnects first."""
+    """Waits until a request may run. Returns False if the client disconnects first."""
     disconnected = asyncio.ensure_future(_disconnected(receive))
     waiting = asyncio.ensure_future(gate.wait(turn))
     try:
@@ -137,9 +136,9 @@ def _replayed(messages: list[Message], receive: Receive) -> Receive:
 
 
 def _announcing(send: Send, standings_at: Callable[[int], Sequence[QuotaState]]) -> Send:
-    """Returns a `send` function that adds the RateLimit headers.
+    """Returns a `send` function that adds the RateLimit headers to the response.
 
-    `standings_at` returns the states of the quotas, given the status of the response.
+    `standings_at` returns the states of the quotas that the headers show, given the status of the response.
     """
 
     async def announce(message: Message) -> None:
@@ -151,7 +150,10 @@ def _announcing(send: Send, standings_at: Callable[[int], Sequence[QuotaState]])
 
 
 def fields(standings: Sequence[QuotaState]) -> list[tuple[bytes, bytes]]:
-    """Returns the RateLimit headers, as structured-field lists with one item for each quota."""
+    """Returns the RateLimit headers.
+
+    Each header has one item for each quota, in the syntax of structured fields (RFC 9651).
+    """
     policies = ", ".join(
         f'"{standing.policy.name}";q={standing.policy.quota};w={standing.policy.window}' for standing in standings
     )

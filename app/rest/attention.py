@@ -1,4 +1,4 @@
-"""Serves the tasks of the acting person in REST."""
+"""Serves in REST the tasks of the person that the request is sent for."""
 
 from datetime import date
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ Until = Annotated[
 
 
 class AttentionItemShape(Shape):
-    """A task for the acting person, with its reason.
+    """A task for the person that the request is sent for, with its reason.
 
     Only the ids of the records that the task is about are set; all other ids are null.
     """
@@ -47,7 +47,7 @@ class AttentionItemShape(Shape):
 
 
 class AttentionShape(Shape):
-    """The tasks for the acting person, the oldest first."""
+    """The tasks for the person that the request is sent for, the oldest first."""
 
     person: str | None = Field(description="The person for whom the request acts; null, and no tasks, for nobody.")
     until: date = Field(description="The last day of which due action items are listed.")
@@ -60,7 +60,7 @@ class AttentionShape(Shape):
 async def get_attention(
     work: OpenWork, until: Until = None, after: After = None, limit: Limit = None
 ) -> AttentionShape:
-    """Returns the tasks of this week for the person for whom the request acts, each with its reason.
+    """Returns the tasks of this week for the person that the request is sent for, each with its reason.
 
     A client that acts for nobody has no tasks, and nobody can read another person's tasks.
     """

@@ -47,7 +47,7 @@ CONTRACT["responses"][200] = SVG_DOCUMENT
 
 
 class ChartWeek(Shape):
-    """An instructional week on the axis; week 0 is the one in which the first phase begins."""
+    """An instructional week on the axis of the chart. Week 0 is the one in which the first phase begins."""
 
     week: int
     monday: date
@@ -55,7 +55,7 @@ class ChartWeek(Shape):
 
 
 class ChartBreak(Shape):
-    """A break: weeks without instruction, placed after `after_week` on the axis. First and last day are included."""
+    """A break: weeks without instruction, shown after `after_week` on the axis. It includes its first and last day."""
 
     after_week: int
     begins_on: date
@@ -66,9 +66,9 @@ class ChartBreak(Shape):
 class ChartPoint(Shape):
     """A score, or the median of several scores of one day. Each score of a baseline is a separate point.
 
-    `place` is the point's position on the axis of weeks. `kind` is `baseline` for scores from before the support began
-    and for scores that were taken to establish a baseline. Screening scores from after the beginning are left out,
-    because they do not measure progress.
+    `place` is the point's position on the axis of weeks. `kind` is `baseline` for scores from before the support began,
+    and for scores that were taken to establish a baseline. Screening scores from after the beginning of the support are
+    left out, because they do not measure progress.
     """
 
     scores: list[str]
@@ -80,7 +80,7 @@ class ChartPoint(Shape):
 
 
 class ChartLine(Shape):
-    """A straight line between two weeks."""
+    """A straight line in the chart, from a value in one week to a value in another."""
 
     from_week: float
     from_value: float
@@ -89,7 +89,10 @@ class ChartLine(Shape):
 
 
 class ChartPhase(Shape):
-    """A phase with the part of its aimline that the picture shows."""
+    """A phase of the support, with the part of its aimline that the chart shows.
+
+    The aimline is the line from the baseline to the goal.
+    """
 
     phase: str
     number: int
@@ -107,7 +110,7 @@ class FittedRate(Shape):
     """The growth rate that the verdict states, in the measure's units a week.
 
     `line` goes through the middle of the scores with the slope `rate`. `low` and `high` go through the same point with
-    the slopes `rate_low` and `rate_high`; the true rate is between these with a probability of 80 %.
+    the slopes `rate_low` and `rate_high`. The true rate is between these two with a probability of 80 %.
     """
 
     rate: float
@@ -128,7 +131,7 @@ class SessionsOfWeek(Shape):
 
 
 class ChartVerdict(Shape):
-    """The current verdict on the support."""
+    """The current verdict on the support: whether the scores show that the student responds."""
 
     id: str
     state: VerdictState
@@ -139,7 +142,7 @@ class ChartVerdict(Shape):
 
 
 class Chart(Shape):
-    """The data of a support's chart; its axis counts instructional weeks."""
+    """The data of a support's chart, whose axis counts instructional weeks."""
 
     support: str
     measure: str
@@ -214,7 +217,10 @@ async def get_chart_svg(
 
 
 def svg_response(request: Request, picture: str) -> Response:
-    """Returns a picture as SVG, or as a file to download if the caller accepts `application/octet-stream`."""
+    """Returns a picture as SVG.
+
+    If the caller accepts `application/octet-stream`, the response is a file to download.
+    """
     if DOWNLOAD in request.headers.get("accept", ""):
         attachment = {"Content-Disposition": 'attachment; filename="chart.svg"'}
         return Response(picture, media_type=DOWNLOAD, headers=PICTURE_HEADERS | attachment)

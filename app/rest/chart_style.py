@@ -1,8 +1,8 @@
 """Defines the colours and the presentation of a chart, once as SVG attributes and once as CSS.
 
-Every element has its presentation in plain attributes, which any renderer understands. The style sheet repeats it with
-CSS variables, through which the reader's colour scheme or the page around the chart can change the colours. The style
-sheet is in an `@supports` block, so that a renderer without CSS variables ignores it and uses the attributes.
+Every element has its presentation in plain attributes, which any renderer understands. The style sheet repeats the
+presentation with CSS variables. Through these, the reader's colour scheme, or the page that contains the chart, can
+change the colours. The style sheet is in an `@supports` block, so that a renderer without CSS variables ignores it.
 """
 
 from functools import cache

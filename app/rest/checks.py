@@ -24,7 +24,7 @@ def is_list(annotation: Any) -> bool:
 
 
 class RequestChecks:
-    """Checks the requests of a route. What depends only on the route's declaration is computed once."""
+    """Checks the requests of a route. The results that depend only on the route's declaration are computed once."""
 
     def __init__(self, dependant: Dependant) -> None:
         fields = get_flat_params(dependant)
@@ -36,8 +36,8 @@ class RequestChecks:
     async def run(self, request: Request, *checks: Check) -> None:
         """Raises all violations of a request together: of `checks`, of its query parameters and of its values.
 
-        The values are validated here only if there is another violation; otherwise FastAPI validates them later.
-        `checks` are functions that raise `Malformed`, for example if a header is wrong.
+        `checks` are functions that raise `Malformed`, for example if a header is wrong. If they and the query
+        parameters have no violation, the values are not validated here, because FastAPI validates them later.
         """
         violations = list(self._parameter_violations(request))
         for check in checks:
@@ -72,7 +72,7 @@ class RequestChecks:
                 yield Violation(f"/{name}", "parameter.nul", "A text has no NUL character.")
 
     async def _value_errors(self, request: Request) -> list[Any]:
-        """Returns the errors of the values in the path, the query, the headers and the body, as FastAPI finds them."""
+        """Returns the errors that FastAPI finds in the values of the path, the query, the headers and the body."""
         received: dict[str, Any] = {
             "path": request.path_params,
             "query": request.query_params,

@@ -46,7 +46,7 @@ class Compress(GZipMiddleware):
 
 
 class _Responder(GZipResponder):
-    """Compresses one response, unless it is marked as one that may contain a secret."""
+    """Compresses one response, unless the response is marked as one that may contain a secret."""
 
     state: dict[str, object]
 

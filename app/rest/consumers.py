@@ -66,7 +66,7 @@ class Seek(Input):
 
 
 class Consumer(Shape):
-    """A named reader of the feed, whose position the service stores."""
+    """A named reader of the change feed, whose position the service stores."""
 
     name: str
     event_types: list[str] = Field(description="All types, if empty.")

@@ -67,7 +67,7 @@ CONTENT_POLICY = (
 
 
 class Document:
-    """A document that is built once, at its first request, even if several requests arrive at that moment."""
+    """A document that is built at its first request, and only once, even if several requests arrive at that moment."""
 
     def __init__(
         self, make: Callable[[], bytes], media_type: str, headers: Callable[[bytes], Mapping[str, str]] | None = None

@@ -1,4 +1,7 @@
-"""Opens the unit of work of a REST request: verifies the token, finds the acting person, and begins the transaction."""
+"""Opens the unit of work of a REST request: verifies the token, and begins the transaction.
+
+It also looks up the person that the client acts for.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -120,11 +123,11 @@ def requires(
 ) -> dict[str, Any]:
     """Returns arguments for the declaration of a route, which state in the contract the scopes that the route requires.
 
-    The scopes are those that `functions` require, and those in `scopes`. `functions` are the functions that the route
+    The scopes are those in `scopes`, and those that `functions` require. `functions` are the functions that the route
     calls.
 
     * `gone` is the description of the response 410, if the route has one.
-    * `conflict` is the description of the response 409 of a read; every write has this response anyway.
+    * `conflict` is the description of the response 409 of a read. Every write has a response 409 anyway.
     * `answers` has the successful responses in addition to the usual one.
     * `has_version` makes the route take `If-Match`, even if its response does not show the row whose version is
       checked.
@@ -146,7 +149,7 @@ def requires(
 
 
 def refusal(description: str) -> dict[str, Any]:
-    """Returns a problem response for the contract of a route."""
+    """Returns the entry of an error response in the contract of a route, with this description."""
     return {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 

@@ -99,7 +99,7 @@ class Edge:
 
 
 class _Exchange:
-    """One request and its response; it counts the bytes of the body and adds the headers."""
+    """One request and its response. It counts the bytes of the body, and adds the headers that every response has."""
 
     def __init__(self, receive: Receive, send: Send, trace_id: str, largest: int) -> None:
         self._receive, self._send, self._trace_id, self._largest = receive, send, trace_id, largest

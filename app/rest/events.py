@@ -116,7 +116,7 @@ async def notified(
         ),
     ],
 ) -> None:
-    """Describes the request that an endpoint receives for an event; this function is never called."""
+    """Describes for the contract the request that an endpoint receives for an event. This function is never called."""
 
 
 def webhooks() -> APIRouter:

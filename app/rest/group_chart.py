@@ -1,4 +1,4 @@
-"""Serves the chart of a group in REST, as data and as SVG. It shows at most the initials of a student's name."""
+"""Serves the chart of a group in REST, as data and as SVG. Of a student's name, it shows at most the initials."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -30,14 +30,17 @@ LABEL_HEIGHT = 13.0
 
 
 class GroupChartPoint(Shape):
-    """The score of one day, or the median if there are several."""
+    """A member's score of one day, or the median if there are several."""
 
     taken_on: date
     value: float
 
 
 class GroupChartLine(Shape):
-    """The line of one member, labelled with initials if the caller may read the roster, otherwise with a number."""
+    """The line of one member of the group.
+
+    Its label is the initials if the caller may read the roster, otherwise a number.
+    """
 
     label: str
     support: str
@@ -49,7 +52,7 @@ class GroupChartLine(Shape):
 
 
 class GroupChart(Shape):
-    """The data of a group's chart; `others` is the number of members whom the caller may not see."""
+    """The data of a group's chart; `others` is the number of members that the caller may not see."""
 
     group: str
     measure: str
@@ -85,7 +88,7 @@ async def get_group_chart_svg(
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
     measure: MeasureName = None,
 ) -> Response:
-    """Returns the chart of a group as SVG: one line of scores for each member within reach."""
+    """Returns the chart of a group as SVG, with one line of scores for each member that the caller may see."""
     picture = await group_picture(work, row_id("group", group), measure)
     return svg_response(request, group_svg(picture, width, theme))
 
@@ -156,7 +159,10 @@ def _drawn(one: GroupLine, position: int, picture: GroupPicture, plot: Plot) -> 
 
 
 def _labels(picture: GroupPicture, plot: Plot) -> Iterator[str]:
-    """Yields the label of each line at the line's last score. A label that would cover another label is moved down."""
+    """Yields the label of each line, next to the line's last score.
+
+    A label that would cover another one is moved down.
+    """
     ends = [(_places(one, picture, plot)[-1], one.label) for one in picture.lines if one.points]
     lowest = -LABEL_HEIGHT
     for (x, y), label in sorted(ends, key=lambda end: end[0][1]):

@@ -35,7 +35,7 @@ class Declared(Protocol):
 
     @property
     def takes_key(self) -> bool:
-        """Returns whether the route takes an idempotency key."""
+        """Returns whether a client may send an idempotency key, with which a repeated request is executed only once."""
 
     @property
     def requires_version(self) -> bool:

@@ -1,4 +1,7 @@
-"""Keeps a body in which some values do not have the expected shape, so that the other values can still be checked."""
+"""Keeps a request body with malformed values, so that its other values can still be checked.
+
+A malformed value is, for example, a text in place of a number.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +17,10 @@ from app.rest.problem import violation_of
 
 @dataclass(frozen=True, slots=True)
 class MalformedBody:
-    """A body in which some values do not have the expected shape: the errors, and all values as they were sent."""
+    """A request body with malformed values, such as a text in place of a number.
+
+    `errors` are the errors of these values, and `sent` has all values as the client sent them.
+    """
 
     model: type[Input]
     errors: tuple[Mapping[str, Any], ...]
@@ -22,20 +28,20 @@ class MalformedBody:
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """Returns the violations of the shape."""
+        """Returns the errors as violations."""
         return tuple(violation_of(each, each["loc"]) for each in self.errors)
 
 
 def lenient(model: type[Input]) -> Any:
     """Returns the type annotation for a route's parameter that takes a body of this model, malformed or not.
 
-    For a malformed object, validation then yields a `MalformedBody` instead of raising an error.
+    If an object is malformed, validation gives a `MalformedBody` instead of an error.
     """
     return Annotated[model, WrapValidator(partial(_keep, model))]
 
 
 def errors_of(error: ValidationError) -> tuple[Mapping[str, Any], ...]:
-    """Returns the errors without the values that were sent."""
+    """Returns the errors of a validation, without the values that were sent."""
     return tuple(cast(Any, error.errors(include_url=False, include_context=True, include_input=False)))
 
 

@@ -27,7 +27,7 @@ class Named(Shape):
 
 
 class Me(Shape):
-    """The caller: its client, the person for whom it acts, its reach and its permissions."""
+    """The caller: its client, the person that it acts for, the students that it may see, and its permissions."""
 
     client: Named = Field(description="The client whose token this is.")
     district: Named = Field(description="The district that the token is for.")
@@ -52,7 +52,10 @@ class Me(Shape):
 
 @router.get("/me", operation_id="get_me", **requires())
 async def get_me(work: OpenWork, request: Request) -> Me:
-    """Returns the caller: client, district, acting person, reach, scopes, and the operations that these allow."""
+    """Returns the caller: client, district, the person that it acts for, which students it may see, and its scopes.
+
+    The operations that these scopes allow are listed too.
+    """
     caller = await describe_caller(work)
     services: Services = request.app.state.services
     return Me(
@@ -74,7 +77,7 @@ async def get_me(work: OpenWork, request: Request) -> Me:
 
 
 def operations_of(routers: list[APIRouter]) -> dict[str, frozenset[Can]]:
-    """Returns the scopes that each operation of these routers requires, keyed and sorted by the operation's id."""
+    """Returns the scopes that each operation of these routers requires, keyed and sorted by operation id."""
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
     scopes_by_operation = {str(route.operation_id): frozenset(route.stated_scopes) for route in routes}
     return dict(sorted(scopes_by_operation.items()))

@@ -165,14 +165,17 @@ def _labelled(label: str, text: str) -> Markup:
 
 
 def _card(student: NamedPerson | None, topic: str | None, kind: str, lines: Iterable[Markup]) -> _Card:
-    """Returns an item of a page. The heading is its student's name, else its topic, else its kind."""
+    """Returns an item of a page. Its heading is the name of its student, or else its topic, or else its kind."""
     if student is None:
         return _Card(topic or words.KINDS[AgendaItemKind(kind)], tuple(lines), of_student=False)
     return _Card(student.name or NOT_SHOWN, (*_texts(topic), *lines), of_student=True)
 
 
 def _articles(cards: Iterable[_Card]) -> Iterator[Markup]:
-    """Yields the items of a page. Consecutive items about students are combined into one if their text is the same."""
+    """Yields the items of a page.
+
+    Items about students that follow each other are combined if their text is the same.
+    """
     article = Markup("<article><h3 dir=auto>{}</h3>{}</article>")
     for (of_student, lines), of_same in groupby(cards, key=lambda card: (card.of_student, card.lines)):
         headings = [card.heading for card in of_same]
@@ -185,9 +188,9 @@ def _articles(cards: Iterable[_Card]) -> Iterator[Markup]:
 
 
 def _unseen(hidden: int, *, is_empty: bool) -> list[Markup]:
-    """Returns a sentence with the number of items that the reader may not see, if there are any.
+    """Returns a sentence with the number of items that the reader may not see, or nothing if there are none.
 
-    If there are none and the page is empty, returns a sentence that says that there are no items.
+    For a page without any item, returns a sentence that says so.
     """
     if hidden:
         return [Markup("<p>{}</p>").format(words.count_items(hidden))]

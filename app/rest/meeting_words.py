@@ -83,7 +83,10 @@ def write_day(day: date) -> str:
 
 
 def write_reason(kind: str, codes: Iterable[str], since: date) -> str:
-    """Returns why an item is on an agenda, and since when. If it has several reasons, all of them are stated."""
+    """Returns a text that says why an item is on an agenda, and since when.
+
+    If there are several reasons, all are stated.
+    """
     shown = AgendaItemKind(kind)
     because = [REASONS.get(code, KINDS[AgendaItemKind(code)] if code in DEFAULT_ORDER else "") for code in codes]
     reasons = ". ".join(dict.fromkeys(words for words in because if words)) or KINDS[shown]

@@ -24,7 +24,8 @@ MAX_INTEGER = 2**31 - 1
 class Shape(BaseModel):
     """The base class of all response models.
 
-    The contract says that a response can have more fields than it lists. So clients ignore fields that are added later.
+    The contract says that a response can have more fields than it lists. Clients must therefore ignore unknown fields,
+    and fields can be added later.
     """
 
 
@@ -46,9 +47,9 @@ class Input(BaseModel):
     @field_validator("*")
     @classmethod
     def storable(cls, value: Any) -> Any:
-        """Returns the value; raises an error for a value that PostgreSQL cannot store.
+        """Returns the value, or raises an error for a value that PostgreSQL cannot store.
 
-        PostgreSQL stores no text with NUL, and no whole number that does not fit into an `integer`.
+        These are texts with a NUL character, and whole numbers that do not fit into an `integer`.
         """
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str) and NUL in item:
@@ -100,7 +101,7 @@ def page_keyset(work: Work, listing: str, filters: dict[str, Any], after: str | 
 def to_page(
     request: Request, response: Response, page: Page[Row], shape: Callable[[Row], Item]
 ) -> tuple[list[Item], str | None]:
-    """Returns the items of a page and the next cursor; it also sets the Link header if more items follow."""
+    """Returns the items of a page and the next cursor. If more items follow, it also sets the Link header."""
     if page.next is not None:
         response.headers["Link"] = link_to_next(request, page.next)
     return [shape(row) for row in page.rows], page.next

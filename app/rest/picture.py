@@ -34,7 +34,7 @@ NARROWEST, WIDEST, USUAL = 280, 1600, 720
 
 
 def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
-    """Returns the chart as an SVG document; `theme` is light or dark, by default the reader's preference."""
+    """Returns the chart as an SVG document. `theme` is light or dark; by default the reader's preference is used."""
     has_sessions = any(week.known_minutes for week in picture.sessions.values())
     legend = list(_legend(picture, width - 24.0))
     under = 26.0 + (22.0 if has_sessions else 0.0) + 17.0 * (max((row for row, *_ in legend), default=0) + 1)
@@ -202,9 +202,9 @@ def _phase_label(stretch: ChartPhase, picture: Picture, plot: Plot) -> Iterator[
 
 
 def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
-    """Yields a box for each week's sessions, which is filled up to the delivered share.
+    """Yields a box for the sessions of each week, filled up to the share that was delivered.
 
-    A box without recorded sessions is dashed.
+    If a week has no recorded session, its box is dashed.
     """
     tall = 14.0
     wide = max(min((plot.right - plot.left) / plot.span - 2, 16), 3)
@@ -223,7 +223,7 @@ def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
 
 
 def _legend(picture: Picture, width: float) -> Iterator[tuple[int, float, str, str]]:
-    """Yields the row, position, sign and text of each entry of the legend."""
+    """Yields the row, the position, the sign and the text of each entry of the legend."""
     entries = [('<circle class="score" cx="8" r="3.8"/>', "score")]
     if any(point.kind == "baseline" for point in picture.points):
         entries.append(('<circle class="baseline" cx="8" r="3.8"/>', "baseline"))

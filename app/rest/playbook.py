@@ -22,7 +22,10 @@ Parameters = Annotated[dict[str, Count], Field(max_length=10)]
 
 
 class RuleInput(Input):
-    """A rule for a measure, for an area with its subareas, or for all other series; in one school or in all."""
+    """A decision rule with the scores that it judges: those of a measure, of an area and its subareas, or all others.
+
+    It applies in one school or in the whole district.
+    """
 
     rule: str = Field(max_length=50)
     parameters: Parameters = Field(
@@ -34,19 +37,19 @@ class RuleInput(Input):
 
 
 class RulesToPreview(Input):
-    """All rules of a version that might be published."""
+    """All rules of a possible next version of the playbook."""
 
     rules: list[RuleInput] = Field(min_length=1, max_length=500)
 
 
 class RulesToPublish(RulesToPreview):
-    """All rules of the next version. If no general rule is given, the general rule in force is kept."""
+    """All rules of the next version. If none of them applies to all other series, the general rule in force is kept."""
 
     alert: bool = Field(default=False, strict=True, description="Whether the results of the new rules raise alerts.")
 
 
 class StandingRule(Shape):
-    """A rule in force."""
+    """A decision rule in force: the scores that it judges, and its parameters."""
 
     rule: str
     parameters: dict[str, int]
@@ -71,7 +74,7 @@ class Playbook(Shape):
 
 
 class Turned(Shape):
-    """A support whose state the new rules would change."""
+    """A support whose state the new rules would change, with its state by the old and by the new rules."""
 
     support: str
     student: str
@@ -80,7 +83,7 @@ class Turned(Shape):
 
 
 class RulesPreview(Shape):
-    """A comparison of the verdicts of new rules with those of the rules in force.
+    """A comparison of the verdicts by the new rules with those by the rules in force.
 
     It covers the active supports that the caller may see.
     """
@@ -100,7 +103,7 @@ async def get_playbook(work: OpenWork) -> Playbook:
 
 @router.post("/playbook/preview", operation_id="preview_playbook", **requires(playbook.preview_rules))
 async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPreview:
-    """Returns which supports these rules would newly flag and which they would clear. Nothing is saved."""
+    """Returns which supports these rules would newly flag, and which they would no longer flag. Nothing is saved."""
     preview = await playbook.preview_rules(work, _rules(proposal))
     return RulesPreview(
         judged=preview.judged,
@@ -113,7 +116,10 @@ async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPre
 
 @router.post("/playbook", status_code=201, operation_id="publish_playbook", **requires(playbook.publish_rules))
 async def publish_playbook(work: OpenWork, proposal: RulesToPublish) -> Playbook:
-    """Publishes the next version and judges all series by its rules, which raises alerts only if `alert` is true."""
+    """Publishes the next version, and judges all series by its rules.
+
+    The results raise alerts only if `alert` is true.
+    """
     await playbook.publish_rules(work, _rules(proposal), alert=proposal.alert)
     return _playbook(*await playbook.published_rules(work))
 

@@ -41,14 +41,14 @@ class Plot:
     high: float
 
     def x(self, place: float) -> float:
-        """Returns the horizontal position, in pixels, of a place on the axis; breaks have a fixed width."""
+        """Returns the horizontal position, in pixels, of a place on the axis of weeks. Breaks have a fixed width."""
         across = place - self.first
         for week in self.breaks:
             across += min(max((place - week - 0.45) * 10, 0.0), 1.0) * GAP
         return self.left + (self.right - self.left) * across / self.span
 
     def y(self, value: float) -> float:
-        """Returns the vertical position, in pixels, of a value; values outside the plot are moved to its edge."""
+        """Returns the vertical position, in pixels, of a value. A value outside of the plot is moved to its edge."""
         part = (value - self.low) / (self.high - self.low)
         return self.bottom - (self.bottom - self.top) * min(max(part, 0.0), 1.0)
 

@@ -140,7 +140,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 async def answer_of(request: Request, error: Exception) -> Response:
-    """Returns the response to an error from the handler that FastAPI would choose for the class of the error.
+    """Returns the response to an error from the handler that FastAPI would choose for the error's class.
 
     If there is no handler for this class, raises the error again.
     """

@@ -1,4 +1,4 @@
-"""Serves the report of how supports reach the students in REST."""
+"""Serves in REST the report on how many students have supports, and how many days passed before the first session."""
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -22,9 +22,10 @@ class DaysToSession(Shape):
 
 
 class ShareAtLevel(Shape):
-    """The students at one level.
+    """The students at one level of support, and their share.
 
-    A student counts at the highest level of the student's active supports, or at the first level without a support.
+    A student counts at the highest level of the student's active supports. A student without a support counts at the
+    first level.
     """
 
     grade: str | None = Field(description="The grade, empty for students without one; null for all grades.")
@@ -34,9 +35,10 @@ class ShareAtLevel(Shape):
 
 
 class ProvisionReport(Shape):
-    """How many of the students within the caller's reach have supports, and how soon.
+    """How many of the students that the caller may see have supports, and how soon they got them.
 
-    Small numbers, and numbers that would reveal them, are withheld. No number is about an adult, a class or a team.
+    Small numbers are withheld, and so are numbers that would reveal them. No number is about an adult, a class or a
+    team.
     """
 
     school_year: int = Field(description="The calendar year in which the present school year ends.")

@@ -1,4 +1,4 @@
-"""Serves the recap of a closed meeting in REST, as data and as a page; and the agenda as a page."""
+"""Serves the recap of a closed meeting in REST, as data and as a page, and the agenda of a meeting as a page."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def _page_of(*functions: Any, **more: Any) -> dict[str, Any]:
 
 
 class RecapPerson(Shape):
-    """A person on a recap."""
+    """A person that the recap of a meeting names."""
 
     id: str = Field(description="The id.")
     name: str | None = Field(description="The name; null for callers who may not read the roster.")
@@ -72,7 +72,7 @@ class RecapActionItem(Shape):
 
 
 class Recap(Shape):
-    """The outcome of a meeting. Items that the caller may not see are only counted."""
+    """The outcome of a meeting. Of the items that the caller may not see, only the number is given."""
 
     meeting: str = Field(description="The id of the meeting.")
     team: str = Field(description="The id of the team.")
@@ -92,7 +92,7 @@ class Recap(Shape):
 
 @router.get("/meetings/{meeting}/recap", operation_id="get_recap", **requires(read_recap, conflict=NOT_CLOSED))
 async def get_recap(work: OpenWork, meeting: str) -> Recap:
-    """Returns the recap of a closed meeting: what was discussed, carried and dropped, and who does what by when."""
+    """Returns the recap of a closed meeting: what was discussed, carried over or dropped, and who does what when."""
     recap = await read_recap(work, row_id("meeting", meeting))
     row = recap.meeting
     return Recap.model_construct(
@@ -118,7 +118,7 @@ async def get_recap(work: OpenWork, meeting: str) -> Recap:
     **_page_of(read_recap, conflict=NOT_CLOSED),
 )
 async def get_recap_page(work: OpenWork, meeting: str) -> Response:
-    """Returns the recap of a closed meeting as a page to read and to print, with names where the caller may read them.
+    """Returns the recap of a closed meeting as a page to read and to print, with names if the caller may read them.
 
     The page loads no other file and runs no script.
     """
@@ -134,7 +134,7 @@ async def get_recap_page(work: OpenWork, meeting: str) -> Response:
     **_page_of(read_agenda_sheet),
 )
 async def get_agenda_page(work: OpenWork, team: str, meeting: MeetingOf = None) -> Response:
-    """Returns the agenda of a team's meeting as a page to read and to print, with names where the caller may read them.
+    """Returns the agenda of a team's meeting as a page to read and to print, with names if the caller may read them.
 
     The page loads no other file and runs no script.
     """

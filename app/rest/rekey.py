@@ -1,7 +1,8 @@
-"""Serves the REST route that connects people whom a held run would remove with those whom it would create.
+"""Serves the REST route that matches people that a held run would remove with people that it would create.
 
-A held run is a sync whose changes wait for approval. It seems to remove one person and create another if the SIS has
-given a person a new sourcedId. The request contains a map from old to new sourcedIds, or says how to find such people.
+A held run is a sync whose changes wait for approval. If the SIS has given a person a new sourcedId, the run seems to
+remove one person and to create another. The request contains a map from old to new sourcedIds, or says how to find such
+people.
 """
 
 from typing import Annotated, Any, Literal
@@ -42,7 +43,8 @@ class RekeyPair(Input):
 def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     """Returns a validated map.
 
-    A long map is validated in parts, and validation stops once there are too many violations.
+    A long map is validated in parts. If a part brings the number of violations above the limit, the rest is not
+    validated.
     """
     if not isinstance(pairs, list) or len(pairs) <= PART:
         return validate(pairs)
@@ -101,7 +103,7 @@ class NewRekey(Input):
     **requires(pull.request_rekey, queries.run),
 )
 async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> Shape:
-    """Finds the people whom a held run would remove and create again, because they have a new sourcedId in the SIS.
+    """Finds the people that a held run would remove and create again, because they have a new sourcedId in the SIS.
 
     A worker plans the change of their sourcedIds as a separate run, which is held too. Its report counts the matches,
     and approving its plan applies the new ids. 409 if the given run is not held, or while another run of its source is

@@ -1,7 +1,7 @@
 """Implements the header Idempotency-Key: which routes take it, and how a repeated request is answered.
 
-The response is stored in the transaction of the route, before it commits. A route that opens its transaction itself
-takes no key.
+The response is stored in the transaction of the route, before the commit. A route that opens its transactions itself
+therefore takes no key.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ class Replayed(Exception):
         self.answer = answer
 
     def response(self) -> Response:
-        """Returns the stored response, marked as a replay."""
+        """Returns the stored response, with a header that marks it as a replay."""
         response = Response(self.answer.body, self.answer.status)
         response.raw_headers.extend(
             (name.encode("latin-1"), value.encode("latin-1")) for name, value in self.answer.headers
@@ -46,7 +46,7 @@ class Replayed(Exception):
 
 
 async def note_key(request: Request, principal: Principal) -> None:
-    """Stores the idempotency key of a request for `find_stored_response`; does nothing without a key.
+    """Reads the idempotency key of a request, and keeps it for `find_stored_response`. Does nothing without a key.
 
     Raises `Malformed` for an invalid key.
     """
@@ -63,7 +63,7 @@ async def note_key(request: Request, principal: Principal) -> None:
 async def find_stored_response(request: Request, work: Work) -> Answer | None:
     """Returns the response that was stored for a request's idempotency key, or None.
 
-    Also notes the records of this response for the disclosure log, because they are shown again.
+    Also notes for the disclosure log that the records in this response are shown again.
     """
     keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
     if keyed is None:

@@ -1,6 +1,7 @@
 """Retries a REST request once after a temporary fault of the database.
 
-It wraps the whole app, so that dependencies, body and route run again as they did the first time.
+It wraps the whole app, so that a second attempt runs everything again, including the dependencies and the reading of
+the body.
 """
 
 from typing import Any
@@ -68,11 +69,14 @@ class _Exchange:
         self.answered = False
 
     def rewind(self) -> None:
-        """Prepares another attempt, which reads from the first message again."""
+        """Prepares a second attempt, which reads the kept messages again from the first."""
         self._next = 0
 
     def can_be_repeated(self) -> bool:
-        """Returns whether nothing was sent yet and all messages that were read are kept."""
+        """Returns whether a second attempt is possible.
+
+        It is if nothing was sent yet and all messages that were read are kept.
+        """
         return not self.answered and self._size <= MAX_KEPT_BYTES
 
     async def receive(self) -> Message:

@@ -1,7 +1,7 @@
 """Checks a request in this order: its token, its scopes, the size of its JSON, and only then its values.
 
-FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service do
-all of that work. Every router uses the class `Route`. A test fails if a route of another class takes a body.
+FastAPI parses and validates a body before any dependency runs. A caller without the scope could thus make the service
+do all of that work. Every router uses the class `Route`; a test fails if a route of another class takes a body.
 
 The class also adds what follows from a route's declaration: an idempotency key, an ETag, and the header If-Match.
 """
@@ -31,7 +31,7 @@ from app.rest.versions import note_versions, require_seen, with_etag
 
 
 class Route(APIRoute):
-    """A route that checks the scopes in its contract before it reads a body."""
+    """A route that checks the token and its scopes before it reads a body."""
 
     most_values = MAX_VALUES
     """The largest number of values in a body."""
@@ -46,9 +46,9 @@ class Route(APIRoute):
 
     @property
     def takes_key(self) -> bool:
-        """Returns whether the route takes an idempotency key.
+        """Returns whether a client may send an idempotency key, with which a repeated request is executed only once.
 
-        Every POST does, unless it opens its transactions itself.
+        This is so for every POST, unless the route opens its transactions itself.
         """
         return "POST" in (self.methods or ()) and self._opens_work
 
@@ -61,7 +61,7 @@ class Route(APIRoute):
     def requires_version(self) -> bool:
         """Returns whether a client must send the version of the row that it changes.
 
-        It must for a PATCH, which overwrites values and keeps no history.
+        This is so for a PATCH, which overwrites values and keeps no history.
         """
         return "PATCH" in (self.methods or ()) and self.takes_version
 
@@ -81,12 +81,16 @@ class Route(APIRoute):
 
     @property
     def stated_scopes(self) -> tuple[Can, ...]:
-        """Returns the scopes that `requires` declared for this route; a route without a token has none."""
+        """Returns the scopes that `requires` declared for this route. A route that needs no token has none."""
         (security,) = (self.openapi_extra or {}).get("security", ({},))
         return tuple(Can(scope) for scope in security.get("oauth2", ()))
 
     def get_route_handler(self) -> Handler:
-        """Returns a handler: it checks the request, calls FastAPI's handler, adds the ETag and stores the response."""
+        """Returns a function that answers a request of this route.
+
+        It checks the request, calls FastAPI's handler, adds the ETag, and stores the response if there is an
+        idempotency key.
+        """
         handlers, scopes = SparseHandlers(self.dependant, self._framework_handler), self.stated_scopes
         reads_json, most_values = self.body_field is not None, self.most_values
         takes_key, takes_version, shows_version = self.takes_key, self.takes_version, self.shows_version
@@ -124,7 +128,7 @@ class Route(APIRoute):
         return checked
 
     def _framework_handler(self, dependant: Dependant) -> Handler:
-        """Returns FastAPI's handler for the parameters of a `Dependant`."""
+        """Returns FastAPI's handler that validates only the parameters in `dependant`."""
         route = copy(self)
         route.dependant = dependant
         return super(Route, route).get_route_handler()

@@ -44,7 +44,7 @@ Team = Annotated[
 
 
 class WindowCount(Shape):
-    """A count of students by the dimensions that the request names; the other dimensions are null."""
+    """A count of students, by the dimensions that the request names. The other dimensions are null."""
 
     measure: str = Field(description="The id of the measure.")
     school: str | None = Field(description="The id of the school.")
@@ -80,10 +80,10 @@ class WindowResult(Shape):
 
 
 class WindowReport(Shape):
-    """The report of a screening window: counts, and a page of results of students within the caller's reach.
+    """The report of a screening window: counts, and a page of the results of students that the caller may see.
 
-    Counts under 10 are withheld, as are counts that would reveal them. While the window is open, only students within
-    the caller's reach are counted; once the window is closed, all students of the district are.
+    Counts under 10 are withheld, and so are counts that would reveal them. While the window is open, only the students
+    that the caller may see are counted. Once it is closed, all students of the district are counted.
     """
 
     window: str = Field(description="The id of the window.")

@@ -25,7 +25,10 @@ Until = Annotated[Day | None, Query(description="The last day, included.")]
 
 
 class Sums(Shape):
-    """Sums of sessions and minutes. `known_minutes` are the planned minutes of the sessions that have a record."""
+    """Sums of sessions and minutes.
+
+    `known_minutes` is the sum of the planned minutes of the sessions that have a record.
+    """
 
     planned_sessions: int
     delivered_sessions: int
@@ -44,8 +47,8 @@ class DosageWeek(Sums):
 class Dosage(Sums):
     """Delivered and planned sessions and minutes.
 
-    The shares count only sessions with a record. They are null if fewer than half of the planned sessions have one,
-    because the dosage is then unknown.
+    The shares count only sessions that have a record. If fewer than half of the planned sessions have one, the dosage
+    is unknown and the shares are null.
     """
 
     support: str

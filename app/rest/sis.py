@@ -27,7 +27,8 @@ RUN, QUARANTINED = SHAPES.of(RunResource), SHAPES.of(QuarantinedResource)
 class WeighedRule(Shape):
     """One limit on what a sync may change, with the number that was compared with it.
 
-    The run is held if the share `count` / `of` is above `limit` and more than `rows` rows are affected.
+    The run is held, that is waits for approval, if the share `count` / `of` is above `limit` and more than `rows` rows
+    are affected.
     """
 
     rule: str = Field(description="empty, removed, changed, refused, shrunk, rekeyed, reused or contradicted.")
@@ -41,7 +42,7 @@ class WeighedRule(Shape):
 
 
 class LikelyRekey(Shape):
-    """A known person who probably has another sourcedId now."""
+    """A person of the roster who probably has another sourcedId in the SIS now."""
 
     old: str = Field(description="The known sourcedId.")
     new: str | None = Field(
@@ -62,7 +63,7 @@ class LikelyRekey(Shape):
 class RekeyPlan(Shape):
     """How many people of a held run are matched with a new sourcedId.
 
-    If the caller gave a map, only the people in the map are counted. Otherwise all people whom the held run would
+    If the caller gave a map, only the people in the map are counted. Otherwise all people that the held run would
     remove or create are counted.
     """
 
@@ -77,7 +78,7 @@ class RekeyPlan(Shape):
 
 
 class SyncReport(RUN):  # type: ignore[valid-type,misc]  # made at run time
-    """A run with everything that a person needs to approve or discard it."""
+    """A run with everything that somebody needs to approve or discard its plan."""
 
     held_because: list[str] = Field(description="The guard's reasons, one sentence each.")
     plan: str | None = Field(description="The plan's digest, which an approval names; null where no plan is waiting.")
@@ -134,7 +135,7 @@ AS_TEXT = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
     **requires(queries.run, queries.read_report, answers=AS_TEXT),
 )
 async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncReport:
-    """Returns what a run did or would do, with its plan if the run is held.
+    """Returns what a run did or would do. If the run is held, waiting for approval, its plan is included.
 
     Clients that accept text/plain get the report as text.
     """

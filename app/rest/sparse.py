@@ -22,10 +22,16 @@ Requests for which the route has no handler then use the handler for all paramet
 
 
 class SparseHandlers:
-    """The handlers of a route. There is one for each set of query parameters that has occurred in a request."""
+    """The handlers of one route.
+
+    Each set of query parameters that has occurred in a request has a handler of its own.
+    """
 
     def __init__(self, dependant: Dependant, make: Callable[[Dependant], Handler]) -> None:
-        """Creates the handlers of a route; `make` returns the framework's handler for a `Dependant`."""
+        """Creates the handlers of a route.
+
+        `make` returns FastAPI's handler, given the parameters that it is to validate.
+        """
         self._dependant, self._make = dependant, make
         self._whole = make(dependant)
         self._optional = {
@@ -36,7 +42,10 @@ class SparseHandlers:
         self._handlers: dict[frozenset[str], Handler] = {}
 
     def for_request(self, request: Request) -> Handler:
-        """Returns the handler for a request. It uses the default of each parameter that is missing in the request."""
+        """Returns the handler for a request.
+
+        Parameters that the request does not contain get their defaults unvalidated.
+        """
         if not self._optional:
             return self._whole
         named = frozenset(name for name in request.query_params if name in self._optional)

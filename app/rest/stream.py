@@ -39,7 +39,7 @@ class Caller:
     versions: dict[str, int]
 
     async def authorize(self) -> Principal:
-        """Returns the caller's principal with its present rights.
+        """Returns the principal with the rights that the caller has now.
 
         Raises `Unauthenticated` or `Forbidden` if the caller has lost access.
         """
@@ -51,7 +51,7 @@ class Caller:
 
 
 class EventStream(StreamingResponse):
-    """The response that streams events. While it is open, the event hub counts it as one of the client's streams."""
+    """The response that streams events. While it is open, it counts as one of the client's streams."""
 
     def __init__(self, caller: Caller, reader: FeedReader, principal: Principal, first: Batch) -> None:
         super().__init__(self._messages(caller, reader, first), media_type="text/event-stream")

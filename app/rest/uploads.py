@@ -1,6 +1,6 @@
 """Receives a roster zip or a file of scores in REST. The worker then runs a sync from the received file.
 
-No other routes write a body to disk as it arrives. The sender is authorized first, in a separate transaction.
+Only these routes write a body to disk as it arrives. The sender is authorized before that, in a separate transaction.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ DryQuery = Annotated[bool, Query(description="Whether to plan and report only, a
 
 
 def _contract(noun: str) -> dict[str, Any]:
-    """Returns an upload route's entry in the contract: the request body, and the responses that only uploads have."""
+    """Returns an upload route's part of the contract: the request body, and the responses that only uploads have."""
     contract = requires(
         upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run
     )
@@ -132,8 +132,8 @@ async def _receive(
 ) -> None:
     """Writes the body to a file as it arrives.
 
-    An upload has a reservation, `slot`, which would expire after a while. It is renewed as long as the body arrives.
-    Raises `Malformed` if the body breaks off or takes too long, and `StorageFull` if the disk is full.
+    The upload has a reservation, `slot`, which expires after a while. It is renewed as long as the body arrives. Raises
+    `Malformed` if the body breaks off or takes too long, and `StorageFull` if the disk is full.
     """
     body = request.stream()
     began = renewed = time.monotonic()

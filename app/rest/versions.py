@@ -67,7 +67,7 @@ def with_etag(request: Request, response: Response) -> Response:
 
 
 def is_known(request: Request, tag: str) -> bool:
-    """Returns whether the client of a read already has the response with this ETag."""
+    """Returns whether the client that sends a read already has the response with this ETag."""
     if request.method != "GET" or not (tags := request.headers.getlist(IF_NONE_MATCH)):
         return False
     # Weak comparison, as every cache uses it (RFC 9110 §13.1.2).
@@ -75,9 +75,9 @@ def is_known(request: Request, tag: str) -> bool:
 
 
 def note_versions(request: Request) -> None:
-    """Stores which versions of the row in the path the request accepts, from its header If-Match.
+    """Reads from the header If-Match which versions of the row in the path the client accepts, for `expect_versions`.
 
-    Stores None if the request has no If-Match header. Raises `Malformed` if the header is not valid.
+    Without the header, nothing is expected. Raises `Malformed` if the header is not valid.
     """
     values = request.headers.getlist(IF_MATCH)
     request.state.expected = None
@@ -95,14 +95,14 @@ def note_versions(request: Request) -> None:
 
 
 async def expect_versions(request: Request, work: Work) -> None:
-    """Makes the command fail if the client sent `If-Match` and the row no longer has one of the versions in it."""
+    """Makes the command fail if the client sent `If-Match` and the row has none of the versions in it."""
     expected: ExpectedVersion | None = getattr(request.state, "expected", None)
     if expected is not None:
         await expected.watch(work)
 
 
 def require_seen(request: Request) -> None:
-    """Raises `Malformed` if the client sent a version, but the command has loaded no row with a version."""
+    """Raises `Malformed` if the client sent a version, but the command has loaded no row that has a version."""
     expected: ExpectedVersion | None = getattr(request.state, "expected", None)
     if expected is not None:
         expected.require_seen()

@@ -1,4 +1,4 @@
-"""Words the violations of a request's shape, so that no text of the validation library reaches a caller."""
+"""Provides the sentences for malformed values, so that no text of the validation library reaches a caller."""
 
 from collections.abc import Mapping
 from typing import Any, Final

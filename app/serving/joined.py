@@ -21,7 +21,7 @@ class JoinedWrites:
         self._head = b""
 
     def write(self, data: bytes) -> None:
-        """Sends these bytes at once, unless they are the head of a response.
+        """Sends these bytes at once, unless they are the head of a response (status line and headers).
 
         A head is kept until the next bytes are written, or until the next turn of the event loop.
         """
@@ -35,7 +35,7 @@ class JoinedWrites:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Sends the head that is being kept, if there is one."""
+        """Sends the head of a response that is being kept, if there is one."""
         if self._head:
             head, self._head = self._head, b""
             self._transport.write(head)

@@ -27,7 +27,8 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 class Processes(Collector):
     """Collects the metrics that all server processes have written to files.
 
-    A gauge of a present state, such as the number of open connections, leaves out the processes that have ended.
+    A gauge shows a present value, such as the number of open connections. For gauges, processes that have ended are
+    left out.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class ServedApp:
-    """The ASGI app of one server process. While it runs, a `Watch` ends the process if the event loop is blocked."""
+    """The ASGI app of one server process. While it runs, a `Watch` ends the process if the event loop hangs."""
 
     def __init__(
         self, app: Callable[[Any, Receive, Send], Awaitable[None]], engine: AsyncEngine, stuck: float = STUCK
@@ -96,9 +96,10 @@ class ServedApp:
 
 
 class Watch:
-    """Watches the process from a thread, and ends it if it is stuck.
+    """Watches the process from a thread, and ends the process if it hangs.
 
-    It is stuck if the event loop has not run for `stuck` seconds, or if a deadline for the shutdown has passed.
+    It hangs if the event loop has not run for `stuck` seconds, or if the shutdown takes longer than its deadline
+    allows.
     """
 
     def __init__(self, stuck: float = STUCK, end: Callable[[str], None] | None = None) -> None:
@@ -113,7 +114,7 @@ class Watch:
         self._last_turn = time.monotonic()
 
     def end_within(self, seconds: float) -> None:
-        """Sets the deadline for the shutdown: this number of seconds from now, the process is ended by force."""
+        """Makes the watching thread end the process by force if it still runs after this number of seconds."""
         self._deadline = time.monotonic() + seconds
 
     def stop(self) -> None:

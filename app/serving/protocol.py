@@ -133,11 +133,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Schedules the handover of the connection to the WebSocket protocol.
 
-        Afterwards, this class applies only the limit on unread bytes. One connection is handed over in each turn of the
-        event loop, because many handshakes in one turn would delay every other request. At most half of all connections
-        may be WebSockets, so that the other half remains for ordinary requests; any more are refused. An upgrade is
-        also refused while earlier requests on the connection are unanswered, because their responses would be mixed
-        with the WebSocket's frames.
+        After the handover, this class only limits the number of unread bytes. One connection is handed over in each
+        turn of the event loop, because many handshakes in one turn would delay every other request. An upgrade is
+        refused if half of all connections are WebSockets already. It is also refused while earlier requests on the
+        connection are unanswered, because their responses would be mixed with the WebSocket's frames.
         """
         if self._is_refused:
             return
@@ -170,7 +169,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.loop.call_soon(take_turns, self.loop, waiting)
 
     def shutdown(self) -> None:
-        """Tells the app that the server stops. Closes the connection at once, or after the current response if any."""
+        """Tells the app that the server stops. Closes the connection, after the current response if there is one."""
         if (stop := self.app_state.get("stop")) is not None:
             stop()
         super().shutdown()
@@ -191,7 +190,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _is_costly(self) -> bool:
-        """Returns whether the body comes in tiny chunks, each of which costs as much to parse as a large one."""
+        """Returns whether the body arrives in many tiny chunks, which take much processor time to parse."""
         return self._in_body and self._body_raw - self._body_parsed > MANY_MARKS + self._body_parsed // 16
 
     def _read_on(self) -> None:
@@ -297,7 +296,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(431, "headers.too_large", detail)
 
     def _check_progress(self) -> None:
-        """Closes the connection if its caller makes no progress. Plans the next check."""
+        """Closes the connection if its caller makes no progress, and schedules the next check."""
         now = self.loop.time()
         if self._is_upgraded and self.transport.is_closing() and not self._is_still_closing(now):
             return
@@ -316,7 +315,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._time_out()
 
     def _is_still_closing(self, now: float) -> bool:
-        """Returns whether a closing WebSocket still has bytes to send; aborts it after `CLOSING_LIMIT` seconds."""
+        """Returns whether a closing WebSocket still has bytes to send. Aborts it after `CLOSING_LIMIT` seconds."""
         self._closing_since = now if self._closing_since is None else self._closing_since
         if self.transport.get_write_buffer_size() and now - self._closing_since > CLOSING_LIMIT:
             self.transport.abort()
@@ -371,7 +370,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def take_turns(loop: asyncio.AbstractEventLoop, waiting: deque[Callable[[], None]]) -> None:
-    """Runs the first of the waiting functions. Each later turn of the event loop then runs the next one."""
+    """Runs the first of the waiting functions; each of the others runs in a later turn of the event loop."""
     work = waiting[0]
     try:
         work()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Turns garbage collection off within the block."""
+    """Turns garbage collection off until the block ends."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -37,8 +37,8 @@ class Supervisor(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replaces each process that has ended or that does not answer the supervisor's check.
 
-        If no process has served requests yet and one fails to start, stops the supervisor, because another one would
-        fail in the same way.
+        If a process fails to start and none has served requests yet, stops the supervisor instead, because a
+        replacement would fail in the same way.
         """
         for place, process in enumerate(self.processes):
             if self.should_exit.is_set():

@@ -47,7 +47,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                 self._refuse_handshake()
 
     def handle_events(self) -> None:
-        """Handles the parsed frames, or ends the connection if there are too many."""
+        """Handles the frames that the parser has read, or ends the connection if there are too many."""
         now = self.loop.time()
         refilled = self._allowance + (now - self._counted_at) * FRAMES_PER_SECOND
         frames = sum(isinstance(event, Frame) for event in self.conn.events)

@@ -87,7 +87,7 @@ class SecretValue(Value):
 
 
 class ReplayedValue(Value):
-    """The number of deliveries that were scheduled."""
+    """The number of deliveries that were scheduled to be sent again."""
 
     deliveries: int = item(
         "The number of deliveries that were scheduled. For `missing`, repeat the request until it is 0.", 12, get=int
@@ -95,7 +95,7 @@ class ReplayedValue(Value):
 
 
 class TestedValue(Value):
-    """The test event that was scheduled."""
+    """The test event that was scheduled to be sent."""
 
     event_id: Id = item("The event.", kind="event", rest="event", get=lambda event_id: event_id)
 

@@ -91,7 +91,7 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """What a process needs to send deliveries, such as its database engine. It is created once."""
+    """The objects that a process needs to send deliveries, such as its database engine. They are created once."""
 
     engine: AsyncEngine
     keyring: Keyring
@@ -175,8 +175,8 @@ async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
 async def dispatch(work: Work) -> int:
     """Creates a delivery for each new event and each endpoint that receives it. Returns the number of deliveries.
 
-    Reads the sequence number of the newest event before it reads the endpoints. An endpoint that is created in between
-    may receive some of the events up to that number, and receives all later events.
+    Reads the number of the newest event before it reads the endpoints. An endpoint that is created between these two
+    reads may therefore receive some of the events up to that number. It receives all later events.
     """
     of_district = WebhookPosition.district_id == work.district_id
     behind = select(EventCounter.last).join(WebhookPosition, EventCounter.last > WebhookPosition.seq)
@@ -198,9 +198,9 @@ async def dispatch(work: Work) -> int:
 async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
     """Claims up to `most` due deliveries, and returns those of them that can be sent.
 
-    For each endpoint, only a few may be claimed at once (`DELIVERIES`). If an event to send is about a student, records
-    that the client that created the endpoint gets the student's data. A claimed delivery fails here, without being
-    sent, if its endpoint was removed or disabled, if its event was deleted, or if crashes have used up its attempts.
+    Only a few may be claimed at once for each endpoint (`DELIVERIES`). If an event to be sent is about a student, the
+    disclosure log gets a row for the client that created the endpoint. A claimed delivery fails without being sent if
+    its endpoint was removed or disabled, if its event was deleted, or if crashes have used up its attempts.
     """
     claimed = await claim(work.db, DELIVERIES, work.district_id, most)
     if not claimed:
@@ -251,9 +251,9 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
 
 
 async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
-    """Returns those of these endpoints that are marked as failing, because no attempt has succeeded since a failure.
+    """Returns those of these endpoints that are marked as failing: no attempt has succeeded since a failure.
 
-    After a success, only such an endpoint needs an update.
+    After a successful attempt, only such endpoints need an update.
     """
     ids = await work.db.scalars(
         select(WebhookEndpoint.id).where(

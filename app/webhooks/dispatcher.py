@@ -1,7 +1,6 @@
 """Runs the webhook deliveries of a process: claims them, sends them and records the attempts.
 
-Does not interpret responses. While some deliveries are being sent, the next ones are claimed and the previous ones
-recorded.
+These steps run at the same time for different deliveries. `schedule` decides what a response means.
 """
 
 import asyncio

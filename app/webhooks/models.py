@@ -100,7 +100,7 @@ class WebhookAttempt(TenantRow, Base):
 
     @property
     def is_withheld(self) -> bool:
-        """Returns whether there is a response that an API must not return."""
+        """Returns whether the attempt had a response that an API must not return."""
         return self.answer is not None and self.from_private_network
 
     @property
@@ -110,10 +110,7 @@ class WebhookAttempt(TenantRow, Base):
 
 
 class WebhookPosition(Tenant, Base):
-    """The number of the last event of a district for which webhook deliveries were created.
-
-    Events with a higher number are still to be handled.
-    """
+    """The number of the last event of a district for which webhook deliveries were created."""
 
     __tablename__ = "webhook_position"
 

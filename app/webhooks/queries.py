@@ -173,8 +173,8 @@ async def _attempts(work: Work, delivery_ids: list[UUID]) -> dict[UUID, list[Web
 def _visible(work: Work) -> ColumnElement[bool]:
     """Returns an SQL condition that selects the endpoints that the caller may see.
 
-    These are the endpoints that the caller's client created, that were not removed, and whose schools and secured areas
-    the caller may all see.
+    The caller's client must have created them, they must not be removed, and the caller must be allowed to see all of
+    their schools and secured areas.
     """
     own = and_(
         WebhookEndpoint.district_id == work.district_id,

@@ -1,7 +1,4 @@
-"""Decides when a delivery is attempted again, and what a response means for the delivery.
-
-Reads no clock and draws no random numbers.
-"""
+"""Decides when a delivery is attempted again, and what a response means for the delivery. Pure."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,7 +28,7 @@ JITTER = 0.2  # Each wait is lengthened by up to this share, at random, so that 
 
 
 class Meaning(StrEnum):
-    """What the result of an attempt means: delivered, to be retried, failed for good, or endpoint to be disabled."""
+    """What the result of an attempt can mean: delivered, to be retried, failed for good, endpoint to be disabled."""
 
     DELIVERED = "delivered"
     RETRY = "retry"
@@ -41,9 +38,9 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What follows from an attempt to send a delivery.
+    """What happens after an attempt to send a delivery.
 
-    `wait` is the time before the next attempt of this delivery, and `rest` the time before any delivery to the
+    `wait` is the time before the next attempt of this delivery. `rest` is the time during which nothing is sent to the
     endpoint.
     """
 
@@ -53,9 +50,9 @@ class NextStep:
 
 
 def wait_before(number: int, jitter: float) -> timedelta:
-    """Returns the wait before the attempt with the number `number`, counted from 1.
+    """Returns the wait before an attempt, given its number, which begins with 1.
 
-    `jitter` is a number from 0 to below 1. It lengthens the wait by up to the share `JITTER`.
+    `jitter` is a random number from 0 to below 1. It lengthens the wait by up to the share `JITTER`.
     """
     if not 0 <= jitter < 1:
         raise ValueError("A jitter is a number from 0 to below 1.")
@@ -89,14 +86,14 @@ def has_failed_too_long(failing_since: datetime, at: datetime) -> bool:
 
 
 def next_step(number: int, status: int | None, jitter: float, requested_wait: timedelta | None = None) -> NextStep:
-    """Returns what follows from the attempt with this number. `status` is None if there was no response.
+    """Returns what happens after the attempt with this number. `status` is the HTTP status, or None without a response.
 
     * 2xx means that the event was delivered.
     * 410 Gone disables the endpoint (Standard Webhooks).
     * Anything else, including a redirect, leads to another attempt, but not before the time that the receiver
       requested. After the last attempt, the delivery has failed.
 
-    If the receiver is overloaded or requested a wait, no other delivery is sent to its endpoint for a while (`rest`).
+    If the receiver is overloaded or requested a wait, nothing is sent to the endpoint for a while (`rest`).
     """
     if status is not None and 200 <= status < 300:
         return NextStep(Meaning.DELIVERED)

@@ -81,7 +81,7 @@ class Sender:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Posts JSON to a receiver and returns the outcome.
 
-        If the receiver or the network fails, this is the outcome, and no error is raised.
+        A failure of the receiver or of the network is returned as an outcome, and not raised as an error.
         """
         began = time.monotonic()
         answer: _Answer | None = None

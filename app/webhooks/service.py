@@ -69,11 +69,11 @@ class Change:
 async def register_endpoint(
     work: Work, new: NewEndpoint, allowed: Allowed = PUBLIC_ONLY
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Creates an endpoint for future events. Returns it with its secret, which is never shown again.
+    """Creates an endpoint for future events. Returns the endpoint with its secret, which is never shown again.
 
-    It receives only events about what its creator may see. With ed25519 there is no secret, because the receiver
-    verifies with the public key. Raises `Invalid` with every violation, and `Forbidden` for a caller who sees only a
-    caseload, because a caseload changes over time.
+    The endpoint receives only events about what its creator may see. With ed25519 there is no secret, because the
+    receiver verifies with the public key. Raises `Invalid` with every violation, and `Forbidden` for a caller who sees
+    only a caseload, because a caseload changes over time.
     """
     if work.principal.reach is Reach.CASELOAD:
         detail = "A client with the reach of a district or of schools creates an endpoint, not a request for a person."
@@ -112,8 +112,8 @@ async def change_endpoint(
 ) -> WebhookEndpoint:
     """Changes the URL, the event types, the schools or the description of an endpoint.
 
-    Waiting deliveries go to the new URL. Event types that stay keep their payload version unless another is requested;
-    added types get the newest version. Raises `NotFound` or `Invalid`.
+    Waiting deliveries go to the new URL. An event type that was listed before keeps its payload version, unless another
+    is requested. An added event type gets the newest version. Raises `NotFound` or `Invalid`.
     """
     row = await endpoint(work, endpoint_id, lock=True)
     violations = Violations()
@@ -151,11 +151,13 @@ async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
 async def rotate_secret(
     work: Work, endpoint_id: UUID, overlap: timedelta = OVERLAP
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Gives an endpoint a new secret or private key. Returns a new secret, which is shown only once.
+    """Gives an endpoint a new secret or private key. Returns the endpoint with its new secret.
 
-    Until the overlap ends, the replaced secret or key signs too. At most two secrets or keys sign at the same time: if
-    the secret is rotated again during the overlap, the oldest one stops signing. Raises `NotFound`, or `Invalid` for an
-    invalid overlap.
+    The secret is shown only once; for a private key it is None.
+
+    Until the overlap ends, deliveries are also signed with the replaced secret or key. At most two sign at the same
+    time: if the secret is rotated again during the overlap, the oldest one no longer signs. Raises `NotFound`, or
+    `Invalid` for an invalid overlap.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         detail = f"An overlap lasts 0 to {int(MAX_OVERLAP.total_seconds())} seconds."
@@ -185,8 +187,8 @@ async def pause_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
 async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
     """Resumes an endpoint that was paused, slowed down or disabled. Raises `NotFound`.
 
-    Waiting deliveries are then sent. Failed deliveries, and events from the time while the endpoint was disabled, are
-    sent only on request (`replay`).
+    The deliveries that wait are then sent. Failed deliveries, and events from the time when the endpoint was disabled,
+    are sent only on request (`replay`).
     """
     row = await endpoint(work, endpoint_id, lock=True)
     if any((row.paused_at, row.disabled_at, row.failing_since, row.slowed_until)):

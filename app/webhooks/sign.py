@@ -1,4 +1,4 @@
-"""Builds the signed headers, and the secrets and keys, that the specification Standard Webhooks requires."""
+"""Builds signed headers, secrets and keys for deliveries, as the specification Standard Webhooks requires."""
 
 import base64
 import secrets

@@ -24,7 +24,7 @@ def _unquoted(name: str) -> str:
 
 
 def policies_for(script: str, roles: Mapping[str, str]) -> str:
-    """Returns the CREATE POLICY statements of a script by pg_restore, with the roles renamed by this mapping.
+    """Returns the CREATE POLICY statements in a script that pg_restore wrote, with the roles renamed by this mapping.
 
     Raises `AimlineError` for a policy of a role that is not Aimline's, because such a policy would have to be created
     by hand.
@@ -42,7 +42,7 @@ def policies_for(script: str, roles: Mapping[str, str]) -> str:
 
 
 def grants_for(script: str, roles: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Returns the grants of a script by pg_restore with the roles renamed, and the names of the roles that lose grants.
+    """Returns the grants in a script of pg_restore, with the roles renamed, and the names of roles that lose grants.
 
     Only grants to Aimline's roles and to PUBLIC are returned. Grants to any other role are left out, because the role
     belongs to other software.

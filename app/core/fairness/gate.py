@@ -34,13 +34,13 @@ FULL_QUEUE_RETRY = 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits on how many requests run and wait, and on how long requests pause for others.
+    """The limits on how many requests run and wait, and on how long a request pauses between its steps for another.
 
-    The requests of a busy key pause between their steps while a request of a less busy key runs:
-    * `favoured_seconds`: they pause for that other request only until it has used the event loop for this long.
-    * `pause_seconds`: after each step of the other request, they pause for at most this long.
-    * `most_paused`: all pauses of one request together last at most this long, or half of the time since the request
-      began, whichever is longer.
+    A request of a busy key pauses while a request of a less busy key runs:
+    * `favoured_seconds`: it pauses for the other request only until that request has used the event loop for this long.
+    * `pause_seconds`: after each step of the other request, it pauses for at most this long.
+    * `most_paused`: all its pauses together last at most this long, or half of the time since it began, whichever is
+      longer.
     """
 
     slots: int
@@ -76,7 +76,7 @@ class Turn:
         return not self.ticket.is_waiting
 
     def pause(self) -> asyncio.Future[None] | None:
-        """Returns a future that the request's next step must wait for, or None if the step may run now."""
+        """Returns a future to wait for before the next step of this request, or None if the step may run now."""
         return self.gate.pause(self)
 
     def stepped(self, seconds: float) -> None:
@@ -166,7 +166,7 @@ class Gate:
         self._admit()
 
     def pause(self, turn: Turn) -> asyncio.Future[None] | None:
-        """Returns a future that this turn's next step must wait for, or None if the step may run now.
+        """Returns a future to wait for before the next step of this request, or None if the step may run now.
 
         A step waits while the event loop handles new arrivals, or while a key with fewer running requests has priority.
         """
@@ -206,7 +206,7 @@ class Gate:
         return newest + self.limits.pause_seconds - now
 
     def note_step(self, turn: Turn, seconds: float) -> None:
-        """Records how long a step of this turn used the event loop."""
+        """Records that a step of this turn has used the event loop for so many seconds."""
         turn.used += seconds
         turn.last_step = self._clock()
 

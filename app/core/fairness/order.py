@@ -21,9 +21,9 @@ KEYS_BEFORE_PRUNING = 256
 
 @dataclass(slots=True)
 class _Share:
-    """The waiting requests of one key, by flow, and the account of the key.
+    """The waiting requests of one key (a district), by flow (a client), and the time that the key has used.
 
-    `served_until` is the balance of the account, in virtual time. The key with the lowest balance is next.
+    `served_until` is this time, divided by the key's weight. The key with the lowest value is next.
     """
 
     weight: float
@@ -58,10 +58,10 @@ class FairOrder:
 
     @property
     def keys(self) -> int:
-        """Returns the number of keys in memory.
+        """Returns the number of keys (districts) in memory.
 
-        These are the keys with requests, and idle keys that have used more than their share: their next request must
-        wait, so their account must be remembered.
+        These are the keys with requests, and idle keys that have used more than their share. The latter are remembered,
+        because their next request must wait.
         """
         return len(self._shares)
 
@@ -71,7 +71,7 @@ class FairOrder:
         return share.waiting if share else 0
 
     def join(self, key: Hashable, flow: Hashable = None, weight: float = 1.0) -> Ticket:
-        """Adds a request to the queue of its key and flow."""
+        """Adds a request to the waiting requests of its key (a district) and flow (a client), and returns it."""
         share = self._shares.get(key)
         if share is None:
             share = self._shares[key] = _Share(weight, self._virtual_time)

@@ -14,10 +14,13 @@ T = TypeVar("T")
 
 
 class Pacer(Protocol):
-    """Decides when a coroutine may take its next step."""
+    """Decides before each step of a coroutine whether the step has to wait.
+
+    A step ends where the coroutine awaits something.
+    """
 
     def pause(self) -> "asyncio.Future[None] | None":
-        """Returns a future that the next step must wait for, or None if the step may run now."""
+        """Returns a future to wait for before the next step, or None if the step may run now."""
 
     def stepped(self, seconds: float) -> None:
         """Records how long a step used the event loop."""
@@ -27,7 +30,7 @@ _pacer: ContextVar[Pacer | None] = ContextVar("pacer", default=None)
 
 
 class _Paced:
-    """An awaitable that runs a coroutine step by step, and waits before each step as long as its pacer requires."""
+    """An awaitable that runs a coroutine step by step. Before each step it waits as long as the pacer requires."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], pacer: Pacer) -> None:
         self._coroutine, self._pacer = coroutine, pacer
@@ -64,7 +67,10 @@ class _Paced:
 
 
 async def paced(coroutine: Coroutine[Any, Any, T], pacer: Pacer) -> T:
-    """Runs a coroutine and the tasks that it starts, with the pauses that the pacer requires; returns its result."""
+    """Runs a coroutine with the pauses that the pacer requires, and returns its result.
+
+    Tasks that it starts pause too.
+    """
     token = _pacer.set(pacer)
     try:
         result: T = await _Paced(coroutine, pacer)
@@ -74,7 +80,10 @@ async def paced(coroutine: Coroutine[Any, Any, T], pacer: Pacer) -> T:
 
 
 def pace_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Installs a task factory in this event loop, so that tasks started by a paced coroutine are paced too."""
+    """Installs a task factory in this event loop.
+
+    It gives tasks that a paced coroutine starts the coroutine's pacer.
+    """
     if loop.get_task_factory() is None:
         loop.set_task_factory(_create_task)
 

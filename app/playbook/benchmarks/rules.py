@@ -77,9 +77,10 @@ def _growth_of(norm: GrowthSource) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkFigures:
-    """The figures of a benchmark that `violations_of_figures` validates, keyed by column.
+    """The figures of a benchmark that `violations_of_figures` validates, keyed by the name of their column.
 
-    `lowest`, `highest` and `direction` are the range of scores and the direction of the benchmark's measure.
+    `lowest` and `highest` are the bounds of the measure's scores, and `direction` is the direction in which they
+    improve.
     """
 
     figures: dict[str, float | None]

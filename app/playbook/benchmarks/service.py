@@ -126,7 +126,10 @@ async def publish_benchmarks(
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def retire_benchmark(work: Work, benchmark_id: UUID) -> Benchmark:
-    """Retires a published norm or a benchmark of the district. The next version of the playbook does not contain it."""
+    """Retires a norm or a benchmark, so that the next version of the playbook does not contain it.
+
+    It may be a published norm or the district's own.
+    """
     row = await work.db.scalar(
         select(Benchmark).where(Benchmark.district_id == work.district_id, Benchmark.id == benchmark_id)
     )

@@ -1,7 +1,7 @@
 """Caches measures and rulebooks in the memory of the process. A rulebook has all decision rules of a playbook version.
 
-The cached rows never change. If a measure or the playbook changes, a new version gets a new entry in the cache. The
-caller reads in each transaction which version is in force. The functions check no permission, because the commands that
+The cached rows never change: a changed measure or playbook has a new version, which gets a new entry. In each
+transaction, the caller reads which version is in force. The functions check no permission, because the commands that
 call them have already done so.
 """
 
@@ -57,7 +57,10 @@ _rulebooks: Kept[tuple[UUID, UUID], Rulebook] = Kept(MOST_RULEBOOKS)
 
 
 async def measures_in_process(work: Work, versions: Iterable[MeasureVersion]) -> dict[UUID, Measure]:
-    """Returns these versions of measures, keyed by id. The objects belong to no database session, and never change."""
+    """Returns these versions of measures, keyed by id.
+
+    The objects are shared by all requests, and must not be changed.
+    """
     measures: dict[UUID, Measure] = {}
     unread: dict[UUID, MeasureVersion] = {}
     for version in versions:
@@ -83,8 +86,8 @@ async def measures_in_process(work: Work, versions: Iterable[MeasureVersion]) ->
 async def rulebook_in_force(work: Work, version_id: UUID, area_ids: Collection[UUID]) -> Rulebook:
     """Returns the rulebook of a playbook version, which must be the version in force.
 
-    `area_ids` are the areas of the series to be judged. If a rulebook in the cache has rules for areas but does not
-    know one of these areas, the area may have been added later. The rulebook is then read from the database again.
+    `area_ids` are the areas of the series to be judged. An area may have been added after the rulebook was cached. If
+    the rulebook has rules for areas but lacks one of these areas, it is therefore read from the database again.
     """
     rules = _rulebooks.get((work.district_id, version_id))
     if rules is None or (any(AREA in key for key in rules.rules) and not rules.above.keys() >= set(area_ids)):

@@ -41,7 +41,7 @@ FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
 
 @dataclass(frozen=True, slots=True)
 class MeasureUse:
-    """How a measure is used, which limits how the measure may be changed.
+    """How a measure is used. Some changes of a measure are not allowed while it is used.
 
     * `used` is true if the measure has scores or supports.
     * `least` and `greatest` are the lowest and the highest value of its scores.
@@ -94,9 +94,9 @@ def _choice_rule(name: str, choices: Sequence[str]) -> Rule:
 
 
 def violations_of_change(use: MeasureUse, changed: Mapping[str, Any]) -> list[Violation]:
-    """Returns the violations of a change that would make existing scores or supports invalid.
+    """Returns the violations of a change of a measure that would make existing scores or supports invalid.
 
-    `changed` has the new values by column.
+    `changed` has the new values, keyed by column.
     """
     violations = []
     for column, field in FIXED_IN_USE.items():

@@ -17,7 +17,10 @@ MAX_RANGES, MAX_GRADE_LENGTH = 100, 20
 
 @dataclass(frozen=True, slots=True)
 class NewSemRange:
-    """The SEM of a measure for students of one grade, or of all grades, whose baseline score is in a given range."""
+    """The standard error of measurement (SEM) of a measure for students whose baseline score is in a given range.
+
+    It is for students of one grade, or of all grades.
+    """
 
     sem: Annotated[float, About("The standard error of measurement, in the measure's unit.", 4.0)]
     grade: Annotated[
@@ -30,11 +33,11 @@ class NewSemRange:
 
 
 def sem_for(sem: float | None, ranges: Sequence[Mapping[str, Any]], grade: str | None, baseline: float) -> float | None:
-    """Returns the standard error of measurement (SEM) that applies to a series.
+    """Returns the standard error of measurement (SEM) for a series of scores.
 
     It depends on the student's grade and on the baseline of the series. `ranges` are stored `NewSemRange`s. A range for
-    the student's grade takes precedence over a range for all grades, and both take precedence over `sem`, the measure's
-    own SEM.
+    the student's grade takes precedence over a range for all grades. `sem`, the measure's own SEM, is used if no range
+    applies.
     """
     fitting = [each for each in ranges if _lowest(each) <= baseline < _highest(each)]
     for grade_of_range in (grade, None):

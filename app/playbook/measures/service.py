@@ -2,11 +2,11 @@
 
 * The code never changes, because published rules and the mappings of sources refer to it.
 * Direction, kind and area cannot change once the measure has a score or a support.
-* The range and the list of forms (versions of the test) must include all stored scores.
+* The range of scores and the list of forms (versions of the test) must include all stored scores.
 * Name, unit and standard error of measurement can change at any time, because each verdict stores the standard error
   with which it was computed.
 
-This package may not import scores and supports, so the caller reports whether a measure is in use.
+This package may not import scores and supports. The caller therefore passes a function that says how a measure is used.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -121,9 +121,9 @@ async def amend_measure(
 ) -> AmendedMeasure:
     """Changes the measure with this code or id. `changes` has the new values, keyed by the field names of `NewMeasure`.
 
-    Some changes are allowed only if they fit the measure's scores and supports. For such a change, `use_of` is called.
-    It takes the measure, and the new list of forms or None if the list does not change. It returns how the measure is
-    used.
+    Some changes are allowed only if they fit the scores and supports that the measure already has. For such a change,
+    `use_of` is called to learn how the measure is used. It takes the measure, and the new list of forms, or None if the
+    list does not change.
 
     Raises `NotFound`, or `Invalid` with every violation.
     """
@@ -154,7 +154,7 @@ async def amend_measure(
 async def _lock_measure(work: Work, name: str) -> Measure:
     """Locks and returns the measure with this code or id.
 
-    A GraphQL request can contain several commands, which run in one transaction. The first of them locks the students
+    A GraphQL request can contain several commands, which run in one transaction. The first command locks the students
     and measures of all of them, so that every transaction locks in the same order: students before measures.
     """
     await lock_named_subjects(work)

@@ -1,7 +1,7 @@
 """Adds, renames, orders and retires the levels of support. Each change publishes the next version of the playbook.
 
-No new record can use a retired level. Supports and phases that have a retired level keep it. A retired level keeps its
-rank, so a level in force may have the same rank as a retired level.
+No new record can use a retired level. Supports and phases that have a retired level keep it. A retired level also keeps
+its rank, which a level in force may then have too.
 """
 
 from dataclasses import dataclass
@@ -141,7 +141,7 @@ async def retire_level(work: Work, level_id: UUID) -> Level:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def restore_level(work: Work, level_id: UUID) -> Level:
-    """Brings a retired level back into force with its former rank, or as the highest level if that rank is taken."""
+    """Brings a retired level back into force, with its former rank or, if that rank is taken, as the highest level."""
     await lock_playbook(work)
     level = await _load(work, level_id)
     if level.retired_at is None:
@@ -157,9 +157,9 @@ async def restore_level(work: Work, level_id: UUID) -> Level:
 
 
 async def _move(work: Work, ranks: dict[Level, int]) -> None:
-    """Gives each of these levels its rank.
+    """Gives each of these levels a new rank.
 
-    The ranks must be unique after every statement, so the levels first get negative ranks, which no level has.
+    Ranks must be unique after every statement. So the levels first get negative ranks, which no other level has.
     """
     for level, rank in ranks.items():
         level.rank = -rank

@@ -48,7 +48,7 @@ class VersionRuleValue(Value):
 
 
 async def _rules_of(_: Work, keys: Sequence[tuple[dict[str, Any]]]) -> list[list[Entry]]:
-    """Returns the rules of each version. The function needs no permission, because it reads no row."""
+    """Returns the rules of each version. Requires no permission, because it reads no row."""
     return [[entry_of(key, chosen) for key, chosen in rules.items()] for (rules,) in keys]
 
 

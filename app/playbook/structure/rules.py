@@ -73,8 +73,9 @@ def repeated(ids: Sequence[object], pointer: str, code: str) -> list[Violation]:
 
 
 def renumbered(ordered: Sequence[Any], attribute: str) -> dict[Any, int]:
-    """Returns the new number of each row whose number differs from its place in `ordered`. Places start at 1.
+    """Returns the rows whose number must change because of a new order, each with its new number.
 
-    `attribute` is the name of the attribute that has the number.
+    `ordered` has all rows in their new order, which get the numbers from 1. `attribute` is the name of the attribute
+    that has a row's number.
     """
     return {row: place for place, row in enumerate(ordered, 1) if getattr(row, attribute) != place}

@@ -41,7 +41,7 @@ as text.
 
 @dataclass(frozen=True, slots=True)
 class OpenPage:
-    """A page, and the list to which the page's cursor must belong: the list's name, filters and order."""
+    """A page, with what a cursor of the page must match: the name, the filters and the order of its list."""
 
     page: Page
     listing: str
@@ -52,7 +52,7 @@ class OpenPage:
 
 @dataclass
 class Places:
-    """The decrypted cursors of a selection, and what is needed to encrypt the cursors of the response.
+    """The decrypted cursors of a selected list or row, and what is needed to encrypt the cursors of the response.
 
     `values` has the SQL parameters of each page, keyed by path: the limit, and the position at which the page begins.
     """
@@ -63,10 +63,10 @@ class Places:
     following: str | None = None
 
     def seal(self, cursors: Sequence[CursorSlot], slot: int, raw: bytes) -> bytes:
-        """Encrypts the position of a row in a list. Returns the cursor as a JSON string.
+        """Returns the encrypted cursor of a row, as a JSON string.
 
-        `raw` is the position as a JSON array. `cursors` describes the pages of the selection, and `slot` is the index
-        of the row's page in it.
+        `raw` has the row's position in its list: its sort values, as a JSON array. `slot` is the index in `cursors` of
+        the page that shows the row.
         """
         cursor = self.keysets[cursors[slot].path].mark(*orjson.loads(raw))
         if cursors[slot].following:
@@ -74,7 +74,7 @@ class Places:
         return f'"{cursor}"'.encode()
 
     def foreign(self) -> Malformed:
-        """Returns the error for a cursor that was issued for the same link of another row."""
+        """Returns the error for a cursor of the same link of another row, such as of another student's supports."""
         return Malformed([Violation(f"/{self.after_name}", "page.cursor", DETAIL)])
 
 
@@ -135,7 +135,7 @@ def _below(catalog: Catalog, resource: ResourceType, picks: Picks, path: Path) -
 
 
 def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[Any]:
-    """Returns the values of a cursor's position, converted to the types of the columns.
+    """Returns the sort values in a cursor, converted to the types of their columns.
 
     Raises `Malformed` if a value does not have its column's type.
     """
@@ -156,7 +156,7 @@ def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[
 
 
 def _renamed(error: Malformed, page: Page) -> Malformed:
-    """Returns an error in which the limit and the cursor have the names that the API gives them, such as `first`."""
+    """Returns the error with pointers that use the API's names of the limit and the cursor, such as `/first`."""
     names = {"/limit": f"/{page.limit_name}", "/after": f"/{page.after_name}"}
     return Malformed(
         [

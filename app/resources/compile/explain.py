@@ -38,7 +38,7 @@ _explanations: ContextVar[list[Explanation] | None] = ContextVar("_explanations"
 
 @contextmanager
 def explaining() -> Iterator[list[Explanation]]:
-    """Makes `run.read` explain its statements within a block.
+    """Makes `run.read` explain its statements instead of running them, until the block ends.
 
     Yields a list, to which `run.read` adds the explanations.
     """

@@ -36,7 +36,7 @@ def object_of(
 ) -> ColumnElement[Any]:
     """Returns the SQL that renders one row as a JSON object.
 
-    The SQL writes a mark before the object, which says which student the row is about. Python later removes the marks,
+    Before the object, the SQL writes a mark that says which student the row is about. Python later removes the marks,
     and logs the students in the disclosure log.
 
     * `picks` are the selected fields, links and values of the row.
@@ -54,10 +54,10 @@ def object_of(
 
 
 def _disclosure(scope: Scope, level: Level, around: Level | None) -> list[Piece]:
-    """Returns the SQL of the mark before a row, which says for the disclosure log which student the row is about.
+    """Returns the SQL of the mark that says, before a row, which student the row is about. The disclosure log needs it.
 
-    `around` describes the row of the response in which this row is nested, if any. If both rows are about the same
-    student, the mark does not repeat the student's id.
+    `around` is the row that encloses this row in the response, or None. If both rows are about the same student, the
+    mark does not repeat the student's id.
     """
     student, record = level.student, level.facts.discloses
     if student is None or record is None:

@@ -1,8 +1,8 @@
 """Compiles pages: the rows of one page in order, with cursors, page information and totals.
 
 A page belongs either to a list at the top of a selection, or to a link of a row (a nested list). The query selects one
-row more than the page shows, to find out whether more rows follow. The rows are selected and numbered first. Only then
-is what is nested in them read, so that nothing is read for the extra row.
+row more than the page shows, to find out whether more rows follow. It first selects and numbers the rows, and then
+reads the linked rows of those that the page shows. So nothing is read for the extra row.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,7 +50,10 @@ ObjectOf = Callable[[Scope, Level, Picks, Path, Path, Level | None], ColumnEleme
 
 @dataclass(frozen=True)
 class Paged:
-    """A page that is being compiled. Its rows are already selected and numbered; `limit` rows are shown."""
+    """The state of the compilation of one page.
+
+    `number` is the SQL of a row's number; the first `limit` rows are shown.
+    """
 
     scope: Scope
     page: Page
@@ -70,7 +73,7 @@ def linked_page(
 ) -> ColumnElement[Any]:
     """Returns the SQL for one page of the rows to which a row links, such as the supports of a student.
 
-    A cursor of this page is valid only for the row whose link was read, here for the same student.
+    A cursor belongs to the row whose link was read: a cursor of one student's supports is refused for another student.
     """
     page = pick.page
     if page is None or not member.paged:
@@ -207,8 +210,8 @@ def _row(paged: Paged, picks: Picks, keys: Path, pattern: Path) -> ColumnElement
 def _each(paged: Paged, row: ColumnElement[Any]) -> ColumnElement[Any]:
     """Returns SQL that joins the JSON texts of a page's rows with commas.
 
-    The query also reads one row more than the page shows, to find out whether there is a next page. A CASE leaves this
-    row out, so that PostgreSQL does not read what is nested in it.
+    The query also selects one row more than the page shows, to find out whether there is a next page. A CASE skips this
+    row, so that PostgreSQL does not read its linked rows.
     """
     order = paged.number.desc() if paged.page.backward else paged.number.asc()
     return func.string_agg(case((paged.number <= paged.limit, row)), aggregate_order_by(literal_column("','"), order))

@@ -1,9 +1,9 @@
-"""Builds plans: a selection's SQL statement, the names of its parameters, and the work that remains for Python.
+"""Builds plans. A plan is a selection's SQL statement, with its parameters and the work that remains for Python.
 
-The values in a selection, such as ids and filters, are parameters. A plan depends on which values are given, but not on
-the values themselves (except for flags, which are true or false). It also depends on the rest of the selection, on the
-caller's scopes, and on whether the caller may see all students, those of some schools or a caseload. Plans are cached;
-if the cache is full, the least recently used plan is dropped.
+Plans are cached. Requests that differ only in their values, such as ids, share a plan, because the values are
+parameters of the statement. There are separate plans for requests that set other filters, give a flag (true or false)
+another value or select other fields, and for callers with other scopes or another reach. A full cache drops the plan
+that was used least recently.
 """
 
 from collections import OrderedDict
@@ -28,10 +28,10 @@ DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]  # an untyped 
 
 @dataclass(frozen=True, slots=True)
 class RootPlan:
-    """The plan for one list or row at the top of a selection (a root).
+    """The part of a plan for one list or row at the top of a selection (a root).
 
-    `refused` lists the links for which the caller lacks permission. `denied` is the permission to read the list or row
-    itself, if the caller lacks it, otherwise None.
+    `refused` lists the links that the caller may not read. `denied` is the permission that the caller lacks to read the
+    list or row itself, or None.
     """
 
     binds: dict[Path, str]
@@ -84,7 +84,7 @@ class Plans:
 
 
 def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
-    """Compiles lists and rows (roots) into one statement, with a column for each of them that the caller may read."""
+    """Compiles lists and rows (roots) into one statement. It has one column for each root that the caller may read."""
     records = records_of(catalog)
     columns: list[Any] = []
     plans: list[RootPlan] = []

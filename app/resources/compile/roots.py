@@ -1,4 +1,7 @@
-"""Compiles what is at the top of a selection (a root): one row, or a list with its filters and the caller's reach."""
+"""Compiles the roots of a selection.
+
+A root is a single row, or a list with its filters, at the top of the selection.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -177,10 +180,10 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns SQL for the ids of the schools whose rows a list shows, if the list is to be read by an index by school.
+    """Returns SQL for the ids of the schools to which a list is restricted, or None to use no index by school.
 
-    Otherwise returns None: the list is not restricted to schools, the caller has a caseload, or a narrow filter is set,
-    whose own index is used instead.
+    The result is None if the list is not restricted to schools, or if the caller has a caseload. It is also None if a
+    narrow filter is set, because the filter has a better index of its own.
     """
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
@@ -199,7 +202,7 @@ def _reach(
     """Returns the conditions that restrict a list to the caller's caseload and to the requested school, if any.
 
     They apply in addition to row-level security. `restricted` is true if `at_schools` already restricts the list to the
-    requested school. There is then no condition for the school here.
+    requested school; then no condition on the school is returned.
     """
     conditions: list[ColumnElement[bool]] = []
     if scope.reach is Reach.CASELOAD and (named := _named(scope, level)) is not None:
@@ -220,15 +223,15 @@ def at_schools(
     schools: ColumnElement[Any],
     others: Sequence[ColumnElement[bool]] = (),
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
-    """Returns a function that restricts a query to the rows of these schools, so that an index by school can be used.
+    """Returns a function that restricts a query to the rows of these schools, in a form that uses an index by school.
 
-    The function takes the query, its order, and the number n of rows that are needed. In the restricted query, the
-    first n rows of each school are read from an index, and then the first n of these rows are chosen. Rows that satisfy
-    one of the conditions `others` are included too, whatever their school.
+    The function takes the query, its order, and the number n of rows that are needed. It reads the first n rows of each
+    school from an index, and takes the first n of all these rows. Rows that satisfy one of the conditions `others` are
+    included whatever their school.
 
-    Under row-level security an index on `school_ids` cannot be used, because the policy is evaluated before an array
-    operator. Therefore a student's first three schools are stored in three more columns. Each of these has an index in
-    the order of the list.
+    An index on the array `school_ids` would be useless, because row-level security is evaluated before an array
+    operator. Therefore three more columns store a student's first three schools. Each of them has an index in the order
+    of the list.
     """
     column = level.tables[table_of(model).name]
 
@@ -260,10 +263,10 @@ def at_schools(
 
 
 def _named(scope: Scope, level: Level) -> ColumnElement[bool] | None:
-    """Returns the condition that a row is about a student whom the principal lists by id, or about no student.
+    """Returns the condition that a row is about one of the students in `Principal.students`, or about no student.
 
-    The principal lists the students of a caseload or of the caller's teams. Returns None if it lists no students, or if
-    the resource is not about students.
+    These are the students of a caseload, or those that the caller sees through a team. Returns None if there are none,
+    or if the resource is not about students.
     """
     student = level.student
     if student is None or not scope.principal.names_students:

@@ -18,7 +18,7 @@ FIRST_INSTANT, LAST_INSTANT = "0001-01-01T00:00:00.000000", "9999-12-31T23:59:59
 
 
 def field_pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> list[Piece]:
-    """Returns the parts of SQL text whose concatenation is the JSON of a field."""
+    """Returns constant texts and SQL expressions that, joined in this order, give the JSON of a field."""
     if member.many:
         return [_or_null(_as_text(func.to_json(column)), nullable=member.nullable)]
     if member.value_type is bool:
@@ -32,7 +32,7 @@ def field_pieces(member: FieldMember, column: ColumnElement[Any], style: Style) 
 
 
 def reference_pieces(member: ReferenceMember, column: ColumnElement[Any]) -> list[Piece]:
-    """Returns the parts of SQL text whose concatenation is a public id, or a list of public ids."""
+    """Returns constant texts and SQL expressions that, joined in this order, give a public id or a list of them."""
     token = id_token(member.kind)
     if not member.many:
         return optional_id(member.kind, column) if member.nullable else [token, column]
@@ -44,7 +44,7 @@ def reference_pieces(member: ReferenceMember, column: ColumnElement[Any]) -> lis
 
 
 def optional_id(kind: str, column: ColumnElement[Any]) -> list[Piece]:
-    """Returns the parts of SQL text whose concatenation is a public id, or null."""
+    """Returns SQL expressions that, joined in this order, give a public id, or null if the column is null."""
     return [_or_null(_glued([id_token(kind), _as_text(column)]), nullable=True)]
 
 
@@ -58,7 +58,7 @@ def reference_of_kind(member: ReferenceMember, column: ColumnElement[Any], kind:
 
 
 def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
-    """Returns the parts of SQL text whose concatenation is a row's position in a list.
+    """Returns constant texts and SQL expressions that, joined in this order, give a row's position in a list.
 
     A position is a JSON array with the values of the columns by which the list is ordered.
     """
@@ -71,8 +71,8 @@ def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
 def _finite(shown: ColumnElement[Any], column: ColumnElement[Any], first: str, last: str) -> ColumnElement[Any]:
     """Returns SQL that yields `shown`, the formatted text of the date or instant in `column`.
 
-    For minus infinity the SQL yields `first`, and for plus infinity `last`: PostgreSQL formats both as null. They occur
-    because the driver stores Python's `date.min` and `date.max` as infinite dates.
+    PostgreSQL formats an infinite date as null. In this case the SQL yields `first` for minus infinity, and `last` for
+    plus infinity. Infinite dates exist because the driver stores Python's `date.min` and `date.max` in this way.
     """
     middle: ColumnElement[Any] = literal_column("DATE '2000-01-01'")
     return func.coalesce(shown, case((column < middle, text(first)), (column > middle, text(last))))
@@ -95,7 +95,7 @@ def _pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> li
 
 
 def _glued(pieces: list[Piece]) -> ColumnElement[Any]:
-    """Returns the pieces joined by `||`; the result is null if any piece is null."""
+    """Returns SQL that joins the pieces by `||`. Its result is null if any piece is null."""
     glued: ColumnElement[Any] | None = None
     for piece in pieces:
         part = text(piece) if isinstance(piece, str) else piece

@@ -1,6 +1,7 @@
-"""Defines the state that the parts of one compilation share.
+"""Defines the state that the functions of the compiler share while they turn one selection into SQL.
 
-The state has the parameters, the table aliases, and the places in the response that Python completes after the query.
+A selection is the tree of fields and links that a request reads. The state has the parameters of the statement, the
+table aliases, and the places in the response that Python completes after the query.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,9 @@ MAX_ARGUMENTS = 90
 
 @dataclass(frozen=True, slots=True)
 class CursorSlot:
-    """A page for which the SQL statement returns the positions of rows. Python encrypts each position into a cursor.
+    """A page whose rows get cursors.
+
+    The SQL statement returns the sort values of a row; Python encrypts them into a cursor.
 
     `path` is the page's place in the selection. `following` is true if REST shows the cursor as `next`.
     """
@@ -36,10 +39,10 @@ class CursorSlot:
 
 @dataclass(frozen=True, slots=True)
 class ValueSlot:
-    """An object or list that Python puts into the response after the SQL statement, as declared by `ValueMember`.
+    """An object or a list in the response that Python fills in after the SQL statement has run.
 
-    `picks` are the selected items of the value. `path` is its place in the selection. `pattern` is its place in the
-    response, with `*` for each array index.
+    `member` declares the value, and `picks` are the parts of the value that the request selects. `path` is its place in
+    the selection. `pattern` is its place in the response, with `*` for each array index.
     """
 
     member: ValueMember
@@ -50,7 +53,10 @@ class ValueSlot:
 
 @dataclass(frozen=True, slots=True)
 class LinkSlot:
-    """A link, or a list without pages. If it has more than `most` rows, the response is null with an error."""
+    """A list or a link whose rows are all returned at once.
+
+    If there are more than `most` rows, an error is returned instead.
+    """
 
     name: str
     most: int
@@ -83,25 +89,25 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns this level with one more entry in `tables`: the intermediate table of its link, if there is one.
+        """Returns a copy of this level in which `tables` also has the table in `through`, if the level has one.
 
-        The link's condition can then use this table.
+        The condition of a link can then use this table.
         """
         return replace(self, tables={**self.tables, **self.through})
 
     @property
     def facts(self) -> Declaration:
-        """Returns the declaration of the resource."""
+        """Returns the options that the level's resource declares."""
         return declaration(self.resource)
 
     @property
     def key(self) -> ColumnElement[Any]:
-        """Returns the column of the row's id."""
+        """Returns the SQL column with the id of the row."""
         return adapt(self.facts.key, self)
 
     @property
     def student(self) -> ColumnElement[Any] | None:
-        """Returns the column of the student whom a row is about, or None for a resource that is not about students."""
+        """Returns the column of the student that a row is about, or None for a resource that is not about students."""
         return None if self.facts.about is None else adapt(self.facts.about, self)
 
     @property
@@ -136,7 +142,7 @@ class Scope:
         return self.principal.reach
 
     def bind(self, path: Path, type_: Any) -> BindParameter[Any]:
-        """Returns a bind parameter for the value that is at this path of the selection."""
+        """Returns the SQL parameter for the value at this path of the selection. Each path has one parameter."""
         if path not in self.binds:
             self.binds[path] = bindparam(f"{self.prefix}p{len(self.binds)}", type_=type_, required=False)
         return self.binds[path]
@@ -158,7 +164,7 @@ def table_of(model: Any) -> Table:
 
 
 def column_of(column: Any) -> Column[Any]:
-    """Returns the table column that a mapped column stands for."""
+    """Returns the table column that a mapped attribute, such as `Concern.state`, stands for."""
     table_column: Column[Any] = table_of(column.class_).c[column.key]
     return table_column
 
@@ -169,7 +175,7 @@ def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
 
 
 def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
-    """Returns a resource declaration's expression, with each table replaced by the alias that the query uses for it.
+    """Returns an expression of a resource's declaration, in which each table is replaced by its alias in the query.
 
     The aliases are those of `levels`. If several levels have the same table, the alias of the first level is used.
     """

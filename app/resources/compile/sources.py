@@ -1,7 +1,4 @@
-"""Lists the tables from which the rows of a resource are read at one place of a selection.
-
-Also returns the conditions that each of these rows must satisfy.
-"""
+"""Chooses the tables and the conditions by which a query reads the rows of a resource at one place of a selection."""
 
 from typing import Any
 from uuid import UUID

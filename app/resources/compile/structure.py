@@ -1,4 +1,7 @@
-"""Splits a selection into two parts: its structure, which determines its plan, and its values, which are parameters."""
+"""Splits a selection into its structure and its values.
+
+The structure determines the SQL statement. The values, such as ids and filters, are the parameters of the statement.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,7 +27,7 @@ from app.resources.select import (
 
 
 def structure(root: Root) -> tuple[Any, ...]:
-    """Returns a selected list or row without its values. The plan depends only on the result (the structure)."""
+    """Returns the structure of a selected list or row: all that its SQL statement depends on, without the values."""
     if isinstance(root, RowRoot | WrittenRoot):
         return (type(root), root.resource, _picks(root.picks))
     shape = _picks(root.picks) if root.page is None else _page(root.page)

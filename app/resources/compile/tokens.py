@@ -1,10 +1,10 @@
-r"""Defines the control bytes in the text that a statement returns, and replaces each by what it stands for.
+r"""Replaces the marks in the text that a statement returns. A mark begins with a control byte.
 
-PostgreSQL returns JSON text in which control bytes mark the places that Python completes. JSON text contains no such
+PostgreSQL returns JSON text, in which marks stand at the places that Python completes. JSON text contains no control
 byte itself, because every string in it is escaped.
 
     \x01 kind uuid        the id of a row
-    \x02 record           a row about the same student as the row around it
+    \x02 record           a row about the same student as the row that encloses it
     \x03 record uuid      a row about this student
     \x0e                  a row about no student
     \x04 slot : json \x05  a position in a list, to be encrypted into a cursor
@@ -47,14 +47,14 @@ Between those of the high and of the low half is the one character whose bits ar
 
 
 def id_token(kind: str) -> str:
-    """Returns the token that the statement writes before the UUID of a row of this kind."""
+    """Returns the mark that the statement writes before the UUID of a row of this kind."""
     return ID + chr(_FIRST + _KINDS.index(kind))
 
 
 def record_letter(place: int) -> str:
-    """Returns the letter that stands for a kind of record in a token.
+    """Returns the letter that stands for a kind of record in a mark.
 
-    `place` is the index of the kind in the list of kinds.
+    `place` is the index of the kind in `Plan.records`.
     """
     return chr(_FIRST + place)
 
@@ -74,10 +74,10 @@ class Rendered:
 
 
 def render(raw: bytes) -> Rendered:
-    """Replaces the tokens in the text that a statement returned.
+    """Replaces the marks in the text that a statement returned, and returns the resulting JSON.
 
-    An id token becomes a public id. A token that says which student a row is about is removed; the students and the
-    kinds of records are returned for the disclosure log.
+    A UUID that is marked as an id becomes a public id. The marks that say which students the rows are about are
+    removed; these students, and the kinds of the records, are returned for the disclosure log.
     """
     text, students, about = _take_out(raw, ABOUT.encode(), _UUID)
     text, _, same = _take_out(text, SAME.encode(), 0)
@@ -90,10 +90,10 @@ def render(raw: bytes) -> Rendered:
 
 
 def _take_out(text: bytes, token: bytes, width: int) -> tuple[bytes, list[bytes], bytes]:
-    """Removes every mark that consists of `token`, a letter and `width` further characters.
+    """Removes every `token` together with the letter and the `width` characters that follow it.
 
-    Returns the remaining text, the further characters of each mark, and the letters. The marks are for the disclosure
-    log.
+    Returns the remaining text, the removed characters of each place, and the removed letters. `token` is the control
+    byte of a mark for the disclosure log. The letter is the kind of record, and the characters are a student's UUID.
     """
     if token not in text:
         return text, [], b""
@@ -104,7 +104,7 @@ def _take_out(text: bytes, token: bytes, width: int) -> tuple[bytes, list[bytes]
 
 
 def _with_public_ids(text: bytes) -> bytes:
-    """Returns the text with public ids in place of the id tokens."""
+    """Returns the text with public ids in place of the UUIDs that are marked as ids."""
     first, *pieces = text.split(ID.encode())
     if not pieces:
         return text
@@ -118,7 +118,7 @@ def _with_public_ids(text: bytes) -> bytes:
 
 
 def _bodies_of(uuids: Sequence[bytes]) -> list[bytes]:
-    """Returns the 26 characters of the public id of each UUID."""
+    """Returns the 26 characters that follow the prefix in the public id of each UUID."""
     if len(uuids) <= FEW:
         return [ids.encode(int(uuid.replace(b"-", b""), 16)).encode() for uuid in uuids]
     halves = np.frombuffer(b"".join(_bytes_of(uuids)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
@@ -132,6 +132,6 @@ def _bodies_of(uuids: Sequence[bytes]) -> list[bytes]:
 
 
 def _bytes_of(uuids: Sequence[bytes]) -> list[bytes]:
-    """Returns the 16 bytes of each UUID, given as text."""
+    """Returns the 16 bytes of each UUID. The UUIDs are given in their usual form of 36 characters."""
     joined = bytes.fromhex(b"".join(uuids).decode().replace("-", ""))
     return [joined[begin : begin + 16] for begin in range(0, len(joined), 16)]

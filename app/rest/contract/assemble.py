@@ -43,7 +43,7 @@ SERVERS = [{"url": "/", "description": "The server of this document."}]
 
 
 def complete_contract(app: FastAPI) -> None:
-    """Makes `app.openapi()` return the completed document, which is built once."""
+    """Makes `app.openapi()` return the completed OpenAPI document. The document is built once."""
     derive = app.openapi
 
     def contract() -> dict[str, Any]:
@@ -57,7 +57,7 @@ def complete_contract(app: FastAPI) -> None:
 
 
 def complete(document: dict[str, Any]) -> None:
-    """Completes a document that FastAPI generated, by changing it in place."""
+    """Completes, in place, a document that FastAPI generated."""
     document["info"]["contact"] = CONTACT
     document["servers"] = SERVERS
     document["tags"] = [{"name": name, "description": description} for name, description in TAGS.items()]

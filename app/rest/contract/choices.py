@@ -1,4 +1,4 @@
-"""States in the contract that the lists of choices in responses are open, because a later version may add values."""
+"""Says in the contract that the choices of a response's field are not final, because a later version may add values."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ OPEN = "A later version may add values."
 
 
 def open_choices(document: dict[str, Any]) -> None:
-    """Adds to every field with choices in a response the sentence `OPEN`, which says that values may be added later.
+    """Adds the sentence `OPEN` to the description of every field of a response that has a list of choices.
 
-    Choices in requests stay closed.
+    The sentence says that a later version may add values. The choices of requests do not change.
     """
     schemas = document["components"]["schemas"]
     for name in references(document, [operation["responses"] for _, _, operation in operations(document)]):

@@ -13,7 +13,7 @@ from app.rest.contract.words import DECLARED_AS, PARAMETERS, WORDS
 
 
 def describe_properties(document: dict[str, Any]) -> None:
-    """Adds a description to every property and parameter that has none of its own."""
+    """Adds a description to every property and parameter of the contract that has none."""
     for name, schema in document["components"]["schemas"].items():
         for field, property_ in schema.get("properties", {}).items():
             _describe(property_, _declared().get((DECLARED_AS.get(name, name), field)) or WORDS.get(field))

@@ -221,15 +221,14 @@ def give_examples(document: dict[str, Any]) -> None:
 
 
 def _lists_of(operation: str, names: list[str]) -> dict[str, str]:
-    """Returns where to find a value for each of `names`, for example `/v1/supports?state=active` for `support`.
+    """Returns the address of a list in which to find a value for each of `names`.
 
-    `names` are path parameters and fields of the request that take the id of a row. Each is mapped to the address of a
-    list of such rows; names without a list are left out.
+    For example, `/v1/supports?state=active` is the address for `support`. `names` are path parameters, and fields of
+    the request that take the id of a row. Names without a list are left out. `operation` is the id of the operation,
+    which may have other addresses than usual (`OF_OPERATION`).
 
-    * If an address contains a parameter, as in `/v1/supports?student={student}`, the list for `student` is returned
-      too.
-    * For some operations, `OF_OPERATION` has another address than the usual one. `operation` is the id of the
-      operation.
+    If an address contains a parameter, as in `/v1/supports?student={student}`, the address for `student` is returned
+    too.
     """
     lists: dict[str, str] = {}
     names = [name for name in names if name in SOURCES]
@@ -246,9 +245,9 @@ def _place(address: str) -> str:
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """Returns the example that a schema declares.
+    """Returns the example that a schema declares, or else a minimal value.
 
-    If it declares none, returns a minimal value, such as an empty text or an object with the required fields only.
+    A minimal value is, for example, an empty text, or an object with the required fields only.
     """
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].removeprefix(PREFIX)]

@@ -39,7 +39,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 def describe_headers(document: dict[str, Any]) -> None:
-    """Adds to the document the headers of every response, except those that a route declares itself."""
+    """Adds to the document the headers of every response. A header that a route declares itself is kept."""
     document["components"].setdefault("headers", {}).update(HEADERS)
     for path, _, operation in operations(document):
         for status, answer in operation["responses"].items():
@@ -49,7 +49,7 @@ def describe_headers(document: dict[str, Any]) -> None:
 
 
 def _names(path: str, status: str, answer: dict[str, Any]) -> list[str]:
-    """Returns the names of the headers of a response."""
+    """Returns the names of the headers that a response with this status has."""
     names = ["Trace-Id"]
     if not path.startswith(UNLIMITED):
         names += ["RateLimit-Policy", "RateLimit"]

@@ -62,7 +62,7 @@ def _name(name: str, schema: dict[str, Any]) -> str:
 
 
 def nodes(value: Any) -> Iterator[dict[str, Any]]:
-    """Yields every JSON object in a value, including the value itself."""
+    """Yields every JSON object in a value, at any depth, and the value itself if it is an object."""
     if isinstance(value, dict):
         yield value
     for inner in list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():

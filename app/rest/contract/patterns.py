@@ -42,10 +42,10 @@ NAMES = {"keep_consumer": consumers.NAME.pattern}
 
 
 def state_patterns(document: dict[str, Any]) -> None:
-    """Adds patterns and bounds to ids, headers and other values, and removes null from parameters.
+    """Adds patterns and bounds to ids, headers and other values, and removes null from the types of parameters.
 
-    A client that sends no value leaves the parameter out. If null were allowed, generated clients would send null as
-    text.
+    A client that sends no value leaves the parameter out. If null were allowed, generated clients would send the text
+    `null`.
     """
     for name, schema in document["components"]["schemas"].items():
         for field, property_ in schema.get("properties", {}).items():

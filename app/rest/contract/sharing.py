@@ -48,7 +48,7 @@ def share_responses(document: dict[str, Any]) -> None:
 
 
 def resolved(document: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """Returns a response of an operation; if the response is a reference, returns the target of the reference."""
+    """Returns a response of an operation. If it is a reference, returns the response to which the reference leads."""
     name = answer.get("$ref", "").rpartition("/")[2]
     response: dict[str, Any] = document["components"]["responses"][name] if name else answer
     return response

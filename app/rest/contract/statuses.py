@@ -132,7 +132,7 @@ def _takes_key(operation: dict[str, Any]) -> bool:
 
 
 def _filters(operation: dict[str, Any]) -> bool:
-    """Returns whether an operation has a filter that can be refused although its value has the right type.
+    """Returns whether an operation has a filter whose value can be refused even if it has the right type.
 
     For example, the value can be the id of a row that does not exist.
     """
@@ -143,14 +143,14 @@ def _filters(operation: dict[str, Any]) -> bool:
 def _is_free(schema: dict[str, Any]) -> bool:
     """Returns whether a type has neither choices nor bounds.
 
-    The validation of a request then accepts every value of this type. Only the command itself can refuse one.
+    A value of this type always passes the validation of the request. Only the command itself can refuse it.
     """
     types = [type_ for type_ in schema.get("anyOf", [schema]) if type_.get("type") != "null"]
     return any(type_.get("type") != "boolean" and "enum" not in type_ and "maximum" not in type_ for type_ in types)
 
 
 def _is_assumed(answer: dict[str, Any]) -> bool:
-    """Returns whether a response is FastAPI's default response for invalid values, which every route gets."""
+    """Returns whether a response is the default response for invalid values that FastAPI adds to every route."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
     return bool(schema.get("$ref") == PREFIX + "HTTPValidationError")
 

@@ -1,4 +1,7 @@
-"""Lists the descriptions of fields that no resource declares, keyed by the field's name or by schema and field."""
+"""Lists the descriptions of those fields of the contract that no resource declares.
+
+The keys are the field's name, or the names of the schema and the field.
+"""
 
 WORDS = {
     "access_token": "The token, for the header Authorization.",

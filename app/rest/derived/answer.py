@@ -82,7 +82,10 @@ class Reader:
     async def answer_row(
         self, work: Work, request: Request, resource: ResourceType, name: str, given: Mapping[str, Any]
     ) -> Response:
-        """Returns the response with one row; `name` is its id or another name that identifies it. Raises `NotFound`."""
+        """Returns the response with one row.
+
+        `name` is the row's id, or another name such as a code. Raises `NotFound`.
+        """
         picks = self._picks(work, resource, given)
         root = RowRoot("", resource, await self.find(work, resource, name), picks)
         self._check_cost(root, given)
@@ -97,9 +100,9 @@ class Reader:
         name: str,
         given: Mapping[str, Any],
     ) -> Response:
-        """Returns the response with the rows to which a link of a row leads.
+        """Returns the response with the rows to which a link of one row leads, such as the supports of a student.
 
-        It has one row, a page of rows, or all rows of a link without pages. `name` identifies the row that has the
+        It is a single row, a page of rows, or all rows of a link without pages. `name` identifies the row that has the
         link.
         """
         picks = self._picks(work, link.target, given)
@@ -139,9 +142,9 @@ class Reader:
         return answers
 
     async def find(self, work: Work, resource: ResourceType, name: str) -> UUID:
-        """Returns the id of the row that `name`, a text in the path of a URL, identifies.
+        """Returns the id of the row that `name` identifies. `name` is a text from the path of a URL.
 
-        `name` is a public id or, for some resources, another name such as a code. Raises `NotFound` if it identifies no
+        It is a public id or, for some resources, another name such as a code. Raises `NotFound` if there is no such
         row.
         """
         facts = declaration(resource)
@@ -174,7 +177,7 @@ class Reader:
         return picks
 
     def _picks_of_whole(self, resource: ResourceType) -> tuple[Picks, tuple[Can, ...]]:
-        """Returns the fields, links and values that are shown without the parameters `expand` and `fields`.
+        """Returns the fields, links and values that a response shows if the request has no `expand` and no `fields`.
 
         Also returns the permissions that they require.
         """

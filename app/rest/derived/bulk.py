@@ -56,7 +56,7 @@ class BulkShapes:
         return facts.kind or facts.name.lower()
 
     async def answer(self, work: Work, command: Command, results: Sequence[ItemResult]) -> Response:
-        """Returns the response with these results."""
+        """Returns the response that lists these results, each with its row as it is now."""
         rows_by_id = await self._rows(work, command.result, results)
         item, name = self._item(command), self.row_name(command)
         rows = []
@@ -71,7 +71,7 @@ class BulkShapes:
         return Response(text, media_type=JSON)
 
     async def _rows(self, work: Work, resource: ResourceType, results: Sequence[ItemResult]) -> dict[UUID, Shape]:
-        """Returns the rows of the results as they are shown in the response, keyed by id.
+        """Returns the rows of the results as the response shows them, keyed by id.
 
         If the response shows values that are stored in other tables, one statement reads all rows again. Otherwise
         nothing is read.
@@ -103,7 +103,7 @@ class BulkShapes:
 
 
 async def run_body(work: Work, command: Command, arguments: Sequence[Any], body: Input) -> list[ItemResult]:
-    """Runs a command for the items of a body."""
+    """Runs a command for each item of a request body, and returns the results in order."""
     inputs = command.inputs
     items = [_item(item, inputs.type) for item in getattr(body, str(command.items))]
     named = {} if inputs.items is None else values_of(body, inputs.fields)

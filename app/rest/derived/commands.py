@@ -38,7 +38,10 @@ class Commands:
     """Generates the routes of commands, with the response models of the resources that REST serves."""
 
     def __init__(self, reader: Reader, places: Mapping[ResourceType, str]) -> None:
-        """Creates the builder of the routes; `places` maps each resource to the path at which one row can be read."""
+        """Creates the builder of the routes.
+
+        `places` maps a resource to the path at which one of its rows can be read.
+        """
         self.reader = reader
         self.bodies = Bodies()
         self.places = places
@@ -47,7 +50,7 @@ class Commands:
         self._by_kind = {declaration(resource).kind: resource for resource in reader.catalog.resources}
 
     def add(self, router: APIRouter, command: Command, *, tag: str) -> None:
-        """Adds the routes of a command: the one for a single item, and the one for several items."""
+        """Adds the routes of a command: a route for one item, a route for several items, or both."""
         if command.inputs.items is None:
             self._add_one(router, command, tag)
         elif command.single is not None:
@@ -76,7 +79,7 @@ class Commands:
         self._add_route(router, command, answer, body, tag)
 
     def _add_single(self, router: APIRouter, command: Command, tag: str) -> None:
-        """Adds the route for a single item, for a command whose function takes a list."""
+        """Adds the route that takes a single item, for a command whose function takes a list of items."""
         single, input_type = command.single, command.inputs.type
         assert single is not None  # noqa: S101  # the caller has checked it
         one = replace(
@@ -146,7 +149,7 @@ class Commands:
         )
 
     def _has_version(self, command: Command) -> bool:
-        """Returns whether the route of a command takes `If-Match`, although its response does not show the row.
+        """Returns whether clients may send `If-Match` for a command whose response does not show the changed row.
 
         This is so if the command returns nothing, and the row in the path has a version.
         """
@@ -156,7 +159,10 @@ class Commands:
         return resource is not None and "version" in self.reader.catalog.members(resource)
 
     def _model(self, command: Command) -> type[Shape] | None:
-        """Returns the model of the response, which has the row, the other values of the command's result, or both."""
+        """Returns the model of a command's response, or None if the response is empty.
+
+        It has the fields of the row, the other values of the command's result, or both.
+        """
         shapes, shown = self.reader.shapes, command.rest_result or command.result
         if command.value is None:
             return None if shown is None else shapes.of(shown)
@@ -194,9 +200,9 @@ class Commands:
         return Response(model.model_construct(**values).model_dump_json(), command.status, media_type=JSON)
 
     async def _read(self, work: Work, resource: ResourceType, shown_id: Any) -> bytes:
-        """Returns as JSON text the row that a command has written.
+        """Returns the row that a command has written, as JSON text.
 
-        The caller needs only the permissions of the command and of the links that the response shows.
+        The caller needs only the permissions of the command, and those of the links that the response shows.
         """
         root = WrittenRoot("", resource, (shown_id,), picks_of(self.reader.shapes, resource, {}))
         (answer,) = await read(work, self.reader.catalog, (root,), REST_STYLE)
@@ -231,7 +237,10 @@ async def _refuse_malformed(work: Work, command: Command, given: Mapping[str, An
 
 
 async def _refuse_malformed_item(work: Work, command: Command, given: Mapping[str, Any]) -> None:
-    """Does the same as `_refuse_malformed`, for a command whose function takes a list."""
+    """Raises `Misshapen` if the body is malformed, for a command whose function takes a list of items.
+
+    The error also lists the violations that the command finds in the well-formed values.
+    """
     body = given[BODY]
     if not isinstance(body, MalformedBody):
         return
@@ -248,8 +257,8 @@ def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict
     """Returns a command's keyword arguments.
 
     They are the fields of the body, the ids in the path after the first one, and the services that the server provides,
-    such as the settings. If a field of the body is malformed, its value is `UNREAD`. If the fields form the command's
-    input dataclass, the malformed field is left out of the dataclass instead.
+    such as the settings. A malformed field of the body has the value `UNREAD`. If the fields form the command's input
+    dataclass, the dataclass has no value for a malformed field.
     """
     inputs, services = command.inputs, request.app.state.services
     values: dict[str, Any] = {}

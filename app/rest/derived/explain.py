@@ -18,7 +18,7 @@ from app.rest.route import Route
 
 
 async def run_path(router: APIRouter, work: Work, target: str) -> None:
-    """Runs the read that a path such as `/v1/concerns?state=raised` requests.
+    """Runs the read route that has this path, such as `/v1/concerns?state=raised`.
 
     Raises `Malformed` if no generated read route has this path.
     """

@@ -60,7 +60,7 @@ class Bodies:
         return self.model(name, description, declared, changes=inputs.changes is not None)
 
     def bulk_of(self, command: Command) -> type[Input]:
-        """Returns the request model of a command's body with several items."""
+        """Returns the request model of the body with which a client sends several items to a command."""
         inputs, items = command.inputs, str(command.items)
         many = InputField(
             items,
@@ -78,7 +78,7 @@ class Bodies:
         return self.model(f"New{items.title().replace('_', '')}", f"Up to {command.bulk} items.", declared, alone=items)
 
     def nested(self, input_type: type) -> type[Input]:
-        """Returns the request model for an input's dataclass, which may be the type of a field of another input."""
+        """Returns the request model for the dataclass of an input, also if the input is a field of another input."""
         return self.model(input_type.__name__, _doc(input_type), input_fields(input_type))
 
     def model(
@@ -93,7 +93,7 @@ class Bodies:
         """Returns a request model called `name` with the fields `declared`. The model is made at the first call.
 
         Raises `Misuse` if the name was used with other fields before. With `changes`, no field is required. `alone` is
-        the name of a list whose items are validated one by one: a malformed item does not make the whole list
+        the name of a list whose items are validated one by one, so that a malformed item does not make the whole list
         malformed.
         """
         facts = (tuple(declared.values()), changes)
@@ -154,9 +154,9 @@ def known_values_of(body: MalformedBody, inputs_of: Mapping[str, InputField]) ->
 
 
 def _refuse_alone(model: type[Input], input_type: Any, item: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Validates one item of a list, and returns it as an instance of its model.
+    """Returns one item of a list as an instance of its model, or as `Malformed` if the item is malformed.
 
-    A malformed item is returned as `Malformed` instead of raising an error, so that the other items are still accepted.
+    No error is raised for a malformed item, so that the other items are still accepted.
     """
     try:
         return validate(item)
@@ -175,7 +175,10 @@ def _known(
     sent: Mapping[str, Any],
     inputs_of: Mapping[str, InputField],
 ) -> dict[str, Any]:
-    """Returns the valid values of an object. If a nested object is partly invalid, its valid values are returned."""
+    """Returns the valid values of an object that is partly invalid.
+
+    This includes the valid values of nested objects.
+    """
     values: dict[str, Any] = {}
     for name, declared in inputs_of.items():
         within = [{**each, "loc": each["loc"][1:]} for each in errors if each["loc"][:1] == (name,)]

@@ -22,7 +22,7 @@ REQUEST = Parameter("request", Parameter.KEYWORD_ONLY, annotation=Request)
 
 
 def add_list(router: APIRouter, reader: Reader, listing: Listing, *, path: str, operation: str, tag: str) -> None:
-    """Adds the route of a list."""
+    """Adds the route that returns the rows of a list."""
 
     async def answer(work: Any, request: Request, **given: Any) -> Response:
         return await reader.answer_list(work, request, listing, given)
@@ -98,7 +98,7 @@ def add_link(
 
 
 def _parameter_of(path: str) -> str:
-    """Returns the name of the parameter in a path."""
+    """Returns the name of the parameter in a path, such as `concern` in `/v1/concerns/{concern}`."""
     return path.partition("{")[2].partition("}")[0]
 
 

@@ -26,7 +26,7 @@ def expandable(shapes: Shapes, resource: ResourceType, depth: int = MAX_DEPTH) -
 
 
 def split(values: Any) -> Any:
-    """Returns values split at commas, so that `a,b` means the same as two parameters."""
+    """Returns a list of texts, split at commas, so that `a,b` means the same as two parameters."""
     if not isinstance(values, list):
         return values
     return [part.strip() for value in values for part in str(value).split(",")]
@@ -45,9 +45,9 @@ def tree_of(names: Iterable[str]) -> Tree:
 def picks_of(shapes: Shapes, resource: ResourceType, expand: Tree, fields: Tree | None = None) -> Picks:
     """Returns the fields, links and values of a resource that a response shows.
 
-    `expand` lists the links that are shown as rows. `fields` lists the members to which the response is limited:
-    fields, links and values. The id is always shown, if the resource has one. Raises `Malformed` if `fields` lists a
-    member that the response does not have.
+    `expand` has the links that are shown as rows. If `fields` is given, the response is limited to these fields, links
+    and values. The id is always shown, if the resource has one. Raises `Malformed` if `fields` has a name that the
+    response does not have.
     """
     members, links = shapes.members(resource), shapes.links(resource)
     expanded = {shapes.key_of(resource, name): name for name in expand}

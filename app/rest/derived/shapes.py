@@ -63,7 +63,7 @@ class Shapes:
             model.model_rebuild(_types_namespace=models)
 
     def of(self, resource: ResourceType) -> type[Shape]:
-        """Returns the response model of a resource."""
+        """Returns the response model of one row of a resource."""
         return self._models[resource]
 
     def page_of(self, resource: ResourceType) -> type[Shape]:
@@ -83,7 +83,7 @@ class Shapes:
         return make_model(f"{model.__name__}List", "All rows of a list.", fields)
 
     def with_links(self, resource: ResourceType, names: tuple[str, ...]) -> type[Shape]:
-        """Returns a model of a resource that always shows the rows of these links, such as `SessionWithChanges`."""
+        """Returns a response model that always shows the rows of these links, such as `SessionWithChanges`."""
         model, fields = self.of(resource), {}
         for name in names:
             link = self.links(resource)[name]
@@ -114,19 +114,22 @@ class Shapes:
         return f"{link}_expanded" if link in self.members(resource) else link
 
     def render(self, resource: ResourceType, row: Any) -> Shape:
-        """Returns a stored row in its response model, for the response to a command.
+        """Returns a stored row as its response model, for the response to a command.
 
-        This works only for a resource all of whose fields, links and values come from columns of the row's own table.
-        For any other resource, use `read_row`.
+        This works only if all fields, links and values that the response shows come from columns of the row's own
+        table. Otherwise use `read_row`.
         """
         return self.of(resource).model_construct(**self.values_of(resource, row))
 
     def values_of(self, resource: ResourceType, row: Any) -> dict[str, Any]:
-        """Returns the values of a stored row, keyed by the names in REST of the fields and references."""
+        """Returns the values of a stored row, keyed by the fields' names in REST."""
         return {name: stored_value(member, row) for name, member in self.members(resource).items()}
 
     def is_stored(self, resource: ResourceType) -> bool:
-        """Returns whether `render` works for a resource: whether all that it shows is in columns of its table."""
+        """Returns whether the columns of a resource's own table have all values that a response shows.
+
+        Then `render` works.
+        """
         return all(is_stored(member, resource) for member in self.members(resource).values())
 
     def _named(self, resource: ResourceType) -> list[tuple[str, Member]]:
@@ -149,7 +152,7 @@ class Shapes:
         return make_model(self.name_of(resource), facts.description, fields)
 
     def name_of(self, resource: ResourceType) -> str:
-        """Returns the name of a resource's model in REST's contract."""
+        """Returns the name of a resource's model in the OpenAPI document."""
         return self.names.get(resource, declaration(resource).name)
 
     def values_model(self, value: Any, name: str, base: type[Shape] = Shape) -> type[Shape]:
@@ -161,7 +164,7 @@ class Shapes:
         return make_model(name, " ".join((value.__doc__ or "").split()), fields, base)
 
     def _type(self, member: Member) -> Any:
-        """Returns the Python type of a field, link or value that is always shown."""
+        """Returns the Python type of a field of the response model, for a field, link or value that is always shown."""
         kind: Any
         if isinstance(member, FieldMember):
             kind = member.value_type
@@ -234,7 +237,7 @@ def _wrapped(kind: Any, *, many: bool, nullable: bool) -> Any:
 
 
 def _absent(description: str) -> Any:
-    """Returns the field of a response model for something that is left out unless the request asks for it."""
+    """Returns a field of a response model that the response contains only if the request asks for it."""
     return Field(
         default=None,
         description=description,
