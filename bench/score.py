@@ -244,7 +244,7 @@ def _print(figures: dict[str, dict[str, float]], title: str) -> None:
 
 
 def _measure_in(folder: Path, times: int) -> dict[str, dict[str, float]]:
-    """Measures a checkout in a process of its own. The modules of the benchmark are those of this checkout."""
+    """Measures the code in a checkout in a separate process, with the benchmark's modules of this checkout."""
     checkout = Path(__file__).resolve().parent.parent
     paths = os.pathsep.join(map(str, dict.fromkeys((folder.resolve(), checkout))))
     answer = subprocess.run(

@@ -1,7 +1,6 @@
-"""Builds the files with which the sync is measured: a district's zip, a shuffled copy, and a copy with 1 % changed
-rows.
+"""Builds the files with which syncs are measured: a district's zip, a shuffled copy, and a copy with 1 % changed rows.
 
-Everything is seeded, and kept in the machine's temporary folder for the next run.
+The contents depend only on a seed. The files are kept in the machine's temporary folder for the next run.
 """
 
 import csv

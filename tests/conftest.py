@@ -89,7 +89,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempts what the imports and the collection have made, which lives to the end, from garbage collection."""
+    """Exempts the objects that exist after the collection of tests from garbage collection, because they live to the
+    end.
+    """
     gc.collect()
     gc.freeze()
 
@@ -117,7 +119,7 @@ def server_log(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def settings(
     server: Settings, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Settings]:
-    """Settings over a database of this run's own, migrated; dropped at the end."""
+    """Yields settings with a migrated database for this test run, which is dropped at the end."""
     name = f"aimline_test_{secrets.token_hex(4)}"
     try:
         own = Settings(
@@ -151,7 +153,7 @@ async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture(scope="session")
 async def worker_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """The engine as role `worker`; the statements of syncs stay prepared on its connections."""
+    """Yields the engine of the role `worker`. The statements of syncs stay prepared on its connections."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(db, "_open_connection", open_keeping)
         engine = open_engine(settings.url_of("worker"), name="tests worker")

@@ -1,7 +1,7 @@
-"""Lets the syncs of the tests use each other's plans, which saves a third of their processor time.
+"""Lets the syncs of the tests use each other's query plans, which saves a third of their processor time.
 
-The product prepares the statements of a sync again for each run, because a plan that was kept would be that of a run of
-another size. The runs of the tests are of few sizes: runs with as many digits in their number of rows share plans.
+The product prepares the statements of a sync again for each run, because a stored plan would be that of a run of
+another size. The runs of the tests have few sizes: runs with as many digits in their number of rows share plans.
 """
 
 from typing import Any

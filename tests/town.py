@@ -222,7 +222,7 @@ async def _weeks(work: Work, town: Town) -> None:
 
 
 async def by_four_points(town: Town) -> None:
-    """Publishes the four-point rule for all: it answers within ten weeks, which tests of the loop count on."""
+    """Publishes the four-point rule for all measures. It gives a verdict within ten weeks, on which some tests rely."""
     async with town.house() as work:
         await publish_rules(work, {"*": {"rule": "four-point", "parameters": {}}})
         work.pending_events.clear()  # so that a town's feed begins empty

@@ -68,7 +68,7 @@ class Warm:
             return subprocess.CompletedProcess(command, code, out.read(), err.read())
 
     def kill(self, pid: int) -> None:
-        """SIGKILL; returns when the process is gone."""
+        """Kills a process with SIGKILL; returns when the process is gone."""
         self._ask({"kill": pid})
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Warm:
 
 
 def _line_of(orders: socket.socket) -> tuple[bytes, list[int]]:
-    """Returns the next line with its descriptors, or nothing if the other end is closed."""
+    """Returns the next line with its file descriptors, or nothing if the other end has closed the socket."""
     line = b""
     streams: list[int] = []
     while not line.endswith(b"\n"):
@@ -113,7 +113,9 @@ def main() -> None:
 
 
 def _started(orders: socket.socket) -> Callable[[], object]:
-    """Starts another interpreter that obeys the orders; returns a function that waits for its end."""
+    """Starts another interpreter that carries out the orders from the socket; returns a function that waits for its
+    end.
+    """
     return subprocess.Popen([sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=orders.fileno()).wait
 
 
@@ -182,7 +184,7 @@ def _kill(pid: int) -> None:
 
 
 def _end_of(pid: int, within: float) -> int | None:
-    """Returns the exit code, or kills the process if it does not end in time."""
+    """Returns the exit code of a process. Kills the process if it does not end within the given seconds."""
     until = time.monotonic() + within
     while time.monotonic() < until:
         ended, status = os.waitpid(pid, os.WNOHANG)

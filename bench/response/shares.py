@@ -1,7 +1,7 @@
-"""`python -m bench.response.shares`: measures the shares of growth, and the alarms and names that rest on them.
+"""`python -m bench.response.shares`: measures the probabilities of growth, and the alarms that depend on them.
 
-Counts everybody: students between half of the required rate and all of it are in every figure. With `--fit` it also
-prints the intercepts and slopes that calibrate the shares, from populations that are not scored.
+All students are counted, even those who grow at between half of the required rate and all of it. With `--fit`, it also
+prints the numbers that calibrate the probabilities, from populations that are not used for the measurement.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Population:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The figures of one population: the expected calibration error of each share, and of each alarm its figures."""
+    """The measured figures of one population: the calibration error of each probability, and the figures of each
+    alarm.
+    """
 
     errors: dict[str, float]
     off_track: dict[str, float]

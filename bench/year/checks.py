@@ -99,7 +99,7 @@ def _meets_goal(verdict: dict[str, Any], measure: dict[str, Any], record: Suppor
 def _alerts(
     year: Year, keys: dict[str, SupportRecord], history: dict[str, list[dict[str, Any]]]
 ) -> tuple[list[str], int]:
-    """Walks the feed. Returns what is wrong with its alerts, and how many there were."""
+    """Reads the whole feed. Returns what is wrong with its alerts, and the number of alerts."""
     alerts: dict[str, str] = {}
     faults, opened = [], 0
     for event in year.events:

@@ -1,4 +1,4 @@
-"""The decisions of the played year about supports: the answers to an alarm, a met goal, and a date that comes."""
+"""The decisions of the played year: the teams' answers to an alarm, to a met goal, and to a date that has come."""
 
 from __future__ import annotations
 

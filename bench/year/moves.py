@@ -13,7 +13,7 @@ LEAVING_TEACHER = TEACHERS[1]
 
 
 def join_groups(year: Year) -> None:
-    """Lets students join their groups in the week of their plan, and leave them."""
+    """Lets students join and leave their groups in the weeks for which the plan says so."""
     for record in year.supports:
         plan = record.child.plan
         if plan.group not in year.groups or record.student in year.away:
@@ -52,7 +52,7 @@ def move_away(year: Year) -> None:
 
 
 def ask_about_leaver(year: Year) -> None:
-    """Has a member add an item about the student who then leaves. It is on no agenda until the student is back."""
+    """Lets a member add an item about a student who then leaves. It is on no agenda until the student is back."""
     record = year.record(LEAVER)
     if record is not None:
         add_own(year, "How does the family see it?", record.student)
@@ -89,7 +89,7 @@ def come_back(year: Year) -> None:
 
 
 def lose_a_teacher(year: Year) -> None:
-    """Lets a teacher leave: all that the teacher led is listed as without a lead, and comes up at the next meeting."""
+    """Lets a teacher leave. All supports that the teacher led are listed as unled, and come up at the next meeting."""
     year.roster.gone.add(LEAVING_TEACHER)
     year.sync()
     led = [each for each in year.supports if each.lead == LEAVING_TEACHER and each.id and not each.is_ended]
@@ -101,7 +101,7 @@ def lose_a_teacher(year: Year) -> None:
 
 
 def hand_over(year: Year) -> None:
-    """Hands all over that the teacher led, in one call."""
+    """Hands over all supports that the teacher led, in one request."""
     led = [each for each in year.supports if each.unled_since is not None]
     body = {"giver": external(LEAVING_TEACHER), "taker": external(SPECIALIST), "because": "The teacher left."}
     with year.caller.counting("moves"):

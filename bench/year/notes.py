@@ -51,7 +51,7 @@ def ask_about_notes(year: Year) -> tuple[Told, Told, Told]:
 
 
 def _check_readers(year: Year) -> None:
-    """Requires that a teacher of no team reads no note, and a member of one team only those of its items."""
+    """Requires that a teacher of no team reads no note, and a member of one team only the notes of that team."""
     others = list(year.caller.all("/v1/notes", act_for=external(OTHER_TEACHER)))
     year.require(not others, f"a teacher of neither team reads {len(others)} notes")
     team = year.teams["problem-solving"]

@@ -152,7 +152,9 @@ def _who_needs_something(year: Year, name: str) -> None:
 
 
 def _is_the_goal_realistic(year: Year) -> None:
-    """Asks whether each reader's goal requires more than the norms call realistic. A goal above it was confirmed."""
+    """Asks whether each reader's goal requires more than the norms call realistic. Such a goal must have been
+    confirmed.
+    """
     read = year.caller.get("/v1/supports", area="ela.fluency", state="active", limit=200)["items"]
     document = (
         '{ supports(first: 200, area: "ela.fluency", state: ACTIVE) '

@@ -13,14 +13,15 @@ ALARMS: Final = ("off_track", "not_responding")
 
 @dataclass
 class SupportRecord:
-    """A support of the year, what the script knows of it, and what was observed of it.
+    """A support of the played year: what the script plans for it, and what was observed of it.
 
     * `states` has the state of its verdict at the end of each week.
     * `scores` are the scores that were recorded, each as measure, day and value.
     * `decisions` has the kind of each decision with its week.
     * `verdict` is the state and kind of the verdict; `verdict_since` the day on which it was first observed.
     * `verdict_tick` and `decided_tick` order the last change of the verdict and the last decision.
-    * `goal_on` and `review_on` are the days that the team has set; `phase_begins` begins the present phase.
+    * `goal_on` and `review_on` are the days that the team has set; `phase_begins` is the first day of the present
+      phase.
     """
 
     child: Child

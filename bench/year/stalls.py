@@ -49,7 +49,7 @@ def follow_stalls(year: Year) -> None:
 
 
 def ask_about_stalls(year: Year) -> tuple[set[tuple[str, str]], set[tuple[str, str]], set[tuple[str, str]]]:
-    """Returns the core stalls with their states: those of the script, those over REST and those in GraphQL."""
+    """Returns three sets of core stalls with their states: as the script expects them, over REST, and over GraphQL."""
     read = year.caller.get("/v1/core-stalls", limit=200)["items"]
     queried = year.caller.query("{ coreStalls(first: 200) { edges { node { id state } } } }")["coreStalls"]["edges"]
     return (

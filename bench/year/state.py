@@ -121,7 +121,7 @@ class Year:
             self.faults.append(f"{self.week}: {fault}")
 
     def record(self, key: str) -> SupportRecord | None:
-        """Returns the support with this key, or None if the play has too few students for it."""
+        """Returns the support with this key, or None if the played year has too few students for it."""
         return next((each for each in self.supports if each.key == key), None)
 
     def present(self) -> list[SupportRecord]:

@@ -95,7 +95,7 @@ def _is_here(year: Year, hypothesis: str) -> bool:
 
 
 def with_reason(year: Year) -> set[str]:
-    """Returns the hypotheses under test for whose review there is a reason now."""
+    """Returns the hypotheses under test that have a reason to be reviewed now."""
     return {each.id for each in year.hypotheses if _reason(each) is not None}
 
 

@@ -68,7 +68,9 @@ def serves(year: Year, team: TeamRecord, student: str | None) -> bool:
 
 
 def expected_items(year: Year, team: TeamRecord) -> list[Expected]:
-    """Returns the items that must be on the agenda of a team today, without those that rest."""
+    """Returns the items that must be on the agenda of a team today, without those that were settled for the time
+    being.
+    """
     items = [*_of_concerns(year), *_of_supports(year), *_of_signals(year), *_of_stalls(year, team)]
     items += _of_tasks(year, team)
     return [each for each in items if serves(year, team, each.student) and not _rests(team, each)]
@@ -134,7 +136,10 @@ def _of_verdict(year: Year, record: SupportRecord) -> Iterator[Expected]:
 
 
 def _of_alarm(state: str, record: SupportRecord, since: date, *, is_due: bool) -> Expected:
-    """Returns the one item about an alarm: that a decision is due is a further reason, and may change its place."""
+    """Returns the one agenda item about an alarm.
+
+    If a decision is due, the item has this as a further reason, which may change its place.
+    """
     kind = min(state, "decision_due", key=ORDER.index) if is_due else state
     codes = (state, "decision_due") if is_due else (state,)
     return Expected(kind, record.id, record.student, since, f"{state} {since}", frozenset(codes))

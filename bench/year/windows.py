@@ -133,7 +133,7 @@ def served_in_reading(year: Year) -> set[str]:
 
 
 def read_report(year: Year, opened: int, **parameters: str) -> list[dict[str, Any]]:
-    """Returns the results of a window, page by page, which must be in the state of its days."""
+    """Returns the results of a window, page by page. The window must have the state that its days require."""
     path, state = f"/v1/screening-windows/{year.ids[f'window {opened}']}/report", "open"
     if year.week >= opened + LASTS:
         state = "closed"

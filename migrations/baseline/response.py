@@ -1,4 +1,4 @@
-"""Creates the tables of scores and their changes, verdicts, each support's state, and the settlements of weeks."""
+"""Creates the tables of scores and their changes, verdicts, each support's state, and jobs of final judging."""
 
 from migrations.tenant import directory_function, student_table, tenant_table
 

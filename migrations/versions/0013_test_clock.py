@@ -1,4 +1,4 @@
-"""The test clock of a sandbox district, and the district's day on which each support's state began."""
+"""Adds the test clock of a sandbox district, and the date in the district on which the state of each support began."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Protects other makers' clients: tools from npm audit the API and compile the contracts."""
+"""Checks the contracts with tools from npm: one audits the API, and others compile clients from the contracts."""
 
 import asyncio
 import json

@@ -87,7 +87,7 @@ def python_client(python_tools: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_the_generated_python_client_has_every_operation(python_client: Path) -> None:
-    """An operation that a generator leaves out is missing in the code of its users."""
+    """The generated Python client has every operation of the contract."""
     document = json.loads(REST.read_text())
     names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
     modules = Counter(path.stem for path in (python_client / "aimline_client" / "api").rglob("*.py"))
@@ -134,7 +134,10 @@ def _changed(returned: dict[str, Any]) -> set[str]:
 async def test_a_python_client_changes_what_it_names_and_nothing_else(
     python_client: Path, python_tools: Path, serving: str, north: Town, settings: Settings
 ) -> None:
-    """A client that sets the schedule of a source once reset four other settings, by the defaults of the contract."""
+    """A generated Python client that changes one setting sends only this setting.
+
+    The defaults in the contract once made such a client reset four other settings.
+    """
     (python_client / "change.py").write_text(PROGRAM)
     source = json.dumps(SOURCE)
     ran = await asyncio.to_thread(
@@ -175,5 +178,5 @@ async def test_a_typescript_client_changes_what_it_names_and_nothing_else(
 
 
 def test_no_name_of_the_contract_names_a_module() -> None:
-    """No name in the contract is that of a module, because generators name files after them."""
+    """No name in the contract is the name of a Python module, because generators name files after these names."""
     assert not re.search(r"app__|__main__|Items_", REST.read_text())

@@ -1,4 +1,4 @@
-"""Builds apps with limits that differ from the tests' usual ones, and a gate in front of each."""
+"""Builds apps with limits that differ from those of other tests, each behind a gate that admits requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

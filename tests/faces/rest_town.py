@@ -56,7 +56,7 @@ class Caller:
         return await self.ask("POST", path, json=body)
 
     async def patch(self, path: str, changes: Any, if_match: str = "*") -> httpx.Response:
-        """A change of the named fields of a row, by default in any version."""
+        """Sends a change of the named fields of a row, by default whatever its version."""
         return await self.ask("PATCH", path, json=changes, headers={"If-Match": if_match})
 
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:

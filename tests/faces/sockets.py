@@ -53,7 +53,7 @@ class Client:
         await self.connection.send(orjson.dumps(message).decode())
 
     async def receive(self) -> dict[str, Any]:
-        """The next message."""
+        """Returns the next message."""
         async with asyncio.timeout(60):
             message: dict[str, Any] = orjson.loads(await self.connection.recv())
         return message

@@ -56,5 +56,5 @@ def refused_shapes(answer: httpx.Response) -> set[str]:
 
 
 def pointer_of(place: Place) -> str:
-    """Returns the JSON pointer of a place, whose keys are names of fields."""
+    """Returns the JSON pointer of a place in a body."""
     return "".join(f"/{key}" for key in place)

@@ -164,7 +164,7 @@ def test_a_verified_token_is_known_until_it_expires(
 
 
 def test_the_contract_tells_the_limits_of_every_operation(app: FastAPI) -> None:
-    """429 and 503 with Retry-After and the RateLimit fields, everywhere but at health."""
+    """The contract states 429 and 503 with Retry-After and the RateLimit fields for every operation, except health."""
     contract = app.openapi()
     for operation in operations(app):
         answers = contract["paths"][operation.path][operation.method.lower()]["responses"]

@@ -69,7 +69,10 @@ def declared_faults(command: Command) -> list[Wrong]:
 
 
 def pairs(faults: Sequence[Wrong]) -> set[tuple[int, int]]:
-    """Returns the pairs of faults in two inputs, where at most one is of the shape; each fault by its place."""
+    """Returns pairs of faults that two inputs can have at once, each fault as its index.
+
+    At most one fault of a pair is a fault of the shape.
+    """
     return {
         (one, other)
         for one, other in combinations(range(len(faults)), 2)
@@ -151,7 +154,7 @@ async def test_two_faults_are_found_at_once(app: FastAPI, rows: FullDistrict) ->
 
 
 def test_every_pair_of_faults_is_sent() -> None:
-    """The sets of faults that the requests have contain every pair, and nothing but pairs."""
+    """The requests contain every pair of faults, and no single fault or larger set."""
     for command in CATALOG.commands.values():
         faults = declared_faults(command)
         sets = [sorted(faults.index(fault) for fault in wrong) for wrong in covering(faults)]

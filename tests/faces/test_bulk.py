@@ -1,4 +1,4 @@
-"""Protects commands with several items, in both APIs: a result for each item in order, all or nothing, and trials."""
+"""Tests commands with several items in both APIs: one result for each item, all or nothing, and trials."""
 
 from datetime import timedelta
 from typing import Any
@@ -34,7 +34,7 @@ def north_client(app: FastAPI, north: Town) -> Caller:
 
 
 def score(town: Town, day: int, **more: Any) -> dict[str, Any]:
-    """A score of amy's that is acceptable."""
+    """Returns a valid score of amy."""
     return {
         "student": stu(town, "amy"),
         "measure": "orf",
@@ -45,7 +45,7 @@ def score(town: Town, day: int, **more: Any) -> dict[str, Any]:
 
 
 def worry(town: Town, says: str, **more: Any) -> dict[str, Any]:
-    """A concern about amy."""
+    """Returns the input for a concern about amy."""
     return {"student": stu(town, "amy"), "area": "ela.fluency", "description": says, **more}
 
 
@@ -145,7 +145,7 @@ async def test_all_results_together_list_a_hundred_violations(north_client: Call
 
 
 async def test_one_item_states_how_many_of_its_violations_are_left_out(north_client: Caller) -> None:
-    """The violations of a single item are counted as well, and are not cut without a word."""
+    """The response states how many violations of a single item were left out."""
     unknown = {f"x{number}": 1 for number in range(100)}
     (result,) = (await north_client.post("/v1/scores/bulk", {"scores": [unknown]})).json()["results"]
     assert len(result["violations"]) == 101
@@ -171,7 +171,7 @@ async def test_a_missing_scope_refuses_all_items(app: FastAPI, north: Town) -> N
 
 
 async def test_a_repeated_key_is_answered_with_the_first_results(north_client: Caller, north: Town) -> None:
-    """A retry of a request with many items writes nothing twice."""
+    """If a request with many items is sent again under its key, it writes nothing and returns the first results."""
     answers = [
         await north_client.ask(
             "POST",

@@ -86,7 +86,7 @@ def texts(document: str) -> list[str]:
 
 
 def classed(document: str, tag: str, name: str) -> list[ElementTree.Element]:
-    """The elements of a class."""
+    """Returns the elements of a document that have this tag and this class."""
     elements = parsed(document).iter(f"{SVG}{tag}")
     return [one for one in elements if name in one.get("class", "").split()]
 
@@ -139,7 +139,7 @@ def test_baseline_scores_are_told_from_the_series() -> None:
 
 @pytest.mark.parametrize(("kind", "drawn_line"), [("growth", True), ("count", False), ("percentage", False)])
 def test_no_slope_is_drawn_through_a_count(kind: str, drawn_line: bool) -> None:
-    """For a count no fitted line is drawn, even if an older verdict has a rate."""
+    """In a chart of counts, no fitted line is drawn, even if an older verdict has a rate."""
     scores = [score(on(week), 50.0) for week in range(1, 8)]
     verdict_fields = {"state": "not_responding", "kind": "never", "rate": 0.2}
     chart = drawn(scores, verdict_fields=verdict_fields, kind=kind)
@@ -333,7 +333,7 @@ def test_any_series_is_a_picture(
     cut: int | None,
     ended: bool,
 ) -> None:
-    """Well-formed whatever the measure is called, every number finite, and everything inside the frame."""
+    """Any series gives well-formed SVG, with finite numbers only and with everything inside the frame."""
     phases = [phase()] if cut is None else [phase(ends=on(cut, 1)), phase(2, on(cut, 1), baseline=50.0)]
     ends = on(14) if ended else None
     phases[-1].ends_on = ends

@@ -54,7 +54,7 @@ async def test_districts_are_listed_and_shown(north: Town, south: Town) -> None:
 
 
 async def test_a_new_district_has_its_tasks_at_once(north: Town) -> None:
-    """A new district's supports start, and its reminders are sent, without a wait for the worker's hourly look."""
+    """In a new district, supports start and reminders are sent at once, without a wait for the worker's hourly task."""
 
     @needs(Can.MAINTAIN)
     async def kinds(work: Work) -> set[str]:

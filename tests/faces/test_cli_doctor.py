@@ -21,7 +21,9 @@ async def plant(town: Town) -> None:
 
 
 async def test_the_doctor_finds_and_repairs(north: Town) -> None:
-    """The doctor exits with 3 and counts by table while rows are in wrong schools; --repair corrects them."""
+    """`aimline doctor` exits with 3 while rows are in wrong schools, and counts them by table. `--repair` corrects
+    them.
+    """
     command, slug = ("doctor", "--district", north.slug), north.slug
     done = aimline(north.settings, *command)
     assert (done.returncode, done.stdout) == (0, f"{slug}: every record has its student's schools.\n")

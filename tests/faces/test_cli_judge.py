@@ -33,7 +33,7 @@ def run(lines: Iterable[Any], *options: str) -> tuple[Result, list[dict[str, Any
 
 
 def year_lines(year: Year) -> Iterator[dict[str, Any]]:
-    """A simulated population as lines of JSON."""
+    """Yields a simulated population as lines of JSON."""
     for n, (baseline, scores, cohort) in enumerate(zip(year.baseline, year.scores, year.cohort, strict=True)):
         given = [{"week": w + 1, "value": float(y), "form": f"w{w}"} for w, y in enumerate(scores) if y == y]
         yield {

@@ -12,7 +12,7 @@ from tests.town import Town
 
 
 async def _schedule(town: Town) -> None:
-    """Schedules a window whose first day is past; only a recurring task marks it as open."""
+    """Schedules a window whose first day is past. Only a recurring task marks such a window as open."""
     today = datetime.now(UTC).date()
     async with town.unit() as work:
         expected = (ExpectedMeasure("orf", ("03",)),)

@@ -26,7 +26,7 @@ def _summaries(app: Typer) -> dict[str, str]:
 
 
 def test_the_overview_says_of_every_command_what_it_says_itself() -> None:
-    """The overview lists every command with its own summary, without loading the commands."""
+    """The overview in the help has the summary of every command, although the commands are not loaded for it."""
     assert _summaries(overview()) == _summaries(command_line())
     code = "import sys; from app.cli import overview; overview(); print(*sys.modules)"
     assert not {"sqlalchemy", "pydantic", "numpy"} & _loaded_by(code)
@@ -39,7 +39,7 @@ def test_a_command_is_there_when_it_is_loaded_alone(command: str) -> None:
 
 
 def test_judging_offline_loads_no_database() -> None:
-    """`aimline judge` is for people without a server, and begins at once."""
+    """`aimline judge`, which people without a server use, starts without loading the modules of the database."""
     code = "import sys; from app.cli import command_line; command_line('judge'); print(*sys.modules)"
     loaded = _loaded_by(code)
     assert "app.cli.judge" in loaded

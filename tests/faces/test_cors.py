@@ -28,7 +28,7 @@ async def client_with(app: FastAPI, town: Town, *origins: str) -> Caller:
 
 
 async def preflight(app: FastAPI, origin: str, path: str = "/v1/students") -> httpx.Response:
-    """Sends a preflight, which browsers send before a request that is not simple."""
+    """Sends a preflight: the request by which a browser asks whether a page may send the real request."""
     headers = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}
     async with plain(app) as client:
         return await client.options(path, headers=headers)

@@ -1,6 +1,6 @@
 """Tests requests during database faults: one retry, then 409 or 503, the same over both APIs.
 
-The faults are PostgreSQL's own: a trigger raises them, or a session is ended while it waits.
+PostgreSQL itself causes the faults: a trigger raises them, or a session is ended while it waits.
 """
 
 import asyncio

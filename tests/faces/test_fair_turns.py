@@ -14,7 +14,7 @@ from tests.town import Town
 
 
 async def test_whether_the_process_lives_is_always_answered(built: Built, north: Town) -> None:
-    """Health is neither counted nor queued, while requests of a district wait for the only slot."""
+    """A health check is neither counted nor queued, even while requests of a district wait for the only slot."""
     async with built(concurrency=1, client_requests=5) as app:
         gate = gate_of(app)
         holder = gate.enqueue(north.district_id)
@@ -69,7 +69,7 @@ async def test_requests_without_a_token_are_a_class_of_their_own(built: Built, n
 
 
 async def test_a_client_that_leaves_while_it_waits_takes_no_turn(built: Built, north: Town) -> None:
-    """The request is never run, and the slot goes to the next."""
+    """If a client leaves while its request waits, the request is never run, and the slot goes to the next request."""
     async with built(concurrency=1) as app:
         gate, statuses, reached = gate_of(app), list[int](), list[str]()
         holder, gone = gate.enqueue(north.district_id), asyncio.Event()

@@ -1,4 +1,4 @@
-"""Protects a client that sends a mutation twice, or changes a row that was changed since it was read."""
+"""Tests mutations that are sent twice, and changes of a row that was changed since the client read it."""
 
 import asyncio
 from pathlib import Path
@@ -40,7 +40,7 @@ async def send(app: FastAPI, town: Town, key: str | None = "k", **more: Any) -> 
 
 
 async def test_the_second_mutation_is_answered_as_the_first(app: FastAPI, north: Town) -> None:
-    """A repeated mutation gets the first one's data, marked in the extensions, and raises one concern."""
+    """A repeated mutation returns the data of the first one, marked in the extensions, and raises no second concern."""
     first, repeated = await send(app, north), await send(app, north)
     assert first.json()["data"] == repeated.json()["data"]
     assert first.json()["data"]["raiseConcern"]["concern"]["id"]
@@ -67,7 +67,9 @@ async def test_a_bad_key_is_refused(app: FastAPI, north: Town, key: str) -> None
 
 
 async def test_each_field_has_a_key_of_its_own(app: FastAPI, north: Town) -> None:
-    """Each field has a key of its own: a refused field runs again, and a finished one is only answered."""
+    """In a mutation with several fields, each field has a key of its own: only those that were refused are run
+    again.
+    """
     wrong = {"input": concern(north), "other": concern(north, area="no-such-area")}
     first = (await ask_graphql(app, north, TWICE, wrong)).json()
     assert first["data"]["one"]["concern"] is not None
@@ -135,7 +137,10 @@ async def test_a_version_is_of_its_field_only(app: FastAPI, north: Town) -> None
 async def test_a_derived_command_keeps_the_bounds_of_its_inputs(
     north: Town, more: dict[str, Any], code: str, pointer: str
 ) -> None:
-    """A bound is a problem with GraphQL's names, but what is within an object keeps its own; nothing is a fault."""
+    """A derived GraphQL command checks the limits of its inputs, and names them as GraphQL does.
+
+    Within an object, names stay as they are. No input causes an internal error.
+    """
     given = {"name": "other", "kind": "oneroster-1.1", "url": "https://sis.example/a", "clientId": "a"}
     query = "mutation ($input: RegisterSourceInput!) { registerSource(input: $input) { problems { code pointer } } }"
     answer = await query_data(north, query, {"input": given | {"clientSecret": "of-a-test"} | more})

@@ -229,7 +229,7 @@ async def test_an_error_still_says_what_to_mend(north: Town) -> None:
 
 
 def test_the_sdl_says_what_each_read_and_command_asks_for() -> None:
-    """Every root field, and every field that leads to another read, names its permissions."""
+    """In the GraphQL schema, every root field and every field that leads to another read names its permissions."""
     schema = build_schema(sdl())
     roots = (schema.query_type, schema.mutation_type)
     fields: list[tuple[str, GraphQLField]] = [

@@ -41,7 +41,7 @@ def test_a_document_is_parsed_and_validated_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_request_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another id does not measure a document again; another page, name, method or list does."""
+    """The cost of a document is computed once for all ids, but again for another page, name, method or list."""
     weighed: list[Any] = []
     weigh = Scale.weigh
 

@@ -252,7 +252,7 @@ async def test_a_missing_permission_is_told_and_leaves_the_rest(north: Town) -> 
 
 @pytest.mark.parametrize("scope", ["area:sel"])
 async def test_a_secured_area_stays_shut(north: Town, scope: str) -> None:
-    """Without its scope, a secured concern is not shown."""
+    """A concern in a secured area is not shown to a caller without the scope of this area."""
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
     query = 'query($id: ID!) { concern(id: $id) { id } student(id: "sis:sis:amy-1") { concerns { id } } }'

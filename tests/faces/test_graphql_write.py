@@ -102,7 +102,7 @@ async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
 
 
 async def test_another_districts_student_is_a_problem_and_untouched(north: Town, south: Town) -> None:
-    """A reference across districts is refused as unknown."""
+    """A mutation that refers to another district's student is refused as if the student did not exist."""
     made = await in_the_loop(south, "amy")
     answer = await ask(north, RAISE, {"input": worry(north, "Reads slowly.", student=made["student"])})
     assert answer.json()["data"]["raiseConcern"]["problems"][0]["code"] == "student.unknown"
@@ -138,7 +138,9 @@ KEPT = {"because": "The goal is kept.", "confirmRate": True}
 
 
 async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north: Town) -> None:
-    """Intensify draws a phase line; nested reads of the payload are made after the command."""
+    """The decision "intensify" begins a new phase, and the payload of the mutation shows the rows as they are
+    afterwards.
+    """
     made = await in_the_loop(north, "amy")
     decided_on = str(BEGINS + timedelta(weeks=10, days=1))
     new = {"kind": "INTENSIFY", "support": made["support"], "decidedOn": decided_on, "change": KEPT}
@@ -269,7 +271,7 @@ async def test_what_cannot_be_committed_is_not_shown(north: Town, monkeypatch: p
 
 
 async def test_the_commit_comes_before_the_response_begins(north: Town) -> None:
-    """When the first byte of the answer is sent, another connection already sees the row."""
+    """A mutation is committed before its response begins: another connection then sees the row already."""
     seen: list[list[str]] = []
     app = FastAPI()
     app.include_router(graphql_router(here(north.engine, north.settings)))

@@ -24,7 +24,7 @@ REPLAYED = "Idempotency-Replayed"
 
 
 def concern(town: Town, student: str = "amy", **more: Any) -> dict[str, Any]:
-    """A concern about a student."""
+    """Returns the input for a concern about a student."""
     area = ids.format_id("area", next(iter(town.areas.values())))
     return {"student": ids.format_id("student", town.students[student]), "area": area, "description": "Quiet.", **more}
 
@@ -127,7 +127,10 @@ async def test_a_refused_request_uses_no_key_up(app: FastAPI, north: Town) -> No
 
 
 async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -> None:
-    """The others get its answer, or 409 with Retry-After while it has not ended."""
+    """Of sixteen equal requests at the same time, one has an effect.
+
+    The others get its answer, or 409 with Retry-After while it has not ended.
+    """
     client = caller(app, north)
     answers = await asyncio.gather(*(send(client, KEY, concern(north)) for _ in range(16)))
     assert await concerns_of(north) == ["Quiet."]

@@ -112,7 +112,7 @@ def test_a_poll_waits_for_what_is_new_and_misses_nothing(tmp_path: Path) -> None
     ],
 )
 def test_it_fails_as_told(tmp_path: Path, options: list[str], answers: list[int]) -> None:
-    """The receiver fails as requested, so that retries can be tried, and records what arrived."""
+    """The sandbox's receiver fails as requested, so that retries can be tried, and records what arrived."""
     (tmp_path / "secret").write_text(SECRET)
     with receiver(tmp_path, *options) as client:
         assert [client.post("/", content=BODY, headers=signed()).status_code for _ in answers] == answers

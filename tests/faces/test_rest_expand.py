@@ -11,7 +11,7 @@ from tests.house.full_district import FullDistrict
 
 
 def shared(row: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """Returns the members of a row that another representation has too."""
+    """Returns those members of a row that another representation of the row has too."""
     return {name: value for name, value in row.items() if name in whole}
 
 
@@ -53,7 +53,7 @@ async def test_a_link_needs_the_scope_of_its_rows(app: FastAPI, read_district: F
 
 
 async def test_an_answer_has_only_the_fields_that_were_named(app: FastAPI, read_district: FullDistrict) -> None:
-    """The id is always shown; a link has fields of its own."""
+    """A response has only the requested fields and the id. Each link has a selection of fields of its own."""
     asks = caller(app, read_district.town)
     (first, *_) = (await asks.get("/v1/students", fields="family_name")).json()["items"]
     assert set(first) == {"id", "family_name"}
@@ -97,7 +97,7 @@ async def test_the_total_counts_all_pages(app: FastAPI, read_district: FullDistr
 
 
 async def test_an_order_can_be_reversed_over_pages(app: FastAPI, read_district: FullDistrict) -> None:
-    """All rows once, in pages of one, from the last to the first."""
+    """In reversed order, pages of one row each return every row once, from the last to the first."""
     asks = caller(app, read_district.town)
     forward = await asks.items("/v1/students", sort="name", limit=200)
     backward = await asks.items("/v1/students", sort="-name", limit=1)

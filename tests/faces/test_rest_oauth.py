@@ -48,7 +48,7 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
 
 
 def error(answer: httpx.Response) -> tuple[int, str]:
-    """Status and OAuth's code."""
+    """Returns the status and OAuth's error code of a response."""
     return answer.status_code, answer.json()["error"]
 
 
@@ -195,7 +195,11 @@ async def test_a_signed_token_of_another_shape_is_refused(app: FastAPI, north: T
 
 
 async def test_a_repeated_parameter_and_a_second_way_to_authenticate_are_refused(app: FastAPI, north: Town) -> None:
-    """RFC 6749 §2.3 and §3.2: otherwise two readers of one request could see two clients in it."""
+    """A token request with a repeated parameter, or with two methods of authentication, is refused (RFC 6749 §2.3,
+    §3.2).
+
+    Otherwise two programs that read the same request could see different clients in it.
+    """
     client_id, secret = await made(north)
     header, form = basic(client_id, secret), "grant_type=client_credentials"
     credentials = f"client_id={client_id}&client_secret={secret}"

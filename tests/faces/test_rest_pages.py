@@ -19,7 +19,7 @@ def paged(app: FastAPI) -> list[Operation]:
 
 
 def listed(answer: httpx.Response) -> list[Any]:
-    """The rows of a page; a report lists results."""
+    """Returns the rows of a page. In a report, these are its results."""
     body = answer.json()
     rows: list[Any] = body["items"] if "items" in body else body["results"]
     return rows

@@ -124,7 +124,9 @@ async def test_everything_that_is_wrong_is_said_at_once(app: FastAPI, district: 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"\xff\xfe", b"[]", b"null", b'{"a": NaN}', b'"x"', b"[" * 10_000])
 async def test_a_body_that_is_no_json_object_is_refused(app: FastAPI, district: FullDistrict, body: bytes) -> None:
-    """Broken JSON is a bad request; JSON of another shape cannot be processed."""
+    """Broken JSON is refused as a bad request; valid JSON that is no object is refused as content that cannot be
+    processed.
+    """
     headers = {"content-type": "application/json"}
     answer = await caller(app, district.town).ask("POST", "/v1/concerns", content=body, headers=headers)
     assert answer.status_code in (400, 422), answer.text
@@ -163,7 +165,7 @@ async def test_what_is_not_there_and_what_is_not_allowed_differ(app: FastAPI, di
 async def test_every_operation_asks_for_each_of_its_scopes(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """Without any one of the scopes in the contract an operation is refused and does nothing."""
+    """An operation is refused and does nothing if the token lacks any of the scopes that the contract states for it."""
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     contract = app.openapi()
     for operation in operations(app):

@@ -62,7 +62,7 @@ class Normal:
 
 
 def requests(app: FastAPI, district: FullDistrict) -> Iterator[tuple[str, Request]]:
-    """Yields each read that the rooms derive, by itself and with each of its filters."""
+    """Yields each read that is derived from a declaration, once alone and once with each of its filters."""
     for operation in operations(app):
         if operation.reads and READS.fullmatch(operation.path) and operation.name not in IRREGULAR:
             yield operation.name, own_request(operation, district)

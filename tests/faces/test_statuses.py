@@ -56,7 +56,7 @@ def nowhere(operation: Operation) -> str:
 
 
 async def provoke(asks: Caller, operation: Operation, rows: FullDistrict) -> dict[int, int]:
-    """Returns the status of each attempt to provoke one, by the status that was to be provoked."""
+    """Returns the status of each attempt to provoke a status, keyed by the status that was to be provoked."""
     request, seen = own_request(operation, rows), dict[int, int]()
     body = request.body
 

@@ -129,7 +129,7 @@ async def test_a_stream_ends_when_its_token_is_revoked(app: FastAPI, north: Town
 async def test_a_quiet_stream_sends_heartbeats(
     app: FastAPI, north: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A comment with the position, which is no event, so that proxies keep the connection."""
+    """A stream without events sends comments with its position, so that proxies keep the connection open."""
     monkeypatch.setattr(face, "HEARTBEAT", 0.05)
     async with streaming(app, caller(app, north).token) as stream:
         for _ in range(3):
@@ -183,7 +183,7 @@ async def test_the_streams_of_a_district_are_bounded(
 async def test_a_bad_request_is_refused_before_the_stream(
     app: FastAPI, north: Town, hub: hubs.FeedHub, params: dict[str, Any], status: int
 ) -> None:
-    """A status of its own, and not a stream that ends at once."""
+    """A bad request gets an error status, and not a stream that ends at once."""
     answer = await caller(app, north).get("/v1/events/stream", **params)
     assert answer.status_code == status
     answer = await caller(app, north, frozenset({"concern:read"})).get("/v1/events/stream")

@@ -59,7 +59,9 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def test_an_event_arrives_and_none_is_missed(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """The feed's events in order, and after a break those since the last cursor, which is also one of REST's."""
+    """A subscription returns the feed's events in order. After a break, it goes on from a cursor, also from one of
+    REST.
+    """
     client = caller(app, north)
     async with connected(address, client.token) as one:
         await one.subscribe(EVENTS)

@@ -30,7 +30,9 @@ async def concern_of(client: Caller, town: Town) -> str:
 
 
 async def test_a_change_needs_the_version_that_was_read(app: FastAPI, north: Town) -> None:
-    """428 without one, 412 with a former one, and the new ETag serves for the next change."""
+    """A change without a version is answered 428, and with an outdated version 412. The new ETag serves for the next
+    change.
+    """
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}"
     read = await client.get(path)
@@ -108,7 +110,7 @@ async def test_a_malformed_header_is_refused(app: FastAPI, north: Town, tag: str
 
 
 async def test_what_a_client_has_is_not_sent_again(app: FastAPI, north: Town) -> None:
-    """304 without a body while the answer is the same; the whole answer once a command has changed the row."""
+    """An unchanged answer is 304 without a body. After a command has changed the row, the whole answer is sent."""
     client = caller(app, north)
     path = await concern_of(client, north)
     tag = (await client.get(path)).headers["etag"]
@@ -120,7 +122,10 @@ async def test_what_a_client_has_is_not_sent_again(app: FastAPI, north: Town) ->
 
 
 async def test_a_member_that_changes_without_a_version_changes_the_tag(app: FastAPI, north: Town) -> None:
-    """The worker notes that an endpoint fails: the version stays, and a client must not keep the former answer."""
+    """The ETag changes if the worker notes that an endpoint fails, although the version of the endpoint stays the same.
+
+    Otherwise a client would keep the former answer.
+    """
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}"
     tag = (await client.get(path)).headers["etag"]
@@ -136,7 +141,7 @@ async def test_a_member_that_changes_without_a_version_changes_the_tag(app: Fast
 
 
 async def test_an_answer_that_was_known_counts_against_no_quota(built: Built, north: Town) -> None:
-    """Answers with 304 use no quota."""
+    """A response with status 304 (not modified) uses no quota."""
     async with built(client_requests=5) as app:
         client = caller(app, north)
         path = await concern_of(client, north)

@@ -73,7 +73,7 @@ class Machine:
     running: list[Process] = field(default_factory=list)
 
     def start(self, module: str, *arguments: str) -> Process:
-        """Starts a module of the product, or of these tests, over our settings."""
+        """Starts a Python module of the product, or of these tests, as a process with the settings of this machine."""
         env = environment(self.settings, PYTHONUNBUFFERED="1")
         reads, writes = os.pipe()
         with os.fdopen(writes, "wb") as log:
@@ -123,7 +123,7 @@ class Machine:
             await connection.close()
 
     async def serve(self) -> tuple[Process, str]:
-        """Starts the api on a free port; the process and its address once it answers."""
+        """Starts the api on a free port; returns the process and its address once it answers."""
         port = free_port()
         process, address = self.start("app", "serve", "--port", str(port)), f"http://127.0.0.1:{port}"
         until = time.monotonic() + PATIENCE
@@ -143,7 +143,7 @@ def _end(popen: subprocess.Popen[bytes]) -> None:
 
 @asynccontextmanager
 async def machine(folder: Path) -> AsyncIterator[Machine]:
-    """A fresh server with a migrated database; everything on it is ended at the end."""
+    """Yields a new server with a migrated database. Everything that runs on it is ended afterwards."""
     with fast_server(folder / "server", kept_folder(folder), FAST) as (postgres, server):
         settings = over_database(server, "aimline_faults").model_copy(
             update={"sandbox": True, "base_url": "http://aimline.test"}

@@ -1,8 +1,8 @@
 """Runs seeded schedules of faults during a sync: a worker is killed, or PostgreSQL stopped, between two stages.
 
-Meanwhile, writers write about the students through both APIs; each record must end at its student's schools. After each
-fault the database equals the state before or after, never one between; the run is attempted again and completes;
-another run of the same files changes nothing. The state "after" comes from a twin district without faults.
+Meanwhile, writers write about the students through both APIs; in the end each record must have its student's schools.
+After each fault the database equals the state before or after, never one between; the run is attempted again and
+completes; another run of the same files changes nothing. The state "after" comes from a twin district without faults.
 """
 
 import asyncio

@@ -170,7 +170,7 @@ class Schedule:
         self.paths.append(new)
 
     async def _killed_at(self, worker: Process, point: str) -> None:
-        """The receiver is well or not; the worker is killed at this point, and time goes by."""
+        """Kills the worker at the point `point`, while the receiver works or fails, and lets time pass."""
         await worker.until(point)
         await self._kill(worker)
 

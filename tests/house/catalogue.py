@@ -66,7 +66,9 @@ OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.
 
 
 def let_off(findings: list[tuple[str, str]]) -> list[str]:
-    """Returns the findings, as pairs of name and sentence, without the listed exceptions."""
+    """Returns the sentences of findings, without those of the listed exceptions. A finding is a pair of name and
+    sentence.
+    """
     return [f"{name}: {sentence}" for name, sentence in findings if name not in LET_OFF]
 
 
@@ -85,7 +87,7 @@ async def tenant_tables(db: asyncpg.Connection) -> list[asyncpg.Record]:
 
 
 async def every_table_has_a_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """`district_id uuid NOT NULL` in every table, and no table elsewhere but the worker's staging."""
+    """Every table has a column `district_id uuid NOT NULL`. Only the worker's staging tables are in another schema."""
     findings = [
         (f"table {row['name']}", "has no district_id uuid NOT NULL")
         for row in await tenant_tables(db)
@@ -250,7 +252,7 @@ async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) 
 
 
 async def policies_of(db: asyncpg.Connection, table: int) -> list[asyncpg.Record]:
-    """The policies of a table: name, kind, command, conditions and roles."""
+    """Returns the policies of a table: name, kind, command, conditions and roles."""
     rows: list[asyncpg.Record] = await db.fetch(
         """SELECT polname AS name, polpermissive AS permissive, polcmd::text AS command,
                   pg_get_expr(polqual, polrelid) AS using, pg_get_expr(polwithcheck, polrelid) AS check,

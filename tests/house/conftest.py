@@ -13,7 +13,7 @@ from tests.town import found_town
 
 @pytest.fixture(scope="module")
 async def full_north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """North with everything in it."""
+    """Returns the district North, filled with rows of every kind."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 

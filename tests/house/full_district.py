@@ -1,5 +1,6 @@
-"""A district in which the whole loop has happened once, with every kind of row; each text contains the district's
-canary.
+"""Builds a district in which everything has happened once, with rows of every kind.
+
+Each text in it contains the district's canary: a word that no other district has.
 """
 
 import secrets
@@ -106,7 +107,7 @@ async def _add_test_clock(work: Work) -> None:
 
 
 async def fill_district(town: Town) -> FullDistrict:
-    """Concerns in every state, supports planned, active and at their end, scores, verdicts, a decision, a webhook."""
+    """Returns the town, filled with rows of each kind: concerns, supports and scores in every state, and so on."""
     district = FullDistrict(town)
     async with town.house() as work:
         await _add_test_clock(work)
@@ -635,7 +636,7 @@ async def _action_items(district: FullDistrict) -> None:
 
 
 async def _signals(district: FullDistrict) -> None:
-    """Rules about screening, and the signals that they suggest about amy's scores in two windows."""
+    """Adds rules about screening, and the signals that they suggest from amy's scores in two windows."""
     town = district.town
     for name in ("signal rule", "signal rule to retire"):
         async with town.unit() as work:
@@ -756,7 +757,7 @@ async def _endpoint(district: FullDistrict) -> None:
 
 
 async def _consumer(district: FullDistrict) -> None:
-    """A consumer of the feed from its beginning; its name is no other's."""
+    """Creates a consumer of the feed that begins with the first event, under a name that no other consumer has."""
     district.shown["consumer"] = f"reader-{secrets.token_hex(4)}"
     async with district.town.unit() as work:
         place, _ = await save_consumer(work, district.shown["consumer"], NewConsumer(begin="beginning"))

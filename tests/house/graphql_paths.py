@@ -76,7 +76,7 @@ def object_type(name: str) -> GraphQLObjectType:
 
 
 def leaf_of(name: str, field: GraphQLField, district: FullDistrict) -> str:
-    """Returns the selection of a field with nothing but the name of its type below it."""
+    """Returns the selection of a field that requests only the name of its type."""
     row = district.shown.get(NAMED_OTHERWISE.get(name, name), "")
     below = "" if isinstance(get_named_type(field.type), GraphQLScalarType | GraphQLEnumType) else " { __typename }"
     return _written(name, field, {"id": row, **_arguments(district)}) + below

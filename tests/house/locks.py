@@ -75,7 +75,7 @@ class Recorder:
         self.ended: list[Transaction] = []
 
     def begin(self, driver: Any, operation: str) -> None:
-        """A unit of work begins on a connection."""
+        """Records that a unit of work begins on a connection."""
         self.open[id(driver)] = Transaction(operation)
         self.ended.append(self.open[id(driver)])
 

@@ -38,7 +38,9 @@ async def roles_cannot_pass_the_rows(db: asyncpg.Connection, roles: dict[str, st
 
 
 async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds privileges that are not allowed: for PUBLIC, to delete, and of `api` on staging and secrets."""
+    """Returns the privileges that are not allowed: those of PUBLIC, DELETE, and those of `api` on staging and
+    secrets.
+    """
     rows = await db.fetch(
         f"""SELECT n.nspname AS schema, c.relname AS name, a.privilege_type AS privilege,
                    CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END AS who

@@ -12,7 +12,7 @@ Value = "Node | list[Value] | str"
 
 @dataclass
 class Node:
-    """A node of the tree: its kind, and the values of each field in order."""
+    """A node of a query tree as PostgreSQL prints it: its kind, and the values of each field in order."""
 
     kind: str
     fields: dict[str, list[object]] = field(default_factory=dict)

@@ -113,7 +113,7 @@ class Districts:
         return self._node_named(side, side.table)
 
     def _node_named(self, place: exp.Expr, alias: str) -> str:
-        """Returns the table of an alias in this or an enclosing statement; anything else counts as a value."""
+        """Returns the table of an alias in this statement or an enclosing one. Any other name counts as a value."""
         statement = _statement_of(place)
         while statement is not None:
             nodes = self._nodes.get(id(statement), {})

@@ -28,7 +28,7 @@ MAY_NAME = {
 
 
 def tracked() -> list[Path]:
-    """The files that are in the repository."""
+    """Returns the files that are tracked by git."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True).stdout
     return [REPOSITORY / name for name in listed.decode().split("\0") if name and (REPOSITORY / name).is_file()]
 
@@ -88,7 +88,7 @@ def test_imports_go_down_the_layers() -> None:
     ],
 )
 def test_a_planted_import_fault_is_found(tmp_path: Path, planted: str, source: str, contract: str) -> None:
-    """Protects the contracts themselves: each kind of fault, planted in a copy of the tree, is reported."""
+    """Each kind of forbidden import, planted in a copy of the tree, is reported."""
     shutil.copytree(APP, tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     module = tmp_path / planted

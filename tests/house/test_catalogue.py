@@ -201,7 +201,7 @@ async def _findings_of(owner: asyncpg.Connection, fault: str, check: Check, role
 
 
 async def test_what_is_let_off_is_there(owner: asyncpg.Connection) -> None:
-    """Every listed exception names a table that exists."""
+    """Each table for which an exception is listed exists."""
     tables = {row["name"] for row in await owner.fetch("SELECT relname::text AS name FROM pg_class")}
     for name in catalogue.LET_OFF:
         kind, rest = name.split(" ", 1)

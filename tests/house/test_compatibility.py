@@ -1,4 +1,4 @@
-"""Protects clients: a contract that breaks a released one is found, and additions are allowed."""
+"""Tests the comparison of contracts: a change that breaks a released contract is found, and additions are allowed."""
 
 import json
 from collections.abc import Callable

@@ -15,7 +15,7 @@ from tests.town import Town, found_town, make_town
 async def test_a_copied_district_has_the_rows_of_one_that_was_made(
     engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, owner: asyncpg.Connection
 ) -> None:
-    """Protects every test from a copied district that lacks rows, or whose ids refer to other rows than they should."""
+    """A copied district has the same rows as one that was created step by step, and its ids refer to the right rows."""
     made = await make_town("north", engine, worker_engine, settings)
     await found_town("east", engine, worker_engine, settings)  # the original, if it is the first of this database
     copied, second = [await found_town("north", engine, worker_engine, settings) for _ in range(2)]

@@ -133,7 +133,11 @@ def test_a_resource_with_a_student_is_about_the_student() -> None:
 
 
 def test_the_order_of_every_list_is_without_nulls_and_ends_in_a_key() -> None:
-    """A page that begins after a null would be empty, and one that begins within equal rows would repeat or skip."""
+    """The columns by which lists are ordered have no nulls, and end in a key.
+
+    Otherwise a page that begins after a null would be empty, and one that begins within equal rows would repeat or skip
+    rows.
+    """
     wrong = []
     for listing in CATALOG.listings.values():
         for order in (listing.order, *(sort.columns for sort in listing.sorts)):

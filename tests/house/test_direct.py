@@ -69,7 +69,9 @@ def _paths(client: Caller, read: Operation, district: FullDistrict) -> Iterator[
 async def test_a_direct_read_is_answered_as_through_the_framework(
     app: FastAPI, full_north: FullDistrict, answered: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Protects what a caller receives: rows, ETags, links, scopes, and every violation of a wrong request."""
+    """A read that is answered directly has the same rows, ETags, links, scopes and violations as through the
+    framework.
+    """
     client = caller(app, full_north.town)
     asked = [
         (path, headers)

@@ -37,7 +37,10 @@ def shown_in(text: str) -> set[UUID]:
 
 
 async def logged(owner: asyncpg.Connection, district: FullDistrict, since: UUID) -> tuple[int, set[UUID]]:
-    """How many rows were logged since an id was made (ids rise), and the students in them."""
+    """Returns how many rows were logged since the id `since` was made, and the students in these rows.
+
+    This is possible because ids ascend with time.
+    """
     rows = await owner.fetch(
         "SELECT student_ids FROM disclosure WHERE district_id = $1 AND id > $2", district.town.district_id, since
     )

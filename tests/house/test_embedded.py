@@ -58,7 +58,9 @@ async def test_a_killed_server_starts_again(tmp_path: Path) -> None:
 
 
 async def test_a_backend_at_work_does_not_outlive_its_server_for_long(tmp_path: Path) -> None:
-    """A query that never looks up keeps the shared memory after kill -9 of the server; the next start ends it."""
+    """A database query can keep the shared memory in use after its server was killed by kill -9. The next start ends
+    it.
+    """
     with EmbeddedPostgres(tmp_path / "one", settings=QUICK) as server:
         connection = await asyncpg.connect(server.url())
         backend = connection.get_server_pid()

@@ -1,6 +1,6 @@
 """Sends unusual values in every argument and input field of GraphQL, over real HTTP.
 
-Each request is answered without an internal error, and no text of it is in PostgreSQL's log or in the process's own.
+Each request is answered without an internal error. No text of a request is in the log of PostgreSQL or of the process.
 """
 
 import asyncio

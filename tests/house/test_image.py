@@ -12,7 +12,9 @@ DOCKERFILE = (Path(__file__).parents[2] / "Dockerfile").read_text()
 
 
 def test_base_images_are_pinned_by_digest() -> None:
-    """A tag moves: two builds of one commit could run on different bases."""
+    """Base images are pinned by digest. A tag can move, so that two builds of one commit could run on different
+    bases.
+    """
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     assert bases
     assert [base for base in bases if not re.fullmatch(r"\S+:\S+@sha256:[0-9a-f]{64}", base)] == []

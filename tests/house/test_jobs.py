@@ -168,7 +168,7 @@ async def test_a_late_success_counts_while_nobody_else_has_taken_it_up(north: To
 
 
 async def test_crashes_use_up_attempts(north: Town) -> None:
-    """A delivery over which workers die again and again ends; it does not kill workers for ever."""
+    """A delivery during which workers die again and again is given up, so that it does not kill workers for ever."""
     await _endpoint(north)
     await happen(north)
     number = 0

@@ -45,7 +45,7 @@ def orders(listing: Listing) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 async def unserved_orders(db: asyncpg.Connection, listings: list[Listing]) -> list[str]:
-    """Returns the orders for which there is no index that begins with the district and the columns of the order."""
+    """Returns the orders of lists for which no index begins with the district and the columns of the order."""
     missing = []
     for listing in listings:
         table = declaration(listing.resource).model.__tablename__

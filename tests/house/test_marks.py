@@ -139,7 +139,7 @@ def rooms() -> Iterator[tuple[str, ast.Module]]:
 
 
 def marks() -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Every marked function of app/."""
+    """Yields every marked function of app/."""
     for name, tree in modules().items():
         for function in functions(tree):
             if marked(function):
@@ -147,7 +147,7 @@ def marks() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def test_every_function_that_takes_a_work_is_marked() -> None:
-    """Commands and reads of every room carry their permissions."""
+    """Every command and every read of a room declares its permissions."""
     assert [finding for name, tree in rooms() for finding in unmarked(name, tree)] == []
 
 
@@ -259,7 +259,7 @@ FIT = {
 
 @pytest.mark.parametrize("name", WITHIN)
 async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: Town) -> None:
-    """Each unmarked function is refused if it is called without a permission."""
+    """Each function without a mark of its own is refused if it is called without a permission."""
     attempts = 0
     for function in functions(modules()[name]):
         if function.name.startswith("_") or not isinstance(function, ast.AsyncFunctionDef):

@@ -82,7 +82,7 @@ def _run_in_folder(folder: Path, *arguments: str) -> subprocess.CompletedProcess
 
 @contextmanager
 def _running(folder: Path, settings: Settings) -> Iterator[None]:
-    """A folder as a living playground over these settings has it."""
+    """Makes a folder look like the folder of a running playground with these settings, during the block."""
     with (folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with published(folder, environment(settings)):

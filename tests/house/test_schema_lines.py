@@ -100,7 +100,7 @@ async def test_a_change_is_found(owner: asyncpg.Connection, change: str, words: 
 
 @pytest.mark.parametrize("change", ADDITIONS, ids=[change[:40] for change in ADDITIONS])
 async def test_an_administrators_addition_is_none(owner: asyncpg.Connection, change: str) -> None:
-    """Other software's tables, an index, a reader of their own without a policy: `migrate` does not refuse those."""
+    """`aimline migrate` accepts what an administrator adds: other tables, an index, a role that only reads."""
     assert await _after(owner, change) == []
 
 

@@ -83,7 +83,7 @@ def test_a_statement_that_leaves_it_out_is_found(sql: str, table: str) -> None:
     ],
 )
 def test_a_statement_that_leaves_the_run_out_is_found(sql: str, is_bound: bool) -> None:
-    """A staged row is of one run: whoever reads or changes it names the run."""
+    """Each statement on staged rows must name the run, because every staged row belongs to one run."""
     assert (unbound(sql, {"staging.moved"}, "run_id") == []) == is_bound
 
 
@@ -111,7 +111,7 @@ async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
 
 
 def test_every_tenant_table_is_watched() -> None:
-    """Every table with a district is checked."""
+    """Every table with a district is among the tables that are checked."""
     assert {"person", "concern", "score", "verdict", "event", "webhook_delivery", "sis_run"} <= watch.tenant_tables()
     assert not {"client", "client_secret"} & watch.tenant_tables()
 

@@ -122,7 +122,7 @@ def _assert_broken_roster_is_named(tmp_path: Path, playground: Playground) -> No
 
 
 def _forget_days(saved: Path, days: int) -> None:
-    """Lets a saved district have no data of the last days."""
+    """Makes a saved district look as if it had no data of the last days."""
     assert saved.stat().st_mode & 0o777 == 0o600
     content = json.loads(saved.read_text())
     earlier = date.fromisoformat(content["data_until"]) - timedelta(days=days)

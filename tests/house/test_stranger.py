@@ -100,7 +100,7 @@ async def test_a_cursor_of_another_district_is_refused(
 async def test_the_towns_own_client_can_do_everything(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """The district's own client can execute every command of the walk."""
+    """The district's own client can execute every command with which the walk tries another district's client."""
     district = await fill_district(await found_town("north", engine, worker_engine, settings))
     north = caller(app, district.town)
     commands = [one for one in operations(app) if not one.reads and one.name not in OPEN]

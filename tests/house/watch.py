@@ -161,7 +161,7 @@ _tenants: set[str] = set()
 
 @pytest.fixture(autouse=True)
 def every_event_is_as_its_schema_says() -> Iterator[None]:
-    """Fails the test that emitted an event whose body differs from the schema."""
+    """Fails a test that emitted an event whose body differs from its schema."""
     misshapen.clear()
     yield
     findings, misshapen[:] = list(misshapen), []
@@ -170,7 +170,7 @@ def every_event_is_as_its_schema_says() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def every_statement_names_its_district() -> Iterator[None]:
-    """Fails the test whose statements left out the district."""
+    """Fails a test if one of its statements did not name the district."""
     findings.clear()
     yield
     left_out, findings[:] = list(findings), []

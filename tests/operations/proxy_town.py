@@ -60,7 +60,7 @@ class Proxied:
         return httpx.Client(transport=transport, base_url=self.address, timeout=PATIENCE)
 
     def connect(self) -> ssl.SSLSocket:
-        """A bare connection, to send half of something on."""
+        """Opens a bare TLS connection, on which a test can send a part of a request."""
         return self.trust.wrap_socket(
             socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE), server_hostname="localhost"
         )

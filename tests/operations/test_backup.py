@@ -182,7 +182,7 @@ def test_an_empty_database_is_not_backed_up(server: Settings, tmp_path: Path) ->
 
 
 async def test_every_sealed_column_is_probed(source: Installation) -> None:
-    """Every encrypted column is tried at a restore."""
+    """A restore tries to decrypt every encrypted column."""
     connection = await connect(source.settings.url_of("owner"), "owner")
     try:
         assert set(await contents.sealed_columns(connection)) == set(contents.BOUND_NAMES)

@@ -46,7 +46,7 @@ ALTER ROLE owner SET search_path = public, stand_in
 
 @pytest.fixture
 async def server_of_its_own(tmp_path: Path) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
-    """The address of a plain role, and an administrator's connection to the same database."""
+    """Yields the address of a server under a plain role, and an administrator's connection to the same database."""
     with EmbeddedPostgres(tmp_path, settings=FAST) as server:
         administrator = await asyncpg.connect(server.url("postgres"))
         await administrator.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'of-a-test'")

@@ -1,4 +1,4 @@
-"""Protects that alerts and the mail server's password go only to a mail server whose certificate is trusted."""
+"""Tests that alerts and the mail server's password are sent only to a mail server whose certificate is trusted."""
 
 import base64
 import contextlib
@@ -29,7 +29,7 @@ class MailLog:
 
 
 def _converse(connection: socket.socket, log: MailLog, tls: ssl.SSLContext, *, offers: bool, from_start: bool) -> None:
-    """Speaks as much of RFC 5321, RFC 3207 and RFC 4954 as a client needs."""
+    """Answers a client of a mail server, as far as a test needs it (RFC 5321, RFC 3207, RFC 4954)."""
     commands = log.plain
     if from_start:
         connection, commands = tls.wrap_socket(connection, server_side=True), log.encrypted

@@ -25,7 +25,7 @@ PROXIES = [
 
 @pytest.fixture(scope="module", params=PROXIES)
 def name(request: pytest.FixtureRequest) -> str:
-    """The proxy."""
+    """Returns the name of the proxy under test."""
     return str(request.param)
 
 
@@ -122,7 +122,10 @@ def test_a_roster_zip_passes_as_it_comes(api: Proxied, app: FastAPI, north: Town
 
 
 def test_a_large_roster_zip_is_let_through(echo: Proxied) -> None:
-    """40 MB, where any other path ends at 3: counted where it arrives. Caddy, which streams, may answer 502 there."""
+    """A roster zip of 40 MB reaches the server, although other paths are limited to 3 MB.
+
+    Caddy streams the request, so it may answer 502 here.
+    """
     with echo.client() as client:
         body = client.post("/v1/sis-sources/src_1/roster", content=bytes(40_000_000)).json()
         assert body["bytes"] == 40_000_000

@@ -85,7 +85,7 @@ async def test_a_damaged_backup_is_refused(backup: Path, empty: Empty, tmp_path:
 
 
 async def test_a_restore_writes_over_nothing(source: Installation, backup: Path) -> None:
-    """The database that serves is refused, and is as it was."""
+    """A restore into the database that is in use is refused, and changes nothing."""
     before = await rows_of_tables(source.settings)
     for options in ((), ("--check",)):
         done = await run_aimline(source.settings, "restore", str(backup), *options)

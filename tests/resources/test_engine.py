@@ -158,7 +158,7 @@ async def test_a_forged_cursor_must_fit_the_order(north: Town) -> None:
 
 
 async def test_pages_go_both_ways(north: Town) -> None:
-    """A list can be paged forwards and backwards, with each student once and Relay's page info right at both ends."""
+    """A list can be read page by page forwards and backwards. Each student comes once, and the page info is right."""
 
     async def page(after: str | None, *, backward: bool) -> Any:
         facts = tuple(Fact(one, one) for one in ("has_next_page", "has_previous_page", "start_cursor", "end_cursor"))
@@ -244,7 +244,7 @@ async def test_several_roots_are_one_statement(north: Town) -> None:
 
 
 async def test_a_condition_of_several_values_is_run(north: Town) -> None:
-    """The values of a declared `IN` are parameters of the statement, with one root and with several."""
+    """The values of a declared `IN` are bound as parameters, in statements for one list and for several."""
     flagged = ListRoot("", "supports", Page((Rows("items", (Pick("id", "id"),)),)), filters={"unled": True})
     for answers in (await answered(north, flagged), await answered(north, students(), flagged, flagged)):
         assert all(not answer.errors for answer in answers)
@@ -252,7 +252,10 @@ async def test_a_condition_of_several_values_is_run(north: Town) -> None:
 
 
 async def test_a_value_that_fails_is_null_with_an_error(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault in Python does not end the request; all rows of an answer are computed in one call."""
+    """If the value of a field cannot be computed, the field is null with an error, and the request goes on.
+
+    The function of a field is called once for all rows of an answer.
+    """
     made = await in_the_loop(north, "amy")
     calls: list[Sequence[Any]] = []
 

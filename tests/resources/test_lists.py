@@ -239,7 +239,10 @@ async def test_a_secured_score_does_not_move_a_student(app: FastAPI, north: Town
 
 
 async def test_lists_are_sorted_by_the_last_verdict(app: FastAPI, north: Town) -> None:
-    """Of supports and of students; whoever is judged comes last, and a support that was judged was changed."""
+    """Supports and students can be sorted by their last verdict. The ones that were judged last come last.
+
+    A support that was judged counts as changed.
+    """
     supports = {}
     for name in ("amy", "ben"):
         async with north.unit() as work:

@@ -166,7 +166,7 @@ class Seen:
 
 
 async def by_document(town: Town, principal: Principal, text: str, key: str) -> Seen:
-    """Reads a document as GraphQL does."""
+    """Reads a GraphQL document as the GraphQL API does."""
     async with town.unit(principal) as work:
         operation = Operation(f"{{ {text} }}", None, None)
         prepared = preparation(Limits(cost=10**9, depth=30)).prepare(operation, "POST")
@@ -221,7 +221,7 @@ EMPTY = {
 
 
 def normal(value: Any, key: str = "") -> Any:
-    """Returns JSON with instants as instants and cursors by their presence alone."""
+    """Returns JSON in which instants have one form, and cursors are replaced by whether they are there."""
     if isinstance(value, dict):
         return {name: normal(one, name) for name, one in value.items()}
     if isinstance(value, list):
@@ -240,7 +240,10 @@ def _end(data: Any) -> str | None:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 async def test_both_ways_read_the_same(filled: Filled, seed: int) -> None:
-    """Random reads by each caller: data, errors by place and code, and the disclosed students and kinds."""
+    """Random reads by each caller give the same result in both ways.
+
+    The data, the errors (by place and code), and the disclosed students and kinds are compared.
+    """
     random = Random(seed)
     for _ in range(READS):
         name = random.choice(list(filled.callers))

@@ -1,4 +1,4 @@
-"""Tests that teams agree action items, that these return until they are closed, and that nobody's are counted."""
+"""Tests that action items return to the agenda until they are closed, and that nobody's action items are counted."""
 
 from datetime import timedelta
 from typing import Any

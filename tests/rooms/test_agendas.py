@@ -50,7 +50,9 @@ async def test_the_agenda_is_computed_before_the_meeting_and_says_why(app: FastA
 
 
 async def test_the_order_is_that_of_the_playbook(app: FastAPI, north: Town) -> None:
-    """The district says what comes first; the answer states the order, and an open meeting keeps its own."""
+    """The playbook decides which kinds of items come first. The answer states the order, and an open meeting keeps
+    it.
+    """
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -65,7 +67,7 @@ async def test_the_order_is_that_of_the_playbook(app: FastAPI, north: Town) -> N
 
 
 async def test_a_meeting_is_opened_worked_through_and_closed(app: FastAPI, north: Town) -> None:
-    """Protects the record of a meeting: its items, minutes and outcomes, and that none is left open."""
+    """A meeting keeps its items, minutes and outcomes from its opening to its end, and no item is left open."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -170,7 +172,7 @@ async def test_items_of_students_who_leave_are_on_no_agenda_until_they_return(ap
 
 
 async def test_a_suspended_item_follows_a_student_who_moves_while_its_meeting_closes(app: FastAPI, north: Town) -> None:
-    """Closing copies an item that a member added to the next agenda: with the schools that its student then has."""
+    """When a meeting closes, the copy of an item that a member added has the schools that its student has by then."""
     asks = caller(app, north)
     meeting = await opened(asks, team := await meeting_team(north))
     await done(asks, "agenda-items", team=team, text="About her.", student=_student(north, "amy"))
@@ -197,7 +199,9 @@ async def test_a_suspended_item_follows_a_student_who_moves_while_its_meeting_cl
 
 
 async def test_faults_say_what_is_wrong(app: FastAPI, north: Town) -> None:
-    """Protects from items about strangers, meetings of other teams, a second open meeting and unknown people."""
+    """Refused with a clear error: items about strangers, meetings of other teams, a second open meeting, unknown
+    people.
+    """
     asks = caller(app, north)
     team, other = await meeting_team(north), await meeting_team(north)
     body = {"team": team, "text": "", "student": _student(north, "cy")}
@@ -255,7 +259,7 @@ async def test_an_own_item_in_a_secured_area_is_hidden(app: FastAPI, north: Town
 
 
 async def test_a_check_of_each_measure_can_be_overdue(app: FastAPI, north: Town) -> None:
-    """A further measure without a score was on no agenda. A support is on it once, with each such measure."""
+    """If several measures of a support have had no score for too long, the agenda has one item with each of them."""
     asks = caller(app, north)
     team = await meeting_team(north)
     support = ids.format_id("support", (await followed(north)).id)

@@ -1,4 +1,4 @@
-"""Tests that an agenda says about a support each thing once: what is said twice is two reasons of one item."""
+"""Tests that an agenda lists a matter about a support once. If there are two reasons, one item has both."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -139,9 +139,7 @@ async def test_a_goal_whose_day_is_past_is_one_item(app: FastAPI, north: Town) -
 
 
 async def test_a_met_goal_and_the_signal_to_fade_are_one_item(app: FastAPI, north: Town) -> None:
-    """Protects a team from two items about one success: while the signal that a support can fade waits for an answer,
-    it says more than that the goal is met.
-    """
+    """If a goal is met and a signal suggests to fade the support, the agenda has one item: that of the signal."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north)

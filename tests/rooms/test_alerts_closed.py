@@ -98,7 +98,11 @@ async def test_the_goals_date_closes_the_alert_once(north: Town, south: Town) ->
 
 
 async def test_the_payload_names_the_alert_and_nothing_of_the_child(north: Town) -> None:
-    """A receiver finds what was opened when it hears that it is over; version 1 has the ids that it always had."""
+    """The event that closes an alert names the alert, so that a receiver finds what was opened. It has no data of the
+    child.
+
+    Version 1 of the event has the same ids as before.
+    """
     _, alert = await flagged(north)
     async with north.unit() as work:
         feed = await events_after(work, keyset(north.district_id, "events", {}, None, 200))
@@ -110,7 +114,10 @@ async def test_the_payload_names_the_alert_and_nothing_of_the_child(north: Town)
 
 
 async def test_the_feed_of_a_played_year_leaves_no_alert_open_that_no_state_shows(north: Town) -> None:
-    """Students who stall, recover, change and leave: what the feed has open is what the states show."""
+    """In the feed of a played year, an alert is open only if the state of its support shows it.
+
+    The students of that year stall, recover, change supports and leave.
+    """
     rng, supports = Random(7), {}
     for name in ("amy", "ben", "cy"):
         supports[name] = await supported(north, name)

@@ -91,7 +91,7 @@ async def test_an_earlier_goal_ends_its_alert_and_leaves_the_other_measure_its_o
 
 
 async def test_an_alert_that_another_measure_justifies_does_not_expire(north: Town) -> None:
-    """The alert is the support's: it stays open while a measure whose goal is ahead is off track."""
+    """An alert of a support stays open while another of its measures is off track and has a goal date in the future."""
     support = await read_and_maze(north, LATER)
     await judged(north, *scores(north, "amy", FLAT))
     alert = await alert_of(north, support)

@@ -25,7 +25,7 @@ MORE = {"because": "More.", "sessions_per_week": 4, "confirm_rate": True}
 
 
 def are(town: Town, code: str) -> str:
-    """Returns the public id of an area."""
+    """Returns the public id of an area, given its code."""
     return ids.format_id("area", town.areas[code])
 
 

@@ -36,7 +36,9 @@ def row_of(result: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_attendance_sent_again_amends_and_a_removed_record_is_restored(app: FastAPI, north: Town) -> None:
-    """Protects a day from two records, and a correction from being lost."""
+    """Attendance that is sent again amends the stored record, and restores it if it was removed. No second record is
+    added.
+    """
     asks = caller(app, north)
     of_class = {"school_class": named("class", north.classes[0]), "period": "3"}
     first = absence(north, "amy", TODAY, external_id="a-1")

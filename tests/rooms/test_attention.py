@@ -29,7 +29,7 @@ async def needs_of(asks: Caller, **params: Any) -> list[dict[str, Any]]:
 
 
 async def reasons_of(asks: Caller, **params: Any) -> list[str]:
-    """Returns the reasons of what needs something from the caller's person."""
+    """Returns the reasons why something needs the attention of the caller's person."""
     return [one["reason"] for one in await needs_of(asks, **params)]
 
 
@@ -40,7 +40,9 @@ async def led(asks: Caller, concern: dict[str, Any], lead: str, weeks_ago: int) 
 
 
 async def test_a_person_reads_the_own_needs_with_reason_and_ids(app: FastAPI, north: Town) -> None:
-    """Protects a child from waiting because what is due is spread over six lists."""
+    """A person reads everything that is due in one list, with reasons and ids, and does not have to look in six
+    lists.
+    """
     everything = caller(app, north)
     team = await team_of(north, "teacher")
     await serves(north, team, student=named("student", north.students["ben"]))
@@ -88,7 +90,7 @@ async def test_nobody_reads_the_needs_of_another(app: FastAPI, north: Town, sout
 
 
 async def test_a_hypothesis_is_listed_for_who_proposed_it_and_may_read_it(app: FastAPI, north: Town) -> None:
-    """Protects the question that a team asked from being lost, and says what is left out for lack of a permission."""
+    """A hypothesis is listed for its author. If the author may not read it, the answer says what was left out."""
     everything = caller(app, north)
     concern = await accepted(everything, north, "amy")
     teacher = acting(app, north, "teacher")

@@ -136,7 +136,7 @@ async def test_a_series_keeps_its_local_time_and_its_uids(app: FastAPI, north: T
 
 
 async def test_a_link_of_a_person_opens_the_own_teams_while_the_person_is_there(app: FastAPI, north: Town) -> None:
-    """Protects meetings from a link whose person left the team or the district, and its owner from a silent end."""
+    """A person's calendar link stops working when the person leaves the team or the district, with a clear answer."""
     service = await client_of(app, north)
     team, other = await team_of(north, "teacher"), await team_of(north, "other_teacher")
     asks = caller(app, north, act_for="sis:sis:teacher-1")

@@ -69,7 +69,7 @@ async def two_windows(asks: Caller, town: Town, before: int, after: int, *, same
 
 
 async def published(asks: Caller, **more: Any) -> dict[str, Any]:
-    """Publishes a rule about the core, and returns it."""
+    """Publishes a rule about core stalls, and returns it."""
     return await done(asks, "signal-rules", code="core", kind="core_stall", **more)
 
 
@@ -168,7 +168,7 @@ async def test_a_dismissed_stall_never_returns_and_another_lapses(app: FastAPI, 
 
 
 async def test_a_stall_is_shown_to_those_who_see_the_school_or_the_district(app: FastAPI, north: Town) -> None:
-    """Protects a school from the eyes of another one, and the district from those of one school."""
+    """A core stall of a school is not shown to another school, and one of the district not to people of one school."""
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=20)
     await published(asks)

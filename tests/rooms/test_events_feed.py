@@ -99,7 +99,7 @@ async def test_several_types_are_read_at_once(north: Town) -> None:
 
 
 async def test_the_feed_is_paged_and_always_says_where_to_go_on(north: Town) -> None:
-    """An empty page has a cursor too."""
+    """The feed is read in pages, and even an empty page has a cursor to go on from."""
     page = await _read(north, None)
     assert page.next is not None
     made = [await happen(north) for _ in range(5)]
@@ -223,7 +223,7 @@ async def _items(token: str, app: FastAPI) -> list[dict[str, object]]:
 
 
 async def test_a_planted_body_is_found(north: Town) -> None:
-    """The watch over every event of the tests sees a name, a missing id, an id of another kind."""
+    """The check that is applied to every event of the tests finds a name, a missing id, and an id of another kind."""
     good = {
         "type": "sync.applied",
         "timestamp": now().isoformat(),

@@ -1,4 +1,4 @@
-"""Tests that each overdue matter is reported once, after the playbook's days; breaks do not count."""
+"""Tests that each overdue matter is reported once, after the number of days in the playbook. Breaks do not count."""
 
 import asyncio
 from datetime import date, timedelta
@@ -127,7 +127,9 @@ async def test_a_secured_area_and_the_schools_go_with_it(north: Town) -> None:
 
 
 async def test_a_support_that_did_not_begin_is_told(north: Town) -> None:
-    """A support that did not begin gets a reminder a week after its planned day, and another one if it was changed."""
+    """A support that did not begin gets a reminder a week after its planned day, and another one if this day was
+    changed.
+    """
     late = await _plan(north, TODAY - timedelta(days=7), start=False)
     await _plan(north, TODAY - timedelta(days=6), start=False, student="ben")
     await _plan(north, TODAY - timedelta(days=7), start=True, student="cy")

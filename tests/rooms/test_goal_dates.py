@@ -86,7 +86,7 @@ async def test_the_worker_reports_by_the_districts_own_day(north: Town) -> None:
 
 
 async def test_supports_about_which_a_decision_is_due_are_listed(app: FastAPI, north: Town) -> None:
-    """Protects the list of decisions that are due, in both APIs."""
+    """In both APIs, supports about which a decision is due are listed."""
     passed = ids.format_id("support", (await reader(north, TODAY - timedelta(days=3))).id)
     due = ids.format_id("support", (await reader(north, TODAY + timedelta(days=10), "ben")).id)
     await reader(north, TODAY + timedelta(days=20), "cy")

@@ -1,4 +1,4 @@
-"""Tests of goals over both APIs: norms in the playbook, and the rates that goals require."""
+"""Tests goals over both APIs: the norms in the playbook, and the rates of growth that goals require."""
 
 from datetime import timedelta
 from typing import Any

@@ -131,7 +131,7 @@ async def test_one_record_gives_each_member_the_own_dosage(north: Town) -> None:
 
 
 async def test_a_lost_session_is_lost_for_everybody(north: Town) -> None:
-    """A session without a provider is one record, with the reason for each member."""
+    """A group session that did not take place is one record, with the reason for each member."""
     group = await formed(north, "amy", "ben")
     await recorded(north, group, NewGroupSession(held_on=BEGINS, lost_because="no_provider"))
     sessions = await rows(north, Session)

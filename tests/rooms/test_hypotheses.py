@@ -121,7 +121,7 @@ async def test_the_team_is_asked_when_the_verdict_turns(app: FastAPI, north: Tow
 
 
 async def test_the_hourly_task_asks(app: FastAPI, north: Town) -> None:
-    """The worker's own task asks, so that no client has to."""
+    """The worker's hourly task asks for the review of hypotheses, so that no client has to."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support, hypothesis = await planned(asks, concern), await proposed(asks, concern)
@@ -132,7 +132,9 @@ async def test_the_hourly_task_asks(app: FastAPI, north: Town) -> None:
 
 
 async def test_all_that_is_wrong_with_a_hypothesis_is_reported_at_once(app: FastAPI, north: Town) -> None:
-    """Evidence about another child is refused like evidence that does not exist."""
+    """All violations of a hypothesis are reported at once. Evidence about another child is refused like unknown
+    evidence.
+    """
     asks = caller(app, north)
     mine, other = await raised(asks, north), await raised(asks, north, student="ben")
     body = {

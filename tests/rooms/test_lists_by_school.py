@@ -72,7 +72,7 @@ async def test_a_list_by_school_has_every_student_of_it(north: Town, places: lis
 
 
 async def test_students_by_school_keep_the_order_of_names(north: Town, places: list[UUID]) -> None:
-    """A page of students of one school, and of a principal of several, in the order of all of them."""
+    """The students of one school, or of the several schools of a principal, are listed in one order of names."""
     whole: list[UUID] = []
     for principal, school_id in (
         (north.client(), None),
@@ -108,7 +108,9 @@ async def test_the_generated_columns_follow_the_schools(north: Town, places: lis
 
 
 async def test_a_page_of_a_school_is_read_by_its_index(north: Town, places: list[UUID]) -> None:
-    """Under row-level security the planner serves each arm from an index: no arm reads the table."""
+    """A page of a school's list is read by indexes only, also under row-level security: no part of the query scans the
+    table.
+    """
     plans: list[str] = []
 
     @needs(Can.READ_CONCERNS)

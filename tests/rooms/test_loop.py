@@ -73,7 +73,10 @@ STALLS = [47.0, 47.0, 46.0, 47.0, 47.0]
 
 
 async def test_a_student_who_stops_is_found_and_told_once(north: Town) -> None:
-    """Responding first, then not: one `response.off_track`, in the transaction of the score that shows it."""
+    """A student who responds first and then stops causes one event, `response.off_track`.
+
+    The event is recorded in the transaction of the score that shows it.
+    """
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES))
@@ -159,7 +162,7 @@ async def test_restoring_fidelity_draws_a_phase_line(north: Town) -> None:
 
 
 async def test_a_referral_needs_nothing_before_it_and_is_in_no_event(north: Town) -> None:
-    """Referral for evaluation is never delayed, and never in a payload."""
+    """A referral for evaluation needs no earlier step, and no event mentions it."""
     async with north.unit() as work:
         decision = await decide(work, NewDecision("refer", student=stu(north, "ben")))
         assert decision.support_id is None
@@ -209,7 +212,7 @@ async def test_a_plan_says_everything_that_is_wrong_with_it(north: Town) -> None
 
 
 async def test_a_secured_area_is_shut_without_its_scope(north: Town) -> None:
-    """Social-emotional concerns open to a scope of their own, for reading and for writing."""
+    """Concerns in the secured area of social-emotional learning are read and written only with a scope of their own."""
     async with north.unit() as work:
         await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
     shut = north.client(frozenset({"concern:read", "concern:raise", "event:read"}))

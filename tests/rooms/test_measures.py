@@ -218,9 +218,7 @@ async def test_what_no_verdict_rests_on_has_nothing_judged_again(
 
 
 async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
-    """GraphQL creates and amends measures like REST: a null that is sent is a null, and members that are not sent
-    stay.
-    """
+    """GraphQL creates and amends measures like REST: an explicit null is a null, and fields that are not sent stay."""
     asks = caller(app, north)
     make = (
         "mutation ($input: MakeMeasureInput!) { makeMeasure(input: $input) { measure { code sem forms area { code } }"

@@ -47,7 +47,9 @@ async def reported(town: Town, *types: str) -> list[tuple[str, str]]:
 
 
 async def test_a_score_of_each_measure_can_be_overdue(north: Town) -> None:
-    """Nobody missed the second measure: it had no reminder, however long it went without a score. Each is sent once."""
+    """A reminder is sent for each measure that has had no score for too long, also for a second one. Each is sent
+    once.
+    """
     support = await supported(north, "amy", TODAY - timedelta(days=80), goal_on=TODAY + timedelta(days=80))
     async with north.unit() as work:
         await follow_measure(work, support.id, NewSupportMeasure(measure="maze", goal=25.0, baseline=10.0))
@@ -125,7 +127,9 @@ async def test_a_groups_chart_has_each_measure_in_both_apis(app: FastAPI, north:
 
 
 async def test_other_rules_state_the_rate_of_all_measures(north: Town) -> None:
-    """The four-point rule cannot be made stricter for each of two measures: the rates of both add up, at most."""
+    """The four-point rule cannot be made stricter if a support has two measures. The stated rate is the sum for
+    both.
+    """
     async with north.unit() as work:
         await publish_rules(work, {"*": {"rule": "four-point", "parameters": {}}})
     support = await followed(north)

@@ -81,7 +81,7 @@ async def test_a_note_has_the_secured_area_of_its_concern(app: FastAPI, north: T
 
 
 async def test_all_that_is_wrong_with_a_note_is_reported_at_once(app: FastAPI, north: Town) -> None:
-    """Protects an integrator from correcting a note one field at a time."""
+    """All violations of a note are reported at once, so that nobody has to correct one field at a time."""
     asks = caller(app, north)
     student = (await raised(asks, north))["student"]
     answer = await asks.post("/v1/notes", {"about": student, "text": "", "team": "tea_01jq4n6d9zf3vbs0x5k2m7e8th"})

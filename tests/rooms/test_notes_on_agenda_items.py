@@ -154,7 +154,7 @@ async def test_events_name_the_team_and_have_no_text(app: FastAPI, north: Town) 
 
 
 async def test_events_about_a_student_and_a_secured_area_have_their_reach(app: FastAPI, north: Town) -> None:
-    """That something was noted about a child is itself for those alone who may see the child and the area."""
+    """An event about a note on a child is shown only to those who may see the child and the secured area."""
     asks = caller(app, north)
     about = {"student": named("student", north.students["amy"]), "area": "sel"}
     note = await note_at(asks, await added(asks, await meeting_team(north), **about))

@@ -1,4 +1,4 @@
-"""Tests of the report of how supports reach the students: medians and shares, without numbers about few of them."""
+"""Tests the report on how supports reach students. It has medians and shares, and none about few students."""
 
 from datetime import timedelta
 from typing import Any
@@ -32,7 +32,7 @@ class Row:
 
 @needs(Can.SYNC_ROSTER)
 async def enroll(work: Work, town: Town) -> None:
-    """Adds children of the first school."""
+    """Adds students to the first school."""
     for number in range(CHILDREN):
         town.students[f"child{number}"] = new_id()
         rows = person_rows(town, f"child{number}", "student", town.students[f"child{number}"], town.schools[0])

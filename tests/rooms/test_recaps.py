@@ -138,7 +138,7 @@ async def test_a_recap_names_the_decision(app: FastAPI, north: Town) -> None:
 
 
 async def test_the_page_of_a_recap_runs_nothing(app: FastAPI, north: Town) -> None:
-    """Whatever people write, a page shows it as text; it loads nothing, and no cache keeps it."""
+    """The page of a recap shows whatever people wrote as text. It loads nothing, and no cache stores it."""
     asks = caller(app, north)
     _, meeting = await closed_meeting(asks, north)
     page = await page_of(asks, f"/v1/meetings/{meeting}/recap.html")
@@ -169,7 +169,9 @@ async def test_only_a_closed_meeting_has_a_recap(app: FastAPI, north: Town) -> N
 
 
 async def test_secured_items_and_names_are_withheld(app: FastAPI, north: Town) -> None:
-    """Who may not see a secured area reads only a number, and who may not read the roster reads no name."""
+    """A caller without access to a secured area sees only a number of items; one who may not read the roster sees no
+    name.
+    """
     asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel", "roster:read"})
     team = await meeting_team(north)
     await raised(asks, north, "amy", "sel")

@@ -89,7 +89,7 @@ async def test_an_open_window_shows_levels_percentiles_and_who_is_missing(app: F
 
 
 async def test_a_report_shows_only_students_within_reach(app: FastAPI, north: Town) -> None:
-    """Protects children whom a teacher does not teach, and the scores of a secured measure, from the report."""
+    """A report shows a teacher no child whom the teacher does not teach, and no score of a secured measure."""
     asks = caller(app, north)
     expected = [{"measure": "orf", "grades": ["3"]}, {"measure": "sel-screener", "grades": ["03"]}]
     shown = await scheduled(asks, window(*FALL, expected=expected))
@@ -161,7 +161,7 @@ async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(ap
 
 
 async def test_dimensions_that_a_report_cannot_count_are_refused(app: FastAPI, north: Town) -> None:
-    """Protects a window from a third dimension, and demographics from a caller without their permission."""
+    """A third dimension of a report is refused, and so are demographics to a caller without their permission."""
     asks = caller(app, north)
     path = f"/v1/screening-windows/{(await scheduled(asks, window(*FALL)))['id']}/report"
     assert (await asks.get(path, count_by=["group"])).status_code == 400

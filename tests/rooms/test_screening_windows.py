@@ -92,7 +92,7 @@ async def test_every_fault_of_a_window_is_named_at_once(app: FastAPI, north: Tow
 
 
 async def test_a_principal_schedules_windows_of_the_own_school_only(app: FastAPI, north: Town) -> None:
-    """Protects the windows of all schools, and of other schools, from a person of one school; a teacher has none."""
+    """A principal schedules windows of the own school only, and a teacher schedules none."""
     one, two = (named("org", school) for school in north.schools)
     principal = caller(app, north, act_for="sis:sis:administrator-1")
     own = await scheduled(principal, window(school=one))

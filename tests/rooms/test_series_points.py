@@ -30,7 +30,7 @@ async def test_screening_scores_are_no_points_of_progress(north: Town) -> None:
 
 
 async def test_several_scores_of_a_day_are_one_point(north: Town) -> None:
-    """Four scores of one bad day were four points under the aimline, and flagged a student at once."""
+    """Several scores of one day count as one point of a series. Otherwise, one bad day could flag a student at once."""
     support = await served(north, "amy")
     friday = BEGINS + timedelta(weeks=5, days=4)
     bad_day = [NewScore(stu(north, "amy"), "orf", friday, 41.0 + n, n, form=f"F{n}") for n in (1, 2, 3, 4)]

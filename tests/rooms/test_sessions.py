@@ -49,7 +49,7 @@ async def recorded(town: Town, support: Support, *new: NewSession) -> list[Recor
 
 
 async def codes(town: Town, support: Support, *new: NewSession) -> list[set[str]]:
-    """The codes with which each was refused."""
+    """Returns the codes with which each session was refused."""
     return [{violation.code for violation in one.violations} for one in await recorded(town, support, *new)]
 
 

@@ -141,7 +141,7 @@ async def graded(work: Work, town: Town, student: str, scores: Mapping[int, floa
 
 @needs(Can.SYNC_ROSTER)
 async def age_people(work: Work) -> None:
-    """Has everybody look unchanged for an hour."""
+    """Makes all people look as if they had not changed for an hour."""
     sql = "UPDATE person SET updated_at = now() - interval '1 hour' WHERE district_id = :district"
     await work.db.execute(text(sql), {"district": work.district_id})
 

@@ -38,7 +38,9 @@ FOLLOW = """mutation($input: FollowMeasureInput!) { followMeasure(input: $input)
 
 @needs(Can.JUDGE)
 async def _begin_earlier(work: Work, support: Support) -> None:
-    """Has the further goals of a support begin with its first phase, as if it had been followed since then."""
+    """Makes the goals of additional measures begin with the first phase, as if the measures had been followed since
+    then.
+    """
     of_support = (PhaseGoal.district_id == work.district_id, PhaseGoal.support_id == support.id)
     await work.db.execute(update(PhaseGoal).where(*of_support).values(begins_on=BEGINS))
 
@@ -121,7 +123,9 @@ async def test_an_alert_is_the_supports_and_opens_once(north: Town) -> None:
 
 
 async def test_measures_share_the_stated_false_alarm_rate(north: Town) -> None:
-    """Protects the stated rate of the support: each of two measures is judged at half of it, one alone at all of it."""
+    """Each of two measures of a support is judged at half of the stated false-alarm rate, and a single one at all of
+    it.
+    """
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 6)), *maze(north, FLAT[:6])])
     _, by_measure = await current(north, support)
@@ -189,7 +193,7 @@ async def test_a_further_measure_that_cannot_be_is_refused_with_every_reason(app
 
 
 async def test_each_measure_has_its_chart(app: FastAPI, north: Town) -> None:
-    """Protects the chart: it shows the scores, the aimline and the verdict of the measure that it is asked for."""
+    """The chart shows the scores, the aimline and the verdict of the measure for which it was requested."""
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 8)), *maze(north, FLAT[:8])])
     asks, named = caller(app, north), ids.format_id("support", support.id)

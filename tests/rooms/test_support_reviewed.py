@@ -110,7 +110,9 @@ async def test_a_goal_or_a_review_and_never_both(north: Town, more: dict[str, An
 
 
 async def test_a_review_is_reported_once_on_its_day(north: Town) -> None:
-    """`support.review_due` comes once for each review date; no score is overdue for such a support."""
+    """The reminder `support.review_due` is sent once for each review date. No score of such a support is ever
+    overdue.
+    """
     support = await mentored(north, review_on=TODAY)
     await mentored(north, name="ben", review_on=TODAY + timedelta(days=1))
     assert (await reminded(north), await reminded(north)) == (1, 0)

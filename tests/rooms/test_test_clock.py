@@ -30,7 +30,7 @@ async def add_clock(work: Work) -> None:
 
 
 async def moved(town: Town, day: date | None) -> None:
-    """Moves the clock as a partner does."""
+    """Moves the test clock as a partner would."""
     async with town.unit() as work:
         await move_test_clock(work, day)
 

@@ -46,7 +46,7 @@ BEYOND_NAMES = {"phase_id", "score_ids", "playbook_version_id"}
 
 
 async def send(town: Town, new: list[NewScore], *, backfill: bool = False) -> None:
-    """Scores in one request."""
+    """Records scores in one request."""
     async with town.unit() as work:
         taken = await record_scores(work, new, backfill=backfill)
     assert {one.outcome for one in taken} <= {"recorded", "amended", "unchanged"}, taken
@@ -112,8 +112,8 @@ async def test_judging_again_changes_nothing(north: Town) -> None:
 async def test_a_district_is_read_by_key_and_written_by_one_statement(north: Town) -> None:
     """Judging a district takes the same few statements, however different its verdicts are.
 
-    No table is joined freely: the planner knows hardly anything about a district that was just loaded, and once read
-    all scores again for each support.
+    All rows are read by their keys. The planner knows hardly anything about a district that was just loaded; with a
+    plain join, it once read all scores again for each support.
     """
     values = {"mate0": [40.0] * 9, "mate1": reader(1, 9), "mate2": [40.0] * 9, "mate3": [40.0], "mate4": reader(2, 9)}
     for name in await classmates(north, len(values)):
@@ -210,7 +210,10 @@ async def test_a_backfill_that_ends_an_alert_says_so(north: Town) -> None:
 
 
 async def test_a_removed_score_takes_the_alert_back_and_comes_back_when_sent_again(north: Town) -> None:
-    """Removed is kept and counts no more; the same sent again restores it, and the alert is raised once more."""
+    """Removing a score retracts the alert. The score is kept but does not count.
+
+    If the same score is sent again, it is restored, and the alert is raised once more.
+    """
     await by_four_points(north)
     support = await supported(north, "amy")
     new = scores(north, "amy", RISES + STALLS)
@@ -275,7 +278,7 @@ async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
 
 @pytest.mark.parametrize("weeks", [[9], [1, 2, 3, 4, 5]])
 async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) -> None:
-    """A week that waits with scores of today stays loud, whichever weeks of a classmate are loaded meanwhile."""
+    """A week that waits with scores of today can still raise alerts, even if a backfill of a classmate follows."""
     amy, (one, other) = await _stalls_unjudged(north)
     await send(north, scores(north, one, [50.0], since=9))
     await send(north, [new for week in weeks for new in scores(north, other, [50.0], since=week)], backfill=True)

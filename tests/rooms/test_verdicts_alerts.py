@@ -51,7 +51,7 @@ def test_after_a_recovery_four_weeks_open_no_other_alert() -> None:
 
 
 def test_nobody_recovers_below_pace() -> None:
-    """A student who grows, but will miss the goal, has not recovered, however long."""
+    """A student who grows, but too slowly to meet the goal, has not recovered, however long this lasts."""
     below = State.BELOW_PACE
     assert advance_all(weekly(NOT, below, below, below, below))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(NOT, GOOD, below, GOOD))[1] == [AlertSignal.ALERT]
@@ -87,7 +87,7 @@ def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
 
 
 def test_what_was_not_delivered_is_told_once() -> None:
-    """Under-delivery has an event of its own, and does not take an alert back."""
+    """The state of too little delivery has an event of its own, and does not retract an alert."""
     under = State.UNDER_DELIVERED
     assert advance_all(weekly(GOOD, under, under))[1] == [AlertSignal.UNDER_DELIVERED]
     kept, signals = advance_all(weekly(NOT, under, NOT))
@@ -154,7 +154,7 @@ def test_new_rules_may_be_asked_to_alert() -> None:
 
 
 def test_what_is_told_is_what_the_verdict_says() -> None:
-    """An alert is raised only by a verdict that gives it, not by an earlier pending one."""
+    """An alert is raised only if the verdict itself calls for one, and not because of an earlier verdict that waits."""
     under = State.UNDER_DELIVERED
     back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, retractable=True), ConclusionOfWeek(NOT, 8)]
     for other in (GOOD, BETWEEN, State.GOAL_MET, under):

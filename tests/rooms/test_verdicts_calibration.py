@@ -29,7 +29,7 @@ from tests.town import Town
 
 
 async def many(town: Town, students: int, weeks: int) -> list[UUID]:
-    """So many students of one school in cohorts by grade, each with an active support and weekly scores of a form."""
+    """Plans an active support with weekly scores for each of so many students of one school, in cohorts by grade."""
     rng = Random(7)
     people: list[dict[str, Any]] = []
     supports: list[dict[str, Any]] = []

@@ -41,7 +41,7 @@ class Canary:
 
 @pytest.fixture
 def canary() -> Iterator[Canary]:
-    """Sockets on 0.0.0.0 and [::], the same port."""
+    """Yields listening sockets on 0.0.0.0 and on [::], both with the same port."""
     listeners: list[socket.socket] = []
     for _ in range(20):
         four, six = socket.socket(socket.AF_INET), socket.socket(socket.AF_INET6)

@@ -1,4 +1,4 @@
-"""Tests the care of an endpoint: rests, disabling, rotation of secrets, pauses, and sending again."""
+"""Tests the management of a webhook endpoint: pauses, disabling, rotation of secrets, and sending again."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -168,7 +168,7 @@ async def test_an_overlap_has_a_bound(north: Town, tmp_path: Path) -> None:
 
 
 async def test_what_happens_during_a_pause_waits(north: Town, tmp_path: Path) -> None:
-    """Deliveries of a paused endpoint wait, and a test is refused until the endpoint is resumed."""
+    """While an endpoint is paused, its deliveries wait and a test delivery is refused."""
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
         async with north.unit() as work:
@@ -207,7 +207,9 @@ async def _deliver(town: Town, receiver: Receiver) -> tuple[WebhookEndpoint, UUI
 
 
 async def test_a_delivery_is_sent_again_with_the_same_id_and_body(north: Town, tmp_path: Path) -> None:
-    """A delivery can be sent again, even after a success, with the same id and body; its attempts count on."""
+    """A delivery can be sent again, even after a success, with the same id and body. The count of its attempts
+    continues.
+    """
     with receiving(tmp_path) as receiver:
         made, delivery_id = await _deliver(north, receiver)
         async with north.unit() as work:

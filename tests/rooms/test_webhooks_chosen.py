@@ -1,4 +1,4 @@
-"""Tests an endpoint's own choices: its schools and payload versions, and their later changes."""
+"""Tests what each endpoint chooses for itself: schools and payload versions, and later changes of these."""
 
 from pathlib import Path
 from typing import Any

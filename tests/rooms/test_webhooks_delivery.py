@@ -22,7 +22,7 @@ from tests.town import Town
 
 
 async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Receiver) -> None:
-    """The whole path: outbox, dispatch, claim, a POST that `standardwebhooks` verifies, the attempt in the log."""
+    """A committed event arrives at the receiver, passes verification by `standardwebhooks`, and is in the log."""
     made = await register(north, receiver)
     event_id = await happen(north)
     await drained(north)
@@ -109,7 +109,9 @@ async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiv
 
 
 async def test_another_districts_endpoint_gets_nothing(north: Town, south: Town, receiver: Receiver) -> None:
-    """The claim that matters most: an event of north is never sent to south."""
+    """An event of one district is never sent to another district's endpoint. No other test of webhooks matters as
+    much.
+    """
     of_north, of_south = await register(north, receiver), await register(south, receiver)
     await happen(north)
     await drain(north.settings, {north.district_id, south.district_id})
@@ -175,7 +177,7 @@ async def test_nobody_there_is_a_logged_failure(north: Town, tmp_path: Path) -> 
 
 
 async def test_loopback_is_not_reached_outside_a_sandbox(north: Town, receiver: Receiver) -> None:
-    """An address that was fit when it was saved is checked again when it is connected to."""
+    """An address that was allowed when it was saved is checked again when a connection is made."""
     made = await register(north, receiver)
     await happen(north)
     production = north.settings.model_copy(update={"sandbox": False})

@@ -129,7 +129,9 @@ async def test_the_private_key_is_sealed_and_never_shown(north: Town) -> None:
 
 @pytest.mark.parametrize("signature", list(Signature))
 async def test_each_kind_signs_its_own_way(north: Town, signature: Signature) -> None:
-    """`v1` with a secret, `v1a` with a key: a receiver of the one never sees the other."""
+    """A secret signs with `v1`, and a key with `v1a`. A receiver of one kind never gets a signature of the other
+    kind.
+    """
     async with capturing() as (address, came):
         async with north.unit() as work:
             new = NewEndpoint(address, ("concern.raised",), signature=signature)

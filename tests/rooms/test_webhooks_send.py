@@ -39,7 +39,7 @@ async def listening(answer: Answer) -> AsyncIterator[tuple[int, list[bytes]]]:
 
 
 def plainly(response: bytes) -> Answer:
-    """Answers with these bytes."""
+    """Returns an answer that consists of exactly these bytes."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(response)
@@ -68,7 +68,7 @@ RESPONSE = plainly(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
 
 @pytest.mark.parametrize("network", ["127.0.0.0/8", "127.0.0.1/32"])
 async def test_an_answer_from_an_allowed_network_is_marked(network: str) -> None:
-    """An answer is marked as private by the address of its connection, whether the connection is new or kept."""
+    """Whether an answer is marked as private depends on the address of its connection, which may be new or reused."""
     opened = Allowed((ipaddress.ip_network(network),), sandbox=True)
     async with listening(RESPONSE) as (port, heads):
         for times in (1, 3):
@@ -97,7 +97,7 @@ async def test_no_packet_reaches_loopback(host: str) -> None:
 
 
 async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rebinding: a public name resolves to loopback. It was fit when saved, and no packet leaves."""
+    """A public name that resolves to loopback later (rebinding) is refused at connection, before any packet is sent."""
 
     def inside(*_: object, **__: object) -> list[object]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
@@ -165,7 +165,7 @@ async def test_an_endless_answer_is_cut() -> None:
 
 
 async def test_what_a_receiver_says_is_kept_as_far_as_it_can_be_stored() -> None:
-    """The first 4,096 bytes of an answer are stored, even if they are no valid text for PostgreSQL."""
+    """The first 4,096 bytes of a receiver's answer are stored, even if PostgreSQL cannot store them as text."""
     body = b"no\x00\xff" + "é".encode() * 4000
     head = f"HTTP/1.1 500 X\r\nRetry-After: 7\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with listening(plainly(head + body)) as (port, _):

@@ -25,7 +25,7 @@ LOOP = ("response.", "probe.")
 
 
 async def classmates(town: Town, number: int) -> list[str]:
-    """More students at school one, in grade three; their names."""
+    """Adds students to the first school, in grade three, and returns their names."""
     names = [f"mate{n}" for n in range(number)]
     rows: list[Base] = []
     for name in names:
@@ -57,7 +57,7 @@ async def supported(town: Town, name: str, begins: date = BEGINS, **more: Any) -
 
 
 def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: bool = False) -> list[NewScore]:
-    """A score a week, from a week of the phase on."""
+    """Returns a score for each week, from the week `since` of the phase on."""
     return [
         NewScore(
             ids.format_id("student", town.students[name]),
@@ -71,7 +71,7 @@ def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: 
 
 
 def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | None = None) -> list[float]:
-    """Returns the scores of an invented series around a line; `hard` is subtracted in a given week."""
+    """Returns invented scores around a line. `hard` has, for single weeks, how much lower the score is."""
     rng = Random(seed)
     return [
         float(round(40 + rate * week + rng.gauss(0, 4) - (hard or {}).get(week, 0.0))) for week in range(1, weeks + 1)

@@ -32,7 +32,7 @@ ENTRIES = st.builds(
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ENTRIES, max_size=3, unique_by=lambda entry: entry.uid))
 def test_two_parsers_read_what_was_written(entries: list[CalendarEntry]) -> None:
-    """Protects calendar programs from a name that breaks a line, ends an event or adds a property."""
+    """A name cannot break a line, end an event or add a property: two parsers read exactly what was written."""
     rendered = render_calendar(entries)
     assert rendered == render_calendar(entries)
     lines = rendered.split(b"\r\n")

@@ -23,7 +23,7 @@ BREAK, AFTER = BEGINS + timedelta(weeks=5), BEGINS + timedelta(weeks=6)
 
 
 def line(number: int, begins: date, rate: float) -> ScoreSeries:
-    """A series with a score in each week of instruction after the break, and the week's passage in it."""
+    """Returns a series with one score in each week of instruction after the break. Each week has its own passage."""
     rng, passages = Random(number), Random(0)
     mondays = [monday for monday, instructional in CALENDAR if instructional and monday > AFTER][:12]
     hard = [passages.gauss(0, 9) for _ in mondays]
@@ -40,7 +40,7 @@ def line(number: int, begins: date, rate: float) -> ScoreSeries:
 
 
 def verdict(mine: ScoreSeries, others: list[ScoreSeries]) -> bytes:
-    """Returns the bytes of the monitor's verdict on one of these series."""
+    """Returns the monitor's verdict on one of these series as bytes."""
     chosen = ChosenRule("monitor", {"far_percent": 10}, UUID(int=3))
     one = MonitoredSeries(mine, Support(id=mine.series_id), Phase(), chosen)
     return canonical_bytes(judge_series([one], others)[mine.series_id].verdict)

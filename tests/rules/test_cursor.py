@@ -38,7 +38,7 @@ def test_a_cursor_opens_to_its_place(place: list[object]) -> None:
 
 
 def test_a_cursor_shows_nothing_of_its_place() -> None:
-    """A cursor shows no name and no id, in its text or decoded as base64."""
+    """A cursor reveals no name and no id, neither in its text nor when it is decoded as base64."""
     raw = base64.urlsafe_b64decode(CURSOR + "=" * (-len(CURSOR) % 4))
     for part in PLACE:
         assert part not in CURSOR
@@ -56,7 +56,7 @@ def test_an_edited_cursor_opens_nothing(at: int, removed: int, inserted: str) ->
 
 
 def test_every_last_sign_but_its_own_is_refused() -> None:
-    """A cursor has one spelling, so another last character is refused."""
+    """A cursor has only one spelling: with any other last character, it is refused."""
     for sign in ALPHABET:
         if sign != CURSOR[-1]:
             assert SEAL.open(BOUND, CURSOR[:-1] + sign) is None
@@ -115,7 +115,7 @@ def test_a_cursor_is_of_one_list(district: UUID, listing: str, filters: dict[str
 
 
 def test_a_cursor_without_a_keyring_is_of_this_process() -> None:
-    """A cursor without a keyring opens in its own process only."""
+    """A cursor that was made without a keyring can be opened in its own process only."""
     cursor = keyset(DISTRICT, "students", {"grade": "03"}, None, 10).mark(*PLACE)
     assert keyset(DISTRICT, "students", {"grade": "03"}, cursor, 10).after == PLACE
     with pytest.raises(Malformed):

@@ -152,7 +152,9 @@ def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[dat
 def test_the_order_of_records_changes_nothing(
     records: list[DeliveredSessions], off: frozenset[date], weekly: int, random: object
 ) -> None:
-    """Nor whether the sums were made one by one or in the database."""
+    """The dosage does not depend on the order of the records, nor on whether they are summed one by one or in the
+    database.
+    """
     mixed = list(records)
     random.shuffle(mixed)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
     assert made(mixed, off, weekly) == made(records, off, weekly)
@@ -196,7 +198,7 @@ def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
 
 
 def test_what_a_plan_asks_is_not_changed_by_what_another_student_was_given() -> None:
-    """The cached plan of students with the same plan is not changed by one student's records."""
+    """A plan that is cached for all students with the same plan is not changed by the records of one student."""
     before = dosage(day(0), day(1, 4), (), [], **PLAN)
     given = dosage(day(0), day(1, 4), (), [session_record(day(0), 30, 20, True, None)], **PLAN)
     assert (given.delivered_minutes, given.known_sessions, given.planned_sessions) == (20, 1, 6)

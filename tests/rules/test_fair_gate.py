@@ -180,7 +180,7 @@ async def test_a_long_request_that_uses_the_processor_keeps_its_slot() -> None:
 
 
 async def test_the_timer_takes_the_slot_of_a_long_request() -> None:
-    """The timer takes the slot of a long request without being called."""
+    """The timer ends the slot of a request that runs too long, without being called."""
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=16, slot_seconds=0.01), processor=lambda: 0.0)
     gate.enqueue("a")
     second = gate.enqueue("a")
@@ -205,7 +205,10 @@ async def test_a_full_queue_and_a_long_wait_are_refused() -> None:
 
 
 async def test_a_key_is_charged_for_the_time_in_which_its_requests_held_a_slot() -> None:
-    """Cheap requests of one district are not paid for by the dear ones of another: the shares are of time."""
+    """A district is charged for the time in which its requests had a slot, not for their number.
+
+    So a district with cheap requests does not pay for the slow requests of another one.
+    """
     clock = _Clock()
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=1, queue_of_one_key=1000, slot_seconds=3600), clock=clock)
     turns: list[Turn] = [gate.enqueue(key) for _ in range(200) for key in ("dear", "cheap")]
@@ -220,7 +223,7 @@ async def test_a_key_is_charged_for_the_time_in_which_its_requests_held_a_slot()
 
 
 async def test_a_process_that_ends_refuses_what_still_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A waiting request is answered before the server cancels it; a running one goes on."""
+    """When a process ends, waiting requests are refused before the server cancels them, and running requests go on."""
     monkeypatch.setattr(gates, "STOPPING_SECONDS", 0.01)
     gate = Gate(Limits(slots=1, most_of_one_key=1, most=1, slot_seconds=3600))
     running, waiting = gate.enqueue("a"), gate.enqueue("a")

@@ -13,7 +13,7 @@ from app.support.changes.rates import RateCheck, RequiredRate, check_rate
 
 @dataclass(frozen=True)
 class Norm:
-    """The columns of a benchmark that growth depends on."""
+    """The columns of a benchmark on which the rates of growth depend."""
 
     grade: str
     typical_growth: float | None = None
@@ -44,7 +44,7 @@ def test_the_published_norms_state_a_realistic_growth_for_each_grade(grade: str,
 
 
 def test_a_districts_own_norm_takes_precedence_and_grades_are_compared_by_their_number() -> None:
-    """Protects a district's own norm, which may be lower than the published one, and grades written as `3` or `03`."""
+    """A district's own norm applies even if the published one is higher, and the grades `3` and `03` are the same."""
     norms = [Norm("03", realistic_growth=1.0), Norm("3", typical_growth=0.7, published=False)]
     own = realistic_growth(norms, ["03"])
     assert own is not None
@@ -79,7 +79,9 @@ def test_a_rate_above_the_norms_is_refused_with_a_goal_that_is_not() -> None:
 @pytest.mark.parametrize("weeks", [1, 7, 26])
 @pytest.mark.parametrize("realistic", [0.02, 0.3, 1.5])
 def test_the_proposed_goal_is_realistic_itself(direction: str, weeks: int, realistic: float) -> None:
-    """Protects the proposal, in both directions and for small rates: whoever sends it is not refused again."""
+    """The goal that is proposed is realistic itself, in both directions and for small rates, so sending it is not
+    refused.
+    """
     baseline = 100.5
     goal = 300.0 if direction == "up" else 0.0
     rate_check = required(baseline, goal, weeks, realistic, direction)

@@ -72,7 +72,9 @@ def test_depth_is_limited() -> None:
 
 
 def test_another_encoding_is_refused() -> None:
-    """A parser that guesses the encoding would read another document than the one that was counted."""
+    """JSON in another encoding than UTF-8 is refused. Otherwise the parser could read another document than was
+    measured.
+    """
     with pytest.raises(NotText):
         check_json(json.dumps(["é"], ensure_ascii=False).encode("latin-1"))
     for encoding in ("utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le"):

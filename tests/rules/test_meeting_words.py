@@ -33,7 +33,7 @@ def test_a_signal_and_an_alarm_say_what_they_are() -> None:
 
 
 def test_each_kind_of_signal_says_what_was_seen() -> None:
-    """Protects a team from an item that says only that there is a signal, as it did of absence."""
+    """The text of each kind of signal says what was seen, and not only that there is a signal."""
     elsewhere = {SignalKind.UNMET_GOAL, SignalKind.AHEAD_OF_GOAL}  # the item is about the day of the goal
     for kind in SignalKind:
         if kind not in elsewhere:
@@ -43,14 +43,14 @@ def test_each_kind_of_signal_says_what_was_seen() -> None:
 
 
 def test_each_kind_has_words_even_for_a_code_that_is_new() -> None:
-    """Protects the page from failing on a reason that a later version knows."""
+    """Each kind of item has a text on the page, even with a reason code that only a later version has."""
     for kind in DEFAULT_ORDER:
         assert write_reason(kind, ["something_else"], DAY).endswith("October 6, 2026")
         assert len(write_reason(kind, [], DAY)) > 20
 
 
 def test_many_students_about_whom_the_same_is_said_are_one_item_of_the_page() -> None:
-    """Protects a team from thirty equal cards after a screening: the page has one, with all of the names."""
+    """If many items say the same about different students, the page has one item with all of the names."""
     people = {uuid4(): f"Student {letter}" for letter in "ABCD"}
     signals = [_entry(student, "signal", "screening_under_cut") for student in people]
     concern = _entry(next(iter(people)), "new_concern", "new_concern")

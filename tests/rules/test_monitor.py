@@ -62,7 +62,10 @@ def dense(
 
 
 def test_the_two_filters_give_the_exact_gaussian_posterior() -> None:
-    """A filter each way against dense matrices, with a missing week and two scores in one week."""
+    """A forward and a backward filter together give the same posterior as dense matrices.
+
+    One week is missing, and another week has two scores.
+    """
     rng = np.random.default_rng(8)
     times = np.array([0, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9])
     y = 4 + 0.19 * np.minimum(times, 5) + 0.5 * rng.normal(size=len(times))
@@ -144,7 +147,7 @@ def test_a_cohort_is_judged_by_itself_alone() -> None:
 
 
 def test_a_hard_passage_for_everyone_is_nobodys_stall() -> None:
-    """A week in which all of a cohort scored a SEM and a half lower is mostly put down to the passage."""
+    """If a whole cohort scores one and a half SEM lower in a week, this is mostly attributed to the passage."""
     year = simulate(World(weeks=12, growth=(1.6, 0.1), stopping=0, form_share=0.1), 250, 3)
     lower = year.scores.copy()
     lower[:, 11] -= 12
@@ -213,7 +216,7 @@ def test_never_and_stopped_are_said_in_one_sentence() -> None:
 
 
 def delivery(*weeks: tuple[int, float]) -> DeliveredMinutes:
-    """Returns a delivery of so many weeks with this share each."""
+    """Returns delivered minutes, given as pairs: a number of weeks, and the delivered share in each of them."""
     shares = [share for number, share in weeks for _ in range(number)]
     return DeliveredMinutes((90.0,) * len(shares), tuple(90 * share for share in shares))
 

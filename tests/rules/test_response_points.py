@@ -66,7 +66,7 @@ def test_a_steady_baseline_is_seldom_called_improving() -> None:
 
 
 def test_the_verdict_notes_a_baseline_that_improved_already() -> None:
-    """A verdict mentions a baseline that already improved, and keeps its state."""
+    """A verdict mentions that the baseline was improving already, and its state stays the same."""
     rising, plain = (judge("four-point", series(before)) for before in ((30.0, 32.0, 35.0, 36.0, 40.0), ()))
     assert rising.state is plain.state
     assert [reason.as_json() for reason in rising.because][-1] == {

@@ -27,7 +27,7 @@ def series(values: list[float], sem: float | None = 4.0) -> Series:
 @pytest.mark.parametrize("rule", GROWTH_RULES)
 @given(values=st.lists(st.floats(0, 120), min_size=3, max_size=20))
 def test_every_growth_rule_states_shares_that_add_to_one(rule: str, values: list[float]) -> None:
-    """From three scores on, whichever rule judges, and whatever it concludes."""
+    """With three scores or more, every rule for growth states probabilities that add up to 1, whatever it concludes."""
     verdict = judge(rule, series(values))
     assert verdict.slow is not None
     assert verdict.short is not None
@@ -48,7 +48,10 @@ def test_without_an_sem_a_flag_has_no_name(rule: str) -> None:
 
 
 def test_a_flat_series_is_off_track_first_and_named_later() -> None:
-    """The alarm comes at the stated false-alarm rate, the name when the scores support it."""
+    """A student who does not grow is first off track, at the stated false-alarm rate.
+
+    The state becomes "not responding" later, when the scores support it.
+    """
     rng = np.random.default_rng(4)
     values = [30 + 0.5 * week + 3 * noise for week, noise in enumerate(rng.normal(size=26), 1)]
     states = [judge("monitor", series(values[:number])).state for number in range(3, 27)]
@@ -58,7 +61,7 @@ def test_a_flat_series_is_off_track_first_and_named_later() -> None:
 
 
 def test_the_sentence_states_the_shares_in_whole_percent() -> None:
-    """A reader can add them up."""
+    """The probabilities in the sentence are whole percentages whose sum is 100."""
     verdict = judge("monitor", series([30.0 + 0.2 * week for week in range(15)]))
     assert verdict.slow is not None
     assert verdict.short is not None
@@ -69,7 +72,7 @@ def test_the_sentence_states_the_shares_in_whole_percent() -> None:
 
 @given(slow=st.floats(0, 1), under=st.floats(0, 1))
 def test_percents_add_to_a_hundred(slow: float, under: float) -> None:
-    """Rounding loses nothing and adds nothing."""
+    """The whole percentages always add up to 100."""
     shares = Shares.below(slow * under, under)
     assert sum(percents(shares)) == 100
     assert all(abs(percent - 100 * share) <= 1 for percent, share in zip(percents(shares), shares.each, strict=True))

@@ -24,7 +24,10 @@ Group = tuple[str, str, str]
 
 @st.composite
 def districts(draw: st.DrawFn) -> dict[Group, int]:
-    """Draws a district of one school: students by grade and by the levels in two windows, many of them few."""
+    """Draws a district of one school: the numbers of students by grade and by their levels in two windows.
+
+    Many of these numbers are small.
+    """
     grades = [f"g{number}" for number in range(draw(st.integers(1, 3)))]
     few, many = st.one_of(st.just(0), st.integers(0, 12)), st.one_of(st.integers(0, 12), st.integers(8, 40))
     return {
@@ -44,7 +47,7 @@ def atoms_of(district: dict[Group, int], window: int) -> dict[Atom, int]:
 
 
 class Attacker:
-    """What is known of the numbers of students in the groups of a district: limits of sums of them."""
+    """What an attacker knows of the numbers of students in the groups of a district: bounds for sums of them."""
 
     def __init__(self, district: dict[Group, int]) -> None:
         self.groups = list(district)
@@ -77,7 +80,7 @@ class Attacker:
             self.learn(inside, students, students)
 
     def conclude(self) -> None:
-        """Narrows the limits of each group by every sum, until nothing changes."""
+        """Narrows the bounds of each group by every known sum, until nothing changes."""
         for _ in range(40):
             before = self.low.copy(), self.high.copy()
             for form, low, high in self.rows:

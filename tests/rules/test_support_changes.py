@@ -53,7 +53,10 @@ def test_each_way_to_fade_counts(after: dict[str, object]) -> None:
 
 
 def test_a_group_of_unknown_size_becomes_what_the_team_says() -> None:
-    """Where the size was not planned, an intensified support with a size has a smaller group, a changed one has not."""
+    """If the earlier size of a group is unknown, the verb decides: an intensified support has a smaller group.
+
+    A support that was only changed has no change of its group.
+    """
     of_unknown_size, of_three = replace(BEFORE, group_size=None), replace(BEFORE, group_size=3)
     assert changes_between(of_unknown_size, of_three, PhaseVerb.INTENSIFY) == [PhaseChange.SMALLER_GROUP]
     assert changes_between(of_unknown_size, of_three, PhaseVerb.FADE) == [PhaseChange.LARGER_GROUP]

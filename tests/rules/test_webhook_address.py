@@ -186,7 +186,7 @@ def test_a_sandbox_opens_loopback_only() -> None:
 
 
 def test_an_operator_opens_a_network() -> None:
-    """An operator's network is allowed, over HTTPS only."""
+    """An address in a network that the operator has allowed is accepted, over HTTPS only."""
     allowed = Allowed.parse("10.1.0.0/16, fd12::/32", "AIMLINE_WEBHOOK_ALLOW_NETWORKS")
     assert allowed.reaches(ip_address("10.1.2.3"))
     assert allowed.reaches(ip_address("fd12::1"))

@@ -90,7 +90,7 @@ def test_no_header_breaks_the_reading(header: str) -> None:
 
 @given(NUMBERS, STATUSES, JITTERS, st.timedeltas(timedelta(0), MAX_REST))
 def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, jitter: float, wait: timedelta) -> None:
-    """A retry is not earlier than the receiver's or the schedule's time, and the endpoint pauses as long."""
+    """A retry is not earlier than the receiver and the schedule say, and the endpoint is paused until then."""
     step = next_step(number, status, jitter, wait)
     if step.meaning is Meaning.RETRY:
         assert step.wait == max(wait_before(number + 1, jitter), wait)
@@ -99,7 +99,9 @@ def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, j
 
 @pytest.mark.parametrize("status", [429, 502, 504])
 def test_an_overloaded_receiver_gets_a_rest(status: int) -> None:
-    """An overloaded receiver gets a pause even without a stated time; other failures concern one delivery."""
+    """A receiver that says it is overloaded gets a pause, even if it states no time. Other failures concern one
+    delivery.
+    """
     assert next_step(1, status, 0).rest == SLOWED
     assert next_step(1, 500, 0).rest is None
 

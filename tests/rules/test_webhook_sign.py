@@ -14,7 +14,9 @@ BODY = '{"type":"concern.raised","data":{"é":1}}'.encode()
 
 
 def test_a_receiver_verifies_what_we_sign() -> None:
-    """The secret as shown, the headers and exactly these bytes."""
+    """A receiver verifies a delivery with the secret as it was shown, the headers, and exactly the bytes of the
+    body.
+    """
     at = datetime.now(UTC)
     sent = headers([SECRET], "evt_1", at, BODY)
     assert sent["webhook-id"] == "evt_1"
@@ -66,7 +68,10 @@ def test_a_known_key_has_its_known_public_half() -> None:
 
 
 def test_an_asymmetric_signature_is_over_id_time_and_body() -> None:
-    """`v1a,` and base64, one for each key, joined by one space; verified with the public halves alone."""
+    """An asymmetric signature is `v1a,` and base64, one for each key, separated by a space.
+
+    It covers id, time and body, and can be verified with the public keys alone.
+    """
     at = datetime(2026, 3, 2, 12, 0, 0, 999_999, tzinfo=UTC)
     sent = headers([PRIVATE, SECRET], "evt_1", at, BODY, Signature.ED25519)
     signed = b"evt_1.%d." % int(at.timestamp()) + BODY

@@ -16,9 +16,10 @@ LARGE = b"x" * (32 << 20)
 
 
 async def small_app(scope: Any, receive: Any, send: Any) -> None:
-    """Reads the body, and answers with how long it was; /large answers much, /wait waits, /early does not read.
+    """Reads the body of a request and answers with its length. Three paths behave in other ways.
 
-    A WebSocket is accepted and read until its caller is gone; on /large it gets much and is closed.
+    /large answers with many bytes, /wait waits, and /early answers without reading the body. A WebSocket is accepted
+    and read until its caller is gone; on /large it gets many bytes and is closed.
     """
     if scope["type"] == "websocket":
         await talk(scope, receive, send)

@@ -42,7 +42,7 @@ async def test_a_head_and_its_body_leave_in_one_message() -> None:
 
 
 async def test_a_head_without_a_body_does_not_wait() -> None:
-    """The head of a stream leaves before its first event, and every byte leaves before the connection is closed."""
+    """The head of a stream is sent before its first event, and every byte is sent before the connection is closed."""
     sent = Sent()
     joined = JoinedWrites(sent, asyncio.get_running_loop())
     joined.write(HEAD)

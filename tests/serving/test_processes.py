@@ -106,7 +106,10 @@ def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path
 
 
 def test_a_process_that_starts_slowly_is_not_replaced(settings: Settings, tmp_path: Path) -> None:
-    """On a busy machine a process falls silent while it loads the app: killing it then would never let it start."""
+    """A process that sends no signs of life while it loads the app on a busy machine is not replaced.
+
+    Otherwise it could never start.
+    """
     port, log = free_port(), tmp_path / "log"
     with log.open("w") as file, served(settings, "tests.serving.slow_app", str(port), log=file) as serving:
         assert len(pids(port, 60, 2)) == 2
@@ -131,7 +134,9 @@ def test_a_process_ends_in_time_whatever_holds_it(settings: Settings, tmp_path: 
 
 
 def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
-    """The watch ends a process whose loop is blocked, and no other."""
+    """The watch ends a process whose event loop is blocked, but not a process on a machine that was stopped for a
+    while.
+    """
     ended: list[str] = []
     watch = Watch(2, ended.append)
     until = time.monotonic() + 3
@@ -202,7 +207,7 @@ async def test_a_server_that_hangs_up_is_out_of_reach(settings: Settings) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Elsewhere such a port is only free when it is chosen.")
 def test_a_free_port_is_kept_for_the_process_that_names_it() -> None:
-    """A port that the tests give to a process goes to no other program that takes any free port."""
+    """A port that the tests give to one process is not taken by another program that asks for any free port."""
     port = free_port()
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port))

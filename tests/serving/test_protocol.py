@@ -70,7 +70,7 @@ def test_a_head_within_64_kb_is_taken() -> None:
 
 
 def test_memory_does_not_grow_with_what_is_sent() -> None:
-    """Twenty callers that send 30 MB of headers each: the server keeps a head at most."""
+    """If twenty callers send 30 MB of headers each, the server keeps no more than the limit of a head."""
     with serving() as port:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         part = b"x" * MB
@@ -85,7 +85,7 @@ def test_memory_does_not_grow_with_what_is_sent() -> None:
 
 
 def test_trailers_and_marks_of_chunks_are_bounded() -> None:
-    """The trailers of a body count as headers."""
+    """The trailers of a chunked body count as headers, and the extensions of its chunks are limited."""
     chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     for tail in (b"0\r\n" + b"a: b\r\n" * 50_000, b"0\r\nA: " + b"x" * 300 * KB, b"1;" + b"x" * 300 * KB):
         with serving() as port, Connection(port) as connection:
@@ -160,7 +160,7 @@ def test_a_request_that_is_half_sent_is_closed(data: bytes, status: int) -> None
     "start", [b"GET / HTTP/1.1\r\nA: ", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"]
 )
 def test_a_byte_now_and_then_does_not_keep_a_request_open(start: bytes) -> None:
-    """A head has one limit, however it moves; a body must make progress in each window."""
+    """A request whose bytes arrive very slowly is ended: a head has one time limit, and a body must make progress."""
     with serving() as port, Connection(port) as connection:
         connection.send(start)
         deadline = time.monotonic() + 60
@@ -292,7 +292,7 @@ def test_the_number_of_headers_is_bounded() -> None:
 
 
 def test_cookies_are_counted_and_never_parsed() -> None:
-    """A cookie that a library takes seconds to parse reaches no route."""
+    """Cookies are limited in size and never parsed, so that a cookie that takes seconds to parse does no harm."""
     cookie = b'Cookie: a="' + b"\\1" * 30_000 + b'"\r\n'
     with serving() as port, Connection(port) as connection:
         connection.send(head(cookie, b"GET /headers HTTP/1.1"))

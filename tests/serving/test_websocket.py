@@ -67,7 +67,7 @@ def test_a_calm_caller_is_not_ended() -> None:
 
 
 def test_a_closing_websocket_that_is_not_read_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller that reads nothing does not keep its place for ever."""
+    """A closing WebSocket whose caller reads nothing is ended after a while, so that its place becomes free."""
     monkeypatch.setattr(protocol, "CLOSING_LIMIT", 0.3)
     monkeypatch.setattr(protocol, "CHECK_INTERVAL", 0.05)
     with serving(most_connections=4) as port:
@@ -121,7 +121,7 @@ def test_websockets_leave_half_of_the_connections_to_requests() -> None:
     ids=["many fields", "a long field", "two keys", "a body"],
 )
 def test_a_bad_handshake_is_refused(fields: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """It gets an answer, and no fault is logged."""
+    """A bad handshake gets an answer, and no fault is logged."""
     with serving() as port, Connection(port) as connection:
         connection.send(handshake(fields=fields) + b"12345")
         assert connection.answer()[0] in (400, 431)
@@ -130,7 +130,7 @@ def test_a_bad_handshake_is_refused(fields: bytes, caplog: pytest.LogCaptureFixt
 
 
 async def test_one_connection_is_handed_over_in_a_turn() -> None:
-    """Between two handshakes the event loop serves others, however many handshakes arrive at once."""
+    """Between two handshakes, the event loop serves other connections, however many handshakes arrive at once."""
 
     done: list[str] = []
     waiting: deque[Callable[[], None]] = deque([lambda: done.append("handshake")] * 3)

@@ -87,5 +87,5 @@ class Delivered(Export):
         return made
 
     def columns(self, name: str) -> list[str]:
-        """The columns of a file of its version, and more of it."""
+        """Returns the columns of a file: those of the version, and additional ones."""
         return [*expected_columns(FILES[name], self.version), *self.more.get(name, ())]

@@ -1,4 +1,4 @@
-"""Runs a SIS that tries to do harm; a function of the path returns its responses for users."""
+"""Runs a SIS that tries to do harm. A function of the path returns what it sends for users."""
 
 import asyncio
 import gzip

@@ -87,7 +87,7 @@ def _(client: httpx.Client) -> None:
 
 
 def signed(method: str, address: str, query: dict[str, str], secret: str, nonce: str) -> str:
-    """An OAuth 1.0a header, made here by RFC 5849 for the test's own check of the server's."""
+    """Returns an OAuth 1.0a header, computed from RFC 5849, to check the header that the product computes."""
 
     def plain(text: str) -> str:
         return quote(text, safe="~")

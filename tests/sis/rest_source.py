@@ -84,7 +84,7 @@ def without(rows: Rows, *columns: str) -> Rows:
 
 
 def alike(rows: Rows) -> Rows:
-    """The rows with every boolean in one form, as the sync's check reads it."""
+    """Returns the rows with all booleans in the one form in which the sync's check reads them."""
     form = {"1": "true", "0": "false"}
     return {
         kind: {

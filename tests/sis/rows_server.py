@@ -23,7 +23,7 @@ Answer = Callable[[SisRequest], Reply | None]
 
 
 class RowsServer:
-    """The district of `roster_zip` in JSON. `answer` may answer a request in place of the server."""
+    """Serves the district of `roster_zip` in JSON. `answer` may answer a request in place of the server."""
 
     def __init__(self, version: str = "1.1", students: int = STUDENTS, export: Export | None = None) -> None:
         self.version: Literal["1.1", "1.2"] = "1.2" if version == "1.2" else "1.1"

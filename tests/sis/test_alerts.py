@@ -215,7 +215,10 @@ async def test_a_failed_and_a_missing_run_are_told(north: Town, tmp_path: Path) 
 
 
 async def test_a_chat_in_a_private_network_is_not_reached(north: Town, tmp_path: Path) -> None:
-    """The list of webhooks' networks applies, when the address is set and when it is used."""
+    """A chat in a private network is refused, when its address is set and when it is used.
+
+    The same networks are allowed as for webhooks.
+    """
     with _chat() as (address, bodies), socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         async with north.house() as work:

@@ -1,6 +1,4 @@
-"""Protects students from a delivery that contradicts itself, and from new ids that would separate them from their
-records.
-"""
+"""Tests deliveries that contradict themselves, and new sourcedIds that would separate students from their records."""
 
 from datetime import date
 from pathlib import Path
@@ -93,7 +91,7 @@ async def test_a_school_that_closes_is_removed(north: Town, tmp_path: Path) -> N
 
 
 async def test_a_student_under_two_ids_of_one_delivery_is_not_in_the_roster_twice(north: Town, tmp_path: Path) -> None:
-    """If users have a new id of a student while enrollments name the former, the pair is set aside and named."""
+    """If users have a student's new sourcedId and enrollments the former one, the pair is set aside and reported."""
     await _sync(north, CaseZip(), tmp_path)
     case = CaseZip().change("users", "U002,,", "u002,,").change("users", "U003,,", "3,,")
     report = await _sync(north, case, tmp_path)
@@ -137,7 +135,10 @@ async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: T
 
 
 async def test_a_student_in_classes_is_not_taken_out_of_every_school(north: Town, tmp_path: Path) -> None:
-    """An empty list of orgs waits over CSV and REST if the student is in classes, and is applied if not."""
+    """If a delivery takes a student out of every school, it waits while the student is in classes, over CSV and REST.
+
+    For a student who is in no class, it is applied.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     schools = "SELECT cardinality(school_ids) FROM person WHERE district_id = :district AND id = :id"

@@ -1,4 +1,4 @@
-"""Protects that the doctor judges a CSV source as a run would, with the same exit code, and writes nothing."""
+"""Tests that an inspection judges a CSV source as a run would, with the same exit code, and writes nothing."""
 
 import zipfile
 from collections.abc import Callable

@@ -37,7 +37,7 @@ async def _changed(town: Town, folder: Path, name: str) -> UUID:
 
 
 async def _age(town: Town, run_id: UUID, days: int) -> UUID:
-    """Gives a run and its changes the id and the times of an older one."""
+    """Changes the ids and times of a run and its changes, as if they were `days` days older."""
     old = UUID(int=new_id().int - ((days * 86_400_000) << 80))
     await ask(
         town,

@@ -126,7 +126,9 @@ async def test_a_deadlocked_run_is_attempted_again(north: Town, settings: Settin
 
 
 async def test_a_run_that_only_meets_deadlocks_has_failed(north: Town, settings: Settings, tmp_path: Path) -> None:
-    """After three attempts, with one event; each wait is longer than the one before."""
+    """A run that meets a deadlock in each of three attempts fails, with one event. Each wait is longer than the
+    last.
+    """
     await _requested_run(north, Export().write(tmp_path / "a.zip"))
     with capture_logs() as logged:
         async with failing(settings, north, DEADLOCK):

@@ -1,4 +1,4 @@
-"""Protects the lease of a district's sync: one process has it, and only as long as that process renews it."""
+"""Tests the lease of a district's sync: one process has it, and only as long as that process renews it."""
 
 from datetime import timedelta
 

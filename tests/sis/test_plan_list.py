@@ -60,8 +60,9 @@ async def _dry(town: Town, folder: Path) -> Report:
 
 
 async def test_a_dry_run_lists_who_and_what(north: Town, tmp_path: Path) -> None:
-    """Each row with its kind, action, sourcedId and changed fields; the list is there after the run, and exactly as
-    long as the counts say.
+    """The list of a dry run has each row with its kind, action, sourcedId and changed fields.
+
+    It can be read after the run, and is exactly as long as the counts of the run say.
     """
     report = await _dry(north, tmp_path)
     changes = await _read(north, report.run_id, _caller(north, Can.READ_SYNC, Can.READ_ROSTER))
@@ -119,7 +120,9 @@ async def test_personal_values_are_digests_without_the_scope_of_the_record(north
 
 
 async def test_two_runs_have_no_digest_in_common(north: Town, tmp_path: Path) -> None:
-    """A digest tells nothing outside its run, and cannot be found by trying names."""
+    """Two runs have no digest in common: a digest means nothing outside its run, and cannot be found by trying
+    names.
+    """
     first = await _read(north, (await _dry(north, tmp_path)).run_id)
     second = await _read(north, (await sync(north, _altered(), tmp_path, dry=True)).run_id)
     digests = [
@@ -144,7 +147,7 @@ async def test_a_client_of_one_school_sees_its_students_only(north: Town, tmp_pa
 
 
 async def test_who_was_shown_is_in_the_disclosure_log(north: Town, tmp_path: Path) -> None:
-    """One row with the students of the page; a student who does not exist yet is among them."""
+    """The disclosure log gets one row with the students whom the page shows, even students who do not exist yet."""
     report = await _dry(north, tmp_path)
     await _read(north, report.run_id, kind="person")
     (row,) = await ask(

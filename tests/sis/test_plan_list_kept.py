@@ -34,7 +34,9 @@ async def _expire(town: Town, kept: timedelta = retention.LISTS_KEPT, most: int 
 
 
 async def test_a_list_is_deleted_when_it_is_old_and_not_before(north: Town, tmp_path: Path) -> None:
-    """In batches; the list of a run that waits for an answer stays as long as it waits."""
+    """A list is deleted in batches when it is old. The list of a run that waits for approval stays as long as it
+    waits.
+    """
     dry = await sync(north, Export(), tmp_path, dry=True)
     await sync(north, Export(), tmp_path)
     export = Export()
@@ -72,7 +74,7 @@ async def test_a_list_has_its_bound_and_says_so(north: Town, tmp_path: Path, mon
 
 
 async def test_a_person_who_is_forgotten_is_in_no_list(north: Town, tmp_path: Path) -> None:
-    """Neither in digests nor in clear."""
+    """A person who was erased is in no list of planned changes, neither as digests nor as plain text."""
     await sync(north, Export(), tmp_path)
     export = Export()
     export.row("users", "s3")["givenName"] = "Secret"

@@ -1,4 +1,4 @@
-"""Protects that a quarantined row can be identified, listed for the SIS's clerk, and acknowledged until it changes."""
+"""Tests that a quarantined row can be identified, listed for the SIS's clerk, and acknowledged until it changes."""
 
 import csv
 import io

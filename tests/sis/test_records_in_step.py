@@ -60,7 +60,7 @@ COMMANDS = {"concern": _concern, "settled": _settled, "score": _score, "loop": _
 
 @asynccontextmanager
 async def waiting_for_a_lock(town: Town, sync_: "asyncio.Task[Report]") -> AsyncIterator[None]:
-    """Begins when the sync waits for a lock, or has ended without."""
+    """Runs the block once the sync waits for a lock, or has ended without waiting."""
     waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = :name"
     while not sync_.done():
         ((count,),) = await ask(town, waits, name="aimline tests worker")

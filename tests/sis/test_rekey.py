@@ -57,7 +57,7 @@ async def _states(town: Town) -> list[str]:
 
 
 async def test_people_go_on_under_their_new_ids(north: Town, tmp_path: Path) -> None:
-    """After a rekey the people keep their rows and history, and the next run changes nothing."""
+    """After people got new sourcedIds, they have the same rows and history, and the next run changes nothing."""
     export, held = await _held(north, tmp_path)
     before = await row_id(north, "person", "s3")
     planned = await _plan(north, held.run_id)
@@ -160,7 +160,9 @@ def test_a_file_that_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
 
 
 async def test_only_a_held_run_with_people_can_be_rekeyed(north: Town, tmp_path: Path) -> None:
-    """Only a held run with people can be rekeyed, and only by a field that the delivery has."""
+    """New sourcedIds can be planned only for a run that waits for approval and has people, and only by a delivered
+    field.
+    """
     applied = await sync(north, Export(), tmp_path)
     with pytest.raises(Conflict) as refused:
         await _plan(north, applied.run_id)

@@ -54,7 +54,7 @@ async def _memberships(town: Town, person: Any) -> list[Any]:
 
 
 async def test_the_report_has_one_command_for_all(north: Town, tmp_path: Path) -> None:
-    """The same for people without records as for those who were set aside."""
+    """The report has one command for all people with a likely new sourcedId, whether they have records or not."""
     report, _ = await _rekeyed_run(north, tmp_path)
     lines = render_rekeys(report)
     run = ids.format_id("run", report.run_id)
@@ -63,7 +63,10 @@ async def test_the_report_has_one_command_for_all(north: Town, tmp_path: Path) -
 
 
 async def test_people_get_their_rows_back(north: Town, tmp_path: Path) -> None:
-    """The former row goes on under the new id; the next run moves the rest, and the one after it changes nothing."""
+    """A person who was removed and created again gets the former row back, with the new sourcedId.
+
+    The next run moves everything else to this row, and the one after it changes nothing.
+    """
     report, former = await _rekeyed_run(north, tmp_path)
     assert await row_id(north, "person", "01") != former
     planned = await _plan(north, report)

@@ -95,7 +95,7 @@ async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp
 
 
 async def test_a_map_of_ones_own_says_who_is_who(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Of a given map, only the pairs that fit the held run are changed."""
+    """Of a map of old to new sourcedIds that a caller sends, only the pairs that fit the held run are applied."""
     _, held = await _held(north, tmp_path)
     asks, before = caller(app, north), await row_id(north, "person", "s1")
     given = _map(("s1", "new-s2"), ("s2", "new-s1"), ("s3", "nobody"), (" s5 ", "new-s5"))
@@ -163,7 +163,9 @@ async def test_only_a_held_run_with_people_can_be_rekeyed(
 
 
 async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """A second request is refused while one waits, and another worker executes the request of a lost one."""
+    """A second request for new sourcedIds is refused while one waits. If a worker is lost, another one executes the
+    request.
+    """
     _, held = await _held(north, tmp_path)
     asks = caller(app, north)
     answer = await asks.post(_path(held), _map(("s1", "new-s1")))
@@ -177,7 +179,10 @@ async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: 
 
 @pytest.mark.parametrize("answer", ["discard", "sync"])
 async def test_what_was_answered_meanwhile_has_no_map(app: FastAPI, north: Town, tmp_path: Path, answer: str) -> None:
-    """If the held run is answered or replaced before the worker comes, the map's run fails with the reason."""
+    """If the held run is approved, discarded or replaced before the worker plans new sourcedIds, that request fails.
+
+    The failed run states the reason.
+    """
     export, held = await _held(north, tmp_path)
     asks = caller(app, north)
     second_answer = await asks.post(_path(held), MATCH)

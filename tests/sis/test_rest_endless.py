@@ -1,5 +1,6 @@
-"""Tests sources that send endlessly, in every way: each ends as a clear refusal. Uses real sockets and small
-servers.
+"""Tests sources that send data without end, in different ways: each is refused with a clear reason.
+
+The tests use real sockets and small servers.
 """
 
 import asyncio

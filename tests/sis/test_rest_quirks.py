@@ -133,7 +133,7 @@ async def test_rows_that_are_not_served_are_the_only_ones_missing(
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("quirk", ["row-per-school", "rekeyed", "re-enrolled", "rollover", "lagging-users"])
 async def test_a_quirk_of_identity_is_passed_on_as_it_is(sis: str, quirk: str, version: Version) -> None:
-    """A quirk in ids is passed on unchanged, because the sync decides about identity."""
+    """A source's irregular sourcedIds are passed on unchanged, because the sync decides who is who."""
     behave(sis, quirk, day=DAY)
     rows, warnings = await pulled(connect(sis, version, leave_out=GRADES))
     assert warnings == ()

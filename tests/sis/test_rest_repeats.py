@@ -43,7 +43,7 @@ class _Pages(Reader):
 
 
 async def _users(rows: RowsServer, page_size: int) -> tuple[list[dict[str, str]], bool, tuple[str, ...]]:
-    """The rows of users as they were delivered, whether they are complete, and the warnings."""
+    """Returns the delivered rows of users, whether they are complete, and the warnings."""
     pull = RestPull(rows.connection(page_size=page_size), None, quiet)
     try:
         source = await pull.source(_Pages(rows))

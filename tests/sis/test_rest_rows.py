@@ -1,4 +1,4 @@
-"""Protects single rows and letters over REST: other encodings, rows that are no objects, and how the last page ends."""
+"""Tests single rows and texts over REST: other encodings, rows that are no objects, and the end of the last page."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ NAME = "SELECT given_name FROM person WHERE district_id = :district AND username
 
 
 def _encoded(server: RowsServer, name: str, codec: str, content_type: str) -> Answer:
-    """Answers for one collection in another encoding."""
+    """Returns a response with one collection in another encoding."""
 
     def answer(request: SisRequest) -> Reply | None:
         if request.name != name:

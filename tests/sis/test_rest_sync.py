@@ -48,7 +48,7 @@ async def sync_rest(town: Town, connection: Connection, limits: GuardLimits | No
 
 
 def changed(report: Report) -> dict[str, int]:
-    """The kinds of the roster that changed, and by how many rows."""
+    """Returns the kinds of roster records that changed, each with the number of changed rows."""
     counts_by_kind = {kind: report.kinds[kind] for kind in ROSTER}
     return {
         kind: counts.created + counts.updated + counts.removed

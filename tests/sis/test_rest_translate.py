@@ -41,7 +41,7 @@ def org(name: str) -> dict[str, str]:
     ids=str,
 )
 def test_a_reference_is_read_in_every_form(value: object, expected: str) -> None:
-    """GUIDRef, flat, a href only, another case, a list of one, a number."""
+    """A reference may be a GUIDRef, a plain id, only a href, in another case, a list of one, or a number."""
     assert cells("org", {"sourcedId": "o", "parent": value})["parentSourcedId"] == expected
     assert cells("org", {"sourcedId": "o", "parentSourcedId": value})["parentSourcedId"] == expected
 
@@ -59,7 +59,7 @@ def test_a_reference_is_read_in_every_form(value: object, expected: str) -> None
     ids=str,
 )
 def test_references_are_read_in_every_form(value: object, expected: str) -> None:
-    """A list of GUIDRefs, of ids, one alone, a string; each once."""
+    """References may be a list of GUIDRefs, a list of ids, a single one, or a string; each id is returned once."""
     assert cells("class", {"sourcedId": "c", "terms": value})["termSourcedIds"] == expected
     assert cells("class", {"sourcedId": "c", "termSourcedIds": value})["termSourcedIds"] == expected
 
@@ -144,7 +144,9 @@ def test_the_roles_and_orgs_of_11_stay_as_they_are() -> None:
 
 
 def test_lists_of_the_csv_binding() -> None:
-    """userIds and the values of a score scale in braces, agents by id, also under a provider's misspelt name."""
+    """Lists are read in the forms of the CSV binding: user ids, score scales, and agents, even under a misspelt
+    name.
+    """
     ids = [{"type": "State", "identifier": "7"}, {"type": "Badge", "identifier": "B"}]
     converted = cells("person", USER | {"userIds": ids, "agentSourceIds": [{"sourcedId": "p"}]})
     assert converted["userIds"] == "{State:7},{Badge:B}"
@@ -245,7 +247,7 @@ def test_equal_values_that_are_not_the_same_stay_apart(kind: str, name: str, val
 
 
 def test_objectives_that_are_no_list_name_nothing() -> None:
-    """Objectives that are not a list become an empty list."""
+    """Learning objectives that are not a list are read as an empty list."""
     assert objectives([{"source": "state", "learningObjectiveIds": 5, "learningObjectiveResults": "x"}]) == ""
 
 

@@ -32,7 +32,7 @@ async def test_the_earlier_collection_goes_first() -> None:
 
 
 async def test_no_turn_is_lost_with_one_who_left() -> None:
-    """Cancelled while waiting, while having a turn, and in the moment of being called."""
+    """No turn is lost if a request is cancelled: while it waits, while it has its turn, or just when its turn comes."""
     turns = TurnQueue(1)
 
     async def hold(until: asyncio.Event) -> None:

@@ -55,7 +55,10 @@ def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: b
 async def test_every_row_comes_once_whatever_the_pages(
     count: int, limit: int, cap: int, short: list[int], total: bool, link: bool, overlap: int, ahead: int
 ) -> None:
-    """Caps, short pages, repeats at a page's head, with and without totals and links, one by one and ahead."""
+    """Every row is read exactly once, whatever the size of the pages, the repeated rows, the totals and the links.
+
+    Pages are requested one by one, and in advance.
+    """
     rows = many(count)
     served = serving(rows, cap, short, total=total, link=link, overlap=overlap)
     ids, walk = await walked(served, limit, ahead)
@@ -66,7 +69,9 @@ async def test_every_row_comes_once_whatever_the_pages(
 
 
 async def test_a_small_collection_is_asked_about_once_more() -> None:
-    """A total that only repeats how many rows the page has would otherwise cost the rest."""
+    """If a total equals only the number of rows in its page, one more page is requested. Otherwise rows would be
+    lost.
+    """
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -226,7 +231,9 @@ def _turning(at: int, after: Callable[[], dict[str, object]]) -> Fetch:
 @pytest.mark.parametrize("ahead", [1, 5])
 @pytest.mark.parametrize("metadata", [{"total": 96, "revision": "1"}, {"total": 95, "revision": "2"}])
 async def test_a_source_that_moves_is_noticed(metadata: dict[str, object], ahead: int) -> None:
-    """A change of the total or the revision during the walk is noticed, with one page at a time and with several."""
+    """A change of the total or of the revision while pages are read is noticed, with and without requests in
+    advance.
+    """
     with pytest.raises(CollectionChanged):
         await walked(_turning(40, lambda: metadata), ahead=ahead)
 
@@ -254,7 +261,7 @@ async def test_pages_ahead_are_no_more_than_allowed_and_end_with_the_walk() -> N
 
 
 async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
-    """Some cursors are one link for every page: as long as each page is new, it is followed."""
+    """Some sources return the same link for every page. The link is followed as long as each page has new rows."""
     parts = iter(many(40)[at : at + 10] for at in range(0, 40, 10))
 
     async def fetch(_limit: int, _offset: int, _link: str | None) -> WalkPage:
@@ -277,7 +284,7 @@ async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
 
 
 async def test_a_total_ends_what_turns_in_a_circle() -> None:
-    """If pages repeat but a total states the end, the walk ends there and missing rows are noticed."""
+    """If pages repeat but a total states the end, the reading ends there, and missing rows are noticed."""
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number % 20}" for number in range(offset, min(offset + limit, 200))], total=200)
@@ -327,7 +334,7 @@ async def test_a_total_that_counts_something_else_is_no_change(counts: str, coun
 
 @pytest.mark.parametrize("ahead", [1, 5])
 async def test_a_collection_that_shrinks_by_a_page_is_noticed(ahead: int) -> None:
-    """A total that falls by as many rows as have come is a change, if the page has no row."""
+    """If a total falls by as many rows as were read, and the page has no row, the collection has changed."""
     with pytest.raises(CollectionChanged):
         await walked(_halving(many(20)), ahead=ahead)
 

@@ -44,7 +44,10 @@ def test_signature_of_rfc_5849() -> None:
 
 
 def test_signature_base_of_rfc_5849() -> None:
-    """The example of RFC 5849, 3.4.1.1: every parameter, doubled, empty and encoded ones too; the port left out."""
+    """The example of RFC 5849, 3.4.1.1, gives its signature base string.
+
+    It includes repeated, empty and encoded parameters, and leaves out the port.
+    """
     oauth = {
         "oauth_consumer_key": "9djdj82h48djs9d2",
         "oauth_token": "kkk9d7dh3k39sjv7",
@@ -68,7 +71,10 @@ def test_a_secret_is_in_no_text_of_the_settings() -> None:
 
 
 async def test_basic_is_encoded_and_then_tried_as_it_is() -> None:
-    """RFC 6749 encodes id and secret in the header; servers that do not decode them are common."""
+    """Client id and secret are first encoded as RFC 6749 requires, and then sent as they are.
+
+    Servers that do not decode them are common.
+    """
 
     def answer(requests: SisRequest) -> Reply:
         if requests.name != "token":
@@ -230,7 +236,7 @@ GARBLED = ["", "<html>maintenance</html>", '{"orgs": [', "\ufeff"]
 
 @pytest.mark.parametrize("body", GARBLED)
 async def test_an_answer_that_is_no_json_is_asked_for_again_and_then_refused(body: str) -> None:
-    """A response that is no JSON is requested again and finally refused, without a word of it."""
+    """A response that is no JSON is requested again and finally refused. The error quotes nothing of it."""
     with answering(lambda requests: Reply(body=body) if requests.name == "orgs" else well(requests)) as (
         address,
         requests,
@@ -344,7 +350,7 @@ async def test_no_name_reaches_a_log_or_an_error(caplog: pytest.LogCaptureFixtur
 
 
 async def test_ids_and_scopes_are_asked_for_as_the_standard_has_them() -> None:
-    """Client credentials in the body when so set, with the scopes of the version that is read."""
+    """If so configured, client credentials are sent in the body, with the scopes of the version that is read."""
     with answering(well) as (address, requests):
         await pulled(connect(address, "1.2", auth="oauth2-body", leave_out=frozenset({"demographics"})))
     form = parse_qs(requests[0].body)

@@ -1,4 +1,6 @@
-"""Tests that after a sync the signals look again at exactly the students whose results in the gradebook changed."""
+"""Tests that after a sync, signals are computed again for exactly those students whose results in the gradebook
+changed.
+"""
 
 from pathlib import Path
 from typing import Any

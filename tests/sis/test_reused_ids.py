@@ -128,7 +128,9 @@ def test_another_person_is_seen_in_both_directions(before: Identity, after: Iden
     ],
 )
 def test_what_stands_for_another_person(before: Identity, after: Identity, expected: bool) -> None:
-    """Without birth date and identifier, e-mail and username decide; exchanged or longer names are the same person."""
+    """If birth date and identifier are unknown, e-mail and username decide. Exchanged or longer names are the same
+    person.
+    """
     assert is_other_person(before, after) == expected
 
 
@@ -185,7 +187,10 @@ async def test_exchanged_ids_are_exchanged_by_the_named_command(north: Town, tmp
 
 
 async def test_an_id_issued_again_does_not_rename_a_student(north: Town, tmp_path: Path) -> None:
-    """An id that comes with a stranger's name, birth date and identifier waits; the map frees it for the stranger."""
+    """If a sourcedId comes with another name, birth date and identifier, the row waits for approval.
+
+    A map of sourcedIds then frees the sourcedId for the new person.
+    """
     export, _ = _roster(6)
     await sync(north, export, tmp_path)
     person = await _give_score(north, "s3")
@@ -340,7 +345,7 @@ async def test_ids_that_are_row_numbers_hold_the_run(north: Town, tmp_path: Path
 
 
 async def test_exchanged_ids_over_rest_wait_too(north: Town) -> None:
-    """The same exchange over REST is set aside as over CSV."""
+    """Exchanged sourcedIds are set aside over REST too, as from CSV."""
     rows = RowsServer()
     await sync_rows(north, rows)
     await _give_score(north, "s3")

@@ -1,4 +1,4 @@
-"""Tests that a killed run blocks nobody, and that a run without its lock does not overwrite a later one."""
+"""Tests that a killed run delays no other run, and that a run that lost its lock does not overwrite a later one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -65,7 +65,9 @@ async def test_a_killed_run_by_hand_is_ended_by_the_night(north: Town, tmp_path:
 
 
 async def test_a_killed_run_is_told_of_by_whoever_runs_next(north: Town, tmp_path: Path) -> None:
-    """The run that follows ends it, with the event of one that failed: before the lease ends no worker would."""
+    """The next run marks a killed run as failed and records its event, even before the lease of the killed run has
+    ended.
+    """
     await _killed(north, tmp_path)
     assert (await sync_zip(north, Export(), tmp_path)).state == "applied"
     assert [state for state, _ in await _runs(north)] == ["failed", "applied"]

@@ -65,7 +65,10 @@ def _answers(address: str) -> dict[str, tuple[int, dict[str, str], bytes]]:
 
 
 def test_two_runs_of_a_seed_are_the_same_bytes() -> None:
-    """Rows, order, ids, headers, zips with their times, and refusals: nothing is of the moment or of the process."""
+    """Two runs with one seed give the same bytes: rows, order, ids, headers, zips with their times, and refusals.
+
+    Nothing depends on the time or on the process.
+    """
     answers = []
     for hash_seed in (1, 2):
         with _sandbox(hash_seed, 0) as address:

@@ -139,7 +139,10 @@ def test_a_nested_list_is_the_part_of_the_whole(client: httpx.Client, above: str
 
 
 def test_people_of_a_class_and_classes_of_a_person(client: httpx.Client) -> None:
-    """Both ways agree with the active enrollments, in a class that somebody moved to or left."""
+    """The people of a class and the classes of a person both agree with the active enrollments.
+
+    This is so even in a class that somebody moved to or left.
+    """
     enrolled = everything(client, f"{V12}/enrollments")
     gone = {row["class"]["sourcedId"] for row in enrolled if row["status"] == "tobedeleted"}
     room = sorted(gone)[0]

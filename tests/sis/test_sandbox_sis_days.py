@@ -89,7 +89,7 @@ def test_the_whole_is_the_export() -> None:
 
 
 def test_a_night_passes() -> None:
-    """A test can advance the day, and the server then serves the next day."""
+    """A test can move the simulation to the next day, and the server then serves that day."""
     with client_of("--students", "200") as client:
         first = everything(client, f"{V11}/results")
         assert client.post("sandbox/day/5").json()["day"] == 5

@@ -23,7 +23,9 @@ def _local(text: str, zone: str = CHICAGO) -> datetime:
 
 
 def test_a_night_is_of_the_districts_own_clock() -> None:
-    """Half past two in Chicago is another instant in winter than in summer."""
+    """Scheduled times follow the district's own clock: half past two in Chicago is another instant in winter than in
+    summer.
+    """
     assert next_run(NIGHTLY, CHICAGO, _utc("2026-01-15T00:00")) == _utc("2026-01-15T08:30")
     assert next_run(NIGHTLY, CHICAGO, _utc("2026-07-15T00:00")) == _utc("2026-07-15T07:30")
     assert next_run(NIGHTLY, "Asia/Tokyo", _utc("2026-01-15T00:00")) == _utc("2026-01-15T17:30")
@@ -59,7 +61,7 @@ def test_the_next_run_is_always_later_and_never_far(at: datetime, zone: str, cro
 
 
 def test_the_jitter_is_a_sources_own_and_stays() -> None:
-    """Sources are spread over the window, each always at its own moment of it."""
+    """Each source has its own delay after the scheduled time, which is the same for every run."""
     delays = [jitter_of(UUID(int=n), 30) for n in range(200)]
     assert delays == [jitter_of(UUID(int=n), 30) for n in range(200)]
     assert all(timedelta(0) <= one < timedelta(minutes=30) for one in delays)
@@ -111,7 +113,7 @@ def test_what_is_no_cron_expression_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("cron", ["0 2 1 1 *", "0 2 1 * *", "0 0 29 2 *", "* * * * *"])
 def test_a_freeze_to_the_end_of_the_calendar_leaves_no_run(cron: str) -> None:
-    """However rarely the schedule runs: its times are not followed to where dates end."""
+    """There is no next run if a freeze lasts to the end of the calendar, and the search for one is short."""
     for last in (date(9999, 12, 31), date(9999, 12, 30), date(2099, 1, 1)):
         with pytest.raises(ValueError, match="leave no run"):
             next_run(cron, "Pacific/Auckland", _utc("2026-12-20T12:00"), freeze=[(date(2026, 1, 1), last)])

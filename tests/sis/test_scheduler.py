@@ -78,7 +78,7 @@ async def _events(town: Town) -> list[str]:
 
 
 async def test_what_the_schedule_asks_for_is_run_once(north: Town, tmp_path: Path) -> None:
-    """A scheduled run is executed once, and the next time is set."""
+    """A scheduled run is executed once, and the time of the next run is set."""
     made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *")
     await _due(north, made, due=now() - timedelta(minutes=1))
     await _run_due_syncs(north)
@@ -198,7 +198,7 @@ async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Pat
 
 
 async def test_a_look_that_is_asked_for_is_noted(north: Town, tmp_path: Path) -> None:
-    """The worker executes a requested inspection and saves its findings."""
+    """The worker executes an inspection that was requested, and saves its findings."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await sources.request_inspection(work, made.source.id)

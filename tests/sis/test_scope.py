@@ -67,8 +67,10 @@ async def _living(town: Town) -> dict[str, int]:
 
 
 async def test_only_the_chosen_schools_come(north: Town, tmp_path: Path) -> None:
-    """People, classes, enrollments and demographics of the other school are left out, and the report says how many;
-    no row is refused for referring to one of them.
+    """People, classes, enrollments and demographics of a school that was not chosen are left out and counted in the
+    report.
+
+    No row is refused because it refers to one of them.
     """
     path = tmp_path / "roster.zip"
     made = await make_source(north, path, schools=("north",))
@@ -208,7 +210,7 @@ async def test_the_command_line_sets_and_clears_them(north: Town, tmp_path: Path
 
 
 async def test_scores_are_restricted_alike(north: Town, tmp_path: Path) -> None:
-    """A file of scores for the whole district, of which one school's source takes its own."""
+    """From a file of scores for the whole district, a source that is limited to one school imports only its scores."""
     await sync(north, Export(), tmp_path)
     async with north.unit() as work:
         await sources.register_source(

@@ -1,4 +1,4 @@
-"""Tests which files of excluded users are read: a file that is misread would let in those who opted out."""
+"""Tests which files of excluded users are accepted: if one were misread, people who opted out would be synced."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_a_list_of_excluded_users_is_read(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("form", REFUSED)
 def test_a_list_that_may_be_misread_is_refused(tmp_path: Path, form: str) -> None:
-    """A list in which the ids cannot be told is refused with the reason, so that nobody comes who should not."""
+    """A list whose ids cannot be read with certainty is refused with the reason, so that no wrong person is synced."""
     content, reason = REFUSED[form]
     (tmp_path / "out.csv").write_bytes(content)
     with pytest.raises(UnusableOption, match=reason):

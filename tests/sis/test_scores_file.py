@@ -70,7 +70,9 @@ async def test_a_window_is_recorded_once(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_corrected_value_keeps_what_was(north: Town, tmp_path: Path) -> None:
-    """The value and the day change, with their history; a row that is marked as deleted takes its score away."""
+    """A corrected value is stored with the history of the earlier one. A row that is marked as deleted removes its
+    score.
+    """
     scores = Scores()
     await load(north, scores, tmp_path)
     scores.columns = (*scores.columns, "status")
@@ -96,7 +98,10 @@ async def test_a_corrected_value_keeps_what_was(north: Town, tmp_path: Path) -> 
 
 
 async def test_an_undo_brings_the_scores_back(north: Town, tmp_path: Path) -> None:
-    """New scores go, changed and removed ones return; then the file can come again. The history says all of it."""
+    """An undo removes new scores and restores changed and removed ones. After that, the file can be imported again.
+
+    The history of each score lists all of these changes.
+    """
     scores = Scores()
     first = await load(north, scores, tmp_path)
     before = await scores_of(north)
@@ -177,8 +182,9 @@ async def test_each_bad_row_waits_at_its_place(north: Town, tmp_path: Path) -> N
 
 
 async def test_rows_that_contradict_each_other_all_wait(north: Town, tmp_path: Path) -> None:
-    """Two values under one id, or of one student, measure, day and attempt: which is right is not guessed. Identical
-    rows count once.
+    """If rows contradict each other, all of them are quarantined. Identical rows count once.
+
+    They contradict each other if they have different values under one id, or for one student, measure, day and attempt.
     """
     rows = [
         line("amy-1", "40", "same"),
@@ -204,7 +210,9 @@ async def test_rows_that_contradict_each_other_all_wait(north: Town, tmp_path: P
 
 
 async def test_a_persons_word_stays(north: Town, tmp_path: Path) -> None:
-    """What a person amended or removed is not brought back by the same file; a file with another value says so."""
+    """A score that a person amended or removed is not changed by the same file; a file with another value is
+    reported.
+    """
     scores = Scores()
     await load(north, scores, tmp_path)
     async with north.unit() as work:

@@ -23,7 +23,9 @@ async def _measure(town: Town, code: str, forms: tuple[str, ...] | None = None) 
 
 
 async def test_a_measure_in_another_case_is_read_and_reported(north: Town, tmp_path: Path) -> None:
-    """Vendors write ORF for orf: the rows are read, forms too, and the report says of how many rows this is true."""
+    """Codes of measures and forms in another case, such as ORF for orf, are read, and the report says in how many
+    rows.
+    """
     await _measure(north, "cloze", ("Fall A", "Fall B"))
     scores = Scores()
     scores.rows[0] |= {"measure": "CLOZE", "form": "FALL A"}

@@ -88,7 +88,9 @@ async def test_a_changed_score_names_its_student_and_only_what_changes(north: To
 
 
 async def test_values_are_digests_without_the_scope_of_scores(north: Town, tmp_path: Path) -> None:
-    """Who may not read scores learns neither values nor measures; a client of one school sees its students only."""
+    """A caller who may not read scores sees neither values nor measures; a client of one school sees only its
+    students.
+    """
     _, report = await _year(north, tmp_path, held=False)
     blind = await _read(north, report, _caller(north, Can.READ_ROSTER))
     value, measure = _fields(blind, "amy-1-3")["value"], _fields(blind, "amy-1-3")["measure"]

@@ -56,8 +56,10 @@ def _aged(path: Path, age: float) -> Path:
 
 
 async def test_an_uploaded_file_is_applied_by_the_worker(app: FastAPI, north: Town) -> None:
-    """202 with the run, the scores by the worker; a header that does not fit is refused at once, with its columns; a
-    caller without the scope, and a roster's source, are turned away.
+    """An uploaded file of scores is answered with 202 and its run, and the worker applies it.
+
+    A file with a wrong header is refused at once, with its columns. A caller without the scope is refused, and so is a
+    source of rosters.
     """
     asks = caller(app, north)
     made = await asks.post("/v1/sis-sources", {"name": "vendor", "kind": "scores-csv", "url": "upload:"})
@@ -141,7 +143,10 @@ def _served(folder: Path) -> Iterator[str]:
 
 
 async def test_a_file_at_an_address_is_read(north: Town, tmp_path: Path) -> None:
-    """The doctor reads it as a run does; a second run changes nothing; a file in another encoding fails by its row."""
+    """A file at an address is read alike by an inspection and by a run, and a second run changes nothing.
+
+    If the file has another encoding, the error names the row.
+    """
     Scores().write(tmp_path / "scores.csv")
     with _served(tmp_path) as address:
         made = await _make(north, f"{address}/scores.csv")

@@ -98,7 +98,10 @@ async def test_the_same_bytes_under_another_time_are_the_same_file(tmp_path: Pat
 
 
 async def test_the_doctor_and_a_dry_run_read_what_the_next_run_would(north: Town, tmp_path: Path) -> None:
-    """In a folder whose next file is broken, all three fail and name it; if nothing is new, the newest is read."""
+    """An inspection and a dry run read the same file of a folder as the next run would.
+
+    If this file is broken, all three fail and name it. If nothing is new, they read the newest file.
+    """
     made = await _make(north, str(tmp_path))
     _drop(tmp_path, "bulk.zip", Export(), 300)
     assert (await _run(north, made)).state == "applied"
@@ -115,7 +118,7 @@ async def test_the_doctor_and_a_dry_run_read_what_the_next_run_would(north: Town
 
 
 async def test_of_a_drop_folder_the_newest_whole_zip_is_taken(tmp_path: Path) -> None:
-    """In a folder the newest bulk zip is imported, and no older one after it."""
+    """Of the zips in a folder, the newest complete one is imported, and then no older one."""
     taken: list[dict[str, Any]] = []
     assert await _chosen(tmp_path, taken) is None
     for age, name in ((300, "a.zip"), (200, "b.zip"), (100, "c.ZIP")):
@@ -247,7 +250,7 @@ async def test_what_is_no_zip_is_refused(status: int, headers: dict[str, str], w
 
 
 async def test_a_zip_within_the_house_is_not_fetched(tmp_path: Path) -> None:
-    """A zip at a private address is not fetched unless the operator allows the network."""
+    """A zip at an address in a private network is not fetched unless the operator allows this network."""
     with _served(b"secret") as url:
         for allowed, address in ((Allowed(), url), (SANDBOX, "https://10.0.0.1/roster.zip")):
             with pytest.raises(SourceRefused, match="url cannot be used"):

@@ -1,4 +1,7 @@
-"""Tests sources and runs over REST: created, changed, requested, answered; secrets can be written but not read."""
+"""Tests sources and runs over REST: they are created, changed, requested and approved.
+
+Secrets can be written, but not read.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -97,7 +100,9 @@ async def test_a_run_is_asked_for_and_carried_out_by_the_worker(app: FastAPI, no
 
 
 async def test_each_verb_asks_for_its_own_scope(app: FastAPI, north: Town) -> None:
-    """Reading runs opens sources to the eye; making, running and undoing ask for more."""
+    """Reading needs the scope for reading runs. Creating a source, running it and undoing a run each need another
+    scope.
+    """
     made = (await caller(app, north).post("/v1/sis-sources", REST)).json()
     reader = caller(app, north, frozenset({"sync:read"}))
     assert (await reader.get(f"/v1/sis-sources/{made['id']}")).status_code == 200

@@ -161,7 +161,7 @@ async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
 
 
 async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:
-    """Rows of a collection that is left out stay unchanged and hold no run."""
+    """Rows of a collection that is left out stay unchanged, and do not cause the run to be held."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         first = await _run(north, made)

@@ -1,4 +1,7 @@
-"""Protects what a member of staff does when a source gives the sourcedId to another person, or the person a new one."""
+"""Tests that a member of staff keeps the own duties if a source gives the sourcedId to another person.
+
+The same is tested for a member of staff who gets a new sourcedId.
+"""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -87,7 +90,9 @@ async def test_exchanged_ids_of_staff_do_not_exchange_what_they_do(north: Town, 
 
 
 async def test_staff_without_duties_follow_the_source(north: Town, tmp_path: Path) -> None:
-    """Exchanged ids of teachers who do nothing yet are applied and named, as those of children without records."""
+    """Exchanged sourcedIds of teachers without duties are applied and reported, like those of children without
+    records.
+    """
     export = _staff()
     await sync(north, export, tmp_path)
     _exchange(export)

@@ -1,4 +1,4 @@
-"""Protects the runs of different districts from each other, which share their staging tables."""
+"""Tests that the runs of different districts, which share the staging tables, do not affect each other."""
 
 from pathlib import Path
 
@@ -29,7 +29,10 @@ ROWS = {
 async def test_a_run_takes_no_lock_that_another_could_wait_for(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A load and a change: neither analyzes, alters nor empties a table that runs of other districts write to."""
+    """A load and a later change neither analyze, alter nor empty a table to which runs of other districts write.
+
+    Such a statement would make the other runs wait.
+    """
     modes: list[str] = []
     clear = Stage.clear
 

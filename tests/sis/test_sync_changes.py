@@ -156,7 +156,10 @@ async def test_a_transfer_takes_the_students_records_along(north: Town, tmp_path
 
 
 async def test_a_removal_of_over_a_tenth_is_held(north: Town, tmp_path: Path) -> None:
-    """A removal of more than a tenth is held with exit 4, a sentence and an event, and the roster stays."""
+    """A plan that removes more than a tenth of the rows is held, and the roster stays unchanged.
+
+    The run has exit code 4, a sentence and an event.
+    """
     export = Export()
     export.rows["users"] += [
         {**export.row("users", "s1"), "sourcedId": f"x{n}", "identifier": f"x{n}", "email": "", "username": ""}

@@ -167,7 +167,7 @@ def test_a_file_that_the_manifest_calls_absent_is_not_read(tmp_path: Path) -> No
 
 
 def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:
-    """A zip with a password is refused by its flag alone."""
+    """A zip with a password is refused because of its encryption flag."""
     path = Export().write(tmp_path / "roster.zip")
     raw = bytearray(path.read_bytes())
     at = raw.find(b"PK\x01\x02")

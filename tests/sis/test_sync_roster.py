@@ -187,7 +187,9 @@ async def test_a_run_leaves_nothing_staged(north: Town, tmp_path: Path) -> None:
 
 
 async def test_columns_that_a_file_lacks_leave_what_is_known(north: Town, tmp_path: Path) -> None:
-    """A header without `email` is not a district without e-mail addresses."""
+    """A column that is missing from a file keeps its stored values: without `email`, people keep their e-mail
+    addresses.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     lines = [line.split(",") for line in export.sheet("users").splitlines()]

@@ -82,7 +82,9 @@ async def test_a_quote_that_never_closes_is_one_row(north: Town, tmp_path: Path)
 
 
 async def test_a_row_that_does_not_fit_its_header_is_one_row(north: Town, tmp_path: Path) -> None:
-    """COPY never sees it; the file loses that row only, and not the person it names."""
+    """A row that does not fit its header is not passed to COPY. Only this row of the file is lost, not the person in
+    it.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     lines = export.sheet("users").split("\r\n")
@@ -98,7 +100,7 @@ async def test_a_row_that_does_not_fit_its_header_is_one_row(north: Town, tmp_pa
 
 
 async def test_a_row_that_cannot_be_told_apart_removes_nobody(north: Town, tmp_path: Path) -> None:
-    """If a row has lost its sourcedId, no absent row is removed, because it could be that one."""
+    """If any row has lost its sourcedId, no row is removed for being absent, because it could be the lost one."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["sourcedId"] = ""

@@ -68,7 +68,9 @@ def _crooked() -> Delivered:
 async def _plan(
     town: Town, export: Delivered, folder: Path, patch: pytest.MonkeyPatch, *, sift: bool
 ) -> tuple[Planned, dict[str, Any], int]:
-    """A dry run's plan without the ids that it would give, its report, and how many kinds were sifted."""
+    """Returns the plan of a dry run without the ids of new rows, its report, and how many kinds were compared as
+    text.
+    """
     plans: Planned = []
     sifted: set[str] = set()
     planned = reporting.count_planned
@@ -121,7 +123,7 @@ async def test_sifted_or_read_whole_the_plan_is_the_same(
 async def test_a_repeated_row_is_found_although_it_is_as_it_was(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, differs: bool
 ) -> None:
-    """A repeated row that equals the stored one is counted and not skipped twice."""
+    """A repeated row is counted as repeated, even if it equals the stored row."""
     await sync(north, Delivered(), tmp_path, limits=LENIENT)
     export = Delivered()
     repeated = dict(export.row("enrollments", "e3"), **({"endDate": "2027-01-01"} if differs else {}))
@@ -135,7 +137,7 @@ async def test_a_repeated_row_is_found_although_it_is_as_it_was(
 async def test_unchanged_rows_are_compared_by_parallel_workers(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A comparison of raw with stored rows is a join that PostgreSQL can share between processes.
+    """Raw rows and stored rows are compared by a join that PostgreSQL can share between processes.
 
     The subquery around a raw table once kept every join out of parallel plans, which nearly doubled an unchanged sync.
     """

@@ -1,4 +1,4 @@
-"""Tests that the students of teams follow the roster: a sync writes who enters and who leaves, and nothing else."""
+"""Tests that a sync updates the students of teams: it writes those who enter and leave a team, and nothing else."""
 
 from datetime import date, timedelta
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Tests a roster zip sent over REST: larger than other bodies, validated at once, read by the worker, then deleted."""
+"""Tests roster zips that are sent over REST. They may be larger than other bodies.
+
+A zip is validated at once, read by the worker, and then deleted.
+"""
 
 import asyncio
 import io
@@ -143,7 +146,7 @@ async def test_who_may_not_send_is_turned_away_before_the_body(app: FastAPI, nor
 
 
 async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
-    """While one upload waits, a second one is refused; a lost worker leaves the zip for the next."""
+    """While one upload waits for its run, a second one is refused. If a worker is lost, the next one reads the zip."""
     asks = caller(app, north)
     path = await _source(asks)
     sent = await _send(asks, path, Export().packed())

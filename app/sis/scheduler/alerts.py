@@ -62,7 +62,10 @@ class Recipients:
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """The mail server, the recipients for districts that have set none, and the networks that a chat may be in."""
+    """The mail server of notices, the default recipients, and the networks in which chat servers may be.
+
+    The default recipients get the notices of districts that have named no recipients.
+    """
 
     server: MailServer | None = None
     default: Recipients = Recipients()

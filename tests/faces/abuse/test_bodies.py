@@ -29,7 +29,7 @@ MB = 1 << 20
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every body."""
+    """Returns a folder with a file for every body."""
     folder = tmp_path_factory.mktemp("bodies")
     for name, make in BODIES.items():
         (folder / name).write_bytes(make())

@@ -62,7 +62,9 @@ def test_rows_are_multiplied_along_the_document(query: str, cost: int) -> None:
 
 
 def test_the_number_of_rows_may_be_a_variable() -> None:
-    """Given, defaulted, null or left out: a variable costs as much as the number itself."""
+    """A variable for the number of rows costs as much as the number itself, whether given, defaulted, null or left
+    out.
+    """
     query = "query($n: Int) { students(first: $n) { edges { cursor } } }"
     defaulted = "query($n: Int = 7) { students(first: $n) { edges { cursor } } }"
     assert cost_of(query, {"n": 9}) == cost_of(defaulted, {"n": 9}) == 9

@@ -59,7 +59,7 @@ def _keeps_text(kept: Any) -> bool:
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc returns memory on request")
 @pytest.mark.skipif(not STATUS.exists() or sys.platform != "linux", reason="reads the memory of a Linux process")
 def test_freed_memory_is_returned_to_the_system() -> None:
-    """After many bodies, small objects that live on between them do not keep all of their memory with the process."""
+    """After many bodies, the process returns their memory to the system, although some small objects stay in use."""
     small = []
     bodies = []
     for _ in range(60):

@@ -93,5 +93,5 @@ def test_a_process_stays_available_and_ends(
 
 
 def processor_seconds(process: subprocess.Popen[bytes]) -> float:
-    """How long the process's event loop has had a processor."""
+    """Returns how many seconds of processor time the event loop of a process has used."""
     return int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]) / 1e9

@@ -153,7 +153,9 @@ async def test_an_answer_is_not_written_out_where_it_is_too_long(north: Town) ->
 
 
 def test_a_budget_ends_at_its_limit() -> None:
-    """Pages, batches and single rows count by their rows; the limit itself is allowed."""
+    """The budget of an operation counts rows, whether they come in pages, in batches or alone. The limit itself is
+    allowed.
+    """
     budget = Budget(6)
     budget.take([1, 2, 3, 4])
     budget.take({"a": [1, 2]})
