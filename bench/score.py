@@ -1,4 +1,4 @@
-"""Measures recording one score, which is judged with its classmates' scores, against the bare statements.
+"""Measures how long recording one score takes, compared with its bare statements. Classmates' scores are judged too.
 
 `python3 dev.py python -m bench.score [--requests 100] [--before FOLDER]`. Each score is sent to a district, and the
 statements that the product sends for it are then sent again through asyncpg, in a copy of the database. Therefore both
@@ -66,7 +66,7 @@ class Recording:
 
 @dataclass
 class Figures:
-    """The milliseconds of each request, of its bare statements, and of its judging, and the number of statements."""
+    """The milliseconds of each request, of its statements alone, and of its judging, and the number of statements."""
 
     took: list[float] = field(default_factory=list)
     used: list[float] = field(default_factory=list)
@@ -259,7 +259,7 @@ def _measure_in(folder: Path, times: int) -> dict[str, dict[str, float]]:
 
 
 def _compare(before: Path, times: int, rounds: int) -> None:
-    """Measures two checkouts in turns and prints both."""
+    """Measures two checkouts in turns, and prints the figures of both."""
     rows: dict[Path, list[dict[str, dict[str, float]]]] = {before: [], Path(__file__).resolve().parent.parent: []}
     for number in range(rounds):
         for folder in rows if number % 2 == 0 else reversed(rows):

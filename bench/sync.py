@@ -42,8 +42,8 @@ WRITTEN = (
 class Measured:
     """The results of the runs.
 
-    They are the seconds by name of the run, the process's peak memory in MiB, and the roster rows that unchanged runs
-    wrote.
+    They are the seconds by name of the run, the process's peak memory in MiB, and the number of roster rows that
+    unchanged runs wrote.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)

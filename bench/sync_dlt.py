@@ -1,4 +1,4 @@
-"""Loads the same files with the library dlt, by write disposition merge into PostgreSQL, with its default settings.
+"""Loads the same files with the library dlt: write disposition merge into PostgreSQL, with its default settings.
 
 It needs a Python that has `dlt[postgres]`, which is no dependency of the product: `PYTHON bench/sync_dlt.py FOLDER
 URL`. `bench.sync --dlt PYTHON` runs it. It prints a line of JSON for each of two runs: a first load, and the same files

@@ -1,9 +1,10 @@
-"""Measures a window's report, signals, an agenda and what needs a person, in a district of 100,000 students.
+"""Measures a window's report, signals, an agenda and the list of what is due, in a district of 100,000 students.
 
 `python3 dev.py python -m bench.teams [--students 100000]`. The district has schools of 1,000 students in six grades. Of
 the students, 19 in 20 have a screening score, all have five results in a class, and one in ten has a support. Limits:
 the report under 2 s, signals from nothing under 60 s, signals after a change of one class's scores under 3 s, the
-agenda of a team of 120 students with a year of data under 150 ms, and what needs its teacher under 60 ms.
+agenda of a team of 120 students with a year of data under 150 ms, and the list of what is due for its teacher under 60
+ms.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ async def worker_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
-    """A small district with two schools, staff, students and classes."""
+    """Returns a small district with two schools, staff, students and classes."""
     return await found_town("north", engine, worker_engine, settings)
 
 
@@ -174,7 +174,7 @@ async def south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Setti
 
 
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a folder of this run, which all its processes see."""
+    """Returns a folder of this run that all its processes can use."""
     own = tmp_path_factory.getbasetemp()
     return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
 

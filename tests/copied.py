@@ -31,7 +31,9 @@ TIME = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d\b"
 
 @dataclass(frozen=True)
 class Original:
-    """The rows of a district as JSON, cut at every text that differs in a copy, and the statement that inserts them."""
+    """The rows of a district as JSON, split at every text that differs in a copy, and the statement that inserts
+    them.
+    """
 
     full_name: str
     insertion: str

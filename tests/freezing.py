@@ -66,9 +66,9 @@ async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator
 async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
     """Makes insertions of a district into a table wait until the first yielded connection releases them.
 
-    Enter it before any process. It delays the execution, by a trigger: a lock of the table would already delay the
-    preparation, after which the server still expects a message. The second connection looks on, as the role whose
-    sessions it is to see.
+    Enter the block before any process is started. The insertion is delayed by a trigger, when it is executed. A lock of
+    the table would delay it already when it is prepared, after which the server still expects a message. The second
+    connection has the role whose sessions it must be able to see.
     """
     name, key = f"gate_{secrets.token_hex(4)}", secrets.randbits(32)
     holder = await asyncpg.connect(town.settings.url_of("owner"))
@@ -89,7 +89,7 @@ async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg
 
 
 async def blocked_by(connection: asyncpg.Connection, holder: int, most: int = 1) -> list[int]:
-    """Waits until so many sessions wait for a lock of the holder's; returns their process ids on the server."""
+    """Waits until `most` sessions wait for a lock of the session `holder`; returns their process ids on the server."""
     query = "SELECT pid FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
     async with asyncio.timeout(PATIENCE):
         while len(rows := await connection.fetch(query, holder)) < most:

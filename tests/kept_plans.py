@@ -18,7 +18,10 @@ _open_connection = db._open_connection
 
 
 def share_plans_of_runs() -> None:
-    """Puts the number of digits of a run's rows in the place of the run in the text of every statement of a sync."""
+    """In each statement of a sync, replaces the run by the number of digits of its number of rows.
+
+    So runs of about the same size have the same statement, and share its plan.
+    """
     Stage._bound = _bound_for_size  # type: ignore[method-assign, assignment]  # for all tests
 
 

@@ -10,7 +10,7 @@ from tests.processes import REPOSITORY, environment
 
 
 class Playground:
-    """A running `dev.py run`, with its output."""
+    """A running playground, started by `dev.py run`, with its output."""
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(

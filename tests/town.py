@@ -59,7 +59,9 @@ ON CONFLICT DO NOTHING
 
 @dataclass
 class Town:
-    """A district with the rows that tests need. People by name: `amy`, `ben` at school one, `cy` at school two."""
+    """A district with the rows that tests need. The students `amy` and `ben` are at school one, and `cy` at school
+    two.
+    """
 
     slug: str
     district_id: UUID
@@ -78,7 +80,7 @@ class Town:
     levels: dict[int, UUID] = field(default_factory=dict)
 
     def client(self, scopes: frozenset[str] = ALL_SCOPES, schools: tuple[UUID, ...] = ()) -> Principal:
-        """A machine client of this district."""
+        """Returns the principal of a client of this district."""
         return client_principal(self.district_id, self.client_id, "test client", scopes, schools)
 
     @asynccontextmanager
@@ -90,7 +92,7 @@ class Town:
 
     @asynccontextmanager
     async def house(self) -> AsyncIterator[Work]:
-        """A unit of work as role `worker` for the house itself."""
+        """Yields a unit of work as role `worker`, for work of the service itself."""
         principal = system_principal(self.district_id, "test house")
         async with unit(self.worker_engine, principal, self.settings.keyring, "test") as work:
             yield work
@@ -188,7 +190,7 @@ def _with_ids(town: Town, ids: Mapping[UUID, UUID]) -> Town:
 
 
 def _roster_rows(town: Town) -> list[Base]:
-    """The rows of the source, the schools and the people; their ids are added to the town."""
+    """Returns the rows of the source, the schools and the people; their ids are added to the town."""
     rows: list[Base] = [
         Source(district_id=town.district_id, id=town.source_id, name="sis", kind="oneroster-csv", created_at=now())
     ]

@@ -1,4 +1,4 @@
-"""A process that has loaded the product and is forked for each program to run, so that each starts at once.
+"""Runs a process that has loaded the product and is forked for each program, so that each program starts at once.
 
 `python -m tests.warm` reads orders from its standard input, a socket: one line of JSON each, with the descriptors of
 the program's input, output and errors. It answers each with a line, and ends when the socket is closed.
@@ -33,24 +33,27 @@ PATIENCE = 120.0  # seconds that a command may take
 
 
 class Warm:
-    """The process, as the tests order it about."""
+    """The process that starts other processes on orders of the tests."""
 
     def __init__(self, *, forked: bool = False) -> None:
-        """Starts another interpreter, or, if `forked`, forks this process, whose product must be as it was loaded."""
+        """Starts another interpreter or, if `forked`, forks this process.
+
+        In a fork, the product must be as it was when it was loaded.
+        """
         self._orders, theirs = socket.socketpair()
         self._one_at_a_time = Lock()
         with theirs:
             self._end = _forked(theirs) if forked else _started(theirs)
 
     def start(self, command: Sequence[str], env: Mapping[str, str], streams: Sequence[int]) -> int:
-        """Starts `app` or `app.worker` with these arguments; streams: descriptors of its input, output and errors.
+        """Starts `app` or `app.worker` with these arguments, and returns its process id.
 
-        Its process id.
+        `streams` has the descriptors of its input, output and errors.
         """
         return int(self._ask({"command": command, "env": dict(env)}, streams))
 
     def wait(self, pid: int, within: float) -> int:
-        """How it ends; one that does not within so many seconds is killed, which raises TimeoutError."""
+        """Returns the exit code of a process. After `within` seconds, kills the process and raises TimeoutError."""
         code: int | None = self._ask({"wait": pid, "within": within})
         if code is None:
             raise TimeoutError(f"It did not end within {within:.0f} seconds.")
@@ -105,7 +108,7 @@ def load() -> None:
 
 
 def main() -> None:
-    """Loads the product; then waits for orders, forks, kills."""
+    """Loads the product, then waits for orders to start or kill processes."""
     load()
     gc.collect()
     gc.freeze()  # a forked process does not copy the pages of what was loaded in order to collect it
@@ -132,9 +135,11 @@ def _forked(orders: socket.socket) -> Callable[[], object]:
 
 
 def _begin_anew(orders: socket.socket) -> None:
-    """Makes of a fork of pytest what a new interpreter is: its streams, modules, warnings and garbage collection.
+    """Turns a fork of pytest into the state of a new interpreter: its streams, modules, warnings and garbage
+    collection.
 
-    It keeps no other descriptor, so that whoever waits for the end of pytest's streams does not wait for this process.
+    It keeps no other descriptor, so that a program that waits for the end of pytest's streams does not wait for this
+    process.
     """
     faulthandler.disable()
     with open(os.devnull, "r+") as nothing:

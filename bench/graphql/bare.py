@@ -45,7 +45,7 @@ def _log_row(principal: Principal, page: str, text: str) -> list[Any]:
 
 
 class Bare:
-    """The pages' statements and the connections to the database."""
+    """The statements of the pages, and the connections to the database."""
 
     def __init__(self, settings: Settings, district_id: UUID) -> None:
         self._settings = settings
@@ -56,7 +56,7 @@ class Bare:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Opens the connections, and finds the statements."""
+        """Opens the connections and prepares the statements."""
         engine = open_engine(self._settings.url_of("api"), name="bench bare")
         options = {"jit": "off", "application_name": "bench bare api"}
         for _number in range(CONNECTIONS):

@@ -1,4 +1,4 @@
-"""Runs PostGraphile 5 over the benchmark's database: installed by npm into a scratch folder, never committed."""
+"""Runs PostGraphile 5 on the benchmark's database. npm installs it into a temporary folder that is never committed."""
 
 import json
 import os

@@ -30,7 +30,10 @@ MAX_PROBES = 3  # scores a week that the rule asks for at most
 
 @dataclass(frozen=True, slots=True)
 class ProbeResults:
-    """The monitor's statistic, P(slow), P(stopped), and the number of scores that it asked for, by student and week."""
+    """The results of the monitor by student and week.
+
+    They are the statistic, P(slow), P(stopped), and the number of scores that it requested.
+    """
 
     statistic: Array
     slow: Array

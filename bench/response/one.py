@@ -28,8 +28,9 @@ RULE = ChosenRule("monitor", {}, UUID(int=2))
 
 
 def make_series(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
-    """Returns the series of a student and of classmates, with one score and one form a week, as a request loads
-    them.
+    """Returns the series of a student and of classmates in the form in which a request loads them.
+
+    Each has one score a week, and each week has one form.
     """
     size = classmates + 1
     year = simulate(World(weeks=weeks, cohort=size), size, seed)

@@ -1,6 +1,6 @@
-"""Measures the time from the commit of an event to the first attempt at the receiver, at a steady rate.
+"""Measures the time from the commit of an event to its first attempt at the receiver, at a constant rate of events.
 
-There is no threshold.
+The figure has no target.
 """
 
 import asyncio

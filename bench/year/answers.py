@@ -42,7 +42,7 @@ class Sitting:
 
 
 def answer(sitting: Sitting, entry: dict[str, Any], item: Expected) -> Outcome | None:
-    """Returns what the team does about an item, after it has done it. None leaves the item for the next meeting."""
+    """Does what the team does about an item, and returns it. None leaves the item for the next meeting."""
     return ANSWERS[item.kind](sitting, entry, item)
 
 
@@ -62,7 +62,7 @@ def _unserved(sitting: Sitting, _: dict[str, Any], item: Expected) -> Outcome:
 
 
 def _alarm(sitting: Sitting, entry: dict[str, Any], item: Expected) -> Outcome:
-    """Decides about a support; from the second time on, the problem-solving team does."""
+    """Makes a decision about a support. From the second time on, the problem-solving team makes it."""
     year, record = sitting.year, sitting.record(item.subject)
     others = year.teams["problem-solving"]
     answers = [kind for _, kind in record.decisions if kind in ("intensify", "change", "continue")]

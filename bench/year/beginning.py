@@ -130,7 +130,7 @@ def plan_support(year: Year, record: SupportRecord, lead: str) -> None:
 
 
 def _with_goal(year: Year, path: str, body: dict[str, Any], followed: Followed, goal_on: date) -> Any:
-    """Plans with the goal that the team wants, or with the one that a refusal proposes."""
+    """Sends a plan with the goal that the team wants, or, if it is refused, with the goal that the refusal proposes."""
     body = {**body, "goal": followed.goal, "goal_on": goal_on.isoformat()}
     answer = year.caller.ask("POST", path, json=body)
     if answer.status_code == 422 and answer.json()["code"] == "goal.unrealistic":

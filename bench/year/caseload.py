@@ -1,4 +1,4 @@
-"""How the teams of the played year answer concerns: they plan supports, form groups, dismiss and resolve."""
+"""Lets the teams of the played year answer concerns: they plan supports, form groups, dismiss and resolve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOAL_RATE: Final = 1.4
 
 
 def concern_in_class(year: Year) -> None:
-    """Has a teacher raise a concern about a student who has no support yet."""
+    """Lets a teacher raise a concern about a student who has no support yet."""
     number = year.roster.students - 1 - year.week % 7
     student = year.roster.student(number)
     if any(record.student == student for record in year.supports) or student in year.roster.gone:

@@ -51,7 +51,7 @@ def check(year: Year) -> Findings:
 
 
 def contradictions_of(verdict: dict[str, Any], measure: dict[str, Any], record: SupportRecord) -> list[str]:
-    """Returns in what way a verdict contradicts its own shares, its label, or the goal that its scores have met."""
+    """Returns how a verdict contradicts its own probabilities, its label, or the goal that its scores have met."""
     state, faults = verdict["state"], []
     shares = [verdict[name] for name in ("slow", "short", "on_pace")]
     is_growth = measure["kind"] == "growth"

@@ -125,7 +125,7 @@ class Child:
     grown: dict[str, float] = field(default_factory=dict)
 
     def grow(self, week: int) -> None:
-        """Lets the student learn for an instructional week."""
+        """Simulates the student's growth in a week of instruction."""
         for followed in self.plan.measures:
             curve = followed.curve
             rate = _value_at(curve.rates, week) if curve.rates else 0.0

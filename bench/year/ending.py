@@ -18,7 +18,7 @@ AT_ONCE: Final = 40
 
 
 def end_year(year: Year) -> None:
-    """Compares the last agendas, all stored items, and the reports of unserved concerns with the truth."""
+    """Compares the last agendas, all stored items, and the reports of unserved concerns with what they must be."""
     follow_signals(year)
     follow_stalls(year)
     ask_all(year)
@@ -43,7 +43,7 @@ def _check_records(year: Year, team: TeamRecord, entries: list[dict[str, Any]]) 
 
 
 def _check_stored(year: Year, team: TeamRecord) -> None:
-    """Requires that no stored item is left behind: each is settled, waits for the next meeting, or for its student."""
+    """Requires that each stored item is settled, waits for the next meeting, or waits for its student."""
     items = list(year.caller.all("/v1/agenda-items", team=team.id))
     by_state = Counter(each["state"] for each in items)
     for state in ("discussed", "dropped", "carried"):
@@ -65,7 +65,7 @@ def _check_stored(year: Year, team: TeamRecord) -> None:
 
 
 def _check_unserved(year: Year) -> None:
-    """Requires the report of each concern that was unserved for the days of the playbook, and of no other one."""
+    """Requires a report about each concern that was unserved for the days in the playbook, and about no other one."""
     reported = {event["data"]["concern"] for event in year.events if event["type"] == "concern.unserved"}
     listed = {each["id"] for each in year.caller.all("/v1/concerns", unserved="true")}
     for concern in year.concerns.values():

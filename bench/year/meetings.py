@@ -71,7 +71,7 @@ def hold(year: Year, team: TeamRecord) -> None:
 
 @dataclass
 class _Held:
-    """What became of the items of a meeting, by the id of the stored item."""
+    """What became of the items of a meeting, keyed by the id of the stored item."""
 
     meeting: str
     worked: int = 0
@@ -81,7 +81,7 @@ class _Held:
     def settle(
         self, year: Year, team: TeamRecord, entry: dict[str, Any], item: Expected, outcome: Outcome | None
     ) -> None:
-        """Settles an item, or leaves it to be carried, and keeps whether it rests."""
+        """Settles an item, or leaves it to be carried, and records whether it is now off the agenda."""
         path, state = f"/v1/agenda-items/{entry['item']}", "carried" if outcome is None else outcome.state
         if outcome is not None:
             command = {"discussed": "discuss", "carried": "carry", "dropped": "drop"}[state]

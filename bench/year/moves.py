@@ -1,4 +1,6 @@
-"""The people who come and go in the played year: a mover, a leaver who comes back, and a teacher who leaves."""
+"""The people who come and go in the played year: a mover, a student who leaves and returns, and a teacher who
+leaves.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,7 @@ def leave(year: Year) -> None:
 
 
 def come_back(year: Year) -> None:
-    """Lets the student come back: the support goes on."""
+    """Lets the student come back; the support continues."""
     record = year.record(LEAVER)
     if record is None:
         return

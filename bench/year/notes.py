@@ -24,7 +24,7 @@ def write(year: Year, team: TeamRecord, item: str, student: str | None, text: st
 
 
 def amend(year: Year) -> None:
-    """Has the specialist amend the newest note that was not amended yet, after its meeting was closed."""
+    """Lets the specialist amend the newest note that was not amended yet, after its meeting was closed."""
     notes = [each for each in year.noted if each.version == 1 and serves(year, each.team, each.student)]
     if notes:
         note = notes[-1]
@@ -34,7 +34,7 @@ def amend(year: Year) -> None:
 
 
 def ask_about_notes(year: Year) -> tuple[Told, Told, Told]:
-    """Returns the notes: those of the script, those over REST and those in GraphQL."""
+    """Returns three sets of notes: as the script expects them, over REST, and over GraphQL."""
     told = {(each.id, each.item, each.text, each.version) for each in year.noted}
     read = {(each["id"], each["about"], each["text"], each["version"]) for each in year.caller.all("/v1/notes")}
     document = "{ notes(first: 100) { edges { node { id aboutId text version changes { version } } } } }"

@@ -1,4 +1,4 @@
-"""Defines what the script of the played year keeps about supports, concerns, hypotheses, signals and tasks."""
+"""Defines what the script of the played year stores about supports, concerns, hypotheses, signals and tasks."""
 
 from __future__ import annotations
 
@@ -123,9 +123,9 @@ class ActionRecord:
 
 @dataclass(frozen=True, slots=True)
 class SignalKey:
-    """Identifies a signal by what the script knows of it: its kind, the student, and the occasion.
+    """Identifies a signal by its kind, the student, and what caused it.
 
-    The occasion is a window, or a support with the day since which it is as it is.
+    The cause is a screening window, or a support with the day since which it has been in its state.
     """
 
     kind: str

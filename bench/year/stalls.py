@@ -1,4 +1,7 @@
-"""The core stalls of the played year: whether the grade as a whole fell behind, by the same children in two windows."""
+"""The core stalls of the played year: whether the grade as a whole fell behind.
+
+The same children are compared in two windows.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ DUE_IN: Final = timedelta(days=14)
 
 
 def agree(year: Year, team: TeamRecord, item: str, record: SupportRecord) -> str:
-    """Agrees an action item at an item of the agenda: the lead of the support calls the family."""
+    """Agrees on an action item at an item of the agenda: the lead of the support calls the family."""
     owner = record.lead if record.lead in team.members and record.lead not in year.roster.gone else SPECIALIST
     due_on = year.today + DUE_IN
     body = {"text": "Call the family.", "due_on": due_on.isoformat(), "owner": external(owner)}
@@ -37,7 +37,7 @@ def agree(year: Year, team: TeamRecord, item: str, record: SupportRecord) -> str
 
 
 def close_action(year: Year, action_id: str) -> str:
-    """Closes an action item, some as not done. That of somebody who has left is given to another member first."""
+    """Closes an action item, sometimes as not done. If its owner has left, another member gets it first."""
     action = next(each for each in year.actions if each.id == action_id)
     path = f"/v1/action-items/{action.id}"
     if action.owner in year.roster.gone:
@@ -121,7 +121,7 @@ def close_hypothesis(year: Year, hypothesis_id: str) -> str:
 
 
 def add_own(year: Year, text: str, student: str | None = None) -> None:
-    """Has a member add an item to the next agenda of the grade's team."""
+    """Lets a member add an item to the next agenda of the grade's team."""
     team = year.teams["grade"]
     body = {"team": team.id, "text": text} | ({} if student is None else {"student": external(student)})
     year.caller.post("/v1/agenda-items", body, act_for=external(SPECIALIST))
@@ -129,7 +129,10 @@ def add_own(year: Year, text: str, student: str | None = None) -> None:
 
 
 def answer_signals(year: Year, shown: list[str]) -> None:
-    """Answers all signals of an agenda: the lowest readers become concerns, known ones are merged, others dismissed."""
+    """Answers all signals of an agenda.
+
+    Signals about the lowest readers are accepted as concerns, known ones are merged, and the others are dismissed.
+    """
     signals = [year.signals[each] for each in shown if year.signals[each].state == "suggested"]
     screened = [each for each in signals if each.key.kind == "screening_under_cut"]
     accepted = {each.key.student: each for each in year.signals.values() if each.state == "accepted" and each.concern}

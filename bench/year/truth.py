@@ -1,6 +1,6 @@
-"""States what must be on a team's agenda on a day, from nothing but what the script has done and observed.
+"""Computes what must be on a team's agenda on a day, from what the script has done and observed.
 
-No rule of the product is used here. The verdicts on supports are the only judgements that were read.
+No rule of the product is used here, and no data are read from it except the verdicts on supports.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STALL_DAYS: Final = timedelta(days=120)
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """An item that must be on an agenda. `since` is None where the script cannot know the day exactly."""
+    """An item that must be on an agenda. `since` is None if the script cannot know the day exactly."""
 
     kind: str
     subject: str
@@ -53,7 +53,9 @@ class Expected:
 
     @property
     def key(self) -> Subject:
-        """Returns what identifies the occasion of the item. An alarm is the same before and after a decision is due."""
+        """Returns what identifies the reason of the item. For an alarm, it is the same before and after a decision is
+        due.
+        """
         kind = self.occasion.split()[0] if self.kind == "decision_due" else self.kind
         return kind, self.subject, self.occasion
 
@@ -101,7 +103,7 @@ def _of_concerns(year: Year) -> Iterator[Expected]:
 
 
 def is_active(year: Year, record: SupportRecord) -> bool:
-    """Returns whether the support of a student who is here is given at present."""
+    """Returns whether a support is being given at present, to a student who is on the roster."""
     return bool(record.id) and expected_state(year, record) == "active"
 
 
@@ -146,7 +148,7 @@ def _of_alarm(state: str, record: SupportRecord, since: date, *, is_due: bool) -
 
 
 def _is_ready_to_fade(year: Year, record: SupportRecord) -> bool:
-    """Returns whether a signal says about a support that it can fade, which is more than that its goal is met."""
+    """Returns whether a signal suggests to fade a support, which says more than that its goal is met."""
     signals = [each for each in year.signals.values() if each.support is record and each.state == "suggested"]
     return any(each.key.kind == "ready_to_fade" for each in signals)
 

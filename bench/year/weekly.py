@@ -1,4 +1,4 @@
-"""What happens in every school week of the played year: sessions, scores, and what the product says about them."""
+"""Plays every school week of the year: sessions, scores, and what the product concludes from them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The list of what a held or dry run would change, so that a person can read it before and after the answer.
+"""Adds the list of what a held or dry run would change, so that a person can read it before and after the decision.
 
-`sis_planned_change` has digests of personal values; the values themselves are in `sis_planned_value`, so that those of
-demographics are under the same lock as the demographics themselves.
+`sis_planned_change` has digests of personal values; the values themselves are in `sis_planned_value`. To read those of
+demographics needs the same scope as to read demographics.
 """
 
 from alembic import context, op

@@ -1,4 +1,4 @@
-"""Sends the examples of a contract as they are printed, with the ids that the contract says where to take."""
+"""Sends the examples of a contract as they are printed, with ids from the lists that the contract names for this."""
 
 import re
 from dataclasses import dataclass, field

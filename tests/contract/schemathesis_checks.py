@@ -1,4 +1,7 @@
-"""Checks for schemathesis, which loads this module: what the contract allows is refused for explained reasons only."""
+"""Provides checks for schemathesis, which loads this module.
+
+They allow that a request which the contract permits is refused, if there is a known reason.
+"""
 
 import re
 from typing import Any

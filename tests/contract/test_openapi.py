@@ -59,7 +59,7 @@ def test_spectral_finds_nothing(tools: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def python_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a throw-away environment with the generator; skips where it cannot be installed."""
+    """Returns the programs of a temporary environment with the generator. Skips the test if it cannot be installed."""
     folder = tmp_path_factory.mktemp("generator")
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
     pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python")  # ours: installing another takes seconds
@@ -71,7 +71,7 @@ def python_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def python_client(python_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the generated Python client."""
+    """Returns the folder of the generated Python client."""
     folder = tmp_path_factory.mktemp("generated") / "client"
     command = (python_tools / "openapi-python-client", "generate", "--path", REST, "--output-path", folder)
     ran = subprocess.run(

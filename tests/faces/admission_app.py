@@ -21,7 +21,7 @@ Built = Callable[..., AbstractAsyncContextManager[FastAPI]]
 
 @pytest.fixture
 def built(settings: Settings) -> Built:
-    """Builds the product's app over other settings."""
+    """Builds the product's app with other settings."""
 
     @asynccontextmanager
     async def make(**more: Any) -> AsyncIterator[FastAPI]:

@@ -1,4 +1,4 @@
-"""A proxy between the product and PostgreSQL that cuts a connection where a test wants it to."""
+"""Runs a proxy between the product and PostgreSQL that cuts a connection at the point that a test chooses."""
 
 import asyncio
 from collections.abc import AsyncIterator

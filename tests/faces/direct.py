@@ -39,7 +39,7 @@ async def send(app: ASGIApp, method: str, path: str, headers: dict[str, str], **
 
 
 async def call(app: ASGIApp, request: httpx.Request, client: tuple[str, int] = CLIENT) -> httpx.Response:
-    """Returns the answer of an app; raises what the app raises."""
+    """Returns the answer of an app. An exception of the app is raised."""
     assert isinstance(request.stream, httpx.AsyncByteStream)
     chunks, finished, is_received = aiter(request.stream), asyncio.Event(), False
     status, headers, body = 0, list[tuple[bytes, bytes]](), list[bytes]()

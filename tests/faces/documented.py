@@ -16,7 +16,7 @@ METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
 
 class Undocumented(AssertionError):
-    """An answer that the contract does not document."""
+    """Raised for an answer that the contract does not document."""
 
 
 COMPONENTS = "urn:components"

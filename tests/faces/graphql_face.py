@@ -90,7 +90,7 @@ async def ask(
 
 
 async def query_data(town: Town, query: str, variables: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """The data of an operation that must have no error."""
+    """Returns the data of an operation, which must have no error."""
     answer = (await ask(town, query, variables, **more)).json()
     assert "errors" not in answer, answer["errors"]
     data: dict[str, Any] = answer["data"]

@@ -43,7 +43,7 @@ async def listening(app: FastAPI) -> AsyncIterator[str]:
 
 
 class Client:
-    """A connection with one or several subscriptions."""
+    """A WebSocket connection with one or several subscriptions."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -70,7 +70,7 @@ class Client:
         return message["payload"]["data"]
 
     async def closed(self) -> int | None:
-        """The code with which the connection is closed."""
+        """Returns the code with which the connection was closed."""
         async with asyncio.timeout(60):
             await self.connection.wait_closed()
         return self.connection.close_code
@@ -80,7 +80,9 @@ class Client:
 async def connected(
     address: str, token: str | None, *, act_for: str | None = None, origin: str | None = None
 ) -> AsyncIterator[Client]:
-    """A connection whose caller is known by the payload of `connection_init`; without a token, nothing is sent yet."""
+    """Yields a WebSocket connection that was authenticated by its `connection_init`; without a token, nothing was sent
+    yet.
+    """
     page = None if origin is None else Origin(origin)
     async with connect(f"ws://{address}/graphql", subprotocols=[PROTOCOL], origin=page, proxy=None) as connection:
         client = Client(connection)

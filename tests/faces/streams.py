@@ -35,7 +35,7 @@ class Stream:
         return block
 
     async def event(self) -> dict[str, Any]:
-        """The data of the next event."""
+        """Returns the data of the next event."""
         while True:
             for line in (await self.block()).split("\n"):
                 if line.startswith("data: "):
@@ -64,7 +64,7 @@ class Stream:
 async def streaming(
     app: FastAPI, token: str, *, last_event_id: str | None = None, act_for: str | None = None, **params: Any
 ) -> AsyncIterator[Stream]:
-    """A stream that has begun, or was refused; the client leaves at the end of the block."""
+    """Yields a stream that has begun or was refused. The client leaves at the end of the block."""
     headers = [(b"authorization", f"Bearer {token}".encode()), (b"accept-encoding", b"gzip")]
     if last_event_id is not None:
         headers.append((b"last-event-id", last_event_id.encode()))

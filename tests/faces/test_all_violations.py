@@ -30,7 +30,7 @@ HAND_WRITTEN = {"rekey_sync_run": "its body is checked in parts, so that an enti
 
 @pytest.fixture(scope="module")
 async def rows(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with rows of all kinds."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
@@ -81,9 +81,11 @@ def pairs(faults: Sequence[Wrong]) -> set[tuple[int, int]]:
 
 
 def covering(faults: Sequence[Wrong]) -> Iterator[list[Wrong]]:
-    """Yields few sets of faults in which every two are a pair, so that every pair is in one of them.
+    """Yields few sets of faults, such that every pair of faults is in one of them, and any two of a set may be
+    together.
 
-    Each set begins with a pair that was in none, and gets from every other input the fault that adds most pairs.
+    Each set begins with a pair that was in no set before, and gets from every other input the fault that adds most
+    pairs.
     """
     all_pairs = pairs(faults)
     missing = set(all_pairs)
@@ -154,7 +156,7 @@ async def test_two_faults_are_found_at_once(app: FastAPI, rows: FullDistrict) ->
 
 
 def test_every_pair_of_faults_is_sent() -> None:
-    """The requests contain every pair of faults, and no single fault or larger set."""
+    """The requests contain every pair of faults that may be sent together, and no other pair."""
     for command in CATALOG.commands.values():
         faults = declared_faults(command)
         sets = [sorted(faults.index(fault) for fault in wrong) for wrong in covering(faults)]

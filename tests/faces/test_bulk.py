@@ -29,7 +29,7 @@ mutation Record($input: RecordScoresInput!) {
 
 @pytest.fixture
 def north_client(app: FastAPI, north: Town) -> Caller:
-    """A client of the town."""
+    """Returns a client of the district North."""
     return caller(app, north)
 
 
@@ -82,7 +82,9 @@ async def test_a_malformed_item_alone_is_refused(north_client: Caller, north: To
 
 
 async def test_pointers_count_the_items_as_they_were_sent(north_client: Caller, north: Town) -> None:
-    """The service sees only well-formed items, and its violations name their places in the request all the same."""
+    """The pointers of violations count the items as they were sent, although the service gets only the well-formed
+    items.
+    """
     same = score(north, 3)
     scores = [17, same, 17, {**same, "value": 1}, score(north, 5, measure="none")]
     results = (await north_client.post("/v1/scores/bulk", {"scores": scores})).json()["results"]
@@ -163,7 +165,9 @@ async def test_a_list_that_is_too_short_or_long_is_refused_as_a_whole(
 
 
 async def test_a_missing_scope_refuses_all_items(app: FastAPI, north: Town) -> None:
-    """A permission is no property of an item."""
+    """If a scope is missing, a request with several items is refused as a whole, because permissions do not depend on
+    items.
+    """
     answer = await caller(app, north, frozenset({"concern:read"})).post(
         "/v1/concerns/bulk", {"concerns": [worry(north, "Slow.")]}
     )

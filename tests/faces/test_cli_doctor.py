@@ -44,7 +44,9 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
 
 
 async def test_without_a_district_the_doctor_checks_all(north: Town, south: Town) -> None:
-    """An operator need not know the districts: the one that is out of step is named, the others are well."""
+    """Without a district, `aimline doctor` checks all of them: it names the one with wrong rows, and the others as
+    well.
+    """
     await plant(south)
 
     def of_towns(text: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ WRITES_FILES_OR_LINES = {
 
 @cache
 def commands() -> dict[str, Any]:
-    """Every command by its path."""
+    """Returns every command, keyed by its path."""
     return dict(_below(get_command(command_line()), ""))
 
 

@@ -37,7 +37,9 @@ def test_what_is_no_read_is_a_sentence(north: Town, path: str) -> None:
 
 
 async def test_a_graphql_query_is_explained_with_its_cost(north: Town) -> None:
-    """The statement, its plan, its scopes, what it would disclose, and the cost that the API would count."""
+    """The explanation has the statement, its plan, its scopes, the disclosures, and the cost that the API would
+    count.
+    """
     query = "{ students(first: 20) { edges { node { givenName concerns { description } } } } }"
     done = aimline(north.settings, "explain", query, "--district", north.slug, "--json")
     assert done.returncode == 0, done.stderr
@@ -53,7 +55,7 @@ async def test_a_graphql_query_is_explained_with_its_cost(north: Town) -> None:
     "query", ["{ nothing }", "{ students(first: 0) { pageInfo { endCursor } } }", "mutation { a }"]
 )
 def test_a_bad_query_is_a_sentence(north: Town, query: str) -> None:
-    """What the API would refuse is refused, without a stack trace."""
+    """A query that the API would refuse is refused with a sentence, without a stack trace."""
     done = aimline(north.settings, "explain", query, "--district", north.slug)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

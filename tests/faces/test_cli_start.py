@@ -34,7 +34,7 @@ def test_the_overview_says_of_every_command_what_it_says_itself() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_there_when_it_is_loaded_alone(command: str) -> None:
-    """Each command can be loaded alone."""
+    """Each command can be loaded without the others."""
     assert command in _summaries(command_line(command))
 
 

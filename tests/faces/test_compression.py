@@ -1,4 +1,4 @@
-"""Protects slow lines from large answers, and secrets from being guessed by the length of a compressed answer."""
+"""Tests that large answers are compressed, and that the length of a compressed answer never reveals a secret."""
 
 import gzip
 from typing import Any
@@ -82,7 +82,7 @@ async def test_an_answer_with_a_secret_is_not_compressed(app: FastAPI, north: To
 
 
 async def test_the_tag_serves_over_any_coding(app: FastAPI, north: Town) -> None:
-    """A client that read the compressed answer may name its ETag without accepting gzip, and the other way round."""
+    """An ETag is valid for the compressed and the uncompressed answer alike."""
     client = await concerns(app, north)
     path = "/v1/concerns/" + (await client.get("/v1/concerns")).json()["items"][0]["id"]
     headers, _ = await raw(client, "GET", path, "gzip")

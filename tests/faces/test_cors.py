@@ -59,7 +59,7 @@ async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town
     ],
 )
 async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: str) -> None:
-    """403 to its preflight, and an answer that its browser keeps from the page."""
+    """A page of any other origin is refused with 403 to its preflight, and its browser does not show it the answer."""
     client = await client_with(app, north, ALLOWED_ORIGIN)
     refused = await preflight(app, origin)
     assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False)
@@ -69,7 +69,10 @@ async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: st
 
 
 async def test_an_answer_is_for_the_pages_of_its_own_client(app: FastAPI, north: Town, south: Town) -> None:
-    """A page that another client registered may not read with this client's token; refusals can be read by both."""
+    """A page whose origin another client has registered may not read answers to this client's token.
+
+    Both kinds of pages can read refusals.
+    """
     ours, theirs = await client_with(app, north, ALLOWED_ORIGIN), await client_with(app, south, OTHER_ORIGIN)
     for client, origin, may_read in (
         (ours, ALLOWED_ORIGIN, True),
@@ -85,7 +88,7 @@ async def test_an_answer_is_for_the_pages_of_its_own_client(app: FastAPI, north:
 
 
 async def test_a_removed_origin_is_refused(app: FastAPI, north: Town) -> None:
-    """Once the process has read the list again, which it does twice a minute."""
+    """An origin that was removed is refused once the process has read the list again, which it does twice a minute."""
     await client_with(app, north, origin := f"https://{north.slug}.example.org")
     assert (await preflight(app, origin)).status_code == 204
     async with north.house() as work:

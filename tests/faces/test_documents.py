@@ -1,5 +1,6 @@
-"""Tests the documents that are the same for all callers: they are built once and have an ETag; nothing else is
-cached.
+"""Tests the documents that are the same for all callers: they are built once and have an ETag.
+
+Nothing else is cached.
 """
 
 import asyncio

@@ -32,7 +32,9 @@ async def run(app: Any, *received: dict[str, Any], cancelled: bool = False) -> t
 
 
 async def test_a_cancelled_request_is_answered_as_a_problem() -> None:
-    """When the server ends, what still runs gets a problem with all headers, not the server's own bare 500."""
+    """When the server ends, a running request is answered with a problem and all headers, not with the server's bare
+    500.
+    """
 
     async def runs(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(3600)
@@ -47,7 +49,7 @@ async def test_a_cancelled_request_is_answered_as_a_problem() -> None:
 
 @pytest.mark.parametrize(("message", "status"), [("http.disconnect", 499), ("http.request", 500)])
 async def test_a_client_that_leaves_is_not_counted_as_a_fault(message: str, status: int) -> None:
-    """A request without an answer is logged as 499 if its client left, so that nobody can raise false alarms."""
+    """A request without an answer is logged as 499 if its client left, so that nobody can cause false alarms."""
 
     async def leaves(scope: Any, receive: Any, send: Any) -> None:
         await receive()

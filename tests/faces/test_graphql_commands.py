@@ -35,7 +35,7 @@ def concern(town: Town, **more: Any) -> dict[str, Any]:
 
 
 async def send(app: FastAPI, town: Town, key: str | None = "k", **more: Any) -> httpx.Response:
-    """Raises a concern under a key."""
+    """Raises a concern by a mutation with an idempotency key."""
     return await ask_graphql(app, town, RAISE, {"input": concern(town, **more), "key": key})
 
 
@@ -82,7 +82,7 @@ async def test_each_field_has_a_key_of_its_own(app: FastAPI, north: Town) -> Non
 
 
 async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -> None:
-    """The others get its data, or 409."""
+    """Of sixteen equal mutations at the same time, one has an effect. The others get its data, or 409."""
     answers = await asyncio.gather(*(send(app, north) for _ in range(16)))
     assert await concerns_of(north) == ["Quiet."]
     for answer in answers:
@@ -91,7 +91,9 @@ async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -
 
 
 async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """With a key in each field, a lost commit is repeated and has no unknown outcome."""
+    """If the commit of a mutation is lost, the mutation is repeated with the key of each field, and has a known
+    outcome.
+    """
     async with cutting_proxy(north.settings.url_of("api"), tmp_path) as proxy:
         app = build(north.settings.model_copy(update={"api_database_url": proxy.url}))
         proxy.cut_after = b"COMMIT"
@@ -114,7 +116,7 @@ async def test_a_change_needs_the_version_that_was_read(app: FastAPI, north: Tow
 
 
 async def test_a_version_is_of_its_field_only(app: FastAPI, north: Town) -> None:
-    """A field that failed for its version leaves the next field its own."""
+    """If a field of a mutation fails because of its version, the next field is still checked with its own version."""
     query = """mutation {
       a: amendMeasure(input: {measure: "orf", name: "A"}, version: 9) { problems { code } }
       b: amendMeasure(input: {measure: "orf", name: "B"}, version: 1) { measure { version } problems { code } } }"""

@@ -80,7 +80,7 @@ async def test_neither_media_type(north: Town) -> None:
     ],
 )
 async def test_a_request_that_is_no_good(north: Town, body: dict[str, Any]) -> None:
-    """400 in the draft's type, 200 in plain JSON; no data in either."""
+    """An invalid request gets 400 in the media type of the draft and 200 in plain JSON, without data."""
     for accept, status in ((MODERN, 400), (LEGACY, 200)):
         answer = await send(north, accept=accept, json=body)
         assert answer.status_code == (400 if "subscription" in body["query"] else status)
@@ -89,7 +89,10 @@ async def test_a_request_that_is_no_good(north: Town, body: dict[str, Any]) -> N
 
 
 async def test_a_request_that_ran_nothing_leaves_no_principal_behind(north: Town) -> None:
-    """The pool's connection goes back without the binding that no BEGIN took: the next one must bring its own."""
+    """If a request runs no statement, its connection goes back to the pool bound to no principal.
+
+    The next user of the connection must bind it to its own principal.
+    """
     engine = open_engine(north.settings.url_of("api"), name="tests one", pool_size=1)
     try:
         async with http(engine, north.settings) as client:
@@ -125,7 +128,7 @@ async def test_a_body_that_is_no_request(north: Town, content: bytes, kind: str,
 
 
 async def test_a_get_reads_and_never_writes(north: Town) -> None:
-    """A query by GET works, a mutation gives 405, and no foreign page is shown."""
+    """A query by GET works, a mutation by GET gives 405, and no page of another host is shown."""
     query = "query A($x: ID!) { node(id: $x) { id } }"
     answer = await send(north, "GET", params={"query": query, "variables": '{"x": ""}'})
     assert (answer.status_code, answer.json()["data"]) == (200, {"node": None})

@@ -1,4 +1,6 @@
-"""Protects the documents that a process keeps: parsed and validated once, few and short, and each still measured."""
+"""Tests the GraphQL documents that a process stores: parsed and validated once, few and short, and measured each
+time.
+"""
 
 from typing import Any
 
@@ -66,7 +68,7 @@ def test_a_request_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_invalid_document_is_not_kept() -> None:
-    """It is refused each time."""
+    """An invalid document is not stored: it is refused again each time."""
     prepared = preparation(Limits())
     for _ in range(2):
         with pytest.raises(Refused):

@@ -88,7 +88,10 @@ async def in_the_loop(town: Town, name: str) -> dict[str, str]:
 
 
 async def test_the_loop_of_a_student_is_one_request(north: Town) -> None:
-    """Student, concerns, supports, phases, scores, verdict with its reasons, history and decisions, by either name."""
+    """One request reads a student with concerns, supports, phases, scores, verdict with reasons, history and decisions.
+
+    The student can be named by id and by external id.
+    """
     made = await in_the_loop(north, "amy")
     for name in (made["student"], "sis:sis:amy-1"):
         student = (await query_data(north, NESTED, {"id": name}))["student"]
@@ -123,7 +126,7 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
 
 
 async def test_node_reads_the_prefix(north: Town) -> None:
-    """`node` reads every kind of public id."""
+    """`node` reads a row by its public id, of whatever kind."""
     made = await in_the_loop(north, "amy")
     query = "query($id: ID!) { node(id: $id) { __typename id } }"
     for kind, row_id in made.items():
@@ -261,7 +264,7 @@ async def test_a_secured_area_stays_shut(north: Town, scope: str) -> None:
 
 
 async def test_resolvers_reach_the_session_one_at_a_time(north: Town) -> None:
-    """Resolvers run at once and a session serves one caller: the lock puts them in a row."""
+    """Resolvers run at the same time, but a database session serves one caller. A lock lets them use it one by one."""
     inside: list[int] = []
 
     @needs(Can.READ_PLAYBOOK)

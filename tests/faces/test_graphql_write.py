@@ -55,7 +55,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 async def raised(town: Town) -> list[str]:
-    """The descriptions of the concerns that are there."""
+    """Returns the descriptions of the district's concerns."""
     async with town.unit() as work:
         page = await concerns(work, keyset(town.district_id, "concerns", {}, None, None), ConcernFilter())
     return [row.description for row in page.rows]
@@ -158,7 +158,7 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
 
 
 async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: Town) -> None:
-    """The payload of a second command has the rows as they are after both commands."""
+    """After two commands, the payload of the second has the rows as they are after both."""
     made = await in_the_loop(north, "amy")
     query = """mutation($scores: RecordScoresInput!, $input: DecideInput!) {
       recordScores(input: $scores) { results { score { student { ...now } } } }
@@ -176,7 +176,7 @@ async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: T
 
 
 async def test_a_refused_field_leaves_the_next_one_standing(north: Town) -> None:
-    """A refused root field is undone alone, and the next one is executed."""
+    """If a root field of a mutation is refused, only this field is undone, and the next one is executed."""
     made = await in_the_loop(north, "amy")
     query = """mutation($input: DecideInput!, $worry: RaiseConcernInput!) {
       decide(input: $input) { decision { id } problems { code } }
@@ -218,7 +218,7 @@ async def test_a_secured_area_without_its_scope_is_a_problem(north: Town) -> Non
 
 
 async def test_a_fault_in_a_read_says_nothing(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If one read of an operation has a fault, nothing of the operation is shown."""
+    """If one read of an operation has an internal error, no data of the operation are returned."""
 
     async def faulty(work: Work, sql: str, parameters: tuple[Any, ...]) -> None:
         await work.db.execute(text("SELECT CAST('canary-of-a-child' AS integer)"))
@@ -257,7 +257,7 @@ async def test_a_fault_undoes_the_whole_operation_and_says_nothing(
 
 
 async def test_what_cannot_be_committed_is_not_shown(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disclosure row is written with the answer or there is no answer."""
+    """If the row of the disclosure log cannot be written, there is no answer."""
 
     async def broken(_: Work) -> None:
         raise RuntimeError("canary-of-a-child")

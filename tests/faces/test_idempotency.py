@@ -45,14 +45,17 @@ async def until_true(connection: asyncpg.Connection, query: str) -> None:
 
 @pytest.fixture
 async def owner(north: Town) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection, which sees every row."""
+    """Yields the owner's connection, which sees every row."""
     connection = await asyncpg.connect(north.settings.url_of("owner"))
     yield connection
     await connection.close()
 
 
 async def test_the_second_request_is_answered_as_the_first(app: FastAPI, north: Town) -> None:
-    """Status, body and headers are the first ones, marked as a replay; there is one concern. A key may be quoted."""
+    """A repeated request gets the first status, body and headers, marked as a replay, and raises no second concern.
+
+    The key may be in quotes.
+    """
     client = caller(app, north)
     first = await send(client, KEY, concern(north))
     repeated = await send(client, f'"{KEY}"', concern(north))
@@ -110,7 +113,7 @@ async def test_a_bad_key_is_refused(app: FastAPI, north: Town, key: str) -> None
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, "a b!~", '"a\\"b"'])
 async def test_every_printable_key_is_taken(app: FastAPI, north: Town, key: str) -> None:
-    """A key of 1 to 255 printable ASCII characters is accepted."""
+    """Any key of 1 to 255 printable ASCII characters is accepted."""
     client = caller(app, north)
     assert (await send(client, key, concern(north))).status_code == 201
     assert (await send(client, key, concern(north))).headers[REPLAYED] == "true"
@@ -222,7 +225,7 @@ async def test_a_replay_is_logged_as_a_disclosure(app: FastAPI, north: Town, own
 
 
 async def test_a_key_is_kept_for_a_day(app: FastAPI, north: Town, owner: asyncpg.Connection) -> None:
-    """Then it is free again, before and after the worker has deleted its row."""
+    """A key is stored for a day. Then it can be used again, even if the worker has not deleted its row yet."""
     client, age = caller(app, north), "UPDATE idempotent_request SET at = at - $2::interval WHERE district_id = $1"
     await send(client, KEY, concern(north))
     await owner.execute(age, north.district_id, timedelta(hours=25))

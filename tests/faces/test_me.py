@@ -52,7 +52,7 @@ async def test_the_allowed_operations_are_those_that_are_allowed(app: FastAPI, n
 
 
 async def test_the_allowed_mutations_follow_the_scopes(app: FastAPI, north: Town) -> None:
-    """The allowed mutations follow from the scopes."""
+    """The list of allowed mutations follows from the scopes of the client."""
     everything = (await ask_graphql(app, north, QUERY)).json()["data"]["me"]
     assert "raiseConcern" in everything["mutations"]
     reader = caller(app, north, frozenset({"concern:read"}))

@@ -25,7 +25,9 @@ BODY = '{"type":"response.stopped","timestamp":"2026-11-21T23:00:00Z","data":{"i
 
 @contextmanager
 def receiver(folder: Path, *options: str) -> Iterator[httpx.Client]:
-    """A running receiver and a client of its address; it ends when its stdin is closed."""
+    """Runs the receiver during the block, and yields a client of its address. It ends when its standard input is
+    closed.
+    """
     command = [sys.executable, "-m", "app.sandbox.receiver", "--secret-file", str(folder / "secret")]
     command += ["--log", str(folder / "log.jsonl"), "--until-stdin-closes", *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -84,7 +86,7 @@ def test_a_good_signature_is_204_and_all_else_401(tmp_path: Path) -> None:
 
 
 def test_a_poll_waits_for_what_is_new_and_misses_nothing(tmp_path: Path) -> None:
-    """Another process can wait for the next webhook without asking again and again."""
+    """A client can wait for the next webhook without polling, and misses none."""
     (tmp_path / "secret").write_text(SECRET)
     with receiver(tmp_path) as client:
         began = time.monotonic()

@@ -181,14 +181,17 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: FastAPI, 
 
 
 def test_a_request_is_compared_with_each_route_once(app: FastAPI) -> None:
-    """The routes are the app's own: those of an included router are all compared, and those of the right one twice."""
+    """A request is compared with each route of the app at most once.
+
+    With an included router, the framework would compare all of its routes, and the right one twice.
+    """
     assert [route for route in app.routes if not isinstance(route, Route | WebSocketRoute)] == []
 
 
 async def test_a_routes_parameters_are_not_listed_for_each_request(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which parameters a route takes is computed with the route; it takes a tenth of the time of a small request."""
+    """The parameters of a route are computed once and not for each request, which would take a tenth of its time."""
 
     def fail(_: object) -> None:
         raise AssertionError("The parameters of a route were listed again.")

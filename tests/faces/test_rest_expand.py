@@ -32,7 +32,7 @@ async def test_a_caseload_is_one_request(app: FastAPI, read_district: FullDistri
 
 
 async def test_rows_are_beside_their_ids(app: FastAPI, read_district: FullDistrict) -> None:
-    """`expand` adds members and changes none, whether it is repeated or has commas."""
+    """`expand` adds rows to a response and changes no other member, whether it is repeated or has commas."""
     asks = caller(app, read_district.town)
     path = f"/v1/concerns/{read_district.shown['concern']}"
     plain = (await asks.get(path)).json()
@@ -44,7 +44,7 @@ async def test_rows_are_beside_their_ids(app: FastAPI, read_district: FullDistri
 
 
 async def test_a_link_needs_the_scope_of_its_rows(app: FastAPI, read_district: FullDistrict) -> None:
-    """A link without its scope is refused before anything is read."""
+    """A link is refused without the scope of its rows, before anything is read."""
     asks = caller(app, read_district.town, scopes=frozenset({Can.READ_CONCERNS}))
     assert (await asks.get("/v1/concerns")).status_code == 200
     answer = await asks.get("/v1/concerns", expand="student", student="sis:sis:nobody")
@@ -80,7 +80,7 @@ async def test_an_answer_has_only_the_fields_that_were_named(app: FastAPI, read_
 async def test_what_cannot_be_shown_is_a_bad_request(
     app: FastAPI, read_district: FullDistrict, pointer: str, params: dict[str, Any]
 ) -> None:
-    """A misspelt name is never ignored, and no request can ask for the whole district at once."""
+    """A misspelt name in `expand` or `fields` is refused, and so is a request for the whole district at once."""
     answer = await caller(app, read_district.town).get("/v1/students", **params)
     assert answer.status_code == 400, answer.text
     assert [one["pointer"].startswith(pointer) for one in answer.json()["violations"]] == [True]

@@ -14,7 +14,7 @@ from tests.house.walk import Operation, operations, own_request
 
 
 def paged(app: FastAPI) -> list[Operation]:
-    """Every list with pages."""
+    """Returns every list that has pages."""
     return [one for one in operations(app) if "after" in one.names("query")]
 
 
@@ -76,7 +76,7 @@ async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, read_distr
 async def test_a_cursor_as_it_was_once_made_is_refused(
     app: FastAPI, read_district: FullDistrict, place: list[object]
 ) -> None:
-    """A cursor that anybody can write is no cursor, whatever binding it names."""
+    """A cursor in the former, unencrypted form is refused, because anybody could write one."""
     north = caller(app, read_district.town)
     plain = json.dumps([*place]).encode()
     for operation in paged(app):

@@ -26,7 +26,7 @@ PROBLEM = {"type", "code", "title", "status", "detail", "trace_id", "violations"
 
 @pytest.fixture(scope="module")
 async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with rows of all kinds."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
@@ -71,7 +71,10 @@ async def test_no_error_shows_what_was_submitted(app: FastAPI, district: FullDis
 
 
 async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, district: FullDistrict) -> None:
-    """Every filter and every path with values of every wrong kind; a filter alone where its shape allows the value."""
+    """No read breaks or repeats a submitted value.
+
+    Every filter and every path is tried with values of every wrong kind.
+    """
     north = caller(app, district.town)
     for operation in operations(app):
         if not operation.reads or operation.name in OPEN:
@@ -106,7 +109,7 @@ async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, district: Fu
 
 
 async def test_everything_that_is_wrong_is_said_at_once(app: FastAPI, district: FullDistrict) -> None:
-    """All violations of types and of values are reported at once, with pointers and codes."""
+    """All violations of types and values are reported at once, with pointers and codes."""
     north = caller(app, district.town)
     shape = await north.post("/v1/concerns", {"student": 7, "raised_on": "x", "planted": 1})
     assert shape.status_code == 422
@@ -134,7 +137,10 @@ async def test_a_body_that_is_no_json_object_is_refused(app: FastAPI, district: 
 
 
 async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, district: FullDistrict) -> None:
-    """A misspelt filter must not answer with everything; so for every operation, and the name is in the pointer."""
+    """Every operation refuses unknown parameters and names them in the pointer.
+
+    Otherwise a misspelt filter would return all rows.
+    """
     north = caller(app, district.town)
     for operation in operations(app):
         if operation.name in OPEN:
@@ -150,7 +156,9 @@ async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, district:
 
 
 async def test_what_is_not_there_and_what_is_not_allowed_differ(app: FastAPI, district: FullDistrict) -> None:
-    """404 for a row that is not to be seen; 403 for a verb that the caller lacks, whatever the row."""
+    """A row that the caller may not see gives 404; an operation that the caller may not use gives 403, whatever the
+    row.
+    """
     few = caller(app, district.town, frozenset({"concern:read"}))
     seen = f"/v1/concerns/{district.shown['concern']}"
     assert (await few.get(seen)).status_code == 200
@@ -182,7 +190,7 @@ async def test_every_operation_asks_for_each_of_its_scopes(
 
 
 async def test_a_route_or_a_verb_that_is_not_there_is_a_problem(app: FastAPI, district: FullDistrict) -> None:
-    """404 and 405 have the same shape as every error; the trace id of the body is the header's."""
+    """An unknown route or method gives 404 or 405 in the form of every error, with the trace id of the header."""
     north = caller(app, district.town)
     for method, path, status in (("GET", "/v1/nothing", 404), ("PUT", "/v1/students", 405), ("GET", "/v2", 404)):
         answer = await north.ask(method, path)
@@ -220,7 +228,7 @@ async def test_all_violations_are_found_in_one_stage(app: FastAPI, district: Ful
 
 
 async def test_a_wrong_method_is_answered_with_all_that_the_path_supports(app: FastAPI, district: FullDistrict) -> None:
-    """`Allow` names the methods of every operation of the path, and not those of one route."""
+    """A 405 response names, in `Allow`, the methods of all operations of the path, and not only those of one route."""
     contract, north = app.openapi()["paths"], caller(app, district.town)
     for path, methods in contract.items():
         answer = await north.ask("TRACE", path.replace("{", "").replace("}", ""))
@@ -229,7 +237,9 @@ async def test_a_wrong_method_is_answered_with_all_that_the_path_supports(app: F
 
 
 async def test_a_wrong_method_costs_a_new_process_nothing(settings: Settings) -> None:
-    """The first answer of 405 built the whole contract within the event loop: seconds in which nobody was answered."""
+    """The first answer with 405 takes no time that others notice. It once built the whole contract within the event
+    loop.
+    """
     new = build(settings)
     for method, path, allowed in (
         ("HEAD", "/v1/students", "GET"),

@@ -72,7 +72,7 @@ def requests(app: FastAPI, district: FullDistrict) -> Iterator[tuple[str, Reques
 
 
 async def answers(app: FastAPI, town: Town) -> dict[str, Any]:
-    """Returns the answer of each read; of a filtered list only the ids."""
+    """Returns the answer of each read; for a filtered list, only the ids."""
     district, normal = await fill_district(town), Normal(town)
     asks = caller(app, town)
     recorded: dict[str, Any] = {}
@@ -96,7 +96,10 @@ def within(recorded: Any, now: Any) -> Any:
 
 
 async def test_every_read_answers_as_before_it_was_derived(app: FastAPI, north: Town) -> None:
-    """The derived reads have all members, rows, orders and statuses of the hand-written ones."""
+    """Every read that is derived from a declaration returns what the earlier hand-written one returned.
+
+    Members, rows, orders and statuses are compared.
+    """
     now = await answers(app, north)
     if os.environ.get("AIMLINE_RECORD"):
         RECORDED.write_bytes(orjson.dumps(now, option=orjson.OPT_INDENT_2) + b"\n")

@@ -1,4 +1,6 @@
-"""Tests that a route which validates only the named parameters answers as one that validates all."""
+"""Tests that a route which validates only the parameters of a request answers like one that validates all of its
+own.
+"""
 
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -53,7 +55,7 @@ async def test_a_parameter_that_is_not_named_has_its_default(parameters: dict[st
 
 
 async def test_a_route_keeps_few_handlers() -> None:
-    """Protects the memory from a caller who names parameters in every combination."""
+    """A route stores few handlers, even if a caller names parameters in every combination."""
     route = next(route for route in SPARSE.routes if isinstance(route, Route))
     made: list[object] = []
 

@@ -41,7 +41,7 @@ def walked(app: FastAPI) -> Iterator[tuple[Operation, set[int]]]:
 
 
 def id_kind(name: str, kind: str) -> str:
-    """The kind of id that a path parameter takes; the district's own rows may have other names."""
+    """Returns the kind of id that a path parameter takes, even if the district's rows have another name for it."""
     return next(kind_of_id for kind_of_id in (name, name.rstrip("_"), kind) if kind_of_id in ids.PREFIXES)
 
 

@@ -28,7 +28,7 @@ async def hub(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hu
 
 
 async def raise_concern(client: Caller, town: Town, student: str = "amy") -> str:
-    """Makes an event; the id of its subject."""
+    """Raises a concern, which causes an event; returns the id of the concern."""
     area = ids.format_id("area", next(iter(town.areas.values())))
     new = {"student": ids.format_id("student", town.students[student]), "area": area, "description": "Quiet."}
     answer = await client.post("/v1/concerns", new)
@@ -38,7 +38,7 @@ async def raise_concern(client: Caller, town: Town, student: str = "amy") -> str
 
 
 async def test_an_event_is_streamed_as_the_feed_has_it(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """A streamed event has the feed's body and a cursor, and is neither buffered nor compressed."""
+    """A streamed event has the same body as in the feed, and a cursor. It is neither buffered nor compressed."""
     client = caller(app, north)
     async with streaming(app, client.token) as stream:
         assert stream.status == 200
@@ -53,7 +53,7 @@ async def test_an_event_is_streamed_as_the_feed_has_it(app: FastAPI, north: Town
 
 
 async def test_a_client_that_comes_back_misses_nothing(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """A client that reconnects with Last-Event-ID or a cursor misses no event; the feed accepts the stream's
+    """A client that reconnects with Last-Event-ID or a cursor misses no event. The feed accepts the stream's
     cursors.
     """
     client = caller(app, north)
@@ -163,7 +163,7 @@ async def test_many_streams_share_one_look(app: FastAPI, north: Town, hub: hubs.
 async def test_the_streams_of_a_district_are_bounded(
     app: FastAPI, north: Town, south: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """429 with Retry-After beyond the bound, which is no other district's."""
+    """Beyond its limit of streams, a district gets 429 with Retry-After, and another district is not affected."""
     monkeypatch.setattr(hubs, "MAX_DISTRICT_STREAMS", 1)
     client = caller(app, north)
     async with streaming(app, client.token):

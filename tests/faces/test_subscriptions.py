@@ -52,7 +52,7 @@ async def address(app: FastAPI, hub: hubs.FeedHub) -> AsyncIterator[str]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Waits for something that another task brings about."""
+    """Waits until a condition that another task brings about is true."""
     async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110  # what is awaited has no event
             await asyncio.sleep(0.01)
@@ -81,7 +81,9 @@ async def test_an_event_arrives_and_none_is_missed(app: FastAPI, north: Town, ad
 
 
 async def test_only_what_the_caller_reaches_arrives(app: FastAPI, north: Town, south: Town, address: str) -> None:
-    """A client of one school sees its events only, and another district none."""
+    """A subscription of a client of one school gets this school's events only, and one of another district gets
+    none.
+    """
     client, of_school = caller(app, north), caller(app, north, schools=(north.schools[0],))
     async with connected(address, of_school.token) as theirs, connected(address, caller(app, south).token) as foreign:
         await theirs.subscribe(CONCERNS)
@@ -112,7 +114,7 @@ async def test_a_sync_arrives_with_its_run(app: FastAPI, north: Town, address: s
 
 
 async def held_run(town: Town) -> UUID:
-    """Makes a run that is held, with its event; returns the run's id."""
+    """Creates a run that is held, with its event; returns the run's id."""
     began_at, run_id = clock.now(), new_id()
     values = {"state": "held", "sentence": "Held.", "dry": False, "counts": {}, "warnings": [], "attempts": 0}
     key = {"district_id": town.district_id, "id": run_id, "source_id": town.source_id}
@@ -165,7 +167,7 @@ async def test_every_event_about_a_verdict_arrives(app: FastAPI, north: Town, ad
 
 
 async def test_a_subscription_needs_the_permissions_of_its_rows(app: FastAPI, north: Town, address: str) -> None:
-    """Reading events is not reading verdicts: the subscription is refused."""
+    """A subscription to verdicts is refused to a caller who may read events but not verdicts."""
     client = caller(app, north, frozenset({"event:read"}))
     async with connected(address, client.token) as one:
         await one.subscribe("subscription { verdictChanged { cursor } }")
@@ -210,9 +212,9 @@ async def test_a_revoked_token_gets_no_event(app: FastAPI, north: Town, address:
 async def test_a_process_that_ends_closes_the_connection_and_reports_no_fault(
     app: FastAPI, north: Town, address: str, hub: hubs.FeedHub, caplog: pytest.LogCaptureFixture, capsys: Any
 ) -> None:
-    """Clients connect again after the code 1012; an error would have ended the subscription for good.
+    """When a process ends, it closes connections with code 1012, so that clients connect again, and logs no fault.
 
-    Each subscription was also reported as an internal fault when its process was stopped.
+    An error would have ended the subscription for good. Each subscription was once reported as an internal fault.
     """
     async with connected(address, caller(app, north).token) as client:
         await client.subscribe(EVENTS)
@@ -243,7 +245,7 @@ async def test_many_subscriptions_share_one_look(app: FastAPI, north: Town, addr
 async def test_the_subscriptions_of_a_client_are_bounded(
     app: FastAPI, north: Town, address: str, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound a subscription is refused by a code, and another client of the district is not."""
+    """Beyond the limit, a subscription of a client is refused with a code. Another client of the district is served."""
     monkeypatch.setattr(hubs, "MAX_CLIENT_STREAMS", 1)
     client = caller(app, north)
     north.client_id = new_id()
@@ -270,7 +272,7 @@ async def test_the_subscriptions_of_a_client_are_bounded(
     ],
 )
 async def test_a_bad_subscription_is_refused(app: FastAPI, north: Town, address: str, query: str, code: str) -> None:
-    """By an error of its own, and the connection stays."""
+    """A bad subscription is refused with an error message of its own, and the connection stays open."""
     async with connected(address, caller(app, north).token) as one:
         await one.subscribe(query)
         refused = await one.receive()
@@ -298,7 +300,7 @@ async def test_a_message_that_is_none_closes_the_connection(app: FastAPI, north:
 
 
 async def test_a_long_message_closes_the_connection(app: FastAPI, north: Town, address: str) -> None:
-    """Before it is parsed."""
+    """A message that is too long closes the connection before it is parsed."""
     async with connected(address, caller(app, north).token) as one:
         await one.connection.send("x" * (text_socket.MAX_MESSAGE + 1))
         assert await one.closed() == text_socket.TOO_BIG

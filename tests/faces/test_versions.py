@@ -1,4 +1,6 @@
-"""Protects two people who change the same row: the later change is refused if the row has changed since it was read."""
+"""Tests that a change is refused if the row has changed since it was read, so that two people do not overwrite each
+other.
+"""
 
 import asyncio
 from typing import Any
@@ -84,7 +86,7 @@ async def test_a_verb_takes_a_version(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_command_that_changes_nothing_is_held_to_its_version(app: FastAPI, north: Town) -> None:
-    """A command that changes nothing still checks its version."""
+    """A command that would change nothing still checks the version that it is given."""
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}/pause"
     assert (await client.ask("POST", path, headers={"If-Match": '"1"'})).status_code == 200

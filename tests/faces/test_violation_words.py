@@ -25,7 +25,7 @@ def is_ours(detail: str) -> bool:
 
 @pytest.mark.parametrize("type_", get_args(ErrorType))
 def test_each_error_of_the_library_has_words_of_ours(type_: Any) -> None:
-    """An error of any type has one of our sentences, whatever the library calls it."""
+    """Every type of error of the validation library has one of our own sentences."""
     context = {
         "min_length": 1,
         "max_length": 2,

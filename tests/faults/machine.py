@@ -37,7 +37,7 @@ LOADED = ("app", "app.worker")  # modules that a process has loaded already, and
 
 @dataclass
 class Process:
-    """A process of the product; its log is read line by line."""
+    """A process of the product, whose log is read line by line."""
 
     log: IO[str]
     end: Callable[[], None]
@@ -63,7 +63,7 @@ class Process:
 
 @dataclass
 class Machine:
-    """The server, the settings over it, and engines as the roles of api and worker."""
+    """A PostgreSQL server, the settings for it, and engines as the roles of api and worker."""
 
     postgres: EmbeddedPostgres
     settings: Settings

@@ -56,7 +56,7 @@ class Receiver:
         # asyncio waits for open connections; a silent one would keep us here.
 
     def url(self, path: str) -> str:
-        """An address of ours."""
+        """Returns the URL of a path of this receiver."""
         return f"http://127.0.0.1:{self.port}{path}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -76,7 +76,7 @@ class Outcome:
 
 
 async def content(town: Town) -> dict[str, list[Any]]:
-    """The roster as its source names it: the same in a twin, whatever the ids."""
+    """Returns the roster by the ids of its source. It is the same in a twin district, whose own ids differ."""
     rows_by_table = {}
     for kind, sql in CONTENT.items():
         rows = await ask(town, sql.format(alias=ALIAS.format(kind=kind)), source=SOURCE)
@@ -187,7 +187,7 @@ async def _state(town: Town, run_id: UUID) -> str:
 
 @needs(Can.SYNC_ROSTER)
 async def _time_goes_by(work: Work) -> None:
-    """Ends the leases of the run and of the district, and the wait before the next attempt."""
+    """Ends the leases of the run and of the district, and the wait before the next attempt, as if time had passed."""
     for sql in (
         "UPDATE sis_run SET leased_until = now() WHERE district_id = :district AND leased_until > now()",
         "UPDATE sis_run SET due = now() WHERE district_id = :district AND state = 'pending' AND due > now()",

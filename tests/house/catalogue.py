@@ -136,7 +136,7 @@ async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> l
 
 
 async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """A row about a student is under the reach; a row with a secured area is under its lock."""
+    """Returns each table about students without a policy for reach, and each with a secured area without one for it."""
     findings = []
     for table in await tenant_tables(db):
         text = " ".join(
@@ -205,8 +205,8 @@ async def references_stay_within_the_district(db: asyncpg.Connection, roles: dic
 
 
 async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds tables on every node of Citus that refer to other tables, or whose referenced rows their writer cannot
-    lock.
+    """Returns the tables on every node of Citus that refer to other tables, or whose referenced rows cannot be
+    locked.
     """
     rows = await db.fetch(
         """SELECT h.relname AS here, t.relname AS there,
@@ -228,7 +228,7 @@ async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[s
 
 
 async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds triggers, rules and sequences, which are not allowed: events are numbered by the district's counter row."""
+    """Returns triggers, rules and sequences, which are not allowed: the district's counter row numbers the events."""
     triggers = await db.fetch("SELECT tgrelid::regclass::text AS t, tgname FROM pg_trigger WHERE NOT tgisinternal")
     rules = await db.fetch(
         f"""SELECT r.rulename, c.relname FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
@@ -280,7 +280,7 @@ def unsuitable_policy(text: str) -> list[str]:
 
 
 def _outermost(text: str) -> str:
-    """The text of a condition outside of every parenthesis but the one around the whole."""
+    """Returns the part of a condition that is in no parentheses, except those around the whole condition."""
     depth, kept = 0, []
     for letter in text:
         depth += letter == "("

@@ -127,7 +127,7 @@ def _reaches_out(query: Node, depth: int) -> bool:
 
 
 def _queries(node: Node) -> Iterator[Node]:
-    """The queries directly within a query: of WITH, of FROM, of expressions."""
+    """Yields the queries directly within a query: those of WITH, of FROM, and of expressions."""
     for child in node.children():
         if child.kind == "QUERY":
             yield child

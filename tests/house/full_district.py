@@ -89,7 +89,9 @@ ALIAS_KIND = {"student": "person", "person": "person", "org": "org", "class": "c
 
 @dataclass
 class FullDistrict:
-    """A district with all kinds of rows, by name: `shown` has public ids, `alias` the source's ids."""
+    """A district with rows of all kinds, which have names. `shown` has their public ids, and `alias` the source's
+    ids.
+    """
 
     town: Town
     shown: dict[str, str] = field(default_factory=dict)
@@ -175,7 +177,7 @@ async def _structure(district: FullDistrict) -> None:
 
 
 async def rows_of(db: asyncpg.Connection, district_id: UUID) -> dict[str, tuple[int, str]]:
-    """Every table: how many rows of the district it has, and a digest of all their bytes."""
+    """Returns, for each table, how many rows of the district it has, and a digest of all their bytes."""
     rows = {}
     for table in await _tables(db):
         row = await db.fetchrow(
@@ -229,7 +231,7 @@ async def _tables(db: asyncpg.Connection) -> list[str]:
 
 
 async def _names(district: FullDistrict) -> None:
-    """Ids, and an alias for each that no other district has; and a term, which a source delivers like the rest."""
+    """Adds external ids of which no other district has any, and a term, which a source delivers like other rows."""
     town = district.town
     people = {"student": ("student", town.students["amy"]), "person": ("person", town.staff["teacher"])}
     rows = people | {"org": ("org", town.schools[0]), "class": ("class", town.classes[0])}
@@ -413,7 +415,7 @@ async def _supports(district: FullDistrict) -> None:
 
 
 async def _handed_over(district: FullDistrict, support_id: UUID) -> None:
-    """Hands a support over to another person and back, and follows it by a further measure for a while."""
+    """Hands a support over to another person and back, and adds another measure to it for a while."""
     async with district.town.unit() as work:
         for name in ("other person", "person"):
             person = district.shown[name]
@@ -425,7 +427,7 @@ async def _handed_over(district: FullDistrict, support_id: UUID) -> None:
 
 
 async def _further_measures(district: FullDistrict) -> None:
-    """Adds two supports that are followed by the maze, of which one is followed by a further measure too."""
+    """Adds two supports that are monitored by the maze, one of which has another measure too."""
     town = district.town
     for name in ("support to follow", "support to stop"):
         plan = NewSupport(
@@ -576,7 +578,7 @@ async def _meetings(district: FullDistrict) -> None:
 
 
 async def _notes_at_items(district: FullDistrict) -> None:
-    """Notes about an item that is about a student, and about one of a team alone, which is amended."""
+    """Adds notes on an item about a student and on an item about a team only, one of which is amended."""
     town = district.town
     async with town.unit() as work:
         item = await add_agenda_item(work, NewAgendaItem(district.shown["team that meets"], f"Item {town.canary}"))
@@ -592,7 +594,7 @@ async def _notes_at_items(district: FullDistrict) -> None:
 
 
 async def _closed_meeting(district: FullDistrict) -> None:
-    """A meeting that is over, of a team of the administrator, who sees amy anyway; what was noted about her."""
+    """Adds a closed meeting of the administrator's team, with notes about amy, whom the administrator sees anyway."""
     town, about = district.town, f"Item {district.town.canary}"
     async with town.unit() as work:
         team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.LEADERSHIP, district.shown["org"]))
@@ -618,7 +620,7 @@ async def _own_item(work: Work, meeting_id: UUID) -> UUID:
 
 
 async def _action_items(district: FullDistrict) -> None:
-    """What a team of the administrator, who sees amy anyway, agreed about amy."""
+    """Adds action items about amy of a team of the administrator, who sees amy anyway."""
     town, student = district.town, district.shown["student"]
     async with town.unit() as work:
         team = await form_team(work, NewTeam(f"Team {town.canary}", TeamPurpose.LEADERSHIP, district.shown["org"]))
@@ -666,7 +668,7 @@ async def _signals(district: FullDistrict) -> None:
 
 
 async def _attendance(district: FullDistrict) -> None:
-    """Absences of amy."""
+    """Adds absences of amy."""
     async with district.town.unit() as work:
         days = {"attendance": BEGINS, "attendance to remove": BEGINS + timedelta(days=1)}
         new = [
@@ -720,7 +722,7 @@ async def _core_stalls(district: FullDistrict) -> None:
 
 
 async def _windows(district: FullDistrict) -> None:
-    """Screening windows of the school, one of which has kept its results."""
+    """Adds screening windows of the school, one of which has stored its results."""
     names = ("window", "window to move", "window to cancel", "fourth window", "fifth window")
     for place, name in enumerate(names):
         opens = BEGINS + timedelta(weeks=3 * place)
@@ -738,7 +740,7 @@ async def _windows(district: FullDistrict) -> None:
 
 
 async def _breaks(district: FullDistrict) -> None:
-    """Days off: too few of them to make a week a break."""
+    """Adds days off, too few of them to make a whole week a break."""
     town = district.town
     for place, name in enumerate(("break", "break to remove")):
         on = BEGINS + timedelta(weeks=30 + place)

@@ -48,7 +48,7 @@ class Way:
 
 
 def ways(district: FullDistrict) -> Mapping[str, list[Way]]:
-    """Returns the ways to each type, the shortest first, one for each set of scopes that lead there."""
+    """Returns the paths to each type, the shortest first, one for each set of scopes that leads to it."""
     arguments = _arguments(district)
     by_type: dict[str, list[Way]] = defaultdict(list)
     queue = deque([Way("Query", (), frozenset())])

@@ -1,8 +1,8 @@
 """Records which rows each transaction of the product locks and writes, and finds violations of the lock order.
 
 The order is that of docs/decisions.md: teams, students by their ids, rows about them and groups, meetings and items of
-agendas, finalizations, the event counter.
-Statements that tests themselves send, under the operation `test`, are exempt.
+agendas, jobs of final judging, the event counter. Statements that tests themselves send, under the operation `test`,
+are exempt.
 """
 
 import re
@@ -34,7 +34,7 @@ AFTER_STUDENTS = {
 
 @dataclass
 class Transaction:
-    """The locks and writes of a unit of work, in order, as `lock person` or `write concern`."""
+    """The locks and writes of a unit of work in order, such as `lock person` or `write concern`."""
 
     operation: str
     steps: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Recorder:
         self.ended.append(self.open[id(driver)])
 
     def note(self, driver: Any, statement: str) -> None:
-        """A statement goes out on a connection."""
+        """Records a statement that is sent on a connection."""
         transaction = self.open.get(id(driver))
         if transaction is None:
             return

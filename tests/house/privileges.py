@@ -90,10 +90,11 @@ async def owners_rights_are_listed(db: asyncpg.Connection, roles: dict[str, str]
 
 
 async def functions_name_their_schemas(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds functions that a caller could lead to another table: with an open search_path or with unqualified names.
+    """Returns the functions that a caller could make read another table.
 
-    PostgreSQL itself checks the body by the validator that CREATE FUNCTION runs, with an empty path. It checks SQL
-    only, so a function with the owner's rights is written in SQL.
+    They have an open search_path, or names without a schema. PostgreSQL itself checks the body, by the validator that
+    CREATE FUNCTION runs, with an empty path. It checks SQL only, so a function with the owner's rights is written in
+    SQL.
     """
     findings = []
     for row in await _functions(db):

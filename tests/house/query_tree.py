@@ -75,7 +75,9 @@ def _node(tokens: Iterator[str]) -> Node:
 
 
 async def analysed(db: asyncpg.Connection, sql: str) -> list[Node]:
-    """Returns the tree of each query that PostgreSQL analyses to prepare a statement, without its execution."""
+    """Returns the tree of each query that PostgreSQL analyses when it prepares a statement. The statement is not
+    executed.
+    """
     printed: list[str] = []
 
     def keep(_connection: object, message: asyncpg.PostgresLogMessage) -> None:

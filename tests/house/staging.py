@@ -42,7 +42,9 @@ async def staged_rows_are_of_a_run(db: asyncpg.Connection, roles: dict[str, str]
 
 
 async def kept_plans_are_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds logged staging tables without the district's policy, and unlogged tables whose rows are kept."""
+    """Returns the logged staging tables without the district's policy, and the unlogged tables whose rows outlive a
+    run.
+    """
     findings = []
     for row in await db.fetch(TABLES):
         name = f"staging {row['name']}"
@@ -64,7 +66,7 @@ async def kept_plans_are_locked(db: asyncpg.Connection, roles: dict[str, str]) -
 
 
 async def staging_has_the_columns_of_the_kinds(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Every kind has its tables, with the columns that its statements name: a new field needs a migration."""
+    """Returns the kinds of record whose staging tables are missing, or lack a column that statements name."""
     rows = await db.fetch(TABLES)
     existing = {row["name"]: {column.removesuffix(" NOT NULL") for column in row["columns"]} for row in rows}
     needed: dict[str, set[str]] = {name: set() for name in (*STAGING_TABLES, *KEPT)}

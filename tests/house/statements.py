@@ -44,7 +44,7 @@ class Districts:
     def _parts(self) -> tuple[list[exp.Table], list[exp.Expr], list[exp.Join], list[exp.Insert]]:
         """Returns the tables, the conditions about the district, the joins and the insertions of the statement.
 
-        One walk finds all, because a walk takes as long as parsing the statement.
+        The tree is searched once for all four, because a search takes as long as parsing the statement.
         """
         tables, conditions, joins, inserts = list[exp.Table](), list[exp.Expr](), list[exp.Join](), list[exp.Insert]()
         for node in self._tree.walk():
@@ -87,7 +87,7 @@ class Districts:
             self._join(*(VALUE if node is None else node for node in nodes))
 
     def _apply_using(self, join: exp.Join) -> None:
-        """JOIN … USING (district_id) binds the joined table to the one before it."""
+        """Notes that JOIN … USING (district_id) binds the joined table to the one before it."""
         holder = join.parent
         joins = holder.args["joins"] if holder is not None else []
         place = joins.index(join)

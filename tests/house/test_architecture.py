@@ -138,7 +138,7 @@ def rooms_too_large(folder: Path) -> list[str]:
 
 
 def test_a_room_has_at_most_twelve_files() -> None:
-    """A room has at most twelve files; the APIs and the sandbox are no rooms."""
+    """A room has at most twelve files. The APIs and the sandbox do not count as rooms."""
     assert rooms_too_large(REPOSITORY) == []
 
 
@@ -182,7 +182,7 @@ def test_a_planted_module_is_found() -> None:
 
 
 def test_what_one_step_of_ci_leaves_out_the_other_runs() -> None:
-    """The tests that one step of CI leaves out are run by the other one."""
+    """The tests that one step of CI leaves out are run by the other step."""
     steps = (REPOSITORY / ".ci" / "run").read_text()
     assert re.search(r"^step .* python3 dev\.py test$", steps, re.MULTILINE)
     assert re.search(r"^step .* python3 dev\.py test .*-m long( #.*)?$", steps, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Protects `updated_since`: what changes a listed row notes when, also where its statement is written as text."""
+"""Tests `updated_since`: every statement that changes a listed row sets the time of the change, also SQL text."""
 
 import re
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Walks the states of rows: each command that can conflict with a state does so, and no other gives a 409.
+"""Sends each command to rows in many states: a command that can conflict with a state does so, and no other gives 409.
 
-Which commands can conflict is read from the source of the functions that they call. Every command is sent to
-every row of its kind, in the order of the contract and then in reverse, so that it meets rows in other states. That an
-answer's status is documented is checked for every request of the tests (`tests/faces/documented.py`).
+Which commands can conflict is read from the source of the functions that they call. Every command is sent to every row
+of its kind, in the order of the contract and then in reverse, so that it meets rows in other states. That an answer's
+status is documented is checked for every request of the tests (`tests/faces/documented.py`).
 """
 
 from collections import defaultdict

@@ -26,7 +26,7 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _reachable(contract: dict[str, Any], start: Any) -> set[str]:
-    """The names of the schemas to which a part of the contract refers, directly or not."""
+    """Returns the names of the schemas to which a part of the contract refers, directly or not."""
     names: set[str] = set()
     waiting = [start]
     while waiting:
@@ -72,7 +72,9 @@ def test_models_of_one_name_are_refused() -> None:
 
 
 def test_no_request_has_a_default(contract: dict[str, Any]) -> None:
-    """A generated client sends the defaults of the contract: in a change, each would overwrite a value."""
+    """No request in the contract has a default, because generated clients send defaults, which would overwrite
+    values.
+    """
     changes, requests = _bodies(contract, "patch"), _bodies(contract, "patch", "put", "post")
     assert {"SourceChanges", "EndpointChanges", "MeasureChanges"} <= changes
     for name in requests:

@@ -1,4 +1,4 @@
-"""The districts of the tests: a copied one is like one that the product has made."""
+"""Tests the districts of the tests: a copied one is like one that the product has created."""
 
 import re
 from collections.abc import Mapping
@@ -46,7 +46,10 @@ async def _texts(owner: asyncpg.Connection, town: Town) -> dict[str, str]:
 
 
 def _comparable(texts: Mapping[str, str], town: Town) -> dict[str, str]:
-    """Returns the rows, sorted, with the place in order for each id, and without the names and times of this town."""
+    """Returns rows in a form that can be compared between towns.
+
+    They are sorted, each id is replaced by its position, and the names and times of this town are removed.
+    """
     places = {id_: str(place) for place, id_ in enumerate(sorted(_ids(texts)))}
     named = {town.slug: "slug", town.canary: "Canary", town.canary.lower(): "canary", **places}
     cut = re.compile("|".join([ID, town.slug, town.canary, town.canary.lower()]))

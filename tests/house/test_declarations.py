@@ -192,7 +192,7 @@ def _list(listing: Listing, filter_: Filter[Any]) -> ListRoot:
 
 
 async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:
-    """Returns by table the columns that follow the district in an index of all rows."""
+    """Returns the columns that come after the district in an index of all rows, keyed by table."""
     rows = await db.fetch(
         """SELECT c.relname AS table, a.attname AS column FROM pg_index i
            JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[1]
@@ -221,9 +221,9 @@ def conditions(plan: dict[str, Any]) -> Iterator[str]:
 
 
 def unserved(plan: dict[str, Any], columns: dict[str, set[str]]) -> Iterator[str]:
-    """Yields the tables of a plan that have no index that begins with a compared column.
+    """Yields the tables of a plan for which no index begins with a compared column.
 
-    Which index is used depends on statistics, and a test has none; whether one can be used does not.
+    Which index PostgreSQL uses depends on statistics, which a test does not have; which indexes it can use does not.
     """
     text = " ".join(conditions(plan))
     for alias, table in scans(plan):
@@ -233,7 +233,7 @@ def unserved(plan: dict[str, Any], columns: dict[str, set[str]]) -> Iterator[str
 
 
 async def test_an_index_serves_every_link_and_every_narrow_filter(north: Town, owner: asyncpg.Connection) -> None:
-    """Under row-level security, no statement has to read a district to find a row's children."""
+    """Every link and every narrow filter can be served by an index, so that no read goes through a whole district."""
     columns, findings = await indexed(owner), {}
     async with north.unit(north.client()) as work:
         for name, root in reads():

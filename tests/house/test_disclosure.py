@@ -27,7 +27,7 @@ STUDENT = re.compile(r"stu_[0-9a-hjkmnp-tv-z]{26}")
 
 @pytest.fixture(scope="module")
 async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows."""
+    """Returns a district with rows of all kinds."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
@@ -52,9 +52,9 @@ async def test_every_answer_over_rest_is_logged(
 ) -> None:
     """Every REST read, filter and command logs one row with all students in the answer.
 
-    Every read and filter returns rows, so that this walk and that of another district's client show something. Each
-    expansion is walked by itself in a list, so that no other one logs its students, and in a read of one row of the
-    list together with others.
+    Every read and filter must return rows; otherwise this test and the walk as another district's client would show
+    nothing. Each expansion is requested alone in a list, so that no other one logs its students, and together with
+    others in a read of one row of the list.
     """
     seen, since = 0, ids.new_id()
 
@@ -108,6 +108,6 @@ async def test_every_answer_over_graphql_is_logged(
 
 
 async def test_a_student_who_is_not_logged_is_found(district: FullDistrict, owner: asyncpg.Connection) -> None:
-    """The comparison finds a student's id at any place of an answer."""
+    """The comparison of a response with the log finds a student's id at any place of the response."""
     assert shown_in(f'{{"a": ["{district.shown["student"]}"]}}') == {district.town.students["amy"]}
     assert await logged(owner, district, ids.new_id()) == (0, set())

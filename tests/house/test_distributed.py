@@ -80,7 +80,7 @@ async def test_a_planted_fault_is_found(owner: asyncpg.Connection, statement: st
 
 
 async def test_a_composite_value_in_a_result_is_found(owner: asyncpg.Connection) -> None:
-    """A row with a composite value, or with an array of them, is found; Citus could not pass it on."""
+    """A statement that returns a composite value, or an array of them, is found, because Citus could not pass it on."""
     row = await owner.fetchrow("SELECT 1 AS a, ROW (1, 'x') AS b, ARRAY (SELECT ROW (2)) AS c, ARRAY[1, 2] AS d")
     assert row is not None
     assert composite_columns(row) == ["b", "c"]

@@ -23,7 +23,7 @@ def commands() -> list[str]:
 
 
 def test_the_page_tells_commands() -> None:
-    """The pattern finds the commands, so that the next test checks something."""
+    """The pattern finds the commands on the page, so that the next test has something to check."""
     assert len(commands()) > 15
 
 

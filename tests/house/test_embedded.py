@@ -91,7 +91,9 @@ time.sleep(600)
 
 
 def test_a_killed_starter_does_not_hold_the_folder(tmp_path: Path) -> None:
-    """Two starters of one folder exclude each other, and after kill -9 of the first the second can start."""
+    """Two processes that start a server in one folder exclude each other. After kill -9 of the first, the second can
+    start.
+    """
     folder = tmp_path / "one"
     command = [sys.executable, "-c", STARTER, str(folder)]
     with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as starter:
@@ -107,7 +109,9 @@ def test_a_killed_starter_does_not_hold_the_folder(tmp_path: Path) -> None:
 
 
 async def test_a_lost_socket_folder_is_made_again(server: EmbeddedPostgres) -> None:
-    """A cleaner of the temporary folder must not make the data unreachable for good."""
+    """If the folder of the server's socket was deleted, for example by a cleaner of temporary files, it is created
+    again.
+    """
     where = server.url().split("host=")[1].split("&")[0]
     server.stop()
     shutil.rmtree(where, ignore_errors=True)  # the server may have removed it as it ended
@@ -156,6 +160,6 @@ async def test_the_text_order_is_of_the_build(server: EmbeddedPostgres) -> None:
 
 
 def test_a_wrong_setting_is_said_at_once(tmp_path: Path) -> None:
-    """An error is one sentence with PostgreSQL's last words, not a wait."""
+    """A wrong setting is reported at once, in one sentence with PostgreSQL's last words, and not after a timeout."""
     with pytest.raises(EmbeddedPostgresError, match=r"did not start; .* says:\n.*max_connections"):
         EmbeddedPostgres(tmp_path / "one", settings=QUICK | {"max_connections": "many"}).start()

@@ -144,7 +144,7 @@ def test_no_exception_is_out_of_date() -> None:
 
 
 def written_by_hand() -> set[str]:
-    """Every operation of REST that is not derived from a declaration."""
+    """Returns every REST operation that is not derived from a declaration."""
     routers = [face.router for face in V1 if face is not resources]
     routers += [health.router, oauth.router, calendar.router]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
@@ -152,7 +152,7 @@ def written_by_hand() -> set[str]:
 
 
 def listed_by_hand() -> set[str]:
-    """The operations that `docs/decisions.md` lists as written by hand, each with a reason."""
+    """Returns the operations that `docs/decisions.md` lists as written by hand, each with a reason."""
     text = (REPOSITORY / "docs" / "decisions.md").read_text()
     _, _, listed = text.partition("**What is written by hand, and why.**")
     section, _, _ = listed.partition("\n## ")

@@ -45,14 +45,14 @@ Request = dict[str, Any]
 
 
 def texts(word: str) -> Iterator[str]:
-    """Texts with the canary, of kinds that some layer cannot read; and days at both ends of the calendar."""
+    """Yields texts that contain the canary and that some layer may not be able to read, and dates at both ends."""
     yield from (word, word.lower(), f"{word}\0", f"{word}\ud800", f"2026-02-30{word}", f"sis:{word}:a")
     yield from (word * 400, word + "x" * MB, "", "\N{ZERO WIDTH SPACE}")
     yield from DAYS
 
 
 def hostile(value: Any, word: str) -> Iterator[Any]:
-    """Returns the values by which a leaf is replaced."""
+    """Yields the values that replace the value of a leaf."""
     if isinstance(value, str):
         yield from texts(word)
     else:
@@ -139,7 +139,7 @@ async def test_a_null_that_may_only_be_left_out_is_the_callers(app: FastAPI, nor
 
 
 async def _send(address: str, bearer: str, requests: Iterator[Request]) -> tuple[list[Any], int]:
-    """Sends all, some at once: the ones that were answered by a fault, and how many were sent."""
+    """Sends all requests, several at once. Returns those that caused an internal error, and the number of requests."""
     faults: list[Any] = []
     sent = 0
     headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
@@ -204,7 +204,7 @@ def at(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    """A copy with another value at a path."""
+    """Returns a copy of a value with another value at a path."""
     copy = deepcopy(value)
     at(copy, path[:-1])[path[-1]] = new
     return copy

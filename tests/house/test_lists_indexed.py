@@ -1,6 +1,6 @@
-"""Protects every list of the catalogue: each filter, search, order and time of change is served by an index.
+"""Tests every list of the catalogue: each filter, search, order and time of change can be served by an index.
 
-Row-level security lets PostgreSQL use an index only for comparisons that cannot leak a row, so a test must ask as the
+Row-level security lets PostgreSQL use an index only for comparisons that cannot leak a row, so a test must read as the
 role that reads. The district is large enough for PostgreSQL to prefer a narrow index.
 """
 
@@ -73,13 +73,13 @@ async def test_an_index_serves_every_filter_and_search(large: Town, owner: async
 
 
 async def test_an_index_serves_every_order(owner: asyncpg.Connection) -> None:
-    """A page reads its own rows, from any place in the list: also in the order of changes."""
+    """A page of a list reads only its own rows, from any position in the list, in each of its orders."""
     assert [listing.name for listing in CATALOG.listings.values() if listing.changed_at is None] == []
     assert await unserved_orders(owner, list(CATALOG.listings.values())) == []
 
 
 async def test_a_filter_and_an_order_without_an_index_are_found(large: Town, owner: asyncpg.Connection) -> None:
-    """The planted faults: a text of a concern, a function of a name, and an order by a column without an index."""
+    """Planted faults are found: a filter by free text, a filter by a function, and an order without an index."""
     concerns, students = CATALOG.listings["concerns"], CATALOG.listings["students"]
     by_text: Filter[Any] = Filter("text", str, lambda text: Concern.description == text, "Only these.", "Late.")
     planted = [

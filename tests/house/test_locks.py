@@ -59,7 +59,7 @@ async def test_syncs_and_both_faces_lock_in_one_order(app: FastAPI, north: Town,
 
 
 async def test_teams_groups_and_syncs_lock_in_one_order(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Commands on teams, meetings and groups, also several in one document, and a sync beside them."""
+    """Commands on teams, meetings and groups, even several in one document, lock rows in the same order as a sync."""
     with recording() as recorder:
         outcome = await race(north, app, tmp_path, writers=3, moved=4, syncs=2, of=TeamWriters)
     assert not recorder.findings(), "\n".join(recorder.findings())

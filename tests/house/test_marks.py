@@ -106,8 +106,9 @@ def unmarked(name: str, tree: ast.Module) -> list[str]:
 
 
 def broken_habits(name: str, tree: ast.Module) -> list[str]:
-    """Returns the places that end transactions outside of the door, make sessions, forget the district or use local
-    time.
+    """Returns the places of a module that break one of four rules.
+
+    They end a transaction outside of `app/access/work.py`, create a session, forget the district, or use local time.
     """
     findings = []
     for node in ast.walk(tree):
@@ -152,7 +153,7 @@ def test_every_function_that_takes_a_work_is_marked() -> None:
 
 
 def test_faces_and_the_rest_never_touch_the_session() -> None:
-    """The APIs call rooms and never use `.db` themselves."""
+    """The APIs call functions of rooms and never use `.db` themselves."""
     faces = {name: tree for name, tree in modules().items() if name.startswith(("app.rest", "app.graphql"))}
     assert faces
     assert [name for name, tree in faces.items() if touches_the_session(tree)] == []

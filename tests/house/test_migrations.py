@@ -131,7 +131,7 @@ def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settin
     ],
 )
 def test_a_step_out_of_order_is_found(sql: str, finding: str) -> None:
-    """A planted step in the wrong order is found."""
+    """A planted step of a migration in the wrong order is found."""
     assert out_of_order(f"CREATE TABLE a (b int);\n{sql}") == [finding]
 
 
@@ -207,7 +207,7 @@ async def test_the_reach_of_a_former_version_gets_the_students_of_teams(empty: S
 
 
 async def _visible(settings: Settings, district: UUID, columns: Columns) -> set[str]:
-    """Returns the districts whose rows the worker sees in any table if it is bound to this one."""
+    """Returns the districts whose rows a worker that is bound to this district sees in any table."""
     tables = [table for table, names in columns.items() if "district_id" in names]
     worker = await asyncpg.connect(settings.url_of("worker"))
     try:

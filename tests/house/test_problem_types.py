@@ -1,4 +1,4 @@
-"""Protects the list of problems: it has every code that the service can answer, no other, and a page for each."""
+"""Tests the list of problems: it has every code that the service can answer, no other, and a page for each."""
 
 import ast
 import re

@@ -45,7 +45,7 @@ async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Se
 
 
 def lists(app: FastAPI) -> list[Operation]:
-    """Every list of the live routes about students."""
+    """Returns every list of the live routes that is about students."""
     listed = [
         one
         for one in operations(app)
@@ -56,7 +56,7 @@ def lists(app: FastAPI) -> list[Operation]:
 
 
 async def seen(asks: Caller, operation: Operation, district: FullDistrict) -> tuple[int, str]:
-    """The status of a list and everything on all of its pages."""
+    """Returns the status of a list, and the text of all its pages."""
     path, text = own_request(operation, district).path, ""
     after: dict[str, str] = {}
     while True:
@@ -180,7 +180,7 @@ async def test_only_a_client_that_may_names_a_person(app: FastAPI, district: Ful
 async def test_a_departed_teacher_opens_nothing(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """A teacher who left the roster is refused."""
+    """A request that acts for a teacher who has left the roster is refused."""
     town = await found_town("north", engine, worker_engine, settings)
 
     @needs(Can.SYNC_ROSTER)
@@ -197,7 +197,7 @@ async def test_a_departed_teacher_opens_nothing(
 async def test_a_client_of_some_schools_reaches_their_students_only(
     app: FastAPI, district: FullDistrict, owned: dict[str, str]
 ) -> None:
-    """A client of some schools reaches their students only, for whomever it acts."""
+    """A client that is granted some schools reaches only the students of these schools, for whomever it acts."""
     second = (district.town.schools[1],)
     for operation in lists(app):
         if not operation.names("path"):
@@ -210,9 +210,7 @@ async def test_a_client_of_some_schools_reaches_their_students_only(
 
 
 async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, district: FullDistrict) -> None:
-    """Without its scope, and for a teacher even with it, a secured concern is on no list, in no event and in no
-    story.
-    """
+    """A secured concern is in no list, event or story without the scope of its area, and for a teacher even with it."""
     secured = district.shown["secured concern"]
     without = caller(app, district.town, CLIENT_SCOPES - {"area:sel"})
     whole = caller(app, district.town)

@@ -48,7 +48,9 @@ def _copy_bytecode(target: Path) -> None:
 
 
 def _copy_types(target: Path) -> None:
-    """Copies mypy's results for the repository's files, if it has run; only what has changed is checked again."""
+    """Copies mypy's cached results for the repository's files, if there are any, so that only changes are checked
+    again.
+    """
     for file in (REPOSITORY / ".mypy_cache").glob("*/*.db"):
         copied = target / file.relative_to(REPOSITORY)
         copied.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,9 @@ def _run(folder: Path, *command: str) -> None:
 
 @pytest.mark.long
 def test_a_new_noun_passes_the_checks_and_is_in_both_apis(copy: Path) -> None:
-    """A newcomer's first noun works before a line of it is changed: lint, types, house tests, REST and GraphQL."""
+    """A new noun that was scaffolded passes lint, types and house tests, and works in both APIs, before a line is
+    changed.
+    """
     _copy_bytecode(copy)
     _copy_types(copy)
     write_noun(copy, "home_visit", "concern", "home_visits", "hvi")

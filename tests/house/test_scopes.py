@@ -1,4 +1,4 @@
-"""Holds the scopes that both contracts state to those that calls require."""
+"""Compares the scopes that both contracts state with the scopes that calls require."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ async def refusals(
 async def test_each_mutation_requires_exactly_what_its_description_states(
     app: FastAPI, full_north: FullDistrict
 ) -> None:
-    """Each mutation runs with exactly its scopes and shows its row, and lacks a permission without any one of them."""
+    """Each mutation runs with exactly the scopes that it states, and is refused if any one of them is missing."""
     wrong, compared = [], 0
     fields = roots("mutation")
     for name, document, variables, _ in commands(full_north, None, deep=0):
@@ -55,8 +55,9 @@ async def test_each_mutation_requires_exactly_what_its_description_states(
 
 
 async def test_each_field_requires_exactly_what_its_description_states(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each field of each type, by a way that states other scopes than its own; with them, it shows all that needs no
-    more.
+    """Each field of each type needs exactly the scopes that its description states.
+
+    It is reached through fields that need other scopes. With its own scopes, it shows everything that needs no more.
     """
     wrong, compared = [], 0
 

@@ -158,7 +158,7 @@ async def test_a_request_of_the_readme_works_when_pasted(
 
 
 def test_the_readme_gives_both_commands_and_links_that_lead_somewhere() -> None:
-    """`run`, `test`, and every file that it names."""
+    """The README has the commands `run` and `test`, and every file to which it links exists."""
     assert "python3 dev.py run" in README
     assert "python3 dev.py test" in README
     for target in re.findall(r"\]\(([^)#:]+)\)", README):

@@ -77,12 +77,12 @@ async def test_writers_leave_connections_to_reads() -> None:
 
 @pytest.mark.parametrize("connections", [2, 3, 8, 400])
 def test_there_is_always_a_connection_for_each(connections: int) -> None:
-    """The smallest pool still has one for a writer and one for a read."""
+    """The smallest pool still has one connection for a writer and one for a read."""
     assert 1 <= WriterShare(connections, wait=1).most < connections
 
 
 def test_what_a_library_logs_shows_no_value() -> None:
-    """A library's log record shows its place, but neither arguments nor an exception's message."""
+    """A log record of a library shows its place in the code, but neither arguments nor an exception's message."""
     logger = logging.Logger("asyncio")
     logger.addHandler(PlainHandler())
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:

@@ -39,7 +39,7 @@ def test_a_statement_that_passed_is_known_to_other_processes_and_later_runs(tmp_
 
 
 def test_another_version_of_the_checks_knows_no_statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A statement is checked again after a change of the checks."""
+    """A statement that was checked before is checked again after a change of the checks."""
     before, after = watch.Passed(), watch.Passed()
     before.open(tmp_path)
     before.add("SELECT 1")

@@ -43,7 +43,7 @@ class Unwalkable(Exception):
 
 @dataclass(frozen=True)
 class Operation:
-    """A method and a path of the contract."""
+    """An operation of the contract: a method and a path."""
 
     method: str
     path: str
@@ -98,7 +98,7 @@ def leaks(text: str, request_text: str, canary: str, spelt: Iterable[str]) -> li
 
 
 def live_routes(app: FastAPI) -> set[tuple[str, str]]:
-    """Every (method, path) that the app answers, whether the contract has it or not."""
+    """Returns every method and path that the app answers, whether or not they are in the contract."""
     return {
         (method, path)
         for path, methods in _routes(app.routes)
@@ -132,10 +132,10 @@ def own_request(operation: Operation, district: FullDistrict) -> Request:
 
 
 def own_filters(operation: Operation, district: FullDistrict, *, together: bool = False) -> Iterator[Request]:
-    """Yields a read with each of its filters by itself, by id and by external id.
+    """Yields a read with each of its filters alone, by id and by external id.
 
     With `together`, a request has as many expansions as one may have, because each alone has a statement of its own.
-    Send those by `whole_answers`.
+    Send those requests by `whole_answers`.
     """
     path = _path(operation, district)
     for name in operation.names("query"):
@@ -211,9 +211,9 @@ def _path(operation: Operation, district: FullDistrict, spelt: Mapping[str, str]
 
 
 def command_turn(operation: Operation) -> tuple[bool, bool, bool]:
-    """Returns when a walk sends a command: a plan first, removals late, and the test clock last.
+    """Returns a sort key for the commands of a walk: plans come first, removals late, and the test clock last.
 
-    On the earlier day to which it is moved, the teams do not serve their students yet.
+    The test clock is moved to an earlier day, on which the teams do not serve their students yet.
     """
     return operation.name == "move_test_clock", operation.method == "DELETE", operation.name != "plan_support"
 

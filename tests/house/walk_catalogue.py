@@ -1,4 +1,6 @@
-"""Gives the walks the inputs that the catalogue declares, so that a new filter or command is walked by its examples."""
+"""Gives the walks the inputs that the catalogue declares, so that they try each new filter or command by its
+examples.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass

@@ -85,7 +85,7 @@ CORE: GraphQLSchema = schema._schema  # the library gives its own schema by no o
 
 
 def roots(kind: str) -> dict[str, GraphQLField]:
-    """The fields of a root."""
+    """Returns the fields of the root type `Query` or `Mutation`, by name."""
     root = CORE.query_type if kind == "query" else CORE.mutation_type
     assert root is not None
     return dict(root.fields)

@@ -96,7 +96,7 @@ def _digest(statement: str) -> str:
 
 
 def _version_of_checks() -> str:
-    """Returns a digest of what the outcome of a check depends on besides the statement."""
+    """Returns a digest of everything, except the statement, that the outcome of a check depends on."""
     here = Path(__file__)
     code = [file.read_text() for file in (here, here.with_name("statements.py"))]
     return _digest("\n".join([*code, version("sqlglot"), *sorted(tenant_tables())]))
@@ -152,7 +152,7 @@ def tenant_tables() -> set[str]:
 
 
 def seen() -> int:
-    """How many different statements were looked at so far."""
+    """Returns how many different statements were checked so far."""
     return len(_seen)
 
 

@@ -50,7 +50,7 @@ _kept: dict[str, dict[str, str]] = {}
 
 
 def keep(statement: str) -> None:
-    """Keeps a statement of SQLAlchemy's."""
+    """Records a statement that SQLAlchemy sends."""
     if STATEMENT.match(statement) and LOOKED_AT.search(statement):
         _kept.setdefault(statement, {})
 
@@ -126,7 +126,7 @@ class Checks:
     passed: Path | None
 
     def __post_init__(self) -> None:
-        """Creates the folders, and removes what passed other versions of the checks."""
+        """Creates the folders, and removes the results of other versions of the checks."""
         self.claims.mkdir(exist_ok=True)
         if self.passed is not None:
             self.passed.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def _version_of_checks(server: str) -> str:
 
 
 def _without_run(checks: Checks) -> list[str]:
-    """The statements of syncs that do not name the district and the run of each staged row."""
+    """Returns the statements of syncs that do not name the district and the run of each staged row."""
     tables = {f"staging.{name}" for name in (*STAGING_TABLES, "kept_plan", "kept_rekey")}
     findings = []
     for statement in sorted(_staged):
@@ -182,7 +182,9 @@ def _without_run(checks: Checks) -> list[str]:
 
 
 async def _bodies(owner: asyncpg.Connection) -> dict[str, dict[str, str]]:
-    """The bodies of the functions with the owner's rights, with typed parameters in place of their names."""
+    """Returns the bodies of the functions that run with the owner's rights, with types in place of the parameters'
+    names.
+    """
     bodies: dict[str, dict[str, str]] = {}
     for row in await owner.fetch(DIRECTORY_FUNCTIONS):
         body = row["body"].strip()

@@ -66,7 +66,7 @@ async def as_owner(settings: Settings, statement: str, *values: object) -> list[
 
 @pytest.fixture(scope="module")
 async def empty(server: Settings) -> AsyncIterator[Callable[[], "EmptyDatabase"]]:
-    """Makes empty databases on the server; they are dropped at the end."""
+    """Yields a function that creates empty databases on the server; they are dropped at the end."""
     made: list[str] = []
 
     def make() -> EmptyDatabase:
@@ -93,7 +93,7 @@ class EmptyDatabase:
 
 @asynccontextmanager
 async def installed(settings: Settings, folder: Path) -> AsyncIterator[Installation]:
-    """Fills a migrated database: see `Installation`."""
+    """Fills a migrated database, and yields it as an `Installation`."""
     async with AsyncExitStack() as stack:
         engines: list[AsyncEngine] = []
         for role in ("api", "worker"):
@@ -143,7 +143,7 @@ async def _send_a_zip(asks: Caller) -> None:
 
 @pytest.fixture(scope="module")
 async def source(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
-    """The installation that the tests back up."""
+    """Yields the installation that the tests back up."""
     name = f"aimline_source_{secrets.token_hex(4)}"
     settings = with_database(server, name).model_copy(update={"sandbox": True, "base_url": "http://aimline.test"})
     await lay_database(server, settings, name)

@@ -73,7 +73,7 @@ def block(language: str) -> str:
 
 
 def certify(folder: Path, host: str = "localhost") -> tuple[Path, Path]:
-    """A certificate for a host that signs itself, and its key."""
+    """Creates a self-signed certificate for a host, and its key. Returns both paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     today = datetime.now(UTC)
@@ -141,7 +141,7 @@ def is_installed(name: str) -> bool:
 
 @contextmanager
 def proxied(name: str, folder: Path, upstream: int) -> Iterator[Proxied]:
-    """Runs the proxy in front of a port, while the block runs."""
+    """Runs the proxy in front of the port `upstream`, while the block runs."""
     chain, key = certify(folder)
     port, plain = free_port(), free_port()
     command = COMMANDS[name](folder, upstream, port, plain, chain, key)

@@ -1,6 +1,6 @@
-"""Tests, without Citus, the queries by which the product recognizes a server with the extension.
+"""Tests, without Citus, how the product recognizes a server with this extension.
 
-A database whose catalogue lists an extension `citus` takes its place, because the product reads nothing more of it.
+The catalogue of the test's database lists an extension `citus`, and the product reads nothing else of it.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ URL_PASSWORD = "of-a-test%3Awith%40signs"
 
 @dataclass
 class MailLog:
-    """What a mail server has received: the commands before TLS and the commands after it, and the messages."""
+    """What a mail server has received: the commands before TLS, the commands after it, and the messages."""
 
     port: int = 0
     plain: list[str] = field(default_factory=list)
@@ -101,7 +101,9 @@ async def _send(scheme: str, port: int, *, user: bool = True) -> None:
 async def test_a_trusted_server_gets_the_message_after_tls(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An authority of the district's own is trusted by SSL_CERT_FILE; login and message are encrypted."""
+    """A mail server whose certificate is from an authority in SSL_CERT_FILE gets the message, and everything is
+    encrypted.
+    """
     certificate, key = certify(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with mail_server(certificate, key, from_start=scheme == "smtps") as log:

@@ -1,4 +1,4 @@
-"""Tests a managed PostgreSQL: without a superuser, with roles that somebody else created, under other names."""
+"""Tests a managed PostgreSQL, without a superuser, and with roles of other names that somebody else created."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def _quoted(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def managed(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of another server whose owner may create neither roles nor databases."""
+    """Yields the settings of another server whose owner may create neither roles nor databases."""
     with EmbeddedPostgres(tmp_path_factory.mktemp("managed"), settings=FAST) as server:
         in_thread(lambda: asyncio.run(_provide(server.url("postgres", "postgres"))))
 

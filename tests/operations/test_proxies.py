@@ -31,7 +31,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def api(name: str, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    """The proxy before `aimline serve`."""
+    """Yields the proxy in front of `aimline serve`."""
     with serving(settings) as port, proxied(name, tmp_path_factory.mktemp(name), port) as proxy:
         yield proxy
 
@@ -78,7 +78,7 @@ def test_the_callers_address_is_the_real_one(echo: Proxied) -> None:
 def test_a_body_that_is_too_large_gets_the_apis_own_answer(api: Proxied) -> None:
     """A body that is too large gets the api's own problem details.
 
-    The proxy's limit is a little wider than the api's. A body beyond the proxy's own limit ends at the proxy. Caddy
+    The proxy's limit is a little higher than the api's. A body beyond the proxy's own limit ends at the proxy. Caddy
     streams: it answers 413 or 502, depending on whether its own limit or the broken connection comes first.
     """
     with api.client() as client:
@@ -133,7 +133,9 @@ def test_a_large_roster_zip_is_let_through(echo: Proxied) -> None:
 
 
 def test_a_half_sent_request_is_ended(api: Proxied) -> None:
-    """Within a minute, by whoever is first, without an answer from the api."""
+    """A request of which only a part is sent is ended within a minute, by the proxy or the api, without an answer of
+    the api.
+    """
     with api.connect() as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Half: ")
         began = time.monotonic()

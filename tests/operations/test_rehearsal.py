@@ -26,7 +26,7 @@ COMMAND = re.compile(r"(?:^\$? ?|`|&& )(aimline [a-z][^`\n#|;&]*)", re.MULTILINE
 
 
 def script(page: str) -> str:
-    """The one block of a page that is marked as bash."""
+    """Returns the only block of a page that is marked as bash."""
     (text,) = re.findall(r"^```bash\n(.*?)^```", (REPOSITORY / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
     return str(text)
 

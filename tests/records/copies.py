@@ -1,4 +1,4 @@
-"""Compares every copied column with its original, over all tables that PostgreSQL's catalogue lists."""
+"""Compares every column that is a copy with its original, in all tables of PostgreSQL's catalogue."""
 
 from tests.sis.roster_zip import ask
 from tests.town import Town

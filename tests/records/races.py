@@ -16,7 +16,7 @@ from tests.town import Town
 
 @dataclass
 class Outcome:
-    """The outcome of a race: rows in other schools by table, deadlocks, syncs by state, and written rows.
+    """The outcome of a race: rows with wrong schools by table, deadlocks, syncs by state, and written rows.
 
     `put_off` counts the answers that asked a writer to repeat the request.
     """
@@ -69,7 +69,7 @@ async def race(
 
 
 def moved_export(*sourced_ids: str) -> Export:
-    """The delivery in which these students are at the other school."""
+    """Returns the delivery in which these students are at the other school."""
     export = Export()
     for sourced_id in sourced_ids:
         row = export.row("users", sourced_id)

@@ -1,4 +1,4 @@
-"""Writers that work in teams, meetings and groups through both APIs concurrently, about students whom a sync moves."""
+"""Runs writers that work in teams, meetings and groups through both APIs at once, about students whom a sync moves."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

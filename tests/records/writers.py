@@ -30,7 +30,7 @@ MAX_WAIT = 2
 
 @dataclass
 class Writers:
-    """Writers about some students; `written` counts accepted and other answers.
+    """Writers about some students. `written` counts the accepted requests and the other answers.
 
     A 503 with `Retry-After` is a valid answer on a busy machine: nothing was changed, and the writer repeats the
     request, as a client does. `put_off` counts these, by their code.

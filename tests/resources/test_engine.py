@@ -132,7 +132,10 @@ async def test_an_empty_selection_gives_empty_objects(north: Town) -> None:
 
 
 async def test_texts_keep_every_character(north: Town) -> None:
-    """Quotes, control characters, other scripts: as the caller wrote them, whatever marks the engine itself uses."""
+    """Texts are returned as the caller wrote them, with quotes, control characters and other scripts.
+
+    This holds even for characters that the engine itself uses as marks.
+    """
     strange = "".join(map(chr, [*range(1, 32), 34, 92, 127, 0xE9, 0x2028, 0x1F30D])) + "\\u0001 \x04 \x06"
     async with north.unit() as work:
         concern = await raise_concern(
@@ -143,7 +146,7 @@ async def test_texts_keep_every_character(north: Town) -> None:
 
 
 async def test_a_forged_cursor_must_fit_the_order(north: Town) -> None:
-    """A genuine seal with a position of another order's types is refused before PostgreSQL sees it."""
+    """A cursor with a genuine seal, but with a position of another order, is refused before PostgreSQL sees it."""
     for position in (("a",), ("a", "b", "no id"), (1, 2, str(new_id())), ("a", "b", True), (None, None, None)):
         filters = {"include_departed": None, "sort": None, "updated_since": None, "q": None}
         sealed = keyset(north.district_id, "students", filters, None, None, north.settings.keyring).mark(*position)
@@ -181,7 +184,7 @@ async def test_pages_go_both_ways(north: Town) -> None:
 
 
 async def test_a_cursor_of_one_row_is_of_no_use_below_another(north: Town) -> None:
-    """A cursor of one row's link gives null with an error below another row."""
+    """A cursor of the link of one row gives null with an error if it is used with another row."""
     made = {name: await in_the_loop(north, name) for name in ("amy", "ben")}
     verdicts = Page((Rows("items", (Pick("number", "number"),)), Next("next")), 1)
 
@@ -230,7 +233,7 @@ async def test_the_row_beyond_the_page_is_not_shown_nor_disclosed(north: Town) -
 
 
 async def test_several_roots_are_one_statement(north: Town) -> None:
-    """Several roots are read with one statement, whatever is nested in them."""
+    """Several lists and rows of a request are read with one statement, whatever is nested in them."""
     made = await in_the_loop(north, "amy")
     supports = Pick("supports", "supports", (Pick("id", "id"), Pick("scores", "scores", (Pick("value", "value"),))))
     async with north.unit() as work:
@@ -300,7 +303,7 @@ def test_the_cost_is_known_before_anything_is_read() -> None:
 
 
 async def test_statements_are_not_compiled_by_the_server(north: Town) -> None:
-    """A large statement that runs for milliseconds would wait for its own compilation where a server has JIT."""
+    """PostgreSQL does not compile the product's statements (JIT), which would take longer than running them."""
 
     @needs(Can.READ_ROSTER)
     async def shown(work: Work) -> Any:

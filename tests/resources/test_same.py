@@ -1,6 +1,6 @@
-"""Protects the answers that callers read: a document gives the same JSON, errors and disclosures as its selection.
+"""Tests that a GraphQL document gives the same JSON, errors and disclosures as the selection that it is compiled to.
 
-Random documents are read in both ways by five callers over the same district; each page is followed to the list's end.
+Random documents are read in both ways by five callers of the same district; each list is read to its end.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Forms teams in a town, and reads as the people of the town do."""
+"""Forms teams in a town, and reads as the people of the town would."""
 
 from typing import Any
 from uuid import UUID
@@ -37,6 +37,6 @@ async def team_of(town: Town, *people: str, school: int | None = 0) -> Team:
 
 
 async def serves(town: Town, team: Team, **whom: Any) -> TeamScope:
-    """Has a team serve a grade of a school, a class or a student."""
+    """Assigns to a team a grade of a school, a class or a student."""
     async with town.unit() as work:
         return (await add_team_scope(work, team.id, NewTeamScope(**whom))).row

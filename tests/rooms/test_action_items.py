@@ -18,7 +18,7 @@ TOMORROW = TODAY + timedelta(days=1)
 
 
 async def agreed(asks: Caller, team_id: UUID, owner: str | None, **more: Any) -> dict[str, Any]:
-    """Agrees an action item that is due tomorrow, and returns it."""
+    """Agrees on an action item that is due tomorrow, and returns it."""
     body = {"team": named("team", team_id), "text": "Call the family.", "due_on": str(TOMORROW)} | more
     if owner is not None:
         body["owner"] = f"sis:sis:{owner}-1"
@@ -42,7 +42,7 @@ async def due(town: Town, team_id: UUID) -> list[str]:
 
 
 async def test_an_action_item_returns_until_it_has_an_outcome(app: FastAPI, north: Town) -> None:
-    """Protects what was agreed from being forgotten: it is due until somebody says what became of it, and why."""
+    """An action item is due until somebody says what became of it, and why."""
     team = await team_of(north, "teacher", "aide")
     asks = acting(app, north, "teacher")
     later = await agreed(asks, team.id, "aide", due_on=str(TODAY + timedelta(days=30)))
@@ -65,7 +65,9 @@ async def test_an_action_item_returns_until_it_has_an_outcome(app: FastAPI, nort
 
 
 async def test_an_item_about_a_student_leaves_and_comes_back_with_the_student(app: FastAPI, north: Town) -> None:
-    """Protects agendas from students whom the team no longer serves, and protects what was agreed about them."""
+    """If a team no longer serves a student, the student's action items leave its agendas. They return with the
+    student.
+    """
     team = await team_of(north, "teacher")
     student = named("student", north.students["amy"])
     scope = await serves(north, team, student=student)

@@ -1,4 +1,4 @@
-"""Tests that an agenda has what the data give, says why, and is stored, worked through and closed."""
+"""Tests that an agenda has the items that follow from the data, with reasons, and is stored, discussed and closed."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ from tests.town import Town
 
 
 async def test_the_agenda_is_computed_before_the_meeting_and_says_why(app: FastAPI, north: Town) -> None:
-    """One request answers what is on the next meeting's agenda and why; nothing is stored for it."""
+    """One request reads what is on the next meeting's agenda and why. Nothing is stored for it."""
     asks = caller(app, north)
     team = await meeting_team(north)
     meeting = await meeting_of(asks, team)
@@ -133,7 +133,7 @@ async def test_secured_items_are_counted_for_others(app: FastAPI, north: Town) -
 
 
 async def test_two_members_who_settle_one_item_at_once(app: FastAPI, north: Town) -> None:
-    """One of them wins, and the other one reads what became of the item."""
+    """If two members settle one item at the same time, one succeeds, and the other reads what became of the item."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -223,7 +223,7 @@ def _student(town: Town, name: str) -> str:
 
 
 async def _depart(town: Town, name: str, *, left: bool) -> None:
-    """Has a student leave the roster or return, and the night's task follow."""
+    """Lets a student leave the roster or return, and runs the task that follows."""
 
     @needs(Can.SYNC_ROSTER)
     async def change(work: Work) -> None:
@@ -237,9 +237,9 @@ async def _depart(town: Town, name: str, *, left: bool) -> None:
 
 
 async def test_an_own_item_in_a_secured_area_is_hidden(app: FastAPI, north: Town) -> None:
-    """What a member wants to discuss about a child's counselling is nobody's who may not see the area.
+    """An item that a member adds about a child's counselling is hidden from those who may not see the secured area.
 
-    It keeps the area when it is carried.
+    If the item is carried, the new one is in the same area.
     """
     asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
     team, amy = await meeting_team(north), named("student", north.students["amy"])

@@ -67,7 +67,7 @@ async def _judged(town: Town, *, goal_in: int = 100) -> str:
 
 
 async def _set(town: Town, state: str, days: int) -> None:
-    """Gives the one support of the town another verdict, since some days ago."""
+    """Gives the only support of the town another verdict, which is `days` days old."""
     async with town.house() as work:
         await _put(work, state, days)
 
@@ -117,7 +117,7 @@ async def test_a_discussed_alarm_returns_when_the_decision_is_due(app: FastAPI, 
 
 
 async def test_a_carried_alarm_is_carried_under_its_other_name(app: FastAPI, north: Town) -> None:
-    """Protects the count of how often a team has put an alarm off, when the decision about it becomes due."""
+    """If the decision about an alarm becomes due, the item still says how often the team has carried the alarm."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north)
@@ -154,7 +154,7 @@ async def test_a_met_goal_and_the_signal_to_fade_are_one_item(app: FastAPI, nort
 
 
 async def test_a_further_measure_without_scores_is_on_the_agenda(app: FastAPI, north: Town) -> None:
-    """Protects the second measure of a support: without a score for long it is an item, one for both measures."""
+    """If an additional measure has had no score for too long, this is on the agenda, in one item for all measures."""
     asks = caller(app, north)
     team, support = await meeting_team(north), await _judged(north)
     await _set(north, "responding", 3)
@@ -187,7 +187,7 @@ async def _forget_scores(work: Work) -> None:
 
 
 async def _settled(asks: Caller, team: str, command: str, **body: Any) -> dict[str, Any]:
-    """Opens a meeting with one item, settles it, closes the meeting, and returns the agenda that it had."""
+    """Opens a meeting with one item, settles the item, closes the meeting, and returns the agenda that it had."""
     meeting = await opened(asks, team)
     agenda = await agenda_of(asks, team)
     (item,) = agenda["items"]

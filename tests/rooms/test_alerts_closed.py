@@ -41,7 +41,7 @@ async def payloads(town: Town) -> list[dict[str, Any]]:
 
 
 def open_alerts(events: list[dict[str, Any]]) -> dict[str, str]:
-    """Walks the feed; returns the alert that is open for each support, by support."""
+    """Reads the whole feed; returns the alert that is open for each support, keyed by support."""
     alerts: dict[str, str] = {}
     for event in events:
         support, kind = event["support"], event["type"].removeprefix("response.")
@@ -56,7 +56,7 @@ def open_alerts(events: list[dict[str, Any]]) -> dict[str, str]:
 
 
 async def test_a_phase_line_closes_the_alert(north: Town) -> None:
-    """An alert that stood when the support was intensified was never closed: no event ended it."""
+    """When a support is intensified, its open alert is closed by an event."""
     support, alert = await flagged(north)
     async with north.unit() as work:
         change = SupportChange(because="More minutes", goal=70.0, minutes_per_session=45, confirm_rate=True)
@@ -70,7 +70,7 @@ async def test_a_phase_line_closes_the_alert(north: Town) -> None:
 
 @pytest.mark.parametrize("by_decision", [False, True])
 async def test_the_end_of_the_support_closes_the_alert(north: Town, by_decision: bool) -> None:
-    """Ended by itself or by a team's decision, a support leaves no alert open."""
+    """Whether a support ends by itself or by a team's decision, its open alert is closed."""
     support, _ = await flagged(north)
     async with north.unit() as work:
         if by_decision:
@@ -83,7 +83,9 @@ async def test_the_end_of_the_support_closes_the_alert(north: Town, by_decision:
 
 
 async def test_the_goals_date_closes_the_alert_once(north: Town, south: Town) -> None:
-    """October is not judged on May's goal: an alert ends on the day after the goal's date, and no other one opens."""
+    """An alert ends on the day after the goal date, and no other one opens. Later scores are not judged by this
+    goal.
+    """
     support, _ = await flagged(north)
     day = BEGINS + timedelta(weeks=20)
     for today, closed in ((day, 0), (day + timedelta(days=1), 1), (day + timedelta(days=2), 0)):

@@ -34,7 +34,7 @@ async def reasons_of(asks: Caller, **params: Any) -> list[str]:
 
 
 async def led(asks: Caller, concern: dict[str, Any], lead: str, weeks_ago: int) -> str:
-    """Plans a support that a person leads since some weeks, and returns its id."""
+    """Plans a support that a person has led for some weeks, and returns its id."""
     starts_on = TODAY - timedelta(weeks=weeks_ago)
     return await planned(asks, concern, lead=f"sis:sis:{lead}-1", starts_on=str(starts_on))
 
@@ -74,7 +74,7 @@ async def test_a_person_reads_the_own_needs_with_reason_and_ids(app: FastAPI, no
 
 
 async def test_nobody_reads_the_needs_of_another(app: FastAPI, north: Town, south: Town) -> None:
-    """Protects adults from being watched, and students from the teachers of other students."""
+    """Nobody can read the list of what is due for another person."""
     everything = caller(app, north)
     team = await team_of(north, "teacher", "aide")
     await agreed(everything, team.id, "teacher")

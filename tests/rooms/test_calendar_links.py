@@ -46,7 +46,7 @@ async def _insert_client(work: Work, client_id: UUID) -> None:
 
 
 async def client_of(app: FastAPI, town: Town, **more: Any) -> Caller:
-    """Returns the town's client, which has a grant in the database, as a calendar link requires."""
+    """Returns the town's client with a grant that is stored in the database, as a calendar link requires."""
     async with town.house() as work:
         await _insert_client(work, town.client_id)
         await grant_client(work, town.client_id, NewClient("front end", tuple(CLIENT_SCOPES)))
@@ -90,7 +90,9 @@ async def schedule(asks: Caller, team: str) -> dict[str, Any]:
 
 
 async def test_a_calendar_has_the_meetings_and_no_typed_text(app: FastAPI, north: Town) -> None:
-    """Protects everybody's names and words from a file that travels without a token."""
+    """A calendar file, which travels without a token, has the meetings, but no names of people and no text that they
+    wrote.
+    """
     asks = await client_of(app, north)
     team = await team_of(north, "aide")
     name = named("team", team.id)
@@ -136,7 +138,10 @@ async def test_a_series_keeps_its_local_time_and_its_uids(app: FastAPI, north: T
 
 
 async def test_a_link_of_a_person_opens_the_own_teams_while_the_person_is_there(app: FastAPI, north: Town) -> None:
-    """A person's calendar link stops working when the person leaves the team or the district, with a clear answer."""
+    """A person's calendar link shows the person's own teams only.
+
+    Once the person has left the roster, it answers 404, and is revoked with an event.
+    """
     service = await client_of(app, north)
     team, other = await team_of(north, "teacher"), await team_of(north, "other_teacher")
     asks = caller(app, north, act_for="sis:sis:teacher-1")
@@ -211,7 +216,7 @@ async def test_a_client_without_the_scope_opens_nothing_more(app: FastAPI, north
 
 
 async def test_a_calendar_is_read_again_only_if_it_changed(app: FastAPI, north: Town) -> None:
-    """Protects the service from a hundred calendar programs that ask every few minutes, and shared caches from it."""
+    """A calendar that has not changed is not sent again to calendar programs, and shared caches do not store it."""
     asks = await client_of(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     url = (await link_of(asks, team=team))["url"]
@@ -246,7 +251,7 @@ async def test_no_log_and_no_metric_has_the_secret(
 
 
 async def test_a_link_names_a_team_or_a_person_and_a_last_day_ahead(app: FastAPI, north: Town) -> None:
-    """Protects a person who fills in a form: each mistake by its pointer, all at once."""
+    """All mistakes in a new calendar link are reported at once, each with its pointer."""
     asks = await client_of(app, north)
     answer = await asks.post("/v1/calendar-links", {"until_on": f"{TODAY - timedelta(days=2)}"})
     assert {(each["pointer"], each["code"]) for each in answer.json()["violations"]} == {
@@ -256,7 +261,7 @@ async def test_a_link_names_a_team_or_a_person_and_a_last_day_ahead(app: FastAPI
 
 
 async def test_graphql_has_the_links_as_well(app: FastAPI, north: Town) -> None:
-    """The two faces show the same links, and each creates and revokes them."""
+    """GraphQL shows, creates and revokes the same calendar links as REST."""
     asks = caller(app, north)
 
     async def query_data(query: str) -> dict[str, Any]:

@@ -123,7 +123,10 @@ async def test_a_resolved_concern_is_not_unserved(app: FastAPI, north: Town) -> 
 
 
 async def test_the_list_has_the_days_longest_first_in_both_apis(app: FastAPI, north: Town) -> None:
-    """A principal asks since when nobody has done anything; every week of the town's calendar has instruction."""
+    """Both APIs list concerns without an active support, those that have waited longest first, with the days.
+
+    Every week of the town's calendar has instruction.
+    """
     asks = caller(app, north)
     first, second = await accepted(asks, north), await accepted(asks, north, "ben")
     await _age(north, second["id"], 12)
@@ -140,7 +143,7 @@ async def test_the_list_has_the_days_longest_first_in_both_apis(app: FastAPI, no
 
 
 async def test_unserved_concerns_need_the_permission_to_read_supports(app: FastAPI, north: Town) -> None:
-    """The filter tells which concerns have no support."""
+    """The list of unserved concerns needs the permission to read supports, because it reveals which have none."""
     asks = caller(app, north, CLIENT_SCOPES - {"support:read"})
     assert (await asks.get("/v1/concerns", unserved="true")).status_code == 403
 
@@ -160,7 +163,7 @@ async def test_an_unserved_concern_is_reported_once_after_the_playbooks_days(app
 
 
 async def test_the_playbook_sets_the_days(app: FastAPI, north: Town) -> None:
-    """Each district decides after how many days it wants to hear, and 0 means never."""
+    """Each district decides after how many days it gets a reminder. 0 means never."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     await _age(north, concern["id"], 30)
@@ -171,7 +174,7 @@ async def test_the_playbook_sets_the_days(app: FastAPI, north: Town) -> None:
 
 
 async def _reported(asks: Caller, town: Town) -> list[str]:
-    """Sends the reminders, and returns the concerns of the new events."""
+    """Sends the reminders, and returns the concerns that the new events are about."""
     before = await _events(asks)
     async with town.house() as work:
         await send_overdue_reminders(work)

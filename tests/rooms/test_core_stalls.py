@@ -1,4 +1,6 @@
-"""Tests of core stalls: which grades are suggested, to whom they are shown, and what accepting and dismissing does."""
+"""Tests core stalls: which grades are suggested, to whom they are shown, and what accepting and dismissing them
+does.
+"""
 
 from collections import Counter
 from datetime import timedelta
@@ -44,7 +46,7 @@ async def enrolled(work: Work, town: Town, count: int) -> list[str]:
 
 @needs(Can.SYNC_ROSTER)
 async def in_one_year(work: Work) -> None:
-    """Has all windows belong to one school year, on whichever day the test runs."""
+    """Puts all windows into one school year, on whichever day the test runs."""
     sql = "UPDATE screening_window SET school_year = 2027 WHERE district_id = :district"
     await work.db.execute(text(sql), {"district": work.district_id})
 
@@ -52,7 +54,7 @@ async def in_one_year(work: Work) -> None:
 async def two_windows(asks: Caller, town: Town, before: int, after: int, *, same: int = 40) -> list[str]:
     """Screens students in a window that closes, and again in one that is open; returns the students' names.
 
-    `before` and `after` of the first `same` students are at the benchmark.
+    Of the first `same` students, `before` reach the benchmark in the earlier window, and `after` in the later one.
     """
     async with town.house() as work:
         names = await enrolled(work, town, same)
@@ -127,7 +129,7 @@ async def test_a_grade_that_falls_behind_is_suggested_and_comes_on_the_agenda(ap
 
 
 async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north: Town) -> None:
-    """Protects a meeting from the same stall every week, and its pages from one that does not say which grade."""
+    """A core stall that a team has discussed does not come up again every week. The page states its grade."""
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=20)
     await published(asks)
@@ -229,7 +231,7 @@ async def keep_results(work: Work, town: Town, windows: list[UUID], random: Rand
 
 
 def result(town: Town, window_id: UUID, student: UUID, school: UUID, grade: str, level: int | None) -> ScreeningResult:
-    """Returns a kept result of a student in a window."""
+    """Returns a stored result of a student in a window."""
     return ScreeningResult(
         district_id=town.district_id,
         id=new_id(),

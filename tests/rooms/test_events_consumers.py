@@ -92,7 +92,7 @@ async def test_what_was_read_before_a_seek_commits_nothing(north: Town) -> None:
 
 
 async def test_a_consumer_seeks_anywhere_that_is_kept(north: Town) -> None:
-    """The beginning, the end, an instant, a cursor of its own, a cursor of the feed."""
+    """A consumer can move to the beginning, to the end, to an instant, and to a cursor of its own or of the feed."""
     made = [await happen(north) for _ in range(4)]
     await _keep(north)
     await age(north, made[0], timedelta(hours=3))
@@ -202,7 +202,10 @@ async def test_types_are_a_consumers_own(north: Town) -> None:
 
 
 async def test_a_page_of_before_more_types_commits_nothing(north: Town) -> None:
-    """A cursor from when it read fewer types would pass over events of the new one; of the same or fewer, it stays."""
+    """If a consumer's types were extended, a page that was read before cannot be committed.
+
+    Its cursor would skip events of the new types. If the types are the same or fewer, it can be committed.
+    """
     await _keep(north, NewConsumer((CONCERN_ACCEPTED.name,)))
     raised = await happen(north)
     page = await _read(north)
@@ -249,7 +252,10 @@ async def _expire(town: Town, event_id: UUID) -> None:
 
 
 async def test_a_place_that_fell_out_says_how_to_go_on(north: Town) -> None:
-    """Something after its place is kept no longer, deleted or not yet: 410, and a seek mends it."""
+    """If events after a consumer's position have expired, it gets 410. A seek lets it go on.
+
+    This holds whether or not the expired events have been deleted yet.
+    """
     await _keep(north)
     old, kept = await happen(north), await happen(north)
     await age(north, old, KEPT + timedelta(minutes=2))
@@ -263,7 +269,7 @@ async def test_a_place_that_fell_out_says_how_to_go_on(north: Town) -> None:
 
 
 async def test_a_new_epoch_ends_every_place(north: Town) -> None:
-    """After a restore a consumer with an old epoch, and a cursor from it, are refused."""
+    """After a restore, a consumer with an old epoch is refused, and so is a cursor from that epoch."""
     await _keep(north)
     made = await happen(north)
     cursor = (await _read(north)).next
@@ -280,7 +286,7 @@ async def test_a_new_epoch_ends_every_place(north: Town) -> None:
 
 
 async def test_a_place_beyond_the_head_is_refused(north: Town) -> None:
-    """A position beyond the end is refused, even if nobody gave the restored feed a new epoch."""
+    """A position beyond the end of the feed is refused, even if the feed was restored and its epoch stayed the same."""
     await happen(north)
     await _keep(north)
     owner = await asyncpg.connect(north.settings.url_of("owner"))
@@ -383,7 +389,10 @@ async def test_a_consumer_over_rest(app: FastAPI, north: Town) -> None:
 
 
 async def test_an_existing_consumer_keeps_the_types_that_a_request_does_not_name(app: FastAPI, north: Town) -> None:
-    """A generated client that repeats the PUT without types must not widen the consumer to all types."""
+    """A request that changes a consumer without naming types keeps the consumer's types.
+
+    A generated client may repeat such a request, which must not make the consumer read all types.
+    """
     client, path = caller(app, north), "/v1/events/consumers/narrow"
     made = await client.ask("PUT", path, json={"event_types": [CONCERN_RAISED.name]})
     repeated = await client.ask("PUT", path, json={})

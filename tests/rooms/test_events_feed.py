@@ -36,8 +36,8 @@ async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
     """An event that was recorded first and committed last comes after the cursor of a reader who has read the other
     event.
 
-    By its id, or by any number or time assigned when it was recorded, it would come before the other event, and a
-    reader that keeps the last one would never see it. The test also checks this, so that it cannot pass by accident.
+    Ordered by its id, or by any number or time assigned when it was recorded, it would come before the other event, and
+    a reader that keeps the last one would never see it. The test also checks this, so that it cannot pass by accident.
     """
     async with north.unit() as late:
         uncommitted = lay(late, north)
@@ -128,9 +128,9 @@ async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> 
 
 
 async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
-    """At the limit of 30 days no event with a lower number and a later instant is skipped.
+    """At the limit of 30 days, the feed skips no event that has a lower number and a later time.
 
-    An older event that commits later gives no 410 to a reader that began there.
+    A reader that began there gets no 410 if an older event is committed later.
     """
     first, late, last = await happen(north), await happen(north), await happen(north)
     await age(north, first, KEPT - timedelta(minutes=5))
@@ -142,7 +142,7 @@ async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
 
 
 async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town) -> None:
-    """If events expire while a page is read, the reader gets 410 and misses none silently."""
+    """If events expire while a page is read, the reader gets 410, and does not miss them without notice."""
     old, kept = await happen(north), await happen(north)
     async with north.unit() as work:
         at = await feed_end(work)

@@ -240,7 +240,7 @@ async def test_the_playbook_sets_the_days(north: Town) -> None:
 
 
 async def test_who_left_is_not_nagged_about(north: Town) -> None:
-    """A concern about a student who left gets no reminder."""
+    """No reminder is sent about a student who has left."""
     await _raise(north, 30)
     await _write(
         north,
@@ -252,7 +252,7 @@ async def test_who_left_is_not_nagged_about(north: Town) -> None:
 
 
 async def test_a_round_visits_a_district(north: Town, south: Town) -> None:
-    """One maintenance run sends reminders and deletes expired rows in each district."""
+    """One maintenance run sends reminders and deletes expired rows, in each district."""
     old = await _raise(north, 20)
     done = await maintain(north)
     assert done[TaskKind.REMINDERS] == 1

@@ -1,4 +1,4 @@
-"""Tests of what happens near a goal's date and after it."""
+"""Tests what happens near a goal date and after it."""
 
 from datetime import date, timedelta
 from typing import Any

@@ -10,7 +10,9 @@ from tests.town import Town
 
 
 async def test_a_students_results_come_in_pages_with_what_they_were_given_for(app: FastAPI, north: Town) -> None:
-    """Results are paged, keep extra credit, and contain the class and category of their line item."""
+    """A student's results come in pages. They can be above the maximum, and have the class and category of their line
+    item.
+    """
     made = await grade(north)
     amy = ids.format_id("student", north.students["amy"])
     asks = caller(app, north)
@@ -30,7 +32,7 @@ async def test_a_students_results_come_in_pages_with_what_they_were_given_for(ap
 
 
 async def test_results_can_be_asked_for_by_class_and_day(app: FastAPI, north: Town) -> None:
-    """Both ends of the days are included."""
+    """Results can be requested by class and day. The first and the last day are included."""
     await grade(north)
     path = f"/v1/students/{ids.format_id('student', north.students['amy'])}/results"
     asks = caller(app, north)

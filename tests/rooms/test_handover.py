@@ -53,7 +53,7 @@ async def caseload_of(town: Town, name: str) -> set[UUID]:
     ],
 )
 async def test_intensify_says_what_it_means(north: Town, change: dict[str, Any], codes: list[str], level: int) -> None:
-    """A team intensifies by dose, group or programme at the same level, or by the level; the phase says by which."""
+    """If a support is intensified by dose, group, programme or level, the phase states which of these changed."""
     support = await planned(north, group_size=4)
     of_decision = SupportChange("Too slow.", begins_on=ON, confirm_rate=True, **({"goal": 70.0} | change))
     async with north.unit() as work:
@@ -120,7 +120,7 @@ async def test_a_handover_draws_no_phase_line_and_gives_no_verdict(north: Town) 
 
 
 async def test_everything_of_a_person_is_handed_over_in_one_call(north: Town) -> None:
-    """What a person leads or provides goes to the taker; what ended, and what others lead, stays."""
+    """What a person leads or provides is handed over to one taker, except supports that have ended."""
     teacher = per(north, "teacher")
     led, provided = await planned(north, lead=teacher), await planned(north, "ben", provider=teacher)
     ended = await planned(north, "ben", lead=teacher)

@@ -31,7 +31,7 @@ async def carry_out(asks: Caller, hypothesis: dict[str, Any], verb: str, **body:
 
 
 async def due(asks: Caller, town: Town) -> list[str | None]:
-    """Lets the worker look once, and returns why the team is asked about each due hypothesis."""
+    """Lets the worker look for due hypotheses once, and returns the reason of each."""
     async with town.house() as work:
         await ask_about_hypotheses(work)
     return [row["due_because"] for row in await asks.items("/v1/hypotheses", due="true", sort="due")]
@@ -54,7 +54,7 @@ async def scored(asks: Caller, student: str, *values: float) -> list[str]:
 
 
 async def test_a_hypothesis_goes_from_proposal_to_outcome(app: FastAPI, north: Town) -> None:
-    """Protects the record of why a team did what it did: evidence, test, outcome, with that day's dosage."""
+    """A closed hypothesis has its evidence, its test and its outcome, with the dosage of that day."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     (score,) = await scored(asks, concern["student"], 40.0)
@@ -78,7 +78,7 @@ async def test_a_hypothesis_goes_from_proposal_to_outcome(app: FastAPI, north: T
 
 
 async def test_the_verdict_of_the_day_is_kept(app: FastAPI, north: Town) -> None:
-    """Years later, an outcome is read beside what the team saw then, and not beside what a rule says now."""
+    """The verdict on the day of the outcome is stored with a hypothesis, because later rules may judge otherwise."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support = await planned(asks, concern, starts_on=str(TODAY - timedelta(weeks=8)))
@@ -91,7 +91,7 @@ async def test_the_verdict_of_the_day_is_kept(app: FastAPI, north: Town) -> None
 
 
 async def test_the_team_is_asked_once_when_the_support_ends(app: FastAPI, north: Town) -> None:
-    """A test that has ended without a conclusion must not be forgotten, and not be asked about every hour either."""
+    """When a support that tests a hypothesis has ended, its review is requested once, and not again every hour."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support, hypothesis = await planned(asks, concern), await proposed(asks, concern)
@@ -107,7 +107,9 @@ async def test_the_team_is_asked_once_when_the_support_ends(app: FastAPI, north:
 
 
 async def test_the_team_is_asked_when_the_verdict_turns(app: FastAPI, north: Town) -> None:
-    """A verdict that turns is the answer to the test, whichever way it turns."""
+    """If the verdict on the support that tests a hypothesis changes its state, the hypothesis becomes due for
+    review.
+    """
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support = await planned(asks, concern, starts_on=str(TODAY - timedelta(weeks=12)))

@@ -186,7 +186,7 @@ async def test_an_accepted_concern_without_support_is_listed_until_it_is_served(
 
 
 async def test_a_closed_concern_takes_no_verb(north: Town) -> None:
-    """A state that does not allow a verb is a conflict with a stable code."""
+    """A command that the state of a concern does not allow is a conflict with a stable code."""
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly."))
     async with north.unit() as work:
@@ -323,7 +323,7 @@ async def test_an_ended_support_takes_no_decision_but_a_referral(north: Town) ->
 
 
 async def test_a_support_is_locked_by_its_measure_and_all_its_concerns(north: Town) -> None:
-    """A measure of a secured area secures the support, whatever its first concern is about."""
+    """A support is in a secured area if its measure or any of its concerns is, and not only its first concern."""
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly."))
         await accept_concern(work, concern.id)
@@ -384,7 +384,7 @@ async def test_a_decision_does_not_contradict_itself(
 
 
 async def test_nobody_puts_an_act_down_to_another(north: Town) -> None:
-    """A request that acts for a teacher raises the teacher's concerns, not an administrator's."""
+    """A request that acts for a teacher can raise concerns of the teacher, but not of an administrator."""
     client = north.client()
     teacher, administrator = (ids.format_id("person", north.staff[name]) for name in ("teacher", "administrator"))
     bound = await bound_to_person(north.engine, north.settings.keyring, client, teacher)

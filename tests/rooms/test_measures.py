@@ -107,7 +107,7 @@ async def test_another_district_has_nothing_of_it(app: FastAPI, north: Town, sou
 
 
 async def test_who_may_not_publish_changes_no_measure(app: FastAPI, north: Town) -> None:
-    """A teacher reads the playbook, and a client without the scope as well."""
+    """A teacher, and a client without the scope, can read the playbook but not change a measure."""
     for asks in (
         caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1"),
         caller(app, north, frozenset({"playbook:read"})),
@@ -136,7 +136,11 @@ async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, n
 
 
 async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: Town) -> None:
-    """Direction, kind and area; a range and forms may not leave scores out. Others' scores count, removed ones too."""
+    """If a measure has scores, its direction, kind and area cannot change, and its range and forms cannot exclude a
+    score.
+
+    Scores that the caller may not see count too, and so do removed ones.
+    """
     asks = caller(app, north)
     await made(asks)
     cy = ids.format_id("student", north.students["cy"])
@@ -210,7 +214,10 @@ async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: F
 async def test_what_no_verdict_rests_on_has_nothing_judged_again(
     app: FastAPI, north: Town, changes: dict[str, Any]
 ) -> None:
-    """A name, a range, the SEM that it has already."""
+    """A change of a measure on which no verdict depends causes no judging.
+
+    Examples are its name, its range, and the SEM that it has already.
+    """
     await supported(north, "amy")
     answer = await caller(app, north).patch("/v1/measures/orf", changes)
     assert answer.status_code == 200, answer.text
@@ -251,7 +258,10 @@ LOW: dict[str, Any] = {"sem": 4, "to_score": 45}
 
 
 async def test_the_sem_of_a_verdict_is_that_of_the_grade_and_the_baseline(app: FastAPI, north: Town) -> None:
-    """A range of score that holds the baseline gives the SEM; a change of the ranges is judged like one of the SEM."""
+    """The SEM of a verdict is that of the range that contains the baseline.
+
+    A change of the ranges has the same effect as a change of the SEM: the series is judged again.
+    """
     asks, support = caller(app, north), await supported(north, "amy")
     await send_flat(north)
     assert (await verdicts(north, support))[-1].sem == 8.0
@@ -270,7 +280,7 @@ async def send_flat(town: Town) -> None:
 
 
 async def test_both_faces_take_the_sem_by_grade_and_range(app: FastAPI, north: Town) -> None:
-    """REST and GraphQL store the same ranges, and refuse the same ones."""
+    """REST and GraphQL store the same SEMs by grade and range, and refuse the same ones."""
     asks = caller(app, north)
     assert (await made(asks, sems=[YOUNG]))["sems"] == [YOUNG]
     amend = (
@@ -302,7 +312,11 @@ async def test_both_faces_take_the_sem_by_grade_and_range(app: FastAPI, north: T
 
 
 def test_a_range_of_the_grade_precedes_one_of_every_grade() -> None:
-    """Grades are compared without leading zeros; the measure's SEM applies where no range fits."""
+    """A range of SEM for the student's grade applies before one for all grades. Where no range fits, the measure's SEM
+    does.
+
+    Grades are compared without leading zeros.
+    """
     ranges = ranges_as_stored([LOW, YOUNG])
     series = [("01", 20.0), ("2", 20.0), ("01", 30.0), ("01", 45.0), (None, 20.0)]
     assert [sem_for(8.0, ranges, grade, baseline) for grade, baseline in series] == [3.5, 4.0, 4.0, 8.0, 4.0]

@@ -44,7 +44,7 @@ async def extended(town: Town) -> int:
 
 
 async def test_a_series_has_its_meetings_at_the_local_time(app: FastAPI, north: Town) -> None:
-    """Protects twelve weeks of meetings at eight o'clock, also across a change of the clocks."""
+    """The twelve weekly meetings of a series are all at eight o'clock local time, also after a change of the clocks."""
     asks = caller(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     series = await series_of(asks, team, place="Room 12")

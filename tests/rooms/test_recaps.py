@@ -1,4 +1,6 @@
-"""Tests the recap of a closed meeting and the pages of meetings: complete, escaped, and within the caller's reach."""
+"""Tests the recap of a closed meeting and the pages of meetings: complete, escaped, and limited to what the caller
+sees.
+"""
 
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -65,7 +67,9 @@ async def page_of(asks: Caller, path: str) -> Page:
 
 
 async def closed_meeting(asks: Caller, town: Town) -> tuple[str, str]:
-    """Plays a meeting with an item of each outcome, a decision's place and an action item; returns team and meeting."""
+    """Plays a meeting with an item for each outcome, a decision and an action item; returns the team and the
+    meeting.
+    """
     team = await meeting_team(town)
     await raised(asks, town, "amy")
     await raised(asks, town, "ben")
@@ -115,7 +119,7 @@ async def test_a_recap_says_what_became_of_each_item(app: FastAPI, north: Town) 
 
 
 async def test_a_recap_names_the_decision(app: FastAPI, north: Town) -> None:
-    """A decision that was made from an item is in the recap, in the data and in words."""
+    """A decision that was made from an item is in the recap, as data and as a sentence."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -148,7 +152,7 @@ async def test_the_page_of_a_recap_runs_nothing(app: FastAPI, north: Town) -> No
 
 
 async def test_only_a_closed_meeting_has_a_recap(app: FastAPI, north: Town) -> None:
-    """A meeting that is not over is refused with its state, so that nobody sends round half of a recap."""
+    """A recap is refused for a meeting that is not closed, with the meeting's state."""
     asks = caller(app, north)
     team = await meeting_team(north)
     meeting = (await meeting_of(asks, team))["id"]
@@ -197,7 +201,7 @@ async def test_secured_items_and_names_are_withheld(app: FastAPI, north: Town) -
 
 
 async def test_an_agenda_is_printed_before_the_meeting(app: FastAPI, north: Town) -> None:
-    """The agenda is a page too, before there is a meeting, with what members added, escaped."""
+    """The agenda can be printed before there is a meeting. It has the items that members added, escaped."""
     asks = caller(app, north)
     team = await meeting_team(north)
     empty = await page_of(asks, f"/v1/teams/{team}/agenda.html")
@@ -212,7 +216,7 @@ async def test_an_agenda_is_printed_before_the_meeting(app: FastAPI, north: Town
 
 
 async def test_a_page_says_what_was_agreed_to_those_who_may_read_it(app: FastAPI, north: Town) -> None:
-    """Protects a member from "What we agreed is due" without what it was, and the agreement from other readers."""
+    """The page of a recap shows an agreed action only to those who may read action items."""
     asks = caller(app, north)
     team = await meeting_team(north)
     owner, text = named("person", north.staff["teacher"]), "Call the family about the new plan."

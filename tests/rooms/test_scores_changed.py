@@ -22,7 +22,7 @@ from tests.town import Town
 
 
 def new(town: Town, **more: Any) -> dict[str, Any]:
-    """A good score of amy's."""
+    """Returns the input for a valid score of amy."""
     student = ids.format_id("student", town.students["amy"])
     return {"student": student, "measure": "orf", "taken_on": str(BEGINS), "value": 40.0} | more
 
@@ -101,7 +101,7 @@ async def test_an_amendment_is_held_to_the_same_rules(app: FastAPI, north: Town)
 
 
 async def test_of_two_amendments_onto_one_day_the_later_is_refused(north: Town) -> None:
-    """Of two concurrent amendments to the same day, the second is refused and changes nothing."""
+    """Of two concurrent amendments that move scores to the same day, the second is refused and changes nothing."""
     day = BEGINS + timedelta(days=9)
     student = ids.format_id("student", north.students["amy"])
     async with north.unit() as work:

@@ -22,7 +22,7 @@ REPORT = """{ screeningReport(windowId: "%s", countBy: [LEVEL], show: ALL) {
 
 
 async def screened(asks: Caller, town: Town, on: str, **values: float) -> None:
-    """Records a screening score of reading aloud for each named student."""
+    """Records a screening score in oral reading for each named student."""
     scores = [
         {
             "student": named("student", town.students[name]),
@@ -52,7 +52,7 @@ def by_name(town: Town, shown: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 async def test_an_open_window_shows_levels_percentiles_and_who_is_missing(app: FastAPI, north: Town) -> None:
-    """Protects the team's question of the week: who is under the cut without a support, and who was not screened."""
+    """An open window shows levels and percentiles, who is under the cut without a support, and who was not screened."""
     asks = caller(app, north)
     first = await scheduled(asks, window(*FALL))
     await screened(asks, north, FALL[0], amy=50.0, ben=94.0)

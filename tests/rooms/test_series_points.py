@@ -12,7 +12,9 @@ from tests.town import Town, by_four_points
 
 
 async def test_screening_scores_are_no_points_of_progress(north: Town) -> None:
-    """Three screening scores of a window, all high, must not hide that growth stopped, nor be drawn."""
+    """Three high screening scores are no points of progress: they do not hide that growth stopped, and are not
+    drawn.
+    """
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))

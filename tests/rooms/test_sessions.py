@@ -1,4 +1,4 @@
-"""Tests sessions and dosage: recorded, amended, removed with a record of the change, read and summed."""
+"""Tests sessions and dosage: sessions are recorded, amended and removed with a log, and dosage sums them."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -33,7 +33,7 @@ from tests.town import ALL_SCOPES, Town
 
 
 def on(week: int, weekday: int = 0) -> date:
-    """A day of the support's weeks, counted from 0."""
+    """Returns a day of the support, given its week, counted from 0, and its weekday."""
     return BEGINS + timedelta(weeks=week, days=weekday)
 
 
@@ -134,7 +134,7 @@ async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:
 
 
 async def test_how_many_are_taken_at_once_is_bounded(north: Town) -> None:
-    """A request with no session, or with more than 500, is refused."""
+    """A request without sessions, or with more than 500, is refused."""
     support = await served(north, "amy")
     for count in (0, 501):
         with pytest.raises(Invalid):
@@ -244,7 +244,9 @@ async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
 
 
 async def test_many_dosages_are_what_each_is_by_itself(north: Town) -> None:
-    """The set-based dosage equals the dosage of each support alone, in the requested order."""
+    """The dosages of many supports, computed with few statements, equal those of each support alone, in the same
+    order.
+    """
     supports = [await served(north, name) for name in ("amy", "ben", "cy")]
     for place, support in enumerate(supports):
         await recorded(north, support, *(held(week) for week in range(place + 1)))
@@ -293,7 +295,9 @@ async def _take_off(town: Town, monday: date) -> None:
 
 
 async def test_a_verdict_rests_on_what_was_delivered(north: Town) -> None:
-    """After sessions that were not delivered are recorded the verdict becomes under-delivered, and back."""
+    """If sessions that did not take place are recorded, the verdict becomes under-delivered; without them, it changes
+    back.
+    """
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))

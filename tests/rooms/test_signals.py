@@ -45,7 +45,7 @@ async def computed(asks: Caller, town: Town, state: str = "suggested") -> dict[s
 
 
 async def test_a_score_under_the_cut_is_suggested_and_becomes_a_concern(app: FastAPI, north: Town) -> None:
-    """Protects a child under the cut from being overlooked, and the team from typing the concern again."""
+    """A score under the cut is suggested as a signal. Accepting the signal creates the concern."""
     asks = caller(app, north)
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0, ben=120.0)
@@ -147,8 +147,9 @@ async def age_people(work: Work) -> None:
 
 
 async def test_grades_are_read_by_class_and_only_for_changed_students(app: FastAPI, north: Town) -> None:
-    """Protects a student who fails, drops or hands in nothing from waiting for a screening, and the job from reading
-    everybody: a changed gradebook marks its students.
+    """A signal about grades is found by class, when a student fails, drops or hands in nothing.
+
+    The job reads only students whose gradebook has changed, because a sync marks them.
     """
     asks = caller(app, north)
     for kind in ("failing", "grade_drop", "missing_work"):
@@ -173,8 +174,8 @@ async def test_grades_are_read_by_class_and_only_for_changed_students(app: FastA
 
 
 async def test_a_signal_that_returns_names_its_evidence_of_today(app: FastAPI, north: Town) -> None:
-    """Protects a team from results that were the evidence the last time: those of today are listed, by the rule of
-    today.
+    """A signal that lapsed and returns lists the evidence of today, by the rule of today, and not the earlier
+    evidence.
     """
     asks = caller(app, north)
     body = {"code": "failing", "kind": "failing", "area": "math", "least": 3, "days": 30}
@@ -192,7 +193,10 @@ async def test_a_signal_that_returns_names_its_evidence_of_today(app: FastAPI, n
 
 
 async def test_each_rule_looks_back_its_own_days(app: FastAPI, north: Town) -> None:
-    """Protects a team from signals about a past window by a rule that looks back less than another one."""
+    """A rule about screening suggests no signal for a window that is older than its own number of days.
+
+    Another rule may look back further.
+    """
     asks = caller(app, north)
     closed = str(TODAY - timedelta(days=20))
     await scheduled(asks, window(str(TODAY - timedelta(days=40)), closed))
@@ -205,7 +209,7 @@ async def test_each_rule_looks_back_its_own_days(app: FastAPI, north: Town) -> N
 
 
 async def test_a_goal_that_was_not_met_in_time_is_suggested(app: FastAPI, north: Town) -> None:
-    """Protects a support whose goal's day is past from going on unnoticed."""
+    """A signal is suggested for a support whose goal date is past and whose goal was not met."""
     asks = caller(app, north)
     async with north.unit() as work:
         await plan_support(

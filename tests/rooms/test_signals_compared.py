@@ -59,7 +59,7 @@ class Grades:
     )
 
     def add(self, town: Town, student: UUID, class_id: UUID, period: UUID | None) -> list[Any]:
-        """Returns the rows of one more work of a student in a class and grading period, with its result."""
+        """Returns the rows of one more line item of a student in a class and grading period, with its result."""
         day = TODAY - timedelta(days=self.random.randrange(90))
         percent = None if self.random.random() < 0.2 else float(self.random.randrange(25, 95))
         about = {"district_id": town.district_id, "id": new_id()}
@@ -80,7 +80,7 @@ class Grades:
         return [work, result]
 
     def expected(self) -> Seen:
-        """Returns the signals about grades, computed one student, class and period after the other."""
+        """Returns the signals about grades, computed in Python for one student, class and period after the other."""
         seen: Seen = {}
         for (student, class_id, period), rows in self.rows.items():
             for rule in RULES:
@@ -115,7 +115,7 @@ async def add_students(work: Work, town: Town) -> list[UUID]:
 
 @needs(Can.SYNC_ROSTER)
 async def add_work(work: Work, town: Town, grades: Grades, students: list[UUID], count: int) -> None:
-    """Adds works with their results, of random students, in two classes, in a grading period or in none."""
+    """Adds line items with results of random students, in two classes, in a grading period or in none."""
     about = {"district_id": work.district_id, "id": new_id()}
     year = (date(TODAY.year, 1, 1), date(TODAY.year, 12, 31))
     period = AcademicSession(**about, title="First", type="gradingPeriod", starts_on=year[0], ends_on=year[1])
@@ -164,7 +164,7 @@ def screened(scores: Iterable[LastScore]) -> Seen:
 
 @needs(Can.READ_SIGNALS)
 async def suggested(work: Work) -> Seen:
-    """Returns the signals that are suggested."""
+    """Returns the suggested signals."""
     rows = await work.db.scalars(
         select(Signal).where(Signal.district_id == work.district_id, Signal.state == "suggested")
     )
@@ -211,7 +211,7 @@ async def test_signals_equal_those_of_a_plain_computation(
 
 
 async def test_what_was_read_is_not_read_again(app: FastAPI, north: Town) -> None:
-    """Protects a district after a bulk load from being computed again every five minutes, and pins the statements."""
+    """After a bulk load, signals are computed once and not every five minutes, in a fixed number of statements."""
     asks, random = caller(app, north), Random(4)
     await add_benchmark(asks)
     answer = await asks.post("/v1/signal-rules", {"code": "under-cut", "kind": "screening_under_cut"})

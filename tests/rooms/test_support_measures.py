@@ -46,7 +46,7 @@ async def _begin_earlier(work: Work, support: Support) -> None:
 
 
 async def followed(town: Town, name: str = "amy", **more: Any) -> Support:
-    """A reading support that is followed by the maze too, since its first day."""
+    """Returns a support for reading that is also monitored by a second measure (maze), since its first day."""
     support = await supported(town, name)
     plan: dict[str, Any] = {"measure": "maze", "goal": 25.0, "baseline": 10.0, "confirm_rate": True}
     async with town.unit() as work:
@@ -63,7 +63,7 @@ async def taken(town: Town, new: list[NewScore]) -> None:
 
 
 def maze(town: Town, values: list[float], name: str = "amy", since: int = 1) -> list[NewScore]:
-    """A score of the maze a week, from a week of the phase on."""
+    """Returns one score of the maze for each week, from the week `since` of the phase on."""
     student = ids.format_id("student", town.students[name])
     return [
         NewScore(student, "maze", BEGINS + timedelta(weeks=week), value) for week, value in enumerate(values, since)
@@ -71,7 +71,7 @@ def maze(town: Town, values: list[float], name: str = "amy", since: int = 1) -> 
 
 
 async def current(town: Town, support: Support) -> tuple[VerdictRow, dict[str, VerdictRow]]:
-    """The verdict of a support, and those on its measures by the measure's code."""
+    """Returns the verdict of a support, and the verdicts on its measures keyed by the measure's code."""
     now = await state(town, support)
     by_id = {row.id: row for row in await rows(town, VerdictRow)}
     codes = {measure_id: code for code, measure_id in town.measures.items()}
@@ -174,7 +174,10 @@ async def test_a_new_phase_keeps_the_goals_of_further_measures(north: Town) -> N
 
 
 async def test_a_further_measure_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
-    """Protects the plan: the measure is another one, its goal lies ahead, and its day is not after the phase's."""
+    """An invalid additional measure is refused with every reason.
+
+    It must differ from the first measure, its goal must be ahead, and its goal date may not be after that of the phase.
+    """
     support = await followed(north)
     named = ids.format_id("support", support.id)
     asks = caller(app, north)
@@ -209,7 +212,7 @@ async def test_each_measure_has_its_chart(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_complete_week_finalizes_each_measure(north: Town) -> None:
-    """Protects finalization: the week of a further measure is a job of its own, which judges that measure."""
+    """When a week is complete, each measure of a support is judged finally by a job of its own."""
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 6)), *maze(north, FLAT[:6])])
     assert await finalize_district(north.worker_engine, north.settings.keyring, north.district_id) > 6

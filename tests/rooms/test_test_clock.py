@@ -1,4 +1,4 @@
-"""Protects the test clock of a sandbox district: it moves the district's day in every rule, and nothing else."""
+"""Tests the test clock of a sandbox district: it moves the district's date in every rule, and nothing else."""
 
 from datetime import date, timedelta
 
@@ -25,7 +25,7 @@ PLAYED = BEGINS + timedelta(weeks=3, days=2)
 
 @needs(Can.OPERATE)
 async def add_clock(work: Work) -> None:
-    """Makes the district a sandbox."""
+    """Makes the district a sandbox, which has a test clock."""
     await lay(work, models.TestClock(district_id=work.district_id))
 
 
@@ -37,14 +37,17 @@ async def moved(town: Town, day: date | None) -> None:
 
 @pytest.fixture
 async def sandbox(north: Town) -> Town:
-    """North, with a test clock."""
+    """Returns the district North, with a test clock."""
     async with north.house() as work:
         await add_clock(work)
     return north
 
 
 async def test_the_day_of_the_district_moves(sandbox: Town, south: Town) -> None:
-    """A score of a day is possible from that day on. Another district keeps the real day, and later this one."""
+    """A score can be recorded for a day once the test clock has reached it. Another district keeps the real date.
+
+    Later, the sandbox district keeps its own date too.
+    """
     async with sandbox.unit() as work:
         real = (await describe_caller(work)).today
     await supported(sandbox, "amy")
@@ -86,7 +89,7 @@ async def test_what_depends_on_the_day_is_due_at_once(sandbox: Town) -> None:
 
 
 async def test_only_a_sandbox_has_a_clock(south: Town) -> None:
-    """Another district is refused, and so is a day of another century."""
+    """Only a sandbox has a test clock. In another district it is refused, and so is a day of another century."""
     with pytest.raises(Conflict, match="--sandbox"):
         await moved(south, PLAYED)
     for day in (date(1999, 12, 31), date(2100, 1, 1)):

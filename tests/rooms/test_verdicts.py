@@ -1,4 +1,4 @@
-"""Tests stored verdicts: by the district's rule, with the cohort, alerted once, retracted, finalized, in bulk."""
+"""Tests stored verdicts: the district's rule, the cohort, one alert, its retraction, the final judging, and bulk."""
 
 import asyncio
 import re
@@ -58,7 +58,7 @@ def content(row: VerdictRow) -> dict[str, object]:
 
 
 async def settle_all(town: Town) -> int:
-    """Makes all scheduled finalizations due and executes them as the worker does."""
+    """Makes all scheduled jobs of final judging due, and executes them as the worker does."""
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
@@ -96,8 +96,9 @@ async def test_a_new_district_is_judged_by_the_monitor_and_all_is_kept(north: To
 
 
 async def test_judging_again_changes_nothing(north: Town) -> None:
-    """Judging again, in a request or for the whole district, gives the same bytes and so no new verdict and no
-    event.
+    """Judging a series again gives identical bytes, so there is no new verdict and no event.
+
+    This holds in a request and for the whole district.
     """
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", reader(1, 9)))
@@ -159,7 +160,9 @@ async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north
 
 
 async def test_a_hard_passage_is_seen_in_the_class(north: Town) -> None:
-    """A week in which the whole class scored low has less weight than it has for a student alone."""
+    """If a whole class scores low in a week, each student's low score counts less than it would for one student
+    alone.
+    """
     names = await classmates(north, 6)
     supports = [await supported(north, name) for name in names]
     alone = await supported(north, "cy")
@@ -289,7 +292,9 @@ async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) 
 
 
 async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None:
-    """A series that ends in a backfilled week is settled quietly, also by a week that is loud."""
+    """A series that ends with scores of a backfill raises no alert, even if a recent score has an earlier week judged
+    again.
+    """
     amy, (one, other) = await _stalls_unjudged(north)
     await send(north, [new for week in range(1, 10) for new in scores(north, one, [50.0], since=week)], backfill=True)
     await send(north, scores(north, other, [48.0], since=5))
@@ -343,7 +348,7 @@ async def _settle(town: Town, mondays: list[date]) -> None:
 
 
 async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) -> None:
-    """An alarm that the lost sessions explain is `under_delivered` under any rule, with one event."""
+    """If lost sessions explain an alarm, the state is `under_delivered`, with any rule and with one event."""
     await by_four_points(north)
     support = await supported(north, "amy")
     given = [
@@ -385,7 +390,7 @@ async def test_a_school_has_its_own_rule_and_an_area_and_a_measure(north: Town) 
 
 
 async def test_counts_have_a_rule_of_their_own_and_no_slope_is_forced_on_them(north: Town) -> None:
-    """Referrals are judged by their level; by a rule for growth they are refused, with the reason."""
+    """Counts such as referrals are judged by their level. A rule for growth is refused for them, with the reason."""
     support = await supported(north, "amy", measure="referrals", baseline=6.0, goal=1.0)
     new = [
         NewScore(one.student, "referrals", one.taken_on, value)

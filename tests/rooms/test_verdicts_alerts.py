@@ -41,7 +41,10 @@ def test_between_the_thresholds_nothing_changes() -> None:
 
 
 def test_after_a_recovery_four_weeks_open_no_other_alert() -> None:
-    """One support was reported five times in five weeks: after a recovery, an alert waits for new evidence."""
+    """After an alert has ended with a recovery, four more bad weeks do not open another one.
+
+    One support was once reported five times in five weeks.
+    """
     recovered = weekly(NOT, GOOD, GOOD)
     for week in (3, 4, 5, 6):
         _, signals = advance_all([*recovered, ConclusionOfWeek(NOT, week, finalized=True)])
@@ -60,7 +63,7 @@ def test_nobody_recovers_below_pace() -> None:
 
 
 def test_an_alert_is_named_at_most_once() -> None:
-    """The name comes when the shares bear it out, for the alert that is open, and not again."""
+    """An alert is called "not responding" once, when the probabilities justify it, and not again."""
     assert advance_all(weekly(NOT, NOT, NAMED, NOT, NAMED))[1] == [AlertSignal.ALERT, AlertSignal.NAMED]
     assert advance_all(weekly(GOOD, NAMED, NAMED))[1] == [AlertSignal.ALERT, AlertSignal.NAMED]
     assert advance_all(weekly(NOT, BETWEEN, NAMED, GOOD, GOOD))[1] == [
@@ -71,7 +74,10 @@ def test_an_alert_is_named_at_most_once() -> None:
 
 
 def test_a_quiet_alert_is_named_in_silence() -> None:
-    """Nobody hears the name of an alert of which nobody heard; a backfill names none aloud."""
+    """If an alert began without an event, its later name "not responding" causes no event either.
+
+    A verdict that results from a backfill causes no such event in any case.
+    """
     assert advance_all([ConclusionOfWeek(NOT, 3, quiet=True), ConclusionOfWeek(NAMED, 4)])[1] == []
     named_quietly = [ConclusionOfWeek(NOT, 3), ConclusionOfWeek(NAMED, 4, quiet=True), ConclusionOfWeek(NAMED, 5)]
     assert advance_all(named_quietly)[1] == [AlertSignal.ALERT]
@@ -80,7 +86,7 @@ def test_a_quiet_alert_is_named_in_silence() -> None:
 
 
 def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
-    """Extra scores are requested once at the watch threshold, and not again after an alert."""
+    """Extra scores are requested once, when the threshold of the watch is passed, and not again after an alert."""
     assert advance_all(weekly(GOOD, BETWEEN, BETWEEN, NOT))[1] == [AlertSignal.PROBE, AlertSignal.ALERT]
     assert advance_all(weekly(NOT, BETWEEN))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(BETWEEN, GOOD, GOOD, BETWEEN))[1] == [AlertSignal.PROBE, AlertSignal.PROBE]
@@ -96,7 +102,7 @@ def test_what_was_not_delivered_is_told_once() -> None:
 
 
 def test_a_provisional_alert_is_retracted_when_its_week_is_settled() -> None:
-    """An alert that the finalized week does not confirm is retracted, but not before the week is complete."""
+    """An alert of a week that is not complete yet is retracted by the final judging of the week, and not before."""
     first = [ConclusionOfWeek(GOOD, 4, finalized=True), ConclusionOfWeek(NOT, 5)]
     assert advance_all([*first, ConclusionOfWeek(GOOD, 5)])[1] == [AlertSignal.ALERT]
     assert advance_all([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 5, finalized=True)])[1] == [
@@ -120,7 +126,7 @@ def test_an_amended_score_takes_its_alert_back_at_once() -> None:
 
 
 def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
-    """The end of an alert that was raised quietly gives no signal."""
+    """If an alert was raised without an event, its end gives no signal."""
     kept, signals = advance_all([ConclusionOfWeek(NOT, 3, quiet=True)])
     assert signals == []
     assert kept.alert.active
@@ -180,7 +186,7 @@ def test_what_is_told_is_what_the_verdict_says() -> None:
 
 
 def test_a_phase_line_begins_anew() -> None:
-    """A new phase starts with an empty memory."""
+    """A new phase begins with an empty alert memory."""
     kept, _ = advance_all(weekly(NOT, NOT))
     stored = json.loads(json.dumps(as_json(kept)))
     assert from_json(stored, "phase") == kept
@@ -213,7 +219,9 @@ def test_the_order_of_arrival_leaves_no_trace(
 
 @given(st.lists(st.booleans(), min_size=2, max_size=30))
 def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> None:
-    """A statistic that goes up and down about the alert threshold, above the watch threshold, is one alert."""
+    """While the statistic goes up and down around the alert threshold, and stays above that of the watch, it is one
+    alert.
+    """
     _, signals = advance_all(weekly(*(NOT if flip else BETWEEN for flip in flips)))
     assert signals.count(AlertSignal.ALERT) == int(any(flips))
     assert signals.count(AlertSignal.RETRACTED) == signals.count(AlertSignal.RECOVERED) == 0
@@ -230,7 +238,7 @@ def test_judging_twice_changes_nothing(states: list[State]) -> None:
 
 @given(st.lists(STATES, max_size=30))
 def test_every_alert_is_closed_before_another_is_opened(states: list[State]) -> None:
-    """A reader of the feed can always say which alert is open: opened, named at most once, closed once."""
+    """Whoever reads the feed always knows which alert is open: it is opened, named at most once, and closed once."""
     is_open = named = False
     for signal in advance_all(weekly(*states))[1]:
         if signal is AlertSignal.ALERT:

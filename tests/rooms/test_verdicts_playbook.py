@@ -19,7 +19,9 @@ FOUR = {"rules": [{"rule": "four-point"}]}
 
 
 async def _support_with_stall(town: Town, name: str) -> object:
-    """A student with a support and a series that the four-point rule flags and the monitor does not yet."""
+    """Returns a student with a support and with scores that the four-point rule flags and the monitor does not flag
+    yet.
+    """
     support = await supported(town, name)
     async with town.unit() as work:
         await record_scores(work, scores(town, name, STOPS))
@@ -27,7 +29,7 @@ async def _support_with_stall(town: Town, name: str) -> object:
 
 
 async def test_a_new_district_states_its_rule_and_its_rate(app: FastAPI, north: Town) -> None:
-    """A new district has the monitor at a rate of .10, with the cases in which that rate does not hold."""
+    """A new district has the monitor at a false-alarm rate of .10, and the cases in which this rate does not hold."""
     answer = await caller(app, north).get("/v1/playbook")
     rule, counts = answer.json()["rules"]
     assert (counts["rule"], counts["measure"]) == ("level-change", "referrals")

@@ -113,7 +113,7 @@ async def _post(url: str, allowed: Allowed, timeout: float = 3) -> Outcome:
 
 
 async def test_the_canary_sings(canary: Canary) -> None:
-    """The receiver sees the request if loopback is allowed, which proves that the other tests would see one."""
+    """If loopback is allowed, the receiver sees the request. So the other tests would see one that must not be sent."""
     for host in ("127.0.0.1", "[::1]"):
         await _post(f"http://{host}:{canary.port}/", Allowed(sandbox=True), timeout=2)
         assert canary.seen() > 0, host
@@ -121,7 +121,7 @@ async def test_the_canary_sings(canary: Canary) -> None:
 
 @pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS.keys())
 async def test_no_spelling_makes_a_connection(canary: Canary, host: str) -> None:
-    """Refused before any packet, over https and http."""
+    """An address is refused before any packet is sent, over https and http."""
     for scheme in ("https", "http"):
         outcome = await _post(f"{scheme}://{host}:{canary.port}/", Allowed())
         assert (outcome.status, outcome.failure) == (None, "address_refused")
@@ -132,7 +132,7 @@ async def test_no_spelling_makes_a_connection(canary: Canary, host: str) -> None
 async def test_the_socket_refuses_what_the_text_let_through(
     canary: Canary, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Were the check of the text wrong altogether, the address where the socket is made still makes no connection."""
+    """Even if the check of an address as text finds nothing, the check at the socket lets no connection be made."""
     monkeypatch.setattr(send, "validate_url", lambda url, _allowed: url)
     for scheme in ("https", "http"):
         outcome = await _post(f"{scheme}://{host}:{canary.port}/", Allowed())

@@ -174,7 +174,7 @@ async def test_a_version_is_one_that_there_is(north: Town) -> None:
 
 
 async def test_a_changed_address_gets_what_waits(north: Town, tmp_path: Path, receiver: Receiver) -> None:
-    """A receiver moved: the delivery that failed at the old address is retried at the new one, with the same id."""
+    """If the address of an endpoint changes, a delivery that failed is retried at the new address, with the same id."""
     (tmp_path / "old").mkdir()
     with receiving(tmp_path / "old", "--status", "500") as old:
         made = await register(north, old)
@@ -194,7 +194,10 @@ async def test_a_changed_address_gets_what_waits(north: Town, tmp_path: Path, re
 
 
 async def test_types_change_and_versions_stay(north: Town, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If types change, kept types keep their version, added types get the newest, and named ones the named version."""
+    """If the types of an endpoint change, types that it already had keep their version.
+
+    Added types get the newest version, or the version that the request names.
+    """
     made = await register(north, receiver, description="Ours.")
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
     change = Change(event_types=("concern.raised", "sync.held"), description="")

@@ -96,7 +96,9 @@ async def test_a_pattern_stands_for_all_types_that_begin_so(north: Town, receive
 
 
 async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiver: Receiver) -> None:
-    """An endpoint of a client of one school gets that school's events only, and only allowed secured areas."""
+    """An endpoint gets only what its client may read: events of its school, and of secured areas that are allowed to
+    it.
+    """
     scopes = frozenset({"webhook:manage", "event:read"})
     one_school = await register(north, receiver, principal=north.client(scopes, (north.schools[0],)))
     opened = await register(north, receiver, principal=north.client(scopes | {"area:sel"}))
@@ -120,7 +122,9 @@ async def test_another_districts_endpoint_gets_nothing(north: Town, south: Town,
 
 
 async def test_a_failure_is_tried_again_with_the_same_id_and_body(north: Town, tmp_path: Path) -> None:
-    """500 is tried again later, not at once; id and bytes are the same, and both attempts verify and are logged."""
+    """After a 500, a delivery is attempted again later, with the same id and bytes. Both attempts verify and are
+    logged.
+    """
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -155,7 +159,7 @@ async def test_gone_disables_the_endpoint(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_redirect_is_a_failure_and_not_followed(north: Town, tmp_path: Path) -> None:
-    """3xx is tried again like any failure: a redirect could lead anywhere."""
+    """A redirect (3xx) is not followed, because it could lead anywhere. It is a failure that is attempted again."""
     with receiving(tmp_path, "--status", "307") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -203,7 +207,7 @@ async def test_what_waits_for_a_removed_endpoint_ends(north: Town, tmp_path: Pat
 
 
 async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Receiver) -> None:
-    """Every delivery is written to the disclosure log with its claim, because an id with an event is personal
+    """Every delivery is written to the disclosure log when it is claimed, because an event with an id is personal
     information.
     """
 
@@ -224,9 +228,7 @@ async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Rec
 async def test_the_worker_delivers_on_its_own_and_stops_when_told(
     north: Town, receiver: Receiver, settings: Settings
 ) -> None:
-    """The worker delivers events that are committed while it is idle, and finishes running deliveries before it
-    ends.
-    """
+    """The worker delivers events that are committed while it is idle. When stopped, it finishes running deliveries."""
     made = await register(north, receiver)
     stop = asyncio.Event()
     async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:

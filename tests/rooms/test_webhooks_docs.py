@@ -1,4 +1,4 @@
-"""Tests that the code in the page for authors of receivers works as printed."""
+"""Tests that the code on the documentation page for authors of receivers works as printed."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
 
 
 def _code(language: str, containing: str) -> str:
-    """The one program of the page in a language that has these words."""
+    """Returns the only program of the page that is in this language and contains this text."""
     programs = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (code,) = [program for program in programs if containing in program]
     return str(code)

@@ -1,4 +1,4 @@
-"""Tests deliveries signed with ed25519: the receiver has only a public key, and verifies by the standard."""
+"""Tests deliveries that are signed with ed25519. The receiver has only a public key, and verifies by the standard."""
 
 import asyncio
 import base64
@@ -76,7 +76,7 @@ async def _sent(town: Town, came: list[Captured]) -> Captured:
 
 
 async def test_a_receiver_verifies_with_the_public_key(north: Town) -> None:
-    """Over the very bytes; another byte, another id, another time or another key does not verify."""
+    """The public key verifies exactly the bytes that were sent. Another byte, id, time or key does not verify."""
     async with capturing() as (address, came):
         made = await _register(north, address)
         headers, body = await _sent(north, came)

@@ -131,7 +131,7 @@ async def _lay(town: Town) -> None:
 
 
 async def test_a_round_deletes_in_its_district_only(north: Town, south: Town) -> None:
-    """The worker's round over one district leaves the other's alone."""
+    """The deletion of old events of one district leaves those of another district as they are."""
     for town in (north, south):
         await happen(town)
         await _age(town, "event", "at")

@@ -1,4 +1,6 @@
-"""Tests the POST itself over sockets: no packet goes to an inner address, and no receiver delays or deceives us."""
+"""Tests the POST of a delivery over sockets: nothing is sent to a private address, and no receiver can delay the
+worker.
+"""
 
 import asyncio
 import ipaddress
@@ -18,7 +20,7 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def listening(answer: Answer) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A bare server: its port, and the head of each request that reached it."""
+    """Runs a bare server during the block. Yields its port, and the heads of the requests that reached it."""
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -49,7 +51,7 @@ def plainly(response: bytes) -> Answer:
 
 
 async def post(url: str, allowed: Allowed = SANDBOX, *, times: int = 1, timeout: float = 5) -> Outcome:
-    """The outcome of the last of some posts of one client."""
+    """Sends some posts of one client, and returns the outcome of the last one."""
     sender = Sender(allowed, timeout=timeout)
     try:
         outcome = await sender.post(url, b"{}", {"webhook-id": "evt_1"})
@@ -124,7 +126,7 @@ async def test_one_inner_address_among_public_ones_refuses_the_name(monkeypatch:
 
 
 async def test_a_redirect_is_an_answer_and_not_a_way() -> None:
-    """A redirect is recorded as an answer and not followed."""
+    """A redirect is recorded as the answer of a receiver, and is not followed."""
     async with listening(OK) as (other, requests):
         location = f"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:{other}/\r\nContent-Length: 0\r\n\r\n"
         async with listening(plainly(location.encode())) as (port, heads):
@@ -177,7 +179,7 @@ async def test_what_a_receiver_says_is_kept_as_far_as_it_can_be_stored() -> None
 
 
 async def test_a_byte_now_and_then_is_not_waited_for() -> None:
-    """The timeout is for the whole, not for each byte."""
+    """The timeout of a delivery is for the whole answer, not for each byte."""
 
     async def trickle(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for byte in b"HTTP/1.1 200 OK\r\n" * 1000:
@@ -210,7 +212,7 @@ async def test_a_broken_answer_is_a_failure_with_a_name(response: bytes, failure
 
 
 async def test_the_socket_is_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No socket is opened to a private address, even if the resolver's check is bypassed."""
+    """At the socket, a private address is refused, even if the check at name resolution is bypassed."""
 
     async def inside(_: CheckedResolver, __: str, port: int, family: int) -> list[dict[str, object]]:
         return [

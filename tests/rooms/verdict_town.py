@@ -37,7 +37,7 @@ async def classmates(town: Town, number: int) -> list[str]:
 
 
 async def supported(town: Town, name: str, begins: date = BEGINS, **more: Any) -> Support:
-    """An active reading support with a goal of 1.5 words a week."""
+    """Returns an active support for reading with a goal of 1.5 words a week."""
     plan: dict[str, Any] = {
         "student": ids.format_id("student", town.students[name]),
         "intervention": "Repeated reading",
@@ -98,17 +98,17 @@ async def rows(town: Town, model: type[Any]) -> list[Any]:
 
 
 async def verdicts(town: Town, support: Support) -> list[VerdictRow]:
-    """The verdicts of a support, oldest first."""
+    """Returns the verdicts of a support, oldest first."""
     own = [row for row in await rows(town, VerdictRow) if row.support_id == support.id]
     return sorted(own, key=lambda row: row.number)
 
 
 async def state(town: Town, support: Support) -> ResponseState:
-    """The present state of a support."""
+    """Returns the present state of a support."""
     states: list[ResponseState] = await rows(town, ResponseState)
     return next(row for row in states if row.support_id == support.id)
 
 
 async def settlements(town: Town) -> list[FinalizationJob]:
-    """Returns the finalizations, finished or not."""
+    """Returns the jobs of final judging, finished or not."""
     return sorted(await rows(town, FinalizationJob), key=lambda row: (row.kind, row.monday))

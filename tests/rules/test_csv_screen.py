@@ -1,4 +1,4 @@
-"""Tests the check of a CSV stream before COPY: everything it passes can be read, and a bad row costs only that row."""
+"""Tests the check of a CSV stream before COPY: COPY can read all that passes, and a bad row affects no other row."""
 
 import csv
 import io
@@ -88,7 +88,7 @@ def test_quotes_within_a_value_and_nul_are_kept_visible_and_noted() -> None:
 
 
 def test_two_forgotten_quotes_swallow_no_rows() -> None:
-    """Two rows with a forgotten quote each are refused, so that the rows between them are not lost."""
+    """If two rows each lack a quote, both are refused, and the rows between them are not lost."""
     rows = b"".join(b"s%d,name,note\r\n" % number for number in range(50))
     given, screen = _screened(b'x,"Bo,z\r\n' + rows + b'y,"Jim,z\r\n')
     assert _faults(screen) == [(1, MALFORMED), (52, MALFORMED)]
@@ -97,7 +97,10 @@ def test_two_forgotten_quotes_swallow_no_rows() -> None:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_line_ends_that_differ_from_the_headers_are_mended(end: bytes) -> None:
-    """COPY refuses a file in which line ends change; a carriage return within a value is kept, in quotes."""
+    """Line ends that differ from those of the header are replaced, because COPY refuses a file with several kinds.
+
+    A carriage return within a value is kept, in quotes.
+    """
     given, screen = _screened(b"a,b,c" + end + b"d,e,f\r\n" * (end != b"\r") + b"g,h,i\n" * (end != b"\r"), end=end)
     assert _faults(screen) == []
     assert given.count(end) == given.count(b"a") + 2 * (end != b"\r")

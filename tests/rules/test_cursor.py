@@ -50,7 +50,7 @@ def test_a_cursor_shows_nothing_of_its_place() -> None:
 @example(len(CURSOR), 0, "\n")
 @example(0, len(CURSOR), "")
 def test_an_edited_cursor_opens_nothing(at: int, removed: int, inserted: str) -> None:
-    """Any edit is seen, also one after which base64 decodes to the same bytes."""
+    """A changed cursor is refused, even if base64 decodes it to the same bytes."""
     edited = CURSOR[:at] + inserted + CURSOR[at + removed :]
     assert (SEAL.open(BOUND, edited) is None) == (edited != CURSOR)
 
@@ -69,7 +69,7 @@ def test_any_text_opens_nothing(text: str) -> None:
 
 
 def test_a_long_text_is_refused_and_long_names_are_not() -> None:
-    """The bound is above any place that the roster can have, in its longest spelling."""
+    """A cursor that is too long is refused. The limit is above any position in a roster, in its longest spelling."""
     place = ("\x01" * 300, "\x7f\U0001f600" * 150, str(UUID(int=3)))
     assert len(SEAL.seal(BOUND, place)) < MAX_CURSOR_LENGTH
     assert SEAL.open(BOUND, "A" * (MAX_CURSOR_LENGTH + 1)) is None

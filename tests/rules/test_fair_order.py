@@ -103,7 +103,7 @@ def test_a_newcomer_is_served_before_those_who_have_been_served() -> None:
 
 
 def test_a_key_that_was_away_has_saved_nothing_up() -> None:
-    """A key without requests accumulates no credit."""
+    """A key without requests gathers no credit for later."""
     order = FairOrder()
     for _ in range(50):
         order.join("a")

@@ -41,7 +41,7 @@ def test_an_ordinary_document_passes(value: Any) -> None:
 
 @given(JSON)
 def test_a_long_list_is_counted_behind_any_text(value: Any) -> None:
-    """A long list is counted after any text."""
+    """A long list is counted, whatever text comes before it."""
     document = json.dumps([value, [0] * MAX_VALUES], ensure_ascii=False).encode()
     assert code_of(document) in ("body.too_many_values", "body.too_many_keys")
 
@@ -66,7 +66,7 @@ def test_the_limits_are_where_they_are_said_to_be(value: Any, code: str | None) 
 
 
 def test_depth_is_limited() -> None:
-    """Lists and objects within each other, mixed."""
+    """The depth of lists and objects within each other is limited, also if they are mixed."""
     assert code_of(b'[{"a":' * (MAX_DEPTH // 2) + b"1" + b"}]" * (MAX_DEPTH // 2)) is None
     assert code_of(b'[{"a":' * MAX_DEPTH + b"1" + b"}]" * MAX_DEPTH) == "body.too_deep"
 

@@ -6,7 +6,10 @@ from app.core.crypto import KeyFault, Keyring, generate_key
 
 
 def test_keys_made_one_after_the_other_have_their_own_ids() -> None:
-    """Ids that begin with a time were equal for keys made within a minute, and a file with both lost one."""
+    """Keys that are made within one minute have different ids.
+
+    Ids that began with a time were once equal, and a file with both keys lost one.
+    """
     lines = [generate_key() for _ in range(50)]
     assert len(Keyring.parse("\n".join(lines)).keys) == 50
 

@@ -14,7 +14,7 @@ DAY = date(2026, 10, 6)
 
 
 def test_a_day_that_was_set_is_not_a_day_since_which() -> None:
-    """Protects a reader from "is near, since October 20": the day of a goal or a task is the one that was set."""
+    """A goal date or a due date is not shown as the day since which something exists ("is near, since October 20")."""
     assert write_reason("goal_due", ["goal_due"], DAY) == "The date of the goal is near: October 6, 2026"
     assert write_reason("goal_passed", ["review_due"], DAY) == "The support is to be reviewed: October 6, 2026"
     assert write_reason("action_due", ["action_due"], DAY) == "What we agreed is due: October 6, 2026"

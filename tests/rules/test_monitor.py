@@ -37,7 +37,7 @@ def series(
 def dense(
     times: NDArray[np.int64], y: Array, g: float, start: tuple[float, float], prior: Prior
 ) -> dict[tuple[int, int], tuple[float, float, float]]:
-    """Computes the same posterior with whole covariance matrices: weights, means and standard deviations."""
+    """Computes the same posterior with complete covariance matrices: weights, means and standard deviations."""
     last = int(times[-1])
     out: dict[tuple[int, int], tuple[float, float, float]] = {}
     seen = ~np.isnan(y)
@@ -107,7 +107,9 @@ def effects(of: Panel) -> tuple[Array, Array]:
 
 
 def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shared factorisation gives each student's own inverse covariance, also when scores are added one by one."""
+    """The factorisation that students share gives each student's inverse covariance, also if scores are added one by
+    one.
+    """
     whole = panel(simulate(World(weeks=20, missing=0.3), 50, 3))
     whole = replace(whole, g=np.linspace(0.1, 0.4, 50), began=np.repeat([0, 3], 25))
     own, cohorts = (1 - PRIOR.share) * whole.noise, Cohorts.of(whole.cohort)
@@ -236,7 +238,10 @@ def test_growth_in_proportion_to_the_delivery_is_not_blamed_on_the_student() -> 
 
 
 def test_a_session_lost_now_and_then_explains_no_alarm() -> None:
-    """With 95 % delivered, verdicts before an alarm named too little delivery as the cause; only 80 % is too little."""
+    """An alarm is explained by too little delivery only if much is missing.
+
+    With 95 % delivered, earlier verdicts named too little delivery as the cause; with 80 %, this is right.
+    """
     states: dict[float, set[State]] = {}
     for share in (0.95, 0.8):
         random = np.random.default_rng(5)
@@ -262,7 +267,9 @@ def test_lost_weeks_are_not_counted_after_delivery_is_restored() -> None:
 
 
 def test_no_week_of_a_cumulative_share_changes_the_statistic_by_a_jump() -> None:
-    """A little more or less of delivery moves the statistic a little, also where the total share passes 80 %."""
+    """A small change of the delivered share changes the statistic only a little, even where the total share passes
+    80 %.
+    """
     flat = [30 + 0.5 * t for t in range(1, 16)]
     shares = np.arange(0.74, 0.861, 0.01)
     statistics = [judge("monitor", series(flat, dosage=delivery((15, float(share))))).statistic for share in shares]
@@ -272,7 +279,9 @@ def test_no_week_of_a_cumulative_share_changes_the_statistic_by_a_jump() -> None
 
 
 def test_delivery_gives_the_same_bits_alone_and_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With partial delivery, the plain filters over one series equal the arrays' to the last bit, in any company."""
+    """With partial delivery, the filters for one series give the same bits as those for many, whatever the other
+    series.
+    """
     whole = panel(simulate(World(weeks=15), 25, 4))
     rng = np.random.default_rng(4)
     delivered = np.where(rng.random((15, 25)) < 0.5, 1.0, rng.random((15, 25)))
@@ -292,7 +301,10 @@ def test_delivery_gives_the_same_bits_alone_and_among_others(monkeypatch: pytest
 
 
 def test_the_filters_are_exact_with_partial_delivery() -> None:
-    """The posterior of one hypothesis equals dense matrices in which each week adds its share of the rate."""
+    """With partial delivery, the filters give the same posterior as dense matrices.
+
+    In the matrices, each week adds its delivered share of the rate.
+    """
     rng = np.random.default_rng(5)
     shares, g = np.array([1, 0.5, 0.2, 0.0, 1, 0.7, 1, 1.0]), 0.2
     times, y = np.arange(9), 4 + 0.2 * rng.normal(size=9)

@@ -1,4 +1,4 @@
-"""Tests that numbers are followed by a noun that a reader can understand, in errors and in the contract."""
+"""Tests that in errors and in the contract, a number is followed by a noun in the right form."""
 
 import pytest
 
@@ -10,7 +10,7 @@ BULK = [str(command.items) for command in CATALOG.commands.values() if command.b
 
 @pytest.mark.parametrize("items", BULK)
 def test_a_number_of_items_is_followed_by_a_noun_in_the_plural(items: str) -> None:
-    """Protects a reader from `1 to 500 attendance` and `1 to 100 action_items`."""
+    """A number of items is followed by a plural, and not, for example, by `attendance` or `action_items`."""
     noun = noun_of(items)
     assert "_" not in noun
     assert noun != "attendance"

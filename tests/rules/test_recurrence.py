@@ -1,4 +1,4 @@
-"""Tests on which days a rule of RFC 5545 has a series of meetings, and which rules are refused."""
+"""Tests on which days a series of meetings occurs by a rule of RFC 5545, and which rules are refused."""
 
 import random
 import time
@@ -39,7 +39,10 @@ def test_a_series_goes_on_from_its_beginning_whatever_is_read() -> None:
 
 
 def test_random_rules_name_the_days_that_dateutil_names() -> None:
-    """Compares with another implementation, for rules without the mixtures that it is known to read otherwise."""
+    """For random rules, the days equal those of the library dateutil.
+
+    Mixtures of parts that dateutil reads differently are left out.
+    """
     rrulestr: Any = pytest.importorskip("dateutil.rrule").rrulestr
     seeded, compared = random.Random(17), 0
     while compared < 300:
@@ -53,7 +56,10 @@ def test_random_rules_name_the_days_that_dateutil_names() -> None:
 
 
 def test_the_days_of_an_old_series_are_those_of_its_beginning_and_cost_little() -> None:
-    """A calendar reads the days of now: a series that began in 2000 need not be followed through all its years."""
+    """The days of an old series are the same as those from its beginning, and are found quickly.
+
+    For a series that began in 2000, the earlier years are not computed.
+    """
     seeded = random.Random(18)
     since, until, cost = date(2026, 9, 1), date(2027, 10, 1), 0.0
     for _ in range(60):
@@ -95,7 +101,10 @@ def _random_rule(seeded: random.Random) -> str:
     ],
 )
 def test_rules_that_cannot_be_read_or_never_occur_are_refused_at_once(rule: str, code: str) -> None:
-    """A rule of a stranger costs little: searching on for the thirtieth of February took 13 s with a library."""
+    """Rules that cannot be read or never occur are refused at once.
+
+    A library once searched 13 s for the thirtieth of February.
+    """
     started = time.process_time()
     with pytest.raises(Invalid) as refused:
         check_rule(rule, BEGINS)

@@ -63,7 +63,7 @@ def test_a_series_alone_is_judged_as_by_the_single_rule() -> None:
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
-    """Rows shuffled, cohorts torn apart: the same bytes for each student."""
+    """The result of each student is the same to the byte if the rows are shuffled and the cohorts are not adjacent."""
     of = batch(simulate(World(weeks=12), 100, 8))
     order = np.random.default_rng(0).permutation(100)
     one, other = judge_bulk(of), judge_bulk(of.rows(np.sort(order)))
@@ -194,7 +194,7 @@ def test_what_cannot_be_judged_is_insufficient_data() -> None:
 
 
 def test_a_cohorts_hard_passage_is_allowed_for() -> None:
-    """A week that is lower for all moves a student among classmates less than a student alone."""
+    """If a whole cohort scores low in a week, a student's verdict changes less than it would without classmates."""
     year = simulate(World(weeks=12, growth=(1.6, 0.1), stopping=0, form_share=0.1), 100, 3)
     lower = year.scores.copy()
     lower[:, 11] -= 12

@@ -31,7 +31,7 @@ def series(values: Iterable[float], *, baseline: float = 10.0, goal: float = 4.0
 def test_the_level_against_the_baseline(
     values: list[float], state: State, kind: NonresponseKind | None, week: int | None
 ) -> None:
-    """Each course of a count from ten to a goal of four a week has its expected state."""
+    """A count that falls from a baseline of ten towards a goal of four a week has the expected state in each case."""
     verdict = judge("level-change", series(values))
     assert (verdict.state, verdict.kind, verdict.change_week) == (state, kind, week)
 
@@ -78,7 +78,7 @@ def test_incidents_that_come_back_are_a_collapse_too(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", ["level-change", "criterion"])
 def test_a_dip_is_no_collapse(rule: str) -> None:
-    """Three weaker scores of a student who stays above half of the way raise no alert."""
+    """Three weaker scores of a student who stays above half of the way to the goal raise no alert."""
     verdict = judge(rule, series([85.0, 90.0, 85.0, 90.0, 85.0, 70.0, 65.0, 72.0], baseline=20.0, goal=80.0))
     assert verdict.state is not State.NOT_RESPONDING
 

@@ -58,7 +58,7 @@ def test_a_baseline_that_improves_is_told_from_one_that_scatters(
 
 
 def test_a_steady_baseline_is_seldom_called_improving() -> None:
-    """Protects the stated error: at most one of twenty baselines without a trend."""
+    """Of baselines without a trend, at most one in twenty is called improving, as the rule states."""
     rng = Random(3)
     for number in (5, 6, 8, 12):
         wrong = sum(is_improving(tuple(rng.gauss(0, 1) for _ in range(number)), 1) for _ in range(4000))

@@ -40,7 +40,10 @@ def test_every_growth_rule_states_shares_that_add_to_one(rule: str, values: list
 
 @pytest.mark.parametrize("rule", GROWTH_RULES)
 def test_without_an_sem_a_flag_has_no_name(rule: str) -> None:
-    """Nothing can say how slow growth is, so the headline claims no more than the field's rule found."""
+    """Without a standard error of measurement, an alarm is never called "not responding".
+
+    Nothing can then say how slow growth is.
+    """
     verdict = judge(rule, series([30.0] * 12, sem=None))
     assert (verdict.slow, verdict.kind) == (None, None)
     assert verdict.state in (State.OFF_TRACK, State.INSUFFICIENT_DATA)
@@ -87,13 +90,16 @@ def test_no_label_says_more_than_its_verdict() -> None:
 
 
 def test_the_shares_are_calibrated_in_a_fresh_population() -> None:
-    """The expected error of each share is under .02, all students and weeks counted."""
+    """The mean error of each probability is under .02 in a population that was not used for its calibration.
+
+    All students and all weeks are counted.
+    """
     year = simulate(World(), 3000, 9001)
     errors = ends(judge_population(year), year).errors
     assert max(errors.values()) < 0.02, errors
 
 
 def test_fewer_than_three_scores_have_no_shares() -> None:
-    """Two scores cannot bear a rate."""
+    """A series of fewer than three scores has no probabilities of growth."""
     assert judge("monitor", series([30.0, 31.0])).slow is None
     assert replace(judge("four-point", series([30.0, 31.0, 33.0]))).slow is not None

@@ -60,7 +60,7 @@ class Attacker:
         return np.array([weight.get(group[1:], 0.0) if group[0] == grade else 0.0 for group in self.groups])
 
     def learn(self, form: np.ndarray, low: float, high: float = np.inf) -> None:
-        """Adds that a sum lies between two limits."""
+        """Adds the knowledge that a sum lies between two bounds."""
         self.rows.append((form, low, high))
 
     def learn_window(self, window: int, published: dict[Cell, int]) -> None:
@@ -131,7 +131,7 @@ SECRETS = {
 
 
 def weights(**of_sums: float) -> dict[tuple[str, str], float]:
-    """Returns the weights of a sum of the named sums."""
+    """Returns the weights of a sum, given the weight of each named sum in it."""
     total: Counter[tuple[str, str]] = Counter()
     for name, factor in of_sums.items():
         for pair, weight in SUMS[name].items():
@@ -142,7 +142,9 @@ def weights(**of_sums: float) -> dict[tuple[str, str], float]:
 @given(districts())
 @settings(max_examples=50, deadline=None)
 def test_no_small_count_follows_from_reports_and_stalls(district: dict[Group, int]) -> None:
-    """Protects a few children from whoever has all snapshots and all core stalls, by whatever rule these came."""
+    """No count under 10 can be computed from all stored reports and all core stalls together, whatever the rules
+    were.
+    """
     attacker = Attacker(district)
     withheld: set[Cell] = set()
     for window in (0, 1):

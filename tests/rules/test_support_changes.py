@@ -21,7 +21,7 @@ BEFORE = Intensity(level=2, minutes_per_session=30, sessions_per_week=3, group_s
     ],
 )
 def test_each_way_to_intensify_has_a_name(after: dict[str, object], codes: set[str]) -> None:
-    """A higher level is not the only way: dose, group and programme count too, and the history says which."""
+    """Each way to intensify a support has a code in its history: level, dose, group and intervention."""
     changed = replace(BEFORE, **after)  # type: ignore[arg-type]  # fields by name
     assert set(changes_between(BEFORE, changed, PhaseVerb.INTENSIFY)) == codes
     assert is_intensified(BEFORE, changed)
@@ -38,7 +38,7 @@ def test_each_way_to_intensify_has_a_name(after: dict[str, object], codes: set[s
     ],
 )
 def test_less_or_the_same_is_no_intensification(after: dict[str, object]) -> None:
-    """More but much shorter sessions are fewer minutes a week, and so no intensification."""
+    """A phase with less or the same is no intensification. More but much shorter sessions are fewer minutes a week."""
     assert not is_intensified(BEFORE, replace(BEFORE, **after))  # type: ignore[arg-type]  # fields by name
 
 

@@ -20,7 +20,7 @@ class _Input:
 
 
 def test_what_is_declared_is_found() -> None:
-    """Declared lengths are found, also with `| None`, and undeclared ones are not."""
+    """Declared lengths of texts are read, also with `| None`, and undeclared ones are not."""
     assert texts_of(_Input) == {"name": Text(min=2, max=4), "note": Text(max=3)}
     assert texts_of(NewConcern) == {"description": Text(min=1, max=4000)}
 

@@ -142,7 +142,9 @@ REFUSED = {
 
 @pytest.mark.parametrize(("code", "url"), [(code, url) for code, urls in REFUSED.items() for url in urls])
 def test_what_is_no_fit_url_is_refused_with_its_code(code: str, url: str) -> None:
-    """Scheme, user info, port, fragment, and everything that two parsers could read in two ways."""
+    """An invalid URL is refused with its code: its scheme, user info, port or fragment, or anything that is
+    ambiguous.
+    """
     with pytest.raises(Invalid) as refused:
         validate_url(url)
     assert code in {violation.code for violation in refused.value.violations}

@@ -24,7 +24,7 @@ STATUSES = st.one_of(st.none(), st.integers(100, 599))
 
 
 def test_the_first_attempt_is_at_once_and_the_last_after_three_days() -> None:
-    """The schedule that integrators know: ten attempts over 75 hours and some."""
+    """The first attempt of a delivery is made at once, and the tenth and last after about 75 hours."""
     assert wait_before(1, 0) == timedelta(0)
     assert len(DELAYS) == 10
     assert sum(DELAYS, timedelta(0)) == timedelta(hours=75, minutes=35, seconds=5)

@@ -40,7 +40,7 @@ def test_two_secrets_make_two_signatures() -> None:
 
 
 def test_a_known_signature() -> None:
-    """HMAC-SHA256 over `id.timestamp.body`, computed by hand: the scheme cannot drift with the library."""
+    """HMAC-SHA256 over `id.timestamp.body` equals a value computed independently of the library."""
     import hashlib
     import hmac
 
@@ -63,7 +63,9 @@ PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68
 
 
 def test_a_known_key_has_its_known_public_half() -> None:
-    """The public key of a known private key has the form of Standard Webhooks, `whpk_` and base64."""
+    """The public key of a known private key is the expected one, in the form of Standard Webhooks (`whpk_` and
+    base64).
+    """
     assert public_key(PRIVATE) == f"whpk_{base64.b64encode(PUBLIC).decode()}"
 
 

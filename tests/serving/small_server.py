@@ -102,7 +102,9 @@ class Connection:
         return True
 
     def answer(self) -> tuple[int, bytes]:
-        """The status and all of the next answer; the status 0 where the connection was closed without one."""
+        """Returns the status and the body of the next answer. The status is 0 if the connection was closed without an
+        answer.
+        """
         while b"\r\n\r\n" not in self._kept:
             if not self._more():
                 return 0, self._kept

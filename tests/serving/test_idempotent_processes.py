@@ -21,7 +21,7 @@ AT_ONCE = 16
 
 
 def post(address: str, token: str, key: str, body: dict[str, str]) -> httpx.Response:
-    """Raises a concern over a connection of its own."""
+    """Raises a concern over a separate connection, and returns the answer."""
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
     with client(address) as http:
         return http.post("/v1/concerns", json=body, headers=headers)

@@ -8,7 +8,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
 
 
 class Sent(asyncio.Transport):
-    """A transport that keeps what is sent by each call."""
+    """A transport that stores the bytes of each call."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -83,7 +83,7 @@ def stick(port: int, stuck: Path) -> int:
 
 @pytest.mark.parametrize("how", ["stopped", "stuck"])
 def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path: Path, how: str) -> None:
-    """A process that is stopped or blocked is replaced, and the other one answers meanwhile."""
+    """A process that is stopped or blocked is replaced, and meanwhile the other process answers."""
     port, log, stuck = free_port(), tmp_path / "log", tmp_path / "stuck"
     command = ("tests.serving.stuck_app", str(port), "2")
     with log.open("w") as file, served(settings, *command, log=file, STUCK_FILE=str(stuck)) as serving:
@@ -190,7 +190,7 @@ def test_the_database_goes_away_at_start_up(settings: Settings, workers: str) ->
 
 
 async def test_a_server_that_hangs_up_is_out_of_reach(settings: Settings) -> None:
-    """If the database drops connections, `serve` prints one sentence."""
+    """If the database drops connections, `aimline serve` ends with one sentence."""
 
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()

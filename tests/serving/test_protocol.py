@@ -19,14 +19,14 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits of time that a test can wait for."""
+    """Sets time limits that are short enough for a test."""
     monkeypatch.setattr(protocol, "PROGRESS_PERIOD", 0.6)
     monkeypatch.setattr(protocol, "CHECK_INTERVAL", 0.1)
     monkeypatch.setattr(protocol, "UNREAD_LIMIT", 1.0)
 
 
 def head(fields: bytes, line: bytes = b"GET / HTTP/1.1") -> bytes:
-    """A request with these fields."""
+    """Returns the bytes of a request with these header fields."""
     return line + b"\r\nHost: x\r\n" + fields + b"\r\n"
 
 
@@ -171,7 +171,10 @@ def test_a_byte_now_and_then_does_not_keep_a_request_open(start: bytes) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_who_moves_or_waits_for_us_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long body that makes progress, an idle connection between two requests, and a request that we take long for."""
+    """The time limits do not end three kinds of connection.
+
+    They are a long body that makes progress, an idle connection between two requests, and a request that takes us long.
+    """
     monkeypatch.setattr(protocol, "PROGRESS_PERIOD", 2.0)  # on a busy machine a byte may take long
     with serving() as port, Connection(port) as idle, Connection(port) as waiting, Connection(port) as moving:
         idle.send(GET)
@@ -190,7 +193,7 @@ def test_who_moves_or_waits_for_us_is_left_alone(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("short")
 def test_who_does_not_take_an_answer_is_cut_off() -> None:
-    """A caller that does not read the response is disconnected."""
+    """A caller that does not read its response is disconnected."""
     with serving() as port, Connection(port) as connection:
         connection.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(5)  # five times the limit: a busy machine looks late
@@ -216,7 +219,7 @@ def test_a_body_that_nobody_wants_is_not_read_to_its_end() -> None:
 
 
 def test_connections_are_bounded_and_idle_ones_make_room() -> None:
-    """Beyond the maximum number, an idle connection is closed for a new one, or the new one gets 503."""
+    """At the maximum number of connections, an idle one is closed for a new one, or the new one gets 503."""
     with serving(most_connections=3) as port:
         idle = [Connection(port) for _ in range(3)]
         for one in idle:
@@ -273,7 +276,10 @@ def test_what_is_not_http_is_refused_as_a_problem(data: bytes) -> None:
 @pytest.mark.parametrize("upgrade", [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"])
 @pytest.mark.parametrize("name", [b"Accept", b"accept-encoding", b"Connection", b"Upgrade", b"Sec-WebSocket-Protocol"])
 def test_long_lists_of_choices_are_refused(name: bytes, upgrade: bytes) -> None:
-    """A list of thousands of choices is refused unread, in one header or in several, with and without an upgrade."""
+    """A header with a list of thousands of choices is refused unread.
+
+    The list may be in one header or in several, with and without an upgrade.
+    """
     with serving() as port:
         for fields in (name + b": " + b"a," * 2_000 + b"a\r\n", (name + b": " + b",," * 100 + b"a\r\n") * 11):
             with Connection(port) as connection:
@@ -283,7 +289,7 @@ def test_long_lists_of_choices_are_refused(name: bytes, upgrade: bytes) -> None:
 
 
 def test_the_number_of_headers_is_bounded() -> None:
-    """128 headers are read; one more is refused."""
+    """A request with 128 headers is read; one with more is refused."""
     with serving() as port:
         for others, expected in ((127, 200), (128, 431)):
             with Connection(port) as connection:
@@ -302,7 +308,7 @@ def test_cookies_are_counted_and_never_parsed() -> None:
 
 @pytest.mark.parametrize("size", [1, 20, 60])
 def test_a_body_in_tiny_chunks_takes_turns(size: int) -> None:
-    """The whole body arrives, or is refused, and requests of other connections are answered between its parts."""
+    """A body in tiny chunks arrives completely or is refused. Other connections are served between its parts."""
     chunk = f"{size:x}".encode() + b"\r\n" + b"x" * size + b"\r\n"
     chunks = 256 * KB // len(chunk)
     with serving() as port, Connection(port) as connection, Connection(port) as other:

@@ -1,4 +1,4 @@
-"""Protects the time that a process needs to start: nothing that it imports is searched for garbage."""
+"""Tests the start of a process: the garbage collector does not search the modules that it imports."""
 
 import gc
 from importlib import import_module

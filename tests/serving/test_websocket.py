@@ -1,4 +1,4 @@
-"""Tests the limits of WebSocket connections: the rate of frames, the number, and the time that an end may take."""
+"""Tests the limits of WebSocket connections: the rate of frames, the number of connections, and the time to close."""
 
 import asyncio
 import struct
@@ -21,7 +21,7 @@ CONTINUED, TEXT, CLOSE, PING, PONG = 0x0, 0x81, 0x88, 0x89, 0x8A
 
 
 def handshake(path: str = "/", fields: bytes = b"") -> bytes:
-    """A request for a WebSocket."""
+    """Returns the bytes of a request for a WebSocket."""
     return (
         f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode() + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + fields + b"\r\n"
@@ -91,7 +91,7 @@ def test_a_closing_websocket_that_is_not_read_is_ended(monkeypatch: pytest.Monke
 
 
 def test_websockets_leave_half_of_the_connections_to_requests() -> None:
-    """Beyond half of the connections a WebSocket is refused as a problem; a request is answered."""
+    """Beyond half of all connections, a WebSocket is refused with a problem, and a request is still answered."""
     with serving(most_connections=8) as port:
         held = [Connection(port) for _ in range(4)]
         for connection in held:

@@ -1,4 +1,4 @@
-"""A OneRoster 1.1 CSV delivery of two small schools, as text that a test can change cell by cell."""
+"""A OneRoster 1.1 CSV delivery of two small schools, as text of which a test can change each cell."""
 
 import zipfile
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ def _files() -> dict[str, str]:
 
 @dataclass
 class CaseZip:
-    """The files by name, as text, and the lines of the manifest by their names."""
+    """A zip with the given texts as its files, and with a line of the manifest for each of them."""
 
     files: dict[str, str] = field(default_factory=_files)
     raw: dict[str, bytes] = field(default_factory=dict)

@@ -74,7 +74,7 @@ class Delivered(Export):
 
     @staticmethod
     def role(sourced_id: str, user: str, role: str, org: str, role_type: str = "primary", **cells: str) -> Row:
-        """A row of roles.csv."""
+        """Returns a row of roles.csv."""
         return _row(sourced_id, userSourcedId=user, role=role, orgSourcedId=org, roleType=role_type, **cells)
 
     def delta(self, **rows: list[Row]) -> "Delivered":

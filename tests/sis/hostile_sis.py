@@ -24,7 +24,7 @@ class Hostile:
     count: "itertools.count[int]" = field(default_factory=itertools.count)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answers one request, and closes."""
+        """Answers one request, and closes the connection."""
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             path = head.split(" ", 2)[1]
@@ -45,7 +45,7 @@ class Hostile:
 
 
 def say(writer: asyncio.StreamWriter, body: object, *headers: str, kind: str = "application/json") -> None:
-    """A whole answer."""
+    """Sends a whole HTTP response."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = ["HTTP/1.1 200 OK", f"Content-Type: {kind}", f"Content-Length: {len(raw)}", "Connection: close", *headers]
     writer.write("\r\n".join([*head, "", ""]).encode() + raw)
@@ -71,7 +71,7 @@ def huge(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
 
 
 def bomb(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """A megabyte that unpacks to a gigabyte."""
+    """Sends a megabyte that unpacks to a gigabyte."""
     say(writer, _bomb(), "Content-Encoding: gzip")
 
 
@@ -81,22 +81,22 @@ def page_of_html(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
 
 
 def nested(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """JSON of a hundred thousand levels."""
+    """Sends JSON of a hundred thousand levels."""
     say(writer, b'{"users":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
 def drip(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """A page that never ends, a byte now and then."""
+    """Sends a page without end, a byte from time to time."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n")
 
 
 def leading_away(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """A redirect to the address of a cloud's credentials."""
+    """Redirects to the address at which a cloud's machines get their credentials."""
     writer.write(b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/\r\nContent-Length: 0\r\n\r\n")
 
 
 def long_headers(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """Ten megabytes of headers."""
+    """Sends ten megabytes of headers."""
     writer.write(b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(10_000)))
     writer.write(b"Content-Length: 0\r\n\r\n")
 

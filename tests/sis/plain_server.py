@@ -14,7 +14,7 @@ LOOKS = 0.005
 
 @dataclass(frozen=True)
 class SisRequest:
-    """A request: its method, its path, its query, its headers by their names in small letters, its body."""
+    """A request to the server: method, path, query, body, and headers keyed by lower-case name."""
 
     method: str
     path: str
@@ -24,7 +24,7 @@ class SisRequest:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
+        """Returns the last part of the path."""
         return self.path.rpartition("/")[2]
 
 

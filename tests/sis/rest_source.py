@@ -71,12 +71,12 @@ def rows_of(source: OpenedSource) -> Rows:
 
 
 def cells_of(chunks: Iterable[bytes]) -> list[dict[str, str]]:
-    """CSV as rows."""
+    """Returns the rows of a CSV, keyed by column."""
     return list(csv.DictReader(io.StringIO(b"".join(chunks).decode(), newline="")))
 
 
 def without(rows: Rows, *columns: str) -> Rows:
-    """The rows without some columns."""
+    """Returns the rows without some columns."""
     return {
         kind: {one: {name: cell for name, cell in row.items() if name not in columns} for one, row in kind_rows.items()}
         for kind, kind_rows in rows.items()

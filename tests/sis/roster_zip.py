@@ -134,7 +134,7 @@ class Export:
         return out.getvalue()
 
     def packed(self) -> bytes:
-        """The zip's bytes."""
+        """Returns the bytes of the zip."""
         out = io.BytesIO()
         self._write(out)
         return out.getvalue()
@@ -211,7 +211,7 @@ async def lose_a_worker(town: Town) -> None:
 
 
 async def row_id(town: Town, kind: str, sourced_id: str) -> Any:
-    """The id of a row by its sourcedId in the source `csv`."""
+    """Returns the id of a row, given its sourcedId in the source `csv`."""
     rows = await ask(
         town,
         """SELECT e.row_id FROM external_id e JOIN source s ON s.district_id = :district AND s.id = e.source_id

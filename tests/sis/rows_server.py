@@ -48,7 +48,7 @@ class RowsServer:
         return self.rows["users"]
 
     def row(self, name: str, sourced_id: str) -> Row:
-        """Returns one row, which the test may change."""
+        """Returns one row. The test may change it."""
         return next(row for row in self.rows[name] if row["sourcedId"] == sourced_id)
 
     def set_role(self, sourced_id: str, role: str) -> None:

@@ -54,7 +54,7 @@ def signed_in(address: str, scope: str = ALL) -> httpx.Client:
 
 @contextmanager
 def client_of(*arguments: str, origin: Warm | None = None) -> Iterator[httpx.Client]:
-    """A client of a sandbox SIS of its own."""
+    """Yields a client of a sandbox SIS that runs for this test only."""
     with running(*arguments, origin=origin) as address, signed_in(address) as client:
         yield client
 
@@ -68,7 +68,7 @@ def rows(answer: httpx.Response) -> list[Row]:
 
 
 def everything(client: httpx.Client, path: str, limit: int = 5000, **query: str) -> list[Row]:
-    """All pages, by offset, until one is empty."""
+    """Returns the rows of all pages, read by offset until a page is empty."""
     all_rows: list[Row] = []
     while page := rows(client.get(path, params={"limit": limit, "offset": len(all_rows), **query})):
         all_rows += page

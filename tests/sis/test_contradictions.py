@@ -39,8 +39,9 @@ async def _give_score(town: Town, sourced_id: str) -> None:
 
 
 async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_path: Path) -> None:
-    """A student who is missing in users but named by enrollments of the delivery is not removed; the enrollments
-    wait.
+    """A student who is missing in users is not removed if enrollments of the delivery name this student.
+
+    The enrollments wait in quarantine.
     """
     await _sync(north, CaseZip(), tmp_path)
     report = await _sync(north, CaseZip().drop("users", "U002", "U003"), tmp_path)
@@ -55,9 +56,9 @@ async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_p
 
 
 async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(north: Town, tmp_path: Path) -> None:
-    """A school that is missing in orgs stays if classes or people name it, and so does a term that classes name.
+    """A school that is missing in orgs is kept if classes or people name it, and so is a term that classes name.
 
-    Before, the school was removed alone: its people and classes stayed, in a school that was no longer there.
+    Earlier, the school was removed alone, and its people and classes stayed in a school that no longer existed.
     """
     case = CaseZip().add("orgs", "S3,,,East School,school,S3,D")
     case.add("users", "T003,,,true,S3,teacher,t3,,Teach3,Family,,93,t3@example.org,,,,,")
@@ -178,7 +179,7 @@ def _rekeyed(case: CaseZip, *numbers: int) -> CaseZip:
 
 
 async def test_new_ids_are_named_however_few_they_are(north: Town, tmp_path: Path) -> None:
-    """Three students without records: the roster follows the source, and the report names each pair."""
+    """New sourcedIds of three students without records are applied as in the source, and the report names each pair."""
     await _sync(north, CaseZip(), tmp_path)
     report = await _sync(north, _rekeyed(CaseZip(), 1, 2, 3), tmp_path)
     assert (report.state, report.exit_code, report.kinds["person"].created) == ("applied", 0, 3), report.sentence
@@ -188,7 +189,7 @@ async def test_new_ids_are_named_however_few_they_are(north: Town, tmp_path: Pat
 
 @pytest.mark.parametrize("by", ["identifier", "name and birth date", "email"])
 async def test_a_student_with_records_is_set_aside(north: Town, tmp_path: Path, by: str) -> None:
-    """If a student with records seems to have a new id, both people stay unchanged and the rest of the plan is
+    """If a student with records seems to have a new sourcedId, both people stay unchanged. The rest of the plan is
     applied.
     """
 
@@ -236,7 +237,7 @@ async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path
 
 
 async def test_those_set_aside_get_their_new_ids_by_the_named_command(north: Town, tmp_path: Path) -> None:
-    """The people who were set aside get their new ids by the command that the report names, also after an applied
+    """People who were set aside get their new sourcedIds by the command that the report names, also after an applied
     run.
     """
     await _sync(north, CaseZip(), tmp_path)

@@ -89,9 +89,10 @@ async def test_a_row_of_10_000_columns_is_one_row_in_quarantine(north: Town, tmp
 async def test_a_row_of_over_8_mb_is_one_row_in_quarantine(
     north: Town, tmp_path: Path, ends: bytes, where: str
 ) -> None:
-    """A row that is too long waits alone, and nobody is removed because of it. Before, it refused the whole delivery.
+    """A row that is too long is quarantined alone, and nobody is removed because of it.
 
-    The row keeps its sourcedId if that can be read; otherwise nobody counts as absent.
+    Earlier, it caused the whole delivery to be refused. The row keeps its sourcedId if that can be read; otherwise no
+    row counts as absent.
     """
     export = Delivered()
     await sync(north, export, tmp_path)

@@ -76,7 +76,7 @@ def test_a_directory_that_is_large_is_never_read(tmp_path: Path, case: str) -> N
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_method_that_unpacks_without_bound_is_refused(tmp_path: Path, method: int) -> None:
-    """A zip with a compression that `zipfile` unpacks without a limit is refused."""
+    """A zip that uses a compression which `zipfile` unpacks without a limit is refused."""
     path = tmp_path / "packed.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("manifest.csv", "propertyName,value\r\noneroster.version,1.1\r\nfile.users,bulk\r\n")

@@ -1,4 +1,4 @@
-"""Tests grades from CSV, 1.1 and 1.2: imported completely, quarantined by row, held and undone like a roster."""
+"""Tests grades from CSV, 1.1 and 1.2: they are imported, quarantined by row, held and undone like a roster."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -133,7 +133,7 @@ async def test_results_that_vanish_are_held_and_come_back_by_an_undo(north: Town
 
 
 async def test_a_delivery_without_grades_leaves_those_that_are_known(north: Town, tmp_path: Path) -> None:
-    """A delivery without grades keeps the stored grades and is not held."""
+    """A delivery without grades leaves the stored grades unchanged, and is not held."""
     export = Delivered()
     await sync(north, export, tmp_path)
     before = await fingerprint(north, GRADEBOOK)

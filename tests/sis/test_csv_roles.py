@@ -1,5 +1,6 @@
-"""Tests the roles of OneRoster 1.2, which determine a person's role and orgs: in bulk, and in a delta of roles
-alone.
+"""Tests the roles of OneRoster 1.2, which determine a person's role and orgs.
+
+They come in bulk files, or in a delta of roles alone.
 """
 
 from datetime import timedelta
@@ -37,7 +38,7 @@ def _ago(days: int) -> str:
 
 
 async def test_roles_make_what_a_person_is(north: Town, tmp_path: Path) -> None:
-    """A student's role wins, then the primary one, then the first; every org that counts is the person's."""
+    """A person's role is student if any role is, then the primary role, then the first. All current orgs count."""
     export = _delivered()
     export.rows["roles"] += [
         role("a", "s0", "aide", "south", "secondary"),
@@ -60,7 +61,7 @@ async def test_roles_make_what_a_person_is(north: Town, tmp_path: Path) -> None:
 
 
 async def test_shuffled_roles_change_nothing(north: Town, tmp_path: Path) -> None:
-    """Roles in another order change nothing."""
+    """If the roles of a delivery come in another order, nothing changes."""
     export = _delivered()
     export.rows["roles"] += [role("a", "s0", "student", "south", "secondary"), role("z", "t-south", "aide", "north")]
     await sync(north, export, tmp_path)

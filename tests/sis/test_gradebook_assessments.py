@@ -26,7 +26,7 @@ OBJECTIVES = '[{"id": "RF.3.4", "score": 2, "source": "case"}]'
 
 @dataclass(frozen=True)
 class Given:
-    """A source with these deliveries and nothing else."""
+    """A source that has these deliveries and nothing else."""
 
     deliveries: dict[str, Delivery]
     not_taken: tuple[str, ...] = ()
@@ -143,7 +143,7 @@ async def test_results_of_an_assessment_become_scores(north: Town, tmp_path: Pat
 
 
 async def test_a_held_gradebook_is_approved_as_it_was_read(north: Town, tmp_path: Path) -> None:
-    """The plan outlives the run: results that vanished are removed, and the scores made of them with them."""
+    """The plan of a held gradebook is stored, and approving it removes results that are gone, with their scores."""
     export = Delivered()
     await sync(north, export, tmp_path)
     await lay_mapping(north, {"rules": [{"title": "quiz*", "measure": "orf"}]})

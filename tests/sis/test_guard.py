@@ -41,7 +41,7 @@ def _held(seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0) -> bool:
     ],
 )
 def test_shares_are_held_above_their_limit_and_their_floor(seen: PlannedKind, held: bool) -> None:
-    """A plan is held above the share and the minimum number of rows, not at them."""
+    """A plan is held if it exceeds both the share and the minimum number of rows, and not if it equals them."""
     assert _held(seen) is held
 
 
@@ -114,7 +114,7 @@ def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held
 def test_each_limit_is_the_sources_own_to_set(
     name: str, value: float, seen: PlannedKind, shrunk: tuple[ShrunkGroup, ...], rekeyed: int, held: bool
 ) -> None:
-    """A source's own limit applies: the value itself passes, one more is held."""
+    """A source can set each limit. A plan at the limit is applied, and a plan just above it is held."""
     limits = GuardLimits(**{name: value})  # type: ignore[arg-type]  # the name determines the type
     assert bool(_reasons(seen, *shrunk, rekeyed=rekeyed, people=1000, limits=limits)) is held
 

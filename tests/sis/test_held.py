@@ -131,7 +131,7 @@ async def test_a_plan_that_no_longer_fits_is_refused(north: Town, tmp_path: Path
 
 
 async def test_the_worker_carries_out_what_a_face_answered(north: Town, south: Town, tmp_path: Path) -> None:
-    """The worker executes the answers of two districts in one call, and the next call finds none."""
+    """The worker carries out the approvals and discards of two districts in one call, and the next call finds none."""
     _, approved = await _held(north, tmp_path)
     _, discarded = await _held(south, tmp_path)
     assert approved.plan is not None

@@ -30,7 +30,7 @@ async def _held(town: Town, folder: Path) -> Report:
 
 
 async def _kept(town: Town, report: Report) -> int:
-    """The number of rows that are kept for a run, as its district's worker sees them."""
+    """Returns the number of rows that are stored for a run, as its district's worker sees them."""
     rows = await ask(
         town,
         "SELECT (SELECT count(*) FROM staging.kept_plan WHERE district_id = :district AND run_id = :run)"

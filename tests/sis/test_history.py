@@ -17,7 +17,7 @@ async def _history_of(town: Town, name: str) -> list[tuple[str, str]]:
 
 
 async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI, tmp_path: Path) -> None:
-    """The history of a student has each change with its run, and nobody else's changes."""
+    """The history of a student has each change with its run, and no changes of other people."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["givenName"] = "New"

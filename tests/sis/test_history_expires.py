@@ -63,7 +63,7 @@ async def _age(town: Town, run_id: UUID, days: int) -> UUID:
 
 
 async def _kept(town: Town, run_id: UUID) -> tuple[int, int]:
-    """Rows of a run's log, and those that are kept as they were."""
+    """Returns the number of rows in a run's log, and how many of them still have their before-image."""
     rows = await ask(
         town,
         "SELECT count(*), count(before) FROM sis_change WHERE district_id = :district AND run_id = :run",
@@ -89,7 +89,7 @@ async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> No
 
 
 async def test_batches_are_bounded(north: Town, tmp_path: Path) -> None:
-    """A district's millions of changes are blanked in small transactions, oldest first."""
+    """The values before millions of changes are deleted in small transactions, oldest first."""
     await sync(north, Export(), tmp_path)
     young = await _changed(north, tmp_path, "New")
     older, oldest = await _age(north, young, 400), await _age(north, young, 800)

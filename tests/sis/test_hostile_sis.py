@@ -74,7 +74,7 @@ async def test_a_hostile_answer_is_refused(case: str) -> None:
     ],
 )
 async def test_a_link_leads_nowhere_else(link: str) -> None:
-    """A `next` on another host, scheme or port is never followed: neither the token nor a packet goes there."""
+    """A `next` link to another host, scheme or port is never followed, and nothing is sent there."""
     async with hostile(linking(link, PAGES)) as sis, hostile(linking(link, PAGES)) as other:
         with suppress(SourceRefused):
             await asyncio.wait_for(pulled(connect(sis.address, "1.1", patience=HASTY, auth="oauth1")), 60)

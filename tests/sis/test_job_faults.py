@@ -37,8 +37,9 @@ ROSTER = ["person", "enrollment"]
 
 @asynccontextmanager
 async def failing(settings: Settings, town: Town, state: str) -> AsyncIterator[Callable[[], Any]]:
-    """Makes every insertion of an enrollment in a district fail with this SQLSTATE until the returned function is
-    called.
+    """Makes every insertion of an enrollment in a district fail with this SQLSTATE, until a function is called.
+
+    Yields that function.
     """
     owner = await asyncpg.connect(settings.url_of("owner"))
     name = f"fail_{town.district_id.hex}"
@@ -162,7 +163,10 @@ async def test_a_killed_worker_is_named(north: Town, tmp_path: Path) -> None:
 async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
     north: Town, settings: Settings, tmp_path: Path, then: str
 ) -> None:
-    """Three attempts with waits, then `failed_to_apply`, an event and a gauge; approved again it is applied."""
+    """If a plan cannot be applied in three attempts, the run is `failed_to_apply`, with an event and a gauge.
+
+    If it is approved again, it is applied.
+    """
     report, plan = await _held(north, tmp_path)
     before = await fingerprint(north, ROSTER)
     async with north.unit() as work:
@@ -228,7 +232,7 @@ async def test_a_failing_answer_is_not_due_while_it_waits(
 
 
 async def test_no_worker_takes_an_answer_from_the_command_line(north: Town, tmp_path: Path) -> None:
-    """An answer from the command line is claimed in its own transaction, so that no worker claims it."""
+    """An approval on the command line is claimed in its own transaction, so that no worker claims it."""
     report, plan = await _held(north, tmp_path)
     async with north.house() as work:
         await approve(work, report.run_id, plan, False)

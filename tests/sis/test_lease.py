@@ -55,7 +55,9 @@ async def test_a_dead_processs_lease_ends_and_a_late_one_renews_nothing(north: T
 
 
 async def test_who_still_writes_keeps_the_lease_from_being_taken(north: Town) -> None:
-    """A process that is frozen in the middle of its transaction: its lease has ended, its lock has not."""
+    """If a process is frozen in the middle of its transaction, its lease has ended, but its lock prevents another
+    run.
+    """
     async with north.house() as work:
         await take_lease(work, new_id())
     await ask(north, ENDED)

@@ -125,7 +125,7 @@ async def test_what_is_left_out_comes_again_with_the_next_run(north: Town, tmp_p
 
 
 async def test_the_counts_of_a_part_add_up(north: Town, tmp_path: Path) -> None:
-    """What was planned is what was changed and what was left out."""
+    """After a partial approval, the planned rows equal the sum of the changed and the left-out rows."""
     report = await _held(north, tmp_path)
     planned = {name: counts.changes for name, counts in report.kinds.items()}
     done = await _approve(north, report, kinds=["person", "demographics"])
@@ -161,7 +161,7 @@ async def test_nobody_is_removed_from_under_an_enrollment_that_stays(north: Town
 
 
 async def test_a_new_school_and_all_that_is_in_it_stay_out_together(north: Town, tmp_path: Path) -> None:
-    """Classes, people and enrollments of a school that is not approved do not come."""
+    """Classes, people and enrollments of a new school that is not approved are left out together with the school."""
     await sync(north, Export(), tmp_path)
     export = _changed()
     export.rows["orgs"].append({**export.row("orgs", "north"), "sourcedId": "west", "name": "School west"})
@@ -187,7 +187,7 @@ async def test_a_new_school_and_all_that_is_in_it_stay_out_together(north: Town,
     ],
 )
 async def test_a_part_that_is_none_is_refused(north: Town, tmp_path: Path, part: dict[str, Any], where: str) -> None:
-    """At its place, before anything is marked."""
+    """An invalid part of a plan is refused with its place, before anything is stored."""
     report = await _held(north, tmp_path)
     with pytest.raises(Invalid) as refused:
         await _approve(north, report, **part)
@@ -195,7 +195,10 @@ async def test_a_part_that_is_none_is_refused(north: Town, tmp_path: Path, part:
 
 
 async def test_a_part_is_bound_to_the_plan_that_was_read(north: Town, tmp_path: Path) -> None:
-    """A newer run of a changed source replaces the plan; a roster that changed discards it."""
+    """A partial approval is valid only for the plan that was read.
+
+    A newer run replaces the plan if the source has changed; the plan is discarded if the roster has changed.
+    """
     report = await _held(north, tmp_path)
     school = await _school(north, "north")
     newer = await sync(north, _changed(), tmp_path)
@@ -211,7 +214,7 @@ async def test_a_part_is_bound_to_the_plan_that_was_read(north: Town, tmp_path: 
 
 
 async def test_a_map_is_approved_as_a_whole(north: Town, tmp_path: Path) -> None:
-    """It has no schools of its own."""
+    """A map of sourcedIds is approved only as a whole, because it has no schools."""
     await sync(north, Export(), tmp_path)
     export = Export()
     for row in export.rows["users"] + export.rows["demographics"]:

@@ -1,4 +1,4 @@
-"""Protects the list of planned changes in both APIs: filters, pages, CSV, scopes, and the approval of a part."""
+"""Tests the list of planned changes in both APIs: filters, pages, CSV, scopes, and the approval of a part."""
 
 import csv
 import io
@@ -54,7 +54,10 @@ async def test_rest_lists_a_held_plan(app: FastAPI, north: Town, tmp_path: Path)
 async def test_the_csv_file_is_read_in_turn(
     app: FastAPI, north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sixteen downloads of one district made another one wait two seconds: each batch waits for its turn."""
+    """Each batch of a CSV download waits for its turn among the requests of the process.
+
+    Sixteen downloads of one district once made another district wait for two seconds.
+    """
     report = await sync(north, Export(), tmp_path, dry=True)
     monkeypatch.setattr("app.sis.runs.plans.changes.BATCH", 20)
     turns = 0
@@ -127,7 +130,10 @@ async def test_graphql_lists_the_same(app: FastAPI, north: Town, tmp_path: Path)
 
 
 async def test_a_part_is_approved_over_rest(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """By kind and school; the worker applies it, and the report says what is left out and why."""
+    """Over REST, a plan is approved for some kinds and schools. The worker applies this part.
+
+    The report says what is left out, and why.
+    """
     report = await _held(north, tmp_path)
     assert report.plan is not None
     asks, run = caller(app, north), f"/v1/sync-runs/{format_id('run', report.run_id)}"

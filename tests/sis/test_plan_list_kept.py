@@ -53,7 +53,7 @@ async def test_a_list_is_deleted_when_it_is_old_and_not_before(north: Town, tmp_
 async def test_only_the_newest_lists_of_a_source_are_kept(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often somebody plans."""
+    """Only the newest lists of planned changes of a source are stored, however often somebody plans."""
     monkeypatch.setattr(retention, "LISTS_OF_SOURCE", 2)
     runs = [(await sync(north, Export(), tmp_path, dry=True)).run_id for _ in range(3)]
     await _expire(north, most=1000)

@@ -48,7 +48,7 @@ async def test_an_acknowledged_row_no_longer_counts_until_it_changes(north: Town
 
 
 async def test_a_row_over_rest_is_acknowledged_as_one_of_csv(north: Town) -> None:
-    """A row over REST can be acknowledged, with the collection in place of the file."""
+    """A quarantined row from REST can be acknowledged like one from CSV; the collection takes the place of the file."""
     rows = RowsServer()
     await sync_rows(north, rows)
     rows.row("users", "s3")["enabledUser"] = "perhaps"
@@ -71,9 +71,9 @@ MALFORMED = {
 
 @pytest.mark.parametrize("fault", MALFORMED)
 async def test_a_malformed_row_is_acknowledged_until_it_changes(north: Town, tmp_path: Path, fault: str) -> None:
-    """A row that cannot be split into cells, or has no id, is known again by its content, without the time of change.
+    """A row that cannot be split into cells, or has no id, is recognized by its content without the time of change.
 
-    Once any of its cells changes, it counts again.
+    It counts as acknowledged until any of its cells changes.
     """
     line, old, new = MALFORMED[fault]
     line = line.replace(",,,", ",,2026-11-20T01:00:00Z,", 1) if fault != "a malformed row without an id" else line
@@ -96,7 +96,9 @@ async def test_a_malformed_row_is_acknowledged_until_it_changes(north: Town, tmp
 
 
 async def test_a_row_of_which_nothing_can_be_read_cannot_be_acknowledged(north: Town) -> None:
-    """A row over REST that is no object could not be told from another such row later."""
+    """A REST row that is no object cannot be acknowledged, because it could not be distinguished from another such row
+    later.
+    """
     rows = RowsServer()
     await sync_rows(north, rows)
     rows.users.append("no object")  # type: ignore[arg-type]  # as a source may send it

@@ -24,7 +24,7 @@ def _quiet(_doing: str, _done: int, _of: int) -> None:
 
 
 def _rekeyed(export: Export) -> Export:
-    """Every person under another id, in every file."""
+    """Gives every person in every file of a delivery another sourcedId."""
     for row in export.rows["users"] + export.rows["demographics"]:
         row["sourcedId"] = f"new-{row['sourcedId']}"
     for row in export.rows["enrollments"]:
@@ -94,7 +94,7 @@ async def test_a_report_names_the_first_of_many_people(north: Town, tmp_path: Pa
 
 
 async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
-    """A rekey can be undone: the roster is the same as before, to the byte."""
+    """After a rekey is undone, the roster is the same as before, to the byte."""
     _, held = await _held(north, tmp_path)
     before = await row_id(north, "person", "s3")
     done = await _approved(north, await _plan(north, held.run_id))
@@ -110,7 +110,7 @@ async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
 
 
 async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_path: Path) -> None:
-    """People who cannot be matched without doubt are counted and stay unchanged."""
+    """People who cannot be matched without doubt are counted, and stay unchanged."""
     export = _rekeyed(Export())
     export.row("users", "new-s1")["identifier"] = "id-s2"
     export.row("users", "new-s5")["identifier"] = ""
@@ -135,7 +135,7 @@ async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_pat
 
 
 async def test_a_file_says_who_is_who(north: Town, tmp_path: Path) -> None:
-    """Of a given map, the pairs that fit the held run are used; an id that occurs twice is not used."""
+    """From a given map, only the pairs that fit the held run are used, and no id that occurs twice."""
     _, held = await _held(north, tmp_path)
     file = tmp_path / "map.csv"
     file.write_text("old,new\ns1,new-s1\ns2,new-s2\ns2,new-s4\ns3,nobody\n\ns5 , new-s5\n")

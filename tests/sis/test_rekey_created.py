@@ -1,4 +1,6 @@
-"""Protects people who came under a new sourcedId although they were known: one command gives them their rows back."""
+"""Tests that people who came under a new sourcedId although they were known get their former rows back by one
+command.
+"""
 
 from datetime import date
 from pathlib import Path
@@ -22,11 +24,13 @@ from tests.town import Town
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """No progress."""
+    """Shows no progress."""
 
 
 async def _rekeyed_run(town: Town, folder: Path) -> tuple[Report, Any]:
-    """Two students without records come under other ids. Returns the report, and the former row of the first."""
+    """Delivers two students without records under new sourcedIds. Returns the report, and the former row of the
+    first.
+    """
     await sync(town, CaseZip().write(folder / "a.zip"), folder)
     former = await row_id(town, "person", "U001")
     report = await sync(town, _rekeyed(CaseZip(), 1, 2).write(folder / "b.zip"), folder)
@@ -91,7 +95,7 @@ async def test_people_get_their_rows_back(north: Town, tmp_path: Path) -> None:
 
 
 async def test_it_can_be_undone(north: Town, tmp_path: Path) -> None:
-    """The people are as the run had made them, and its file changes nothing."""
+    """After an undo, the people are as before the map of sourcedIds was applied, and the run's file changes nothing."""
     report, former = await _rekeyed_run(north, tmp_path)
     new = await row_id(north, "person", "01")
     done = await _apply(north, await _plan(north, report))

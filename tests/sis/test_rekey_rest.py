@@ -77,7 +77,10 @@ async def test_people_go_on_under_their_new_ids(app: FastAPI, north: Town, tmp_p
 
 
 async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Some ambiguous, some unmatched: the same numbers, the same sentence, the same digest."""
+    """A request over REST gives the same plan of new sourcedIds as the command line: numbers, sentence and digest.
+
+    Some people in it are ambiguous, and some unmatched.
+    """
     export = _rekeyed(Export())
     export.row("users", "new-s1")["identifier"] = "id-s2"
     export.row("users", "new-s5")["identifier"] = ""

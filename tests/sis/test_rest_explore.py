@@ -1,6 +1,4 @@
-"""Tests the inspection of a source: its findings are true, are sentences and JSON, and contain nothing about a
-person.
-"""
+"""Tests the inspection of a source: its findings are true, come as sentences and as JSON, and name no person."""
 
 import json
 from collections.abc import Iterator
@@ -47,7 +45,10 @@ async def test_a_well_behaved_source_is_described(sis: str) -> None:
 
 
 async def test_an_odd_source_is_found_out(sis: str) -> None:
-    """Another base, Basic only, cut pages, no totals, one time for all rows, no demographics: with the settings."""
+    """An inspection finds the settings for an unusual source.
+
+    It has another base address, only Basic sign-in, cut pages, no totals, one time for all rows, and no demographics.
+    """
     odd = ["base:learningdata/v1", "token-basic", "clamp:50", "no-total", "modified-same", "missing:demographics"]
     behave(sis, *odd, "no-tombstones", day=8)
     findings = await explore(connect(sis, "1.2", auth="oauth2-body", token_url=None))

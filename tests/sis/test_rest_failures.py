@@ -1,4 +1,4 @@
-"""Protects a REST sync from the failure of an optional collection, and from a source that refuses the filter."""
+"""Tests a REST sync with an optional collection that fails, and with a source that refuses the filter for changes."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ LOST: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_an_optional_collection_that_fails_keeps_what_is_known(north: Town, name: str) -> None:
-    """If an optional collection fails, its rows stay, the roster is synced (exit 3), and the sentence names the
+    """If an optional collection fails, its rows stay, the rest is synced (exit 3), and the sentence names the
     option.
     """
     rows = RowsServer()
@@ -103,7 +103,9 @@ REFUSALS = {"500": Reply(500), "400": Reply(400), "HTML": Reply(body="<html>"), 
 
 @pytest.mark.parametrize("response", REFUSALS.values(), ids=REFUSALS)
 async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, response: Reply) -> None:
-    """If the filter is refused, the run is a full one, says so, and removes people who are gone."""
+    """If a source refuses the filter for changes, the run becomes a full one, reports this, and removes people who are
+    gone.
+    """
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     rows.answer = lambda request: response if "filter" in request.query else None
@@ -116,7 +118,7 @@ async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, r
 
 
 async def test_a_filter_that_fails_on_a_later_page_falls_back_to_a_full_pull(north: Town) -> None:
-    """A filter that fails in the middle of its pages is no reason to fail: the source is read in full."""
+    """If the filter for changes fails on a later page, the source is read in full, and the run does not fail."""
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     rows.cap = 2
@@ -132,7 +134,7 @@ async def test_a_filter_that_fails_on_a_later_page_falls_back_to_a_full_pull(nor
 
 
 async def test_a_delta_of_a_source_without_an_optional_collection_stays_a_delta(north: Town) -> None:
-    """A collection that the source does not have, with or without a filter, does not make a delta a full run."""
+    """If a source does not have an optional collection, a delta stays a delta, with and without a filter."""
     rows = RowsServer()
     rows.answer = lambda request: Reply(404) if request.name == "demographics" else None
     assert (await sync_rows(north, rows)).exit_code == 0

@@ -90,7 +90,7 @@ OTHERWISE = [
 async def test_a_quirk_of_a_value_changes_that_value_only(
     sis: str, well: dict[Version, Rows], quirk: str, columns: list[str], version: Version
 ) -> None:
-    """A quirk in a value is passed on to the sync's checks, and no row is missing."""
+    """A source's irregular values are passed on to the checks of the sync, and no row is missing."""
     more = ["americanIndianOrAlaskaNative", "nativeHawaiianOrOtherPacificIslander", "demographicRaceTwoOrMoreRaces"]
     left = [*columns, *more, "hispanicOrLatinoEthnicity"] if quirk == "booleans:null" else columns
     behave(sis, quirk, day=DAY)
@@ -146,7 +146,7 @@ async def test_a_quirk_of_identity_is_passed_on_as_it_is(sis: str, quirk: str, v
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_error_answered_200_is_refused(sis: str, version: Version) -> None:
-    """An error with status 200 is refused and not read as an empty collection."""
+    """A response that has the status 200 but reports an error is refused, and not read as an empty collection."""
     behave(sis, "error-200:enrollments")
     with pytest.raises(SourceRefused, match=r"something other than a list \(internal_server_error\)"):
         await pulled(connect(sis, version))
@@ -178,7 +178,7 @@ async def test_what_is_optional_may_be_missing(sis: str, well: dict[Version, Row
 async def test_what_is_set_to_be_left_out_is_not_asked_for(
     sis: str, well: dict[Version, Rows], version: Version
 ) -> None:
-    """Optional collections only; without a warning, because it was set so."""
+    """Optional collections that the settings leave out are not requested, and cause no warning."""
     behave(sis, day=DAY)
     rows, warnings = await pulled(connect(sis, version, leave_out=frozenset({"demographics", "results", "users"})))
     assert set(well[version]) - set(rows) == {"demographics", "result"}
@@ -238,7 +238,7 @@ async def test_another_base_is_a_setting(sis: str, well: dict[Version, Rows]) ->
 
 
 async def test_credentials_go_the_way_that_is_set(sis: str, well: dict[Version, Rows]) -> None:
-    """The configured method of sign-in is used, and a wrong one gives a sentence with advice."""
+    """The configured method of sign-in is used. If it is wrong, the error gives advice."""
     behave(sis, "token-body", day=DAY)
     rows, _ = await pulled(connect(sis, "1.1", auth="oauth2-body"))
     assert rows == well["1.1"]
@@ -256,7 +256,7 @@ async def test_credentials_go_the_way_that_is_set(sis: str, well: dict[Version, 
 
 
 async def test_what_is_not_granted_is_left_out_or_refused(sis: str, well: dict[Version, Rows]) -> None:
-    """403 for want of a scope: demographics stay away, classes cannot."""
+    """If a scope is refused with 403, demographics are left out, but a sync without classes is refused."""
     behave(sis, day=DAY)
     purl = "https://purl.imsglobal.org/spec/or/v1p2/scope/"
     rows, warnings = await pulled(connect(sis, "1.2", scopes=(f"{purl}roster-core.readonly",)))

@@ -1,4 +1,4 @@
-"""Protects a sync from repeated rows of a source, and from a source that changes while it is read."""
+"""Tests a sync with repeated rows of a source, and with a source that changes while it is read."""
 
 import random
 from collections.abc import Mapping
@@ -62,7 +62,9 @@ def _of_one(rows: list[Row], sourced_id: str) -> set[str]:
 async def test_repeats_of_the_source_itself_are_delivered_and_complete(
     repeats: list[tuple[int, int, bool]], page_size: int, total: bool, sorts: bool
 ) -> None:
-    """Rows that the source itself repeats are delivered without identical repeats, and missing rows may be removed."""
+    """Rows that the source itself repeats are delivered without identical repeats, and the collection counts as
+    complete.
+    """
     rows = RowsServer(students=STUDENTS)
     rows.total, rows.sorts = total, sorts
     for number, place, is_changed in repeats:
@@ -101,7 +103,7 @@ async def test_pages_in_another_order_each_time_prove_no_absence(total: bool) ->
 
 
 async def test_an_order_that_hangs_on_the_page_proves_no_absence() -> None:
-    """If the order of rows depends on the page size, missing rows are not removed."""
+    """If the order of rows depends on the page size, missing rows are not removed from the roster."""
     rows = RowsServer(students=STUDENTS)
 
     def tied(request: SisRequest) -> Reply | None:

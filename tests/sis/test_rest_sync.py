@@ -35,7 +35,7 @@ SAMPLE = Path(__file__).parents[3] / "shared/oneroster/samples/edfi-grandbend-1.
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """A sandbox SIS whose behaviour each test sets."""
+    """Yields the address of a sandbox SIS whose behaviour each test sets."""
     with running("--students", "60") as address:
         yield address
 
@@ -160,7 +160,7 @@ TAKEN = ["no-tombstones", "re-enrolled", "lagging-users", "grades-names"]
 
 @pytest.mark.parametrize("quirk", TAKEN)
 async def test_what_is_only_odd_is_taken(north: Town, sis: str, quirk: str) -> None:
-    """A source with permanent irregularities is synced each day without changes."""
+    """A source whose irregularities are always the same is synced each day without changes."""
     few = connect(sis, "1.2", leave_out=GRADES)
     for day in (0, 4):
         behave(sis, quirk, day=day)
@@ -173,7 +173,7 @@ async def test_what_is_only_odd_is_taken(north: Town, sis: str, quirk: str) -> N
 
 @contextmanager
 def _served(sample: Path) -> Iterator[str]:
-    """Returns a server for the sample's pages, with 500 rows at most and no statement about the limit."""
+    """Yields a server for the pages of a sample, with at most 500 rows in a page, and without stating this limit."""
     with zipfile.ZipFile(sample) as archive:
         files = {Path(name).stem: json.loads(archive.read(name)) for name in archive.namelist()}
 
@@ -191,7 +191,10 @@ def _served(sample: Path) -> Iterator[str]:
 
 
 async def test_what_a_provider_of_others_served_is_taken_whole(north: Town) -> None:
-    """Grand Bend as an Ed-Fi provider served it: no total, no Link, pages cut to 500, empty titles and usernames."""
+    """The roster of a real provider (Grand Bend, Ed-Fi) is read completely.
+
+    It has no total and no Link header, pages of at most 500 rows, and empty titles and usernames.
+    """
     if not SAMPLE.exists():
         pytest.skip("The samples of other authors are not in the folder next to this project.")
     with _served(SAMPLE) as address:

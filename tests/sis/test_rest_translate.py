@@ -1,4 +1,4 @@
-"""Tests that a JSON row becomes the cells of the CSV binding, whatever form a source gives its fields. Pure."""
+"""Tests that a JSON row becomes the cells of the CSV binding, in whatever form a source gives its fields. Pure."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ USER: dict[str, Any] = {"sourcedId": "u1", "status": "active", "givenName": "G",
 
 
 def cells(kind: str, row: object) -> dict[str, str]:
-    """A row's cells by their headers."""
+    """Returns the cells of a row, keyed by header."""
     translator = Translator(BY_NAME[kind])
     return dict(zip(translator.header, translator.cells(row), strict=True))
 
@@ -107,7 +107,7 @@ def test_booleans_go_on_as_text_that_the_sync_reads(value: object, expected: str
     ids=str,
 )
 def test_a_date_with_a_time_is_its_day(value: object, expected: str) -> None:
-    """The day that the source names, in its own time."""
+    """A date with a time is read as the day that the source states, in the source's own time zone."""
     assert cells("enrollment", {"sourcedId": "e", "beginDate": value})["beginDate"] == expected
 
 
@@ -174,7 +174,7 @@ def test_keys_are_found_in_any_case_and_passwords_never() -> None:
 
 
 def test_what_is_no_row_is_an_empty_one() -> None:
-    """A value that is no row becomes an empty row, so that no absent row is removed because of it."""
+    """A value that is no row becomes an empty row. Because of it, no absent row is removed."""
     for row in (None, "text", 7, ["a"]):
         assert set(cells("person", row).values()) == {""}
         assert roles_of(row) == []
@@ -240,7 +240,7 @@ COLUMNS = [
 @pytest.mark.parametrize("values", COLUMNS, ids=str)
 @pytest.mark.parametrize(("kind", "name"), [("enrollment", "primary"), ("enrollment", "user"), ("result", "score")])
 def test_equal_values_that_are_not_the_same_stay_apart(kind: str, name: str, values: list[Any]) -> None:
-    """Values that are equal in Python but differ, such as 1, 1.0 and true, give different cells."""
+    """Values that are equal in Python but not the same, such as 1, 1.0 and true, give different cells."""
     rows = [{"sourcedId": str(number), name: values[number % len(values)]} for number in range(60)]
     translator = Translator(BY_NAME[kind])
     assert translator.page(rows) == list(map(translator.cells, rows))
@@ -252,7 +252,7 @@ def test_objectives_that_are_no_list_name_nothing() -> None:
 
 
 def test_rows_without_an_id_are_no_repeats() -> None:
-    """Two rows without a sourcedId do not make a source look as if it changed."""
+    """Two rows without a sourcedId do not count as a repeated row, which would mean that the source has changed."""
     spool = Spool("org", "orgs", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     try:
         spool.add([("", "", "one"), ("", "", "two"), ("a", "", "three")])

@@ -13,7 +13,7 @@ from app.sis.port import SourceRefused
 
 
 def page(rows: list[str], **metadata: object) -> WalkPage:
-    """A page of rows that are their ids."""
+    """Returns a page whose rows are only ids."""
     return WalkPage(list(rows), list(rows), **metadata)  # type: ignore[arg-type]  # fields by name
 
 
@@ -162,7 +162,7 @@ async def test_a_source_that_ignores_the_offset_is_refused(cap: int) -> None:
 
 @pytest.mark.parametrize("end", ["last page again", "first page again", "nothing"])
 async def test_the_end_is_seen_however_it_looks(end: str) -> None:
-    """The end is recognized if the source repeats its last page or starts again."""
+    """The end of a collection is recognized even if the source repeats its last page or begins again."""
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -274,7 +274,7 @@ async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
 
 
 async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
-    """A source without a total that counts offsets in a circle, with pages that never fall on its first again."""
+    """If offsets lead in a circle, a source without a total is refused, even if no page equals its first page again."""
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number if number < 10 else 10 + number % 20}" for number in range(offset, offset + limit)])
@@ -295,7 +295,7 @@ async def test_a_total_ends_what_turns_in_a_circle() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 7, 10, 25])
 async def test_a_source_that_pages_only_by_links_may_fit_on_one_page(count: int) -> None:
-    """A source that ignores the offset, and links to the next page, is read completely, also if it has only one."""
+    """A source that ignores the offset and pages by `next` links is read completely, even if it has only one page."""
     rows = many(count)
 
     async def fetch(limit: int, _offset: int, link: str | None) -> WalkPage:
@@ -320,7 +320,9 @@ COUNTS: dict[str, Callable[[int, int, int], int]] = {
 @pytest.mark.parametrize("count", [1, 7, 10, 20, 25, 95])
 @pytest.mark.parametrize("counts", COUNTS)
 async def test_a_total_that_counts_something_else_is_no_change(counts: str, count: int, ahead: int) -> None:
-    """If each page's total counts the rows that remain, or those so far, every row is read, and none may be missing."""
+    """If each page's total counts only the remaining rows, or the rows so far, every row is read and none counts as
+    missing.
+    """
     rows = many(count)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:

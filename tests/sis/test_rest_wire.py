@@ -1,4 +1,4 @@
-"""Tests requests to a source: signing in, waiting, limits. Uses real sockets and small servers that misbehave."""
+"""Tests requests to a source: sign-in, waits, limits. Uses real sockets and small servers that misbehave."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ EMPTY = {"orgs", "academicSessions", "courses", "classes", "users", "enrollments
 
 
 def well(request: SisRequest) -> Reply:
-    """A source without rows and without grades."""
+    """Answers as a source without rows and without grades."""
     if request.name == "token":
         return Reply(body=TOKEN)
     return Reply(body={request.name: []}) if request.name in EMPTY else Reply(404)
@@ -103,7 +103,7 @@ async def test_the_secret_follows_no_redirect_to_another_host() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_page_is_fetched_from_another_place(status: int) -> None:
-    """A redirect of a page is refused, and no token is sent elsewhere."""
+    """If a page answers with a redirect, it is refused, and no token is sent to the other address."""
     with answering(well) as (other, seen):
 
         def answer(request: SisRequest) -> Reply:
@@ -156,7 +156,7 @@ INNER = ["https://10.0.0.1/v1p1", "https://169.254.169.254/v1p1", "http://127.0.
 
 @pytest.mark.parametrize("url", INNER)
 async def test_an_inner_address_is_not_asked(url: str) -> None:
-    """Neither as the base nor as the token endpoint, without a sandbox."""
+    """Without a sandbox, a private address is requested neither as the base nor as the token endpoint of a source."""
     with pytest.raises(SourceRefused, match="url cannot be used"):
         await pulled(connect("https://sis.example.org/", "1.1", url=url, sandbox=False))
     with pytest.raises(SourceRefused, match="token-url cannot be used"):
@@ -186,7 +186,7 @@ def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
-    """Retries end after a limit with a sentence that gives advice."""
+    """Requests to a source are repeated only up to a limit. The error then gives advice."""
     with answering(lambda requests: Reply(body=TOKEN) if requests.name == "token" else Reply(status, "<html>busy")) as (
         address,
         requests,
@@ -198,7 +198,7 @@ async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
 
 
 async def test_a_wait_beyond_patience_is_not_begun() -> None:
-    """A wait that exceeds the limit is not begun, and the sentence states the wait."""
+    """If a source asks for a wait that exceeds the limit, the run does not wait, and the error states the wait."""
     with answering(lambda _: Reply(429, headers={"Retry-After": "86400"})) as (address, requests):
         with pytest.raises(SourceRefused, match="a delay of 86,400 s"):
             await pulled(connect(address, "1.1"))
@@ -295,7 +295,7 @@ async def test_what_is_no_list_is_never_an_empty_one(body: object) -> None:
     "body", [{"Users": [{"SourcedId": "u1"}]}, [{"sourcedId": "u1"}], {"users": {"sourcedId": "u1"}}]
 )
 async def test_a_list_in_another_dress_is_one(body: object) -> None:
-    """Another case, no envelope, one row without a list: the row is there."""
+    """A list is read although its key is in another case, its envelope is missing, or its only row is not in a list."""
 
     def answer(request: SisRequest) -> Reply:
         more = request.name == "users" and request.query["offset"] == "0"
@@ -319,7 +319,7 @@ async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_sort_that_is_refused_is_done_without() -> None:
-    """If the source refuses the sort parameter, pages are requested without it."""
+    """If a source refuses the sort parameter, its pages are requested without it."""
 
     def answer(request: SisRequest) -> Reply:
         return Reply(400) if "sort" in request.query else well(request)

@@ -20,9 +20,9 @@ from tests.town import Town
 async def test_the_students_of_new_changed_and_removed_results_are_looked_at(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """New, changed, removed and restored results name their students; an unchanged gradebook names nobody.
+    """After a sync, signals are computed for the students of new, changed, removed and restored results only.
 
-    The results themselves are read only where the plan does not say whose they are.
+    The results themselves are read only if the plan does not say whose they are.
     """
     usernames: list[set[str]] = []
     joined: list[bool] = []

@@ -1,4 +1,4 @@
-"""Tests that a role of OneRoster 1.2 has one outcome in every form of REST, and that changed roles have that of CSV."""
+"""Tests that a role of OneRoster 1.2 gives the same result in every form of REST and in CSV, also after a change."""
 
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ CHANGES: dict[str, tuple[list[dict[str, str]], tuple[str, list[str]]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_changed_roles_have_the_same_outcome_over_csv_and_rest(north: Town, tmp_path: Path, change: str) -> None:
-    """A changed role, a role besides and a changed school make the same person over CSV and over REST."""
+    """A changed role, an additional role and a changed school give the same person over CSV and over REST."""
     roles, expected = CHANGES[change]
     export = Delivered(version="1.2")
     for file in ("categories", "lineItems", "results"):

@@ -25,7 +25,7 @@ PATHS = (
 
 @contextmanager
 def _sandbox(hash_seed: int, port: int) -> Iterator[str]:
-    """The address of a sandbox SIS whose process orders its sets by this seed."""
+    """Yields the address of a sandbox SIS whose process orders its sets by this hash seed."""
     arguments = ["sandbox", "sis", "--students", "40", "--seed", "7", "--on", ON, "--client", "north:of-a-test"]
     process = subprocess.Popen(
         [sys.executable, "-m", "app", *arguments, "--port", str(port), "--until-stdin-closes"],
@@ -80,7 +80,9 @@ def test_two_runs_of_a_seed_are_the_same_bytes() -> None:
 
 
 def test_a_screening_window_is_of_the_districts_students(tmp_path: Path) -> None:
-    """One score of each student, within the measure's range, and the same bytes from the same seed."""
+    """A file of screening scores has one score of each student, in the measure's range, and the same bytes for a
+    seed.
+    """
     district = District(7, 60, date.fromisoformat(ON))
     texts = []
     for name in ("one.csv", "two.csv"):

@@ -47,7 +47,7 @@ Rows = list[dict[str, str]]
 
 
 def read(path: Path) -> dict[str, Rows]:
-    """Every file of the zip as rows by header name."""
+    """Returns every file of the zip as rows by column."""
     with zipfile.ZipFile(path) as archive:
         return {
             name.removesuffix(".csv"): list(csv.DictReader(io.StringIO(archive.read(name).decode("utf-8"), newline="")))
@@ -224,14 +224,14 @@ def test_same_seed_same_bytes_in_another_process(exported: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("day", [date(2026, 8, 1), date(2026, 12, 31), date(2027, 7, 31)])
 def test_the_school_year_contains_the_date(day: date) -> None:
-    """On any day of the year the sandbox's school year is open (its end is exclusive)."""
+    """On any day of the year, the sandbox's school year contains the day. Its end date does not belong to it."""
     year = next(session for session in District(1, 100, day).academic_sessions() if session.type == "schoolYear")
     assert year.start_date <= day < year.end_date
     assert year.school_year == "2027"
 
 
 def test_a_failed_export_leaves_no_zip(tmp_path: Path) -> None:
-    """Half a zip under the final name could be synced as if a district had shrunk."""
+    """A failed export leaves no zip. An incomplete zip could be synced as if the district had become smaller."""
 
     def stop(_: int) -> None:
         raise KeyboardInterrupt
@@ -249,7 +249,7 @@ def test_progress_counts_every_row(exported: Path, tmp_path: Path) -> None:
 
 
 def test_a_large_district_streams() -> None:
-    """20,000 students and 50,000 of their enrollments pass through less memory than one school would take."""
+    """Generating 20,000 students and 50,000 of their enrollments takes less memory than one school would take."""
     district = District(1, 20_000, DATE)
     tracemalloc.start()
     try:

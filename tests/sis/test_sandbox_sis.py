@@ -130,7 +130,7 @@ NESTED = [
 
 @pytest.mark.parametrize(("above", "shown", "belongs"), NESTED, ids=lambda one: one if isinstance(one, str) else "")
 def test_a_nested_list_is_the_part_of_the_whole(client: httpx.Client, above: str, shown: str, belongs: Any) -> None:
-    """A nested list has the rows that a filter of the whole list gives."""
+    """A nested list has the same rows as the whole list with the corresponding filter."""
     whole = everything(client, f"{V11}/{shown}")
     for parent in everything(client, f"{V11}/{above}")[:3]:
         expected = [row for row in whole if belongs(row, parent["sourcedId"])]
@@ -170,7 +170,9 @@ def test_people_of_a_class_and_classes_of_a_person(client: httpx.Client) -> None
 
 @pytest.mark.parametrize("base", [V11, BOOK])
 def test_the_gradebook_of_a_class(client: httpx.Client, base: str) -> None:
-    """Results by class, by line item, by student: each the part of the class's results that it names."""
+    """The results of a class can be read by class, by line item and by student; each list is a part of the class's
+    results.
+    """
     result = rows(client.get(f"{base}/results", params={"limit": 1, "offset": 333}))[0]
     item = client.get(f"{base}/lineItems/{result['lineItem']['sourcedId']}").json()["lineItem"]
     room, student = item["class"]["sourcedId"], result["student"]["sourcedId"]
@@ -258,7 +260,7 @@ def test_fields(client: httpx.Client) -> None:
 def test_a_query_that_cannot_be_read_is_refused(
     client: httpx.Client, base: str, query: dict[str, str], minor: str
 ) -> None:
-    """400 with a word that the version's vocabulary has."""
+    """A query that cannot be read is answered with 400 and a code that the OneRoster version defines."""
     assert error(client.get(f"{base}/users", params=query)) == (400, minor)
 
 
@@ -270,7 +272,11 @@ def test_what_is_not_there(client: httpx.Client) -> None:
 
 
 def test_a_scope_allows_what_it_names(sis: str) -> None:
-    """roster-core opens lists and rows, not nested paths; demographics need a scope of their own; 1.1's are 1.1's."""
+    """A scope allows only what it names.
+
+    roster-core opens lists and rows, but no nested paths. Demographics need their own scope, and 1.1 has its own
+    scopes.
+    """
     core = f"{PURL}/v1p2/scope/roster-core.readonly"
     with signed_in(sis, core) as client:
         assert client.get(f"{V12}/users").status_code == 200
@@ -333,7 +339,7 @@ def test_another_process_serves_the_same(client: httpx.Client) -> None:
 
 
 def test_refused_arguments_are_told() -> None:
-    """A quirk that is not there or lacks its number is refused in a sentence, and no process stays."""
+    """An unknown quirk, or one without its number, is refused in a sentence, and no process stays."""
     command = [sys.executable, "-m", "app", "sandbox", "sis", "--quirk", "shy"]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")

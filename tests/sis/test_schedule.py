@@ -53,7 +53,7 @@ def test_a_time_that_comes_twice_runs_once() -> None:
     st.integers(0, 720),
 )
 def test_the_next_run_is_always_later_and_never_far(at: datetime, zone: str, cron: str, minutes: int) -> None:
-    """The next run is always later than the last, and not far away."""
+    """The next run is always after the last one, and not far in the future."""
     after, jitter = at.replace(tzinfo=UTC), timedelta(minutes=minutes)
     due = next_run(cron, zone, after, jitter)
     assert after < due <= after + timedelta(days=32)
@@ -72,7 +72,9 @@ def test_the_jitter_is_a_sources_own_and_stays() -> None:
 
 
 def test_no_run_begins_on_a_frozen_day() -> None:
-    """The first and the last day are frozen too; a freeze without an end leaves no run."""
+    """No run begins on a frozen day; the first and the last day are frozen too. A freeze without an end leaves no
+    run.
+    """
     freeze = [(date(2026, 12, 21), date(2027, 1, 1))]
     assert next_run(NIGHTLY, "UTC", _utc("2026-12-19T12:00"), freeze=freeze) == _utc("2026-12-20T02:30")
     assert next_run(NIGHTLY, "UTC", _utc("2026-12-20T12:00"), freeze=freeze) == _utc("2027-01-02T02:30")
@@ -81,14 +83,14 @@ def test_no_run_begins_on_a_frozen_day() -> None:
 
 
 def test_the_day_on_which_a_run_begins_is_that_after_its_jitter() -> None:
-    """Ten to midnight on the eve of a freeze, plus the jitter, is a frozen day; and on its last day no longer one."""
+    """Whether a run falls into a freeze depends on the day on which it begins, after its delay (jitter)."""
     late, jitter, freeze = "50 23 * * *", timedelta(minutes=25), [(date(2026, 12, 21), date(2027, 1, 1))]
     following = next_run(late, "America/Chicago", _utc("2026-12-20T12:00"), jitter, freeze)
     assert following == _utc("2027-01-02T06:15")
 
 
 def test_a_run_is_full_when_the_reconcile_has_come_since_the_last() -> None:
-    """A run is full if a full run is due, was never applied, or has no schedule of its own."""
+    """A run is full if a full run is due, if none was ever applied, or if the source has no schedule for full runs."""
     saturday = "0 3 * * 6"
     full_at = _utc("2026-11-14T03:10")  # a Saturday
     assert is_full_due(None, "UTC", full_at, _utc("2026-11-15T03:00"))
@@ -98,7 +100,7 @@ def test_a_run_is_full_when_the_reconcile_has_come_since_the_last() -> None:
 
 
 def test_silence_is_news_after_26_hours_or_after_the_schedule_itself_has_spoken() -> None:
-    """A nightly source after 26 hours; one that rests at weekends not on Saturday."""
+    """A nightly source is overdue after 26 hours; one that has no runs at weekends is not overdue on Saturday."""
     friday = _utc("2026-11-20T02:30")
     assert overdue_at(NIGHTLY, "UTC", friday) == friday + timedelta(hours=26)
     assert overdue_at("30 2 * * 1-5", "UTC", friday) == _utc("2026-11-23T04:30")
@@ -107,7 +109,7 @@ def test_silence_is_news_after_26_hours_or_after_the_schedule_itself_has_spoken(
 
 @pytest.mark.parametrize("text", ["", "* * * *", "61 * * * *", "0 0 30 2 *", "0 2 * * * *", "@daily", "a b c d e"])
 def test_what_is_no_cron_expression_is_none(text: str) -> None:
-    """A text that is no cron expression with a possible time is refused."""
+    """A text that is no cron expression, or whose time can never occur, is refused."""
     assert not is_cron(text)
 
 

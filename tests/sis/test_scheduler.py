@@ -1,4 +1,6 @@
-"""Tests nightly syncs by the worker: each due run once, one run per district; lost runs, missing runs, alarms."""
+"""Tests that the worker runs nightly syncs once each and one per district, and what happens if a run or worker is
+lost.
+"""
 
 import asyncio
 import http.client
@@ -49,7 +51,7 @@ async def _set(work: Work, sql: str, values: dict[str, Any]) -> None:
 
 
 async def _due(town: Town, made: sources.ConfiguredSource, **times: Any) -> None:
-    """Sets the times of a source again."""
+    """Sets the times of a source."""
     sets = ", ".join(f"{name} = :{name}" for name in times)
     async with town.house() as work:
         await _set(
@@ -116,7 +118,7 @@ async def test_a_paused_source_is_never_due(north: Town, tmp_path: Path) -> None
 
 
 async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None:
-    """While another sync of the district runs, a run waits without a counted attempt."""
+    """While another sync of the district runs, a run waits, and this does not count as an attempt."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await request_run(work, made.source.id)
@@ -134,7 +136,7 @@ async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None
 
 
 async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north: Town, tmp_path: Path) -> None:
-    """After a lost lease another worker executes the run, and the former worker is refused."""
+    """If a worker loses its lease, another worker executes the run, and the former worker can no longer write."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         run = await request_run(work, made.source.id)
@@ -176,7 +178,7 @@ async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: 
 
 
 async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Path) -> None:
-    """A source without a run for 26 hours gives one event, and again only after a run."""
+    """A source without a run for 26 hours causes one event, and another one only after it had a run again."""
     path = Export().write(tmp_path / "a.zip")
     made = await _make(north, path, cron="0 2 * * *")
     past = now() - timedelta(minutes=1)
@@ -331,7 +333,7 @@ async def test_the_worker_runs_the_night_and_serves_the_alarms(north: Town, tmp_
 
 
 async def test_prometheus_is_answered(north: Town) -> None:
-    """The gauges over HTTP, in Prometheus's own text."""
+    """The gauges can be read over HTTP in Prometheus's own text format."""
     with worker._metrics(north.settings.model_copy(update={"metrics_port": 0})) as port:
         assert port is not None
 

@@ -1,4 +1,4 @@
-"""Tests a source that is restricted to some schools, or that excludes users: what it leaves out is said, and stays."""
+"""Tests a source that is restricted to some schools or excludes users: what it leaves out stays, and is reported."""
 
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ async def _run(town: Town, made: sources.ConfiguredSource, export: Export, path:
 
 
 async def people_in(town: Town, school: str) -> int:
-    """The number of people who are known in a school."""
+    """Returns the number of people in the roster of a school."""
     rows = await ask(
         town,
         """SELECT count(*) FROM person p JOIN external_id e ON e.district_id = :district AND e.kind = 'org'
@@ -84,8 +84,9 @@ async def test_only_the_chosen_schools_come(north: Town, tmp_path: Path) -> None
 
 
 async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> None:
-    """The others stay as they are, neither changed nor removed, without a guard's word, and the report names their
-    number. Widened again, the source is as before.
+    """If the schools of a source are restricted later, the rows of the other schools stay as they are.
+
+    They are not held back by a limit, and the report counts them. If the restriction is lifted, all is as before.
     """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path)
@@ -114,7 +115,10 @@ async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> No
 
 
 async def test_the_guard_weighs_only_what_is_chosen(north: Town, tmp_path: Path) -> None:
-    """Half of the chosen school goes: held, however many are known elsewhere."""
+    """The limits on changes count only the chosen schools.
+
+    If half of a chosen school would go, the run is held, however many people other schools have.
+    """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path)
     await _run(north, made, export, path)
@@ -128,8 +132,9 @@ async def test_the_guard_weighs_only_what_is_chosen(north: Town, tmp_path: Path)
 
 
 async def test_a_student_who_moves_is_followed(north: Town, tmp_path: Path) -> None:
-    """Out of the chosen schools: the student is now of the other one, and leaves no enrollment behind. Into them: the
-    student comes with everything.
+    """A student who moves out of the chosen schools is then at the other school, without enrollments.
+
+    A student who moves into one of them is synced with everything.
     """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path)
@@ -176,7 +181,10 @@ async def test_excluded_users_stay_out(north: Town, tmp_path: Path) -> None:
 
 
 async def test_an_unknown_school_is_refused(north: Town, tmp_path: Path) -> None:
-    """A misspelled id would leave everybody out: the run fails with exit 5 and names it, and nothing changes."""
+    """An unknown school in the settings makes the run fail with exit code 5, and the error names it.
+
+    Otherwise everybody would be left out.
+    """
     path = tmp_path / "roster.zip"
     made = await make_source(north, path)
     await _run(north, made, Export(), path)
@@ -190,7 +198,9 @@ async def test_an_unknown_school_is_refused(north: Town, tmp_path: Path) -> None
 
 
 async def test_the_command_line_sets_and_clears_them(north: Town, tmp_path: Path) -> None:
-    """--schools by commas, --exclude-users by a file with or without a header; an empty value clears."""
+    """`--schools` takes a list with commas, and `--exclude-users` a file with or without a header. An empty value
+    clears both.
+    """
     path = Export().write(tmp_path / "roster.zip")
     excluded = tmp_path / "excluded.csv"
     excluded.write_text("sourcedId,why\ns1,opted out\n s2 ,\n\n")
@@ -226,7 +236,10 @@ async def test_scores_are_restricted_alike(north: Town, tmp_path: Path) -> None:
 
 
 async def test_after_a_change_of_the_scope_the_next_run_is_full(north: Town) -> None:
-    """A delta would lack the unchanged rows of a school that was added; other settings change nothing."""
+    """After schools were added to the scope, the next run is full, because a delta would lack their unchanged rows.
+
+    A change of other settings does not make the next run full.
+    """
     async with north.unit() as work:
         made = await sources.register_source(
             work,

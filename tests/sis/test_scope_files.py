@@ -30,7 +30,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("form", READ)
 def test_a_list_of_excluded_users_is_read(tmp_path: Path, form: str) -> None:
-    """The ids stand one a line, or in the column with the header sourcedId, wherever it is."""
+    """A list of excluded users has one id on each line, or the ids are in the column with the header sourcedId."""
     (tmp_path / "out.csv").write_bytes(READ[form])
     assert read_users(str(tmp_path / "out.csv")) == ("s1", "s2")
 

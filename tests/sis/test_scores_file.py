@@ -1,4 +1,4 @@
-"""Tests that a CSV file of scores passes through the stages of a sync: planned, guarded, applied, reported, undone."""
+"""Tests that a CSV file of scores goes through all steps of a sync: plan, limits, apply, report, undo."""
 
 from datetime import date
 from pathlib import Path
@@ -42,7 +42,7 @@ async def _score_id(town: Town, name: str) -> UUID:
 
 
 async def _last_scores(town: Town) -> set[str]:
-    """The days of the students' last scores, by which lists are sorted."""
+    """Returns the days of the students' last scores, by which lists are sorted."""
     rows = await ask(
         town, "SELECT DISTINCT last_score_on::text FROM person WHERE district_id = :district AND is_student"
     )
@@ -134,7 +134,10 @@ async def test_runs_are_undone_one_after_the_other(north: Town, tmp_path: Path) 
 
 
 async def test_an_undo_leaves_what_a_person_has_changed_since(north: Town, tmp_path: Path) -> None:
-    """The amended score stays with the person's value, and the report says so; the others go."""
+    """An undo keeps a score that a person has amended since, with the person's value, and reports this.
+
+    The other scores of the run are removed.
+    """
     report = await load(north, Scores(), tmp_path)
     async with north.unit() as work:
         await amend_score(work, await _score_id(north, "w0"), Amendment("Scored again", value=47.0))
@@ -145,7 +148,7 @@ async def test_an_undo_leaves_what_a_person_has_changed_since(north: Town, tmp_p
 
 
 async def test_each_bad_row_waits_at_its_place(north: Town, tmp_path: Path) -> None:
-    """Every refusal has its row, field and code, and the good rows are recorded. No value is in the report."""
+    """Each bad row is reported with row, field and code, and never with a value. The good rows are recorded."""
     bad: list[tuple[dict[str, str], str, str]] = [
         ({"studentSourcedId": "nobody"}, "studentSourcedId", "reference.unknown"),
         ({"studentSourcedId": "teacher-1"}, "studentSourcedId", "reference.unknown"),
@@ -263,7 +266,7 @@ async def test_an_id_of_another_score_waits(north: Town, tmp_path: Path) -> None
 
 
 async def test_a_dry_run_writes_nothing(north: Town, tmp_path: Path) -> None:
-    """The plan is counted, no score and no event is written."""
+    """A dry run counts the plan, and writes no score and no event."""
     report = await load(north, Scores(), tmp_path, dry=True)
     assert (report.state, report.kinds["score"].created) == ("dry", 3)
     assert await scores_of(north) == []
@@ -278,8 +281,9 @@ async def _year(town: Town, folder: Path, rows: int = 60) -> Scores:
 
 
 async def test_a_file_that_changes_too_much_is_held(north: Town, tmp_path: Path) -> None:
-    """Another scale in every row: held with the numbers; the same file the next night replaces the plan; approved, it
-    is applied and judged.
+    """A file that changes too much is held, with the numbers, and is applied and judged after approval.
+
+    In this test, every row has another scale. The same file the next night replaces the plan.
     """
     scores = await _year(north, tmp_path)
     for row in scores.rows:
@@ -301,7 +305,7 @@ async def test_a_file_that_changes_too_much_is_held(north: Town, tmp_path: Path)
 
 
 async def test_removals_are_held_and_may_be_left_out(north: Town, tmp_path: Path) -> None:
-    """A file that marks half of a year as deleted waits; without the removals it is applied as far as it goes."""
+    """A file that marks half of a year's scores as deleted is held. It can be applied without the removals."""
     scores = await _year(north, tmp_path)
     scores.columns = (*scores.columns, "status")
     for row in scores.rows[:30]:
@@ -328,6 +332,6 @@ async def test_a_plan_is_void_once_its_scores_changed(north: Town, tmp_path: Pat
 
 
 async def test_a_source_is_of_one_kind(north: Town, tmp_path: Path) -> None:
-    """Scores do not go into the SIS's own source, whose nightly run would take them away again."""
+    """Scores cannot be imported under the source of the SIS, because its nightly run would remove them."""
     with pytest.raises(Conflict, match="kind"):
         await load(north, Scores(), tmp_path, source="sis")

@@ -1,4 +1,4 @@
-"""Protects that a held or dry file of scores lists who and what it would change, and can be approved in part."""
+"""Tests that a held or dry file of scores lists whom and what it would change, and can be approved in part."""
 
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,9 @@ async def test_the_first_dry_run_lists_every_score(north: Town, tmp_path: Path) 
 
 
 async def test_a_changed_score_names_its_student_and_only_what_changes(north: Town, tmp_path: Path) -> None:
-    """An update has the student, the measure and the date besides the changed value; a removal has all before it."""
+    """A changed score is listed with its student, measure, date and changed value. A removal lists all former
+    values.
+    """
     await load(north, Scores(), tmp_path)
     scores = Scores(columns=(*Scores().columns, "status"))
     scores.rows[0]["value"], scores.rows[1]["status"] = "44", "tobedeleted"
@@ -118,7 +120,10 @@ async def test_a_secured_measure_is_shown_to_those_who_may_open_it(north: Town, 
 
 
 async def test_a_file_is_approved_for_one_school(north: Town, tmp_path: Path) -> None:
-    """Only the students of the approved school get their scores; the counts add up, and the rest comes again."""
+    """A file of scores is approved for one school: only its students get their scores, and the counts add up.
+
+    The other scores are planned again by the next run.
+    """
     scores, report = await _year(north, tmp_path)
     assert report.plan is not None
     async with north.unit() as work:
@@ -137,7 +142,7 @@ async def test_a_file_is_approved_for_one_school(north: Town, tmp_path: Path) ->
 
 
 async def test_the_command_line_shows_the_list(north: Town, tmp_path: Path) -> None:
-    """`sync scores --dry-run` names the command, and `sync diff` prints who and what."""
+    """The output of `aimline sync scores --dry-run` names the command `aimline sync diff`, which prints the changes."""
     path = str(Scores().write(tmp_path / "window.csv"))
     dry = aimline(north.settings, "sync", "scores", path, "--district", north.slug, "--source", "vendor", "--dry-run")
     assert dry.returncode == 0, dry.stderr

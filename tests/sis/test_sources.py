@@ -185,7 +185,9 @@ async def test_a_secret_in_an_address_is_shown_to_nobody(north: Town) -> None:
 
 
 async def test_a_run_seals_an_address_that_is_not_sealed_yet(north: Town) -> None:
-    """A row from before the seal, and one under an older key: the next run seals it under the first key."""
+    """A run encrypts an address that is not encrypted yet, or that was encrypted with an older key, with the first
+    key.
+    """
     async with north.unit() as work:
         made = await sources.register_source(work, "zip", SourceSettings(kind="oneroster-csv", url=SIGNED))
     await ask(north, "UPDATE sis_source SET url = :url, url_sealed = NULL WHERE district_id = :district", url=SIGNED)
@@ -301,7 +303,7 @@ async def test_pausing_lifts_the_schedule_and_resuming_lays_it(north: Town) -> N
 
 
 def test_an_allowed_network_is_the_operators_to_open() -> None:
-    """A SIS within the district's own walls is reached once its network is allowed."""
+    """A SIS in a private network is reached once the operator has allowed this network."""
     inside = SourceSettings(**{**REST, "url": "https://10.1.2.3/v1p1"})
     with pytest.raises(Invalid):
         validate_settings(inside, PUBLIC_ONLY, name="main")

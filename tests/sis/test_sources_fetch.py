@@ -69,7 +69,7 @@ async def _chosen(folder: Path, taken: list[dict[str, Any]], *, repeated: bool =
 
 
 async def test_a_file_is_taken_once_unless_it_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """A file is imported once: a second run is skipped, but a dry run or --full reads it again."""
+    """A file is imported once. A second run skips it, but a dry run or `--full` reads it again."""
     made = await _make(north, str(_drop(tmp_path, "roster.zip", Export())))
     assert (await _run(north, made, dry=True)).state == "dry"
     first = await _run(north, made)
@@ -225,7 +225,7 @@ async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path
 
 @pytest.mark.parametrize("date_header", ["Sat, 22 Nov 2098 03:00:00 GMT", "yesterday", "Sat, 22 Nov 2025 03:00:00 GMT"])
 def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(date_header: str) -> None:
-    """A source's clock that is ahead does not move the watermark ahead of our own clock."""
+    """If the clock of a source is ahead, the time from which the next delta is read is not ahead of our clock."""
     for read in (_response_time, parse_http_date):
         instant = read(date_header)
         assert instant is None if date_header == "yesterday" else instant is not None and instant <= now()

@@ -56,7 +56,10 @@ async def test_a_source_is_made_changed_and_never_tells_its_secret(app: FastAPI,
 
 
 async def test_what_is_wrong_is_named_by_its_pointer(app: FastAPI, north: Town) -> None:
-    """All of it at once; a file of the server is not a client's to name; a secret does not follow to another host."""
+    """All violations of a source are reported at once, by pointer.
+
+    A client may not name a file of the server, and a secret is not kept if the host changes.
+    """
     asks = caller(app, north)
     bad = await asks.post("/v1/sis-sources", {**REST, "url": "http://10.0.0.1/", "limits": {"removed": 2}})
     assert bad.status_code == 422

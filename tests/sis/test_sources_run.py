@@ -44,7 +44,9 @@ async def _make(town: Town, address: str, **more: Any) -> sources.ConfiguredSour
 
 
 def _port(address: str) -> str:
-    """Returns the port of an address, at which a source is served again: at another address a run would be full."""
+    """Returns the port of an address. The source is served there again, because a run at another address would be
+    full.
+    """
     return address.rstrip("/").rpartition(":")[2]
 
 
@@ -61,7 +63,10 @@ async def _row(town: Town, made: sources.ConfiguredSource) -> SisSource:
 
 
 async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
-    """The watermark is the beginning of the pull; it moves with an applied run, and back with an undo."""
+    """A source is read completely once, and then by deltas.
+
+    Each delta begins at the time at which the last applied run began to read. An undo sets this time back.
+    """
     with running(*SMALL) as address:
         made = await _make(north, address, full_cron="0 3 1 1 *", overlap_hours=24 * 30)
         with pytest.raises(Conflict, match="A delta follows a full run"):
@@ -96,7 +101,7 @@ async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
 
 
 async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) -> None:
-    """A held pull moves the watermark only when it is approved."""
+    """After a held pull, the next delta begins where it would have begun before, until the run is approved."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         await _run(north, made)

@@ -102,7 +102,9 @@ async def test_staff_without_duties_follow_the_source(north: Town, tmp_path: Pat
 
 
 async def test_the_id_of_a_teacher_that_is_issued_again_gives_nobody_the_supports(north: Town, tmp_path: Path) -> None:
-    """A stranger who gets the sourcedId of a lead becomes a person of its own by the map, and leads nothing."""
+    """If a lead's sourcedId is given to a stranger, the map of sourcedIds makes the stranger a new person who leads
+    nothing.
+    """
     export = _staff()
     await sync(north, export, tmp_path)
     support = await supported(north, lead="t-north")

@@ -159,7 +159,9 @@ async def test_no_support_begins_for_a_student_who_left(north: Town, tmp_path: P
 async def test_a_sync_marks_a_support_that_was_given_to_a_person_while_the_person_left(
     north: Town, tmp_path: Path
 ) -> None:
-    """A handover that commits beside the sync that removes the new lead is found by the next sync."""
+    """If a support is handed over to a person while a sync removes this person, the next sync marks the support as
+    unled.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     support = await supported(north, lead="t-south")
@@ -182,7 +184,7 @@ async def test_a_sync_marks_a_support_that_was_given_to_a_person_while_the_perso
 
 
 async def test_nothing_is_due_for_a_student_who_left(north: Town, tmp_path: Path) -> None:
-    """The concern of a departed student is not unserved because its support is suspended."""
+    """A concern about a student who has left is not unserved because its support is suspended."""
     export = Export()
     await sync(north, export, tmp_path)
     student = ids.format_id("student", await row_id(north, "person", "s0"))
@@ -243,7 +245,7 @@ async def test_a_support_goes_on_at_the_new_school_without_its_lead(north: Town,
 
 
 async def test_a_lead_who_is_at_the_new_school_too_stays(north: Town, tmp_path: Path) -> None:
-    """A teacher of both schools leads on after the move, and so does somebody of the district's office."""
+    """A teacher of both schools, or somebody in the district's office, still leads the support after the move."""
     export = Export()
     next(row for row in export.rows["users"] if row["sourcedId"] == "t-north")["orgSourcedIds"] = "north,south"
     export.rows["users"].append(

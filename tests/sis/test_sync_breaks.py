@@ -71,7 +71,7 @@ async def test_a_sync_that_meets_a_break_lays_its_weeks_by_it(north: Town, tmp_p
 
 
 async def test_two_breaks_that_share_a_week_are_laid_in_turn(north: Town, tmp_path: Path) -> None:
-    """Two breaks that share a week and are saved at the same time both count."""
+    """If two breaks that share a week are saved at the same time, both count."""
     await sync(north, Export(), tmp_path)
 
     async def second() -> None:

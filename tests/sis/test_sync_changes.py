@@ -189,7 +189,7 @@ async def test_a_kind_that_no_longer_comes_is_held(north: Town, tmp_path: Path) 
 
 
 async def test_a_class_that_loses_most_of_its_students_is_held(north: Town, tmp_path: Path) -> None:
-    """Eleven of twenty students out of one class, which itself stays."""
+    """If eleven of twenty students leave a class that stays, the run is held."""
     export = Export()
     await sync(north, export, tmp_path)
     export.without("enrollments", *(f"e{n}" for n in range(0, 22, 2)))
@@ -201,7 +201,7 @@ async def test_a_class_that_loses_most_of_its_students_is_held(north: Town, tmp_
 
 
 async def test_another_district_and_another_source_are_left_alone(north: Town, south: Town, tmp_path: Path) -> None:
-    """Absence is judged within its source, and a sync ends at the district."""
+    """A row counts as absent only within its own source and district, so other sources and districts stay unchanged."""
     elsewhere, founded = await fingerprint(south), await row_id(north, "person", "amy-1")
     await sync(south, Export(), tmp_path)
     elsewhere = await fingerprint(south)
@@ -216,7 +216,9 @@ async def test_another_district_and_another_source_are_left_alone(north: Town, s
 
 
 async def test_one_sync_a_district_at_a_time(north: Town, south: Town, tmp_path: Path) -> None:
-    """While one runs, a second of the same district is turned away at once; another district's is not."""
+    """While a sync of a district runs, a second one of this district is refused at once, and another district's is
+    not.
+    """
     begun = asyncio.Event()
     first = asyncio.create_task(sync(north, Export(), tmp_path, progress=lambda *_: begun.set()))
     await begun.wait()

@@ -98,7 +98,7 @@ def _broken(path: Path) -> None:
 
 
 def _damaged(path: Path) -> None:
-    """The directory is whole; a byte in the middle of the users is not."""
+    """Damages a byte in the middle of the users' file; the directory of the zip stays valid."""
     with zipfile.ZipFile(path, "w") as archive:
         Export().write(path)
     raw = bytearray(path.read_bytes())
@@ -129,7 +129,10 @@ def _no_zip(path: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [_broken, _damaged, _inside_a_folder, _without_manifest, _bomb, _no_zip])
 async def test_a_zip_that_is_not_whole_is_refused(north: Town, tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    """Cut off, damaged, slipping out of its folder, without a manifest, swelling, or no zip at all."""
+    """A zip that is damaged in one of several ways is refused.
+
+    It is cut off, has a damaged file, a path out of its folder or no manifest, grows too large, or is no zip.
+    """
     path = tmp_path / "spoilt.zip"
     spoil(path)
     report = await sync(north, path, tmp_path)

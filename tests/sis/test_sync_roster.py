@@ -1,4 +1,4 @@
-"""Tests that a OneRoster zip becomes a roster; the same zip again changes nothing; changes are applied and logged."""
+"""Tests that a OneRoster zip becomes a roster, that the same zip changes nothing, and that changes are logged."""
 
 import asyncio
 import secrets
@@ -26,7 +26,7 @@ SAMPLES = Path(__file__).parents[3] / "shared/oneroster/samples/gospelnerd-1.1"
 
 @pytest.fixture(scope="session")
 def alone_settings(server: Settings) -> Iterator[Settings]:
-    """Settings of a database for these tests alone, so that its statistics count nothing else."""
+    """Yields settings with a database for these tests alone, so that no other statements are in its statistics."""
     name = f"aimline_sync_{secrets.token_hex(4)}"
     settings = over_database(server, name).model_copy(update={"sandbox": True})
     asyncio.run(lay_database(server, settings, name))
@@ -36,14 +36,16 @@ def alone_settings(server: Settings) -> Iterator[Settings]:
 
 @pytest.fixture
 async def alone(alone_settings: Settings) -> AsyncIterator[Town]:
-    """A district with two known connections, which can be asked for their statistics."""
+    """Yields a district with two connections of its own, whose statistics a test can read."""
     engine = open_engine(alone_settings.url_of("worker"), name="tests alone", pool_size=1)
     yield await found_town("alone", engine, engine, alone_settings)
     await engine.dispose()
 
 
 async def _writes(town: Town) -> dict[str, int]:
-    """Rows inserted, updated and deleted so far, by roster table, as PostgreSQL counts them."""
+    """Returns how many rows were inserted, updated and deleted so far in each roster table, as PostgreSQL counts
+    them.
+    """
     connections = [await town.worker_engine.connect() for _ in range(2)]
     for connection in connections:
         driver = (await connection.get_raw_connection()).driver_connection

@@ -120,7 +120,7 @@ async def test_a_row_repeated_word_for_word_is_taken_once(north: Town, tmp_path:
 
 
 async def test_of_rows_that_share_an_id_and_differ_none_is_believed(north: Town, tmp_path: Path) -> None:
-    """Rows with the same id and different values are all quarantined, and the stored row stays."""
+    """If rows have the same sourcedId and different values, all of them are quarantined, and the stored row stays."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -150,7 +150,7 @@ async def test_quarantine_and_report_never_hold_a_value(north: Town, tmp_path: P
 
 
 async def test_sources_write_the_same_thing_in_many_ways(north: Town, tmp_path: Path) -> None:
-    """Cases, flags, grades, years, statuses and blanks as servers really send them."""
+    """Values are read in the ways in which real sources write them: case, flags, grades, years, statuses and blanks."""
     export = Export()
     export.row("users", "s3").update(role="STUDENT", enabledUser="0", grades="K,3, 10", status="Active")
     export.row("users", "s5").update(enabledUser="", middleName="  ", grades="Tenth grade")
@@ -178,7 +178,7 @@ async def test_sources_write_the_same_thing_in_many_ways(north: Town, tmp_path: 
 
 
 async def test_a_reference_that_may_be_missing_is_left_out_with_a_note(north: Town, tmp_path: Path) -> None:
-    """A class of an unknown course is still a class."""
+    """A class of an unknown course is imported without the course, with a note."""
     export = Export()
     export.row("classes", "class-north")["courseSourcedId"] = "gone"
     export.row("orgs", "d")["parentSourcedId"] = "state"

@@ -21,7 +21,9 @@ Planned = list[tuple[str, dict[str, Any]]]
 
 
 def _crooked() -> Delivered:
-    """A delivery in which nearly every row differs from `Delivered()` in some way, in substance or in looks only."""
+    """Returns a delivery in which nearly every row differs from `Delivered()`, in its meaning or only in its
+    spelling.
+    """
     export = Delivered()
     users = {
         "s0": {"givenName": " Given s0 ", "enabledUser": "TRUE"},  # in looks only
@@ -68,8 +70,9 @@ def _crooked() -> Delivered:
 async def _plan(
     town: Town, export: Delivered, folder: Path, patch: pytest.MonkeyPatch, *, sift: bool
 ) -> tuple[Planned, dict[str, Any], int]:
-    """Returns the plan of a dry run without the ids of new rows, its report, and how many kinds were compared as
-    text.
+    """Returns the plan of a dry run without the ids of new rows, its report, and the number of sifted kinds of record.
+
+    A kind is sifted if its unchanged rows were left out before the conversion.
     """
     plans: Planned = []
     sifted: set[str] = set()

@@ -63,8 +63,9 @@ def enrolled_until(day: date) -> Export:
 
 
 async def test_a_mover_leaves_the_team_that_night_and_enters_another(north: Town, tmp_path: Path) -> None:
-    """After the sync that moves a student, the old school's grade team does not see the student, and the new one's
-    does; the records go along.
+    """After a sync that moves a student, the new school's grade team sees the student, and the old school's does not.
+
+    The student's records move along.
     """
     await sync(north, Export(), tmp_path)
     student = await row_id(north, "person", "s0")
@@ -90,7 +91,9 @@ async def test_a_student_who_comes_back_is_continued_and_not_listed_twice(north:
 
 
 async def test_a_sync_that_changes_nothing_writes_nothing(north: Town, tmp_path: Path) -> None:
-    """The rows of the students keep their places, so that a quiet night costs no write."""
+    """A sync without changes writes no row about the students of teams, so the rows stay where they are in the
+    table.
+    """
     await sync(north, Export(), tmp_path)
     await team(north, school="sis:csv:north", grade="03")
     places = "SELECT id, xmin::text FROM team_student WHERE district_id = :district ORDER BY id"
@@ -113,7 +116,10 @@ async def test_a_sync_that_changes_nothing_writes_nothing(north: Town, tmp_path:
 async def test_a_student_who_leaves_the_roster_leaves_each_kind_of_scope(
     north: Town, tmp_path: Path, whom: dict[str, str], count: int
 ) -> None:
-    """A class, a named student and a grade lose a student who is no longer sent; a person who left leaves the team."""
+    """A student who leaves the roster leaves each kind of scope of a team: a class, a grade, and a named student.
+
+    A member of staff who leaves is no member any more.
+    """
     later = TODAY + timedelta(days=100)
     await sync(north, enrolled_until(later), tmp_path)
     formed = await team(north, "t-north", **whom)
@@ -128,7 +134,10 @@ async def test_a_student_who_leaves_the_roster_leaves_each_kind_of_scope(
 
 
 async def test_an_enrollment_that_ends_ends_the_row_by_itself(north: Town, tmp_path: Path) -> None:
-    """The last day of an enrollment is in the row, so that no sync is needed on that day; a new last day follows."""
+    """When an enrollment ends, the student's row in a team ends on the same day, without a sync.
+
+    The row has the last day in advance. If the enrollment gets another last day, so does the row.
+    """
     await sync(north, enrolled_until(TODAY + timedelta(days=100)), tmp_path)
     formed = await team(north, school_class="sis:csv:class-north")
     days = "SELECT DISTINCT until_on::text FROM team_student WHERE district_id = :district AND team_id = :team"

@@ -41,7 +41,7 @@ async def _run_due_syncs(town: Town) -> None:
 
 
 async def _source(asks: Caller) -> str:
-    """The path of a source that is read nowhere."""
+    """Creates a source that is only uploaded to, and returns its path."""
     made = await asks.post("/v1/sis-sources", CSV)
     assert made.status_code == 201, made.text
     assert made.json()["url"] == "upload:"
@@ -208,7 +208,7 @@ async def test_a_district_sends_two_at_a_time(app: FastAPI, settings: Settings, 
 
 
 async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:
-    """A slot whose lease has ended can be claimed, and its former holder does not release it."""
+    """A place for an upload whose lease has ended can be claimed, and its former holder can no longer free it."""
     slots = []
     for _ in range(upload.AT_ONCE):
         async with north.unit() as work:
@@ -230,7 +230,7 @@ async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_body_that_stalls_is_given_up(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence ends an upload, and so does its whole time, however steadily it drips."""
+    """An upload is ended if no bytes arrive for a while, and also if it takes too long in total."""
     asks, never = caller(app, north), asyncio.Event()
     path = await _source(asks)
 
@@ -252,7 +252,7 @@ async def test_a_body_that_stalls_is_given_up(app: FastAPI, north: Town, monkeyp
 
 
 async def test_a_full_disk_is_told_to_the_sender(app: FastAPI, north: Town) -> None:
-    """The body finds no room: 507 with the true reason, and the place is free again."""
+    """If the disk of the server is full, an upload gets 507 with the reason, and its place is free again."""
     asks = caller(app, north)
     path = await _source(asks)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

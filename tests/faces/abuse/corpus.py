@@ -38,7 +38,7 @@ class Abuse:
     def of(
         cls, name: str, query: str, code: str | None = None, variables: Any = None, operation: str | None = None
     ) -> "Abuse":
-        """A request of a document."""
+        """Returns an abuse request that sends this document."""
         body = {"query": query, "variables": variables, "operationName": operation}
         return cls(name, json.dumps(body).encode(), code)
 
@@ -63,7 +63,7 @@ def _record(items: str) -> str:
 
 
 def corpus() -> list[Abuse]:
-    """Every request, the same ones each time."""
+    """Returns every request of the abuse corpus. They are always the same."""
     return [*_fragments(), *_fields(), *_shapes(), *_values(), *_introspection(), *_bodies()]
 
 

@@ -19,7 +19,7 @@ class Answer:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The answer as JSON."""
+        """Returns the answer as JSON."""
         content: dict[str, Any] = orjson.loads(self.body)
         return content
 
@@ -32,7 +32,7 @@ class Answer:
 
 
 async def post(app: FastAPI, token: str, body: bytes) -> Answer:
-    """Posts a body to /graphql, straight into the app."""
+    """Posts a body to /graphql, directly into the app."""
     headers = {
         "authorization": f"Bearer {token}",
         "content-type": "application/json",

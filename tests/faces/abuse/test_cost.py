@@ -20,7 +20,7 @@ PREPARATION = Preparation(CORE, Limits())
 
 
 def prepared(query: str, variables: dict[str, Any] | None = None, name: str | None = None) -> Prepared:
-    """An operation, within the usual limits."""
+    """Returns a prepared operation, with the usual limits."""
     return PREPARATION.prepare(Operation(query, variables, name), "POST")
 
 
@@ -75,7 +75,7 @@ def test_the_number_of_rows_may_be_a_variable() -> None:
 
 
 def test_a_command_costs_by_what_it_is_given() -> None:
-    """The cost of a command counts its items, in a literal or a variable."""
+    """The cost of a command includes its items, whether they are a literal or a variable."""
     payload = "{ results { score { student { id } } } }"
     by_variable = f"mutation($i: RecordScoresInput!) {{ recordScores(input: $i) {payload} }}"
     by_list = f"mutation($s: [NewScoreInput!]!) {{ recordScores(input: {{scores: $s}}) {payload} }}"
@@ -98,7 +98,7 @@ def test_a_cost_is_a_number_that_every_reader_takes() -> None:
 
 
 def test_the_lists_that_are_known_are_there() -> None:
-    """Every field in the table of costs exists."""
+    """Every field in the table of costs exists in the schema."""
     for name in (*LISTS, *BATCHES):
         type_name, field_name = name.split(".")
         type_ = CORE.type_map[type_name]
@@ -109,7 +109,7 @@ def test_the_lists_that_are_known_are_there() -> None:
 
 
 def test_every_page_is_known_as_one() -> None:
-    """Every field that takes `first` returns a connection and counts as a page."""
+    """Every field that takes `first` returns a connection, and its cost is counted like that of a page."""
     rows = Rows(CORE)
     taking = 0
     for type_ in (one for one in CORE.type_map.values() if isinstance(one, GraphQLObjectType)):
@@ -123,7 +123,7 @@ def test_every_page_is_known_as_one() -> None:
 
 
 def test_introspection_returns_no_more_than_it_is_weighed_at() -> None:
-    """The assumed sizes of introspection lists are at least the real ones."""
+    """The sizes that are assumed for lists in introspection are at least as large as the real ones."""
     draw = random.Random(7)
     documents = [FULL_INTROSPECTION, *("{" + _introspecting(draw, "Query", 6) + "}" for _ in range(400))]
     passed = 0
