@@ -169,7 +169,7 @@ class Bench:
 
 @asynccontextmanager
 async def _opened(settings: Settings, students: int) -> AsyncIterator[Bench]:
-    """Fills the database and makes a copy of it."""
+    """Fills the database, creates a copy of it, and yields the benchmark for both."""
     worker = open_engine(settings.url_of("worker"), name="bench")
     district = await open_district(worker, settings.keyring, "bench", "bench", "UTC")
     async with unit(worker, system_principal(district, "bench"), settings.keyring, "bench") as work:

@@ -150,7 +150,7 @@ class Bench:
         return f"{len(agenda.entries)} items of {len({entry.kind for entry in agenda.entries})} kinds"
 
     async def attention(self, team_id: UUID, students: tuple[UUID, ...]) -> str:
-        """Reads what needs something from the teacher of the team."""
+        """Reads the list of what is due for the teacher of the team."""
         seen = {"reach": Reach.CASELOAD, "students": students, "teams": (team_id,), "person_id": team_id}
         async with self.unit(self.api, replace(self.client, **seen)) as work:
             shown = await attention(work, None, keyset(work.district_id, "attention", {}, None, 200))

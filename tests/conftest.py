@@ -145,7 +145,7 @@ def settings(
 
 @pytest.fixture(scope="session")
 async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """The engine as role `api`, as the product runs."""
+    """Yields the engine of the role `api`, as the product has it."""
     engine = open_engine(settings.url_of("api"), name="tests api")
     yield engine
     await engine.dispose()

@@ -27,7 +27,7 @@ class Frozen:
     address: str = ""
 
     def freeze(self) -> None:
-        """Stops it in the middle of whatever it does."""
+        """Stops the process in the middle of what it does."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -49,7 +49,7 @@ def process(command: list[str], settings: Settings, log: Path, **limits: str) ->
 
 @asynccontextmanager
 async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator[Frozen]:
-    """An api that answers."""
+    """Yields a running api."""
     port = free_port()
     with process(["app", "serve", "--port", str(port)], settings, log, **limits) as api:
         api.address = f"http://127.0.0.1:{port}"

@@ -79,7 +79,7 @@ async def lay_database(server: Settings, own: Settings, name: str) -> None:
 
 
 def over_database(server: Settings, name: str) -> Settings:
-    """Returns the settings over another database of a server."""
+    """Returns the settings for another database of a server."""
     url = make_url(server.url_of("owner")).set(database=name).render_as_string(hide_password=False)
     return server.model_copy(update={"database_url": url})
 

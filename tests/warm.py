@@ -161,7 +161,7 @@ def _begin_anew(orders: socket.socket) -> None:
 
 
 def _obey(orders: socket.socket) -> None:
-    """Does what is ordered until the other end is closed."""
+    """Carries out orders until the other end closes the socket."""
     while True:
         line, given = _line_of(orders)
         if not line:

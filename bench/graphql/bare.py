@@ -1,7 +1,7 @@
 """Serves REST's pages by one bare route each: Starlette and asyncpg, without anything that the product adds.
 
-A request sends BEGIN with the principal, the product's own statement, the row of the disclosure log and COMMIT.
-`python -m bench.graphql.bare PORT DISTRICT` reads the settings of the product.
+A request sends BEGIN with the principal, the product's own statement, the row of the disclosure log and COMMIT. `python
+-m bench.graphql.bare PORT DISTRICT` reads the settings of the product.
 """
 
 import asyncio

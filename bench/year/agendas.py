@@ -1,4 +1,4 @@
-"""Compares the agendas of the played year with the items that the script knows to be right."""
+"""Compares the agendas of the played year with the items that the script expects."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Outcome:
 
 @dataclass
 class Sitting:
-    """A meeting that is being held, with the items of its agenda, and what was agreed and decided so far."""
+    """A meeting in progress, with the items of its agenda, and what was agreed and decided so far."""
 
     year: Year
     team: TeamRecord

@@ -152,7 +152,7 @@ def _form(year: Year, name: str) -> None:
 def form_group(
     year: Year, name: str, area: str, measure: str | None, until: date, records: list[SupportRecord]
 ) -> None:
-    """Forms a group that begins on the next Monday, with a planned support for each of its members, in one call."""
+    """Forms a group that begins on the next Monday, and plans a support for each of its members, in one call."""
     lead, starts_on = COUNSELLOR if measure is None else SPECIALIST, year.day(7)
     if measure is None:
         until = year.day(7 * 12)

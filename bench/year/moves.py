@@ -32,7 +32,7 @@ def join_groups(year: Year) -> None:
 
 
 def move_away(year: Year) -> None:
-    """Moves a student to the other school: the support goes on, and only the new school sees the student."""
+    """Moves a student to the other school. The support continues, and only the new school sees the student."""
     record = year.record(MOVER)
     if record is None:
         return

@@ -15,7 +15,7 @@ AMENDED: Final = "It was the grandfather."
 
 
 def write(year: Year, team: TeamRecord, item: str, student: str | None, text: str) -> None:
-    """Has the specialist write a note on an item of the agenda."""
+    """Lets the specialist write a note on an item of the agenda."""
     body = {"text": f"{text} ({len(year.noted) + 1})"}
     note = year.caller.post(f"/v1/agenda-items/{item}/notes", body, act_for=external(SPECIALIST))
     right = None if student is None else year.student_ids[student]

@@ -77,10 +77,11 @@ class SupportRecord:
 
 @dataclass
 class ConcernRecord:
-    """A concern of the year. `unserved_since` is the day since which it is accepted and has no active support.
+    """A concern of the played year.
 
-    `may_be_reported` says that it was unserved for the days of the playbook, and `was_unserved_long` for a day more, so
-    that it must have been reported.
+    `unserved_since` is the day since which it is accepted and has no active support. `may_be_reported` is true if it
+    was unserved for the days of the playbook, and `was_unserved_long` if it was so for one more day, so that it must
+    have been reported.
     """
 
     id: str
@@ -184,9 +185,9 @@ Subject = tuple[str, str, str]
 
 @dataclass
 class TeamRecord:
-    """A team of the year, whom it serves, what it has settled, and the figures of its meetings.
+    """A team of the played year: whom it serves, what it has settled, and the figures of its meetings.
 
-    `grade` says whether it serves the grade of the school; `named` are the students whom it serves besides.
+    `grade` is true if it serves the grade of the school. `named` are the students whom it serves in addition.
     """
 
     name: str

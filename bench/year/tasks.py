@@ -1,4 +1,4 @@
-"""The hypotheses, action items and signals of the played year, and what the teams answer to them."""
+"""Answers the hypotheses, action items and signals of the played year as its teams do."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _require_all(year: Year, answer: Any, outcome: str) -> None:
 
 
 def answer_success(year: Year, signal: SignalRecord) -> None:
-    """Accepts a signal of success about a support outside of groups, and dismisses the others, with its reason."""
+    """Accepts a signal of success about a support outside of groups. Dismisses any other, with its reason."""
     path = f"/v1/signals/{signal.id}"
     others = [
         each

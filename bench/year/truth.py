@@ -79,7 +79,10 @@ def expected_items(year: Year, team: TeamRecord) -> list[Expected]:
 
 
 def _rests(team: TeamRecord, item: Expected) -> bool:
-    """Returns whether an item rests. An undecided alarm that was discussed returns when the decision is due."""
+    """Returns whether an item is off the agenda for now.
+
+    An alarm that was discussed without a decision returns when the decision is due.
+    """
     return item.key in team.dropped or (item.key in team.resting and "decision_due" not in item.codes)
 
 

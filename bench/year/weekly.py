@@ -27,7 +27,7 @@ def record_week(year: Year) -> None:
 
 
 def _record_lessons(year: Year) -> None:
-    """Records each lesson of each group in one call, with the attendance of all members."""
+    """Records each session of each group in one call, with the attendance of all members."""
     for name, group in year.groups.items():
         members = [each for each in year.present() if each.group == name and is_active(year, each)]
         for weekday in TAUGHT_WEEKDAYS if members else ():

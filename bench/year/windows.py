@@ -66,7 +66,7 @@ def screen(year: Year) -> None:
 
 
 def screen_again(year: Year) -> None:
-    """Screens some of those again who were under the benchmark, so that their signals lapse."""
+    """Screens again some students who were under the benchmark, so that their signals lapse."""
     opened = year.week - 1
     season, scores = SEASONS[opened], year.screened[opened]
     concerned = {concern.student for concern in year.concerns.values() if concern.id in year.suggested}

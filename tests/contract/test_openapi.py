@@ -1,4 +1,4 @@
-"""Protects the REST contract for other makers' tools: linters find nothing, and generated clients are complete."""
+"""Tests the REST contract with tools of other makers: linters find nothing, and generated clients are complete."""
 
 import asyncio
 import json

@@ -33,7 +33,7 @@ def built(settings: Settings) -> Built:
 
 
 async def graphql(client: Caller) -> httpx.Response:
-    """Answers a GraphQL query."""
+    """Sends a GraphQL query, and returns the answer."""
     return await client.ask("POST", "/graphql", json=AREAS, headers={"Accept": MODERN})
 
 

@@ -92,7 +92,7 @@ def code_of(answer: httpx.Response) -> str:
 
 
 async def concerns_of(town: Town) -> list[str]:
-    """The descriptions of the district's concerns."""
+    """Returns the descriptions of the district's concerns."""
     async with town.unit() as work:
         return await _descriptions(work)
 

@@ -52,7 +52,7 @@ class Caller:
         return await self.ask("GET", path, params=params)
 
     async def post(self, path: str, body: Any) -> httpx.Response:
-        """A command."""
+        """Sends a command, and returns the answer."""
         return await self.ask("POST", path, json=body)
 
     async def patch(self, path: str, changes: Any, if_match: str = "*") -> httpx.Response:
@@ -60,7 +60,7 @@ class Caller:
         return await self.ask("PATCH", path, json=changes, headers={"If-Match": if_match})
 
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
-        """All items of a list, page by page."""
+        """Returns all items of a list, read page by page."""
         rows: list[dict[str, Any]] = []
         while True:
             answer = await self.get(path, **params)

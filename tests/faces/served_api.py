@@ -34,7 +34,7 @@ def served_api(
 
 
 def client(address: str) -> httpx.Client:
-    """A client with a connection of its own."""
+    """Returns an HTTP client of the address."""
     return httpx.Client(trust_env=False, verify=TRUSTS_NOBODY, base_url=address, timeout=60)
 
 

@@ -63,7 +63,7 @@ class Client:
         await self.send(type="subscribe", id=name, payload={"query": query, "variables": variables})
 
     async def next(self, name: str = "one") -> Any:
-        """The data of the next event of a subscription."""
+        """Returns the data of the next event of a subscription."""
         message = await self.receive()
         assert (message["type"], message["id"]) == ("next", name), message
         assert "errors" not in message["payload"], message

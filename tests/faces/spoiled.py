@@ -51,7 +51,7 @@ async def places_with_wrong_shape(send: Send, body: Any, places: Iterable[Place]
 
 
 def refused_shapes(answer: httpx.Response) -> set[str]:
-    """Returns the pointers of all values that a problem refuses before a command or a read gets any value."""
+    """Returns the pointers of all values that a problem refuses for their shape, before the command gets any value."""
     violations = answer.json()["violations"] if answer.status_code >= 400 else ()
     return {each["pointer"] for each in violations if each["code"].startswith(("shape.", "parameter."))}
 

@@ -24,7 +24,7 @@ class Stream:
         self.left = asyncio.Event()
 
     async def block(self) -> str:
-        """The next block, which may be a comment."""
+        """Returns the next block of the stream, which may be a comment."""
         while "\n\n" not in self._text:
             async with asyncio.timeout(60):
                 self._text += await self._parts.get()

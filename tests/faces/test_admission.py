@@ -99,7 +99,7 @@ async def test_the_quotas_are_divided_by_the_processes(built: Built, north: Town
 
 
 async def test_guessing_a_secret_stops_the_guesser_and_not_the_client(app: FastAPI, north: Town) -> None:
-    """Refused secrets are counted by client and address: the client's own address gets its token all the while."""
+    """Wrong secrets are counted by client and address, so that a client still gets a token from its own address."""
     async with north.house() as work:
         made = await register_client(work, NewClient("vendor", ("roster:read",)))
     client_id = ids.format_id("client", made.client_id)

@@ -126,7 +126,7 @@ def body_with(operation: Operation, rows: FullDistrict, faults: Sequence[Wrong])
 
 
 async def test_two_faults_are_found_at_once(app: FastAPI, rows: FullDistrict) -> None:
-    """Correcting one violation never reveals another one that had nothing to do with it, in any command over REST."""
+    """In every REST command, two independent violations are reported at once."""
     north, by_name = caller(app, rows.town), {one.name: one for one in operations(app)}
     missing, pairs_sent = [], 0
     for command in CATALOG.commands.values():

@@ -64,7 +64,7 @@ MALFORMED: list[Any] = [
 
 
 async def test_a_malformed_item_alone_is_refused(north_client: Caller, north: Town) -> None:
-    """A wrong type, choice, length or name in one item does not undo the work of all others; each has its pointer."""
+    """A malformed item of a request is refused with its pointer, and the other items are carried out."""
     scores: list[Any] = [score(north, day, **wrong) for day, wrong in enumerate(MALFORMED)]
     scores += [17, None, score(north, 20), {"student": stu(north, "amy")}]
     answer = await north_client.post("/v1/scores/bulk", {"scores": scores})
@@ -108,7 +108,7 @@ async def test_atomic_writes_all_or_nothing(north_client: Caller, north: Town) -
 
 
 async def test_a_trial_writes_nothing(north_client: Caller, north: Town) -> None:
-    """With `dry_run` the results are those of the real request, and neither a row nor an event is there afterwards."""
+    """A trial (`dry_run`) has the results of the real request, and leaves neither a row nor an event."""
     concerns = [worry(north, "Reads slowly."), worry(north, "Counts.", area="none")]
     body = {"concerns": concerns, "dry_run": True}
     answer = await north_client.post("/v1/concerns/bulk", body)
@@ -158,7 +158,7 @@ async def test_one_item_states_how_many_of_its_violations_are_left_out(north_cli
 async def test_a_list_that_is_too_short_or_long_is_refused_as_a_whole(
     north_client: Caller, north: Town, count: int
 ) -> None:
-    """The bound of the declaration holds before anything runs."""
+    """A list with too few or too many items is refused as a whole, before anything is carried out."""
     answer = await north_client.post("/v1/concerns/bulk", {"concerns": [worry(north, "Slow.")] * count})
     assert answer.status_code == 422
     assert [each["pointer"] for each in answer.json()["violations"]] == ["/concerns"]
@@ -191,7 +191,7 @@ async def test_a_repeated_key_is_answered_with_the_first_results(north_client: C
 
 
 async def test_graphql_gives_the_same_results(north_client: Caller, north: Town) -> None:
-    """The mutation has REST's outcomes, codes and order, pointers in GraphQL's names, and the same options."""
+    """GraphQL gives the same outcomes, codes and order as REST, with pointers in its own names and the same options."""
     items = [
         {"student": stu(north, "amy"), "area": "ela.fluency", "description": "Slow."},
         {"student": stu(north, "amy"), "area": "ela.fluency", "description": ""},

@@ -73,7 +73,7 @@ async def test_without_a_district_the_doctor_checks_all(north: Town, south: Town
 
 
 def test_a_district_that_does_not_exist_is_a_sentence(north: Town) -> None:
-    """A misspelt name is no "all is well"."""
+    """A misspelt district ends `aimline doctor` with a sentence, and not with the result that all is well."""
     done = aimline(north.settings, "doctor", "--district", "nowhere")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Protects the help texts: each command has an example that can be copied, and answers programs with JSON."""
+"""Tests the help texts: each command has an example that can be copied, and can answer in JSON."""
 
 import re
 import shlex

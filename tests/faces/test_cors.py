@@ -1,4 +1,4 @@
-"""Protects districts' records from web pages of origins that are not registered."""
+"""Tests that web pages of origins that are not registered cannot read a district's records."""
 
 import json
 from uuid import UUID

@@ -50,7 +50,7 @@ async def test_the_second_mutation_is_answered_as_the_first(app: FastAPI, north:
 
 
 async def test_other_variables_are_refused(app: FastAPI, north: Town) -> None:
-    """A key with other variables is refused with REST's code."""
+    """An idempotency key that was used with other variables is refused with REST's code."""
     assert (await send(app, north)).status_code == 200
     other = await send(app, north, description="Loud.")
     assert code_of(other) == "idempotency.mismatch"

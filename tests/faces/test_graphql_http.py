@@ -35,7 +35,7 @@ async def send(town: Town, method: str = "POST", *, accept: str | None = MODERN,
 
 @pytest.mark.parametrize("given", [None, "Bearer", "Bearer nonsense", "Basic abc"])
 async def test_without_a_token_there_is_nothing(north: Town, given: str | None) -> None:
-    """401 with a challenge, in GraphQL's shape."""
+    """Without a valid token, the answer is 401 with a challenge, in the form of GraphQL."""
     async with http(north.engine, north.settings) as client:
         headers = {"Authorization": given} if given else {}
         answer = await client.post("/graphql", json={"query": AREAS}, headers=headers)
@@ -210,7 +210,7 @@ async def test_no_error_shows_a_submitted_value(north: Town, query: str, variabl
 
 
 async def test_an_error_still_says_what_to_mend(north: Town) -> None:
-    """An error still names the place, the type and the missing field."""
+    """An error message still names the place, the type and the missing field."""
     record = "mutation($i: RecordScoresInput!) { recordScores(input: $i) { problems { code } } }"
     for query, variables, message in (
         (

@@ -68,7 +68,7 @@ def amendment(measure: str, name: str) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture
 async def as_client(app: FastAPI, north: Town) -> Caller:
-    """A client with every scope."""
+    """Returns a client with every scope."""
     return caller(app, north)
 
 
@@ -124,7 +124,9 @@ async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
 
 
 async def test_a_command_that_fails_leaves_the_others_locked(as_client: Caller, north: Town) -> None:
-    """The first command fails and gives back its locks; the next one locks all that are named again."""
+    """If the first command of a document fails and gives up its locks, the next command takes all needed locks
+    again.
+    """
     amy, ben = (ids.format_id("student", north.students[name]) for name in ("amy", "ben"))
     broken = ("raiseConcern", {"student": ben, "area": "nothing", "description": "Planted."})
     before = await deadlocks(north)

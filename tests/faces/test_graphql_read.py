@@ -163,7 +163,7 @@ async def test_another_district_is_not_there(north: Town, south: Town) -> None:
 
 
 async def test_a_person_acted_for_binds_every_list(north: Town) -> None:
-    """The teacher teaches amy: of three students with the same loop, every list shows hers alone."""
+    """A request that acts for the teacher of amy lists only amy's rows, although three students have the same ones."""
     made = {name: await in_the_loop(north, name) for name in ("amy", "ben", "cy")}
     lists = """{
       students { edges { node { id schools { id } } } }
@@ -188,7 +188,9 @@ async def test_a_person_acted_for_binds_every_list(north: Town) -> None:
 
 
 async def test_pages_go_on_where_they_ended(north: Town) -> None:
-    """A keyset walk shows every student once; a cursor of another filter, and an unfit size, are refused by place."""
+    """A list read page by page has every student once. A cursor of another filter, and a wrong page size, are
+    refused.
+    """
     query = """query($after: String) {
       students(first: 2, after: $after) { edges { node { id } cursor } pageInfo { hasNextPage endCursor } } }"""
     seen, after = [], None
@@ -224,7 +226,7 @@ async def test_supports_are_found_by_what_a_screen_needs(north: Town) -> None:
 
 
 async def test_whom_a_nested_read_shows_is_logged(north: Town) -> None:
-    """One row is logged per request, with all shown students and kinds and the requested fields."""
+    """Each request writes one row to the disclosure log, with all shown students, kinds and fields."""
     await in_the_loop(north, "amy")
     await in_the_loop(north, "cy")
     await query_data(north, MANY)

@@ -67,7 +67,7 @@ def worry(town: Town, says: str, **more: Any) -> dict[str, Any]:
 
 
 async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None:
-    """The payload carries the concern, which REST shows under the same id, and the event is there."""
+    """A mutation that raises a concern returns it, REST shows it under the same id, and its event is in the feed."""
     payload = (await query_data(north, RAISE, {"input": worry(north, "Reads slowly.", student="sis:sis:amy-1")}))[
         "raiseConcern"
     ]

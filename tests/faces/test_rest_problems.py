@@ -39,9 +39,10 @@ WRONG = [SECRET, f"{SECRET}\x00", [SECRET], {"planted": SECRET}, f"stu_{SECRET}"
 
 
 async def test_no_error_shows_what_was_submitted(app: FastAPI, district: FullDistrict) -> None:
-    """Every field of every command with values of every wrong kind: no 500, and no value in any error.
+    """No error contains a submitted value, and no value causes a 500.
 
-    Each field is alone in the request with every value that its shape allows, and with one that it refuses.
+    Every field of every command gets values of every wrong kind. Each field is alone in the request with every value
+    that its shape allows, and with one that it refuses.
     """
     north = caller(app, district.town)
     refused = 0

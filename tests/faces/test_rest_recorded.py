@@ -1,7 +1,6 @@
-"""Compares the derived REST reads with the answers of the hand-written ones, which were recorded before they were
-removed.
+"""Compares the derived REST reads with the recorded answers of the hand-written reads that they replace.
 
-An answer may have more members than the recorded one, and no fewer. `AIMLINE_RECORD=1` records the answers anew.
+An answer may have more members than the recorded one, and no fewer. `AIMLINE_RECORD=1` records the answers again.
 """
 
 import os

@@ -34,7 +34,7 @@ async def test_a_long_reason_is_cut(app: FastAPI, north: Town, type_: str) -> No
 
 
 async def test_pings_do_not_keep_an_idle_connection(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection without a subscription ends although its caller shows signs of life."""
+    """A connection without a subscription is ended after a while, even if its caller sends pings."""
     monkeypatch.setattr(socket, "IDLE_SECONDS", 0.5)
     async with listening(app) as address, connected(address, caller(app, north).token) as one:
 

@@ -85,8 +85,9 @@ async def _plan(north: Town) -> None:
 
 
 async def test_a_score_takes_at_most_ten_statements_over_rest(app: FastAPI, north: Town) -> None:
-    """One score with its verdict, alert, events, disclosure and idempotency key takes at most ten statements. Where the
-    database is on another machine, each of them is a step over the network.
+    """A score with its verdict, alert, events, disclosure and idempotency key takes at most ten statements.
+
+    If the database is on another machine, each statement is a step over the network.
     """
     await _plan(north)
     client, counts = caller(app, north), []

@@ -1,4 +1,4 @@
-"""Provokes the common refusals of every operation, and compares them with those that the contract documents.
+"""Causes the common refusals of every operation, and compares them with those that the contract documents.
 
 That no answer has another status is checked for every request of the tests (`tests/faces/documented.py`).
 """

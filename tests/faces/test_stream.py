@@ -1,4 +1,4 @@
-"""Protects the stream of events: nothing is missed, nothing beyond the caller's reach is sent, and it ends in time."""
+"""Tests the stream of events: none is missed, none outside the caller's reach is sent, and the stream ends in time."""
 
 import asyncio
 from collections.abc import AsyncIterator

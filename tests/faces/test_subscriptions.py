@@ -98,7 +98,7 @@ async def test_only_what_the_caller_reaches_arrives(app: FastAPI, north: Town, s
 
 
 async def test_a_sync_arrives_with_its_run(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """The row that an event names is read in the event's transaction, with what the document selects."""
+    """A subscription reads the row that an event names in the event's own transaction, with the selected fields."""
     client = caller(app, north)
     document = "subscription { syncChanged { event { type } syncRun { id state sentence } } }"
     async with connected(address, client.token) as one:
@@ -125,7 +125,7 @@ async def held_run(town: Town) -> UUID:
 
 
 async def test_a_verdict_arrives_with_its_support(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """The support and the verdict of an alert, with the links that the document selects."""
+    """A subscription returns the support and the verdict of an alert, with the selected links."""
     await served(north, "amy")
     client = caller(app, north)
     scores = [
@@ -179,7 +179,7 @@ async def test_a_subscription_needs_the_permissions_of_its_rows(app: FastAPI, no
 async def test_a_subscription_ends_with_its_token(
     app: FastAPI, north: Town, address: str, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No event after the end of the token, and no silence for ever: an error, then the connection is closed."""
+    """When its token expires, a subscription gets an error and no further event, and the connection is closed."""
     monkeypatch.setattr(subscriber, "HEARTBEAT", 0.1)
     late = clock.now() + timedelta(hours=2)
     async with connected(address, caller(app, north).token) as one:
@@ -226,7 +226,7 @@ async def test_a_process_that_ends_closes_the_connection_and_reports_no_fault(
 
 
 async def test_many_subscriptions_share_one_look(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """Ten subscriptions cost as many statements for the head as one; an eleventh of the connection is refused."""
+    """Ten subscriptions need as many statements to find new events as one. An eleventh of a connection is refused."""
     client = caller(app, north)
     async with connected(address, client.token) as one:
         for number in range(socket.MAX_SUBSCRIPTIONS):
@@ -293,7 +293,9 @@ async def test_who_is_not_known_is_not_served(app: FastAPI, north: Town, address
 
 @pytest.mark.parametrize("text", ["[]", "not json", '{"type":"subscribe","id":7,"payload":{}}', "{}"])
 async def test_a_message_that_is_none_closes_the_connection(app: FastAPI, north: Town, address: str, text: str) -> None:
-    """With the protocol's code, and without a fault."""
+    """A text that is no message of the protocol closes the connection with the protocol's code, without a logged
+    fault.
+    """
     async with connected(address, caller(app, north).token) as one:
         await one.connection.send(text)
         assert await one.closed() == 4400

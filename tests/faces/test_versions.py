@@ -17,7 +17,7 @@ from tests.town import Town
 
 
 async def endpoint_of(client: Caller) -> dict[str, Any]:
-    """A webhook endpoint of the client."""
+    """Creates a webhook endpoint of the client, and returns it."""
     new = {"url": "http://127.0.0.1:9999/hook", "event_types": ["concern.raised"]}
     made: dict[str, Any] = (await client.post("/v1/webhook-endpoints", new)).json()
     return made

@@ -1,4 +1,4 @@
-"""Tests the words of violations of shape: every one is ours, for all errors that the contract's shapes can raise."""
+"""Tests the texts of violations of shape: each is our own, for every error that the contract's shapes can cause."""
 
 import re
 from typing import Any, get_args

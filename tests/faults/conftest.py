@@ -10,6 +10,6 @@ from tests.faults.machine import Machine, machine
 
 @pytest.fixture(scope="module")
 async def ours(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Machine]:
-    """A machine of one file's own."""
+    """Yields a machine for the tests of one file."""
     async with machine(Path(tmp_path_factory.mktemp("faults"))) as made:
         yield made

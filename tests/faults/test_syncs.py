@@ -1,4 +1,4 @@
-"""Runs a short set of the schedules of faults during a sync."""
+"""Runs a short selection of the schedules of faults during a sync."""
 
 from pathlib import Path
 

@@ -112,8 +112,9 @@ async def every_row_is_locked(db: asyncpg.Connection, roles: dict[str, str]) -> 
 
 
 async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Finds tables without exactly one permissive policy for both run-time roles and one for the owner, with equal
-    conditions.
+    """Returns tables that do not have two permissive policies with equal conditions.
+
+    One must be for both run-time roles, and one for the owner.
     """
     running = set(roles.values())
     findings = []

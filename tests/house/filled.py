@@ -43,7 +43,7 @@ Columns = dict[str, dict[str, str]]
 
 
 async def columns_of(db: asyncpg.Connection) -> Columns:
-    """Returns the columns of every table that can be written."""
+    """Returns the columns in which a value can be written, with their types, keyed by table."""
     columns: Columns = {}
     for row in await db.fetch(COLUMNS):
         columns.setdefault(row["table"], {})[row["column"]] = row["type"]

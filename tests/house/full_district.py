@@ -340,8 +340,10 @@ async def _support(district: FullDistrict, student: str, *, start: bool, concern
 
 
 async def _followed(district: FullDistrict) -> None:
-    """Adds a support without a measure whose review is due. Another one then looks as after its student's move, its
-    lead's departure and its goal's date.
+    """Adds a support without a measure whose review is due.
+
+    Changes another support so that it looks as after a move of its student, the departure of its lead and its goal
+    date.
     """
     town = district.town
     new = NewSupport(
@@ -534,7 +536,7 @@ async def _first_meeting(work: Work, series_id: UUID) -> UUID:
 
 
 async def _meetings(district: FullDistrict) -> None:
-    """Protocols, and meetings of the team, single ones and those of a series."""
+    """Adds protocols, and meetings of the team: single ones and those of a series."""
     town = district.town
     for name in ("protocol", "protocol to retire"):
         async with town.unit() as work:
@@ -688,7 +690,7 @@ async def _attendance(district: FullDistrict) -> None:
 
 
 async def _core_stalls(district: FullDistrict) -> None:
-    """Core stalls of the third grade, whose counts need more students than the district has."""
+    """Adds core stalls of the third grade. Computed ones would need more students than the district has."""
     town = district.town
     names = ("core stall", "core stall to dismiss")
 

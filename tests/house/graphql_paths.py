@@ -1,4 +1,4 @@
-"""Finds, in the schema, the ways from the query root to each field, and the scopes that their descriptions state."""
+"""Finds, in the schema, the paths from the query root to each field, and the scopes that their descriptions state."""
 
 import re
 from collections import defaultdict, deque

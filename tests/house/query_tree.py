@@ -23,7 +23,7 @@ class Node:
         return str(values[0]) if values and values[0] != "<>" else ""
 
     def children(self, *names: str) -> Iterator["Node"]:
-        """The nodes directly beneath the named fields, or beneath all."""
+        """Yields the nodes directly below the named fields, or below all fields."""
         for name in names or tuple(self.fields):
             yield from _nodes(self.fields.get(name, []))
 

@@ -16,7 +16,7 @@ LOGGED = {"disclosure"}
 
 @pytest.fixture(scope="session")
 async def filled_once(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """The district; tests use it through `read_district`."""
+    """Returns the filled district. Tests use it through `read_district`."""
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 

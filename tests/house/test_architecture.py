@@ -176,7 +176,7 @@ def test_a_planted_name_is_found(pattern: str) -> None:
 
 
 def test_a_planted_module_is_found() -> None:
-    """The shape of a module is looked at."""
+    """A planted module with a wrong layout is found."""
     findings = broken_module("app.concern.helpers", ast.parse("x = 1"), MAX_LINES + 1)
     assert len(findings) == 3
 

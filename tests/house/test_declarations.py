@@ -1,5 +1,6 @@
-"""Protects the declarations of resources: described, with examples, bounded, about a student where one is in them, and
-served by an index under row-level security.
+"""Tests the declarations of resources: they are described, with examples and bounds, and served by indexes.
+
+A resource with a student in it must be declared as being about the student.
 """
 
 import re

@@ -34,7 +34,7 @@ async def test_a_transaction_without_a_principal_does_not_begin(north: Town) -> 
 
 
 async def test_a_pooled_connection_keeps_no_principal(north: Town) -> None:
-    """Lock 1: after a commit, a pooled connection has no principal."""
+    """After a commit, a pooled connection is bound to no principal."""
     async with north.unit() as work:
         await _everyone(work)
     async with north.engine.connect() as connection:
@@ -50,7 +50,7 @@ async def test_the_session_is_shut_outside_needs(north: Town) -> None:
 
 
 async def test_a_missing_permission_is_refused_before_any_statement(north: Town) -> None:
-    """Lock 2: a missing permission is refused before the session opens."""
+    """A missing permission is refused before the database session is opened."""
     async with north.unit(north.client(frozenset({"event:read"}))) as work:
         with pytest.raises(Forbidden):
             await _everyone(work)

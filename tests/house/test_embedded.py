@@ -154,7 +154,7 @@ async def test_secrets_are_for_their_owner_only(server: EmbeddedPostgres) -> Non
 
 
 async def test_the_text_order_is_of_the_build(server: EmbeddedPostgres) -> None:
-    """The locale is PostgreSQL's own, so that no upgrade of the system reorders an index."""
+    """Texts are ordered by PostgreSQL's own locale, so that no upgrade of the operating system changes an index."""
     provider = "SELECT datlocprovider::text || datlocale FROM pg_database WHERE datname = 'aimline'"
     assert await ask(server, provider) == "bC.UTF-8"
 

@@ -50,7 +50,7 @@ OBJECTS = (
 
 @pytest.fixture(params=["api", "worker"])
 async def role(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """A plain connection as a run-time role, as whoever stole its password has it."""
+    """Yields a plain connection as a run-time role, like that of somebody who has stolen its password."""
     connection = await asyncpg.connect(settings.url_of(request.param))
     yield connection
     await connection.close()

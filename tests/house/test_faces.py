@@ -109,7 +109,7 @@ ONLY_REST = {
 
 
 def operations() -> dict[str, str]:
-    """Every operation of REST, and its method."""
+    """Returns every REST operation with its method."""
     document: dict[str, Any] = json.loads((FOLDER / "rest.json").read_text())
     return {
         one["operationId"]: method

@@ -127,7 +127,10 @@ async def test_no_value_is_a_fault_or_is_logged(
 
 
 async def test_a_null_that_may_only_be_left_out_is_the_callers(app: FastAPI, north: Town) -> None:
-    """An amendment with a null for a name was an internal fault, because the library notices it late."""
+    """A null in place of a name in an amendment is refused as the caller's error.
+
+    It once caused an internal error, because the library notices it late.
+    """
     query = "mutation($input: AmendMeasureInput!) { amendMeasure(input: $input) { measure { name } } }"
     variables = {"input": {"measure": "orf", "name": None}}
     answer = await caller(app, north).post("/graphql", {"query": query, "variables": variables})
@@ -174,7 +177,9 @@ def is_refused(document: str, variables: dict[str, Any]) -> bool:
 
 
 def type_at(document: str, path: tuple[Any, ...]) -> str:
-    """Returns the type of a place in the variables of a document. A place within a scalar has the scalar's."""
+    """Returns the type of a place in the variables of a document. For a place within a scalar, it is the scalar's
+    type.
+    """
     name, *steps = path
     (definition,) = (one for one in variables_of(document) if one.variable.name.value == name)
     type_: Any = type_from_ast(CORE, definition.type)

@@ -101,7 +101,7 @@ async def test_an_endpoint_has_no_more_than_its_number_at_once(north: Town) -> N
 
 
 async def test_a_key_that_ails_has_fewer_at_once(north: Town) -> None:
-    """A key whose jobs only fail has fewer jobs at the same time, until it succeeds again."""
+    """A receiver whose jobs only fail has fewer jobs at the same time, until one succeeds again."""
     await _endpoint(north)
     for _ in range(DELIVERIES.at_once + 4):
         await happen(north)

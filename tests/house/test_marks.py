@@ -308,7 +308,7 @@ def test_planted_functions_without_a_mark_are_found() -> None:
     ],
 )
 def test_a_planted_habit_is_found(line: str, words: str) -> None:
-    """Each planted fault is found with its line."""
+    """Each planted violation of a coding rule is found, with its line."""
     tree = ast.parse(f"async def f(work: Work):\n    {line}")
     assert any(words in finding for finding in broken_habits("app.concern.planted", tree))
 

@@ -38,7 +38,7 @@ RECOUNTED = {"settlement": ("attempts",), "webhook_delivery": ("attempts", "aske
 
 
 def frozen_files() -> list[Path]:
-    """Returns the files that define the effect of a revision."""
+    """Returns the files on which the effect of a revision depends."""
     return [path for path in sorted(MIGRATIONS.rglob("*.py")) if path.name not in NOT_FROZEN]
 
 
@@ -188,7 +188,9 @@ END $$
 
 
 async def test_the_reach_of_a_former_version_gets_the_students_of_teams(empty: Settings) -> None:
-    """A database that an earlier version made has policies in which only a caseload names students."""
+    """After an upgrade, members see the students of teams. In the earlier version's policies, only caseloads named
+    students.
+    """
     await make_roles(empty)
     await limit_database(empty)
     await asyncio.to_thread(command.upgrade, alembic_config(empty), "0013")

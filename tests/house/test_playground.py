@@ -36,7 +36,7 @@ def playground(*arguments: object, **environment: str) -> subprocess.CompletedPr
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    """If the port is in use, nothing is started, and the sentence names the port and `--port`."""
+    """If the port is in use, nothing is started. The sentence names the port and the option `--port`."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = playground("--port", port, "--folder", tmp_path / "folder")
@@ -47,7 +47,9 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 
 def test_a_second_playground_in_the_folder_says_so(tmp_path: Path) -> None:
-    """A second playground in the same folder ends with a sentence, because both would share logs and a database."""
+    """A second playground in the same folder ends with a sentence, because both would use the same logs and
+    database.
+    """
     with (tmp_path / "playground.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         ended = playground("--port", 0, "--folder", tmp_path)

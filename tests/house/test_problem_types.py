@@ -84,7 +84,7 @@ async def test_every_problem_has_a_page(app: FastAPI, code: str) -> None:
 
 
 async def test_the_pages_are_listed_and_no_other_exists(app: FastAPI) -> None:
-    """The index leads to each page; an unknown code is 404."""
+    """The index of problem pages links to each page, and an unknown code gives 404."""
     async with plain(app) as client:
         index = await client.get(PAGES)
         unknown = await client.get(f"{PAGES}no.such")

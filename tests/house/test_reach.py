@@ -140,7 +140,9 @@ async def test_every_graphql_list_is_bound_as_well(
 
 
 async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, district: FullDistrict) -> None:
-    """A path that names a row of another's student is 404, in every read and before every command."""
+    """A path that names a row of a student outside the caller's reach gives 404, in every read and before every
+    command.
+    """
     attempts = 0
     for operation in operations(app):
         kinds = {"student": "cy", "support": "support of cy", "concern": "concern of cy"}

@@ -36,7 +36,7 @@ def spelled_out(tree: ast.Module) -> list[str]:
 
 
 def changes_a_state(tree: ast.Module) -> bool:
-    """Whether a module assigns a state to the row of a run, or has an UPDATE of runs that sets one."""
+    """Returns whether a module assigns a state to the row of a run, or has an UPDATE of runs that sets one."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "values":
             is_of_runs = "update(SisRun)" in ast.unparse(node.func.value)

@@ -38,7 +38,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def _copy_bytecode(target: Path) -> None:
-    """Copies what Python has compiled of the repository's files; the copies have the times that it compares."""
+    """Copies Python's compiled files of the repository. The copied sources keep their times, which Python compares."""
     for folder in {file.parent for file in tracked()}:
         compiled = target / folder.relative_to(REPOSITORY) / "__pycache__"
         for file in folder.glob("__pycache__/*.pyc"):

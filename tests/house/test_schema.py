@@ -84,7 +84,7 @@ def differences(models: Described, database: Described) -> list[str]:
 
 @pytest.fixture
 async def database(settings: Settings) -> Described:
-    """The migrated database as it describes itself."""
+    """Returns the tables and columns of the migrated database."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     try:
         return await of_database(connection)

@@ -102,7 +102,7 @@ def test_a_command_states_what_the_functions_that_it_calls_require() -> None:
 
 
 async def test_the_stated_scopes_are_enough_and_each_is_required(app: FastAPI, full_north: FullDistrict) -> None:
-    """Each operation is called with exactly its scopes, and again without each one of them."""
+    """Each operation succeeds with exactly the scopes that it states, and is refused without any one of them."""
     contract = app.openapi()
     compared = 0
     for operation in operations(app):

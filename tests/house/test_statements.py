@@ -67,7 +67,7 @@ def test_a_statement_that_names_its_district_passes(sql: str) -> None:
 
 @pytest.mark.parametrize(("sql", "table"), UNBOUND)
 def test_a_statement_that_leaves_it_out_is_found(sql: str, table: str) -> None:
-    """Each form in which a table can be left unbound is found."""
+    """Each kind of statement that does not bind the district of a table is found."""
     assert any(finding.startswith(table) for finding in unbound(sql, TENANTS))
 
 
@@ -88,7 +88,10 @@ def test_a_statement_that_leaves_the_run_out_is_found(sql: str, is_bound: bool) 
 
 
 async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
-    """Planted statements without the district are found, through the session and in plain SQL, in both roles."""
+    """The check sees what units of work send.
+
+    Planted statements without the district are found, through the session and in plain SQL, in both roles.
+    """
 
     @needs(Can.READ_CONCERNS, Can.READ_ROSTER)
     async def forgetful(work: Work) -> None:

@@ -1,4 +1,4 @@
-"""Protects callers from a 500 in the place of the violations, where a check read what another one did not bind."""
+"""Finds code of checks that would answer with 500 instead of the violations, because a name was not bound."""
 
 import ast
 
@@ -30,5 +30,5 @@ def test_no_check_reads_what_another_check_may_not_have_bound() -> None:
 
 
 def test_a_planted_read_is_found() -> None:
-    """A read in a sibling block and one between the blocks are found; others are not."""
+    """A planted read is found in a following block and between blocks. Reads elsewhere are not reported."""
     assert list(find_unbound_reads(ast.parse(PLANTED))) == [("team", 10), ("owner", 12)]

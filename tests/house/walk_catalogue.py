@@ -63,7 +63,7 @@ def _examples(filters: tuple[Filter[Any], ...]) -> Mapping[str, Any]:
 
 
 def written(example: Any) -> Any:
-    """Returns an example as JSON has it."""
+    """Returns an example in the form that JSON has."""
     if isinstance(example, StrEnum):
         return example.value
     return example.isoformat() if isinstance(example, date | datetime) else example

@@ -131,9 +131,10 @@ def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
 def commands(
     mine: FullDistrict, theirs: FullDistrict | None, *, deep: int = 1
 ) -> Iterator[tuple[str, str, dict[str, Any], str]]:
-    """Every field of the mutation root with a good input, or with one reference of another's in it.
+    """Yields every field of the mutation root with a valid input, or with one reference to a row of another district in
+    it.
 
-    `deep`: how many links of the row in the payload are selected one below the other.
+    `deep` is the number of links that are selected below each other in the payload.
     """
     for name, one in roots("mutation").items():
         if name not in OPERATION or one.args.keys() - {"input", *OF_EVERY_COMMAND}:

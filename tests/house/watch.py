@@ -68,7 +68,7 @@ class Passed:
         self._file: int | None = None
 
     def open(self, folder: Path) -> None:
-        """Reads what passed before, and records what passes from now on."""
+        """Reads which statements passed earlier, and from now on records those that pass."""
         name = _version_of_checks()
         for other in folder.iterdir():
             if other.name != name:
@@ -76,7 +76,7 @@ class Passed:
         self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def has(self, statement: str) -> bool:
-        """Returns whether a statement has passed; looks at what other processes have added meanwhile."""
+        """Returns whether a statement has passed already. Also reads what other processes have added meanwhile."""
         digest = _digest(statement)
         if digest not in self._known and self._file is not None:
             while added := os.read(self._file, 1 << 20):

@@ -156,7 +156,7 @@ def _digest(text: str) -> str:
 
 
 def _version_of_checks(server: str) -> str:
-    """Returns a digest of what the outcome of a check depends on besides the statement: code, tables and server."""
+    """Returns a digest of everything, except the statement, that a check depends on: code, tables and server."""
     modules = ("catalogue", "distributed", "query_tree", "statements", "writes")
     files = [HERE / f"{name}.py" for name in modules]
     files += sorted(path for path in MIGRATIONS.rglob("*") if path.suffix in (".py", ".sql", ".txt"))

@@ -56,7 +56,7 @@ def with_database(settings: Settings, name: str, **more: str) -> Settings:
 
 
 async def as_owner(settings: Settings, statement: str, *values: object) -> list[asyncpg.Record]:
-    """The rows of a statement as the owner."""
+    """Returns the rows of a statement, executed as the owner."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     try:
         return list(await connection.fetch(statement, *values))
@@ -183,7 +183,7 @@ async def rows_of_tables(settings: Settings) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 async def backup(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of the source, made while its sync is held and an upload waits."""
+    """Returns a backup of the source that was made while a sync is held and an upload waits."""
     folder = tmp_path_factory.mktemp("backups") / "one"
     done = await run_aimline(source.settings, "backup", str(folder), "--json")
     assert done.returncode == 0, done.stderr

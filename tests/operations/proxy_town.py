@@ -67,7 +67,7 @@ class Proxied:
 
 
 def block(language: str) -> str:
-    """The one block of the page in this language."""
+    """Returns the only block of the page in this language."""
     (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return str(text)
 
@@ -135,7 +135,7 @@ COMMANDS = {"caddy": _caddy, "nginx": _nginx}
 
 
 def is_installed(name: str) -> bool:
-    """Whether the machine has this proxy."""
+    """Returns whether this proxy is installed on the machine."""
     return shutil.which(name) is not None
 
 

@@ -167,7 +167,7 @@ async def test_errors_show_no_row(tmp_path: Path) -> None:
 
 
 def test_the_password_is_on_no_command_line(source: Installation) -> None:
-    """Everybody on the machine reads command lines."""
+    """No command line contains a password, because everybody on the machine can read command lines."""
     for query in ("", "&password=hunter2"):
         server = programs.Server(source.settings.url_of("owner") + query, 18, False)
         arguments = " ".join(server.arguments())

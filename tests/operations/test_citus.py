@@ -60,7 +60,10 @@ async def server_of_its_own(tmp_path: Path) -> AsyncIterator[tuple[str, asyncpg.
 async def test_a_role_whose_principal_stays_on_one_node_is_refused(
     server_of_its_own: tuple[str, asyncpg.Connection],
 ) -> None:
-    """Reads would show no rows, in silence; the sentence has the statement that repairs it."""
+    """On Citus, a role whose settings stay on one node is refused, with the statement that repairs it.
+
+    Otherwise reads would return no rows without an error.
+    """
     url, administrator = server_of_its_own
     await check_server(url, "api")
     await administrator.execute(RENAME)

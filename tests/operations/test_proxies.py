@@ -66,7 +66,7 @@ def test_plain_http_is_sent_on_to_https(api: Proxied) -> None:
 
 
 def test_the_callers_address_is_the_real_one(echo: Proxied) -> None:
-    """The caller's address is the real one, whatever headers the caller sends."""
+    """The address that the api gets is that of the caller, whatever headers the caller sends."""
     lies = {"X-Forwarded-For": CANARY, "X-Forwarded-Proto": "http", "Forwarded": f"for={CANARY}", "X-Real-IP": CANARY}
     with echo.client("127.0.0.2") as client:
         body = client.get("/", headers=lies).json()
@@ -95,7 +95,7 @@ def test_headers_that_are_too_long_end_at_the_proxy(api: Proxied) -> None:
 
 
 def test_a_roster_zip_passes_as_it_comes(api: Proxied, app: FastAPI, north: Town) -> None:
-    """Larger than any other body, sent slowly: the proxy neither refuses it nor cuts it off."""
+    """A roster zip that is larger than any other body and is sent slowly passes the proxy unchanged."""
     packed = io.BytesIO(Export().packed())
     with zipfile.ZipFile(packed, "a") as archive:
         archive.writestr("notes.bin", bytes(range(256)) * (1 << 16))

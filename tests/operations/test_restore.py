@@ -1,4 +1,4 @@
-"""Tests restores: every row comes back with its keys, policies and grants, and nothing is ever half restored."""
+"""Tests restores: every row comes back with its keys, policies and grants, and no restore is left incomplete."""
 
 import json
 import shutil
@@ -97,7 +97,7 @@ async def test_a_restore_writes_over_nothing(source: Installation, backup: Path)
 async def test_a_restore_without_the_key_is_refused(backup: Path, empty: Empty) -> None:
     """A restore without the right key is refused before any role gets access.
 
-    A missing key is named by its id; another key with the same id is found by decrypting a value.
+    The error names a missing key by its id. Another key with the same id is recognized because it decrypts no value.
     """
     target = await empty().settings()
     wrong = target.model_copy(update={"key": generate_key("other")})

@@ -141,7 +141,7 @@ class Patient:
         return await caller(self.writers.app, self.writers.town).get(path, **params)
 
     async def post(self, path: str, body: Any) -> httpx.Response:
-        """A command; the last answer where the api stays busy."""
+        """Sends a command, and returns its answer; if the api stays busy, the last answer."""
         as_client = caller(self.writers.app, self.writers.town)
         answer = await as_client.post(path, body)
         for _ in range(MAX_REPEATS):

@@ -290,7 +290,10 @@ SELECT $1, gen_random_uuid(), current_date, current_date, now() FROM generate_se
 
 
 async def test_a_total_is_exact_to_25_000_rows(app: FastAPI, north: Town, owner: asyncpg.Connection) -> None:
-    """One row more, and the answer says only that there are more: counting must not read a whole district."""
+    """A total is exact up to 25,000 rows. Beyond, the answer only says that there are more.
+
+    Otherwise the count would read a whole district.
+    """
     asks = caller(app, north)
     await owner.execute(MANY, north.district_id, 25_000)
     assert (await asks.get("/v1/breaks", limit=1, include_total="true")).json()["total"] == 25_000

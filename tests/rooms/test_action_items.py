@@ -81,7 +81,7 @@ async def test_an_item_about_a_student_leaves_and_comes_back_with_the_student(ap
 
 
 async def test_all_violations_of_a_new_item_are_told_at_once(app: FastAPI, north: Town) -> None:
-    """Protects the caller from a second round: a student of no team, an owner of none, and no text."""
+    """All violations of a new action item are reported at once: an unknown student, an unknown owner, and no text."""
     team = await team_of(north, "teacher")
     body = {"team": named("team", team.id), "text": "", "due_on": "1999-01-01", "owner": "sis:sis:aide-1"}
     answer = await caller(app, north).post("/v1/action-items", body | {"student": "sis:sis:amy-1"})
@@ -112,7 +112,7 @@ async def test_items_are_listed_by_team_and_the_own_ones_but_not_by_another_owne
 
 
 async def test_an_action_item_is_agreed_at_an_open_item_of_an_agenda(app: FastAPI, north: Town) -> None:
-    """Protects the way back from what is to be done to why: it names the item, its student and its secured area."""
+    """An action item that was agreed at an agenda item has a link to it, its student and its secured area."""
     asks = caller(app, north)
     team = await meeting_team(north, "teacher", "administrator")
     await raised(asks, north, "amy", "sel")

@@ -77,8 +77,8 @@ def _codes(item: dict[str, Any]) -> list[str]:
 
 
 async def test_an_alarm_and_the_decision_about_it_are_one_item(app: FastAPI, north: Town) -> None:
-    """Protects a team from reading one alarm twice: that a decision is due is a further reason of its item, and the
-    item has the place of the more urgent of the two.
+    """If a decision about an alarm is due, the agenda has one item with both reasons, at the place of the more urgent
+    one.
     """
     asks = caller(app, north)
     team, support = await meeting_team(north), await _judged(north)
@@ -128,7 +128,7 @@ async def test_a_carried_alarm_is_carried_under_its_other_name(app: FastAPI, nor
 
 
 async def test_a_goal_whose_day_is_past_is_one_item(app: FastAPI, north: Town) -> None:
-    """Protects a team from an item about a goal's day and another one about the signal that the goal was not met."""
+    """If a goal date has passed, the agenda has one item for it and for the signal that the goal was not met."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north, goal_in=-10)

@@ -1,4 +1,4 @@
-"""Tests when the passed date of a goal closes an alert of a support with several measures."""
+"""Tests when a goal date that has passed closes an alert of a support with several measures."""
 
 from datetime import date, timedelta
 from uuid import UUID
@@ -31,7 +31,7 @@ async def _set_goal_date(work: Work, support: Support, goal_on: date) -> None:
 
 
 async def read_and_maze(town: Town, goal_on: date) -> Support:
-    """Returns a reading support that is followed by the maze too, whose goal has another date."""
+    """Returns a support for reading that is also monitored by the maze, whose goal has another date."""
     support = await followed(town)
     async with town.house() as work:
         await _set_goal_date(work, support, goal_on)

@@ -1,4 +1,4 @@
-"""Tests that a person reads in one request what needs something from this person, and nobody else's."""
+"""Tests that a person reads in one request what is due for this person, and for nobody else."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ QUERY = "{ attention { personId leftOut items { reason studentId actionItemId co
 
 
 async def needs_of(asks: Caller, **params: Any) -> list[dict[str, Any]]:
-    """Returns what needs something from the caller's person."""
+    """Returns what is due for the caller's person."""
     answer = await asks.get("/v1/me/attention", **params)
     assert answer.status_code == 200, answer.text
     needs: list[dict[str, Any]] = answer.json()["items"]
@@ -106,7 +106,7 @@ async def test_a_hypothesis_is_listed_for_who_proposed_it_and_may_read_it(app: F
 
 
 async def test_pages_have_everything_once_in_a_pinned_number_of_statements(app: FastAPI, north: Town) -> None:
-    """Protects the page of a person with many needs: each is listed once, and no row costs a statement."""
+    """A person's list of what is due has everything once, over its pages, and takes a fixed number of statements."""
     everything = caller(app, north)
     team = await team_of(north, "teacher")
     items = {(await agreed(everything, team.id, "teacher"))["id"] for _ in range(5)}

@@ -233,7 +233,7 @@ async def test_a_calendar_is_read_again_only_if_it_changed(app: FastAPI, north: 
 async def test_no_log_and_no_metric_has_the_secret(
     app: FastAPI, north: Town, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Protects the secret, which is in the path: logs and metrics name the route, also for an unknown secret."""
+    """Logs and metrics name the route of a calendar link, and not its path, which has the secret."""
     asks = await client_of(app, north)
     link = await link_of(asks, team=named("team", (await team_of(north, "aide")).id))
     unknown = f"{link['secret'][:-4]}AAAA"

@@ -104,7 +104,7 @@ async def test_one_of_two_supports_ends(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_support_that_starts_by_itself_serves_its_concern(app: FastAPI, north: Town) -> None:
-    """The worker starts supports without a request, and the list follows."""
+    """If a support starts by itself, its concern leaves the list of unserved concerns."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     support = await planned(asks, concern, starts_on=str(TODAY + timedelta(days=1)))

@@ -226,7 +226,10 @@ async def test_a_page_of_before_more_types_commits_nothing(north: Town) -> None:
 
 
 async def test_a_reader_of_a_rare_type_does_not_fall_out(north: Town) -> None:
-    """A page with few events moves the position to the end of the feed, so that expired events cause no 410."""
+    """A page with few events of a rare type still moves the consumer to the end of the feed.
+
+    So it gets no 410 when older events expire.
+    """
     await _keep(north, NewConsumer((CONCERN_ACCEPTED.name,)))
     old = await happen(north)
     await _commit(north, (await _read(north)).next)
@@ -317,7 +320,7 @@ async def test_a_consumer_is_its_clients_own(north: Town) -> None:
 
 
 async def test_a_consumer_of_no_client_is_refused(north: Town) -> None:
-    """A request without a client cannot have a consumer."""
+    """A request that has no client, such as one of an operator, cannot have a consumer."""
     async with north.house() as work:
         with pytest.raises(Forbidden):
             await consumers.save_consumer(work, "nightly", NewConsumer())

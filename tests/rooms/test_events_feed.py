@@ -52,8 +52,9 @@ async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
 
 
 async def test_a_number_is_held_until_its_commit(north: Town) -> None:
-    """A transaction that has taken a number keeps the district's counter until its end, so that no higher number is
-    visible before.
+    """A transaction that has taken an event number keeps the district's counter locked until its end.
+
+    So no higher number is visible before.
     """
 
     @needs(Can.OPERATE)

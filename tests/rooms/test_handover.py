@@ -141,7 +141,7 @@ async def test_everything_of_a_person_is_handed_over_in_one_call(north: Town) ->
 
 
 async def test_a_handover_is_refused_where_it_makes_no_sense(north: Town) -> None:
-    """Nobody named, a day to come, the same person, and an ended support are refused."""
+    """A handover is refused if it names nobody, the present person or a future day, or if the support has ended."""
     support, teacher = await planned(north, lead=per(north, "teacher")), per(north, "teacher")
     tomorrow = today_in("America/Chicago") + timedelta(days=1)
     for new in (NewHandover("So."), NewHandover("So.", lead=teacher, on=tomorrow)):

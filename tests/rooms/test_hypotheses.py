@@ -159,7 +159,9 @@ async def test_all_that_is_wrong_with_a_hypothesis_is_reported_at_once(app: Fast
 
 
 async def test_a_support_of_a_secured_area_tests_no_hypothesis_outside_of_it(app: FastAPI, north: Town) -> None:
-    """Whoever reads the hypothesis reads what became of the support, so both are secured or neither is."""
+    """A support in a secured area can test only a hypothesis in the same area, whose readers see the support's
+    outcome.
+    """
     asks = caller(app, north)
     secured, plain = await accepted(asks, north, area="sel"), await accepted(asks, north)
     support = await planned(asks, secured)

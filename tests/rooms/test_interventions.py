@@ -126,7 +126,7 @@ async def test_a_support_cites_a_version_or_has_free_words(app: FastAPI, north: 
 
 
 async def test_adherence_is_shown_beside_dosage(app: FastAPI, north: Town) -> None:
-    """A support that took place and was not given as designed is not mistaken for one that does not help."""
+    """A support shows its adherence to the intervention's checklist together with its dosage."""
     asks = caller(app, north)
     await published(asks)
     concern = await accepted(asks, north)

@@ -354,7 +354,7 @@ async def test_a_stretch_does_not_begin_in_the_future(north: Town) -> None:
 
 
 async def test_two_scores_of_one_sender_do_not_become_one(north: Town) -> None:
-    """The second name for the same student, measure, date and attempt is refused, not merged."""
+    """If a sender gives a second external id for the same student, measure, date and attempt, that score is refused."""
     async with north.unit() as work:
         await record_scores(work, [NewScore(stu(north, "amy"), "orf", BEGINS, 10.0, external_id="a")])
         taken = await record_scores(work, [NewScore(stu(north, "amy"), "orf", BEGINS, 99.0, external_id="b")])

@@ -50,7 +50,7 @@ async def codes(asks: Caller, measure: str, **changes: Any) -> list[tuple[str, s
 
 
 async def scored(asks: Caller, town: Town, **more: Any) -> Any:
-    """The answer to a score of amy's by the new measure."""
+    """Returns the answer to a score of amy by the new measure."""
     score = {"student": ids.format_id("student", town.students["amy"]), "measure": "orf-2", "value": 40.0}
     return await asks.post("/v1/scores", score | {"taken_on": str(BEGINS)} | more)
 
@@ -179,14 +179,14 @@ async def _due(work: Work) -> None:
 
 
 async def run_settlements(town: Town) -> int:
-    """Finalizes the scheduled weeks as the worker does, and returns the verdicts."""
+    """Carries out the scheduled final judging as the worker does, and returns the verdicts."""
     async with town.house() as work:
         await _due(work)
     return await finalize_district(town.worker_engine, town.settings.keyring, town.district_id)
 
 
 async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: FastAPI, north: Town) -> None:
-    """After the SEM of a measure is entered, its series are judged again, without alerts."""
+    """After a SEM is set for a measure, its series are judged again and get a statistic, without alerts."""
     asks = caller(app, north)
     assert (await asks.patch("/v1/measures/orf", {"sem": None})).status_code == 200
     support = await supported(north, "amy")

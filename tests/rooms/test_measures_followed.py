@@ -1,4 +1,4 @@
-"""Tests that reminders, lists, charts and retractions follow each measure of a support, not the first one only."""
+"""Tests that reminders, lists, charts and retractions cover each measure of a support, and not only the first."""
 
 from datetime import timedelta
 

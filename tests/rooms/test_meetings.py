@@ -119,7 +119,9 @@ async def test_every_fault_of_a_series_is_told_at_once(app: FastAPI, north: Town
 
 
 async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) -> None:
-    """The rules of all series are read for each calendar: no team makes this last long. An ended one makes room."""
+    """A team can have only a limited number of series, because a calendar reads the rules of all. Ended ones do not
+    count.
+    """
     asks = caller(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     body = {"team": team, "begins_at": "2026-09-08T08:00", "rule": "FREQ=MONTHLY", "minutes": 30}
@@ -131,7 +133,7 @@ async def test_a_team_has_a_limited_number_of_series(app: FastAPI, north: Town) 
 
 
 async def test_a_meeting_is_cancelled_once(app: FastAPI, north: Town) -> None:
-    """A meeting that was cancelled says so to the second person who cancels it."""
+    """If a meeting was cancelled already, a second cancellation is refused with this state."""
     asks = caller(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     meeting = (await asks.post("/v1/meetings", _single(team))).json()

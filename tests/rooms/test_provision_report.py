@@ -49,7 +49,9 @@ async def served(asks: Caller, signal: dict[str, Any], days: int) -> None:
 
 
 async def test_the_median_and_the_shares_are_those_of_the_children(app: FastAPI, north: Town) -> None:
-    """Protects a principal from a promise: the days count from the signal to a session that was given."""
+    """The report's days are counted from a signal to a session that took place, and not to one that was only
+    planned.
+    """
     asks = caller(app, north)
     async with north.house() as work:
         await enroll(work, north)

@@ -216,7 +216,7 @@ async def test_an_agenda_is_printed_before_the_meeting(app: FastAPI, north: Town
 
 
 async def test_a_page_says_what_was_agreed_to_those_who_may_read_it(app: FastAPI, north: Town) -> None:
-    """The page of a recap shows an agreed action only to those who may read action items."""
+    """The pages of a meeting show the text of an agreed action only to those who may read action items."""
     asks = caller(app, north)
     team = await meeting_team(north)
     owner, text = named("person", north.staff["teacher"]), "Call the family about the new plan."

@@ -1,4 +1,4 @@
-"""Tests of the report of a screening window: what is computed while it is open, and what is kept when it closes."""
+"""Tests the report of a screening window: computed while the window is open, and stored when it closes."""
 
 from datetime import timedelta
 from typing import Any
@@ -108,7 +108,7 @@ async def test_a_report_shows_only_students_within_reach(app: FastAPI, north: To
 
 
 async def test_a_team_is_a_list_of_its_children_and_changes_no_count(app: FastAPI, north: Town) -> None:
-    """Protects a team's meeting from other teams' children, and the counts from a cell that is one team."""
+    """A report for a team lists only the team's children, and its counts are the same as without the team."""
     asks = caller(app, north)
     shown = await scheduled(asks, window(*FALL))
     await screened(asks, north, FALL[0], amy=50.0, ben=50.0, cy=50.0)

@@ -142,7 +142,9 @@ async def test_how_many_are_taken_at_once_is_bounded(north: Town) -> None:
 
 
 async def test_an_amendment_keeps_what_was_said(north: Town) -> None:
-    """An amended session logs the earlier values and the author; the minutes and the reason follow the attendance."""
+    """If a session is amended, the earlier values and the author are logged. Minutes and reason follow the
+    attendance.
+    """
     support = await served(north, "amy")
     (taken, other) = await recorded(north, support, held(0, attended=False, lost_because="absent"), held(0, 1))
     assert taken.session is not None

@@ -1,4 +1,4 @@
-"""Tests of signals: what rules suggest, what accepting and dismissing does, and what lapses."""
+"""Tests signals: what rules suggest, what accepting and dismissing does, and when a signal lapses."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -69,7 +69,7 @@ async def test_a_score_under_the_cut_is_suggested_and_becomes_a_concern(app: Fas
 
 
 async def test_a_dismissed_digest_never_returns(app: FastAPI, north: Town) -> None:
-    """Protects a team from the same suggestion every week, under the next version of a rule or another rule."""
+    """After a signal was dismissed, no version of the rule and no other rule suggests the same again."""
     asks = caller(app, north)
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0)

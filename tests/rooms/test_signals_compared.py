@@ -127,7 +127,7 @@ async def add_work(work: Work, town: Town, grades: Grades, students: list[UUID],
 
 
 async def add_benchmark(asks: Caller) -> None:
-    """Publishes the cuts, and schedules a window that is open."""
+    """Publishes the cut scores, and schedules a window that is open."""
     cuts = {"risk_cut": RISK, "benchmark_goal": GOAL}
     benchmark = {"measure": "orf", "grade": "03", "season": "fall", "citation": "Our own", **cuts}
     answer = await asks.post("/v1/benchmarks", {"benchmarks": [benchmark]})

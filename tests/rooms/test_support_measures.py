@@ -105,7 +105,7 @@ async def test_the_verdict_of_a_support_is_the_most_serious_of_its_measures(app:
 
 
 async def test_an_alert_is_the_supports_and_opens_once(north: Town) -> None:
-    """Protects teams from two alerts about one support: the second measure off track opens none."""
+    """A support has one alert: a second measure that is off track does not open another one."""
     support = await followed(north)
     await taken(north, maze(north, FLAT[:8]))
     assert (await response_events(north)).count("response.off_track") == 1
@@ -142,7 +142,7 @@ async def test_measures_share_the_stated_false_alarm_rate(north: Town) -> None:
 
 
 async def test_stopping_a_measure_closes_the_alert_that_it_opened(north: Town) -> None:
-    """Protects the feed: an alert of a measure that is no longer followed is closed, and the other may open one."""
+    """If a measure is removed from a support, the alert that it opened is closed, and another measure may open one."""
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 8)), *maze(north, FLAT[:8])])
     assert (await state(north, support)).alert_id is not None
@@ -160,7 +160,9 @@ async def test_stopping_a_measure_closes_the_alert_that_it_opened(north: Town) -
 
 
 async def test_a_new_phase_keeps_the_goals_of_further_measures(north: Town) -> None:
-    """Protects further measures from being lost at a phase line; one whose goal is met waits for a new goal."""
+    """A new phase keeps the goals of additional measures. A measure whose goal is met gets none until somebody sets
+    one.
+    """
     support = await followed(north)
     await taken(north, [*scores(north, "amy", reader(3, 8)), *maze(north, FLAT[:8])])
     change = SupportChange(because="More.", begins_on=TODAY, sessions_per_week=4, confirm_rate=True)

@@ -61,7 +61,9 @@ async def events_of(work: Work) -> list[str]:
 
 
 async def test_a_colleague_sees_a_teammates_student_and_can_raise_a_concern(app: FastAPI, north: Town) -> None:
-    """A teacher of another school sees the students of the grade team, may act for them, and until then did neither."""
+    """A teacher of another school sees and can act for the students of the grade team only once a member of the
+    team.
+    """
     team = await team_of(north, "teacher", "other_teacher")
     concern = {"student": named("student", north.students["amy"]), "area": "ela.fluency", "description": "Slow."}
     colleague = acting(app, north, "other_teacher")
@@ -94,7 +96,9 @@ async def test_the_roster_role_says_what_a_member_may_do(app: FastAPI, north: To
 
 
 async def test_a_member_sees_nobody_from_the_day_of_leaving(app: FastAPI, north: Town) -> None:
-    """A membership, a scope and a team end on a day, and on that day the students are out of reach; not before."""
+    """From the last day of a membership, a scope or a team on, its members no longer see the students. Before, they
+    do.
+    """
     team = await team_of(north, "teacher", "aide")
     scope = await serves(north, team, school_class=named("class", north.classes[1]))
     async with north.unit() as work:

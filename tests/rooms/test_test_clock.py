@@ -46,7 +46,7 @@ async def sandbox(north: Town) -> Town:
 async def test_the_day_of_the_district_moves(sandbox: Town, south: Town) -> None:
     """A score can be recorded for a day once the test clock has reached it. Another district keeps the real date.
 
-    Later, the sandbox district keeps its own date too.
+    If the test clock is set back to none, the sandbox has the real date too.
     """
     async with sandbox.unit() as work:
         real = (await describe_caller(work)).today
@@ -80,7 +80,9 @@ async def test_a_week_is_finalized_when_the_clock_has_passed_it(sandbox: Town) -
 
 
 async def test_what_depends_on_the_day_is_due_at_once(sandbox: Town) -> None:
-    """Whoever plays a year need not wait for the hourly run: reminders, starts, windows and signals follow the day."""
+    """If the test clock is moved, everything that depends on the date is done at once: reminders, starts, windows,
+    signals.
+    """
     await create_tasks(sandbox.worker_engine, sandbox.settings.keyring, sandbox.district_id)
     before = {task.kind: task.due for task in await rows(sandbox, Task)}
     await moved(sandbox, PLAYED)
@@ -98,7 +100,9 @@ async def test_only_a_sandbox_has_a_clock(south: Town) -> None:
 
 
 async def test_a_partner_moves_it_over_http(app: FastAPI, sandbox: Town, south: Town) -> None:
-    """204; the caller's own description names the day. GraphQL does the same."""
+    """A partner moves the test clock over HTTP (204). The caller's description then has the new date, also in
+    GraphQL.
+    """
     client = caller(app, sandbox)
     assert (await client.post("/v1/test-clock", {"today": str(PLAYED)})).status_code == 204
     assert (await client.get("/v1/me")).json()["today"] == str(PLAYED)

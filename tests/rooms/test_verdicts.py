@@ -244,7 +244,7 @@ async def test_a_verdict_is_never_changed(north: Town, settings: object) -> None
 
 
 async def test_a_week_is_settled_when_it_is_in(north: Town) -> None:
-    """A week waits while one classmate's score is missing, and is finalized at once when it is recorded."""
+    """A week is judged finally as soon as the last score of the class is recorded, and not while one is missing."""
     names = await classmates(north, 2)
     supports = [await supported(north, name) for name in names]
     await send(north, scores(north, names[0], reader(1, 6)))
@@ -371,7 +371,10 @@ async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) ->
 
 
 async def test_a_school_has_its_own_rule_and_an_area_and_a_measure(north: Town) -> None:
-    """The school's before the district's; the measure's before the area's, the area's before the rest."""
+    """A rule for the school applies before one of the district, and one for a measure before one for its area.
+
+    A general rule applies last.
+    """
     entries = [
         Entry("monitor", {}),
         Entry("trend", {}, area="ela"),

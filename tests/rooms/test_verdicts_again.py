@@ -22,7 +22,7 @@ HARD = {3: 9.0, 5: -8.0, 7: 10.0, 9: -9.0, 10: 12.0}
 
 
 async def move(town: Town, name: str, schools: list[UUID]) -> None:
-    """The student is at these schools, the first of them first."""
+    """Makes these schools the schools of the student. The first one is the student's first school."""
 
     @needs(Can.SYNC_ROSTER)
     async def change(work: Work) -> None:

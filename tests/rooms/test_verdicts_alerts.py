@@ -134,7 +134,7 @@ def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
-    """The end of an alert that was sent is signalled, even if a backfill or new rules end it."""
+    """If an alert was sent, its end is signalled too, even if a backfill or new rules end it."""
     alert = weekly(GOOD, NOT, NOT)
     assert advance_all([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
         AlertSignal.ALERT,

@@ -99,7 +99,7 @@ async def test_too_little_data_keeps_the_published_defaults(app: FastAPI, north:
 
 
 async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town) -> None:
-    """If too little of last year's data is left, all series are judged again by the published defaults."""
+    """If too little of last year's data is left, all series are judged again with the published defaults."""
     support = await supported(north, "amy")
 
     @needs(Can.OPERATE)

@@ -107,6 +107,6 @@ async def test_a_rule_that_cannot_be_is_refused_with_every_reason(app: FastAPI, 
 
 
 async def test_who_may_not_publish_does_not(app: FastAPI, north: Town) -> None:
-    """A teacher decides about students, not about the district's rules."""
+    """A teacher cannot publish the district's rules."""
     answer = await caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1").post("/v1/playbook", FOUR)
     assert answer.status_code == 403

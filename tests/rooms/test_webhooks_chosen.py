@@ -117,7 +117,7 @@ def _fits(body: dict[str, Any]) -> set[int]:
 async def test_what_happened_before_a_version_is_told_in_its_own(
     north: Town, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event from before the second version is rendered in its own version, even for new readers."""
+    """An event from before the second version of its type is rendered in the first version, even for new readers."""
     await register(north, receiver)
     await happen(north)
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
@@ -163,7 +163,7 @@ async def test_the_catalogue_has_the_schema_of_each_version(
 
 
 async def test_a_version_is_one_that_there_is(north: Town) -> None:
-    """A requested version must exist, for a type of the endpoint."""
+    """A payload version that an endpoint requests must exist, and must be of one of its event types."""
     for versions in ({"concern.raised": 2}, {"concern.accepted": 1}, {"concern.invented": 1}, {"concern.raised": 0}):
         async with north.unit() as work:
             with pytest.raises(Invalid) as refused:

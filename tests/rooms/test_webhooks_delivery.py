@@ -193,7 +193,7 @@ async def test_loopback_is_not_reached_outside_a_sandbox(north: Town, receiver: 
 
 
 async def test_what_waits_for_a_removed_endpoint_ends(north: Town, tmp_path: Path) -> None:
-    """After an endpoint is removed, nothing is sent and no delivery stays due."""
+    """After an endpoint is removed, nothing is sent to it, and no delivery stays due."""
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)

@@ -86,7 +86,7 @@ async def response_events(town: Town) -> list[str]:
 
 
 async def rows(town: Town, model: type[Any]) -> list[Any]:
-    """Every row of a table in the district, in order."""
+    """Returns every row of a table in the district, in order."""
 
     @needs(Can.JUDGE)
     async def read(work: Work) -> list[Any]:

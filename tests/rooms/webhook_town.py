@@ -47,7 +47,7 @@ class Receiver:
         return [one for one in came if endpoint.url.endswith(one["path"])]
 
     async def news(self, count: int) -> None:
-        """Waits until more requests have arrived than this number."""
+        """Waits until more than `count` requests have arrived."""
         async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY, timeout=60) as client:
             parameters = {"after": count, "wait": 30}
             assert (await client.get(f"{self.address}received", params=parameters)).json()
@@ -173,7 +173,7 @@ async def end_leases(town: Town) -> None:
 
 
 def start_worker(settings: Settings, **others: str) -> subprocess.Popen[str]:
-    """The worker as a process, over these settings."""
+    """Starts the worker as a process with these settings."""
     return subprocess.Popen(
         [sys.executable, "-m", "app.worker"],
         env=environment(settings, **others),

@@ -144,7 +144,10 @@ def test_faults_beyond_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
     end=st.sampled_from(["\n", "\r\n"]),
 )
 def test_whatever_is_written_as_csv_is_read_as_it_was(rows: list[list[str]], size: int, end: str) -> None:
-    """Any values at all, quoted by RFC 4180, cut into chunks anywhere: no row is lost, joined, split or refused."""
+    """Any values that are quoted by RFC 4180 are read as they were written, wherever the stream is divided.
+
+    No row is lost, joined, split or refused.
+    """
     out = io.StringIO(newline="")
     csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator=end).writerows(rows)
     given, screen = _screened(out.getvalue().encode(), size, end.encode())
@@ -157,7 +160,7 @@ def test_whatever_is_written_as_csv_is_read_as_it_was(rows: list[list[str]], siz
     size=st.integers(1, 60),
 )
 def test_no_bytes_at_all_break_it(data: bytes, size: int) -> None:
-    """Any bytes give rows of the header's width or a refusal."""
+    """For any bytes, the check yields rows with as many cells as the header, or refuses the file."""
     try:
         given, _ = _screened(data, size)
     except SourceRefused:

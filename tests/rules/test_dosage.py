@@ -46,7 +46,7 @@ def session_record(
 def held(
     week: int, weekday: int, delivered: int = 30, planned: int = 30, because: str | None = None
 ) -> DeliveredSessions:
-    """A session."""
+    """Returns a session."""
     reason = because or ("schedule" if delivered < planned else None)
     return session_record(day(week, weekday), planned, delivered, delivered > 0, reason)
 
@@ -65,7 +65,9 @@ def test_what_has_no_record_is_unknown_and_not_missed() -> None:
 
 
 def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
-    """If less than half of the sessions is known, there is no share; otherwise it is that of the known sessions."""
+    """The delivered share is computed from the known sessions. If less than half of the sessions is known, there is
+    none.
+    """
     assert over(2, [held(0, 0), held(0, 2)]).share is None
     half = over(2, [held(0, 0), held(0, 2), held(1, 0, 0)])
     assert half.is_known
@@ -139,7 +141,7 @@ def made(records: list[DeliveredSessions], off: frozenset[date], weekly: int) ->
 
 @given(RECORDS, OFF, WEEKLY)
 def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> None:
-    """Known and unknown sessions sum to the plan, and delivered and lost minutes to the known ones."""
+    """Known and unknown sessions add up to the planned ones, and delivered and lost minutes to the known ones."""
     result = made(records, off, weekly)
     assert result.known_sessions + result.unknown_sessions == result.planned_sessions
     assert result.known_sessions == sum(one.planned_sessions for one in records)
@@ -192,7 +194,7 @@ def test_two_windows_make_the_whole(
 
 
 def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
-    """The dosage of a window is the same with a calendar that was read for other windows too."""
+    """The dosage of a window is the same with a calendar that was loaded for other windows too."""
     weeks = [(day(n), n != 2) for n in (0, 1, 2, 3, 6, 7)]
     assert off_between(weeks, day(1, 3), day(3, 4)) == frozenset({day(2)})
     assert off_between(weeks, day(0), day(5)) == frozenset({day(2)})

@@ -86,7 +86,7 @@ def test_keys_that_always_have_requests_are_served_by_their_weights(
 
 
 def test_a_newcomer_is_served_before_those_who_have_been_served() -> None:
-    """A queue of a hundred, and one request of another key: it is the very next, whatever the others still wait for."""
+    """If a request of another key comes while a hundred requests of one key wait, it is served next."""
     order = FairOrder()
     for _ in range(100):
         order.join("a")

@@ -33,7 +33,7 @@ PUBLISHED = {"01": 2.0, "02": 1.6, "03": 1.0, "04": 1.2, "05": 0.8, "06": 0.3}
 
 @pytest.mark.parametrize(("grade", "rate"), PUBLISHED.items())
 def test_the_published_norms_state_a_realistic_growth_for_each_grade(grade: str, rate: float) -> None:
-    """Protects the figures that are shipped: a goal is compared with the most that a published norm calls realistic."""
+    """For each grade, the highest published norm of growth is the one that is called realistic."""
     norms = [
         Norm(each.grade, each.typical_growth, each.realistic_growth, citation=each.citation)
         for each in published_benchmarks()
@@ -55,7 +55,9 @@ def test_a_districts_own_norm_takes_precedence_and_grades_are_compared_by_their_
 
 
 def test_a_rate_above_the_norms_is_refused_with_a_goal_that_is_not() -> None:
-    """Protects a student from a goal that no child reaches: the refusal has the figure and a goal that passes."""
+    """A goal that requires more growth than the norms call realistic is refused, with the figure and a goal that
+    passes.
+    """
     rate_check = required(47.0, 70.0, 10, 1.0)
     with pytest.raises(Invalid) as refused:
         check_rate(rate_check, confirmed=False)

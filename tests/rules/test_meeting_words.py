@@ -22,7 +22,7 @@ def test_a_day_that_was_set_is_not_a_day_since_which() -> None:
 
 
 def test_a_signal_and_an_alarm_say_what_they_are() -> None:
-    """Protects a team from an item that does not say what was seen, and from one that hides its second reason."""
+    """The text of an item about a signal says what was seen, and the text of an alarm names its second reason too."""
     assert write_reason("signal", ["failing"], DAY) == (
         "A signal: the grades in a class are failing, since October 6, 2026"
     )

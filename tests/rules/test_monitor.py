@@ -171,7 +171,7 @@ def test_a_group_that_stalls_as_a_whole_is_not_explained_away() -> None:
 
 
 def test_week_by_week_is_what_each_week_alone_would_say() -> None:
-    """Judging week by week gives the same as judging each week alone, up to rounding."""
+    """Judging week by week gives the same results as judging each week alone, up to rounding."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     for week, estimate in zip((5, 9, 12), judge_weeks(whole, PRIOR, (5, 9, 12)), strict=True):
         alone = judge_panel(whole, PRIOR, week=week)

@@ -15,7 +15,7 @@ class _Clock:
 
 
 def test_a_key_gets_its_quota_and_no_more_until_its_window_ends() -> None:
-    """A key gets exactly its announced quota until the announced reset."""
+    """A client gets exactly the announced quota until the announced reset."""
     clock = _Clock()
     quotas = Quotas(POLICY, clock)
     assert [quotas.take("a").remaining for _ in range(3)] == [2, 1, 0]

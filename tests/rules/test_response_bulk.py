@@ -123,7 +123,7 @@ def test_asked_alone_or_together_gives_the_same_bytes() -> None:
 
 @pytest.mark.long
 def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
-    """Forms are adjusted only if several students took the same form."""
+    """A verdict says that the difficulty of forms was considered only if several students took the same form."""
     for shared in (True, False):
         whole = make_series(24, 12, 4)
         if not shared:

@@ -34,7 +34,7 @@ def test_four_point_flags_a_student_on_the_aimline_with_the_known_probability() 
 
 
 def test_the_whole_rule_agrees_with_its_inner_count_of_runs() -> None:
-    """The exact count of runs agrees with `judge` for a sample of patterns."""
+    """The exact number of flagged patterns, found by a short count, agrees with `judge` for a sample of patterns."""
     for pattern in np.random.default_rng(7).choice((-1, 1), size=(60, 15)):
         for end in range(4, 16):
             verdict = judge("four-point", weekly(10 + 1.5 * np.arange(1, end + 1) + 3.0 * pattern[:end]))

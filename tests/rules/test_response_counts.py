@@ -90,7 +90,7 @@ def test_no_rate_is_stated_for_a_count(rule: str) -> None:
 
 
 def test_a_measure_that_is_no_growth_line_refuses_a_slope_with_the_reason() -> None:
-    """A rule about slopes is refused for another kind of measure, with the rules that fit."""
+    """A rule about slopes is refused for a measure of another kind. The error lists the rules that can judge it."""
     for kind, fitting in FITTING.items():
         for rule in RULES:
             if rule in fitting:

@@ -23,7 +23,9 @@ def series(before: tuple[float, ...], *, values: tuple[float, ...] = (44, 46, 48
 
 
 def test_the_scores_of_a_day_are_one_point_their_median() -> None:
-    """Protects a series from a day with several forms, which would outweigh every other week."""
+    """All scores of a day are one point, their median, so that a day with several forms does not outweigh other
+    days.
+    """
     points = combine_by_day((IDS, DAYS, (50.0, 30.0, 42.0, 44.0, 45.0, 48.0), ("C", "A", "B", "A", "B", "B")))
     assert points.days == (DAYS[0], DAYS[3], DAYS[4])
     assert points.values == (42.0, 44.0, 46.5)
@@ -80,6 +82,6 @@ def test_the_verdict_notes_a_baseline_that_improved_already() -> None:
 
 
 def test_every_score_of_a_day_stays_among_the_evidence() -> None:
-    """A verdict names all scores that it rests on, so that an amendment of any of them can be traced."""
+    """A verdict names all scores of a day on which it depends, so that an amendment of any of them can be traced."""
     seen = (Observation(1, 44.0, "a", ("b", "c")), Observation(2, 46.0, "d"), Observation(3, 48.0, "e"))
     assert judge("median", Series(seen, 40.0, 70.0, 20)).scores == ("a", "b", "c", "d", "e")

@@ -223,7 +223,7 @@ def test_the_aimline_runs_from_baseline_to_goal() -> None:
 
 
 def test_a_verdict_says_the_false_alarm_rate_of_its_rule_where_it_was_measured() -> None:
-    """A verdict states the false-alarm rate of its rule if it was measured, and otherwise none."""
+    """A verdict states the false-alarm rate of its rule if the rate was measured, and otherwise none."""
     scores = series([10.0 + 0.5 * t for t in range(1, 11)])
     assert judge("four-point", scores).stated_far == 0.296
     assert judge("four-point", scores, {"k": 5}).stated_far is None

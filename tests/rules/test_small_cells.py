@@ -135,8 +135,9 @@ def test_a_large_district_publishes_most_of_its_cells() -> None:
 
 
 def test_a_small_cell_between_two_blocks_of_withheld_cells_is_hidden() -> None:
-    """Protects a cell whose row and column have other withheld cells, and which still follows from the sums of a
-    block.
+    """A small cell is withheld if it could be computed as the difference of sums of a block of cells.
+
+    This can be so even if its row and its column have other withheld cells.
     """
     block = {("s0", "l0"), ("s0", "l1"), ("s1", "l0"), ("s1", "l1"), ("s2", "l2"), ("s2", "l3"), ("s3", "l2")}
     block |= {("s3", "l3")}

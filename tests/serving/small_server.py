@@ -55,7 +55,7 @@ async def talk(scope: Any, receive: Any, send: Any) -> None:
 
 @contextmanager
 def serving(most_connections: int | None = None) -> Iterator[int]:
-    """The port of a server that runs within the block."""
+    """Runs a server during the block, and yields its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         small_app,

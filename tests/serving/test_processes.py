@@ -53,7 +53,7 @@ def served(
 
 
 def ask(port: int, path: str, timeout: float = 1.0) -> Any:
-    """Returns the answer on a connection of its own, or None if there is none in time."""
+    """Returns the answer to a request on a new connection, or None if it does not arrive in time."""
     with suppress(httpx.TransportError):
         return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=timeout, trust_env=False, verify=TRUSTS_NOBODY)
     return None
@@ -179,7 +179,9 @@ async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_database_goes_away_at_start_up(settings: Settings, workers: str) -> None:
-    """After the first look, when the process itself looks: a sentence and exit 1, no stack trace."""
+    """If the database goes away during the start, after it was checked first, the process ends with a sentence and exit
+    1.
+    """
     with served(settings, "tests.serving.stuck_app", "0", workers, AIMLINE_API_DATABASE_URL=NOWHERE) as serving:
         _, output = serving.communicate(timeout=180)
     assert serving.returncode == 1

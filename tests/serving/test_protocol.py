@@ -44,7 +44,10 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", TOO_LARGE)
 def test_a_head_beyond_64_kb_is_refused(name: str) -> None:
-    """431 as a problem, whatever it is made of and however it is cut; the connection ends."""
+    """A head of more than 64 kB gives 431 as a problem, whatever it contains and however it is split.
+
+    The connection then ends.
+    """
     with serving() as port:
         for size in (256 * KB, 1000):
             data = TOO_LARGE[name]()[: 256 * KB]
@@ -102,7 +105,9 @@ def test_trailers_and_marks_of_chunks_are_bounded() -> None:
 
 
 def test_an_upgrade_awaits_earlier_responses() -> None:
-    """Otherwise the response of the earlier request would come amid the frames of the WebSocket."""
+    """An upgrade to a WebSocket waits for earlier responses, which could otherwise come between the WebSocket's
+    frames.
+    """
     upgrade = (
         b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -119,7 +124,9 @@ def test_an_upgrade_awaits_earlier_responses() -> None:
 
 
 def test_chunks_of_one_byte_are_bounded() -> None:
-    """Each costs as much as a large one: many of one byte are refused, and as many bytes in chunks of 64 are not."""
+    """Many chunks of one byte are refused, because each costs as much as a large one. Chunks of 64 bytes are
+    accepted.
+    """
     chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     for chunk, number, statuses in ((b"1\r\nx\r\n", 200_000, {0, 431}), (b"40\r\n%s\r\n" % (b"x" * 64), 3125, {200})):
         with serving() as port, Connection(port) as connection:

@@ -29,7 +29,7 @@ def handshake(path: str = "/", fields: bytes = b"") -> bytes:
 
 
 def frame(kind: int, data: bytes = b"") -> bytes:
-    """A frame of at most 125 bytes, under a mask of zeros."""
+    """Returns a WebSocket frame of at most 125 bytes, with a mask of zeros."""
     return struct.pack("!BB4x", kind, 0x80 | len(data)) + data
 
 
@@ -44,7 +44,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_of_frames_ends_the_connection(name: str) -> None:
-    """Tiny frames cost more to handle than to send: after a burst the connection is ended, and others are served."""
+    """A flood of tiny frames ends the connection, because they cost more to handle than to send. Others are served."""
     with serving() as port, Connection(port) as connection:
         connection.send(handshake())
         assert connection.answer()[0] == 101

@@ -52,7 +52,7 @@ def _row(sourced_id: str, **cells: str) -> Row:
 
 @dataclass
 class Delivered(Export):
-    """A delivery with the roster of `Export` and a gradebook; a delta has only the rows that a test adds."""
+    """A delivery with the roster of `Export` and a gradebook. A delta of it has only the rows that a test adds."""
 
     files: ClassVar[Iterable[str]] = FILES
     more: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -52,7 +52,9 @@ def say(writer: asyncio.StreamWriter, body: object, *headers: str, kind: str = "
 
 
 def linking(link: str, pages: float = math.inf) -> Write:
-    """Returns a page of one user with this `next` link, in which `{}` is a growing number. After `pages`, no user."""
+    """Sends pages of one user with this `next` link, in which `{}` is a growing number. After `pages` pages, sends no
+    user.
+    """
 
     def users(self: Hostile, writer: asyncio.StreamWriter, _: str) -> None:
         number = next(self.count)
@@ -108,7 +110,7 @@ def _bomb() -> bytes:
 
 @asynccontextmanager
 async def hostile(users: Write) -> AsyncIterator[Hostile]:
-    """A running one."""
+    """Yields a running hostile SIS that answers requests for users by this function."""
     sis = Hostile(users)
     server = await asyncio.start_server(sis.serve, "127.0.0.1", 0)
     sis.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"

@@ -64,7 +64,7 @@ def answering(answer: Callable[[SisRequest], Reply]) -> Iterator[tuple[str, list
         do_GET = do_POST = handle_any
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Writes no log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(LOOKS,))

@@ -1,4 +1,4 @@
-"""A sandbox SIS over HTTP for tests of the REST adapters, and the results of a pull from it."""
+"""Runs a sandbox SIS over HTTP for tests of the REST adapters, and reads from it."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ def connect(address: str, version: Version, **changed: Any) -> Connection:
 
 
 def behave(address: str, *quirks: str, day: int = 0) -> None:
-    """Has a running sandbox SIS behave like this from now on, on this day."""
+    """Sets the quirks of a running sandbox SIS, and the day of its simulation."""
     answer = httpx.post(f"{address}sandbox/quirks", params={"name": list(quirks)}, verify=TRUSTS_NOBODY)
     assert answer.status_code == 200, answer.text
     httpx.post(f"{address}sandbox/day/{day}", verify=TRUSTS_NOBODY)

@@ -116,7 +116,7 @@ class Export:
         return next(row for row in self.rows[name] if row["sourcedId"] == sourced_id)
 
     def without(self, name: str, *sourced_ids: str) -> list[Row]:
-        """Removes rows and returns them."""
+        """Removes rows of the delivery, and returns them."""
         gone = [row for row in self.rows[name] if row["sourcedId"] in sourced_ids]
         self.rows[name] = [row for row in self.rows[name] if row["sourcedId"] not in sourced_ids]
         return gone
@@ -126,7 +126,7 @@ class Export:
         return header(name)
 
     def sheet(self, name: str) -> str:
-        """A file's text."""
+        """Returns the text of a file."""
         out = io.StringIO(newline="")
         sheet = csv.DictWriter(out, self.columns(name), restval="", lineterminator="\r\n")
         sheet.writeheader()

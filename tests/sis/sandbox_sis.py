@@ -60,7 +60,7 @@ def client_of(*arguments: str, origin: Warm | None = None) -> Iterator[httpx.Cli
 
 
 def rows(answer: httpx.Response) -> list[Row]:
-    """The rows of a list's answer."""
+    """Returns the rows in the answer to a list."""
     assert answer.status_code == 200, answer.text
     (listed,) = answer.json().values()
     assert isinstance(listed, list)

@@ -18,7 +18,7 @@ Row = dict[str, str]
 
 
 def line(student: str, value: str, name: str, day: str = "2026-09-09", **cells: str) -> Row:
-    """A row of the file."""
+    """Returns a row of the file."""
     row = {"studentSourcedId": student, "measure": "orf", "date": day, "value": value, "externalId": name}
     return {"attempt": "", "form": "", "purpose": "screening", **row, **cells}
 

@@ -82,7 +82,7 @@ async def test_a_school_and_a_term_that_the_delivery_refers_to_are_not_removed(n
 
 
 async def test_a_school_that_closes_is_removed(north: Town, tmp_path: Path) -> None:
-    """A school that only ended enrollments, and people of other schools too, still name is removed as before."""
+    """A school that closes is removed, even if ended enrollments, or people of other schools too, still name it."""
     case = CaseZip().add("orgs", "S3,,,East School,school,S3,D")
     case.change("users", "U001,,,true,S1,", 'U001,,,true,"S1,S3",')
     case.add("enrollments", "E900,,,C1,S3,U001,student,false,2026-08-20,2026-09-01")
@@ -107,7 +107,10 @@ async def test_a_student_under_two_ids_of_one_delivery_is_not_in_the_roster_twic
 
 @pytest.mark.parametrize("has_records", [False, True])
 async def test_zeros_that_a_spreadsheet_removed_are_a_new_id(north: Town, tmp_path: Path, has_records: bool) -> None:
-    """Ids that lose their leading zeros are named as likely the same people; a student with records keeps the row."""
+    """If a spreadsheet has removed leading zeros, the ids are reported as likely the same people.
+
+    A student with records is not replaced.
+    """
     before, after = CaseZip(), CaseZip()
     for number in (1, 2, 3):
         for case, sourced_id in ((before, f"{number:05}"), (after, str(number))):

@@ -1,4 +1,4 @@
-"""Protects the judgement of single rows of a CSV delivery: each case has the outcome that REST gives the same row."""
+"""Tests single rows of CSV deliveries: each case has the outcome that the same row has over REST."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -91,7 +91,10 @@ def test_a_method_that_unpacks_without_bound_is_refused(tmp_path: Path, method: 
 
 
 def test_whatever_a_directory_says_is_an_answer(tmp_path: Path) -> None:
-    """Bytes of the directory and of the end record, changed at random: a roster or a refusal, never another error."""
+    """If bytes of a zip's directory and end record are changed at random, the result is a roster or a refusal.
+
+    There is never another error.
+    """
     whole, path, chance = Export().packed(), tmp_path / "bent.zip", random.Random(7)
     start = whole.index(b"PK\x01\x02")
     outcomes = set()

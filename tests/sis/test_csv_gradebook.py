@@ -90,7 +90,7 @@ async def test_a_result_that_cannot_be_taken_is_named_and_kept_as_it_was(
 
 
 async def test_results_follow_a_student_to_another_school(north: Town, tmp_path: Path) -> None:
-    """A caller who reaches a student also reaches the grades from the student's former school."""
+    """The results of a student who changes school can be read by those who see the student at the new school."""
     export = Delivered()
     await sync(north, export, tmp_path)
     export.row("users", "s1")["orgSourcedIds"] = "north"

@@ -119,7 +119,7 @@ async def test_a_delta_of_roles_alone_moves_a_student(north: Town, tmp_path: Pat
 
 
 async def test_a_delta_of_users_keeps_their_roles(north: Town, tmp_path: Path) -> None:
-    """A delta of users keeps roles that it does not contain."""
+    """A delta of users does not change roles that it does not contain."""
     export = _delivered()
     await sync(north, export, tmp_path)
     user = {**export.row("users", "s0"), "familyName": "Renamed"}

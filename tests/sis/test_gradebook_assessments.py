@@ -120,7 +120,7 @@ async def test_assessments_and_their_results_are_taken(north: Town, tmp_path: Pa
 
 
 async def test_results_of_an_assessment_become_scores(north: Town, tmp_path: Path) -> None:
-    """Results of an assessment become scores by its sourcedId or title, but not by a rule for line items."""
+    """Results of an assessment become scores by a rule for its sourcedId or title, but not by a rule for line items."""
     await sync(north, Delivered(), tmp_path)
     await lay_mapping(
         north,

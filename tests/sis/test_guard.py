@@ -1,4 +1,4 @@
-"""Tests which plans the guard holds, from their numbers alone."""
+"""Tests which plans the guard (the limits on changes) holds, given their numbers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tests a person's sync history: why somebody is listed or not, without anything about other people."""
+"""Tests a person's sync history: it shows why a person is listed or not, and nothing about other people."""
 
 from pathlib import Path
 

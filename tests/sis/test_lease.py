@@ -15,7 +15,7 @@ ENDED = "UPDATE sis_lease SET leased_until = now() - interval '1 s' WHERE distri
 
 
 async def test_a_lease_has_one_holder(north: Town, south: Town) -> None:
-    """The second is refused until the first has returned it; another district's is its own."""
+    """While one process has a district's lease, another one is refused. Another district has its own lease."""
     first, second = new_id(), new_id()
     async with north.house() as work:
         length = await take_lease(work, first)

@@ -69,7 +69,7 @@ async def _living(town: Town, table: str, key: str = "id") -> set[str]:
 
 
 async def dangling(town: Town) -> list[str]:
-    """The references of living rows to rows that are removed or missing."""
+    """Returns the references of rows that are not removed to rows that are removed or missing."""
     broken = []
     for kind in KINDS:
         for ref in kind.refs:
@@ -90,7 +90,10 @@ async def dangling(town: Town) -> list[str]:
 
 
 async def test_a_plan_is_approved_for_one_school(north: Town, tmp_path: Path) -> None:
-    """North's people come, change and leave; south's stay, and so does who moves between the two."""
+    """If a plan is approved for one school, its people are created, changed and removed.
+
+    Other schools do not change, and neither does a student who moves between the two.
+    """
     report = await _held(north, tmp_path)
     done = await _approve(north, report, schools=[await _school(north, "north")])
     assert (done.state, done.total("left_out") > 0) == ("applied", True)

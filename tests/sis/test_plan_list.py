@@ -102,7 +102,11 @@ async def test_a_held_plan_is_listed_before_anybody_approves(north: Town, tmp_pa
 
 
 async def test_personal_values_are_digests_without_the_scope_of_the_record(north: Town, tmp_path: Path) -> None:
-    """`roster:read` shows people, `demographics:read` demographics; equal values have equal digests within a run."""
+    """`roster:read` shows the values of people, and `demographics:read` those of demographics; other values are
+    digests.
+
+    Within a run, equal values have equal digests.
+    """
     report = await _dry(north, tmp_path)
     blind = await _read(north, report.run_id)
     before, after, is_digest = _fields([one for one in blind if one.kind == "person"], "s1")["givenName"]
@@ -139,7 +143,7 @@ async def test_two_runs_have_no_digest_in_common(north: Town, tmp_path: Path) ->
 
 
 async def test_a_client_of_one_school_sees_its_students_only(north: Town, tmp_path: Path) -> None:
-    """Row-level security holds for planned rows as for the roster."""
+    """A client of one school sees only planned changes about its students, as in the roster."""
     report = await _dry(north, tmp_path)
     school = await row_id(north, "org", "north")
     mine = _caller(north, Can.READ_SYNC, Can.READ_ROSTER, schools=(school,))
@@ -170,7 +174,9 @@ async def test_a_spreadsheet_runs_nothing_of_the_list(north: Town, tmp_path: Pat
 
 
 async def test_a_likely_rekey_is_listed_beside_its_two_rows(north: Town, tmp_path: Path) -> None:
-    """Under both sourcedIds, so that it is found by its action."""
+    """A likely rekey is listed under both sourcedIds, in addition to its two rows, so that its action can be
+    filtered.
+    """
     await sync(north, Export(), tmp_path)
     export = Export()
     for name in ("users", "demographics"):

@@ -33,7 +33,10 @@ async def _held(town: Town, folder: Path) -> Report:
 
 
 async def test_rest_lists_a_held_plan(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """In pages, by kind, action and school; the same rows as CSV, where no value is a formula."""
+    """REST lists a held plan in pages, filtered by kind, action and school.
+
+    A CSV has the same rows, and none of its values is a formula.
+    """
     report = await _held(north, tmp_path)
     asks, run = caller(app, north), f"/v1/sync-runs/{format_id('run', report.run_id)}"
     path = f"{run}/planned-changes"

@@ -35,7 +35,7 @@ def _map(*pairs: tuple[str, str]) -> dict[str, Any]:
 
 
 async def _planned(asks: Caller, town: Town, held: Report, body: dict[str, Any] = MATCH) -> tuple[str, Any]:
-    """The path of the run that plans the map, and its report once the worker has been there."""
+    """Returns the path of the run that plans the map, and its report after the worker has executed it."""
     answer = await asks.post(_path(held), body)
     assert (answer.status_code, answer.json()["state"], answer.json()["mode"]) == (202, "pending", "rekey"), answer.text
     run = answer.headers["location"]

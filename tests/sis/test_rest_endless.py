@@ -48,7 +48,7 @@ def in_a_circle(request: SisRequest) -> Reply:
 
 
 def without_an_end(request: SisRequest) -> Reply:
-    """Returns a source that serves users from any offset on without end."""
+    """Answers with users from any offset on, without end."""
     first = int(request.query["offset"])
     return Reply(body={"users": [{"sourcedId": f"u{first + number}"} for number in range(int(request.query["limit"]))]})
 

@@ -55,7 +55,7 @@ async def test_a_collection_that_a_roster_needs_fails_the_run(north: Town, name:
 
 @pytest.mark.parametrize("name", LOST)
 async def test_an_optional_collection_that_is_no_longer_there_keeps_what_is_known(north: Town, name: str) -> None:
-    """A collection that had rows and is now missing or forbidden has failed: its rows stay, and the exit code is 3."""
+    """If an optional collection had rows and is now missing or forbidden, its rows stay, and the exit code is 3."""
     collection, response = LOST[name]
     rows = RowsServer()
     rows.rows["categories"] = [{"sourcedId": "quiz", "status": "active", "title": "Quizzes"}]
@@ -85,7 +85,7 @@ async def test_an_optional_collection_that_is_no_longer_there_keeps_what_is_know
 async def test_pages_that_break_off_are_named_and_end_with_exit_3(
     north: Town, answer: Any, sentence: str, total: bool
 ) -> None:
-    """If pages in the middle are refused or empty, nobody is removed, and the run does not end as if all was read."""
+    """If pages in the middle are refused or empty, nobody is removed, and the run ends with exit code 3."""
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     before = await fingerprint(north, ["person", "enrollment"])
@@ -165,7 +165,7 @@ async def test_a_role_that_a_delta_no_longer_lists_is_removed(north: Town) -> No
 
 
 async def test_the_roles_of_a_user_that_is_refused_stay(north: Town) -> None:
-    """If a role is refused, the user's stored roles stay."""
+    """If a role of a user is refused, all stored roles of the user stay."""
     rows = RowsServer("1.2")
     assert (await sync_rows(north, rows)).state == "applied"
     rows.set_role("s4", "learner")

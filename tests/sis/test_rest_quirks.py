@@ -26,7 +26,7 @@ VERSIONS: tuple[Version, ...] = ("1.1", "1.2")
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """A sandbox SIS whose behaviour each test sets."""
+    """Yields the address of a sandbox SIS whose behaviour each test sets."""
     with running("--students", "60") as address:
         yield address
 
@@ -208,7 +208,7 @@ async def test_what_a_roster_needs_is_looked_for_elsewhere_or_refused(
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_day_that_turns_restarts_what_was_read(sis: str, version: Version) -> None:
-    """If the source changes during the pull, the outdated collections are read again."""
+    """If the source changes while it is read, the outdated collections are read again."""
     behave(sis, "day-turns:80", day=DAY)  # a pull is about 50 pages: the second meets the turn, and no other
     await pulled(connect(sis, version, page_size=100))
     assert _day(sis) == DAY

@@ -21,7 +21,7 @@ def cells(kind: str, row: object) -> dict[str, str]:
 
 
 def org(name: str) -> dict[str, str]:
-    """A GUIDRef."""
+    """Returns a GUIDRef to an org."""
     return {"href": f"https://sis.example.org/orgs/{name}", "sourcedId": name, "type": "org"}
 
 
@@ -214,7 +214,7 @@ def test_no_row_breaks_the_translation(row: dict[str, Any], kind: str) -> None:
     st.booleans(),
 )
 def test_a_page_reads_as_its_rows_do(names: list[str], values: list[Any], kind: str, odd: bool) -> None:
-    """Column by column or row by row, of one shape or several: the same cells in the same order."""
+    """A page that is translated column by column has the same cells in the same order as row by row."""
     rows: list[Any] = [
         {name: values[(at + number) % len(values)] for at, name in enumerate(names)} for number in range(40)
     ]

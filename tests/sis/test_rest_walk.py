@@ -23,7 +23,7 @@ def many(count: int) -> list[str]:
 
 
 async def walked(fetch: Fetch, limit: int = 10, ahead: int = 5) -> tuple[list[str], Walk]:
-    """Returns every row in the order of the pages, and the walk."""
+    """Returns every row in the order of the pages, and the walk that read them."""
     walk = Walk(fetch, limit, PageBudget(ahead - 1))
     return [row async for one in walk.walk() for row in one.rows], walk
 

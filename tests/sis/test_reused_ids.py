@@ -92,7 +92,7 @@ def _pairs(report: Report) -> list[tuple[str, str | None, bool]]:
 
 @given(identities, identities)
 def test_one_changed_field_is_never_another_person(before: Identity, after: Identity) -> None:
-    """A change of one field, or of the names alone, is a correction, a marriage or an adoption, whatever the names."""
+    """A change of one field, or of both names alone, never means another person: it is a correction or a new name."""
 
     for name in ("given_name", "family_name", "birth_date", "identifier"):
         assert not is_other_person(before, replace(before, **{name: getattr(after, name)}))
@@ -212,7 +212,9 @@ async def test_an_id_issued_again_does_not_rename_a_student(north: Town, tmp_pat
 
 
 async def test_the_id_of_a_student_who_left_is_issued_again(north: Town, tmp_path: Path) -> None:
-    """The id of a student who left years ago does not bring that student's records back under a new name."""
+    """If the sourcedId of a student who left years ago is issued again, that student's records do not come back with
+    it.
+    """
     export, _ = _roster(7)
     await sync(north, export, tmp_path)
     person = await _give_score(north, "s3")

@@ -50,7 +50,7 @@ async def _state(town: Town) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("form", AS_BEFORE)
 async def test_a_role_in_any_form_is_the_role(north: Town, form: str) -> None:
-    """Whatever the form of the list, the case, the reference or the date, the student stays one, in the same school."""
+    """A student stays a student of the same school, whatever the form of the role's list, case, reference or date."""
     rows = RowsServer("1.2")
     await sync_rows(north, rows)
     rows.row("users", "s3")["roles"] = AS_BEFORE[form]
@@ -61,7 +61,7 @@ async def test_a_role_in_any_form_is_the_role(north: Town, form: str) -> None:
 
 @pytest.mark.parametrize("form", WAITS)
 async def test_a_user_without_a_readable_role_waits(north: Town, form: str) -> None:
-    """A user whose roles cannot be read keeps the known role and schools, and the row waits with exit 3."""
+    """A user whose roles cannot be read keeps the stored role and schools. The row is quarantined, with exit code 3."""
     rows = RowsServer("1.2")
     await sync_rows(north, rows)
     rows.row("users", "s3")["roles"] = WAITS[form]

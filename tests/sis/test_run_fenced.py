@@ -31,7 +31,7 @@ LOST = "UPDATE sis_lease SET leased_until = now() - interval '1 s' WHERE distric
 
 
 async def _killed(town: Town, folder: Path, source: str = "csv") -> UUID:
-    """Kills a run of a source that was started by hand, and returns the id of this source, which is scheduled."""
+    """Leaves a run of a scheduled source behind, as if its process had been killed. Returns the id of the source."""
     path = Export().write(folder / "a.zip")
     async with town.unit() as work:
         new = SourceSettings(kind="oneroster-csv", url=str(path), cron="0 2 * * *")

@@ -226,7 +226,7 @@ async def test_a_look_stays_asked_for_until_it_is_noted(north: Town, tmp_path: P
 async def test_a_look_that_breaks_off_is_noted_and_holds_nothing_up(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An inspection that fails is recorded and not repeated, and does not delay a waiting run."""
+    """An inspection that fails is recorded, not repeated, and does not delay a run that waits."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
 
     async def broken(*_: Any) -> dict[str, Any]:
@@ -264,7 +264,10 @@ async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: P
 
 
 async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path) -> None:
-    """The metrics show each source's hours, held and failed runs and silence, by short names and without a person's."""
+    """The metrics show, for each source, the hours since the last run, and held, failed and missing runs.
+
+    They have short names, and no person's.
+    """
     export = Export()
     made = await _make(north, export.write(tmp_path / "a.zip"), cron="0 2 * * *")
     async with north.unit() as work:
@@ -348,7 +351,7 @@ async def test_prometheus_is_answered(north: Town) -> None:
 
 
 async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) -> None:
-    """A failed dry run emits no event, and changes nothing about the time of the last run."""
+    """A dry run that fails emits no event, and does not change the time of the last run."""
     made = await _make(north, tmp_path / "gone.zip", cron="0 2 * * *")
     soon = now() + timedelta(minutes=5)
     await _due(north, made, overdue_at=soon)

@@ -319,7 +319,7 @@ async def test_removals_are_held_and_may_be_left_out(north: Town, tmp_path: Path
 
 
 async def test_a_plan_is_void_once_its_scores_changed(north: Town, tmp_path: Path) -> None:
-    """A score amended between the plan and the approval: exit 6, and nothing is written."""
+    """If a score is amended between the plan and the approval, the run exits with 6 and writes nothing."""
     scores = await _year(north, tmp_path)
     for row in scores.rows:
         row["value"] = "5"

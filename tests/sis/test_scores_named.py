@@ -52,8 +52,9 @@ async def test_a_form_that_two_forms_match_is_not_guessed(north: Town, tmp_path:
 
 
 async def test_an_excluded_student_stays_out_however_named(north: Town, tmp_path: Path) -> None:
-    """Scores of an excluded student are neither recorded nor removed, whether the row names the student alone, with
-    the source, or only by the score's id.
+    """Scores of an excluded student are neither recorded nor removed, in whatever way a row names the student.
+
+    A row may name the student alone, with the source, or only by the score's external id.
     """
     first = Scores([line("amy-1", "40", "w0"), line("ben-1", "41", "w1")])
     assert (await load(north, first, tmp_path)).total("created") == 2

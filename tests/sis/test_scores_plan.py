@@ -51,7 +51,7 @@ async def _year(town: Town, folder: Path, held: bool = True) -> tuple[Scores, Re
 
 
 async def test_the_first_dry_run_lists_every_score(north: Town, tmp_path: Path) -> None:
-    """The list is there for a source without any earlier run, and is exactly as long as the counts say."""
+    """The list of a dry run is complete for a source without an earlier run, and as long as the counts say."""
     report = await load(north, Scores(), tmp_path, dry=True)
     changes = await _read(north, report, _caller(north, Can.READ_SCORES, Can.READ_ROSTER))
     assert [(change.kind, change.action, change.sourced_id) for change in changes] == [
@@ -103,7 +103,7 @@ async def test_values_are_digests_without_the_scope_of_scores(north: Town, tmp_p
 
 
 async def test_a_secured_measure_is_shown_to_those_who_may_open_it(north: Town, tmp_path: Path) -> None:
-    """Scores of a secured area are digests, the measure included, unless the caller has the scope of the area."""
+    """Planned scores of a secured area are shown as digests, and so is the measure, without the scope of this area."""
     async with north.unit() as work:
         await make_measure(work, NewMeasure("mood", "Mood", "sel", "points", "up", 0.0, 10.0))
     rows = [line("amy-1", "3", "mood-1", measure="mood"), line("amy-1", "40", "orf-1")]

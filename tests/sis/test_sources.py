@@ -97,7 +97,7 @@ def test_a_setting_is_held_to_its_bounds(more: dict[str, Any], expected: list[tu
 
 
 def test_a_local_path_is_an_operators_to_name() -> None:
-    """A whole path, never upwards; a REST base is never a file."""
+    """A local path can be set by an operator only. It must be absolute and without `..`, and cannot be a REST base."""
     assert _codes({**CSV, "url": "/srv/drop"}, local=True) == []
     assert _codes({**CSV, "url": "/srv/../etc"}, local=True) == [("/url", "url.malformed")]
     assert _codes({"url": "/srv/drop"}, local=True) == [("/url", "url.malformed")]

@@ -242,7 +242,7 @@ def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(date_header: str)
     ],
 )
 async def test_what_is_no_zip_is_refused(status: int, headers: dict[str, str], words: str) -> None:
-    """An error page, a redirect that would lead anywhere, a text."""
+    """A download that is no zip is refused: an error page, a redirect, or a text."""
     with _served(b"<html>", status, **headers) as url:
         with pytest.raises(SourceRefused, match=words):
             async with open_url(url, SANDBOX, _quiet):

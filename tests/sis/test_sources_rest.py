@@ -72,7 +72,10 @@ async def test_what_is_wrong_is_named_by_its_pointer(app: FastAPI, north: Town) 
 
 
 async def test_a_run_is_asked_for_and_carried_out_by_the_worker(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """202 with its address; 409 while it waits; then applied, with a report as JSON and as text, and undone."""
+    """A requested run gives 202 with its address, and 409 for another request while it waits.
+
+    The worker then applies it. The report can be read as JSON and as text, and the run can be undone.
+    """
     asks = caller(app, north)
     with _served(Export().write(tmp_path / "a.zip").read_bytes()) as url:
         made = await asks.post("/v1/sis-sources", {"name": "web", "kind": "oneroster-csv", "url": url})

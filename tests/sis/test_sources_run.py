@@ -153,7 +153,7 @@ async def test_the_doctor_writes_nothing(north: Town) -> None:
 
 
 async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
-    """A second request for a run is refused, and so is a delta that is not possible."""
+    """A second request for a run of a district is refused, and so is a request for a delta that is not possible."""
     made = await _make(north, "http://127.0.0.1:65000/")
     async with north.unit() as work:
         with pytest.raises(Conflict, match="A delta follows"):

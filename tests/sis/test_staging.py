@@ -62,7 +62,7 @@ async def test_a_statement_is_prepared_again_for_each_run(north: Town) -> None:
 
 
 async def test_a_run_goes_on_beside_that_of_another_district(north: Town, south: Town, tmp_path: Path) -> None:
-    """While one has staged its rows and is not done, the other is applied; it neither waits nor sees them."""
+    """While the run of one district has staged its rows, the run of another district is applied, without a wait."""
     async with north.house() as work:
         await open_stage(work, new_id(), new_id(), 0)
         await _stage_rows(work, ROWS)

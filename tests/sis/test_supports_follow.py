@@ -92,7 +92,10 @@ def move(export: Export, name: str, school: str) -> None:
 
 
 async def test_a_support_is_suspended_with_its_student_and_comes_back(north: Town, tmp_path: Path) -> None:
-    """A departed student's support takes no scores and no changes, says why, and goes on with the student."""
+    """A support is suspended when its student leaves: it accepts no scores and no changes, and gives the reason.
+
+    It goes on when the student is back.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     support = await supported(north)
@@ -271,7 +274,10 @@ async def test_a_lead_who_is_at_the_new_school_too_stays(north: Town, tmp_path: 
 async def test_what_a_departed_teacher_led_is_listed_and_handed_over_at_once(
     north: Town, tmp_path: Path, how: str
 ) -> None:
-    """Each support is reported once, stays listed until somebody takes it over, and one call hands all of it over."""
+    """Each support whose lead has left is reported once, and is listed until somebody takes it over.
+
+    One request hands over all of them.
+    """
     export = Export()
     export.rows["users"].append(
         {**export.rows["users"][0], "sourcedId": "t-new", "username": "t-new", "identifier": "tn"}

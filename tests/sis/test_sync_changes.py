@@ -128,7 +128,10 @@ async def _raise_concern(work: Work, town: Town, student: Any, school: Any) -> N
 
 
 async def test_a_transfer_takes_the_students_records_along(north: Town, tmp_path: Path) -> None:
-    """Concern and demographics follow to the new school; the old membership ends, the new one begins today."""
+    """If a student changes school, the concern and the demographics follow to the new school.
+
+    The old school membership ends, and the new one begins today.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     student, old, new = [
@@ -179,7 +182,9 @@ async def test_a_removal_of_over_a_tenth_is_held(north: Town, tmp_path: Path) ->
 
 
 async def test_a_kind_that_no_longer_comes_is_held(north: Town, tmp_path: Path) -> None:
-    """A file left out of the zip is not a district without enrollments."""
+    """If a file that the source always had is missing from the zip, the run is held: its rows do not count as
+    removed.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     del export.rows["enrollments"]

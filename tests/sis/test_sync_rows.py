@@ -1,4 +1,4 @@
-"""Tests that only the invalid row goes into quarantine, with its file, row, field and code; nothing else is lost."""
+"""Tests that only an invalid row goes into quarantine, with its file, row, field and code, and nothing else is lost."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Tow
 
 
 async def test_a_quote_that_never_closes_is_one_row(north: Town, tmp_path: Path) -> None:
-    """A quote that is never closed costs only its row, and the people before and after it stay."""
+    """A quote that is never closed affects only its own row. The people before and after it are imported."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)

@@ -82,7 +82,7 @@ async def test_a_mover_leaves_the_team_that_night_and_enters_another(north: Town
 
 
 async def test_a_student_who_comes_back_is_continued_and_not_listed_twice(north: Town, tmp_path: Path) -> None:
-    """A move that is taken back on the same day leaves one row, without a last day."""
+    """If a student's move is taken back on the same day, the team has one row of the student, without a last day."""
     await sync(north, Export(), tmp_path)
     formed = await team(north, school="sis:csv:north", grade="03")
     await sync(north, moved(Export(), "s0", "south"), tmp_path)
@@ -150,7 +150,7 @@ async def test_an_enrollment_that_ends_ends_the_row_by_itself(north: Town, tmp_p
 async def test_the_doctor_finds_and_repairs_the_students_of_teams(
     north: Town, tmp_path: Path, settings: Settings
 ) -> None:
-    """Rows that somebody removed or ended by hand are found, and written again."""
+    """`aimline doctor` finds rows of teams' students that somebody removed or ended by hand, and restores them."""
     await sync(north, Export(), tmp_path)
     formed = await team(north, school="sis:csv:north", grade="03")
     owner = await asyncpg.connect(settings.url_of("owner"))

@@ -161,7 +161,10 @@ async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_beyond_the_operators_limit_is_refused(north: Town, settings: Settings, announced: bool) -> None:
-    """Announced or in pieces: 413, which names the setting; and every other route keeps its own limit."""
+    """A body beyond the operator's limit gets 413, which names the setting, whether its size was announced or not.
+
+    Every other route keeps its own limit.
+    """
     small = build(settings.model_copy(update={"largest_upload_mb": 3}))
     asks = caller(small, north)
     path = await _source(asks)

@@ -44,7 +44,7 @@ class Abuse:
 
 
 def doubling(fragments: int, spreads: int = 2, selection: str = "__typename") -> str:
-    """Fragments that each spread the next one several times."""
+    """Returns a document with fragments, each of which contains the next one several times."""
     parts = [f"fragment F{n} on Query {{{f' ...F{n + 1}' * spreads}}}" for n in range(fragments)]
     return "{...F0} " + " ".join(parts) + f" fragment F{fragments} on Query {{{selection}}}"
 

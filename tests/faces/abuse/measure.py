@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of the app."""
+    """An answer of the app."""
 
     status: int
     body: bytes

@@ -57,7 +57,10 @@ def cost_of(query: str, variables: dict[str, Any] | None = None, name: str | Non
     ],
 )
 def test_rows_are_multiplied_along_the_document(query: str, cost: int) -> None:
-    """`first` × children; 50 where `first` is not given, and a stated number for a list without pages."""
+    """The cost of a document multiplies `first` by the cost of the rows below.
+
+    Without `first`, 50 is assumed; for a list without pages, the number that its field states.
+    """
     assert cost_of(query) == cost
 
 
@@ -92,7 +95,7 @@ def test_only_the_named_operation_costs() -> None:
 
 
 def test_a_cost_is_a_number_that_every_reader_takes() -> None:
-    """A document that doubles 50 times has a cost, and it ends at the largest integer of JSON's readers."""
+    """The cost of a document that doubles 50 times stops at the largest integer that all JSON readers accept."""
     query = doubling(50, 2, "students { edges { node { id } } }")
     assert cost_of(query) == min(50 * 2**50, CEILING)
 
