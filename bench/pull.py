@@ -92,7 +92,7 @@ async def adapter(connection: Connection, times: list[Duration]) -> tuple[int, l
 
 
 async def bare(connection: Connection, pages: list[str], times: list[Duration]) -> None:
-    """Fetches the pages with httpx, with the adapter's concurrency."""
+    """Fetches the pages with httpx alone, with as many requests at once as the adapter sends."""
     async with Wire(connection) as wire:
         token = await BearerToken(wire, []).header("GET", connection.url)
     waiting = iter(pages)

@@ -171,7 +171,7 @@ async def _bind(connection: asyncpg.Connection, district: str, students: list[UU
 
 
 async def _begin(connection: asyncpg.Connection, settings: dict[str, str]) -> float:
-    """Returns the median milliseconds of a transaction that only binds these settings, sent as one message."""
+    """Returns the median milliseconds of a transaction that only sets these session settings, sent as one message."""
     lists = [",".join(f"'{text}'" for text in texts) for texts in (settings, settings.values())]
     statement = f"BEGIN; SELECT bench_reach.enter(ARRAY[{lists[0]}], ARRAY[{lists[1]}])"
     took = []

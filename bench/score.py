@@ -58,7 +58,7 @@ LIMITS = {"statements": 10, "bare": 2.0, "before": 0.5, "at_once": 150}
 
 @dataclass
 class Recording:
-    """The statements of one request with their parameters, and the judgements that it asked for."""
+    """The statements of one request with their parameters, and the judgements that were computed for it."""
 
     statements: list[tuple[str, Any, bool]] = field(default_factory=list)
     judgements: list[tuple[Any, ...]] = field(default_factory=list)
@@ -75,7 +75,9 @@ class Figures:
     statements: list[int] = field(default_factory=list)
 
     def medians(self) -> dict[str, float]:
-        """Returns the medians, with the ratio of the request to its bare statements and judging."""
+        """Returns the median milliseconds of each part, and the ratio of a request to its bare statements and
+        judging.
+        """
         values = {name: statistics.median(getattr(self, name)) for name in self.__dataclass_fields__}
         ratios = [
             took / (bare + judging) for took, bare, judging in zip(self.took, self.bare, self.judging, strict=True)
@@ -85,7 +87,7 @@ class Figures:
 
 @contextmanager
 def recording(into: Recording) -> Iterator[None]:
-    """Records the statements and the judgements of the block. The time that this takes counts for the product."""
+    """Records the statements and the judgements within the block. The time that this takes counts as the product's."""
     run, judge_series = BoundConnection.run, judge.judge_series
 
     def keep(
@@ -147,7 +149,9 @@ class Bench:
         return figures
 
     async def _repeat(self, recorded: Sequence[tuple[str, Any, bool]]) -> float:
-        """Sends recorded statements in the copy, with BEGIN and COMMIT; returns the milliseconds."""
+        """Sends the recorded statements to a copy of the district between BEGIN and COMMIT; returns the
+        milliseconds.
+        """
         began = time.perf_counter()
         await self.copy.execute(f"BEGIN; {self.client.binding()}")
         for statement, parameters, many in recorded:
@@ -159,7 +163,7 @@ class Bench:
         return 1000 * (time.perf_counter() - began)
 
     async def command(self, scores: Sequence[NewScore]) -> None:
-        """Records scores in a unit of work."""
+        """Records scores through the product's command, in a unit of work."""
         async with unit(self.engine, self.client, self.settings.keyring, "bench") as work:
             results = await record_scores(work, scores)
         refused = [violation for result in results for violation in result.violations]

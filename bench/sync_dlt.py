@@ -26,7 +26,7 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def main(folder: Path, url: str) -> None:
-    """Loads every CSV file in the folder except the manifest, each into a table of its own, keyed by sourcedId."""
+    """Loads every CSV file of the folder, except the manifest, into a table of its own with sourcedId as its key."""
     files = sorted(file for file in folder.glob("*.csv") if file.name != "manifest.csv")
     with tempfile.TemporaryDirectory() as home:
         pipeline = dlt.pipeline(

@@ -39,7 +39,7 @@ Rows = Iterable[list[str]]
 def base(students: int) -> Path:
     """Returns the path of the unchanged district's zip.
 
-    A student has about ten enrollments and, with one line item for each class, ten results.
+    A student has about ten enrollments, and ten results (one line item for each class).
     """
     path = _folder() / f"graded-{students}.zip"
     if not path.exists():

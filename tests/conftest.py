@@ -72,9 +72,9 @@ hypothesis_settings.load_profile("any machine")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Collects garbage from now on, and seldom: by default that takes a third of the suite's time.
+    """Turns garbage collection on, but seldom: at the default rate it takes a third of the suite's time.
 
-    The suite keeps much and drops little.
+    Most objects of the suite live until its end.
     """
     if (folder := _folder_of_checkout(session.config, "passed")) is not None:
         passed.open(folder)
@@ -169,7 +169,7 @@ async def north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Setti
 
 @pytest.fixture
 async def south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
-    """Another district of the same shape, of which north must never see anything."""
+    """Returns another district with rows like those of `north`, which `north` must never see."""
     return await found_town("south", engine, worker_engine, settings)
 
 
@@ -180,7 +180,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _folder_of_checkout(config: pytest.Config, name: str) -> Path | None:
-    """Returns a folder that later runs in this checkout see, or None where nothing may be kept."""
+    """Returns a folder that is shared by later runs in this checkout, or None where nothing may be stored."""
     cache = getattr(config, "cache", None)
     try:
         return cache.mkdir(name) if cache is not None else None

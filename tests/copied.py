@@ -1,6 +1,6 @@
-"""Copies the rows of a new district for another one, in a fifth of the processor time of making it.
+"""Copies the rows of a new district for another one, in a fifth of the processor time of creating it.
 
-A copy differs from its original in every id, in the names that the caller gives and in its times, which are now.
+The copy differs from its original in every id, in its names, and in its times, which are the present.
 """
 
 import json

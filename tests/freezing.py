@@ -113,7 +113,7 @@ async def freeze_in_transaction(api: Frozen, holder: asyncpg.Connection, watcher
 
 
 async def session_ends(watcher: asyncpg.Connection, pid: int) -> None:
-    """Waits until the server has ended a session."""
+    """Waits until the server has ended a database session."""
     async with asyncio.timeout(PATIENCE):
         while await watcher.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid):
             await watcher.execute("SELECT pg_sleep(0.05)")

@@ -26,7 +26,7 @@ def share_plans_of_runs() -> None:
 
 
 async def open_keeping(*options: Any, **keywords: Any) -> BoundConnection:
-    """Opens a connection as the product does, but one that keeps the statements of several kinds of runs."""
+    """Opens a connection as the product does, and keeps prepared statements of several kinds of runs on it."""
     return await _open_connection(*options, **keywords, statement_cache_size=KEPT)
 
 

@@ -38,7 +38,7 @@ class Playground:
         return match[1]
 
     def end(self, number: int) -> int:
-        """Sends a signal and returns the exit code."""
+        """Sends a signal to the playground, and returns its exit code."""
         self._process.send_signal(number)
         assert self._process.stdout is not None
         with self._process.stdout as rest:

@@ -85,7 +85,7 @@ def over_database(server: Settings, name: str) -> Settings:
 
 
 def _make(cluster: Path) -> None:
-    """Makes the cluster, and removes those of other versions."""
+    """Creates the cluster, and removes those of other versions."""
     for other in cluster.parent.iterdir():
         if other.is_dir():
             shutil.rmtree(other)

@@ -85,7 +85,7 @@ class Town:
 
     @asynccontextmanager
     async def unit(self, principal: Principal | None = None, operation: str = "test") -> AsyncIterator[Work]:
-        """A unit of work as role `api`, by default for a client with every scope."""
+        """Opens a unit of work as role `api`, by default as a client with every scope."""
         principal_used = principal or self.client()
         async with unit(self.engine, principal_used, self.settings.keyring, operation) as work:
             yield work
@@ -99,16 +99,16 @@ class Town:
 
 
 async def maintain(town: Town, history: timedelta = KEPT) -> dict[TaskKind, int]:
-    """Runs every recurring task of the district once, and returns the number of written rows of each."""
+    """Runs every recurring task of the district once, and returns the number of written rows by task."""
     worker = (town.worker_engine, town.settings.keyring, town.district_id)
     return {kind: (await run_task(*worker, kind, history))[0] for kind in TaskKind}
 
 
 @needs(Can.SYNC_ROSTER)
 async def lay(work: Work, *rows: Base) -> None:
-    """Inserts rows table by table, in the order in which the tables first occur, each by one statement.
+    """Inserts rows table by table, in the order in which the tables first occur, each table by one statement.
 
-    The rows do not become part of the session, because its bookkeeping would take most of the time.
+    The rows do not become part of the ORM session, because its bookkeeping would take most of the time.
     """
     values: dict[tuple[type[Base], frozenset[str]], list[dict[str, Any]]] = {}
     for row in rows:

@@ -75,7 +75,7 @@ class Warm:
         self._ask({"kill": pid})
 
     def close(self) -> None:
-        """Ends the process; processes that it started must have been killed before."""
+        """Ends the process. Processes that it started must have been killed before."""
         self._orders.close()
         self._end()
 
@@ -123,7 +123,7 @@ def _started(orders: socket.socket) -> Callable[[], object]:
 
 
 def _forked(orders: socket.socket) -> Callable[[], object]:
-    """Forks a process that obeys the orders; returns a function that waits for its end."""
+    """Forks a process that follows the orders of the socket; returns a function that waits for its end."""
     pid = os.fork()
     if pid:
         return lambda: os.waitpid(pid, 0)
@@ -201,7 +201,7 @@ def _end_of(pid: int, within: float) -> int | None:
 
 
 def _become(command: Sequence[str], env: Mapping[str, str], streams: Sequence[int]) -> None:
-    """Runs the product in this process, which ends with it."""
+    """Runs the product's command in this process, which ends with it."""
     from app.worker import main as worker
 
     for standard, ours in enumerate(streams):

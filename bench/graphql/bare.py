@@ -82,7 +82,7 @@ class Bare:
         self._pages[page] = sql, parameters, _log_row(self._principal, page, text)
 
     async def answer(self, _: Request, page: str) -> Response:
-        """Answers with the text that PostgreSQL returns."""
+        """Answers with the JSON text that PostgreSQL returns."""
         sql, parameters, logged = self._pages[page]
         connection = await self._connections.get()
         await connection.execute(self._begin)

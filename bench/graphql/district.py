@@ -1,4 +1,4 @@
-"""Makes the district of the benchmark: 10,000 students in ten schools, and a teacher who leads supports of 150."""
+"""Creates the district of the benchmark: 10,000 students in ten schools, and a teacher who leads 150 supports."""
 
 from dataclasses import dataclass
 from uuid import UUID

@@ -28,8 +28,10 @@ FAR = 0.10
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The statistic, the calibrated probabilities of growth below .5 g and below g, and the probability that slow
-    growth had kept pace before it changed, (students, weeks).
+    """Figures of a population: the statistic and the calibrated probabilities of growth below .5 g and below g.
+
+    `g` is the goal's growth rate. A third array has the probability that slow growth was fast enough before it changed.
+    Each is by student and week.
     """
 
     statistic: Array
@@ -103,7 +105,7 @@ def fit(raw: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def uncalibrated(share: Array, calibration: tuple[float, float]) -> Array:
-    """Returns the model's own probabilities from the calibrated ones."""
+    """Returns the model's own probabilities, before calibration, from the calibrated ones."""
     intercept, slope = calibration
     return np.asarray(1 / (1 + np.exp(-(log_odds(share, 1 - share) - intercept) / slope)))
 

@@ -26,7 +26,7 @@ TAUGHT_WEEKDAYS = (0, 2, 3)
 
 
 def connect(year: Year) -> None:
-    """Registers the source and the receiver, and sends the first roster."""
+    """Registers the roster source and the webhook receiver, and sends the first roster."""
     source = {"name": "sis", "kind": "oneroster-csv", "url": "upload:"}
     year.ids["source"] = year.caller.post("/v1/sis-sources", source)["id"]
     year.sync()
@@ -39,7 +39,7 @@ def connect(year: Year) -> None:
 
 
 def set_up(year: Year) -> None:
-    """Declares the breaks, adds measures, publishes the rules, and forms the grade's team."""
+    """Saves the breaks, adds measures, publishes the rules, and forms the grade's team."""
     for name, (first, last) in BREAKS.items():
         begins_on, ends_on = BEGINS + timedelta(weeks=first), BEGINS + timedelta(weeks=last, days=4)
         dates = {"begins_on": begins_on.isoformat(), "ends_on": ends_on.isoformat()}
@@ -183,7 +183,9 @@ def member(record: SupportRecord) -> dict[str, Any]:
 
 
 def read_members(year: Year, name: str, starts_on: date) -> None:
-    """Reads which support each member of a group has, and keeps what was planned for those who are new."""
+    """Reads which support each member of a group got, and stores it with the plan of each member who has just
+    joined.
+    """
     by_student = {
         each["student"]: each["support"] for each in year.caller.get(f"/v1/groups/{year.groups[name]}")["members"]
     }
@@ -213,7 +215,7 @@ def progress_score(record: SupportRecord, followed: Followed, day: date, value: 
 
 
 def send_scores(year: Year, scores: list[dict[str, Any]]) -> None:
-    """Sends scores in one call, each of which must be recorded."""
+    """Sends scores in one request and requires that each is recorded."""
     if not scores:
         return
     with year.caller.counting("scores"):

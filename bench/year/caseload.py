@@ -48,7 +48,7 @@ def resolve_concern(year: Year, concern: str) -> None:
 
 
 def plan_for_unserved(year: Year, concerns: list[str]) -> None:
-    """Forms a group for the unserved concerns about reading, or plans a single support if there is only one."""
+    """Forms a group for several unserved concerns about reading, or plans a single support for one concern."""
     planned = {record.concern for record in year.supports if not record.is_ended}
     waiting = [each for each in concerns if each not in planned]
     name = f"week {year.week}"

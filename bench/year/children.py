@@ -30,7 +30,9 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A measure that follows a support: where the student begins, the growth that the goal requires, and the truth."""
+    """A measure of a support: the baseline, the growth that the goal requires, and the simulated student's true
+    growth.
+    """
 
     measure: str
     baseline: float
@@ -117,7 +119,7 @@ PLANS: Final = (
 
 @dataclass
 class Child:
-    """A student's true levels in the measures of a support. The week's form is equally hard for everybody."""
+    """A student's true levels in the measures of a support. The forms of a week are equally hard for everybody."""
 
     plan: Plan
     random: Random

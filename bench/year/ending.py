@@ -1,4 +1,4 @@
-"""The end of the played year: items and reasons agree, and every unserved concern is reported."""
+"""Checks the end of the simulated year: items and reasons agree, and every unserved concern is reported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def end_year(year: Year) -> None:
 
 
 def _check_records(year: Year, team: TeamRecord, entries: list[dict[str, Any]]) -> None:
-    """Requires that each record on which the reason of an item rests can be read."""
+    """Requires that every record named in the reasons of agenda items can be read."""
     records = sorted({record for entry in entries for reason in entry["reasons"] for record in reason["records"]})
     year.require(records or not entries, f"the items of {team.name} rest on no records")
     for first in range(0, len(records), AT_ONCE):

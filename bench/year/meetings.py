@@ -1,4 +1,4 @@
-"""The meetings of the played year's two teams: each is opened, worked through, closed, and its recap is read."""
+"""Simulates the meetings of the two teams: each is opened, worked through and closed, and its recap is read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def meet(year: Year) -> None:
 
 
 def hold(year: Year, team: TeamRecord) -> None:
-    """Holds a meeting of a team, whose agenda before and after its opening is compared with the truth."""
+    """Simulates a meeting of a team, and compares its agenda before and after its opening with the expected items."""
     agenda = year.caller.get(f"/v1/teams/{team.id}/agenda")
     check_agenda(year, team, agenda)
     meeting = agenda["meeting"]

@@ -61,7 +61,7 @@ def ask_about_leaver(year: Year) -> None:
 
 
 def leave(year: Year) -> None:
-    """Lets a student leave: the support is suspended, off the lists of what is due, and scores are refused."""
+    """Lets a student leave, and checks that the support is suspended and further scores are refused."""
     record = year.record(LEAVER)
     if record is None:
         return

@@ -28,7 +28,7 @@ def read_states(year: Year) -> None:
 
 
 def _follow_concerns(year: Year) -> None:
-    """Keeps since when each accepted concern has had no active support."""
+    """Records for each accepted concern the day since when it has had no active support."""
     for concern in year.concerns.values():
         served = any(record.concern == concern.id and is_active(year, record) for record in year.supports)
         if concern.state != "accepted" or served:

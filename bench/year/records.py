@@ -62,7 +62,7 @@ class SupportRecord:
         return self.decided_tick > self.verdict_tick
 
     def observe(self, verdict: dict[str, Any] | None, day: date, tick: int) -> None:
-        """Keeps a verdict that was read. An alarm that is named, or loses its name, is the same alarm."""
+        """Stores a verdict that was read; an alarm that gets or loses its kind is still the same alarm."""
         seen = None if verdict is None else (str(verdict["state"]), verdict["kind"])
         both_alarms = seen is not None and seen[0] in ALARMS and self.state_of_verdict in ALARMS
         if seen != self.verdict and not both_alarms:
@@ -136,7 +136,7 @@ class SignalKey:
 
 @dataclass
 class SignalRecord:
-    """A signal that was suggested, and what became of it."""
+    """A suggested signal, and how it was settled."""
 
     id: str
     key: SignalKey

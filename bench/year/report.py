@@ -108,7 +108,7 @@ def _truth_of(year: Year) -> dict[str, int]:
 
 
 def _meetings_of(team: TeamRecord) -> dict[str, Any]:
-    """Returns the figures of a team's meetings: sums, the items of a meeting, and each meeting by itself."""
+    """Returns the figures of a team's meetings: the sums, the items of a meeting, and each meeting by itself."""
     items = [meeting["items"] for meeting in team.meetings] or [0]
     sums = {
         name: sum(meeting.get(name, 0) for meeting in team.meetings)

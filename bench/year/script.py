@@ -27,7 +27,7 @@ class Step:
     every: int = 0
 
     def is_due(self, week: int, *, is_off: bool) -> bool:
-        """Returns whether the step is done in this week."""
+        """Returns whether this step of the script is due in the week."""
         if self.every:
             return week >= self.week and (week - self.week) % self.every == 0 and not is_off
         return week == self.week

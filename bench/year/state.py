@@ -34,7 +34,9 @@ OFF: Final = frozenset(week for first, last in BREAKS.values() for week in range
 
 @dataclass
 class Year:
-    """The played year. `week` counts the school weeks from 0; `taught` the instructional ones."""
+    """The state of the simulated school year. `week` counts all school weeks from 0, `taught` only the instructional
+    ones.
+    """
 
     installation: Installation
     caller: Caller
@@ -125,7 +127,7 @@ class Year:
         return next((each for each in self.supports if each.key == key), None)
 
     def present(self) -> list[SupportRecord]:
-        """Returns the planned supports of the students who are on the roster."""
+        """Returns the planned supports of students who are on the roster."""
         return [each for each in self.supports if each.id and each.student not in self.away]
 
     def sync(self) -> dict[str, Any]:

@@ -67,10 +67,11 @@ def propose(year: Year, record: SupportRecord) -> None:
 
 
 def follow_hypotheses(year: Year, before: set[str]) -> None:
-    """Keeps which hypotheses are due, after a day has begun. `before` are those whose reason was there before it.
+    """Records which hypotheses are due after a day has begun. `before` has those whose reason existed before it.
 
-    A hypothesis is due on the first or the second day that begins with a reason: where the verdict has changed with the
-    day itself, and where another job held the student, the hourly job of the product asks only the next time.
+    A hypothesis is due on the first or the second day that begins with a reason. It is the second if the verdict
+    changed on the day itself, or if another job had locked the student, because the product's hourly job then asks the
+    next time.
     """
     with year.caller.counting("questions"):
         listed = {each["id"]: each["due_because"] for each in year.caller.all("/v1/hypotheses", due="true")}

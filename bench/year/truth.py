@@ -61,7 +61,7 @@ class Expected:
 
 
 def serves(year: Year, team: TeamRecord, student: str | None) -> bool:
-    """Returns whether a team serves a student today. What is about no student concerns every team."""
+    """Returns whether a team serves a student today; for None, a record about no student, it returns True."""
     if student is None:
         return True
     if student in year.away or student in year.roster.gone:
@@ -168,7 +168,7 @@ def _of_goal(year: Year, record: SupportRecord) -> Iterator[Expected]:
 
 
 def overdue_checks(year: Year, record: SupportRecord) -> list[date]:
-    """Returns the days of the last scores of the measures that have had none for too long."""
+    """Returns, for each measure without a score for too long, the day of its last score."""
     if record.goal_on is None or record.goal_on < year.today:
         return []
     days = [record.last_check(followed.measure) for followed in record.child.plan.measures]

@@ -17,7 +17,9 @@ MEASURE, AREA = "orf", "ela.fluency"
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """A season: the level of the grade's readers, and the published benchmark and cut of risk of the grade."""
+    """The values of a screening window: the typical level of the grade's readers, and the published benchmark and risk
+    cut.
+    """
 
     name: str
     middle: float
@@ -109,7 +111,7 @@ def level_of(season: Season, value: float) -> int:
 
 
 def close(year: Year) -> None:
-    """Compares the kept results of a closed window with the scores."""
+    """Compares the stored results of a closed screening window with the scores."""
     opened = year.week - LASTS
     season = SEASONS[opened]
     year.served_at_close[opened] = served_in_reading(year)

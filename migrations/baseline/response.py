@@ -16,7 +16,7 @@ $$
 
 
 def create_tables() -> None:
-    """Creates the tables and the function that lists the districts with due settlements."""
+    """Creates the tables, and the function that lists the districts with due settlements."""
     _create_scores()
     _create_verdicts()
     tenant_table(

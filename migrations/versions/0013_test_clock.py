@@ -18,9 +18,9 @@ END $$
 
 
 def upgrade() -> None:
-    """Creates the table.
+    """Creates the table of test clocks.
 
-    Only the operator makes rows, when a sandbox district is created; so no request can give a district a clock.
+    Only the operator adds rows, when a sandbox district is created, so that no request can give a district a clock.
     """
     tenant_table(
         "test_clock",

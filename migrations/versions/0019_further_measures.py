@@ -1,4 +1,4 @@
-"""A support may have further measures, each with a goal in each phase and with verdicts of its own."""
+"""Adds further measures of supports, each with a goal in each phase and with verdicts of its own."""
 
 from alembic import op
 

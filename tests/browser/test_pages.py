@@ -29,7 +29,7 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
 
 @pytest.fixture
 async def credentials(north: Town) -> tuple[str, str]:
-    """A client's id and secret, as the command line gives them."""
+    """Returns a client's id and secret, as the command line prints them."""
     arguments = ("client", "create", "--district", north.slug, "--scope", "all", "--json")
     made = json.loads((await asyncio.to_thread(aimline, north.settings, *arguments)).stdout)
     return made["client_id"], made["client_secret"]

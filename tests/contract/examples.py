@@ -27,7 +27,7 @@ NEEDS_STATE = {"approve_sync_run", "discard_sync_run", "rekey_sync_run", "undo_s
 
 @dataclass
 class Examples:
-    """The examples of a contract, and a client with a token that sends them."""
+    """The examples of a contract, and an authenticated client that sends them."""
 
     contract: dict[str, Any]
     client: httpx.Client

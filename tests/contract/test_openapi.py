@@ -49,7 +49,7 @@ def test_redocly_finds_nothing_but_the_licence(tools: Path) -> None:
 
 
 def test_spectral_finds_nothing(tools: Path, tmp_path: Path) -> None:
-    """The contract passes Spectral's rules for OpenAPI."""
+    """Spectral's rules for OpenAPI find no fault in the contract."""
     rules = tmp_path / "rules.json"
     rules.write_text('{"extends": ["spectral:oas"]}')
     ran = run(tool("spectral"), "lint", "--ruleset", rules, "--format", "json", "--quiet", REST, cwd=tools)
@@ -160,7 +160,7 @@ console.log(JSON.stringify(change));
 async def test_a_typescript_client_changes_what_it_names_and_nothing_else(
     workshop: Path, serving: str, north: Town, settings: Settings
 ) -> None:
-    """The generated types accept a body with one field, which changes that field only."""
+    """With the generated TypeScript types a client can send a body with one field, which changes only that field."""
     ran = run(tool("openapi-typescript"), REST, "-o", "rest.ts", cwd=workshop)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (workshop / "change.ts").write_text(TYPESCRIPT)

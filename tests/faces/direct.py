@@ -17,13 +17,13 @@ DEFAULT_HEADERS = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: http
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
-    """The transport of a client that calls this app."""
+    """A transport of httpx that calls an ASGI app in this process."""
 
     def __init__(self, app: ASGIApp, client: tuple[str, int] = CLIENT) -> None:
         self._app, self._client = app, client
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Returns the answer of the app; raises what the app raises."""
+        """Calls the app and returns its response; raises what the app raises."""
         return await call(self._app, request, self._client)
 
 

@@ -25,7 +25,7 @@ COMPONENTS = "urn:components"
 
 @dataclass
 class Contract:
-    """The contract of an app, and the comparison of an answer with it."""
+    """The OpenAPI contract of an app, with which responses are compared."""
 
     document: dict[str, Any]
 
@@ -51,7 +51,7 @@ class Contract:
         return operation
 
     def check(self, response: httpx.Response) -> None:
-        """Raises `Undocumented` where the status, the type or the members of an answer are not in the contract."""
+        """Raises `Undocumented` if the status, the media type or a member of a response is not in the contract."""
         operation = self.operation(response.request.method, response.request.url.path)
         if operation is None:
             return

@@ -1,4 +1,4 @@
-"""A process of the api over given settings, as `aimline serve` runs it, and clients of it over real HTTP."""
+"""Runs the API in a process with given settings, as `aimline serve` does, with clients over real HTTP."""
 
 import subprocess
 import sys

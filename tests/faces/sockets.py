@@ -1,4 +1,4 @@
-"""The product's app on a real port of this process, and a client of `graphql-transport-ws` over a real WebSocket."""
+"""Serves the app on a real port of this process, with a client of `graphql-transport-ws` over a real WebSocket."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ PROTOCOL = Subprotocol("graphql-transport-ws")
 
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[str]:
-    """The host and port of the app, as `aimline serve` serves it but in this process."""
+    """Serves the app on a port of this process, and yields its host and port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
             app,
@@ -49,7 +49,7 @@ class Client:
         self.connection = connection
 
     async def send(self, **message: Any) -> None:
-        """Sends a message."""
+        """Sends a message of the protocol."""
         await self.connection.send(orjson.dumps(message).decode())
 
     async def receive(self) -> dict[str, Any]:

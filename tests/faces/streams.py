@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 
 class Stream:
-    """A stream with its status, its headers, and its events in order."""
+    """A stream of server-sent events: its status, its headers, and its events in order."""
 
     def __init__(self) -> None:
         self._parts: asyncio.Queue[str] = asyncio.Queue()

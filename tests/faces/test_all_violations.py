@@ -57,7 +57,7 @@ def faults_of(declared: InputField) -> Iterator[tuple[str, Any]]:
 
 
 def declared_faults(command: Command) -> list[Wrong]:
-    """Returns the faults of every input of a command's body."""
+    """Returns the declared faults (invalid values) of every input of a command's body."""
     inputs = command.inputs
     declared = dict(input_fields(inputs.type)) if inputs.items is not None else dict(inputs.fields)
     return [

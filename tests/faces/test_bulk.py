@@ -94,7 +94,7 @@ async def test_pointers_count_the_items_as_they_were_sent(north_client: Caller, 
 
 
 async def test_atomic_writes_all_or_nothing(north_client: Caller, north: Town) -> None:
-    """With `atomic`, one refused item leaves nothing of the others, and the results tell which one it was."""
+    """With `atomic`, one refused item means that no item is written, and the results name the refused one."""
     scores = [score(north, 1), score(north, 2, value=10_000), score(north, 4)]
     answer = await north_client.post("/v1/scores/bulk", {"scores": scores, "atomic": True})
     results = answer.json()["results"]
@@ -124,8 +124,9 @@ async def test_a_trial_writes_nothing(north_client: Caller, north: Town) -> None
 
 
 async def test_all_results_together_list_a_hundred_violations(north_client: Caller, north: Town) -> None:
-    """However many items are refused, the answer has a bound; it shows a reason for as many items as possible, and
-    states how many are left out. Both APIs answer the same.
+    """An answer lists at most a hundred violations, with at least one for as many items as possible.
+
+    It states how many are left out. Both APIs give the same answer.
     """
     scores: list[Any] = [{**score(north, 1), "value": "many", "attempt": "x"}] * 99 + [score(north, 2)] + [17] * 20
     results = (await north_client.post("/v1/scores/bulk", {"scores": scores})).json()["results"]

@@ -34,7 +34,7 @@ def path_of(support: Support, picture: str) -> str:
 
 
 async def test_the_data_says_what_the_verdict_rests_on(app: FastAPI, north: Town, support: Support) -> None:
-    """The chart data has scores, aimline, missed weeks, sessions and the current verdict."""
+    """The data of a chart has the scores, the aimline, missed weeks, sessions and the current verdict."""
     north_caller = caller(app, north)
     chart = (await north_caller.get(path_of(support, "chart"))).json()
     verdict = (await north_caller.get(path_of(support, "verdict"))).json()

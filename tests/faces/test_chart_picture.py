@@ -28,7 +28,7 @@ def on(week: int, weekday: int = 2) -> date:
 
 
 def score(day: date, value: float, purpose: str = "progress") -> Score:
-    """A score."""
+    """Returns a score with these values."""
     return Score(id=uuid4(), taken_on=day, value=value, purpose=purpose)
 
 

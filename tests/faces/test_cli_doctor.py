@@ -12,7 +12,7 @@ from tests.town import Town
 
 
 async def plant(town: Town) -> None:
-    """Raises a concern, and puts it into a school that is not its student's."""
+    """Creates a concern and assigns it, in the database, to a school that is not its student's."""
     async with town.unit() as work:
         await raise_concern(
             work, NewConcern(ids.format_id("student", town.students["amy"]), "math", "Counts on fingers.")

@@ -62,7 +62,7 @@ def test_an_example_can_be_copied(path: str) -> None:
 
 
 def test_every_command_answers_programs() -> None:
-    """`--json` everywhere but where there is a reason."""
+    """Every command has `--json`, except those on a list of exceptions with reasons."""
     without = {
         path
         for path, command in commands().items()

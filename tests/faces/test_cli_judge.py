@@ -1,4 +1,4 @@
-"""Tests `aimline judge`: it reads series, writes verdicts, reports invalid lines, and touches nothing else."""
+"""Tests `aimline judge`: it reads series, writes verdicts, reports invalid lines, and uses no database."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def judged(lines: Iterable[dict[str, Any]], options: Options) -> list[dict[str, 
 
 
 def test_every_rule_can_be_chosen() -> None:
-    """The help of `aimline judge` names each declared rule, and each says when it flags a series."""
+    """The help of `aimline judge` lists each rule and says when it flags a series."""
     assert all(rule.description.endswith(".") for rule in RULES.values())
     assert set(RULES) == FITTING["growth"] | FITTING["count"] | FITTING["criterion"]
 
@@ -149,7 +149,9 @@ def test_a_byte_order_mark_and_line_ends_of_another_system_are_no_fault() -> Non
     ],
 )
 def test_an_error_out_of_all_proportion_is_refused(changes: dict[str, Any]) -> None:
-    """Values out of proportion to the error are refused, because floats would overflow."""
+    """`aimline judge` refuses values that are very large in proportion to the standard error, because floats would
+    overflow.
+    """
     result, answers = run([line(**changes), line()])
     assert (result.exit_code, len(answers)) == (3, 1)
     assert "out of all proportion" in result.stderr

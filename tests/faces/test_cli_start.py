@@ -84,7 +84,7 @@ def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
 def test_a_command_names_the_reason_why_the_server_refuses_it(
     settings: Settings, changed: dict[str, Any], reason: str
 ) -> None:
-    """If the server refuses a connection, the sentence has the server's reason."""
+    """If PostgreSQL refuses the connection of a command, the printed sentence has the server's reason."""
     url = make_url(settings.url_of("worker")).set(**changed).render_as_string(hide_password=False)
     command = [sys.executable, "-m", "app", "district", "create", "nobody", "--name", "Nobody", "--time-zone", "UTC"]
     surroundings = environment(settings) | {"AIMLINE_WORKER_DATABASE_URL": url}
@@ -95,7 +95,9 @@ def test_a_command_names_the_reason_why_the_server_refuses_it(
 
 
 def test_a_command_names_the_code_of_a_refused_statement(settings: Settings) -> None:
-    """If PostgreSQL refuses a statement, the sentence has its code, and does not ask whether the server runs."""
+    """If PostgreSQL refuses a statement, the printed sentence has the error's code, and does not ask whether the server
+    runs.
+    """
     command = [sys.executable, "-m", "app", "district", "create", "nobody", "--name", "Nobody", "--time-zone", "UTC"]
     surroundings = environment(settings) | {"AIMLINE_WORKER_DATABASE_URL": settings.url_of("api")}
     done = subprocess.run(command, cwd=REPOSITORY, env=surroundings, capture_output=True, text=True)
@@ -105,7 +107,7 @@ def test_a_command_names_the_code_of_a_refused_statement(settings: Settings) -> 
 
 
 def _up(client: httpx.Client) -> None:
-    """Waits for the first answer."""
+    """Waits until the server gives its first answer."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         with suppress(httpx.TransportError):

@@ -35,7 +35,10 @@ async def preflight(app: FastAPI, origin: str, path: str = "/v1/students") -> ht
 
 
 async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town) -> None:
-    """The registered origin may send every header and method of the contract; no cookies, and no `*`."""
+    """The response to a preflight request of a registered origin allows every header and method of the contract.
+
+    It needs no token, allows no cookies, and has no `*`.
+    """
     await client_with(app, north, ALLOWED_ORIGIN)
     for path in ("/v1/students", "/graphql", "/oauth/token"):
         answer = await preflight(app, ALLOWED_ORIGIN, path)
@@ -125,7 +128,7 @@ def test_an_origin_is_what_a_browser_sends(text: str, is_one: bool) -> None:
 
 
 async def test_what_is_no_origin_is_not_registered(app: FastAPI, north: Town) -> None:
-    """Neither a wildcard nor more than a client needs."""
+    """A client can register neither `*` as an origin nor more origins than the maximum."""
     await client_with(app, north, ALLOWED_ORIGIN)
     client_id: UUID = north.client_id
     many = tuple(f"https://a{number}.example.org" for number in range(MAX_ORIGINS + 1))

@@ -63,7 +63,10 @@ async def test_a_fault_that_stays_is_told_alike(app: FastAPI, north: Town, face:
 
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014", "53300"])
 async def test_whoever_has_waited_is_not_made_to_wait_again(app: FastAPI, north: Town, sqlstate: str) -> None:
-    """After a lock, a statement or a full server no second attempt is made: it would double the wait."""
+    """After a database error for a lock, a time limit or a full server, the command is not tried again.
+
+    A second attempt would double the client's wait.
+    """
     async with failing(north, sqlstate, times=1):
         assert (await raise_concern(app, north, "rest")).status_code == 503
 

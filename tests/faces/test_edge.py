@@ -1,4 +1,4 @@
-"""Protects what the outermost layer answers and logs when a request ends before its answer."""
+"""Tests what the outermost layer answers and logs if a request ends before its response."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/v1/me", "que
 
 
 async def run(app: Any, *received: dict[str, Any], cancelled: bool = False) -> tuple[list[Any], dict[str, Any]]:
-    """The messages that were sent, and the line that was logged."""
+    """Sends one request to the app; returns the messages of its response, and the line that was logged."""
     messages, sent = iter(received), []
 
     async def receive() -> Any:

@@ -72,8 +72,9 @@ async def test_a_healthy_api_answers_beside_a_frozen_one(app: FastAPI, north: To
 
 
 async def test_a_frozen_api_loses_what_it_holds(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """The server ends a frozen process's transaction after the idle timeout, and its request is executed once
-    afterwards.
+    """PostgreSQL ends the transaction of a frozen API process after the idle time limit, and so releases its locks.
+
+    Once the process continues, it executes the request again, and the request has one effect.
     """
     short = PATIENT | {"AIMLINE_IDLE_TIMEOUT": "1"}
     async with (

@@ -29,7 +29,7 @@ AMEND = """mutation ($input: AmendMeasureInput!, $version: Int) {
 
 
 def concern(town: Town, **more: Any) -> dict[str, Any]:
-    """The input of a concern about amy."""
+    """Returns the input of a concern about amy."""
     area = ids.format_id("area", next(iter(town.areas.values())))
     return {"student": ids.format_id("student", town.students["amy"]), "area": area, "description": "Quiet.", **more}
 
@@ -105,7 +105,7 @@ async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp
 
 
 async def test_a_change_needs_the_version_that_was_read(app: FastAPI, north: Town) -> None:
-    """A change without the current version is a problem, as with PATCH."""
+    """A GraphQL mutation without the row's current version gets a problem, as PATCH over REST does."""
     given = {"input": {"measure": "orf", "name": "Mine"}}
     for version, problem in ((None, "version.required"), (7, "version.mismatch")):
         answer = (await ask_graphql(app, north, AMEND, {**given, "version": version})).json()

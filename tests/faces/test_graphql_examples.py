@@ -1,4 +1,6 @@
-"""Runs every GraphQL example that a newcomer could paste: of the documents, the schema's descriptions and GraphiQL."""
+"""Runs every GraphQL example that a newcomer can paste: of the documentation, the schema's descriptions and
+GraphiQL.
+"""
 
 import json
 import re

@@ -47,7 +47,7 @@ async def test_without_a_token_there_is_nothing(north: Town, given: str | None) 
 
 @pytest.mark.parametrize("extensions", ["text", 0, 1, False, True, ["list"]])
 async def test_extensions_are_an_object(north: Town, extensions: object) -> None:
-    """Extensions must be an object; 0 and false are refused as well."""
+    """`extensions` of a GraphQL request must be an object; 0 and false are refused as well."""
     answer = await send(north, json={"query": AREAS, "extensions": extensions})
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["extensions"]["code"] == "extensions.malformed"
@@ -58,7 +58,7 @@ async def test_extensions_are_an_object(north: Town, extensions: object) -> None
     [(MODERN, MODERN), (f"{MODERN}, {LEGACY};q=0.9", MODERN), (LEGACY, LEGACY), ("*/*", LEGACY), (None, LEGACY)],
 )
 async def test_the_answer_has_the_media_type_that_is_taken(north: Town, accept: str | None, media: str) -> None:
-    """The answer has the media type that the client accepts; a valid request gets 200."""
+    """The answer has the media type that the client accepts, and a valid request gets 200."""
     answer = await send(north, accept=accept, json={"query": AREAS})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, f"{media}; charset=utf-8")
     assert "errors" not in answer.json()
@@ -169,7 +169,7 @@ async def test_there_are_limits(north: Town, query: str) -> None:
 
 
 async def test_introspection_works(north: Town) -> None:
-    """Tools read the schema from the endpoint, within the limits."""
+    """Tools can read the schema by introspection, within the limits."""
     from graphql import get_introspection_query
 
     data = await query_data(north, get_introspection_query(descriptions=True))
@@ -203,7 +203,7 @@ async def test_introspection_works(north: Town) -> None:
     ],
 )
 async def test_no_error_shows_a_submitted_value(north: Town, query: str, variables: dict[str, Any] | None) -> None:
-    """No error and no log contains a submitted value."""
+    """Neither an error nor the log contains a submitted value."""
     answer = await ask(north, query, variables)
     assert answer.json()["errors"][0]["message"]
     assert "CanaryChild" not in answer.text
@@ -254,7 +254,7 @@ def test_the_sdl_says_what_each_read_and_command_asks_for() -> None:
 
 
 def test_the_words_are_those_of_the_rooms() -> None:
-    """The enums have exactly the values of the rooms' rules."""
+    """The GraphQL enums have exactly the values of the product's own enums."""
     assert tuple(ConcernState) == CONCERN_STATES
     assert tuple(SupportState) == SUPPORT_STATES
     assert tuple(ScorePurpose) == PURPOSES

@@ -180,7 +180,7 @@ async def test_a_measure_and_a_student_in_opposite_orders_do_not_deadlock(
 
 
 def creation(code: str) -> tuple[str, dict[str, Any]]:
-    """Creates a measure."""
+    """Returns the name and the input of a mutation that creates a measure."""
     given = {"code": code, "name": code, "area": "math", "unit": "points", "direction": "up", "lowest": 0, "highest": 9}
     return "makeMeasure", given
 

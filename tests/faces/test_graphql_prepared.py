@@ -76,7 +76,9 @@ def test_an_invalid_document_is_not_kept() -> None:
 
 
 def test_few_and_short_documents_are_kept() -> None:
-    """A caller with ever new texts does not fill the memory."""
+    """The cache of prepared GraphQL documents keeps only few and short ones, so that new texts cannot fill the
+    memory.
+    """
     prepared = preparation(Limits())
     for number in range(prepare.MAX_KEPT + 50):
         prepared.prepare(Operation(f"{{ a{number}: areas {{ code }} }}", None, None), "POST")

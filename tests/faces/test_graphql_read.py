@@ -56,7 +56,7 @@ query Many {
 
 
 async def in_the_loop(town: Town, name: str) -> dict[str, str]:
-    """Creates a student with a concern, a support that stopped working and a decision; returns public ids."""
+    """Creates a student with a concern, a support that stopped working and a decision; returns their public ids."""
     await by_four_points(town)
     async with town.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(town, name), "ela.fluency", f"Slow {town.canary}."))
@@ -111,7 +111,7 @@ async def test_the_loop_of_a_student_is_one_request(north: Town) -> None:
 
 
 async def test_three_students_cost_as_many_statements_as_one(north: Town) -> None:
-    """The guard against N+1: nested reads go by batches."""
+    """A nested GraphQL read of two students needs as many statements as one of a single student."""
     counts = []
     with statements_sent(north.engine) as statements:
         for names in (("amy",), ("ben", "cy")):

@@ -1,4 +1,4 @@
-"""Tests GraphQL mutations: problems in payloads, savepoints, one transaction, commit before the response."""
+"""Tests GraphQL mutations: problems in payloads, savepoints, one transaction, and a commit before the response."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
@@ -94,7 +94,11 @@ async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None
 async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
     north: Town, more: dict[str, str], code: str, pointer: str
 ) -> None:
-    """REST's codes, pointers with GraphQL's names, no error at the top, nothing written."""
+    """A refused mutation has REST's codes in its payload's problems, pointers with GraphQL names, and no top-level
+    error.
+
+    Nothing is written.
+    """
     payload = (await query_data(north, RAISE, {"input": worry(north, "Reads slowly.", **more)}))["raiseConcern"]
     assert payload["concern"] is None
     assert [(one["code"], one["pointer"]) for one in payload["problems"]] == [(code, pointer)]
@@ -234,7 +238,7 @@ async def test_a_fault_in_a_read_says_nothing(north: Town, monkeypatch: pytest.M
 async def test_a_fault_undoes_the_whole_operation_and_says_nothing(
     north: Town, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An internal fault undoes the whole operation, and no text of it is shown or logged."""
+    """An internal error rolls back the whole GraphQL operation, and none of its text is returned or logged."""
     from app.concern.service import raise_concern
 
     @needs(Can.RAISE_CONCERN)

@@ -68,7 +68,7 @@ async def test_the_second_request_is_answered_as_the_first(app: FastAPI, north: 
 
 
 async def test_the_order_of_members_makes_no_other_payload(app: FastAPI, north: Town) -> None:
-    """The same JSON with its members in another order is the same request."""
+    """With an idempotency key, the same JSON with its members in another order counts as the same request."""
     client, body = caller(app, north), concern(north)
     first = await send(client, KEY, body)
     repeated = await send(client, KEY, dict(reversed(body.items())))
@@ -90,7 +90,7 @@ async def test_another_payload_is_refused(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_key_is_of_one_client_one_operation_and_one_person(app: FastAPI, north: Town, south: Town) -> None:
-    """Another district or client has keys of its own; for another person the key is refused."""
+    """An idempotency key belongs to one client of one district; the same key with another acting person is refused."""
     assert (await send(caller(app, north), KEY, concern(north))).status_code == 201
     assert REPLAYED not in (await send(caller(app, south), KEY, concern(south))).headers
     for_person = Caller(app, caller(app, north).token, ids.format_id("person", north.staff["teacher"]))
@@ -120,7 +120,7 @@ async def test_every_printable_key_is_taken(app: FastAPI, north: Town, key: str)
 
 
 async def test_a_refused_request_uses_no_key_up(app: FastAPI, north: Town) -> None:
-    """A refused request leaves its key unused."""
+    """A refused request does not use up its idempotency key: a valid request with the same key is executed."""
     client = caller(app, north)
     refused = await send(client, KEY, concern(north, area="no-such-area"))
     assert refused.status_code == 422

@@ -124,7 +124,7 @@ def test_it_fails_as_told(tmp_path: Path, options: list[str], answers: list[int]
 
 
 def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:
-    """If the port is in use, the receiver ends with a sentence and without a traceback."""
+    """If its port is in use, the example receiver ends with a sentence and without a traceback."""
     with receiver(tmp_path) as client:
         command = [sys.executable, "-m", "app.sandbox.receiver", "--secret-file", "none", "--port"]
         ended = subprocess.run([*command, str(client.base_url.port)], capture_output=True, text=True, timeout=120)

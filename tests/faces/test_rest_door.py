@@ -29,7 +29,7 @@ SECRET = "Zq7SubmittedValue"
 
 @pytest.fixture
 async def broken(settings: Settings) -> Any:
-    """The product's app with routes whose transaction cannot commit, or whose code fails."""
+    """Returns the app with additional routes that fail, or whose transaction cannot commit."""
     app = build(settings)
 
     @app.get("/v1/fails-at-commit/{how}")
@@ -87,7 +87,9 @@ async def test_a_commit_that_fails_is_not_answered_with_success(
 
 
 async def test_a_fault_says_and_logs_nothing_of_what_was_submitted(broken: FastAPI, north: Town) -> None:
-    """After a fault, the answer and the log contain no text of an exception and no parameter of a statement."""
+    """After an internal error, the answer and the log contain no text of the exception and no parameter of a
+    statement.
+    """
     with structlog.testing.capture_logs(processors=[merge_contextvars]) as logs:
         answer = await caller(broken, north).get("/v1/fails", name=SECRET)
     assert answer.status_code == 500
@@ -159,7 +161,7 @@ async def test_scores_in_bulk_have_a_result_each(app: FastAPI, north: Town) -> N
 
 
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: FastAPI, north: Town) -> None:
-    """A body over the limit is refused with 413 before it is read; without a token, 401 comes first."""
+    """A body over the limit is refused with 413 before it is read; without a token, the answer is 401."""
     sent = 0
 
     async def parts() -> AsyncIterator[bytes]:

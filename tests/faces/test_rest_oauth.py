@@ -53,7 +53,9 @@ def error(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_a_client_gets_a_token_by_header_or_body(app: FastAPI, north: Town) -> None:
-    """Both ways of RFC 6749; the answer is never stored; the token opens the district."""
+    """A client gets a token by header or by body (RFC 6749); the answer may not be cached, and the token opens the
+    district.
+    """
     client_id, secret = await made(north)
     for answer in (
         await ask(app, basic(client_id, secret)),
@@ -125,7 +127,7 @@ async def test_a_client_of_some_schools_keeps_to_them(app: FastAPI, north: Town)
 
 
 async def test_two_secrets_live_while_one_replaces_the_other(app: FastAPI, north: Town) -> None:
-    """Rotation: both work, then the old one is revoked."""
+    """While a client's secret is rotated, both secrets work until the old one is revoked."""
     client_id, first = await made(north)
     row = ids.parse_id("client", client_id)
     async with north.house() as work:

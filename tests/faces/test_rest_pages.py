@@ -51,7 +51,7 @@ async def test_all_pages_together_are_all_rows_once(app: FastAPI, read_district:
 
 
 async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, read_district: FullDistrict) -> None:
-    """A cursor of another list or filter, or a changed one, is refused with its parameter."""
+    """A cursor of another list or filter, or a changed one, is refused with the name of its parameter."""
     north = caller(app, read_district.town)
     for operation in paged(app):
         path = own_request(operation, read_district).path

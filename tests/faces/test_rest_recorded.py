@@ -29,7 +29,7 @@ DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 
 
 class Normal:
-    """Replaces values that differ between districts and days: ids, the canary, instants and dates."""
+    """Replaces values that differ between districts and days: ids, the district's marked word, instants and dates."""
 
     def __init__(self, town: Town) -> None:
         self.town = town
@@ -42,7 +42,7 @@ class Normal:
         return DAY.sub(self._day, INSTANT.sub("INSTANT", ID.sub(self._id, text)))
 
     def value(self, value: Any) -> Any:
-        """Returns a JSON value without these values."""
+        """Returns a JSON value in which these values are replaced."""
         if isinstance(value, dict):
             return {name: "CURSOR" if name == "next" and inner else self.value(inner) for name, inner in value.items()}
         if isinstance(value, list):

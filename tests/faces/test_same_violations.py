@@ -84,13 +84,13 @@ def of_rest(problem: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def of_graphql(payload: dict[str, Any]) -> set[tuple[str, str]]:
-    """Returns the code and the pointer of each problem."""
+    """Returns the code and the pointer of each problem of a payload."""
     listed = payload["problems"] + [each for one in payload.get("results") or () for each in one["problems"]]
     return {(each["code"], each["pointer"]) for each in listed}
 
 
 async def test_a_command_has_the_same_violations_over_both_apis(app: FastAPI, rows: FullDistrict) -> None:
-    """Whoever changes from one API to the other finds the same faults in the same inputs, all at once."""
+    """A command reports the same violations for the same input over REST and GraphQL, all at once."""
     north, by_name = caller(app, rows.town), {each.name: each for each in operations(app)}
     mutations = {name: (document, variables) for name, document, variables, _ in commands(rows, None, deep=0)}
     different: list[Any] = []

@@ -53,7 +53,9 @@ async def test_pings_do_not_keep_an_idle_connection(app: FastAPI, north: Town, m
 async def test_the_connections_of_a_client_are_bounded(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the bound a connection is refused by a code of its own; another client's, or a later one, is not."""
+    """Above the limit of connections, a client's next one is closed with a code of its own; other clients can
+    connect.
+    """
     monkeypatch.setattr(open_sockets, "MAX_CLIENT_STREAMS", 1)
     client = caller(app, north)
     async with listening(app) as address:

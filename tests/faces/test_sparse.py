@@ -49,7 +49,7 @@ async def _get(app: FastAPI, query: str) -> tuple[int, Any]:
 
 @given(parameters=st.dictionaries(st.sampled_from(NAMES), VALUES))
 async def test_a_parameter_that_is_not_named_has_its_default(parameters: dict[str, str]) -> None:
-    """Protects the answers from parameters that are skipped, mixed up or not checked, and their errors as well."""
+    """A route that reads only the given parameters gives the same answers and errors as FastAPI's own handling."""
     query = urlencode(parameters)
     assert await _get(SPARSE, query) == await _get(WHOLE, query)
 

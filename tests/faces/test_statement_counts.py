@@ -26,7 +26,7 @@ REST = ("students", "concerns", "supports")
 
 
 async def _sent(app: FastAPI, town: Town, query: str, act_for: str | None) -> list[str]:
-    """Returns what each statement does that answers a GraphQL query, or a REST path."""
+    """Returns a summary of each statement that is sent for a GraphQL query or a REST path."""
     client = caller(app, town, act_for=act_for)
     with statements_sent(app.state.services.engine) as statements:
         if query.startswith("/"):

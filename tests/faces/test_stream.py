@@ -20,7 +20,7 @@ from tests.town import Town
 
 @pytest.fixture
 async def hub(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hubs.FeedHub]:
-    """The hub of the app, which looks more often than in the product."""
+    """Yields the app's hub of feeds, which polls more often than in production."""
     services: Services = app.state.services
     monkeypatch.setattr(services.hub, "_every", 0.05)
     yield services.hub

@@ -1,6 +1,6 @@
-"""Protects subscriptions: what the feed carries arrives, within the caller's reach, and ends with the token.
+"""Tests subscriptions: events arrive, only those that the caller may see, and they end with the token.
 
-The clients speak over real sockets: a WebSocket, and server-sent events over HTTP.
+The clients use real sockets: a WebSocket, and server-sent events over HTTP.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ CONCERNS = 'subscription { events(type: ["concern.raised"]) { node { subject } }
 
 @pytest.fixture
 async def hub(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hubs.FeedHub]:
-    """The hub of the app, which looks more often than in the product."""
+    """Yields the app's hub of feeds, which polls more often than in production."""
     services: Services = app.state.services
     monkeypatch.setattr(services.hub, "_every", 0.05)
     yield services.hub
@@ -46,7 +46,7 @@ async def hub(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hu
 
 @pytest.fixture
 async def address(app: FastAPI, hub: hubs.FeedHub) -> AsyncIterator[str]:
-    """Where the app listens."""
+    """Yields the address of the app."""
     async with listening(app) as place:
         yield place
 
@@ -193,7 +193,7 @@ async def test_a_subscription_ends_with_its_token(
 
 
 async def test_a_revoked_token_gets_no_event(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
-    """Each event is authorized again: the one after the revocation is not sent."""
+    """A subscription checks the token before each event, so that the first event after a revocation is not sent."""
     services: Services = app.state.services
     async with north.house() as work:
         north.client_id = (await register_client(work, NewClient("stream", ("event:read",)))).client_id
@@ -282,7 +282,7 @@ async def test_a_bad_subscription_is_refused(app: FastAPI, north: Town, address:
 
 
 async def test_who_is_not_known_is_not_served(app: FastAPI, north: Town, address: str) -> None:
-    """Without a token, with a wrong one, and with a subscription before the caller is known."""
+    """A subscription is refused without a token, with a wrong one, and if it is sent before the caller is known."""
     async with connected(address, None) as one:
         await one.send(type="connection_init", payload={"Authorization": "Bearer nothing"})
         assert await one.closed() == socket.FORBIDDEN
@@ -311,14 +311,16 @@ async def test_a_long_message_closes_the_connection(app: FastAPI, north: Town, a
 async def test_an_idle_connection_is_closed(
     app: FastAPI, north: Town, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One without a subscription does not take a place for long."""
+    """A connection without a subscription is closed after the idle time."""
     monkeypatch.setattr(socket, "IDLE_SECONDS", 0.1)
     async with connected(address, caller(app, north).token) as one:
         assert await one.closed() == socket.IDLE
 
 
 async def test_only_a_registered_page_may_connect(app: FastAPI, north: Town, address: str) -> None:
-    """A page of an unknown origin is refused at once, and a page of another client's once the caller is known."""
+    """A page of an unknown origin is refused at once; one of another client's origin is refused once the caller is
+    known.
+    """
     async with north.house() as work:
         made = await register_client(work, NewClient("page", ("event:read",)))
         await set_origins(work, made.client_id, ["https://page.example"])

@@ -24,7 +24,7 @@ async def endpoint_of(client: Caller) -> dict[str, Any]:
 
 
 async def concern_of(client: Caller, town: Town) -> str:
-    """The path of a concern."""
+    """Creates a concern, and returns its path."""
     area = ids.format_id("area", next(iter(town.areas.values())))
     student = ids.format_id("student", town.students["amy"])
     new = {"student": student, "area": area, "description": "Quiet."}
@@ -73,7 +73,10 @@ async def test_changes_without_a_version_are_still_counted(app: FastAPI, north: 
 
 
 async def test_a_verb_takes_a_version(app: FastAPI, north: Town) -> None:
-    """412 where the concern has changed since, before its state is looked at; without a version, the state decides."""
+    """A command with an If-Match version that is no longer current gets 412, before the concern's state is checked.
+
+    Without a version, only the state decides.
+    """
     client = caller(app, north)
     path = await concern_of(client, north)
     accepted = await client.ask("POST", f"{path}/accept", json={}, headers={"If-Match": '"1"'})
@@ -96,7 +99,9 @@ async def test_a_command_that_changes_nothing_is_held_to_its_version(app: FastAP
 
 @pytest.mark.parametrize("tag", ['W/"1"', '"x"', '"0"', '""', '"1x"'])
 async def test_a_tag_that_is_no_version_matches_nothing(app: FastAPI, north: Town, tag: str) -> None:
-    """412, and not an error of ours; a weak tag never matches (RFC 9110 §13.1.1)."""
+    """An If-Match tag that is no version gives 412 and not a server error; a weak tag never matches (RFC 9110
+    §13.1.1).
+    """
     client = caller(app, north)
     answer = await client.ask("POST", f"{await concern_of(client, north)}/accept", json={}, headers={"If-Match": tag})
     assert answer.status_code == 412
@@ -104,7 +109,9 @@ async def test_a_tag_that_is_no_version_matches_nothing(app: FastAPI, north: Tow
 
 @pytest.mark.parametrize("tag", ["1", "", '"1', "1-a, 2", '"1"' + ',"2"' * 100])
 async def test_a_malformed_header_is_refused(app: FastAPI, north: Town, tag: str) -> None:
-    """400: read as no condition, it would lose the promise that it was sent for."""
+    """A malformed If-Match header is refused with 400; ignored, the request would run without the condition it asked
+    for.
+    """
     client = caller(app, north)
     answer = await client.ask("POST", f"{await concern_of(client, north)}/accept", json={}, headers={"If-Match": tag})
     assert answer.status_code == 400

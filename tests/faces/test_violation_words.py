@@ -19,7 +19,7 @@ WRONG: tuple[Any, ...] = (None, 7, 7.5, -(10**30), True, "x", "", "2026-13-45", 
 
 
 def is_ours(detail: str) -> bool:
-    """Returns whether a sentence is one of ours, with the limits filled in."""
+    """Returns whether a sentence is one of the product's own, with its limits filled in."""
     return any(re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(words)) + r"\.", detail) for words in OURS)
 
 
@@ -38,7 +38,9 @@ def test_each_error_of_the_library_has_words_of_ours(type_: Any) -> None:
 
 
 async def test_every_violation_of_the_shapes_is_plain(app: FastAPI, north: Town) -> None:
-    """Every field of every body with values of wrong types: no sentence is the library's, and each ends with a stop."""
+    """Wrong types in any field give violations in the product's own sentences, not in those of the validation
+    library.
+    """
     asks, seen = caller(app, north), 0
     for operation in operations(app):
         if operation.name in OPEN or operation.body is None:

@@ -1,4 +1,4 @@
-"""Provides the machines on which schedules of faults run."""
+"""Fixtures: the machines on which schedules of faults run."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

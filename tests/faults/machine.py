@@ -1,6 +1,7 @@
-"""Runs a machine for a schedule of faults: a PostgreSQL that can be stopped, and processes that can be killed.
+"""Runs the processes for a schedule of faults: a PostgreSQL that can be stopped, and product processes that can be
+killed.
 
-A process is killed at a point that it logs. The server is never shared with anything else.
+A process is killed when it logs a given line. The server is used by nothing else.
 """
 
 import asyncio
@@ -105,7 +106,7 @@ class Machine:
         await self.close_pools()
 
     async def close_pools(self) -> None:
-        """Closes the idle connections of the pools, also those whose server has ended."""
+        """Closes the idle connections of the pools, including those to a server that has ended."""
         await self.engine.dispose()
         await self.worker_engine.dispose()
 

@@ -85,7 +85,7 @@ async def content(town: Town) -> dict[str, list[Any]]:
 
 
 def _changed(dice: random.Random) -> Export:
-    """The next day's delivery: some changed, some gone, some new."""
+    """Returns the next day's delivery, in which some rows have changed, some are gone and some are new."""
     export = Export()
     numbers = dice.sample(range(40), 6)
     for number in numbers[:2]:
@@ -172,7 +172,9 @@ async def _fault(machine: Machine, town: Town, dice: random.Random, outcome: Out
 
 
 async def _stage(worker: Process, number: int) -> str:
-    """Reads the log to the beginning of the run, and on over so many stages, or to its end."""
+    """Waits in the log for the beginning of a run and then for `number` stages, or the end; returns which it
+    reached.
+    """
     await worker.until("syncs.begun")
     for _ in range(number):
         if await worker.until("syncs.stage", *DONE) in DONE:
@@ -197,7 +199,7 @@ async def _time_goes_by(work: Work) -> None:
 
 
 async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str, list[Any]], outcome: Outcome) -> None:
-    """Checks that the run is executed again and applied."""
+    """Checks that an interrupted run is executed again and applied."""
     worker = machine.start("app.worker")
     state = await _state(town, run_id)
     for _ in range(LOOKS):

@@ -78,7 +78,7 @@ class Schedule:
     deaths: int = 0
 
     async def commit(self) -> None:
-        """Some events that commit, and one that does not."""
+        """Commits some events, and rolls back one."""
         async with self.north.unit() as work:
             self.outcome.committed |= {
                 format_id("event", lay(work, self.north)) for _ in range(self.dice.randint(1, 12))
@@ -202,7 +202,7 @@ class Schedule:
         raise AssertionError(f"seed {self.outcome.seed}: deliveries are still due.")
 
     async def judge(self) -> None:
-        """Every invariant; raises `AssertionError` with the seed."""
+        """Checks every invariant of the schedule; raises `AssertionError` with the seed."""
         outcome, where = self.outcome, f"seed {self.outcome.seed}: {', '.join(self.outcome.steps)}"
         rows = await _committed(self.north)
         assert outcome.committed <= rows, where
@@ -290,7 +290,7 @@ async def _ids(work: Work) -> list[UUID]:
 
 
 async def _feed(town: Town) -> set[str]:
-    """The feed of concerns, page by page, as a client reads it."""
+    """Returns the ids of the feed's events about concerns, read page by page as a client does."""
     event_ids: set[str] = set()
     after: str | None = None
     while True:

@@ -31,7 +31,7 @@ class Catalogue:
     relations: Mapping[str, str]
 
     def mutable(self, node: Node) -> Iterator[tuple[str, str]]:
-        """The name and volatility of each function of a node that is not IMMUTABLE."""
+        """Yields the name and volatility of each function of a node that is not IMMUTABLE."""
         for function in self._functions(node):
             volatility = self.volatility.get(function, VOLATILE)
             if volatility != IMMUTABLE:

@@ -279,7 +279,7 @@ async def _concern(district: FullDistrict, student: str, state: str, area: str =
 
 
 async def _library(district: FullDistrict) -> None:
-    """Adds entries to the intervention library: two published ones and a draft, without checklists."""
+    """Adds entries without checklists to the intervention library: two published ones and a draft."""
     town = district.town
     codes = {"library entry": "repeated-reading", "entry to retire": "phonics", "draft": "spelling"}
     new = [
@@ -509,7 +509,7 @@ async def _sessions(district: FullDistrict) -> None:
 
 
 async def _teams(district: FullDistrict) -> None:
-    """Teams of which the aide is a member; one serves cy, whom the aide does not see otherwise."""
+    """Adds teams of which the aide is a member; one of them serves cy, whom the aide could not see without it."""
     town = district.town
     aide, cy = NewTeamMember("sis:sis:aide-1"), NewTeamScope(student=district.shown["cy"])
     for name, of_school in (("team", True), ("team to archive", False), ("team to leave", True)):

@@ -36,14 +36,14 @@ def stated_scopes(field: GraphQLField) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Way:
-    """The fields from the query root to a type, as they are written, and the scopes that they state."""
+    """A path of GraphQL fields from the query root to a type, with the scopes that these fields require."""
 
     type_name: str
     steps: tuple[str, ...]
     scopes: frozenset[str]
 
     def document(self, selection: str) -> str:
-        """Returns a query that selects this of the type."""
+        """Returns a query that selects these fields of the type."""
         return "{ " + " { ".join([*self.steps, selection]) + " }" * (len(self.steps) + 1)
 
 
@@ -83,7 +83,7 @@ def leaf_of(name: str, field: GraphQLField, district: FullDistrict) -> str:
 
 
 def _arguments(district: FullDistrict) -> Mapping[str, str]:
-    """Returns the values of the required arguments that name a row of another kind than the field's."""
+    """Returns the values of required arguments that name a row of another kind than the field returns."""
     return {
         "name": district.shown["consumer"],
         "windowId": district.shown["window"],

@@ -41,7 +41,7 @@ class Transaction:
     unordered: bool = False
 
     def findings(self, about_students: set[str]) -> list[str]:
-        """Returns the places at which the transaction violates the order of locks."""
+        """Returns the places at which the transaction takes locks in another order than the declared one."""
         findings = ["locks students in no order"] if self.unordered else []
         locked, late, numbered, early, has_team = False, "", False, "", False
         for step in self.steps:
@@ -104,7 +104,7 @@ class Recorder:
 
 
 def _locking(statement: str) -> Iterator[tuple[str, str]]:
-    """Yields the table that each query within a statement locks, with the query; inner queries come first."""
+    """Yields the tables that the queries of a statement lock, each with its query; inner queries come first."""
     replaced = 1
     while replaced:
         for query in INNERMOST.findall(statement):

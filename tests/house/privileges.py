@@ -78,7 +78,7 @@ async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> l
 
 
 async def owners_rights_are_listed(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """SECURITY DEFINER functions are those let off, exactly, and PUBLIC cannot call them."""
+    """Finds SECURITY DEFINER functions that are not on the list of allowed ones, or that PUBLIC may call."""
     rows = [row for row in await _functions(db) if row["definer"]]
     findings = []
     for row in rows:

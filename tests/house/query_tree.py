@@ -28,7 +28,7 @@ class Node:
             yield from _nodes(self.fields.get(name, []))
 
     def within(self, *names: str) -> Iterator["Node"]:
-        """Yields this node and the nodes below it, except those of inner queries; with names, only below these
+        """Yields this node and the nodes below it, except those of inner queries; with names, only those below these
         fields.
         """
         if not names:
@@ -47,7 +47,7 @@ def _nodes(values: list[object]) -> Iterator[Node]:
 
 
 def parse(printed: str) -> Node:
-    """Returns the query of a printed tree."""
+    """Returns the root node of a query tree from PostgreSQL's printed form."""
     tokens = iter(TOKENS.findall(printed))
     (query,) = _nodes(_list(tokens))
     return query

@@ -1,4 +1,4 @@
-"""Computes what a command requires, and which conflicts it can raise, from the source of the functions it calls."""
+"""Computes, from the source of the functions that a command calls, its required scopes and possible conflicts."""
 
 import ast
 import inspect

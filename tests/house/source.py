@@ -13,7 +13,7 @@ APP = REPOSITORY / "app"
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """Every module of app/ by dotted name, parsed."""
+    """Returns the parsed modules of `app` by dotted name."""
     return {
         ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
             path.read_text()

@@ -1,4 +1,4 @@
-"""Checks PostgreSQL's catalogue for the staging tables. Each check returns its findings and asserts nothing.
+"""Checks the staging tables in PostgreSQL's catalogue; each check returns its findings.
 
 The checks read the actual schema, not what a migration meant to create.
 """
@@ -27,7 +27,7 @@ FROM pg_class c WHERE c.relnamespace = 'staging'::regnamespace AND c.relkind IN 
 
 
 async def staged_rows_are_of_a_run(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """District and run lead every staging table and its primary key, and no run has left a table of its own."""
+    """Finds staging tables whose primary key does not begin with district and run, and tables that a run has left."""
     findings = []
     for row in await db.fetch(TABLES):
         name = f"staging {row['name']}"

@@ -18,7 +18,7 @@ CONJUNCTION = (exp.And, exp.Paren, exp.Where, exp.Join)
 
 
 class Districts:
-    """Which tenant tables of one statement have their district bound."""
+    """The tables of one statement whose district is compared with a value, or joined to one that is."""
 
     def __init__(self, tree: exp.Expr, tenants: Collection[str], column: str = DISTRICT) -> None:
         self._tree = tree
@@ -139,7 +139,7 @@ class Districts:
 
 
 def unbound(sql: str, tenants: Collection[str], column: str = DISTRICT) -> list[str]:
-    """Returns the tenant tables of a statement whose district is neither bound nor joined to a bound one.
+    """Returns the tables of a statement whose district is neither compared with a value nor joined to a bound table.
 
     With another `column` it checks that column, such as the run of a staged row.
     """
@@ -164,8 +164,9 @@ def _statement_of(place: exp.Expr) -> exp.Expr | None:
 
 
 def _is_always_true(condition: exp.Expr) -> bool:
-    """Returns whether a condition must hold for every row of its statement: joined by AND, neither assigned nor
-    selected.
+    """Returns whether a condition applies to every row of its statement.
+
+    It does if it is joined by AND, and is neither an assigned nor a selected value.
     """
     above = condition.parent
     while isinstance(above, CONJUNCTION):

@@ -143,7 +143,7 @@ def test_a_room_has_at_most_twelve_files() -> None:
 
 
 def test_a_planted_thirteenth_file_is_found(tmp_path: Path) -> None:
-    """A file in an undeclared folder counts for its room, at any depth."""
+    """A file in an undeclared folder counts towards the limit of its parent, at any depth."""
     (tmp_path / "app").mkdir()
     shutil.copytree(APP / "sis", tmp_path / "app" / "sis", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
@@ -156,7 +156,7 @@ def test_a_planted_thirteenth_file_is_found(tmp_path: Path) -> None:
 
 
 def test_no_tracked_file_names_a_registry_or_a_place_of_some_machine() -> None:
-    """No tracked file contains the name of a package registry or a path of some machine."""
+    """No tracked file contains the name of a package registry or a local path of a machine."""
     findings = []
     for path in tracked():
         name = str(path.relative_to(REPOSITORY))

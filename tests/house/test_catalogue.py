@@ -153,7 +153,7 @@ ROLES = [
 
 @pytest.fixture(scope="session")
 async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection to the migrated database."""
+    """Yields the owner's connection to the migrated database."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     yield connection
     await connection.close()

@@ -1,4 +1,4 @@
-"""Tests the schemas of the contract: the names that generators use, and what clients may send and receive."""
+"""Tests the schemas of the contract: their names, which code generators use, and what clients may send and receive."""
 
 import re
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_no_request_has_a_default(contract: dict[str, Any]) -> None:
 
 
 def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> None:
-    """Answers may get more members, and requests with unknown members are refused; the contract states both."""
+    """Responses may get additional members, and requests with unknown members are refused; the contract states both."""
     requests = _bodies(contract, "post", "put", "patch")
     answers = {
         name

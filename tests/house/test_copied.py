@@ -26,7 +26,7 @@ async def test_a_copied_district_has_the_rows_of_one_that_was_made(
 
 
 async def test_a_copied_town_names_its_own_rows(north: Town, south: Town, owner: asyncpg.Connection) -> None:
-    """Protects every test from a town that names rows of another district."""
+    """The rows of a district that was made as a copy refer only to rows of that district."""
     rows = [*north.schools, *north.students.values(), *north.staff.values(), *north.classes, north.source_id]
     playbook = [*north.areas.values(), *north.measures.values(), *north.levels.values()]
     assert {str(row) for row in [north.district_id, *rows, *playbook]} <= _ids(await _texts(owner, north))

@@ -151,7 +151,7 @@ def test_the_order_of_every_list_is_without_nulls_and_ends_in_a_key() -> None:
 
 
 def links() -> Iterator[tuple[type[Resource[Any]], ManyMember]]:
-    """Yields every link to several rows with the resource that it begins at."""
+    """Yields every link to several rows, with the resource that declares it."""
     for resource in CATALOG.resources:
         for member in CATALOG.members(resource).values():
             if isinstance(member, ManyMember):
@@ -168,7 +168,7 @@ def _leaf(resource: type[Resource[Any]]) -> Pick:
 
 
 def reads() -> Iterator[tuple[str, Root]]:
-    """Yields a read of every link, of every row by its id, and of every list by each of its narrow filters."""
+    """Yields a read of every link, of every row by its id, and of every list by each filter that selects few rows."""
     for resource in CATALOG.resources:
         facts = declaration(resource)
         for member in CATALOG.members(resource).values():

@@ -92,7 +92,9 @@ def _has_rows(request: Request, answer: httpx.Response) -> bool:
 async def test_every_answer_over_graphql_is_logged(
     app: FastAPI, district: FullDistrict, owner: asyncpg.Connection
 ) -> None:
-    """Every GraphQL field, with nested rows, and every mutation logs the students in its answer."""
+    """Every GraphQL field, with nested rows, and every mutation writes the students of its answer to the disclosure
+    log.
+    """
     seen = 0
     requests_to_send = [
         *reads(district),

@@ -1,6 +1,6 @@
-"""Tests the checks for statements on Citus: each finds what it is meant to find.
+"""Tests the checks of statements for Citus: each check finds what it is meant to find.
 
-The statements that the suite sends are checked when its database is dropped, in `tests/conftest.py`.
+The statements that the test suite sends are checked when its database is dropped, in `tests/conftest.py`.
 """
 
 from collections.abc import AsyncIterator
@@ -69,7 +69,7 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.mark.parametrize("statement", FIT, ids=range(len(FIT)))
 async def test_a_fit_statement_passes(owner: asyncpg.Connection, statement: str) -> None:
-    """A statement that Citus accepts passes."""
+    """The check for Citus has no finding about a statement that Citus accepts."""
     assert await find_unsuitable(owner, await read_catalogue(owner), statement) == []
 
 

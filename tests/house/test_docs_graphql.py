@@ -16,7 +16,7 @@ UNTOLD = {"printed"}
 
 
 def test_the_page_tells_every_limit() -> None:
-    """A limit that is changed is changed there as well."""
+    """The page about GraphQL states every limit with its current value."""
     limits = Limits()
     numbers = re.findall(r"\d+", PAGE)
     for field in fields(limits):

@@ -43,7 +43,7 @@ async def test_a_pooled_connection_keeps_no_principal(north: Town) -> None:
 
 
 async def test_the_session_is_shut_outside_needs(north: Town) -> None:
-    """Lock 2: `work.db` opens only inside a marked function."""
+    """`work.db` can be used only within a function that is marked with `@needs`, and so checks a permission."""
     async with north.unit() as work:
         with pytest.raises(Misuse, match="outside a function marked"):
             _ = work.db
@@ -57,7 +57,7 @@ async def test_a_missing_permission_is_refused_before_any_statement(north: Town)
 
 
 async def test_rows_of_another_district_do_not_show(north: Town, south: Town) -> None:
-    """Lock 3: row-level security hides other districts' rows if a statement forgets the district."""
+    """A statement without a condition on the district returns only rows of the own district, by row-level security."""
     async with north.unit() as work:
         names = await _everyone(work)
     assert names
@@ -65,7 +65,9 @@ async def test_rows_of_another_district_do_not_show(north: Town, south: Town) ->
 
 
 async def test_a_caseload_hides_whom_it_does_not_hold(north: Town) -> None:
-    """Lock 3: inside the district the caseload bounds the students, and staff stay visible."""
+    """Row-level security hides students outside a person's caseload from a statement without conditions; staff are
+    shown.
+    """
     from dataclasses import replace
 
     from app.access.principal import Reach
@@ -97,7 +99,7 @@ async def test_a_row_cannot_point_into_another_district(north: Town, south: Town
 
 
 async def test_a_step_as_the_district_gives_the_reach_back(north: Town) -> None:
-    """After a step with the district's reach, and after its failure, the caller's reach is restored."""
+    """After a step that ran with the whole district's rights, or failed in it, the caller's own rights are restored."""
     from dataclasses import replace
 
     from app.access.principal import Reach
@@ -135,7 +137,10 @@ async def test_a_statement_on_the_driver_passes_the_same_locks(north: Town, sout
 
 
 async def test_a_failed_read_on_the_driver_leaves_nothing_on_its_connection(north: Town) -> None:
-    """Lock 1: if a unit fails after a read on the driver, its transaction and principal end before the next user."""
+    """If a unit of work fails after a read on asyncpg's connection, the transaction and the principal end with it.
+
+    The next user of the pooled connection sees neither.
+    """
 
     async def read_and_fail() -> None:
         async with north.unit() as work:

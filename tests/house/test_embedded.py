@@ -139,7 +139,7 @@ async def test_no_tcp_and_no_trust(server: EmbeddedPostgres) -> None:
 
 
 async def test_the_owner_is_no_superuser(server: EmbeddedPostgres) -> None:
-    """Migrations run as they would on a managed cloud: no superuser, no way past row-level security."""
+    """The owner's role is no superuser and cannot bypass row-level security, as on a managed cloud database."""
     powers = "SELECT ROW(rolsuper, rolbypassrls, rolcreaterole, rolcreatedb) FROM pg_roles WHERE rolname = 'owner'"
     assert await ask(server, powers) == (False, False, True, True)
     owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"

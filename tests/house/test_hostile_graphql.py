@@ -193,7 +193,7 @@ def type_at(document: str, path: tuple[Any, ...]) -> str:
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yields the paths of the values that contain no other values."""
+    """Yields the path of each value in a JSON document that contains no other values."""
     if isinstance(value, dict | list) and value:
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from leaves(inner, (*path, key))

@@ -1,4 +1,6 @@
-"""Tests jobs: claims are disjoint and limited, a dead worker's job is claimed again, a late result is refused."""
+"""Tests jobs: no job is claimed twice, claims are limited, a dead worker's job is claimed again, late results are
+refused.
+"""
 
 import asyncio
 from uuid import UUID

@@ -34,7 +34,7 @@ async def large(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Setti
 
 
 def orders(listing: Listing) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields each order in which a list can be read, as the names of its columns."""
+    """Yields each order in which a list can be read, as its name and column names."""
     key = declaration(listing.resource).key
     given = [("its own order", listing.order or (key,))]
     given += [(f"sort={sort.name}", sort.columns) for sort in listing.sorts]
@@ -62,7 +62,7 @@ INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND table
 
 
 async def test_an_index_serves_every_filter_and_search(large: Town, owner: asyncpg.Connection) -> None:
-    """Whatever the size of the district, a filter reads the rows that it shows, and not all of the others."""
+    """A list with a filter or a search reads about as many rows as it shows, however many rows the district has."""
     findings, exceptions = {}, await indexes_of_exceptions(owner)
     async with large.unit(large.client()) as work:
         for listing in CATALOG.listings.values():

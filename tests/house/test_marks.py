@@ -1,8 +1,8 @@
-"""Tests that every function that uses the database session is marked `@needs`, and that only the door ends a
-transaction.
+"""Tests that each function that uses the database session is marked with `@needs`, and that only one module ends
+transactions.
 
-A room's public function that takes a `Work` is marked, or is in a module listed in `WITHIN`, whose functions rely on
-the permission of their caller and are refused without one.
+A public function that takes a `Work` is marked, or its module is listed in `WITHIN`: such functions rely on the
+permission of their caller and are refused without one.
 """
 
 import ast
@@ -133,7 +133,7 @@ def broken_habits(name: str, tree: ast.Module) -> list[str]:
 
 
 def rooms() -> Iterator[tuple[str, ast.Module]]:
-    """Yields every module that is neither the door nor an API."""
+    """Yields every module except those that open transactions and those of the APIs."""
     for name, tree in modules().items():
         if not name.startswith(OUTSIDE):
             yield name, tree
@@ -160,7 +160,7 @@ def test_faces_and_the_rest_never_touch_the_session() -> None:
 
 
 def test_only_the_door_ends_a_transaction() -> None:
-    """Only the door commits, rolls back and makes sessions."""
+    """Only the module of transactions commits, rolls back and creates database sessions."""
     assert [finding for name, tree in modules().items() for finding in broken_habits(name, tree)] == []
 
 
@@ -179,7 +179,7 @@ def test_every_mark_names_permissions() -> None:
 
 
 def test_every_permission_is_told_or_internal() -> None:
-    """Every permission that a client can be granted has a sentence for the contract; the others are internal."""
+    """Each permission that a client can be granted has a description for the contract, and all others are internal."""
     assert set(MEANING) == set(GRANTABLE)
     assert set(Can) == GRANTABLE | INTERNAL
     assert all(not opened & INTERNAL for opened in ROLE_OPENS.values())

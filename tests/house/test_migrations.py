@@ -54,10 +54,10 @@ def imports_that_change(source: str) -> list[str]:
 
 
 def out_of_order(sql: str) -> list[str]:
-    """Returns the steps of a new table that come too early or too late.
+    """Returns the steps of creating a table that come too early or too late in the SQL.
 
-    The order is columns, indexes, policies, grants and then foreign keys: a foreign key within CREATE TABLE, or before
-    the policies, would exist before the table is distributed.
+    The order is columns, indexes, policies, grants and then foreign keys. A foreign key that comes earlier would exist
+    before the table is distributed.
     """
     findings = []
     reached: dict[str, int] = {}
@@ -106,7 +106,9 @@ def test_an_import_of_the_product_is_found(fault: str) -> None:
 
 @pytest.mark.parametrize("citus", [False, True])
 def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settings, citus: bool) -> None:
-    """Columns, indexes, policies, grants, on Citus the distribution of every table, and foreign keys last."""
+    """A migration creates a table's columns, indexes, policies and grants, then distributes it on Citus, then adds
+    foreign keys.
+    """
     config, out = alembic_config(settings), io.StringIO()
     config.output_buffer, config.attributes["citus"] = out, citus
     command.upgrade(config, "head", sql=True)

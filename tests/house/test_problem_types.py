@@ -33,7 +33,7 @@ def _errors(kind: type[AimlineError] = AimlineError) -> Iterator[type[AimlineErr
 
 
 def _named(call: ast.Call) -> Iterator[ast.expr]:
-    """The expressions that name a problem's code in a call."""
+    """Yields the expressions that name the code of a problem in a call."""
     name = getattr(call.func, "id", getattr(call.func, "attr", ""))
     if name[:1].isupper() and name not in NOT_PROBLEMS:
         yield from (word.value for word in call.keywords if word.arg == "code")

@@ -40,7 +40,9 @@ NO_STUDENTS = {
 
 @pytest.fixture(scope="module")
 async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
-    """A district with all kinds of rows: amy and ben at school one, cy at school two; the teacher has amy."""
+    """Returns a district with all kinds of rows: amy and ben are at school one, cy at school two; the teacher has
+    amy.
+    """
     return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
@@ -84,7 +86,7 @@ def students_in(text: str, district: FullDistrict) -> set[str]:
 
 @pytest.fixture(scope="module")
 async def owned(district: FullDistrict, settings: Settings) -> dict[str, str]:
-    """Returns the student of every public id of a row about a student."""
+    """Returns, by public id, the student whom each row is about."""
     names = {row: name for name, row in district.town.students.items()}
     owners = {ids.format_id("student", row): name for row, name in names.items()}
     connection = await asyncpg.connect(settings.url_of("owner"))
@@ -164,7 +166,9 @@ async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, distr
 async def test_a_role_that_opens_nothing_is_refused_everywhere(
     app: FastAPI, district: FullDistrict, scopes: frozenset[str]
 ) -> None:
-    """A parent, a student and an unknown person get no access anywhere."""
+    """A parent is refused by every list with 403; a student or an unknown person cannot be named as the acting
+    person.
+    """
     for operation in lists(app):
         answer = await acting(app, district, "parent", scopes).get(own_request(operation, district).path)
         assert (answer.status_code, answer.json()["code"]) == (403, "act_for.role"), operation.name
@@ -174,7 +178,7 @@ async def test_a_role_that_opens_nothing_is_refused_everywhere(
 
 
 async def test_only_a_client_that_may_names_a_person(app: FastAPI, district: FullDistrict) -> None:
-    """Without the scope `act-for`, a request that names a person is refused."""
+    """Without the scope `act-for`, a request that names an acting person is refused."""
     answer = await acting(app, district, "teacher", CLIENT_SCOPES - {"act-for"}).get("/v1/students")
     assert (answer.status_code, answer.json()["code"]) == (403, "permission.missing")
 

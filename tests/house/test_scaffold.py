@@ -92,7 +92,9 @@ def test_a_new_noun_passes_the_checks_and_is_in_both_apis(copy: Path) -> None:
 def test_a_noun_that_cannot_be_is_refused_before_anything_is_written(
     copy: Path, noun: str, room: str, prefix: str
 ) -> None:
-    """A name that is no name or is taken, a package that is not there, letters of another kind of id."""
+    """The scaffold command refuses an invalid or taken noun, an unknown package or a used prefix before it writes a
+    file.
+    """
     before = {name: (copy / name).read_text() for name in EDITS}
     with pytest.raises(ValueError, match=r"noun|package|prefix"):
         write_noun(copy, noun, room, f"{noun}s", prefix)

@@ -105,7 +105,7 @@ async def test_an_administrators_addition_is_none(owner: asyncpg.Connection, cha
 
 
 async def test_migrate_fails_on_what_is_not_its_version(server: Settings) -> None:
-    """A restore without policies left a database at which `aimline migrate` exited 0 in silence."""
+    """`aimline migrate` exits with 1 if the schema is not that of its version, as after a restore without policies."""
     name = f"aimline_broken_{secrets.token_hex(4)}"
     await as_owner(server, f"CREATE DATABASE {name}")
     broken = with_database(server, name)

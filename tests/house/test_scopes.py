@@ -88,7 +88,9 @@ async def test_each_field_requires_exactly_what_its_description_states(app: Fast
 
 
 def test_a_command_states_what_the_functions_that_it_calls_require() -> None:
-    """A caller with the stated scopes is never refused halfway, by a function deep inside of a command."""
+    """For each command, the stated scopes include those of every function that it calls, so that none is refused
+    halfway.
+    """
     stated = {route.operation_id: set(route.stated_scopes) for route in router.routes if isinstance(route, Route)}
     wrong = {}
     for command in CATALOG.commands.values():

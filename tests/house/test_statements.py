@@ -132,5 +132,7 @@ def test_every_tenant_table_is_watched() -> None:
     ],
 )
 def test_only_statements_without_rows_are_left_unread(statement: str, is_read: bool) -> None:
-    """What defines a table or a right is skipped; what reads or writes rows is checked, whatever it begins with."""
+    """Statements that define tables or rights are not checked; each that reads or writes rows is, whatever its first
+    word.
+    """
     assert bool(watch.findings_of(statement)) is is_read

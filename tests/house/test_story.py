@@ -1,4 +1,7 @@
-"""Tests the story and the README's requests as a newcomer runs them: separate processes, public HTTP."""
+"""Tests the sandbox's scripted example (`app.sandbox.story`) and the README's requests as a newcomer runs them.
+
+They use real processes and HTTP.
+"""
 
 import asyncio
 import json
@@ -110,7 +113,9 @@ def _assert_caseload(playground: Playground) -> None:
 
 
 def _assert_broken_roster_is_named(tmp_path: Path, playground: Playground) -> None:
-    """Checks that a roster that is no zip ends the story with the step that failed, and not with 0."""
+    """Checks that with a roster that is no zip the example ends with the name of the failed step and an exit code other
+    than 0.
+    """
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"this is no zip")
     arguments = ("--base-url", playground.named(r"serves at (\S+)\. "), "--folder", str(tmp_path / "other"))

@@ -1,4 +1,4 @@
-"""Tests that no session waits endlessly, and that each side notices when the other is gone."""
+"""Tests that no database session waits endlessly, and that each side notices when the other is gone."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ SECRET = "Zq7SubmittedValue"
 
 
 async def test_a_session_has_the_limits_of_its_engine(settings: Settings) -> None:
-    """Every connection of an engine has them from its start, in whichever transaction."""
+    """Every connection of an engine has the time limits from its start, in every transaction."""
     engine = open_engine(settings.url_of("api"), name="tests limits", timeouts=LIMITS)
     try:
         async with engine.connect() as connection:
@@ -45,7 +45,7 @@ def test_each_process_has_limits_by_default() -> None:
 
 
 async def test_our_side_of_a_connection_asks_whether_the_other_is_there() -> None:
-    """Keep-alive options are set on TCP connections, and not on Unix sockets."""
+    """Keep-alive is set on TCP connections, so that a lost peer is noticed; Unix sockets do not have it."""
     async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
         keep_alive(writer.transport)

@@ -1,4 +1,6 @@
-"""Finds code of checks that would answer with 500 instead of the violations, because a name was not bound."""
+"""Tests that checks of input read no name that an earlier check may have left unbound, which would be answered with
+500.
+"""
 
 import ast
 
@@ -25,7 +27,7 @@ async def plan(work, new):
 
 
 def test_no_check_reads_what_another_check_may_not_have_bound() -> None:
-    """Fails for each name that a `with violations:` block binds, and that is read outside it before the refusal."""
+    """Fails for each name that a `with violations:` block binds and that is read outside of it before the refusal."""
     assert unbound_reads() == {}
 
 

@@ -12,7 +12,9 @@ OPERATION = Operation("GET", "/v1/concerns", "list_concerns", (), None, reads=Tr
 
 
 async def test_expansions_that_could_return_too_many_rows_are_sent_in_halves() -> None:
-    """Protects the walks from a refusal in place of an answer: each expansion is answered once."""
+    """A request with expansions that is refused for too many rows is sent again in halves, so that each is answered
+    once.
+    """
 
     async def send(request: Request) -> httpx.Response:
         is_refused = request.params["expand"].count(",") > 1 or request.params["expand"] == "e"

@@ -1,4 +1,4 @@
-"""Calls every live operation, with the parameters and bodies that the routes declare.
+"""Calls every operation of the app, with the parameters and bodies that the routes declare.
 
 An operation with an unknown parameter or field fails the tests; its values must then be added to `walk_knows`.
 """
@@ -53,7 +53,7 @@ class Operation:
     reads: bool = field(default=False)
 
     def names(self, place: str) -> list[str]:
-        """Returns the names of the operation's parameters in the path, the query or the header."""
+        """Returns the names of the operation's parameters in the path, query or header."""
         return [one["name"] for one in self.parameters if one["in"] == place]
 
     def choices(self, name: str) -> list[Any]:
@@ -108,7 +108,7 @@ def live_routes(app: FastAPI) -> set[tuple[str, str]]:
 
 
 def operations(app: FastAPI) -> list[Operation]:
-    """Every operation of the contract."""
+    """Returns every operation of the OpenAPI contract."""
     contract = app.openapi()
     return [
         Operation(
@@ -162,9 +162,9 @@ async def whole_answers(
 
 
 def strangers_requests(operation: Operation, mine: FullDistrict, theirs: FullDistrict) -> Iterator[Request]:
-    """The requests of `mine`, each with one thing of `theirs` in it: a path id, a filter, a reference of the body.
+    """Yields the requests of `mine`, each with one id of `theirs` in it: in the path, a filter, or a field of the body.
 
-    Send them by `whole_answers`: expansions, which name nothing of theirs, are in one request.
+    Send them by `whole_answers`, because expansions, which need no id of `theirs`, are in one request.
     """
     body = _body(operation, mine) if operation.body is not None else None
     if operation.names("path"):

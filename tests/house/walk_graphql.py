@@ -92,9 +92,9 @@ def roots(kind: str) -> dict[str, GraphQLField]:
 
 
 def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yields every field of the query root as name, document and variables, alone and with each argument.
+    """Yields every field of the GraphQL query root, alone and with each argument, as name, document and variables.
 
-    A row is read with nested rows, a list with the rows next to its own, a filtered list alone.
+    A single row is read with its nested rows, a list with the rows next to its own, and a filtered list alone.
     """
     for name, one in roots("query").items():
         needed = [arg for arg, spec in one.args.items() if str(spec.type).endswith("!") and not spec.default_value]
@@ -249,12 +249,12 @@ def _input(mutation: str, type_: GraphQLInputObjectType, district: FullDistrict)
 
 
 def _of(type_: object, value: Any) -> Any:
-    """Returns a value as an input of this type takes it: in a list, if the type is one."""
+    """Returns a value as input of this GraphQL type: in a list, if the type is a list."""
     return [value] if "[" in str(type_) else value
 
 
 def _subject(mutation: str, snake: str) -> str | None:
-    """Returns the row that a declared command is about, or None for another field of its input."""
+    """Returns the row that a declared command is about, or None if the field is another one of its input."""
     noun = snake.removesuffix("_id")
     if noun == snake or noun not in PATHS or snake in REFERENCES:
         return None

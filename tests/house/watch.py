@@ -56,14 +56,14 @@ def _look(_connection: object, statement: str) -> None:
 
 
 class Passed:
-    """The statements in which the checks found nothing, in this process, in others of the run and in earlier runs.
+    """The digests of statements in which the checks found nothing, in this process, other processes and earlier runs.
 
-    They are in a file of the checkout, a digest in each line, to which another process may be adding: a digest that
-    is read in two parts is not known. Another version of the checks has another file.
+    They are stored in a file of the checkout, one on each line. Other processes may append to it, so an incompletely
+    read line is ignored. Another version of the checks uses another file.
     """
 
     def __init__(self) -> None:
-        """Keeps nothing until `open` names a folder."""
+        """Stores digests only in memory until `open` names a folder."""
         self._known: set[str] = set()
         self._file: int | None = None
 
@@ -144,7 +144,7 @@ def findings_of(statement: str) -> list[str]:
 
 
 def tenant_tables() -> set[str]:
-    """The tables that have a district, as the models know them."""
+    """Returns the names of the tables that have a district, according to the models."""
     if not _tenants:
         import_models()
         _tenants.update(table.name for table in Base.metadata.tables.values() if "district_id" in table.columns)

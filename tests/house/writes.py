@@ -1,8 +1,8 @@
 """Collects every distinct writing statement that the product sends during the tests, to check them at the end.
 
-Statements through SQLAlchemy are kept as they are sent. Statements that a sync sends through asyncpg are kept with the
-shapes of the tables of raw rows that they name, which are gone when the run has ended; the run's own number is removed
-from their names.
+Statements through SQLAlchemy are kept as they are sent. A sync's statements through asyncpg may name tables of raw rows
+that no longer exist when the run has ended; they are kept with the definitions of these tables, and the run's number is
+removed from the names.
 """
 
 # names that the product made
@@ -85,11 +85,11 @@ async def _keep_staged(stage: Stage, sql: str) -> None:
 
 
 async def unsuitable_statements(url: str, claims: Path, passed: Path | None) -> list[str]:
-    """Returns what Citus would refuse, of all that was kept and of the directory functions.
+    """Returns the statements, of those collected and of the directory functions, that Citus would refuse.
 
     Changes nothing in the database. A statement that several processes of a run have sent is checked by the first of
-    them; `claims` is a folder of the run that all of them see. `passed` is a folder of the checkout with a file for
-    each check that found nothing; a later run with the same checks and the same tables omits those.
+    them; all of them see the folder `claims`. `passed` is a folder of the checkout with a file for each check that
+    found nothing; a later run with the same checks and tables omits those.
     """
     owner = await asyncpg.connect(url)
     try:

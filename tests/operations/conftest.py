@@ -36,7 +36,7 @@ SIS_SECRET = "s3cret-of-a-source"
 
 @dataclass
 class Installation:
-    """A database with a district that has events, secrets, a waiting upload and a held sync."""
+    """A database with a district that has events, secrets, a waiting upload and a run that the guard holds."""
 
     settings: Settings
     town: Town
@@ -80,13 +80,13 @@ async def empty(server: Settings) -> AsyncIterator[Callable[[], "EmptyDatabase"]
 
 @dataclass
 class EmptyDatabase:
-    """A database that is created when its settings are first used."""
+    """A database that is created when its settings are first requested."""
 
     server: Settings
     name: str
 
     async def settings(self) -> Settings:
-        """Makes it; the settings over it."""
+        """Creates the database if needed, and returns settings for it."""
         await as_owner(self.server, f"CREATE DATABASE {self.name}")
         return with_database(self.server, self.name)
 
@@ -116,7 +116,7 @@ async def installed(settings: Settings, folder: Path) -> AsyncIterator[Installat
 
 
 async def hold_a_sync(town: Town, folder: Path) -> UUID:
-    """Runs a sync that removes most students of a class, so that the guard holds it."""
+    """Runs a sync that removes most students of a class, so that the guard holds the run; returns the run's id."""
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
@@ -165,7 +165,7 @@ async def run_aimline(settings: Settings, *arguments: str, **more: str) -> subpr
 
 
 async def rows_of_tables(settings: Settings) -> dict[str, Any]:
-    """A digest of every row of every table, and how many there are."""
+    """Returns, for each table, a digest of its rows and their number."""
     connection = await connect(settings.url_of("owner"), "owner")
     try:
         return {

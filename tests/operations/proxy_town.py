@@ -43,7 +43,7 @@ http {{
 
 @dataclass
 class Proxied:
-    """A running proxy: its ports with and without TLS, and an SSL context that trusts its certificate."""
+    """A running proxy: its ports for HTTP and HTTPS, and an SSL context that trusts its certificate."""
 
     port: int
     plain_port: int

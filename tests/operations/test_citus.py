@@ -99,7 +99,10 @@ async def test_an_empty_database_is_distributed_by_district(tmp_path: Path) -> N
 
 
 async def test_a_filled_database_is_distributed_with_its_keys_and_policies(tmp_path: Path) -> None:
-    """Refused while a node lacks the roles. Then every table once, and the schema and the rows are as they were."""
+    """Distributing a filled database on Citus is refused while a node lacks the roles.
+
+    Afterwards each table is distributed once, and schema and rows are unchanged.
+    """
     with EmbeddedPostgres(tmp_path, settings=FAST) as server:
         settings = Settings(database_url=server.url(), key=generate_key("k1"))
         administrator = await asyncpg.connect(server.url("postgres"))

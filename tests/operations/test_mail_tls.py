@@ -66,7 +66,7 @@ def _converse(connection: socket.socket, log: MailLog, tls: ssl.SSLContext, *, o
 
 @contextlib.contextmanager
 def mail_server(certificate: Path, key: Path, *, offers: bool = True, from_start: bool = False) -> Iterator[MailLog]:
-    """Runs a mail server with TLS from the first byte, or by STARTTLS if it `offers` this."""
+    """Runs a mail server, with TLS from the first byte or, if it `offers` this, by STARTTLS; yields its log."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
     log = MailLog()
@@ -120,7 +120,7 @@ async def test_a_trusted_server_gets_the_message_after_tls(
 async def test_another_certificate_gets_nothing(
     fault: str, scheme: str, user: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A certificate that is untrusted or of another host ends the attempt: no login, no recipient, no message."""
+    """A mail server with an untrusted certificate, or one of another host, gets no login, recipient or message."""
     certificate, key = certify(tmp_path, "localhost" if fault == "untrusted" else "mail.example.org")
     if fault == "wrong name":
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -132,7 +132,10 @@ async def test_another_certificate_gets_nothing(
 
 
 async def test_a_password_is_never_sent_without_tls(tmp_path: Path) -> None:
-    """A server that does not offer STARTTLS, or in the way of which somebody removed it, gets no password."""
+    """A mail server that does not offer STARTTLS gets no password and no message.
+
+    A configuration without a user sends its message to the same server.
+    """
     with mail_server(*certify(tmp_path), offers=False) as log:
         with pytest.raises(NotSent, match="SMTPNotSupportedError"):
             await _send("smtp", log.port)

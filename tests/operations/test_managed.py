@@ -47,7 +47,7 @@ def managed(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 async def _provide(url: str) -> None:
-    """Creates the roles and the database, as the server's administrator does."""
+    """Creates the roles and two databases, as the administrator of a server does."""
     connection = await asyncpg.connect(url)
     try:
         for name in NAMES.values():

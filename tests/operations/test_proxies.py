@@ -38,7 +38,7 @@ def api(name: str, settings: Settings, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def echo(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    """A proxy in front of an app that describes the requests that it receives."""
+    """Runs a proxy in front of an app that describes the requests it receives, and yields the proxy."""
     with echoing() as port, proxied(name, tmp_path_factory.mktemp(name), port) as proxy:
         yield proxy
 
@@ -58,7 +58,7 @@ def test_the_api_answers_over_tls(api: Proxied) -> None:
 
 
 def test_plain_http_is_sent_on_to_https(api: Proxied) -> None:
-    """A request by plain HTTP is redirected to HTTPS."""
+    """The proxy redirects a request by plain HTTP to HTTPS."""
     with api.client() as client:
         answer = client.get(f"http://localhost:{api.plain_port}/v1/students?limit=1")
     assert answer.status_code == 308

@@ -83,7 +83,7 @@ def documented_commands() -> list[str]:
 
 
 def test_the_pages_tell_commands() -> None:
-    """The pattern finds the commands, so that the next test checks something."""
+    """The pattern that finds commands in the documentation does find some, so that the next test checks something."""
     assert len(documented_commands()) > 8
 
 

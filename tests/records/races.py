@@ -40,7 +40,9 @@ async def race(
     pause: float = 0.0,
     of: type[Writers] = Writers,
 ) -> Outcome:
-    """Lets writers write about students while as many syncs move them to the other school and back."""
+    """Lets writers write about students while syncs move the students to the other school and back; returns what
+    happened.
+    """
     outcome, names = Outcome(), [f"s{number}" for number in range(moved)]
     await sync(town, Export(), folder)
     students = await shown_students(town, *names)

@@ -137,7 +137,7 @@ class Patient:
     writers: Writers
 
     async def get(self, path: str, **params: str) -> httpx.Response:
-        """A read."""
+        """Sends a GET request and returns its response."""
         return await caller(self.writers.app, self.writers.town).get(path, **params)
 
     async def post(self, path: str, body: Any) -> httpx.Response:
@@ -159,7 +159,7 @@ async def shown_students(town: Town, *sourced_ids: str) -> list[str]:
 
 
 def _refusal(answer: httpx.Response) -> str:
-    """The status, with the code of the problem or error where there is one."""
+    """Returns the status of an answer, with the code of its problem or error if it has one."""
     code = re.search(r'"code":"([\w.]+)"', answer.text)
     return f"{answer.status_code} {code[1]}" if code else str(answer.status_code)
 

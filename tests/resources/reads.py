@@ -1,4 +1,6 @@
-"""Random reads of the SDL's fields: the same tree as a GraphQL document and as a selection of the engine."""
+"""Generates random reads of the GraphQL schema: the same tree as a GraphQL document and as a selection for the
+engine.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

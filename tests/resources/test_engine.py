@@ -1,4 +1,4 @@
-"""Protects the engine of resources: its refusals, its statements, and its rendering of ids, texts and numbers."""
+"""Tests the engine of resources: its refusals, its statements, and its rendering of ids, texts and numbers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -68,8 +68,9 @@ def students(picks: Picks = NAME, first: int | None = None, **more: Any) -> List
 
 @pytest.mark.parametrize("few", [0, 100_000])
 def test_ids_and_disclosures_are_rendered(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kind of id is rendered as by `format_id`, and the marks of disclosures are removed, with and without
-    arrays.
+    """Every kind of id is rendered as `format_id` renders it, and the internal marks of disclosures are removed.
+
+    This holds for the implementation with arrays and the one without.
     """
     monkeypatch.setattr(tokens, "FEW", few)
     rows = [(kind, new_id()) for kind in ids.PREFIXES for _ in range(3)]
@@ -103,7 +104,10 @@ async def test_what_nobody_declared_is_refused(north: Town) -> None:
 
 
 def test_an_annotation_that_differs_from_its_column_is_refused() -> None:
-    """An annotation that differs from its column is refused if mypy cannot see it."""
+    """A declared field is refused if its annotation allows no null where its column does, or if it has no description.
+
+    mypy cannot find either.
+    """
     with pytest.raises(Misuse, match="nullable"):
 
         class _Wrong(Resource[Measure], kind="measure", requires=Can.READ_PLAYBOOK):
@@ -202,7 +206,9 @@ async def test_a_cursor_of_one_row_is_of_no_use_below_another(north: Town) -> No
 
 
 async def test_a_refused_link_is_null_where_it_stands(north: Town) -> None:
-    """A refused link is null with an error for each row, and a refused root is refused as a whole."""
+    """A link that the caller may not read is null with an error for each row; a refused root refuses the whole
+    query.
+    """
     await in_the_loop(north, "amy")
     picks = (Pick("id", "id"), Pick("concerns", "concerns", (Pick("id", "id"),)))
     (answer,) = await answered(north, students(picks), principal=north.client(frozenset({"roster:read"})))

@@ -55,7 +55,7 @@ async def _rename(work: Work, person_id: UUID, given: str, family: str, email: s
 
 
 async def _people(town: Town) -> dict[str, str]:
-    """People with the names of `NAMES`; returns their public ids by name."""
+    """Creates people with the names of `NAMES`, and returns their public ids by name."""
     shown = {}
     async with town.house() as work:
         for name, (given, family, role) in NAMES.items():
@@ -95,7 +95,11 @@ def _listed(town: Town, people: dict[str, str], rows: list[dict[str, Any]]) -> s
 async def test_students_are_found_by_the_beginning_of_a_name(
     app: FastAPI, north: Town, text: str, expected: set[str]
 ) -> None:
-    """In any case, of either name or both in either order; a sign of a pattern is only a sign; never by e-mail."""
+    """A search by name ignores case, and matches the beginning of the first name, the last name or both in either
+    order.
+
+    Signs of search patterns are ordinary characters, and e-mail addresses are not searched.
+    """
     people = await _people(north)
     for schools in ((), (north.schools[0],)):
         rows = await caller(app, north, schools=schools).items("/v1/students", q=text, limit=1)
@@ -106,7 +110,7 @@ async def test_students_are_found_by_the_beginning_of_a_name(
 
 
 async def test_staff_are_found_by_their_address_too(app: FastAPI, north: Town) -> None:
-    """A front-end finds a colleague by the address; an empty text finds everybody."""
+    """A search for staff also matches their e-mail address, and an empty text matches everybody."""
     people = await _people(north)
     asks = caller(app, north)
     for text in ("reyes@example", "REYES@", "jordan r", "Reyes, J"):

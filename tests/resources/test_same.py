@@ -68,8 +68,8 @@ class Filled:
 
 @pytest.fixture
 async def filled(north: Town) -> Filled:
-    """Fills a district with five students, three of them with judged supports, one at four schools, one concern
-    secured.
+    """Fills a district: five students, three with judged supports, one at four schools, and a concern in a secured
+    area.
     """
     made = {name: await in_the_loop(north, name) for name in ("amy", "ben", "cy")}
     mates = await classmates(north, 2)
@@ -182,7 +182,7 @@ async def by_document(town: Town, principal: Principal, text: str, key: str) -> 
 
 
 async def by_engine(town: Town, principal: Principal, one: Read, after: str | None) -> Seen:
-    """Reads the same through the engine."""
+    """Reads the same page through the engine, and returns its values and disclosures."""
     async with town.unit(principal) as work:
         page = None if one.page is None else replace(one.page, after=after)
         if one.listing is not None:

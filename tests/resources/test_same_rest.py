@@ -1,4 +1,4 @@
-"""Protects the answers of REST: the engine gives every list and row with the same values and disclosures."""
+"""Checks that each list and row which the engine reads has the values and the logged disclosures of the REST answer."""
 
 from typing import Any
 from uuid import UUID

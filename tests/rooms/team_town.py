@@ -27,7 +27,7 @@ async def as_person(
 
 
 async def team_of(town: Town, *people: str, school: int | None = 0) -> Team:
-    """Forms a team with these members that serves nobody yet."""
+    """Creates a team with these members that serves no students yet."""
     async with town.unit() as work:
         school_id = None if school is None else named("org", town.schools[school])
         team = await form_team(work, NewTeam("Grade 3", TeamPurpose.GRADE, school_id))

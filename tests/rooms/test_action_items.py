@@ -29,7 +29,7 @@ async def agreed(asks: Caller, team_id: UUID, owner: str | None, **more: Any) ->
 
 
 async def closed(asks: Caller, item: dict[str, Any], **body: Any) -> tuple[int, dict[str, Any]]:
-    """Closes an action item, and returns the status and the answer."""
+    """Closes an action item, and returns the status and body of the answer."""
     answer = await asks.post(f"/v1/action-items/{item['id']}/close", body)
     return answer.status_code, answer.json()
 
@@ -81,7 +81,11 @@ async def test_an_item_about_a_student_leaves_and_comes_back_with_the_student(ap
 
 
 async def test_all_violations_of_a_new_item_are_told_at_once(app: FastAPI, north: Town) -> None:
-    """All violations of a new action item are reported at once: an unknown student, an unknown owner, and no text."""
+    """A new action item with four invalid members is refused with a violation for each.
+
+    They are an empty text, a day in the past, an owner who is no member of the team, and a student whom the team does
+    not serve.
+    """
     team = await team_of(north, "teacher")
     body = {"team": named("team", team.id), "text": "", "due_on": "1999-01-01", "owner": "sis:sis:aide-1"}
     answer = await caller(app, north).post("/v1/action-items", body | {"student": "sis:sis:amy-1"})
@@ -93,7 +97,10 @@ async def test_all_violations_of_a_new_item_are_told_at_once(app: FastAPI, north
 
 
 async def test_items_are_listed_by_team_and_the_own_ones_but_not_by_another_owner(app: FastAPI, north: Town) -> None:
-    """Protects adults from being counted: `mine` is the acting person's, and there is no filter by another."""
+    """Action items can be listed by team, and with `mine` those of the acting person, but not by another person.
+
+    So nobody can count the items of a colleague.
+    """
     team = await team_of(north, "teacher", "aide")
     of_teacher = await agreed(caller(app, north), team.id, "teacher")
     of_aide = await agreed(caller(app, north), team.id, "aide")

@@ -100,7 +100,7 @@ async def test_a_meeting_is_opened_worked_through_and_closed(app: FastAPI, north
 
 
 async def test_what_is_left_open_can_be_carried_at_the_end(app: FastAPI, north: Town) -> None:
-    """A team that runs out of time closes the meeting, and finds the rest on the next agenda, marked as carried."""
+    """Items that are open when a meeting closes can be carried over, and the next agenda marks them as carried."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")
@@ -111,7 +111,7 @@ async def test_what_is_left_open_can_be_carried_at_the_end(app: FastAPI, north: 
 
 
 async def test_secured_items_are_counted_for_others(app: FastAPI, north: Town) -> None:
-    """Who may not see a secured area learns only that there is an item, before, in and after the meeting."""
+    """A person without access to a secured area sees only the number of its items, before, in and after the meeting."""
     asks, other = caller(app, north), caller(app, north, CLIENT_SCOPES - {"area:sel"})
     team = await meeting_team(north)
     await raised(asks, north, "amy", "sel")
@@ -150,7 +150,10 @@ async def test_two_members_who_settle_one_item_at_once(app: FastAPI, north: Town
 
 
 async def test_items_of_students_who_leave_are_on_no_agenda_until_they_return(app: FastAPI, north: Town) -> None:
-    """A student who leaves takes the open items off every agenda that night, with the reason, and brings them back."""
+    """When a student leaves, the open items about the student are taken off every agenda that night, with the reason.
+
+    They return when the student does.
+    """
     asks = caller(app, north)
     team = await meeting_team(north)
     await raised(asks, north, "amy")

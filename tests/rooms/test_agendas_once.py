@@ -100,9 +100,7 @@ async def test_an_alarm_and_the_decision_about_it_are_one_item(app: FastAPI, nor
 
 
 async def test_a_discussed_alarm_returns_when_the_decision_is_due(app: FastAPI, north: Town) -> None:
-    """Protects a decision that nobody makes: to talk about an alarm puts it off until the decision is due, and to drop
-    it ends the matter.
-    """
+    """An alarm that a team has discussed returns to the agenda when its decision is due; a dropped one does not."""
     asks = caller(app, north)
     team = await meeting_team(north)
     await _judged(north)

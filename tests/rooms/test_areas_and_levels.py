@@ -30,7 +30,7 @@ def are(town: Town, code: str) -> str:
 
 
 def lev(town: Town, rank: int) -> str:
-    """Returns the public id of the level that had this rank at first."""
+    """Returns the public id of the level that had this rank when the district was created."""
     return ids.format_id("level", town.levels[rank])
 
 
@@ -122,7 +122,7 @@ async def test_a_retired_area_takes_nothing_new_and_what_is_in_it_stays(app: Fas
 
 
 async def test_an_area_below_a_secured_one_is_secured_with_it(app: FastAPI, north: Town) -> None:
-    """Protects secured areas: what lies below one needs its scope, and its mark cannot be changed."""
+    """An area below a secured one is secured too: it needs the same scope, and its mark cannot be changed."""
     asks = caller(app, north)
     added = await asks.post("/v1/areas", {"code": "sel.belonging", "name": "Belonging"})
     assert added.status_code == 201
@@ -201,7 +201,7 @@ async def test_a_district_adds_orders_and_retires_its_levels(
 
 
 async def test_changes_at_the_same_time_each_publish_a_version(app: FastAPI, north: Town) -> None:
-    """Protects the numbers of versions: changes of one district wait for each other instead of failing."""
+    """Four areas that are created at the same time are all accepted, and each raises the playbook's version by one."""
     asks = caller(app, north)
     first = (await asks.get("/v1/playbook")).json()["number"]
     answers = await asyncio.gather(

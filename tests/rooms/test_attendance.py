@@ -17,7 +17,7 @@ QUERY = '{ student(id: "%s") { attendance(first: 50) { edges { node { day status
 
 
 def absence(town: Town, student: str, day: date, **more: Any) -> dict[str, Any]:
-    """Returns an absence of a student that is to be recorded."""
+    """Returns the input of a student's absence."""
     return {"student": named("student", town.students[student]), "day": str(day), "status": "absent", **more}
 
 

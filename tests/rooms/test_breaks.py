@@ -1,4 +1,4 @@
-"""Tests breaks: they are saved, listed and removed; their weeks do not count, and verdicts change accordingly."""
+"""Tests breaks: they can be saved, listed and removed, their weeks do not count, and verdicts change accordingly."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -124,7 +124,7 @@ async def test_another_district_neither_sees_nor_takes_back(app: FastAPI, north:
 
 
 async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
-    """A teacher may not save a break. A client of some schools may save breaks of these schools only."""
+    """A teacher cannot save a break, and a client of some schools can save and remove breaks of these schools only."""
     winter = await save_a_break(app, north, **of_weeks(week(3)))
     teacher = caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1")
     assert (await teacher.post("/v1/breaks", of_weeks(week(5)))).status_code == 403
@@ -189,7 +189,7 @@ async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Tow
 
 
 async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> None:
-    """The dosage expects no session in a week without instruction."""
+    """In a week without instruction no session counts as planned."""
     support = await supported(north, "amy")
     async with north.unit() as work:
         await record_sessions(work, support.id, [NewSession(week(0), attended=True)])

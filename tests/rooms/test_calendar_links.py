@@ -1,4 +1,4 @@
-"""Tests that a calendar link opens the meetings of a team to a calendar program, and nothing else, until it ends."""
+"""Tests that a calendar link shows a team's meetings to a calendar program until it expires, and shows nothing else."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -113,9 +113,9 @@ async def test_a_calendar_has_the_meetings_and_no_typed_text(app: FastAPI, north
 
 
 async def test_a_series_keeps_its_local_time_and_its_uids(app: FastAPI, north: Town) -> None:
-    """Protects a series of a year across changes of the clocks, and its events from doubling in a calendar program.
+    """The meetings of a yearly series keep their local time across changes of the clocks, and their calendar ids.
 
-    Days beyond the stored weeks are in the calendar as well, with the ids that they have once they are stored.
+    The calendar also has days for which no meeting is stored yet, with the ids that they will have.
     """
     asks = await client_of(app, north)
     team = named("team", (await team_of(north, "aide")).id)
@@ -171,7 +171,10 @@ async def test_a_link_of_a_person_opens_the_own_teams_while_the_person_is_there(
 
 
 async def test_a_link_that_opens_nothing_looks_like_one_that_never_was(app: FastAPI, north: Town, south: Town) -> None:
-    """Protects from learning by trial which links exist or have existed, in whichever district."""
+    """A revoked, expired or foreign calendar link gets the same answer as one that never existed.
+
+    So nobody can find out by trial which links exist.
+    """
     asks = await client_of(app, north)
     team = named("team", (await team_of(north, "aide")).id)
     links = {name: await link_of(asks, team=team) for name in ("revoked", "expired", "open", "of client")}
@@ -297,7 +300,7 @@ async def _read(work: Work, query: Any) -> Any:
 
 
 async def _go_to_school_for_a_year(town: Town) -> None:
-    """Adds weeks of instruction, so that no summer falls into the year."""
+    """Adds weeks of instruction, so that the following year has no summer break."""
     async with town.house() as work:
         for school in town.schools:
             await _write(work, MORE_WEEKS, school=school)

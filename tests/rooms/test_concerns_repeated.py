@@ -13,7 +13,7 @@ LISTED = "{ concerns(first: 10) { edges { node { id repeatsId } } } }"
 
 
 async def raised(asks: Caller, town: Town, area: str = "ela.fluency", student: str = "amy") -> dict[str, Any]:
-    """Raises a concern, and returns it."""
+    """Creates a concern, and returns it."""
     body = {"student": stu(town, student), "area": area, "description": "Reads slowly."}
     answer = await asks.post("/v1/concerns", body)
     assert answer.status_code == 201, answer.text

@@ -65,7 +65,7 @@ async def unserved(asks: Caller) -> list[str]:
 
 
 async def _age(town: Town, concern: str, days: int) -> None:
-    """Lets a concern have been unserved for some days."""
+    """Moves the day since when a concern is unserved some days into the past."""
 
     @needs(Can.OPERATE)
     async def run(work: Work) -> None:
@@ -78,7 +78,7 @@ async def _age(town: Town, concern: str, days: int) -> None:
 
 
 async def test_a_concern_is_unserved_until_a_support_is_active(app: FastAPI, north: Town) -> None:
-    """Protects the one condition that is always wrong from being lost: each change of a support is followed."""
+    """A concern counts as unserved exactly while no support of it is active, through each change of a support."""
     asks = caller(app, north)
     assert (await raised(asks, north, area="math"))["unserved_since"] is None
     concern = await accepted(asks, north)
@@ -114,7 +114,7 @@ async def test_a_support_that_starts_by_itself_serves_its_concern(app: FastAPI, 
 
 
 async def test_a_resolved_concern_is_not_unserved(app: FastAPI, north: Town) -> None:
-    """What a team has resolved waits for nothing."""
+    """A concern that a team has resolved is not listed as unserved."""
     asks = caller(app, north)
     concern = await accepted(asks, north)
     answer = await asks.post(f"/v1/concerns/{concern['id']}/resolve", {})
@@ -149,7 +149,7 @@ async def test_unserved_concerns_need_the_permission_to_read_supports(app: FastA
 
 
 async def test_an_unserved_concern_is_reported_once_after_the_playbooks_days(app: FastAPI, north: Town) -> None:
-    """A team hears of it once, and again only if the concern was served in between."""
+    """An unserved concern is reported once after the playbook's days, and again only if it was served in between."""
     asks = caller(app, north)
     old, young = await accepted(asks, north), await accepted(asks, north, "ben")
     await _age(north, old["id"], 10)

@@ -96,7 +96,10 @@ async def stalls(asks: Caller, town: Town, state: str = "suggested") -> dict[str
 
 
 async def test_a_grade_that_falls_behind_is_suggested_and_comes_on_the_agenda(app: FastAPI, north: Town) -> None:
-    """Protects a grade whose teaching does not reach the children from being treated as many single ones."""
+    """A grade whose share of students at the benchmark fell by the rule's points is suggested as a core stall.
+
+    Once it is accepted, it is an item on the agenda of the grade's team.
+    """
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=22)
     await screened(asks, north, SINCE[0], amy=CORE, ben=CORE)
@@ -149,7 +152,7 @@ async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north:
 
 
 async def test_a_dismissed_stall_never_returns_and_another_lapses(app: FastAPI, north: Town) -> None:
-    """Protects a principal from the same suggestion, and an agenda from a fall that later scores take back."""
+    """A dismissed core stall is not suggested again, and another lapses when later scores no longer show the fall."""
     asks, school = caller(app, north), named("org", north.schools[0])
     names = await two_windows(asks, north, before=30, after=20)
     rule = await published(asks)
@@ -185,7 +188,7 @@ async def test_a_stall_is_shown_to_those_who_see_the_school_or_the_district(app:
 
 
 async def test_few_children_on_one_side_are_not_compared(app: FastAPI, north: Town) -> None:
-    """Protects nine children above or below the benchmark, whatever the fall and the rule."""
+    """A grade with fewer than ten students above or below the benchmark is never suggested as a core stall."""
     asks = caller(app, north)
     await two_windows(asks, north, before=31, after=20)
     await published(asks, points=1)
@@ -196,7 +199,9 @@ async def test_few_children_on_one_side_are_not_compared(app: FastAPI, north: To
 
 @needs(Can.SYNC_ROSTER)
 async def keep_results(work: Work, town: Town, windows: list[UUID], random: Random) -> dict[Any, GradeInWindows]:
-    """Keeps generated results of two windows; returns the numbers of each grade, by school or None, and grade."""
+    """Stores generated results of two windows; returns the students by level, by school (None for the district) and
+    grade.
+    """
     numbers: dict[Any, Counter[str]] = {}
     rows: list[Any] = []
     for grade in ("01", "02", "03", "04"):
@@ -247,7 +252,7 @@ def result(town: Town, window_id: UUID, student: UUID, school: UUID, grade: str,
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_the_statement_decides_as_the_rules_do(app: FastAPI, north: Town, seed: int) -> None:
-    """Protects the privacy of grades from a statement that has other conditions than the rules state."""
+    """The statement that finds core stalls decides as the rules in Python do, for generated numbers of students."""
     asks = caller(app, north)
     windows = [await scheduled(asks, window(*BEFORE))]
     windows.append(await scheduled(asks, window(str(TODAY - timedelta(days=10)), str(TODAY), season="winter")))

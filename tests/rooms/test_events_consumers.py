@@ -1,4 +1,4 @@
-"""Tests named consumers: the server stores a reader's position, moves it forward only, and reports lost events."""
+"""Tests named consumers: the server stores a reader's position, moves it only forward, and reports expired events."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -70,7 +70,7 @@ async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
 
 
 async def test_a_commit_never_moves_back(north: Town) -> None:
-    """If two readers share a consumer, the later commit of an earlier position changes nothing."""
+    """If two readers share a consumer, committing an earlier position after a later one changes nothing."""
     await _keep(north)
     made = [await happen(north) for _ in range(4)]
     slow, fast = await _read(north, 1), await _read(north, 3)
@@ -118,7 +118,10 @@ async def test_a_consumer_seeks_anywhere_that_is_kept(north: Town) -> None:
 
 
 async def test_a_seek_to_a_time_skips_nothing_that_was_told_late(north: Town) -> None:
-    """Instants do not follow numbers: where an earlier one committed later, the seek begins before both."""
+    """A seek to an instant does not skip an event that was committed late.
+
+    Event instants may be in another order than their positions; the seek then begins before both.
+    """
     first, late, last = await happen(north), await happen(north), await happen(north)
     await _keep(north)
     await age(north, first, timedelta(minutes=55))
@@ -238,7 +241,7 @@ async def test_a_reader_of_a_rare_type_does_not_fall_out(north: Town) -> None:
 
 
 async def _expire(town: Town, event_id: UUID) -> None:
-    """Time goes by: everything up to this event is kept no longer."""
+    """Expires everything in the feed up to this event."""
     owner = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         gone = "SELECT seq FROM event WHERE district_id = $1 AND id = $2"
@@ -327,7 +330,10 @@ async def test_a_consumer_of_no_client_is_refused(north: Town) -> None:
 
 
 async def test_a_removed_consumer_begins_anew(north: Town) -> None:
-    """A consumer that was removed and created again has no old position, and old cursors cannot be committed."""
+    """A consumer that was removed and created again begins at the present end of the feed.
+
+    A cursor that it read before its removal can no longer be committed.
+    """
     await _keep(north)
     await happen(north)
     cursor = (await _read(north)).next
@@ -341,7 +347,7 @@ async def test_a_removed_consumer_begins_anew(north: Town) -> None:
 
 
 async def test_a_consumer_reads_what_its_client_reads(north: Town) -> None:
-    """A consumer reads only the events within its client's reach and areas.
+    """A consumer reads only the events of schools and areas that its client may see.
 
     Its reads are written to the disclosure log.
     """

@@ -219,8 +219,9 @@ async def test_days_of_instruction_are_days(north: Town, days_ago: int, counted:
 
 
 async def test_the_playbook_sets_the_days(north: Town) -> None:
-    """The playbook sets the days of reminders; 0 turns one off, other changes keep them, and invalid numbers are
-    refused.
+    """The playbook sets after how many days reminders are sent; 0 turns one off, and invalid numbers are refused.
+
+    Changes of other settings keep these days.
     """
     old = await _raise(north, 3)
     async with north.house() as work:

@@ -52,13 +52,13 @@ async def score(town: Town, on: date, value: float) -> str:
 
 
 async def remind(town: Town, today: date) -> int:
-    """Reports the goals' dates as of a day."""
+    """Runs the reports of goal dates as if today were this day, and returns how many were sent."""
     async with town.house() as work:
         return await remind_goal_dates(work, today)
 
 
 async def test_a_goal_is_reported_two_weeks_before_its_date_and_on_the_day(north: Town) -> None:
-    """Protects the decision at the end of a goal: it was never asked for. Each report is sent once for each goal."""
+    """A goal is reported two weeks before its date and on the day, once each; a new goal is reported again."""
     goal_on = TODAY + timedelta(weeks=4)
     support = await reader(north, goal_on)
     assert await remind(north, goal_on - timedelta(days=15)) == 0
@@ -75,7 +75,9 @@ async def test_a_goal_is_reported_two_weeks_before_its_date_and_on_the_day(north
 
 
 async def test_the_worker_reports_by_the_districts_own_day(north: Town) -> None:
-    """Protects the reports: the hourly task sends them, with the ids of the support and its phase."""
+    """The worker's hourly task sends the reports of goals by the district's own date, with the support's and phase's
+    ids.
+    """
     await reader(north, TODAY - timedelta(days=2))
     await maintain(north)
     await maintain(north)

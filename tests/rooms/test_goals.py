@@ -44,7 +44,7 @@ def plan(town: Town, **more: Any) -> dict[str, Any]:
 
 
 async def test_published_norms_are_in_every_playbook(app: FastAPI, north: Town) -> None:
-    """Protects the shipped norms: each district has them from its first version, with their sources, in both APIs."""
+    """The published norms, with their sources, are in each district's first playbook version, over REST and GraphQL."""
     rest = await caller(app, north).items("/v1/benchmarks", grade="03", in_force=True, measure="orf")
     nodes = [edge["node"] for edge in (await query_data(north, READ))["benchmarks"]["edges"]]
     assert len(rest) == len(nodes) == 8
@@ -57,7 +57,9 @@ async def test_published_norms_are_in_every_playbook(app: FastAPI, north: Town) 
 async def test_a_districts_own_norm_is_published_beside_the_others_and_earlier_versions_stay_readable(
     app: FastAPI, north: Town
 ) -> None:
-    """Protects the versions of norms: a change is a new row of the next version, and a version's norms can be read."""
+    """A district's own norm is published as a row of the next version, and norms of earlier versions can still be
+    read.
+    """
     asks = caller(app, north)
     first = (await asks.post("/v1/benchmarks", {"benchmarks": [OWN]})).json()["results"][0]
     same = (await asks.post("/v1/benchmarks", {"benchmarks": [OWN]})).json()["results"][0]

@@ -60,7 +60,7 @@ async def test_a_teacher_reads_the_grades_of_the_caseload(app: FastAPI, north: T
 
 
 async def test_grades_ask_for_a_scope_of_their_own(app: FastAPI, north: Town) -> None:
-    """Reading grades requires the scope `grades:read`; the scopes for the roster and for scores are not enough."""
+    """Reading grades requires the scope `grades:read`; the scopes of the roster and of scores are not enough."""
     await grade(north)
     asks = caller(app, north, CLIENT_SCOPES - {"grades:read"})
     for path in (
@@ -73,7 +73,7 @@ async def test_grades_ask_for_a_scope_of_their_own(app: FastAPI, north: Town) ->
 
 
 async def test_another_districts_grades_are_not_there(app: FastAPI, north: Town, south: Town) -> None:
-    """404, as for a student or class that is nowhere."""
+    """The grades of another district's student or class give 404, as for an id that does not exist."""
     await grade(north)
     asks = caller(app, south)
     for path in (

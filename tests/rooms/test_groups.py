@@ -113,7 +113,10 @@ async def test_every_fault_of_a_group_is_named_at_its_place(north: Town) -> None
 
 
 async def test_one_record_gives_each_member_the_own_dosage(north: Town) -> None:
-    """Who was there got the minutes, who was absent none, who left early some: from one record of the session."""
+    """From one record of a group's session, each member who attended gets its minutes, and an absent one gets none.
+
+    A member who left early gets the minutes until then.
+    """
     names = await classmates(north, 3)
     group = await formed(north, *names)
     _, absent, early = names

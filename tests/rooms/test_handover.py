@@ -68,7 +68,7 @@ async def test_intensify_says_what_it_means(north: Town, change: dict[str, Any],
 
 @pytest.mark.parametrize("change", [{"sessions_per_week": 2}, {"level": 1}, {"level": 2}, {"group_size": 6}])
 async def test_less_is_not_called_intensified(north: Town, change: dict[str, Any]) -> None:
-    """A decision to intensify that makes the support weaker, or leaves it as it is, is refused."""
+    """A decision to intensify is refused if its change makes the support weaker or leaves its strength as it is."""
     support = await planned(north, group_size=4)
     new = NewDecision(
         "intensify",
@@ -83,7 +83,7 @@ async def test_less_is_not_called_intensified(north: Town, change: dict[str, Any
 
 
 async def test_a_change_may_change_the_intervention(north: Town) -> None:
-    """Each phase keeps its own intervention, and the support shows the present one."""
+    """Each phase has its own intervention, and the support shows that of the current phase."""
     support = await planned(north)
     async with north.unit() as work:
         change = SupportChange("Another programme.", begins_on=ON, intervention="Phonics", goal=70.0, confirm_rate=True)
@@ -95,7 +95,10 @@ async def test_a_change_may_change_the_intervention(north: Town) -> None:
 
 
 async def test_a_handover_draws_no_phase_line_and_gives_no_verdict(north: Town) -> None:
-    """A new lead has the student on the caseload, the former one has not, and the series goes on as it was."""
+    """After a handover the new lead has the student on the caseload and the former one does not.
+
+    The series of scores continues without a new phase or verdict.
+    """
     support = await planned(north, "ben", lead=per(north, "teacher"))
     async with north.unit() as work:
         await record_scores(work, weekly(north, "ben", RISES))

@@ -1,4 +1,4 @@
-"""Tests that teams state why a concern is there, that a support tests it, and that they are asked about it."""
+"""Tests hypotheses: teams state why there is a concern, a support tests this, and the team is asked for the result."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,7 @@ async def due(asks: Caller, town: Town) -> list[str | None]:
 
 
 async def scored(asks: Caller, student: str, *values: float) -> list[str]:
-    """Records a score for each of the last weeks, and returns their ids."""
+    """Records these scores, one in each of the last weeks, and returns their ids."""
     scores = [
         {
             "student": student,
@@ -194,7 +194,9 @@ async def test_a_record_of_a_secured_area_is_no_evidence_outside_of_it(app: Fast
 
 
 async def test_the_playbook_has_the_kinds(app: FastAPI, north: Town) -> None:
-    """A district adds and retires kinds by new versions of its playbook; a retired kind is kept by its hypotheses."""
+    """A district adds and retires kinds of hypotheses by new playbook versions, and existing hypotheses keep a retired
+    kind.
+    """
     asks = caller(app, north)
     concern = await accepted(asks, north)
     answer = await asks.post("/v1/hypothesis-kinds", {"code": "sleep", "name": "Sleep"})

@@ -76,7 +76,7 @@ async def test_a_published_version_never_changes(app: FastAPI, north: Town) -> N
 
 
 async def test_an_import_reports_every_violation_at_once(app: FastAPI, north: Town) -> None:
-    """Somebody who imports 200 entries corrects the file once."""
+    """All violations of an import of library entries are returned at once, each with the path to its entry."""
     asks = caller(app, north)
     bad = {
         **{"code": "Bad Code", "areas": ["ela", "nowhere"], "levels": [2, 9], "minutes_per_session": 0},
@@ -237,7 +237,9 @@ async def test_a_csv_import_writes_nothing_and_reports_everything_if_a_row_is_wr
 
 
 async def test_a_group_follows_an_entry_and_marks_its_checklist_once(app: FastAPI, north: Town) -> None:
-    """One record of a lesson gives each member who was there the marks, and nobody who was absent."""
+    """One record of a group's lesson gives each member who attended the marks of the checklist, and none to absent
+    ones.
+    """
     asks = caller(app, north)
     entry = await published(asks)
     amy, ben = (format_id("student", north.students[name]) for name in ("amy", "ben"))

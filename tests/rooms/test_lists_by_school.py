@@ -24,7 +24,10 @@ SCHOOLS = 6
 
 @pytest.fixture
 async def places(north: Town) -> list[UUID]:
-    """Six schools; amy is at the first, ben at the first two, cy at all of them, each with three concerns."""
+    """Creates six schools and three concerns about each student, and returns the schools' ids.
+
+    Amy is at the first school, ben at the first two and cy at all six.
+    """
     made = [new_id() for _ in range(SCHOOLS)]
     async with north.house() as work:
         await lay(work, *(Org(district_id=north.district_id, id=one, name="School", type="school") for one in made))
@@ -95,7 +98,7 @@ async def test_students_by_school_keep_the_order_of_names(north: Town, places: l
 
 
 async def test_the_generated_columns_follow_the_schools(north: Town, places: list[UUID]) -> None:
-    """They are PostgreSQL's own: whoever changes `school_ids` changes them."""
+    """The generated columns of schools agree with `school_ids`, from which PostgreSQL computes them."""
     rows = await ask(
         north,
         """SELECT school_id = school_ids[1], second_school_id IS NOT DISTINCT FROM school_ids[2],

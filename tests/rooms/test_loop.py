@@ -35,7 +35,7 @@ def stu(town: Town, name: str) -> str:
 
 
 def support_for(town: Town, name: str, **more: object) -> NewSupport:
-    """A targeted reading support with a goal of 1.5 words a week."""
+    """Returns the input of a reading support at level 2 with a goal of 1.5 words a week."""
     plan: dict[str, object] = {
         "student": stu(town, name),
         "intervention": "Repeated reading in a small group",
@@ -53,7 +53,7 @@ def support_for(town: Town, name: str, **more: object) -> NewSupport:
 
 
 def weekly(town: Town, name: str, values: list[float]) -> list[NewScore]:
-    """Records one score a week from the support's first full week on."""
+    """Returns one score a week with these values, from the support's first full week on."""
     return [
         NewScore(stu(town, name), "orf", BEGINS + timedelta(weeks=week), value)
         for week, value in enumerate(values, start=1)
@@ -61,7 +61,7 @@ def weekly(town: Town, name: str, values: list[float]) -> list[NewScore]:
 
 
 async def served(town: Town, name: str) -> Support:
-    """A support that is active, under the four-point rule."""
+    """Creates an active support under the four-point rule, and returns it."""
     await by_four_points(town)
     async with town.unit() as work:
         planned = await plan_support(work, support_for(town, name))
@@ -344,7 +344,7 @@ async def test_a_support_is_locked_by_its_measure_and_all_its_concerns(north: To
 
 
 async def test_a_stretch_does_not_begin_in_the_future(north: Town) -> None:
-    """A phase that lies ahead would leave today's scores to no judge."""
+    """A change of a support cannot begin in the future, because scores until then would belong to no phase."""
     support = await served(north, "amy")
     ahead = date.today() + timedelta(days=30)
     with pytest.raises(Invalid) as caught:

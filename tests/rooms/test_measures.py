@@ -35,7 +35,7 @@ NEW: dict[str, Any] = {
 
 
 async def made(asks: Caller, **more: Any) -> dict[str, Any]:
-    """A measure, made."""
+    """Creates a measure, and returns it."""
     answer = await asks.post("/v1/measures", NEW | more)
     assert answer.status_code == 201, answer.text
     measure: dict[str, Any] = answer.json()
@@ -43,7 +43,7 @@ async def made(asks: Caller, **more: Any) -> dict[str, Any]:
 
 
 async def codes(asks: Caller, measure: str, **changes: Any) -> list[tuple[str, str]]:
-    """Returns the pointers and codes of an amendment's violations."""
+    """Tries to amend a measure, and returns the pointers and codes of the violations."""
     answer = await asks.patch(f"/v1/measures/{measure}", changes)
     assert answer.status_code == 422, answer.text
     return [(one["pointer"], one["code"]) for one in answer.json()["violations"]]
@@ -56,7 +56,9 @@ async def scored(asks: Caller, town: Town, **more: Any) -> Any:
 
 
 async def test_a_measure_is_made_and_its_forms_hold(app: FastAPI, north: Town) -> None:
-    """A new measure is listed and can be scored at once. Only a form that it does not list is refused."""
+    """A new measure is listed and can be scored at once, and a score with a form that the measure does not list is
+    refused.
+    """
     asks = caller(app, north)
     measure = await made(asks)
     assert (measure["sem"], measure["kind"], measure["forms"]) == (7.5, "growth", ["A", "B"])
@@ -117,7 +119,7 @@ async def test_who_may_not_publish_changes_no_measure(app: FastAPI, north: Town)
 
 
 async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, north: Town) -> None:
-    """All values except the code can be changed while a measure is unused; values that are not named stay."""
+    """While a measure is unused, all its values except the code can be changed; values that are not named stay."""
     asks = caller(app, north)
     measure = await made(asks)
     changes = {"direction": "down", "kind": "count", "area": "behaviour", "lowest": -5, "sem": None, "forms": None}
@@ -165,7 +167,9 @@ async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: T
 
 
 async def test_a_support_alone_keeps_the_direction(app: FastAPI, north: Town) -> None:
-    """A support without scores fixes the direction, but not the SEM."""
+    """While a measure has a support but no scores, its direction cannot be changed, but its standard error (SEM)
+    can.
+    """
     asks = caller(app, north)
     await supported(north, "amy")
     assert await codes(asks, "orf", direction="down") == [("/direction", "measure.in_use")]

@@ -164,7 +164,7 @@ async def test_an_alert_that_another_measure_justifies_is_not_retracted(north: T
 
 
 async def test_the_charts_of_more_groups_take_no_more_statements(app: FastAPI, north: Town) -> None:
-    """A list of groups with their charts must not read group by group."""
+    """Reading the charts of several groups needs as many statements as reading one."""
     counts, engine = list[int](), app.state.services.engine
     for names in (("amy",), ("ben",), ("cy",)):
         await formed(north, *names)

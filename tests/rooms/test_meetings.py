@@ -33,12 +33,12 @@ async def series_of(asks: Caller, team: str, **more: Any) -> dict[str, Any]:
 
 
 async def meetings_of(asks: Caller, series: dict[str, Any], **filters: str) -> list[dict[str, Any]]:
-    """Returns the meetings of a series by the time at which they begin."""
+    """Returns the meetings of a series, sorted by the time at which they begin."""
     return await asks.items("/v1/meetings", series=series["id"], sort="starts_at", **filters)
 
 
 async def extended(town: Town) -> int:
-    """Runs the hourly task once, and returns the number of meetings that it wrote."""
+    """Runs the hourly task that schedules meetings, and returns the number of meetings that it created."""
     async with town.house() as work:
         return await extend_series(work)
 
@@ -85,7 +85,7 @@ async def test_a_series_skips_breaks_and_follows_their_changes(app: FastAPI, nor
 
 
 async def test_an_ended_series_and_an_archived_team_meet_no_more(app: FastAPI, north: Town) -> None:
-    """Protects calendars from meetings of series and teams that are no more."""
+    """An ended series schedules no further meeting, and a meeting of an archived team is refused."""
     asks = caller(app, north)
     team = await team_of(north, "aide")
     series = await series_of(asks, named("team", team.id))
@@ -147,7 +147,7 @@ async def test_a_meeting_is_cancelled_once(app: FastAPI, north: Town) -> None:
 
 
 async def test_protocols_are_offered_by_version(app: FastAPI, north: Town) -> None:
-    """A meeting keeps the version that it was scheduled with; a retired one is offered to no further meeting."""
+    """A meeting keeps the protocol version with which it was scheduled, and a retired protocol cannot be chosen."""
     asks = caller(app, north)
     body = {"code": "ps", "name": "Problem solving", "steps": [{"title": "What do we see?", "minutes": 5}]}
     first = (await asks.post("/v1/protocols", body)).json()

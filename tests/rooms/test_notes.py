@@ -22,7 +22,7 @@ async def written(asks: Caller, about: str, **more: str) -> dict[str, Any]:
 
 
 async def test_a_note_is_read_beside_its_concern_in_both_apis(app: FastAPI, north: Town) -> None:
-    """Protects the record of a discussion: it is found from the concern, in the list, and in GraphQL."""
+    """A note about a concern is found from the concern, in the list of notes and in GraphQL."""
     asks = caller(app, north)
     concern, other = await raised(asks, north), await raised(asks, north, student="ben")
     note = await written(asks, concern["id"])

@@ -25,12 +25,12 @@ async def added(asks: Caller, team: str, **more: str) -> str:
 
 
 async def note_at(asks: Caller, item: str) -> dict[str, Any]:
-    """Writes a note about an item, and returns it."""
+    """Writes a note about an agenda item, and returns it."""
     return await done(asks, f"agenda-items/{item}/notes", text=TEXT)
 
 
 async def seen(asks: Caller, note: dict[str, Any]) -> bool:
-    """Returns whether a caller sees a note. Every way of reading it must give the same answer."""
+    """Returns whether a caller can see a note, after checking that every way of reading it gives the same answer."""
     status = (await asks.get(f"/v1/notes/{note['id']}")).status_code
     assert status in (200, 404)
     since = "2020-01-01T00:00:00Z"
@@ -141,7 +141,7 @@ async def test_a_settled_item_of_a_closed_meeting_still_gets_notes(app: FastAPI,
 
 
 async def test_events_name_the_team_and_have_no_text(app: FastAPI, north: Town) -> None:
-    """Events reach webhooks. One about a note at an agenda says which team's, and has none of its words."""
+    """An event about a note on an agenda item names the note and the team, and contains none of the note's text."""
     asks = caller(app, north)
     team = await meeting_team(north)
     note = await note_at(asks, await added(asks, team))

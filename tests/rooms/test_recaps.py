@@ -21,7 +21,7 @@ VOID = {"meta"}
 
 
 class Page(HTMLParser):
-    """Reads a page with another parser than the one that wrote it: its tags, its text, and whether it is balanced."""
+    """Reads an HTML page with the standard library's parser: its tags, its text, and whether every tag is closed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ async def closed_meeting(asks: Caller, town: Town) -> tuple[str, str]:
 
 
 async def test_a_recap_says_what_became_of_each_item(app: FastAPI, north: Town) -> None:
-    """Protects the record that a team shares: outcomes with reasons, and who does what by when; in both APIs."""
+    """A recap has the outcome of each item with its reason, and the action items with owner and day, over both APIs."""
     asks = caller(app, north)
     team, meeting = await closed_meeting(asks, north)
     recap = (await asks.get(f"/v1/meetings/{meeting}/recap")).json()

@@ -1,4 +1,4 @@
-"""Tests invalid and wrong scores: refused with the reason, or amended and removed with a record of the change."""
+"""Tests invalid and wrong scores: they are refused with the reason, or amended and removed with a logged change."""
 
 import asyncio
 from datetime import date, timedelta
@@ -44,7 +44,9 @@ def new(town: Town, **more: Any) -> dict[str, Any]:
 async def test_a_score_that_cannot_be_is_refused(
     app: FastAPI, north: Town, field: str, value: object, code: str
 ) -> None:
-    """A yes is no number, an instant no day; the future, the range and the measure's forms are looked at."""
+    """Invalid scores are refused: wrong types, a future day, a value out of range, or a form that the measure does not
+    list.
+    """
 
     @needs(Can.OPERATE)
     async def list_forms(work: Work) -> None:

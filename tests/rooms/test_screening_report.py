@@ -127,7 +127,10 @@ async def test_a_team_is_a_list_of_its_children_and_changes_no_count(app: FastAP
 
 
 async def test_a_closed_window_keeps_its_results_and_publishes_no_small_count(app: FastAPI, north: Town) -> None:
-    """Protects a snapshot from later scores and cuts, and the few children of a cell from everybody."""
+    """After a screening window is closed, later scores and cuts change neither its results nor its counts.
+
+    No count of fewer than ten students is shown, by whichever columns the students are counted.
+    """
     asks = caller(app, north)
 
     @needs(Can.SYNC_ROSTER)

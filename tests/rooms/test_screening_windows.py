@@ -1,4 +1,4 @@
-"""Tests of screening windows: who is expected, what is refused, and who may schedule them."""
+"""Tests screening windows: which students are expected, what is refused, and who may schedule them."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def window(opens: str = "2026-09-08", closes: str = "2026-09-26", **more: Any) -
 
 
 async def scheduled(asks: Caller, body: dict[str, Any]) -> dict[str, Any]:
-    """Schedules a window, and returns it."""
+    """Schedules a screening window, and returns it."""
     answer = await asks.post("/v1/screening-windows", body)
     assert answer.status_code == 201, answer.text
     shown: dict[str, Any] = answer.json()

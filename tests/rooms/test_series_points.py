@@ -1,4 +1,4 @@
-"""Tests which recorded scores make the series that is judged and charted."""
+"""Tests which recorded scores belong to the series that is judged and charted."""
 
 from datetime import timedelta
 
@@ -47,7 +47,10 @@ async def test_several_scores_of_a_day_are_one_point(north: Town) -> None:
 
 
 async def test_a_baseline_that_improved_already_is_reported(north: Town) -> None:
-    """Five weekly scores rise before the support; the scores of a screening day do not count as points of it."""
+    """A verdict reports that the student improved before the support, from five rising weekly scores.
+
+    Screening scores are not used for this.
+    """
     await by_four_points(north)
     days = [BEGINS - timedelta(weeks=n) for n in (6, 5, 4, 3, 2)]
     rising = [NewScore(stu(north, "amy"), "orf", day, 30.0 + n) for n, day in enumerate(days)]

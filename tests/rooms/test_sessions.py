@@ -54,7 +54,9 @@ async def codes(town: Town, support: Support, *new: NewSession) -> list[set[str]
 
 
 async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_again(north: Town) -> None:
-    """A session gets its minutes from the phase. Sent again it is unchanged, and with other values it is amended."""
+    """A session without stated minutes gets those of its phase. Sent again it is unchanged; with other values it is
+    amended.
+    """
     support = await served(north, "amy")
     lost = held(0, 2, attended=False, lost_because="absent", external_id="b")
     first = await recorded(north, support, held(0, external_id="a"), lost)
@@ -87,7 +89,7 @@ async def test_an_external_id_follows_its_session_to_another_day(north: Town) ->
 
 
 async def test_twice_in_one_request_is_one_session(north: Town) -> None:
-    """A second session for the same day in one request amends the first, and the first values are logged."""
+    """A second session for the same day in one request amends the first, and the change log keeps the first values."""
     support = await served(north, "amy")
     taken = await recorded(north, support, held(0), held(0, delivered_minutes=20, lost_because="schedule"))
     assert [one.outcome for one in taken] == ["recorded", "amended"]
@@ -122,7 +124,7 @@ async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, A
 
 
 async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:
-    """Sessions are refused for a planned support, and after the end of an ended one."""
+    """Sessions are refused for a planned support, and on days after the end of an ended one."""
     async with north.unit() as work:
         planned = await plan_support(work, support_for(north, "amy", starts="manually"))
     with pytest.raises(Conflict, match="start it"):

@@ -85,7 +85,7 @@ async def test_a_dismissed_digest_never_returns(app: FastAPI, north: Town) -> No
 
 
 async def test_a_signal_lapses_when_the_data_no_longer_bear_it_out(app: FastAPI, north: Town) -> None:
-    """Protects an agenda from a reason that is gone, and brings the signal back when the reason is back."""
+    """A signal lapses if the data no longer support it, and returns if they do again."""
     asks = caller(app, north)
     await scheduled(asks, window(*NOW))
     await screened(asks, north, str(TODAY), amy=50.0)
@@ -103,7 +103,9 @@ async def test_a_signal_lapses_when_the_data_no_longer_bear_it_out(app: FastAPI,
 
 
 async def test_every_fault_of_a_rule_is_named_at_once(app: FastAPI, north: Town) -> None:
-    """Protects whoever sets rules from a parameter that is ignored, and from a rule on a measure that is gone."""
+    """All violations of a signal rule are returned at once, including unused parameters and a measure that does not
+    exist.
+    """
     asks = caller(app, north)
     body = {"code": "f", "kind": "failing", "points": 3, "percent": 0, "measure": "gone"}
     answer = await asks.post("/v1/signal-rules", body)

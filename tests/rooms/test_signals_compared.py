@@ -51,7 +51,10 @@ def digest(kind: str, basis: str) -> str:
 
 @dataclass
 class Grades:
-    """The results of a generated district: id, day, percent or None for missing work, by student, class and period."""
+    """The gradebook results of a generated district, by student, class and grading period.
+
+    A result is its id, its day and its percentage (None for missing work).
+    """
 
     random: Random
     rows: dict[tuple[UUID, UUID, UUID | None], list[tuple[UUID, date, float | None]]] = field(
@@ -183,8 +186,9 @@ async def computed(town: Town) -> Seen:
 async def test_signals_equal_those_of_a_plain_computation(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch, seed: int, few: int, many: int
 ) -> None:
-    """Protects the set-based computation from another result than the rules state, for all students and for those who
-    changed: by index, by hash, and where so many changed that all are computed again.
+    """The signals that the product computes in SQL equal those of a plain Python computation of the rules.
+
+    They are computed for all students, and for those that changed, with each of the statements' variants.
     """
     monkeypatch.setattr(compute, "FEW", few)
     monkeypatch.setattr(progress, "MANY", many)

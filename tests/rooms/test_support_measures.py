@@ -1,4 +1,4 @@
-"""Tests supports with several measures: the verdict and the alert of the support, and what each measure shows."""
+"""Tests supports with several measures: the support's verdict and alert, and what each measure shows."""
 
 from datetime import timedelta
 from typing import Any
@@ -82,7 +82,7 @@ FLAT = [10.0, 10.0, 11.0, 10.0, 10.0, 11.0, 10.0, 10.0, 10.0, 11.0]
 
 
 async def test_the_verdict_of_a_support_is_the_most_serious_of_its_measures(app: FastAPI, north: Town) -> None:
-    """Protects the order of seriousness: one measure off track is the support's verdict, and both faces name it."""
+    """The verdict of a support is the most serious one of its measures, and both APIs name that measure."""
     support = await followed(north)
     await taken(north, scores(north, "amy", reader(3, 10)))
     worst, by_measure = await current(north, support)

@@ -34,7 +34,7 @@ BEGINS = YEAR_BEGINS + timedelta(weeks=2)
 
 
 def mentoring(town: Town, name: str = "amy", **more: Any) -> NewSupport:
-    """A mentor's support that is reviewed in six weeks and followed by no measure."""
+    """Returns the input of a mentor's support that is reviewed in six weeks and has no measure."""
     plan: dict[str, Any] = {
         "student": stu(town, name),
         "intervention": "Check in, check out",

@@ -1,4 +1,4 @@
-"""Tests whom the members of a team see, what they may do for these students, and who may form teams."""
+"""Tests which students the members of a team see, what they may do for them, and who may form teams."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -153,7 +153,7 @@ async def test_what_begins_later_opens_nothing_today(app: FastAPI, north: Town) 
 
 
 async def test_a_secured_area_never_opens_through_a_team(app: FastAPI, north: Town) -> None:
-    """A teacher whose client has the area's scope sees no secured concern of a teammate's student."""
+    """A teacher does not see a secured concern of a teammate's student, even if the client has the area's scope."""
     team = await team_of(north, "other_teacher")
     await serves(north, team, student=named("student", north.students["amy"]))
     async with north.unit() as work:
@@ -221,8 +221,8 @@ async def test_forming_teams_is_a_permission_of_administrators(north: Town) -> N
 
 
 async def test_a_member_from_elsewhere_cannot_pass_the_reach_on(north: Town) -> None:
-    """An administrator who sees students through another school's team changes neither that team nor has an own team
-    serve them.
+    """An administrator who sees students only through another school's team can neither change that team nor add them
+    to an own team.
     """
     theirs = await team_of(north, "administrator", school=1)
     await serves(north, theirs, student=named("student", north.students["cy"]))
@@ -252,7 +252,10 @@ async def test_only_staff_with_access_become_members_once(north: Town) -> None:
 
 
 async def test_a_scope_names_exactly_one_kind(north: Town) -> None:
-    """A grade without its school, two kinds at once and none are refused. Nobody is served twice at once."""
+    """What a team serves is a school's grade, a student or another single kind; anything else is refused.
+
+    The same students cannot be added twice for overlapping days.
+    """
     school, student = named("org", north.schools[0]), named("student", north.students["amy"])
     team = await team_of(north)
     async with north.unit() as work:

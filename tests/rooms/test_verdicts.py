@@ -133,8 +133,8 @@ async def test_a_district_is_read_by_key_and_written_by_one_statement(north: Tow
 
 
 async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north: Town, south: Town) -> None:
-    """Two districts with the same scores in other orders and requests have the same verdicts, to the byte, after
-    finalizing.
+    """Two districts that got the same scores in another order have equal verdicts, byte by byte, once weeks are
+    finalized.
     """
     hard = {6: 9.0}
     kept = []
@@ -198,7 +198,7 @@ async def test_an_amended_score_takes_the_alert_back(north: Town) -> None:
 
 
 async def test_a_backfill_that_ends_an_alert_says_so(north: Town) -> None:
-    """A backfill raises no alert, but it can end an alert that was sent, by an event."""
+    """A backfill (a late import of old scores) raises no alert, but if it ends an alert, an event says so."""
     await by_four_points(north)
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", RISES + STALLS))
@@ -305,7 +305,10 @@ async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None
 
 
 async def test_no_two_claims_share_a_number(north: Town) -> None:
-    """A settlement that is written again while a worker judges it is fenced off, and has all its attempts again."""
+    """If a settlement is written again while a worker judges it, it gets a new claim number and all its attempts.
+
+    The result of the first worker is then refused, because it has an old claim number.
+    """
     await supported(north, "amy")
     await send(north, scores(north, "amy", [40.0]))
     seen = []
@@ -332,7 +335,7 @@ async def _stalls_unjudged(town: Town) -> tuple[Support, list[str]]:
 
 
 async def _settle(town: Town, mondays: list[date]) -> None:
-    """Finalizes these weeks and no others."""
+    """Finalizes exactly these weeks."""
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:

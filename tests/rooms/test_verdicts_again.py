@@ -56,8 +56,8 @@ async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone
 
 
 async def test_a_passage_stays_as_hard_as_it_was_when_classmates_begin_anew(north: Town) -> None:
-    """Phases that have ended still show how hard the forms of their weeks were, so no verdict changes because of
-    them.
+    """A support's verdicts stay the same when classmates' phases end, because their scores still show how hard the
+    forms were.
     """
     names = await classmates(north, 8)
     support, *others = [await supported(north, name) for name in names]

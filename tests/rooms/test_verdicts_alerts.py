@@ -28,7 +28,7 @@ def weekly(*states: State) -> list[ConclusionOfWeek]:
 
 
 def test_an_alert_is_told_once_and_recovers_after_two_calm_weeks() -> None:
-    """An alert is signalled once, and recovers after two calm weeks, not after one."""
+    """An alert is sent once, and recovers after two weeks without an alarm, not after one."""
     assert advance_all(weekly(GOOD, NOT, NOT, NOT))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(GOOD, NOT, GOOD))[1] == [AlertSignal.ALERT]
     assert advance_all(weekly(GOOD, NOT, GOOD, GOOD, GOOD))[1] == [AlertSignal.ALERT, AlertSignal.RECOVERED]

@@ -85,7 +85,7 @@ async def many(town: Town, students: int, weeks: int) -> list[UUID]:
 
 
 async def test_too_little_data_keeps_the_published_defaults(app: FastAPI, north: Town) -> None:
-    """With too little data the run is saved and states this, and verdicts name no calibration."""
+    """With too little data a calibration is saved that states this, and verdicts use the published defaults."""
     support = await supported(north, "amy")
     async with north.unit() as work:
         await record_scores(work, scores(north, "amy", reader(1, 8)))

@@ -61,7 +61,7 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
 
 
 async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, north: Town) -> None:
-    """Published rules are in force at once, and the worker judges every series by them without alerts."""
+    """Published rules apply at once, and the worker judges every series by them without raising alerts."""
     support = await _support_with_stall(north, "amy")
     events_before = await response_events(north)
     assert events_before == ["probe.requested"], "the monitor raises no alert yet"
@@ -83,7 +83,7 @@ async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, no
 
 
 async def test_a_rule_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
-    """Invalid rules are refused before anything is judged, with every violation."""
+    """Invalid rules are refused with every violation, before anything is judged."""
     wrong = {
         "rules": [
             {"rule": "guess"},

@@ -144,8 +144,8 @@ async def test_the_socket_refuses_what_the_text_let_through(
 async def test_a_public_name_that_leads_here_makes_no_connection(
     canary: Canary, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A public name that resolves to one of our own addresses gets no connection, even with a public address beside
-    it.
+    """A public host name that resolves to one of our own addresses gets no connection, even with a public address as
+    well.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     own = (family, socket.SOCK_STREAM, 6, "", (address, canary.port, 0, 0)[: 4 if ":" in address else 2])

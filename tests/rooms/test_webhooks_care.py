@@ -108,7 +108,7 @@ async def test_five_days_of_failure_disable_an_endpoint_and_say_so(north: Town, 
 
 
 async def test_a_success_ends_a_row_of_failures(north: Town, tmp_path: Path) -> None:
-    """A single success within five days keeps an endpoint active."""
+    """One successful delivery ends a series of failures, so that an endpoint which failed for six days stays active."""
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)

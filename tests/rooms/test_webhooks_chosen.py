@@ -127,7 +127,7 @@ async def test_what_happened_before_a_version_is_told_in_its_own(
 
 
 async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The feed renders the version that is requested or that a consumer pinned, and otherwise the first."""
+    """The feed renders the event version that is requested or that the consumer chose, and otherwise the first."""
     client = caller(app, north)
     path = "/v1/events/consumers"
     await client.ask("PUT", f"{path}/old", json={})
@@ -211,7 +211,9 @@ async def test_types_change_and_versions_stay(north: Town, receiver: Receiver, m
 
 
 async def test_endpoints_over_rest(app: FastAPI, north: Town) -> None:
-    """REST sets schools, versions and the kind of signature, and PATCH changes only the members that it contains."""
+    """Over REST an endpoint's schools, versions and kind of signature can be set; PATCH changes only the named
+    members.
+    """
     client = caller(app, north)
     school = format_id("org", north.schools[0])
     settings = {

@@ -83,7 +83,9 @@ async def test_an_endpoint_gets_the_types_that_it_asked_for(north: Town, receive
 
 
 async def test_a_pattern_stands_for_all_types_that_begin_so(north: Town, receiver: Receiver) -> None:
-    """Whoever asks for `sync.*` gets every type of it and no other, and each in its newest version."""
+    """An endpoint with the type `sync.*` gets every event type that begins so, each in its newest version, and no
+    others.
+    """
     made = await register(north, receiver, types=["sync.*"])
     await happen(north)
     for type_ in (SYNC_APPLIED, SYNC_HELD):
@@ -143,7 +145,7 @@ async def test_a_failure_is_tried_again_with_the_same_id_and_body(north: Town, t
 
 
 async def test_gone_disables_the_endpoint(north: Town, tmp_path: Path) -> None:
-    """After 410 nothing more is sent, waiting deliveries end, and the log stays."""
+    """After a response 410 an endpoint is disabled, its waiting deliveries end, and its log stays."""
     with receiving(tmp_path, "--status", "410") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -170,7 +172,7 @@ async def test_a_redirect_is_a_failure_and_not_followed(north: Town, tmp_path: P
 
 
 async def test_nobody_there_is_a_logged_failure(north: Town, tmp_path: Path) -> None:
-    """A receiver that is down is an attempt with the name of the failure, and stays due later."""
+    """If the receiver is down, the attempt is logged with the kind of failure, and the delivery stays due."""
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
     await happen(north)

@@ -51,7 +51,9 @@ RECEIVERS = [
 async def test_the_receiver_of_the_page_takes_what_we_send(
     north: Town, tmp_path: Path, interpreter: str, language: str, words: str, name: str
 ) -> None:
-    """The receiver in the documentation verifies our deliveries, ignores repeats, and refuses another secret."""
+    """The example receiver of the documentation verifies our deliveries, ignores repeated ones, and refuses another
+    secret.
+    """
     (tmp_path / name).write_text(_code(language, words))
     secret_file = tmp_path / "secret.txt"
     with _started(interpreter, tmp_path / name, secret_file) as process:

@@ -25,7 +25,7 @@ Captured = tuple[dict[str, str], bytes]
 
 @asynccontextmanager
 async def capturing() -> AsyncIterator[tuple[str, list[Captured]]]:
-    """A bare receiver: its address, and the headers and very bytes of each request."""
+    """Runs a receiver; yields its address, and the headers and raw bytes of each request."""
     came: list[Captured] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -92,8 +92,9 @@ async def test_a_receiver_verifies_with_the_public_key(north: Town) -> None:
 
 
 async def test_a_key_is_rotated_with_an_overlap(north: Town) -> None:
-    """During the overlap of a rotation both keys sign and both public keys are shown; without an overlap only the new
-    one.
+    """While a signing key is rotated with an overlap, both keys sign and both public keys are shown.
+
+    Without an overlap only the new key is used.
     """
     async with capturing() as (address, came):
         made = await _register(north, address)

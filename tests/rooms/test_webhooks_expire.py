@@ -20,7 +20,7 @@ OLD = KEPT + timedelta(hours=1)
 
 
 async def _age(town: Town, table: str, column: str, by: timedelta = OLD) -> None:
-    """Makes every row of a table of the district older."""
+    """Moves a time of every row of a table of the district into the past."""
     owner = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         await owner.execute(

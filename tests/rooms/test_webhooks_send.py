@@ -84,7 +84,7 @@ async def test_an_answer_from_an_allowed_network_is_marked(network: str) -> None
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"])
 async def test_no_packet_reaches_loopback(host: str) -> None:
-    """The canary: a server listens there, and not even a connection is made."""
+    """A webhook to loopback is refused without even a connection to the server that listens there."""
     reached = asyncio.Event()
 
     async def note(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -112,7 +112,7 @@ async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monk
 
 
 async def test_one_inner_address_among_public_ones_refuses_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that resolves to a public and a private address is refused."""
+    """A host name that resolves to a public and a private address is refused."""
 
     def both(*_: object, **__: object) -> list[object]:
         return [
@@ -137,7 +137,7 @@ async def test_a_redirect_is_an_answer_and_not_a_way() -> None:
 
 
 async def test_the_environment_and_cookies_do_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the environment is used, and no cookie is sent back."""
+    """Webhook deliveries use no proxy of the environment, and send back no cookie."""
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     cookie = plainly(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 0\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Creates supports and series for the tests of verdicts: classmates of one grade who take the same forms."""
+"""Creates supports and series for the tests of verdicts: students of one grade who take the same forms."""
 
 from datetime import date, timedelta
 from random import Random
@@ -79,7 +79,7 @@ def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | No
 
 
 async def response_events(town: Town) -> list[str]:
-    """Returns the response events in the feed, in order."""
+    """Returns the types of the response events in the feed, in order."""
     async with town.unit() as work:
         feed = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
     return [event.type for event in feed.rows if event.type.startswith(LOOP)]

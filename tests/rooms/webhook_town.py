@@ -36,7 +36,7 @@ SANDBOX = Allowed(sandbox=True)
 
 @dataclass
 class Receiver:
-    """A receiver's address, and the file from which it reads the secrets."""
+    """A webhook receiver: its address, and the file from which it reads the secrets."""
 
     address: str
     secrets: Path

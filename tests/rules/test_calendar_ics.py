@@ -58,7 +58,9 @@ def test_two_parsers_read_what_was_written(entries: list[CalendarEntry]) -> None
 
 
 def test_the_words_of_a_meeting_are_those_of_its_purpose() -> None:
-    """Each purpose of a team has words of its own, so that a person with several teams can tell them apart."""
+    """Each purpose of a team has its own title for meetings, so that a person with several teams can tell them
+    apart.
+    """
     entries = [
         CalendarEntry(str(place), purpose, "Lincoln", AT, 45, False, 1, AT) for place, purpose in enumerate(TeamPurpose)
     ]

@@ -60,7 +60,9 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 def test_a_bad_row_costs_that_row_alone(case: str, size: int) -> None:
-    """A malformed row keeps its place and its sourcedId, its other values are dropped, and other rows pass."""
+    """A malformed CSV row keeps its place and its sourcedId but loses its other values, and other rows stay as they
+    are.
+    """
     bad, instead, code = BAD[case]
     before, after = b'a,b,c\r\n"b","b\r\nb",c\r\n', b'c,b,c\r\nd,"b, b",c\r\n'
     given, screen = _screened(before + bad + b"\r\n" + after, size)
@@ -72,9 +74,9 @@ def test_a_bad_row_costs_that_row_alone(case: str, size: int) -> None:
 
 @pytest.mark.parametrize("rows", [b" a,b,c\r\n", b"a,b,c\r\n d,e,f", b"a,b,c ", b"a,b ,c\r\n", b'a," b",c\r\n'])
 def test_a_blank_at_the_edge_of_any_cell_is_seen(rows: bytes) -> None:
-    """A blank at the start or end of a cell is seen also in the first and the last cell of a file.
+    """A blank at the start or end of a cell is found also in the first and the last cell of a file.
 
-    Unless it is seen, the blanks around sourcedIds are not removed, and a padded id counts as another person.
+    Blanks that are not found would stay, and a padded sourcedId would count as another person.
     """
     assert _screened(rows)[1].padded
     assert not _screened(b"a,b c,d\r\ne,f  g,\r\n")[1].padded

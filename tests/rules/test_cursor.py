@@ -1,4 +1,4 @@
-"""Tests that cursors cannot be read, edited, or used with another list. Pure: tests the encryption alone."""
+"""Tests that cursors cannot be read, edited, or used with another list, without a database."""
 
 import base64
 import os
@@ -24,14 +24,14 @@ PLACES = st.lists(st.one_of(st.text(max_size=300), st.integers(0, 2**63 - 1), st
 
 
 def ring(*lines: str) -> Keyring:
-    """A key file of these lines."""
+    """Returns the keys of a key file with these lines."""
     return Keyring.parse("\n".join(lines))
 
 
 @pytest.mark.long
 @given(PLACES)
 def test_a_cursor_opens_to_its_place(place: list[object]) -> None:
-    """A cursor decodes to its position, and the same position gives the same cursor."""
+    """A cursor decodes to the position from which it was made, and the same position gives the same cursor."""
     cursor = SEAL.seal(BOUND, tuple(place))
     assert SEAL.open(BOUND, cursor) == tuple(place)
     assert SEAL.seal(BOUND, tuple(place)) == cursor
@@ -64,7 +64,7 @@ def test_every_last_sign_but_its_own_is_refused() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_opens_nothing(text: str) -> None:
-    """Any other text is refused without a fault."""
+    """Any text that is no cursor is refused without an internal error."""
     assert SEAL.open(BOUND, text) is None
 
 

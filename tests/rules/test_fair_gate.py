@@ -1,4 +1,4 @@
-"""Tests the gate of a process: slots, queues, long requests, and that no wake-up is lost."""
+"""Tests the gate that limits a process's concurrent requests: slots, queues, long requests, and lost wake-ups."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ class _Clock:
 
 
 async def test_the_slots_are_full_before_anybody_waits() -> None:
-    """A single key gets every slot, and the next request waits until one is free."""
+    """A single key can use every slot, and the next request waits until a slot is free."""
     gate = Gate(ROOMY)
     first, second, third = (gate.enqueue("a") for _ in range(3))
     assert [one.may_run for one in (first, second, third)] == [True, True, False]

@@ -62,7 +62,11 @@ def test_a_request_waits_only_where_its_key_has_enough_in_service(
 def test_keys_that_always_have_requests_are_served_by_their_weights(
     ours: list[float], theirs: list[float], weights: tuple[float, float], slots: int
 ) -> None:
-    """However the costs lie, the service of two busy keys differs by no more than a few of the longest requests."""
+    """Two keys that always have waiting requests are served in proportion to their weights, whatever their requests
+    cost.
+
+    The difference is at most the cost of a few of the longest requests.
+    """
     order = FairOrder()
     costs = {"a": iter(ours), "b": iter(theirs)}
     weight = dict(zip("ab", weights, strict=True))

@@ -1,4 +1,4 @@
-"""Tests of the comparison of a goal's required rate with the norms."""
+"""Tests how the growth rate that a goal requires is compared with published norms."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -33,7 +33,7 @@ PUBLISHED = {"01": 2.0, "02": 1.6, "03": 1.0, "04": 1.2, "05": 0.8, "06": 0.3}
 
 @pytest.mark.parametrize(("grade", "rate"), PUBLISHED.items())
 def test_the_published_norms_state_a_realistic_growth_for_each_grade(grade: str, rate: float) -> None:
-    """For each grade, the highest published norm of growth is the one that is called realistic."""
+    """For each grade, the realistic growth is the published rate of that grade."""
     norms = [
         Norm(each.grade, each.typical_growth, each.realistic_growth, citation=each.citation)
         for each in published_benchmarks()
@@ -94,7 +94,9 @@ def test_the_proposed_goal_is_realistic_itself(direction: str, weeks: int, reali
 
 
 def test_figures_that_contradict_each_other_are_refused() -> None:
-    """Protects the playbook from mistyped norms: out of range, percentiles in the wrong order, a cut above the goal."""
+    """Norms that contradict each other are refused: out of range, percentiles in the wrong order, a cut above the
+    goal.
+    """
 
     def codes(direction: str = "up", **figures: float) -> list[str]:
         checked = BenchmarkFigures(dict(figures), 0.0, 300.0, direction)

@@ -23,7 +23,7 @@ JSON = st.recursive(
 
 
 def code_of(document: bytes) -> str | None:
-    """The limit that is passed."""
+    """Returns the code of the limit that a JSON document exceeds, or None."""
     try:
         check_json(document)
     except Invalid as error:
@@ -84,7 +84,7 @@ def test_another_encoding_is_refused() -> None:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_counting_is_cheap(name: str) -> None:
-    """The scan costs little time and memory for each body of the corpus."""
+    """Counting the limits of a JSON body takes little time and memory for each body of the corpus."""
     body = BODIES[name]()
     assert len(body) <= 2 << 20
     began = time.process_time()
@@ -101,7 +101,7 @@ def test_counting_is_cheap(name: str) -> None:
 
 
 def test_a_detail_is_a_sentence() -> None:
-    """The detail of an error names the limit and nothing of the document."""
+    """The detail of an error names the limit that was exceeded and no text of the document."""
     with pytest.raises(Invalid) as refused:
         check_json(b"[" * 100)
     assert re.fullmatch(r"[A-Z].*\d+ deep\.", refused.value.violations[0].detail)

@@ -16,7 +16,7 @@ def test_keys_made_one_after_the_other_have_their_own_ids() -> None:
 
 @pytest.mark.parametrize("second", ["another key", "the same key"])
 def test_a_repeated_id_is_refused(second: str) -> None:
-    """A key file in which an id occurs twice is refused with the line's number, and without the key."""
+    """A key file in which an id occurs twice is refused with the line number and without the key."""
     first = generate_key("k1")
     with pytest.raises(KeyFault, match="Line 3 of the key file repeats the key id 'k1'") as refused:
         Keyring.parse(f"{first}\n\n{generate_key('k1') if second == 'another key' else first}\n")

@@ -1,4 +1,4 @@
-"""Tests how the pages of meetings say why an item is on an agenda, and show many that are alike."""
+"""Tests the text of meeting pages: why an item is on the agenda, and how many similar items are shown."""
 
 from datetime import date
 from uuid import UUID, uuid4

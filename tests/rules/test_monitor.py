@@ -98,7 +98,7 @@ def test_the_normal_distribution_holds_in_both_tails() -> None:
 
 
 def effects(of: Panel) -> tuple[Array, Array]:
-    """The form effects of a panel and their variances, (slots, students)."""
+    """Returns the estimated form effects of a panel of series and their variances, each as (forms, students)."""
     cohorts = Cohorts.of(of.cohort)
     paths = Paths(of.times, of.values, of.g, starting_level(of, cohorts), of.starts)
     surprise = paths.upto(len(of.times), (1 - PRIOR.share) * of.noise, PRIOR)
@@ -130,7 +130,7 @@ def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyP
 
 
 def test_the_difficulty_of_forms_is_recovered() -> None:
-    """The estimated difficulties of forms correlate with those from a thousand students by .85 or more."""
+    """The estimated difficulties of forms correlate by .85 or more with those computed from a thousand students."""
     many = panel(simulate(World(cohort=1000), 1000, 12))
     truth, _ = effects(many)
     seen, variance = effects(replace(many, cohort=np.arange(1000) // 25))
@@ -180,7 +180,7 @@ def test_week_by_week_is_what_each_week_alone_would_say() -> None:
 
 
 def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
-    """A series that is shifted in the calendar has the same result."""
+    """A series that is shifted along the calendar gives the same result."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     later = replace(whole, times=whole.times + 7, began=np.full(50, 7))
     one, other = judge_panel(whole, PRIOR), judge_panel(later, PRIOR)
@@ -224,7 +224,9 @@ def delivery(*weeks: tuple[int, float]) -> DeliveredMinutes:
 
 
 def test_growth_in_proportion_to_the_delivery_is_not_blamed_on_the_student() -> None:
-    """A student who grows as far as half of the dose allows gets under_delivered; one who does not grow is flagged."""
+    """A student who grows as far as half of the sessions allow gets under_delivered; one who does not grow is
+    flagged.
+    """
     halved = [30 + 0.75 * t for t in range(1, 16)]
     short = judge("monitor", series(halved, dosage=delivery((15, 0.5))))
     assert (short.state, short.kind) == (State.UNDER_DELIVERED, None)

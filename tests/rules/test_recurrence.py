@@ -16,12 +16,14 @@ UNTIL = BEGINS + timedelta(days=800)
 
 
 def days(rule: str, count: int) -> list[str]:
-    """Returns the first days of a series with this rule."""
+    """Returns the first `count` days of a recurring series as ISO dates."""
     return [str(day) for day in parse_rule(rule).days(BEGINS, BEGINS, UNTIL)[:count]]
 
 
 def test_rules_of_teams_name_the_days_that_a_calendar_shows() -> None:
-    """Protects the usual rules: every week, every other week, the first Tuesday, the last Friday, until a day."""
+    """The recurrence rules that teams use (weekly, every other week, first Tuesday, last Friday, until a day) give
+    these days.
+    """
     assert days("FREQ=WEEKLY;BYDAY=TU", 2) == ["2026-09-08", "2026-09-15"]
     assert days("RRULE:FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH;WKST=MO", 3) == ["2026-09-10", "2026-09-21", "2026-09-24"]
     assert days("FREQ=MONTHLY;BYDAY=1TU", 2) == ["2026-10-06", "2026-11-03"]
@@ -32,7 +34,7 @@ def test_rules_of_teams_name_the_days_that_a_calendar_shows() -> None:
 
 
 def test_a_series_goes_on_from_its_beginning_whatever_is_read() -> None:
-    """COUNT and INTERVAL count from the beginning, so that a task that looks weeks later sees the same days."""
+    """COUNT and INTERVAL are counted from the series' beginning, also when only later weeks are read."""
     rule = parse_rule("FREQ=WEEKLY;INTERVAL=3;COUNT=4")
     later = BEGINS + timedelta(weeks=5)
     assert [str(day) for day in rule.days(BEGINS, later, UNTIL)] == ["2026-10-20", "2026-11-10"]

@@ -57,7 +57,7 @@ def test_a_criterion_met_so_often_of_so_many(values: list[float], state: State, 
 @pytest.mark.parametrize("baseline", [0.0, 5.0, 20.0, 40.0])
 @pytest.mark.parametrize("before", [[90.0] * 3, [35.0, 60.0, 90.0, 85.0, 90.0, 90.0], [90.0, 20.0, 90.0, 90.0, 85.0]])
 def test_a_collapse_is_stopped_at_the_third_such_score(rule: str, baseline: float, before: list[float]) -> None:
-    """A collapse is judged as stopped at its third score."""
+    """A sudden collapse of counts is judged as stopped at its third low score, and not at its second."""
     fallen = [23.0, 28.0, 6.0]
     verdict = judge(rule, series([*before, *fallen], baseline=baseline, goal=80.0))
     assert (verdict.state, verdict.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)

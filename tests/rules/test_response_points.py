@@ -55,7 +55,7 @@ def test_a_series_of_single_scores_is_left_as_it_is() -> None:
 def test_a_baseline_that_improves_is_told_from_one_that_scatters(
     before: tuple[float, ...], better: float, improving: bool
 ) -> None:
-    """Five points in order, on the better side of the measure; four are too few, whatever they show."""
+    """Five rising baseline points in order count as improving; four are too few, and scattered points do not count."""
     assert is_improving(before, better) is improving
 
 

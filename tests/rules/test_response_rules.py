@@ -36,7 +36,7 @@ def series_around_line(leads: Iterable[float], **kwargs: Any) -> Series:
 
 
 def find(rule: str, series: Series) -> Finding:
-    """The rule's own finding, before the shares of growth decide whether the flag has a name."""
+    """Judges a series by one rule alone, and returns its finding without the later check by the shares of growth."""
     return RULES[rule].finding(series, RULES[rule].defaults)
 
 

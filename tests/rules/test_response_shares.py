@@ -1,4 +1,4 @@
-"""Tests the shares of growth: they add to one, name an alarm only where they bear it out, and are calibrated."""
+"""Tests the shares of growth: they add to one, are calibrated, and give an alarm its kind only if they support it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_percents_add_to_a_hundred(slow: float, under: float) -> None:
 
 
 def test_no_label_says_more_than_its_verdict() -> None:
-    """A screen shows the label alone: it must hold by itself."""
+    """The short label of a verdict, which screens show alone, claims no more than the verdict does."""
     assert set(LABELS) == set(State) - {State.NOT_RESPONDING, State.RESPONDING}
     assert label(State.NOT_RESPONDING, NonresponseKind.STOPPED, 0.02) == "Stopped responding"
     assert label(State.RESPONDING, None, 0.7) == "Responding"

@@ -1,4 +1,4 @@
-"""Tests the states of a sync run: the allowed transitions, and that the code uses no other."""
+"""Tests the states of a sync run: which transitions are allowed, and that the code performs no others."""
 
 import pytest
 

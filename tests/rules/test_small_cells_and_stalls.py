@@ -56,7 +56,7 @@ class Attacker:
         self.rows: list[tuple[np.ndarray, float, float]] = []
 
     def form(self, grade: str, weight: dict[tuple[str, str], float]) -> np.ndarray:
-        """Returns the weights of the groups in a sum, which are given by the levels in both windows."""
+        """Returns the weight of each group in a published sum; `weight` has it by the levels in both windows."""
         return np.array([weight.get(group[1:], 0.0) if group[0] == grade else 0.0 for group in self.groups])
 
     def learn(self, form: np.ndarray, low: float, high: float = np.inf) -> None:
@@ -95,7 +95,7 @@ class Attacker:
                 return
 
     def knows(self, form: np.ndarray) -> bool:
-        """Returns whether a sum of groups follows from what is known."""
+        """Returns whether a sum over groups follows from the published numbers, so that the attacker knows it."""
         equal = [row for row, low, high in self.rows if low == high]
         matrix = np.array(equal) if equal else np.zeros((1, len(self.groups)))
         _, values, directions = np.linalg.svd(matrix, full_matrices=True)

@@ -1,4 +1,4 @@
-"""Tests what a phase differs in from the one before it, and what counts as intensified or faded."""
+"""Tests in what a phase differs from the one before it, and what counts as intensified or faded."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Tests the lengths of texts that a service's input declares, including those of nested inputs."""
+"""Tests the maximum lengths of texts that are declared for inputs, including nested inputs."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -49,6 +49,9 @@ def test_what_does_not_fit_is_refused_for_every_caller() -> None:
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff20"])
 def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(first: str) -> None:
-    """The sign may come in its wide form, or after a line end; any other text stays as it is."""
+    """A text that a spreadsheet would run as a formula gets an apostrophe, also for wide signs or after a line end.
+
+    Any other text stays as it is.
+    """
     assert quote_formula(f'{first}HYPERLINK("https://example.org")')[0] == "'"
     assert [quote_formula(text) for text in ("", "Anna", "a=b", "'x")] == ["", "Anna", "a=b", "'x"]

@@ -179,7 +179,9 @@ def test_no_text_breaks_the_check(text: str) -> None:
 
 
 def test_a_sandbox_opens_loopback_only() -> None:
-    """A sandbox allows loopback, also over plain HTTP, and no other private network."""
+    """An installation marked as sandbox may send webhooks to loopback, also by plain HTTP, and to no other private
+    network.
+    """
     assert validate_url("http://127.0.0.1:8123/x", SANDBOX) == "http://127.0.0.1:8123/x"
     assert validate_url("http://localhost:8123/", SANDBOX) == "http://localhost:8123/"
     for url in ("http://10.0.0.1/", "https://10.0.0.1/", "http://example.org/", "https://[::ffff:127.0.0.1]/"):

@@ -32,7 +32,7 @@ def test_the_first_attempt_is_at_once_and_the_last_after_three_days() -> None:
 
 @given(NUMBERS, JITTERS)
 def test_a_wait_is_never_shorter_than_stated_and_little_longer(number: int, jitter: float) -> None:
-    """Jitter lengthens a wait by little and never shortens it."""
+    """The wait before the next attempt is never shorter than stated, and jitter lengthens it only a little."""
     stated = DELAYS[number - 1]
     assert stated <= wait_before(number, jitter) <= stated * (1 + JITTER)
 
@@ -83,7 +83,7 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, waits: timedelta |
 
 @given(st.text(max_size=60))
 def test_no_header_breaks_the_reading(header: str) -> None:
-    """No value of the header causes a fault."""
+    """No value of the Retry-After header raises an exception."""
     wait = retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC))
     assert wait is None or timedelta(0) <= wait <= MAX_REST
 

@@ -29,7 +29,7 @@ def test_a_receiver_verifies_what_we_sign() -> None:
 
 
 def test_two_secrets_make_two_signatures() -> None:
-    """Two secrets give two signatures, separated by a space, and each verifies with its own secret only."""
+    """With two secrets a webhook has two signatures, separated by a space; each verifies with its own secret only."""
     other = bytes(range(32, 64))
     sent = headers([SECRET, other], "evt_1", datetime.now(UTC), BODY)
     assert len(sent["webhook-signature"].split(" ")) == 2

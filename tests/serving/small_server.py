@@ -94,7 +94,7 @@ class Connection:
         self.socket.close()
 
     def send(self, data: bytes) -> bool:
-        """Whether it could still be sent."""
+        """Sends the data, and returns False if the connection has ended."""
         try:
             self.socket.sendall(data)
         except OSError:

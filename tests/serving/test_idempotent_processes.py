@@ -1,4 +1,4 @@
-"""Protects commands that are sent to several processes, or whose process dies: each has one effect."""
+"""Tests that a command with an idempotency key has one effect, even if several processes get it or one of them dies."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

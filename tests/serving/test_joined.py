@@ -16,12 +16,12 @@ class Sent(asyncio.Transport):
         self.is_closed = False
 
     def write(self, data: object) -> None:
-        """Keeps these bytes."""
+        """Keeps these bytes as one message."""
         assert isinstance(data, bytes)
         self.sent.append(data)
 
     def writelines(self, list_of_data: object) -> None:
-        """Keeps these bytes, which leave in one message."""
+        """Keeps these bytes; each call counts as one message."""
         assert isinstance(list_of_data, tuple)
         self.sent.append(b"".join(list_of_data))
 
@@ -31,7 +31,7 @@ class Sent(asyncio.Transport):
 
 
 async def test_a_head_and_its_body_leave_in_one_message() -> None:
-    """A response is one message, and a second one does not wait for the first."""
+    """The head and the body of a response leave in one message, without waiting for a second response."""
     sent = Sent()
     joined = JoinedWrites(sent, asyncio.get_running_loop())
     for _ in range(2):

@@ -32,7 +32,7 @@ NOWHERE = "postgresql://api:secret@127.0.0.1:1/none"
 def served(
     settings: Settings, *command: str, log: int | IO[str] = subprocess.DEVNULL, **more: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Runs the product's server within the block; `log` is a file for its output."""
+    """Runs the product's server until the `with` block ends; its output goes to `log`."""
     serving = subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=REPOSITORY,
@@ -60,7 +60,7 @@ def ask(port: int, path: str, timeout: float = 1.0) -> Any:
 
 
 def pids(port: int, seconds: float, count: int, without: frozenset[int] = frozenset()) -> set[int]:
-    """Returns the answering processes, once there are as many as requested without the excluded ones."""
+    """Waits until `count` processes, other than the excluded ones, have answered on the port; returns their ids."""
     seen: set[int] = set()
     until = time.monotonic() + seconds
     while len(seen) < count and time.monotonic() < until:
@@ -119,7 +119,7 @@ def test_a_process_that_starts_slowly_is_not_replaced(settings: Settings, tmp_pa
 
 
 def test_a_process_ends_in_time_whatever_holds_it(settings: Settings, tmp_path: Path) -> None:
-    """SIGTERM ends a process within 30 s, even if its loop is blocked."""
+    """SIGTERM ends a process within 30 s, even if its event loop is blocked."""
     port = free_port()
     stuck = tmp_path / "stuck"
     with served(settings, "tests.serving.stuck_app", str(port), "1", STUCK_FILE=str(stuck)) as serving:

@@ -273,7 +273,9 @@ def test_pipelined_requests_are_answered_in_order_and_bounded() -> None:
     "data", [b"\x16\x03\x01\x02\x00\x01", b"NOT HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nA\x00: b\r\n\r\n"]
 )
 def test_what_is_not_http_is_refused_as_a_problem(data: bytes) -> None:
-    """TLS on a plain port, noise, a character that no header has: 400, and the connection ends."""
+    """Bytes that are no HTTP request (TLS on a plain port, noise, an invalid character) get 400, and the connection
+    ends.
+    """
     with serving() as port, Connection(port) as connection:
         connection.send(data)
         assert connection.answer()[0] == 400

@@ -49,7 +49,7 @@ class Served:
         )
 
     def get(self, address: str, verify: ssl.SSLContext = TRUSTS_NOBODY, **headers: str) -> httpx.Response:
-        """The first answer."""
+        """Repeats a GET request until the server answers, and returns the first response."""
         until = time.monotonic() + 120
         while time.monotonic() < until:
             with suppress(httpx.TransportError):

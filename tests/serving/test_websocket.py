@@ -58,7 +58,7 @@ def test_a_flood_of_frames_ends_the_connection(name: str) -> None:
 
 
 def test_a_calm_caller_is_not_ended() -> None:
-    """As many frames as a burst has, also in one piece, are handled: the last ping gets its pong."""
+    """Frames within the allowed burst, also in one piece, are all handled: the last ping gets its pong."""
     with serving() as port, Connection(port) as connection:
         connection.send(handshake())
         assert connection.answer()[0] == 101

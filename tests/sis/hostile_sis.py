@@ -68,7 +68,7 @@ def linking(link: str, pages: float = math.inf) -> Write:
 
 
 def huge(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """A page of 64 MB, of which no more lies here at once than is being sent."""
+    """Sends a page of 64 MB in small parts, so that this process does not hold it in memory."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (64 << 20))
 
 
@@ -78,7 +78,7 @@ def bomb(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
 
 
 def page_of_html(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
-    """A page for people, as proxies and portals send with status 200."""
+    """Sends an HTML page with status 200, as proxies and portals do."""
     say(writer, b"<html>Zoe Secret</html>", kind="text/html")
 
 

@@ -30,7 +30,7 @@ class SisRequest:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. A body that is neither text nor bytes is written as JSON."""
+    """A response of a test server. A body that is neither text nor bytes is sent as JSON."""
 
     status: int = 200
     body: object = ""

@@ -25,7 +25,7 @@ IN_BODY = GRANT | {"client_id": "north", "client_secret": "of-a-test"}
 
 
 def shows(quirk: str) -> Callable[[Show], Show]:
-    """Registers a function that shows this quirk on a server with this quirk only."""
+    """Registers a function that demonstrates this quirk (deviation) on a server that has only this quirk."""
 
     def keep(show: Show) -> Show:
         SHOWN[quirk] = show

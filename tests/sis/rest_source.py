@@ -31,7 +31,7 @@ def quiet(_doing: str, _done: int, _of: int) -> None:
 
 
 def connect(address: str, version: Version, **changed: Any) -> Connection:
-    """The settings of a sandbox SIS."""
+    """Returns the connection settings of a sandbox SIS."""
     connection = Connection(
         version=version,
         url=address + (V11 if version == "1.1" else V12),
@@ -54,7 +54,7 @@ def behave(address: str, *quirks: str, day: int = 0) -> None:
 
 
 async def pulled(connection: Connection, since: datetime | None = None) -> tuple[Rows, tuple[str, ...]]:
-    """Every row of a pull, and its warnings."""
+    """Returns every row of a pull, and its warnings."""
     async with open_rest(connection, since=since, progress=quiet) as source:
         return rows_of(source), source.warnings
 

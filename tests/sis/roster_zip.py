@@ -28,7 +28,7 @@ LENIENT = GuardLimits(removed=1, changed=1, refused=1, lost=1, rekeyed=1)
 
 
 def header(name: str) -> list[str]:
-    """The columns of a file."""
+    """Returns the column names of a file."""
     return ["sourcedId", "status", "dateLastModified", *HEADERS[name].split(",")]
 
 
@@ -140,7 +140,7 @@ class Export:
         return out.getvalue()
 
     def write(self, path: Path) -> Path:
-        """The zip, as a file."""
+        """Writes the delivery as a zip file, and returns its path."""
         self._write(path)
         return path
 

@@ -91,7 +91,7 @@ class RowsServer:
 
     @contextmanager
     def running(self, **settings: Any) -> Iterator[Connection]:
-        """Serves the rows, and yields the settings of the source."""
+        """Serves the rows over HTTP, and yields the connection settings of the source."""
         with answering(self.page) as (address, _):
             yield self.connection(address, **settings)
 

@@ -42,7 +42,7 @@ def running(*arguments: str, origin: Warm | None = None) -> Iterator[str]:
 
 
 def signed_in(address: str, scope: str = ALL) -> httpx.Client:
-    """A client that bears a token of these scopes."""
+    """Returns an HTTP client with a token for these scopes."""
     form = {"grant_type": "client_credentials", "scope": scope}
     answer = httpx.post(f"{address}oauth/token", data=form, auth=("north", "of-a-test"), verify=TRUSTS_NOBODY)
     assert answer.status_code == 200, answer.text

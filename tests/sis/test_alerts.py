@@ -87,7 +87,7 @@ def _mail_server() -> Iterator[Mailbox]:
 
 @contextlib.contextmanager
 def _chat(status: int = 200) -> Iterator[tuple[str, list[Any]]]:
-    """A chat's webhook: its address, and the bodies that it received."""
+    """Runs a chat's webhook; yields its address and the list of bodies that it received."""
     bodies: list[Any] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -80,7 +80,9 @@ async def test_a_delta_without_rows_says_that_nothing_changed(north: Town, tmp_p
 
 @pytest.mark.parametrize("column", ["status", "dateLastModified"])
 async def test_a_row_of_a_delta_says_what_became_of_it_and_when(north: Town, tmp_path: Path, column: str) -> None:
-    """A row of a delta without status or time of change is quarantined, and a file without these columns is refused."""
+    """A row of a delta without a status or time of change is quarantined, and a file without these columns is
+    refused.
+    """
     export = Delivered()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)

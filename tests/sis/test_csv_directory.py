@@ -1,4 +1,4 @@
-"""Tests the directory of an untrusted zip: its end record is read first, and no size that it states is trusted."""
+"""Tests how the directory of an untrusted zip is read: its end record first, and without trusting any stated size."""
 
 import random
 import struct

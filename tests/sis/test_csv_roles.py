@@ -17,7 +17,7 @@ ZONE = "America/Chicago"
 
 
 async def _person(town: Town, sourced_id: str) -> tuple[str, list[str]]:
-    """Role, and the sourcedIds of the schools in their order."""
+    """Returns a person's role, and the sourcedIds of the schools in their order."""
     rows = await ask(
         town,
         """SELECT p.role, ARRAY (SELECT e.sourced_id FROM unnest(p.school_ids) WITH ORDINALITY u (id, n)
@@ -87,7 +87,7 @@ async def test_a_role_of_nobody_is_named_by_its_file_and_row(north: Town, tmp_pa
 
 
 async def test_users_in_bulk_without_roles_are_refused(north: Town, tmp_path: Path) -> None:
-    """Users in bulk without a file of roles are refused."""
+    """A bulk delivery of users without a file of roles is refused."""
     export = _delivered()
     await sync(north, export, tmp_path)
     del export.rows["roles"]

@@ -75,7 +75,7 @@ async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
 
 
 async def test_no_room_at_the_database(north: Town, settings: Settings, tmp_path: Path) -> None:
-    """If PostgreSQL's disk is full during the apply, the run says so and the roster is unchanged."""
+    """If PostgreSQL's disk is full while a plan is applied, the run states this and the roster is unchanged."""
     owner = await asyncpg.connect(settings.url_of("owner"))
     before = await fingerprint(north, KEPT)
     try:

@@ -83,7 +83,7 @@ async def test_the_doctor_exits_as_the_run_of_the_same_zip(north: Town, tmp_path
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04", "truncated"], ids=["empty", "html", "zip", "cut"])
 async def test_what_is_no_zip_is_refused_by_doctor_and_run(north: Town, tmp_path: Path, content: bytes | str) -> None:
-    """A file that is no whole zip is refused by both with exit 5, without an error of the program."""
+    """A file that is no whole zip is refused by `doctor` and by the run with exit code 5, without a traceback."""
     path, engine, keyring = tmp_path / "roster.zip", north.worker_engine, north.settings.keyring
     path.write_bytes(content if isinstance(content, bytes) else Export().packed()[:-100])
     async with north.unit() as work:

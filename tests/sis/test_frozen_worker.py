@@ -48,7 +48,7 @@ def status(town: Town) -> tuple[str, str]:
 
 
 async def test_the_status_names_the_frozen_worker(north: Town, tmp_path: Path) -> None:
-    """The status names the frozen process that blocks the run."""
+    """The status of a run names the frozen process that blocks it."""
     async with frozen_worker(north, tmp_path, idle="120"):
         state, sentence = status(north)
         assert state == "running"

@@ -1,4 +1,6 @@
-"""Tests how mapped results become scores: unchanged, once, judged together, and never over a person's amendment."""
+"""Tests how mapped gradebook results become scores: once, unchanged, judged together, and never over a manual
+amendment.
+"""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -285,7 +287,7 @@ async def test_a_known_word_for_graded_is_a_score(north: Town, tmp_path: Path, m
 
 
 def _graded() -> list[str]:
-    """Returns the external ids of the quiz's results in the delivery as it is built."""
+    """Returns the external ids of the quiz's results in the test delivery."""
     return [f"result:r-quiz-s{n}" for n in range(GRADED)]
 
 
@@ -381,7 +383,7 @@ def _flat(export: Delivered, student: str, weeks: int) -> None:
 async def test_the_first_load_is_judged_and_raises_alerts_only_when_asked(
     north: Town, tmp_path: Path, mapped: Delivered, as_news: bool
 ) -> None:
-    """The first load is judged but raises no alert, unless the mapping asks for alerts."""
+    """The first load of mapped results is judged, but raises alerts only if the mapping asks for them."""
     support_id = await _support(north, "s4")
     await lay_mapping(north, {**BY_TITLE, "alerts_on_first_load": as_news})
     _flat(mapped, "s4", 11)

@@ -53,7 +53,7 @@ def test_a_school_or_class_of_five_may_not_lose_over_half(lost: int, of: int, he
 
 
 def test_people_under_new_ids_are_held_above_two_in_a_hundred() -> None:
-    """An SIS that is upgraded may give everyone another sourcedId."""
+    """A run that finds more than 2 in 100 people under new sourcedIds is held, as after an upgrade of the SIS."""
     assert not _held(_seen(), rekeyed=20)
     assert _held(_seen(), rekeyed=21)
 
@@ -74,7 +74,9 @@ def test_every_reason_is_named_with_its_numbers() -> None:
     [(500, 500, False), (140, 90, False), (181, 90, False), (182, 90, True), (116, 91, False), (120, 0, True)],
 )
 def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: int, held: bool) -> None:
-    """Ended enrollments and classes go in the course of things, and do not hide the loss of those that live."""
+    """Removals of enrollments and classes that had ended do not count, and do not dilute the share of others that are
+    lost.
+    """
     seen = PlannedKind("enrollments", 1000, True, 1000 - removed, 0, removed, 0, expired=expired)
     assert bool(_reasons(seen)) is held
 

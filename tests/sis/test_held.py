@@ -1,4 +1,7 @@
-"""Tests held runs: the plan is kept after the run, then applied whole or without its removals, or discarded."""
+"""Tests runs that the guard holds for a person's answer.
+
+Their plan is stored, and then applied completely, applied without its removals, or discarded.
+"""
 
 import asyncio
 from pathlib import Path
@@ -25,7 +28,9 @@ async def _answer(town: Town, run_id: UUID, plan: str, *, without_removals: bool
 
 
 async def _held(town: Town, folder: Path) -> tuple[Export, Report]:
-    """A class that loses most of its students, a new student, a new name."""
+    """Runs a sync that is held, because a class loses most students; a student and a name are new. Returns its delivery
+    and report.
+    """
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))

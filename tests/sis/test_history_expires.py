@@ -26,7 +26,7 @@ async def _undo(town: Town, run_id: UUID) -> Any:
 
 
 async def _changed(town: Town, folder: Path, name: str) -> UUID:
-    """A run that gives two students another name, one of them another enrollment; its id."""
+    """Runs a sync that gives two students another name, one of them also another enrollment; returns the run's id."""
     export = Export()
     for student in ("s3", "s4"):
         export.row("users", student)["givenName"] = name

@@ -1,4 +1,7 @@
-"""Tests a SIS that means harm: refused with a sentence, in bounded memory and time, without delaying others."""
+"""Tests an SIS that sends harmful answers: each is refused with a sentence, in bounded memory and time.
+
+Other runs are not delayed.
+"""
 
 import asyncio
 import signal

@@ -205,7 +205,9 @@ async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
 
 
 async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tmp_path: Path) -> None:
-    """Crashes count as attempts: the fourth claim ends it, and names the worker that was lost last."""
+    """An answer to a held run that three workers did not survive is given up, and the run names the last lost
+    worker.
+    """
     report, plan = await _held(north, tmp_path)
     async with north.unit() as work:
         await approve(work, report.run_id, plan, False)
@@ -219,7 +221,7 @@ async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tm
 async def test_a_failing_answer_is_not_due_while_it_waits(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """While an answer waits for its next attempt, its district is not listed as due."""
+    """While an answer to a held run waits for its next attempt, its district is not listed as due."""
     for town in (north, south):
         report, plan = await _held(town, tmp_path)
         async with town.unit() as work:

@@ -1,4 +1,4 @@
-"""Protects that a plan can be approved for some schools or kinds, and that what is left out keeps the roster whole."""
+"""Tests that a plan can be approved for some schools or kinds of rows only, and that the roster stays consistent."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,11 @@ from tests.town import Town
 
 
 def _changed() -> Export:
-    """Half the enrollments are gone; in both schools somebody comes, leaves and gets a new name; s25 moves north."""
+    """Returns a delivery with many changes: half of the enrollments are gone, and student s25 moves to the north
+    school.
+
+    In both schools somebody is new, somebody leaves and somebody has a new name.
+    """
     export = Export()
     export.without("enrollments", *(f"e{n}" for n in range(24)))
     for old, new in (("s8", "s98"), ("s9", "s99")):
@@ -115,7 +119,10 @@ async def test_a_plan_is_approved_for_one_school(north: Town, tmp_path: Path) ->
 
 
 async def test_what_is_left_out_comes_again_with_the_next_run(north: Town, tmp_path: Path) -> None:
-    """The same file plans the rest again; approved, the roster is as if the plan had been approved whole."""
+    """The part of a plan that was not approved is planned again by the next run of the same file.
+
+    Once that is approved too, the roster is as if the whole plan had been approved at once.
+    """
     report = await _held(north, tmp_path)
     done = await _approve(north, report, schools=[await _school(north, "north")])
     repeated = await sync(north, _changed(), tmp_path)
@@ -138,7 +145,10 @@ async def test_the_counts_of_a_part_add_up(north: Town, tmp_path: Path) -> None:
 
 
 async def test_an_enrollment_of_a_student_who_was_not_approved_stays_out(north: Town, tmp_path: Path) -> None:
-    """Neither a new student's, nor one that follows a move that stays out; with the reason in the report."""
+    """An enrollment of a new student, or one after a move, is left out if the student or the move was not approved.
+
+    The report has the reason.
+    """
     report = await _held(north, tmp_path)
     done = await _approve(north, report, kinds=["enrollment"])
     enrollments = await _living(north, "enrollment")
@@ -154,7 +164,7 @@ async def test_an_enrollment_of_a_student_who_was_not_approved_stays_out(north: 
 
 
 async def test_nobody_is_removed_from_under_an_enrollment_that_stays(north: Town, tmp_path: Path) -> None:
-    """A student who leaves stays while the end of the enrollment is not approved."""
+    """A student who has left is kept as long as the end of the enrollment is not approved."""
     report = await _held(north, tmp_path)
     done = await _approve(north, report, kinds=["person"])
     people = await _living(north, "person")

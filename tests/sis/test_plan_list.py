@@ -40,7 +40,7 @@ def _fields(changes: list[PlannedChange], sourced_id: str) -> dict[str, tuple[st
 
 
 def _altered() -> Export:
-    """A new name, a new grade, a student who moves, one who leaves, one who comes."""
+    """Returns a delivery with a new name, a new grade, a student who moves, one who leaves and a new one."""
     export = Export()
     export.row("users", "s1")["givenName"] = "=Ada"
     export.row("users", "s3")["grades"] = "4"
@@ -162,7 +162,7 @@ async def test_who_was_shown_is_in_the_disclosure_log(north: Town, tmp_path: Pat
 
 
 async def test_a_spreadsheet_runs_nothing_of_the_list(north: Town, tmp_path: Path) -> None:
-    """A value that begins as a formula is a text in the CSV file."""
+    """In the CSV file of planned changes, a value that begins like a formula is written as text."""
     report = await _dry(north, tmp_path)
     caller = _caller(north, Can.READ_SYNC, Can.READ_ROSTER)
     parts = csv_of_changes(
@@ -191,7 +191,7 @@ async def test_a_likely_rekey_is_listed_beside_its_two_rows(north: Town, tmp_pat
 
 @pytest.mark.parametrize("dry", [True, False])
 async def test_a_run_that_applies_leaves_no_list(north: Town, tmp_path: Path, dry: bool) -> None:
-    """The change log says what an applied run did."""
+    """A run that is applied directly has no list of planned changes; a dry run lists each of them."""
     report = await sync(north, Export(), tmp_path, dry=dry)
     assert (report.listed > 0) == dry
     assert len(await _read(north, report.run_id)) == report.listed

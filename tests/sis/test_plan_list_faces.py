@@ -78,7 +78,7 @@ async def test_the_csv_file_is_read_in_turn(
 
 
 async def test_what_is_no_filter_is_refused_at_its_place(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """An unknown kind, action or school; a run that is not there."""
+    """An unknown kind, action or school in a filter is refused with its name, and an unknown run gives 404."""
     report = await _held(north, tmp_path)
     asks = caller(app, north)
     path = f"/v1/sync-runs/{format_id('run', report.run_id)}/planned-changes"
@@ -115,7 +115,7 @@ async def test_digests_without_the_scope_and_a_logged_disclosure(app: FastAPI, n
 
 
 async def test_graphql_lists_the_same(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """With enums and a connection."""
+    """GraphQL returns the same list of planned changes as REST, with enums and as a connection."""
     report = await _held(north, tmp_path)
     asks, run, after, sourced_ids = caller(app, north), format_id("run", report.run_id), None, set()
     while True:

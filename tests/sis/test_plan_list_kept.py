@@ -1,4 +1,6 @@
-"""Protects that the list of planned changes is bounded: in time, in runs, in rows, and by a person's erasure."""
+"""Tests the limits of the list of planned changes: how long it is kept, for how many runs, how many rows, and
+erasure.
+"""
 
 from datetime import timedelta
 from pathlib import Path
@@ -61,7 +63,7 @@ async def test_only_the_newest_lists_of_a_source_are_kept(
 
 
 async def test_a_list_has_its_bound_and_says_so(north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each kind only the first rows are listed, and the report tells how many there are."""
+    """The list of planned changes has only the first rows of each kind, and the report states how many there are."""
     monkeypatch.setattr(changes, "MOST_LISTED", 5)
     report = await sync(north, Export(), tmp_path, dry=True)
     assert "The list of changes has the first 5 of 42 people, removals first." in report.warnings

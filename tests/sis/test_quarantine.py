@@ -17,7 +17,7 @@ from tests.town import Town
 
 
 async def test_the_list_for_the_clerk_names_file_row_id_field_and_code(north: Town, tmp_path: Path) -> None:
-    """The CSV list has file, row, id, field and code, and no value of the row."""
+    """The CSV list of quarantined rows has the file, row, id, field and code, and no value of the row."""
     await sync(north, CaseZip().write(tmp_path / "a.zip"), tmp_path)
     bad = CaseZip().change("users", "U002,,,true", "U002,,,perhaps").change("enrollments", "C1,S1,U003", "X,S1,U003")
     report = await sync(north, bad.write(tmp_path / "b.zip"), tmp_path)

@@ -85,7 +85,7 @@ async def test_people_go_on_under_their_new_ids(north: Town, tmp_path: Path) -> 
 
 
 async def test_a_report_names_the_first_of_many_people(north: Town, tmp_path: Path) -> None:
-    """If everybody has another id, the text of the report names twenty and the number of the others."""
+    """If everybody has another id, the text of the report names twenty people and the number of the others."""
     _, held = await _held(north, tmp_path)
     lines = render_rekeys(held)
     assert sum(line.startswith("Likely the same person") for line in lines) == 20

@@ -108,7 +108,10 @@ async def test_it_can_be_undone(north: Town, tmp_path: Path) -> None:
 
 
 async def test_who_has_records_under_the_new_id_is_left(north: Town, tmp_path: Path) -> None:
-    """A score that was recorded for the new row would be lost with it; recorded after the plan, it voids the plan."""
+    """A student with records under the new sourcedId is left out of the map, because its records would be lost.
+
+    If a score is recorded after the map was planned, the plan is discarded.
+    """
     report, _ = await _rekeyed_run(north, tmp_path)
     planned = await _plan(north, report)
     student = ids.format_id("student", await row_id(north, "person", "01"))
@@ -124,7 +127,7 @@ async def test_who_has_records_under_the_new_id_is_left(north: Town, tmp_path: P
 
 
 async def test_a_run_that_names_nobody_has_no_map(north: Town, tmp_path: Path) -> None:
-    """There is nothing to match."""
+    """Changing sourcedIds is refused for a run in which no person has a new one."""
     report = await sync(north, CaseZip().write(tmp_path / "a.zip"), tmp_path)
     with pytest.raises(Conflict):
         await _plan(north, report)

@@ -1,4 +1,4 @@
-"""Tests a map of new sourcedIds over REST: requested, planned by the worker, read and approved."""
+"""Tests changing sourcedIds by a map over REST: it is requested, planned by the worker, read and approved."""
 
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,9 @@ def _codes(answer: httpx.Response) -> set[tuple[str, str]]:
 
 
 async def test_people_go_on_under_their_new_ids(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """A rekey can be requested, planned, approved and applied over REST, and the next run finds nothing to do."""
+    """Changing people's sourcedIds can be requested, planned, approved and applied over REST; the next run changes
+    nothing.
+    """
     export, held = await _held(north, tmp_path)
     before, roster = await row_id(north, "person", "s3"), await fingerprint(north)
     asks = caller(app, north)

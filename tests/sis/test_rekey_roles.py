@@ -1,4 +1,4 @@
-"""Tests that roles follow their person to new sourcedIds: afterwards no role is held, removed or created."""
+"""Tests that roles move with their person to new sourcedIds: no role is held, removed or created by the move."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -26,7 +26,7 @@ ROSTER = {"orgs", "academicSessions", "courses", "classes", "users", "enrollment
 
 
 def with_users(users: Callable[[SisRequest], Reply]) -> Callable[[SisRequest], Reply]:
-    """Returns a source that has only users, which the function `users` serves."""
+    """Returns a source that has only users, which the function `users` sends."""
 
     def answer(request: SisRequest) -> Reply:
         if request.name == "token":

@@ -16,7 +16,7 @@ CORE = f"{PURL['1.1']}roster-core.readonly"
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """A sandbox SIS whose behaviour each test sets."""
+    """Runs a sandbox SIS, whose behaviour each test sets, and yields its address."""
     with running("--students", "40") as address:
         yield address
 

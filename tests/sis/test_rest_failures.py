@@ -175,7 +175,7 @@ async def test_the_roles_of_a_user_that_is_refused_stay(north: Town) -> None:
 
 @pytest.mark.parametrize("org", [{"org": None}, {}], ids=["null", "missing"])
 async def test_the_roles_of_a_student_who_would_be_in_no_school_stay(north: Town, org: dict[str, Any]) -> None:
-    """If a role comes without its school, the student and the roles stay as they are. Before, the role lost it."""
+    """If a student's only role names no school, the student and the known roles stay, and the rows are quarantined."""
     rows = RowsServer("1.2")
     assert (await sync_rows(north, rows)).state == "applied"
     rows.row("users", "s4")["roles"] = [{"roleType": "primary", "role": "student", **org}]

@@ -1,6 +1,7 @@
-"""Tests each quirk of the sandbox SIS through the REST adapters: the same rows as without it, or a clear refusal.
+"""Tests each quirk (deviation from the specification) of the sandbox SIS through the REST adapters.
 
-The quirks that only the guard can judge (an empty collection, new ids, a rollover) are in `test_rest_sync`.
+The rows are the same as without it, or it is refused with the reason. Quirks that only the guard can recognize (an
+empty collection, new ids, a rollover) are in `test_rest_sync`.
 """
 
 import asyncio
@@ -59,7 +60,9 @@ UNSEEN = [
 async def test_a_quirk_of_the_wire_or_of_a_shape_changes_no_row(
     sis: str, well: dict[Version, Rows], quirks: list[str], version: Version
 ) -> None:
-    """Paging, references, lists, tokens, throttles: every row, once, with the same cells, without a warning."""
+    """Quirks of paging, references, lists, tokens and throttling change no row: each is read once, without a
+    warning.
+    """
     behave(sis, *quirks, day=DAY)
     left_out = GRADES if version == "1.2" else frozenset()  # 1.1 has enough pages of grades for both
     rows, warnings = await pulled(connect(sis, version, page_size=PAGE, leave_out=left_out))
@@ -157,7 +160,7 @@ async def test_an_error_answered_200_is_refused(sis: str, version: Version) -> N
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_empty_collection_is_a_delivery_without_rows(sis: str, version: Version) -> None:
-    """An empty collection is a delivery without rows, which the guard holds."""
+    """A tested source that returns an empty collection delivers no rows, and the guard holds the run."""
     behave(sis, "empty:enrollments", day=DAY)
     rows, _ = await pulled(connect(sis, version))
     assert rows["enrollment"] == {}
@@ -229,7 +232,7 @@ async def test_a_source_that_never_stands_still_is_given_up(sis: str, version: V
 
 
 async def test_another_base_is_a_setting(sis: str, well: dict[Version, Rows]) -> None:
-    """An odd base without a `gradebook` segment has its gradebook under the same."""
+    """A base URL with another path can be set, and its gradebook is read under the same path."""
     behave(sis, "base:learningdata/v1", day=DAY)
     rows, warnings = await pulled(connect(sis, "1.2", url=f"{sis}learningdata/v1"))
     assert (rows, warnings) == (well["1.2"], ())
@@ -297,6 +300,6 @@ def _day(address: str) -> int:
 
 
 def test_every_quirk_goes_through_the_adapters() -> None:
-    """A quirk that is added to the sandbox must go through the adapters."""
+    """Each quirk (deviation from the specification) of the sandbox SIS is tested with the REST adapters."""
     source = Path(__file__).read_text()
     assert [name for name in QUIRKS if name.partition(":")[0] not in source] == []

@@ -83,7 +83,7 @@ async def test_repeats_of_the_source_itself_are_delivered_and_complete(
 
 @pytest.mark.parametrize("total", [True, False])
 async def test_pages_in_another_order_each_time_prove_no_absence(total: bool) -> None:
-    """If pages come in another order each time, missing rows are not removed."""
+    """If pages come in another order each time, missing rows are not removed, because they may have been skipped."""
     rows, dice = RowsServer(students=STUDENTS), random.Random(7)
 
     def shuffled(request: SisRequest) -> Reply | None:
@@ -122,7 +122,7 @@ async def test_an_order_that_hangs_on_the_page_proves_no_absence() -> None:
 
 
 async def test_a_row_that_differs_each_time_is_given_up() -> None:
-    """A row that differs at each reading is refused with a sentence."""
+    """A row that differs at each reading makes the pull fail with a sentence."""
     rows, count = RowsServer(students=STUDENTS), [0]
     rows.users.insert(9, dict(rows.users[2]))
 
@@ -137,7 +137,7 @@ async def test_a_row_that_differs_each_time_is_given_up() -> None:
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_a_user_listed_twice_is_quarantined_or_counted_once(north: Town, version: str) -> None:
-    """A user who is listed twice is quarantined if the rows differ, and counted once otherwise."""
+    """A user who is listed twice is quarantined if the rows differ, and counted once if they are equal."""
     rows = RowsServer(version)
     assert (await sync_rows(north, rows)).state == "applied"
     before = await ask(north, STORED_PERSON, id="s3")

@@ -50,7 +50,7 @@ async def test_names_in_another_encoding_are_not_imported_wrongly(north: Town, c
     ("codec", "charset"), [("cp1252", "ISO-8859-1"), ("cp1252", '"windows-1252"'), ("utf-16", "UTF-16")]
 )
 async def test_a_charset_that_is_stated_is_read(north: Town, codec: str, charset: str) -> None:
-    """A source that states the charset of its text gets its names read in it."""
+    """Text in a charset that the source states in its header is decoded with that charset."""
     server = RowsServer()
     server.row("users", "s3")["givenName"] = "José"
     server.answer = _encoded(server, "users", codec, f"application/json; charset={charset}")

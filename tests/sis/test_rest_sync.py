@@ -66,7 +66,7 @@ async def _from_csv(town: Town, sis: str, folder: Path) -> Report:
 
 
 async def test_rest_11_after_csv_changes_nothing(north: Town, sis: str, tmp_path: Path) -> None:
-    """A sync over REST 1.1 after one of the same district by CSV changes nothing."""
+    """A sync over REST 1.1, after one of the same district from CSV files, changes nothing."""
     behave(sis, day=DAY)
     first = await _from_csv(north, sis, tmp_path)
     assert first.state == "applied", first.sentence
@@ -102,7 +102,7 @@ async def test_rest_12_after_csv_changes_the_roles_that_12_alone_tells_apart(
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_days_pass_over_rest(north: Town, sis: str, version: Version) -> None:
-    """Deltas over several days give the same roster as a full pull."""
+    """Deltas over several days give the same roster as a full pull of the last day."""
     few = connect(sis, version, leave_out=GRADES)
     behave(sis, day=0)
     assert (await sync_rest(north, few)).state == "applied"

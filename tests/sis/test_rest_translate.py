@@ -91,7 +91,7 @@ def test_grades_are_read_in_every_form(value: object, expected: str) -> None:
     ids=str,
 )
 def test_booleans_go_on_as_text_that_the_sync_reads(value: object, expected: str) -> None:
-    """Booleans become text for the sync's checks, and values without meaning stay."""
+    """Booleans become the text that the sync's checks expect, and other values stay as they are."""
     assert cells("person", USER | {"enabledUser": value})["enabledUser"] == expected
 
 
@@ -156,7 +156,7 @@ def test_lists_of_the_csv_binding() -> None:
 
 
 def test_learning_objectives_are_json_in_a_fixed_order() -> None:
-    """Learning objectives become JSON in the order of source and id, with scores for a result."""
+    """Learning objectives become JSON, sorted by source and id; those of a result include scores."""
     sets = [
         {"source": "case", "learningObjectiveIds": ["b", "a"]},
         {"source": "case", "learningObjectiveResults": [{"learningObjectiveId": "c", "score": 3, "textScore": "ok"}]},
@@ -201,7 +201,7 @@ UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None
 @UNHURRIED
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=8), st.sampled_from([kind.name for kind in KINDS]))
 def test_no_row_breaks_the_translation(row: dict[str, Any], kind: str) -> None:
-    """Any field may be anything: there is a text for every cell."""
+    """Whatever type a field has, the translation gives a text for every cell."""
     assert all(isinstance(cell, str) for cell in cells(kind, row).values())
     assert all(isinstance(cell, str) for one in roles_of(row) for cell in one)
 

@@ -18,7 +18,7 @@ def page(rows: list[str], **metadata: object) -> WalkPage:
 
 
 def many(count: int) -> list[str]:
-    """That many rows."""
+    """Returns this many rows with distinct ids."""
     return [f"r{number}" for number in range(count)]
 
 
@@ -29,7 +29,9 @@ async def walked(fetch: Fetch, limit: int = 10, ahead: int = 5) -> tuple[list[st
 
 
 def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: bool, overlap: int) -> Fetch:
-    """A source that cuts pages at `cap`, and some short of it; that repeats rows at a page's head."""
+    """Returns a source that cuts pages at `cap` rows, makes some shorter by `short`, and repeats `overlap` rows on the
+    next page.
+    """
     cuts = iter(short * 1000)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -111,7 +113,9 @@ async def test_a_total_that_is_too_high_proves_no_absence() -> None:
 
 
 async def test_a_next_that_leads_to_nothing_proves_no_absence() -> None:
-    """If a `next` link leads to nothing, the collection is marked as incomplete."""
+    """If a `next` link leads to an empty page, the collection is marked as incomplete, so that no row is removed as
+    absent.
+    """
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page(many(10), more=True) if not offset else page([])
@@ -124,7 +128,7 @@ async def test_a_next_that_leads_to_nothing_proves_no_absence() -> None:
     ("count", "total", "whole"), [(25, False, True), (7, False, True), (100, False, False), (20, True, True)]
 )
 async def test_an_error_behind_full_pages_proves_no_absence(count: int, total: bool, whole: bool) -> None:
-    """If an error follows full pages, the collection is marked as incomplete."""
+    """If an error follows full pages, the collection is marked as incomplete, so that no row is removed as absent."""
     rows = many(count)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:

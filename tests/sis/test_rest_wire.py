@@ -31,7 +31,7 @@ def well(request: SisRequest) -> Reply:
 
 
 def test_signature_of_rfc_5849() -> None:
-    """The example of RFC 5849, 1.2: base string and HMAC-SHA1."""
+    """The OAuth 1 signature equals the example of RFC 5849, 1.2, in its base string and HMAC-SHA1."""
     oauth = {
         "oauth_consumer_key": "dpf43f3p2l4k3l03",
         "oauth_token": "nnch734d00sl2jdk",
@@ -65,7 +65,7 @@ def test_signature_base_of_rfc_5849() -> None:
 
 
 def test_a_secret_is_in_no_text_of_the_settings() -> None:
-    """The secret is in neither repr nor str of the settings."""
+    """The `repr` and `str` of the connection settings do not contain the secret."""
     connection = connect("http://127.0.0.1/", "1.1", client_secret="kept-to-ourselves")
     assert "kept-to-ourselves" not in f"{connection!r} {connection}"
 
@@ -89,7 +89,7 @@ async def test_basic_is_encoded_and_then_tried_as_it_is() -> None:
 
 
 async def test_the_secret_follows_no_redirect_to_another_host() -> None:
-    """A redirect of the token endpoint to another host is refused, and no secret is sent there."""
+    """If the token endpoint redirects to another host, the redirect is refused and the secret is not sent there."""
     with answering(well) as (other, seen):
 
         def answer(request: SisRequest) -> Reply:
@@ -164,7 +164,7 @@ async def test_an_inner_address_is_not_asked(url: str) -> None:
 
 
 async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name looks public and resolves to loopback: no packet leaves."""
+    """If a name that looks public resolves to loopback, the connection is refused before a packet is sent."""
 
     def inside(*_: object, **__: object) -> list[object]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
@@ -175,7 +175,7 @@ async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monk
 
 
 def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`Retry-After` is read as seconds or as a date, and ignored otherwise."""
+    """`Retry-After` is read as seconds or as a date, and is ignored otherwise."""
     assert parse_retry_after("7") == 7
     at = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
     monkeypatch.setattr("app.sis.oneroster_rest.wire.now", lambda: at)
@@ -206,7 +206,7 @@ async def test_a_wait_beyond_patience_is_not_begun() -> None:
 
 
 async def test_a_retry_after_is_honoured_by_every_request() -> None:
-    """After a 429 no request is sent before the stated time, and the concurrency is lowered by one."""
+    """After a 429 no request is sent before the stated time, and one request fewer is sent at once."""
     named: list[float] = []
     came: list[float] = []
     turn = threading.Lock()
@@ -281,7 +281,7 @@ NO_LISTS: list[object] = [
 
 @pytest.mark.parametrize("body", NO_LISTS, ids=str)
 async def test_what_is_no_list_is_never_an_empty_one(body: object) -> None:
-    """A 200 response without a list is refused, and its free text is not shown."""
+    """A response 200 without a list is refused instead of counting as an empty list, and its text is not shown."""
     with answering(lambda request: Reply(body=body) if request.name == "users" else well(request)) as (
         address,
         _,
@@ -331,7 +331,9 @@ async def test_a_sort_that_is_refused_is_done_without() -> None:
 
 
 async def test_no_name_reaches_a_log_or_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    """Through a pull that succeeds and one that fails in the middle, at every level."""
+    """No name of a student is logged or in an error, for a pull that succeeds and one that fails, at every log
+    level.
+    """
     rows = [{"sourcedId": f"u{number}", "givenName": "Canary", "password": "canary-word"} for number in range(3)]
 
     def answer(request: SisRequest) -> Reply:

@@ -59,7 +59,7 @@ async def test_the_students_of_new_changed_and_removed_results_are_looked_at(
 
 
 async def test_an_approved_plan_and_an_undo_have_their_students_looked_at(north: Town, tmp_path: Path) -> None:
-    """Protects a student from signals that go on telling of results that a person's answer has removed or restored."""
+    """After a held plan is approved, and after its undo, the signals of its students are due to be computed again."""
     export = Delivered()
     for n in range(30):
         export.rows["results"].append({**export.row("results", "r-quiz-s0"), "sourcedId": f"more{n}"})

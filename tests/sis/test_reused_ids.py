@@ -35,7 +35,7 @@ identities = st.builds(Identity, words, words, days, st.integers(1, 10**6).map(s
 
 
 def _roster(seed: int) -> tuple[Export, random.Random]:
-    """A delivery in which no two students have a name, a birth date or an identifier in common."""
+    """Returns a delivery in which no two students share a name, a birth date or an identifier."""
     chance, export = random.Random(seed), Export()  # a test's names are no secret
     whole = [(one, other) for one in GIVEN for other in FAMILY]
     names = chance.sample(whole, len(whole))
@@ -160,7 +160,7 @@ async def test_exchanged_ids_do_not_exchange_records(north: Town, tmp_path: Path
 
 @pytest.mark.parametrize("seed", [4, 5])
 async def test_exchanged_ids_are_exchanged_by_the_named_command(north: Town, tmp_path: Path, seed: int) -> None:
-    """If the ids really are those of the other children now, the map gives each child its new id, and can be undone."""
+    """If two students have really exchanged their ids, a map gives each the new id, and it can be undone."""
     export, chance = _roster(seed)
     await sync(north, export, tmp_path)
     one, other = chance.sample([f"s{n}" for n in range(0, 40, 2)], 2)

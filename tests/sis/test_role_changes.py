@@ -37,7 +37,7 @@ WAITS = {
 
 
 async def _state(town: Town) -> tuple[str, list[str]]:
-    """The role and the schools of the student s3."""
+    """Returns the role of the student s3 and the sourcedIds of the student's schools."""
     rows = await ask(
         town,
         """SELECT p.role, ARRAY (SELECT e.sourced_id FROM unnest(p.school_ids) AS u (id)
@@ -72,7 +72,7 @@ async def test_a_user_without_a_readable_role_waits(north: Town, form: str) -> N
 
 
 async def test_a_current_role_without_an_org_waits(north: Town) -> None:
-    """A student who is in classes and whose current role names no org stays in the known school."""
+    """If a student's current role names no org, the student stays in the known school and the role is quarantined."""
     rows = RowsServer("1.2")
     await sync_rows(north, rows)
     rows.row("users", "s3")["roles"] = [ROLE | {"org": None}]

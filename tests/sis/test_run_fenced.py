@@ -55,7 +55,7 @@ async def _runs(town: Town) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("lease", ["NULL", "now() - interval '1 s'"])
 async def test_a_killed_run_by_hand_is_ended_by_the_night(north: Town, tmp_path: Path, lease: str) -> None:
-    """A manual run that was killed is ended as failed by the next scheduled run."""
+    """If the process of a manually started run is killed, the next scheduled run ends that run as failed."""
     await _killed(north, tmp_path)
     await ask(north, f"UPDATE sis_run SET leased_until = {lease} WHERE district_id = :district")
     await _run_due_syncs(north)

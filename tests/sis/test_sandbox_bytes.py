@@ -1,4 +1,4 @@
-"""Tests that two sandbox SIS of one seed answer with the same bytes, and that a token's request may name no scope."""
+"""Tests that two sandbox SISs with one seed send the same bytes, and that a token request may leave out the scope."""
 
 import csv
 import subprocess

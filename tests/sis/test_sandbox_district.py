@@ -1,4 +1,4 @@
-"""Tests the synthetic district and its OneRoster 1.1 CSV export: valid, complete, repeatable."""
+"""Tests the synthetic district and its OneRoster 1.1 CSV export: valid, complete and repeatable."""
 
 import csv
 import io
@@ -80,7 +80,7 @@ def test_files_and_headers_are_those_of_the_binding(exported: Path) -> None:
 
 
 def test_manifest_names_all_thirteen_files(roster: dict[str, Rows]) -> None:
-    """The receiver learns from the manifest which file is bulk and which is absent."""
+    """The manifest of an export states for each of the thirteen files whether it is bulk or absent."""
     manifest = {row["propertyName"]: row["value"] for row in roster["manifest"]}
     files = {name.removeprefix("file."): mode for name, mode in manifest.items() if name.startswith("file.")}
     assert files == dict.fromkeys(PUBLISHED, "bulk") | dict.fromkeys(ABSENT, "absent")
@@ -150,7 +150,10 @@ def test_any_size_is_complete(students: int, tmp_path: Path) -> None:
 
 
 def test_the_default_district_is_plausible(roster: dict[str, Rows]) -> None:
-    """Three schools, 1,500 students, classes of about 25 with one primary teacher, ten classes a student."""
+    """The default sandbox district has three schools, 1,500 students, and classes of about 25 with one primary teacher.
+
+    Each student is in ten classes.
+    """
     roles = Counter(row["role"] for row in roster["users"])
     assert roles["student"] == 1500
     assert roles["administrator"] == 4
@@ -211,7 +214,7 @@ def test_demographics_are_coherent(roster: dict[str, Rows]) -> None:
 
 
 def test_same_seed_same_bytes_in_another_process(exported: Path, tmp_path: Path) -> None:
-    """The zip is a function of its arguments: no clock, no hash seed, no state. Another seed differs."""
+    """The sandbox export has the same bytes in another process for the same seed, and other bytes for another seed."""
     again, other = tmp_path / "again.zip", tmp_path / "other.zip"
     command = [sys.executable, "-m", "app.sandbox.export", str(again), "--date", "2026-11-21"]
     environment = os.environ | {"PYTHONHASHSEED": "12345"}
@@ -242,7 +245,7 @@ def test_a_failed_export_leaves_no_zip(tmp_path: Path) -> None:
 
 
 def test_progress_counts_every_row(exported: Path, tmp_path: Path) -> None:
-    """The progress bar's numbers add up to the rows written."""
+    """The numbers that the progress bar shows add up to the rows written."""
     seen: list[int] = []
     export_csv(District(1, 1500, DATE), tmp_path / "d.zip", seen.append)
     assert sum(seen) == sum(len(rows) for name, rows in read(exported).items() if name != "manifest")
@@ -315,7 +318,7 @@ def test_a_stopping_reader_is_flagged_after_the_stop_and_not_before(
 
 
 def test_a_story_too_short_is_refused() -> None:
-    """A story with too few weeks to show a stop is refused with advice."""
+    """A sandbox example with too few weeks to show that growth stopped is refused, with advice."""
     with pytest.raises(ValueError, match="20 weeks"):
         stopping_reader(1, weeks=19)
     with pytest.raises(ValueError, match="at least one student"):

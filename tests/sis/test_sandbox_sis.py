@@ -1,4 +1,4 @@
-"""Tests the sandbox SIS over real HTTP: every operation, field, query, header and refusal of OneRoster 1.1 and 1.2."""
+"""Tests the sandbox SIS over real HTTP: every operation, field, query, header and error of OneRoster 1.1 and 1.2."""
 
 import re
 import subprocess
@@ -234,7 +234,7 @@ def test_sort(client: httpx.Client, field: str, order: str) -> None:
 
 
 def test_fields(client: httpx.Client) -> None:
-    """Only the requested fields are returned; 1.2 refuses an unknown field, and 1.1 returns all."""
+    """The sandbox SIS returns only the requested fields; 1.2 refuses an unknown field, and 1.1 returns all fields."""
     listed = rows(client.get(f"{V12}/users", params={"fields": "sourcedId,givenName"}))
     assert all(row.keys() == {"sourcedId", "givenName"} for row in listed)
     one = client.get(f"{V12}/users/{listed[0]['sourcedId']}", params={"fields": "sourcedId,givenName"})
@@ -293,7 +293,10 @@ def test_a_scope_allows_what_it_names(sis: str) -> None:
 
 
 def test_tokens(sis: str) -> None:
-    """Tokens are issued by Basic and body; wrong secrets, grants or scopes give the errors of RFC 6749."""
+    """The sandbox SIS issues tokens for credentials in the header or the body.
+
+    Wrong secrets, grants or scopes give the errors of RFC 6749.
+    """
     form = {"grant_type": "client_credentials", "scope": ALL}
     body = form | {"client_id": "north", "client_secret": "of-a-test"}
     answer = httpx.post(f"{sis}oauth/token", data=body, verify=TRUSTS_NOBODY)

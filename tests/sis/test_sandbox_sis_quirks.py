@@ -29,7 +29,7 @@ def client(sis: str) -> Iterator[httpx.Client]:
 
 
 def test_every_quirk_is_shown() -> None:
-    """Every quirk has a test, because one without a test might do nothing."""
+    """Each quirk (deviation from the specification) of the sandbox SIS has a test."""
     assert {quirk.partition(":")[0] for quirk in SHOWN} == {quirk.partition(":")[0] for quirk in QUIRKS}
 
 

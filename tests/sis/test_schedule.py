@@ -32,7 +32,7 @@ def test_a_night_is_of_the_districts_own_clock() -> None:
 
 
 def test_a_time_that_the_clocks_skip_runs_right_after_it() -> None:
-    """A run at a time that the change of clocks skips begins right after the change, once."""
+    """A run that is scheduled at a time which the change of clocks skips begins right after the change, once."""
     first = next_run(NIGHTLY, CHICAGO, _local("2026-03-07T12:00"))
     assert first == _local("2026-03-08T03:00")
     assert next_run(NIGHTLY, CHICAGO, first) == _local("2026-03-09T02:30")

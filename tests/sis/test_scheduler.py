@@ -293,7 +293,9 @@ async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path
 
 
 async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, tmp_path: Path) -> None:
-    """The report shows the guard's results and the next steps, as text and JSON, without student data."""
+    """The report of a held run shows what the guard compared and what to do next, as text and JSON, without student
+    data.
+    """
     export = Export()
     made = await _make(north, export.write(tmp_path / "a.zip"))
     run_ids: list[UUID] = []
@@ -374,7 +376,7 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
 
 
 async def test_a_secret_that_no_key_opens_is_a_failed_run_with_its_reason(north: Town) -> None:
-    """If no key decrypts the source's secret, the run fails at once with the reason."""
+    """If no key can decrypt the source's secret, the run fails at once with the reason."""
     new = SourceSettings(kind="oneroster-1.2", url="https://sis.example.org/v1p2", client_id="a", client_secret="b")
     async with north.unit() as work:
         made = await sources.register_source(work, "rest", new)
@@ -388,7 +390,7 @@ async def test_a_secret_that_no_key_opens_is_a_failed_run_with_its_reason(north:
 
 
 async def test_a_worker_that_ends_leaves_its_run_to_another(north: Town) -> None:
-    """If a worker ends, its run waits without a counted attempt for another worker."""
+    """If a worker stops, another worker takes over its run without counting another attempt."""
     came, go = Event(), Event()
 
     def silent(_: object) -> Reply:

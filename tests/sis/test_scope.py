@@ -166,7 +166,10 @@ async def test_a_student_who_moves_is_followed(north: Town, tmp_path: Path) -> N
 
 
 async def test_excluded_users_stay_out(north: Town, tmp_path: Path) -> None:
-    """A new one never comes; a known one stays as it is, with everything that hangs on the person."""
+    """A new user of the list of excluded ones is not imported, and a known one stays unchanged.
+
+    The report warns of excluded sourcedIds that the source does not have.
+    """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path, excluded_users=("s1", "nobody"))
     first = await _run(north, made, export, path)

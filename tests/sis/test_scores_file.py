@@ -50,7 +50,7 @@ async def _last_scores(town: Town) -> set[str]:
 
 
 async def test_a_window_is_recorded_once(north: Town, tmp_path: Path) -> None:
-    """Every row a score of its student; the same file again writes no row at all."""
+    """Each row of a file becomes a score of its student, and importing the same file again writes no row."""
     report = await load(north, Scores(), tmp_path)
     assert (report.state, report.exit_code, report.mode) == ("applied", 0, "scores"), report.sentence
     assert (report.kinds["score"].fetched, report.kinds["score"].created) == (3, 3)
@@ -230,7 +230,9 @@ async def test_a_persons_word_stays(north: Town, tmp_path: Path) -> None:
 
 
 async def test_another_senders_score_stays(north: Town, tmp_path: Path) -> None:
-    """A score that came over the API with the same key: an equal one is known, another value waits."""
+    """If a score of the file was recorded over the API already, an equal one is unchanged and another value is
+    refused.
+    """
     async with north.unit() as work:
         for student, value in (("amy", 40.0), ("ben", 90.0)):
             name = ids.format_id("student", north.students[student])
@@ -241,7 +243,10 @@ async def test_another_senders_score_stays(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_file_without_ids_is_known_by_student_measure_day_and_attempt(north: Town, tmp_path: Path) -> None:
-    """Only the four columns that it needs, and the student by source and id: the same file again changes nothing."""
+    """A file with the four required columns only is imported: scores are matched by student, measure and day.
+
+    The same file again changes nothing, and another value updates its score.
+    """
     scores = Scores(columns=("studentSourcedId", "measure", "date", "value"))
     scores.rows[2]["studentSourcedId"] = "sis:sis:cy-1"
     assert (await load(north, scores, tmp_path)).kinds["score"].created == 3
@@ -257,7 +262,7 @@ async def test_a_file_without_ids_is_known_by_student_measure_day_and_attempt(no
 
 
 async def test_an_id_of_another_score_waits(north: Town, tmp_path: Path) -> None:
-    """The id of another student's score, and another id for a known score, are refused at their rows."""
+    """A row is refused if its id is that of another student's score, or if its score is known under another id."""
     await load(north, Scores(), tmp_path)
     rows = [line("ben-1", "40", "w0", "2026-09-11"), line("cy-1", "42", "new")]
     report = await load(north, Scores(rows), tmp_path)

@@ -34,7 +34,7 @@ def _fields(changes: list[PlannedChange], sourced_id: str) -> Shown:
 
 
 async def _year(town: Town, folder: Path, held: bool = True) -> tuple[Scores, Report]:
-    """Sixty scores of amy and of cy, and then the same with other values, which the guard holds."""
+    """Loads sixty scores each of amy and cy, and then other values for them, which the guard holds."""
     scores = Scores(
         [
             line(student, "50", f"{student}-{n}", f"2026-{5 + n // 28:02}-{1 + n % 28:02}")

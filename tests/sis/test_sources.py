@@ -285,7 +285,10 @@ async def test_only_who_may_touches_a_source(north: Town) -> None:
 
 
 async def test_pausing_lifts_the_schedule_and_resuming_lays_it(north: Town) -> None:
-    """A source without a schedule is never due; silence is news 26 hours from now at the earliest."""
+    """Pausing a source removes its next due time and its overdue time, and resuming sets them again.
+
+    A source without a schedule is never due. One with a schedule is overdue 25 hours from now at the earliest.
+    """
     made = await _make(north, cron="0 2 * * *", jitter_minutes=0)
     assert made.settings.due is not None
     assert made.settings.overdue_at is not None

@@ -123,7 +123,9 @@ async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) 
 
 
 async def test_a_source_that_refuses_is_a_failed_run(north: Town) -> None:
-    """A source that cannot be reached gives a failed run with exit 5, without a watermark or changes."""
+    """If a source cannot be reached, its run fails with exit code 5, and neither the roster nor the watermark
+    changes.
+    """
     with running(*SMALL) as address:
         made = await _make(north, address)
         async with north.unit() as work:
@@ -139,7 +141,7 @@ async def test_a_source_that_refuses_is_a_failed_run(north: Town) -> None:
 
 
 async def test_the_doctor_writes_nothing(north: Town) -> None:
-    """The doctor finds a source readable and changes nothing in the district."""
+    """`aimline doctor` reports a source as readable and changes nothing in the district."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         tables = "SELECT count(*), max(version) FROM sis_source WHERE district_id = :district"
@@ -178,7 +180,7 @@ async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:
 
 
 async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, tmp_path: Path) -> None:
-    """A CSV file that is left out is neither read nor missed."""
+    """A CSV file that the source is set to leave out is neither read nor reported as missing."""
     export = Export()
     new = SourceSettings(kind="oneroster-csv", url=str(export.write(tmp_path / "a.zip")))
     async with north.unit() as work:

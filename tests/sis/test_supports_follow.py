@@ -69,7 +69,7 @@ async def events_of(town: Town) -> list[str]:
 
 
 def leave(export: Export, name: str) -> dict[str, list[dict[str, str]]]:
-    """Takes a person out of the delivery, with enrollments and demographics, and returns the rows."""
+    """Removes a person, with enrollments and demographics, from the delivery, and returns the removed rows by file."""
     enrolled = {row["sourcedId"] for row in export.rows["enrollments"] if row["userSourcedId"] == name}
     return {
         "users": export.without("users", name),
@@ -84,7 +84,7 @@ def come_back(export: Export, rows: dict[str, list[dict[str, str]]]) -> None:
 
 
 def move(export: Export, name: str, school: str) -> None:
-    """Moves a student to another school and its class."""
+    """Moves a student to a class of another school in the delivery."""
     next(row for row in export.rows["users"] if row["sourcedId"] == name)["orgSourcedIds"] = school
     for row in export.rows["enrollments"]:
         if row["userSourcedId"] == name:
@@ -128,7 +128,7 @@ async def test_a_support_is_suspended_with_its_student_and_comes_back(north: Tow
 
 
 async def test_an_undone_sync_resumes_what_it_suspended(north: Town, tmp_path: Path) -> None:
-    """A wrong delivery that lost a student suspends nothing for good: its undo brings the support back."""
+    """If a delivery wrongly lacks a student, the student's support is suspended, and undoing the run resumes it."""
     export = Export()
     await sync(north, export, tmp_path)
     support = await supported(north)
@@ -210,7 +210,9 @@ async def test_nothing_is_due_for_a_student_who_left(north: Town, tmp_path: Path
 
 
 async def test_a_support_goes_on_at_the_new_school_without_its_lead(north: Town, tmp_path: Path) -> None:
-    """The new school sees that the student came with a support; the old school's teacher sees nothing from that day."""
+    """After a student moves, the support continues without its lead; the new school sees it and the old teacher does
+    not.
+    """
     export = Export()
     await sync(north, export, tmp_path)
     support = await supported(north)
@@ -306,7 +308,9 @@ async def test_what_a_departed_teacher_led_is_listed_and_handed_over_at_once(
 
 
 async def test_days_of_suspension_are_not_planned(north: Town, tmp_path: Path) -> None:
-    """A student who was away owes no sessions of those days: they are neither missed nor unknown."""
+    """No sessions are planned for the days on which a support was suspended: they count neither as missed nor as
+    unknown.
+    """
     await sync(north, Export(), tmp_path)
     support = await supported(north)
     monday = BEGINS - timedelta(days=BEGINS.weekday()) + timedelta(weeks=1)
@@ -323,7 +327,7 @@ async def test_days_of_suspension_are_not_planned(north: Town, tmp_path: Path) -
 
 
 async def test_a_mover_leaves_the_group_of_the_old_school(north: Town, tmp_path: Path) -> None:
-    """From the day of the move on a lesson serves those who stayed, and the mover's support goes on alone."""
+    """A student who moves to another school leaves the group that day, and the student's support continues alone."""
     export = Export()
     await sync(north, export, tmp_path)
     named = {name: ids.format_id("student", await row_id(north, "person", name)) for name in ("s0", "s2")}

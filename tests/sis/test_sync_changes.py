@@ -1,4 +1,4 @@
-"""Tests a later delivery: removal and return, transfers, pins, holds; one sync at a time, in its own district."""
+"""Tests later deliveries: removed and returning rows, transfers, pinned values, held runs, and one sync at a time."""
 
 import asyncio
 from datetime import date

@@ -98,7 +98,10 @@ async def test_a_held_run_is_answered_on_the_command_line(north: Town, tmp_path:
 
 
 async def test_a_held_run_is_shown_row_by_row_on_the_command_line(north: Town, tmp_path: Path) -> None:
-    """As a table, CSV and JSON, filtered; exit 0, 2 for what is not there and for a run without a list."""
+    """`aimline sync diff` prints the planned changes of a held run as a table, CSV or JSON, with filters.
+
+    It exits with 2 for an unknown filter value and for a run without such a list.
+    """
     export = Export()
     path = str(export.write(tmp_path / "roster.zip"))
     arguments = ("csv", path, "--district", north.slug, "--source", "csv", "--json")

@@ -1,4 +1,4 @@
-"""Tests deliveries that cannot be read completely or are not supported: nothing changes, and the reason is given."""
+"""Tests that deliveries which are unreadable or unsupported change nothing and are refused with the reason."""
 
 import zipfile
 from collections.abc import Callable
@@ -73,7 +73,9 @@ REFUSED: dict[str, tuple[Callable[[], Export], str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_delivery_is_refused_and_the_roster_is_as_it_was(north: Town, tmp_path: Path, case: str) -> None:
-    """A refused delivery gives exit 5, state `failed` and a sentence with the file, and writes no roster row."""
+    """A refused delivery gives exit code 5, state `failed` and a sentence with the file's name, and writes no roster
+    row.
+    """
     make, words = REFUSED[case]
     await sync(north, Export(), tmp_path)
     before = await fingerprint(north)
@@ -146,7 +148,7 @@ async def test_a_zip_that_is_not_whole_is_refused(north: Town, tmp_path: Path, s
 
 
 async def test_a_file_that_is_not_there_is_refused(north: Town, tmp_path: Path) -> None:
-    """The sentence names the file, not the machine's folders."""
+    """A missing file is refused with a sentence that has the file's name and no folder of the server."""
     report = await sync(north, tmp_path / "gone.zip", tmp_path)
     assert (report.exit_code, report.sentence) == (5, "There is no file gone.zip. Nothing was changed.")
 

@@ -73,7 +73,7 @@ def _sample(name: str) -> Path:
 async def test_a_zip_written_by_others_is_taken_as_it_is(
     alone: Town, tmp_path: Path, name: str, people: int, enrollments: int
 ) -> None:
-    """The whole of it, with one warning; a second run makes no change, and the statistics show no write."""
+    """A zip that another program wrote is imported completely, with one warning, and a second run writes nothing."""
     first = await sync(alone, _sample(name), tmp_path)
     assert (first.state, first.exit_code, first.refusals) == ("applied", 0, [])
     (warning,) = first.warnings
@@ -90,7 +90,10 @@ async def test_a_zip_written_by_others_is_taken_as_it_is(
 
 
 async def test_the_sandbox_district_is_synced_day_by_day(north: Town, tmp_path: Path) -> None:
-    """A first load, the same again, and the next day's changes: each counted, and the counts add up."""
+    """A sandbox district is loaded first, then again unchanged, and then with the next day's changes.
+
+    Each change is counted, and the counts add up.
+    """
     district = District(7, 200, date(2026, 11, 20))
     path = tmp_path / "sandbox.zip"
     export_csv(district, path)
@@ -153,7 +156,7 @@ async def test_what_the_files_say_is_what_the_roster_holds(north: Town, tmp_path
 
 
 async def test_new_ids_are_time_ordered_uuids(north: Town, tmp_path: Path) -> None:
-    """Ids that are made in SQL have the form of UUIDv7 (RFC 9562) and can be formatted and parsed."""
+    """Ids that are created in SQL have the form of UUIDv7 (RFC 9562) and can be formatted and parsed."""
     await sync(north, Export(), tmp_path)
     person_id = await row_id(north, "person", "s1")
     assert (person_id.version, person_id.variant) == (7, "specified in RFC 4122")

@@ -52,7 +52,7 @@ FAULTS: dict[str, tuple[str, str, dict[str, str], tuple[str, str]]] = {
 
 @pytest.mark.parametrize("case", FAULTS)
 async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Town, tmp_path: Path, case: str) -> None:
-    """A row that cannot be imported is quarantined with exit 3, and the row of an earlier delivery stays."""
+    """A row that cannot be imported is quarantined with exit code 3, and its row of an earlier delivery stays."""
     file, sourced_id, cells, (field, code) = FAULTS[case]
     export = Export()
     await sync(north, export, tmp_path)

@@ -175,5 +175,5 @@ async def test_the_doctor_finds_and_repairs_the_students_of_teams(
 
 
 async def _step(town: Town) -> int:
-    """Returns the number of students of teams that the doctor finds."""
+    """Returns how many students of teams the command `aimline doctor` reports."""
     return (await examine(town.worker_engine, town.settings.keyring, town.district_id, repair=False)).of_teams

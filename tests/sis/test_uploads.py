@@ -57,7 +57,7 @@ async def _parts(town: Town) -> int:
 
 
 def _larger(packed: bytes, more: int) -> bytes:
-    """Returns the zip with an additional file that is not imported and cannot be compressed."""
+    """Returns the zip with an additional file, of a name that is not imported, whose bytes cannot be compressed."""
     out = io.BytesIO(packed)
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr("notes.bin", random.Random(1).randbytes(more))
@@ -65,7 +65,7 @@ def _larger(packed: bytes, more: int) -> bytes:
 
 
 async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: Town) -> None:
-    """An uploaded zip is applied by the worker and deleted; the next run of the source has nothing to do."""
+    """The worker applies and deletes an uploaded zip, and the next run of the source finds nothing to do."""
     asks = caller(app, north)
     path = await _source(asks)
     packed = _larger(Export().packed(), 3 << 20)

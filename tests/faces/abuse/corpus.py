@@ -184,7 +184,9 @@ def _bodies() -> Iterator[Abuse]:
 
 
 def drawn(seed: int) -> Abuse:
-    """A request drawn from a grammar: fragments, repeated fields, aliases, lists, wrong names, in random amounts."""
+    """Returns a random request of the GraphQL grammar, with fragments, repeated fields, aliases, lists and wrong
+    names.
+    """
     draw = random.Random(seed)
     fragments = draw.randint(0, 30)
     names = (

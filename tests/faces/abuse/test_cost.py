@@ -1,4 +1,4 @@
-"""Tests that the cost of a document is the number of rows that it could return, however it is written."""
+"""Tests that the cost of a GraphQL document is the number of rows that it could return, however it is written."""
 
 import random
 from typing import Any
@@ -25,7 +25,7 @@ def prepared(query: str, variables: dict[str, Any] | None = None, name: str | No
 
 
 def cost_of(query: str, variables: dict[str, Any] | None = None, name: str | None = None) -> int | None:
-    """The cost of an operation, whether or not it may run."""
+    """Returns the computed cost of a GraphQL operation, also if the operation is refused."""
     try:
         return prepared(query, variables, name).cost
     except Refused as refused:
@@ -89,7 +89,7 @@ def test_a_command_costs_by_what_it_is_given() -> None:
 
 
 def test_only_the_named_operation_costs() -> None:
-    """Only the operation that runs counts, not others in the document."""
+    """Of a document with several operations only the operation that runs is counted."""
     document = "query A { students(first: 2) { edges { cursor } } } query B { staff { edges { cursor } } }"
     assert (cost_of(document, name="A"), cost_of(document, name="B")) == (2, 50)
 
@@ -145,7 +145,7 @@ def test_introspection_returns_no_more_than_it_is_weighed_at() -> None:
 
 
 def _introspecting(draw: random.Random, type_name: str, depth: int) -> str:
-    """A selection of introspection's fields, each as deep as is left."""
+    """Returns a random selection of introspection fields, nested at most `depth` deep."""
     if type_name == "Query":
         root = draw.choice(("__schema", '__type(name: "Query")', '__type(name: "Support")', '__type(name: "Mutation")'))
         return f"{root} {{ {_introspecting(draw, '__Schema' if root == '__schema' else '__Type', depth)} }}"

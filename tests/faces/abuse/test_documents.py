@@ -21,7 +21,7 @@ ERRORS = 100
 
 @pytest.fixture
 def token(app: FastAPI, north: Town) -> str:
-    """A token of a client with every scope."""
+    """Returns a token of a client with every scope."""
     return caller(app, north).token
 
 
@@ -100,7 +100,7 @@ async def test_the_cost_is_in_every_answer(app: FastAPI, token: str) -> None:
 
 
 async def test_the_introspection_of_tools_passes(app: FastAPI, token: str) -> None:
-    """Code generators and IDEs read the schema with their usual query."""
+    """The usual introspection query of code generators and IDEs is within the limits."""
     answer = await post(app, token, _body(FULL_INTROSPECTION))
     assert answer.status == 200
     assert len(answer.content["data"]["__schema"]["types"]) > 50

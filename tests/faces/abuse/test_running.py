@@ -126,7 +126,7 @@ async def test_a_stopped_operation_changes_nothing(north: Town, engine_of_its_ow
 
 
 async def test_rows_are_counted_as_they_are_read(north: Town) -> None:
-    """A list without pages that is longer than was assumed ends the operation at the same limit."""
+    """A list without pages that has more rows than estimated ends the operation at the same limit of rows."""
     async with north.unit() as work:
         for _ in range(12):
             await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Slow."))
