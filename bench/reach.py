@@ -1,9 +1,9 @@
-"""Measures several ways in which row-level security can be given a caseload: a list, a text, an array column, a view.
+"""Compares several ways to give a caseload to row-level security: a list, a text, an array column, a view.
 
 There are 600,000 rows about 6,000 students, and a caseload of 150, or of the 1,000 students of a team with `--caseload
 1000`. `python -m bench.reach`; each figure is the median of runs in one session, compared with the same statement
-without a policy. The last lines are what each way costs besides reading: to begin a transaction that is bound to the
-caseload, and to write the students of a grade of 250 to their rows, which only the array column needs.
+without a policy. The last lines show two other costs: beginning a transaction that is bound to the caseload, and
+writing the students of a grade of 250 to their rows, which only the array column needs.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""Provides a real PostgreSQL, migrated once per run, and two new districts for every test, *north* and *south*.
+"""Provides a real PostgreSQL, migrated once per run, and two new districts for every test, `north` and `south`.
 
-Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
+Nothing is deleted between tests: each has districts of its own, which relies on the isolation that the product
+promises.
 
-To keep the suite short: `north` is copied in some 12 ms, and tests that only read can share one town by a fixture of
+To keep the suite short: `north` is copied in some 12 ms, and tests that only read can share a district by a fixture of
 their module (`full_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for
-a process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
-processes is marked `long`, and runs in the second step of `.ci/run`.
+a process. End a lease, or make a row due, by a statement instead of waiting. A test that waits for a timeout or starts
+several processes is marked `long`, and runs in the second step of `.ci/run`.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
-"""A small district for tests: two schools, staff, and students in classes, all from one source.
+"""Creates a small district for tests: two schools, staff, and students in classes, all from one source.
 
-Every name in it contains a canary, so that a test can look for one district's bytes in another's response.
+Every name in it contains a canary, a word that no other district has. With it a test can find one district's data in
+another district's response.
 """
 
 import secrets
@@ -165,12 +166,12 @@ async def make_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine, 
 
 
 def _names_of(name: str) -> tuple[str, str, UUID]:
-    """Returns the short name, the canary and the client's id of a new town."""
+    """Returns the short name, the canary (the word in all its names) and the client's id of a new district."""
     return f"{name}-{secrets.token_hex(4)}", f"Canary{secrets.token_hex(6)}", new_id()
 
 
 def _with_ids(town: Town, ids: Mapping[UUID, UUID]) -> Town:
-    """Returns the town with other ids for its rows."""
+    """Returns the district with other ids for its rows."""
 
     def named(rows: dict[Any, UUID]) -> dict[Any, UUID]:
         return {key: ids[row] for key, row in rows.items()}
@@ -190,7 +191,7 @@ def _with_ids(town: Town, ids: Mapping[UUID, UUID]) -> Town:
 
 
 def _roster_rows(town: Town) -> list[Base]:
-    """Returns the rows of the source, the schools and the people; their ids are added to the town."""
+    """Returns the rows of the source, the schools and the people; adds their ids to the district."""
     rows: list[Base] = [
         Source(district_id=town.district_id, id=town.source_id, name="sis", kind="oneroster-csv", created_at=now())
     ]

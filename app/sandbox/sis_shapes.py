@@ -1,4 +1,4 @@
-"""Applies the quirks that change the form of rows: ids, references, booleans, grades, status and dates."""
+"""Applies the quirks (deliberate deviations) that change the form of rows: ids, references, booleans, grades, dates."""
 
 from typing import Any
 

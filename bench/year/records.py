@@ -148,7 +148,10 @@ class SignalRecord:
 
 @dataclass
 class StallRecord:
-    """A core stall that was suggested, and what became of it. `key` has its window and its school."""
+    """A suggested core stall (a grade whose share at the benchmark fell), and how it was settled.
+
+    `key` has its window and its school.
+    """
 
     id: str
     key: tuple[int, str | None]

@@ -100,7 +100,7 @@ def report_of(year: Year) -> Report:
 
 
 def _truth_of(year: Year) -> dict[str, int]:
-    """Returns the numbers of the records that the script has besides the supports."""
+    """Returns the numbers of records, other than supports, that the benchmark expects."""
     states = Counter(f"signals {each.state}" for each in year.signals.values())
     states.update(f"hypotheses {each.state}" for each in year.hypotheses)
     states.update(f"action items {each.state}" for each in year.actions)

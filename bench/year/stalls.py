@@ -1,6 +1,6 @@
-"""The core stalls of the played year: whether the grade as a whole fell behind.
+"""Checks the core stalls of the simulated year: whether the grade as a whole fell behind between two screening windows.
 
-The same children are compared in two windows.
+Only students with a level in both windows are compared.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def follow_stalls(year: Year) -> None:
 
 
 def ask_about_stalls(year: Year) -> tuple[set[tuple[str, str]], set[tuple[str, str]], set[tuple[str, str]]]:
-    """Returns three sets of core stalls with their states: as the script expects them, over REST, and over GraphQL."""
+    """Returns the core stalls (grades that fell behind) with their states three times: as expected, over REST and over
+    GraphQL.
+    """
     read = year.caller.get("/v1/core-stalls", limit=200)["items"]
     queried = year.caller.query("{ coreStalls(first: 200) { edges { node { id state } } } }")["coreStalls"]["edges"]
     return (

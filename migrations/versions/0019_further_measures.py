@@ -1,4 +1,4 @@
-"""Adds further measures of supports, each with a goal in each phase and with verdicts of its own."""
+"""Adds measures that a support has besides its first one, each with a goal in each phase and verdicts of its own."""
 
 from alembic import op
 

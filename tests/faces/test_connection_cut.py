@@ -31,10 +31,10 @@ async def cut_app(north: Town, proxy: CuttingProxy) -> AsyncIterator[FastAPI]:
 async def test_a_commit_whose_answer_is_lost_is_of_unknown_outcome(
     cut_app: FastAPI, proxy: CuttingProxy, north: Town, face: str
 ) -> None:
-    """A commit whose answer is lost gives 503 and an unknown outcome.
+    """If the connection is lost during a commit, the answer is 503 and says that the outcome is unknown.
 
-    It was once a 500 that said that nothing was changed, although something was. There is no Retry-After: a client that
-    repeats by itself would raise the concern twice.
+    It has no Retry-After, because a client that repeats by itself could create the concern twice. An earlier version
+    answered 500 and said that nothing was changed, although something was.
     """
     proxy.cut_after = b"COMMIT"
     answer = await raise_concern(cut_app, north, face)

@@ -114,7 +114,7 @@ async def test_a_sync_arrives_with_its_run(app: FastAPI, north: Town, address: s
 
 
 async def held_run(town: Town) -> UUID:
-    """Creates a run that is held, with its event; returns the run's id."""
+    """Creates a sync run that waits for approval (held), with its event; returns the run's id."""
     began_at, run_id = clock.now(), new_id()
     values = {"state": "held", "sentence": "Held.", "dry": False, "counts": {}, "warnings": [], "attempts": 0}
     key = {"district_id": town.district_id, "id": run_id, "source_id": town.source_id}

@@ -1,4 +1,4 @@
-"""Builds a district in which everything has happened once, with rows of every kind.
+"""Builds a district with rows of every kind, for tests that read or change everything.
 
 Each text in it contains the district's canary: a word that no other district has.
 """
@@ -109,7 +109,7 @@ async def _add_test_clock(work: Work) -> None:
 
 
 async def fill_district(town: Town) -> FullDistrict:
-    """Returns the town, filled with rows of each kind: concerns, supports and scores in every state, and so on."""
+    """Fills the district with rows of each kind, such as concerns, supports and scores in every state; returns it."""
     district = FullDistrict(town)
     async with town.house() as work:
         await _add_test_clock(work)
@@ -690,7 +690,7 @@ async def _attendance(district: FullDistrict) -> None:
 
 
 async def _core_stalls(district: FullDistrict) -> None:
-    """Adds core stalls of the third grade. Computed ones would need more students than the district has."""
+    """Adds core stalls (grades that fell behind) of the third grade; computing them would need more students."""
     town = district.town
     names = ("core stall", "core stall to dismiss")
 

@@ -35,7 +35,7 @@ async def test_a_copied_town_names_its_own_rows(north: Town, south: Town, owner:
 
 
 async def _texts(owner: asyncpg.Connection, town: Town) -> dict[str, str]:
-    """Returns the rows of every table in which the town has some, as JSON, a line for each."""
+    """Returns, for every table in which the district has rows, these rows as JSON, one on each line."""
     tables = sorted(table for table in tenant_tables() if "." not in table)
     texts = {}
     for table in tables:
@@ -46,9 +46,9 @@ async def _texts(owner: asyncpg.Connection, town: Town) -> dict[str, str]:
 
 
 def _comparable(texts: Mapping[str, str], town: Town) -> dict[str, str]:
-    """Returns rows in a form that can be compared between towns.
+    """Returns rows in a form that can be compared between districts.
 
-    They are sorted, each id is replaced by its position, and the names and times of this town are removed.
+    They are sorted, each id is replaced by its position, and the names and times of the district are removed.
     """
     places = {id_: str(place) for place, id_ in enumerate(sorted(_ids(texts)))}
     named = {town.slug: "slug", town.canary: "Canary", town.canary.lower(): "canary", **places}

@@ -45,7 +45,9 @@ Request = dict[str, Any]
 
 
 def texts(word: str) -> Iterator[str]:
-    """Yields texts that contain the canary and that some layer may not be able to read, and dates at both ends."""
+    """Yields hostile texts with the district's canary (a word that no other district has), and the earliest and latest
+    dates.
+    """
     yield from (word, word.lower(), f"{word}\0", f"{word}\ud800", f"2026-02-30{word}", f"sis:{word}:a")
     yield from (word * 400, word + "x" * MB, "", "\N{ZERO WIDTH SPACE}")
     yield from DAYS

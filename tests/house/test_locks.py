@@ -1,4 +1,7 @@
-"""Tests that all commands of both APIs, judging, finalizing, reminders and the sync lock rows in one order."""
+"""Tests that commands of both APIs, judging, finalizing, reminders and the sync lock rows in one common order.
+
+A common order prevents deadlocks.
+"""
 
 from pathlib import Path
 

@@ -183,7 +183,7 @@ async def rows_of_tables(settings: Settings) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 async def backup(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a backup of the source that was made while a sync is held and an upload waits."""
+    """Returns a backup of a database in which a sync waits for approval and an upload waits for the worker."""
     folder = tmp_path_factory.mktemp("backups") / "one"
     done = await run_aimline(source.settings, "backup", str(folder), "--json")
     assert done.returncode == 0, done.stderr

@@ -32,7 +32,10 @@ def script(page: str) -> str:
 
 
 async def test_the_rehearsal_runs_as_written(source: Installation, server: Settings, tmp_path: Path) -> None:
-    """Each command of the rehearsal in the documentation works, with a held sync and a waiting upload."""
+    """Each command of the rehearsal in the documentation works.
+
+    The database has a sync that waits for approval, and an upload that waits for the worker.
+    """
     name = f"aimline_rehearsal_{secrets.token_hex(4)}"
     commands = script("backup.md").replace("aimline_rehearsal", name)
     programs = tmp_path / "bin"

@@ -19,9 +19,10 @@ Empty = Callable[[], EmptyDatabase]
 
 
 async def test_every_row_comes_back(source: Installation, backup: Path, empty: Empty) -> None:
-    """A restore returns every row, except for the documented changes: the feed's epoch, and the run with the held plan.
+    """A restore returns every row, except two documented changes: the feed's epoch, and the run that waits for
+    approval.
 
-    Before `aimline backup`, pg_dump as the owner failed at the held plan's tables, and under row-level security.
+    Before `aimline backup`, pg_dump as the owner failed at the tables of that run's plan, and under row-level security.
     """
     target = await empty().settings()
     done = await run_aimline(target, "restore", str(backup), "--json")

@@ -1,4 +1,4 @@
-"""Forms a team that serves a grade of a town, with a meeting, and reads the team's agenda."""
+"""Creates a team that serves a grade, with a meeting, and reads the team's agenda."""
 
 from datetime import timedelta
 from typing import Any

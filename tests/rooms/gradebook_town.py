@@ -1,4 +1,7 @@
-"""A gradebook as a sync would have imported it; each text contains the district's canary."""
+"""Creates a gradebook as a sync would have imported it.
+
+Each text contains the district's canary, a word that no other district has.
+"""
 
 from datetime import date
 from typing import Any

@@ -1,4 +1,4 @@
-"""Forms teams in a town, and reads as the people of the town would."""
+"""Creates teams, and reads as people of the district."""
 
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ def named(kind: str, row_id: UUID) -> str:
 async def as_person(
     town: Town, person: str, scopes: frozenset[str] = ALL_SCOPES, schools: tuple[UUID, ...] = ()
 ) -> Principal:
-    """Returns the principal of a client that acts for a person of the town."""
+    """Returns the principal of a client that acts for a person of the district."""
     client = town.client(scopes, schools)
     return await bound_to_person(town.engine, town.settings.keyring, client, f"sis:sis:{person}-1")
 

@@ -67,7 +67,7 @@ async def _judged(town: Town, *, goal_in: int = 100) -> str:
 
 
 async def _set(town: Town, state: str, days: int) -> None:
-    """Gives the only support of the town another verdict, which is `days` days old."""
+    """Gives the district's only support another verdict, which is `days` days old."""
     async with town.house() as work:
         await _put(work, state, days)
 

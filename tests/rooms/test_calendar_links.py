@@ -46,7 +46,7 @@ async def _insert_client(work: Work, client_id: UUID) -> None:
 
 
 async def client_of(app: FastAPI, town: Town, **more: Any) -> Caller:
-    """Returns the town's client with a grant that is stored in the database, as a calendar link requires."""
+    """Returns the district's client with a grant that is stored in the database, as a calendar link requires."""
     async with town.house() as work:
         await _insert_client(work, town.client_id)
         await grant_client(work, town.client_id, NewClient("front end", tuple(CLIENT_SCOPES)))

@@ -1,5 +1,6 @@
-"""Tests core stalls: which grades are suggested, to whom they are shown, and what accepting and dismissing them
-does.
+"""Tests core stalls, that is, grades whose share of students at the benchmark fell.
+
+Tests which grades are suggested, to whom they are shown, and what accepting and dismissing them does.
 """
 
 from collections import Counter
@@ -71,7 +72,7 @@ async def two_windows(asks: Caller, town: Town, before: int, after: int, *, same
 
 
 async def published(asks: Caller, **more: Any) -> dict[str, Any]:
-    """Publishes a rule about core stalls, and returns it."""
+    """Publishes a rule about core stalls (grades that fell behind), and returns it."""
     return await done(asks, "signal-rules", code="core", kind="core_stall", **more)
 
 
@@ -90,7 +91,7 @@ async def recompute(town: Town) -> None:
 
 
 async def stalls(asks: Caller, town: Town, state: str = "suggested") -> dict[str | None, dict[str, Any]]:
-    """Computes the signals, and returns the core stalls in this state by school."""
+    """Computes the signals, and returns the core stalls (grades that fell behind) in this state, keyed by school."""
     await recompute(town)
     return {one["school"]: one for one in await asks.items("/v1/core-stalls", state=state)}
 
@@ -132,7 +133,10 @@ async def test_a_grade_that_falls_behind_is_suggested_and_comes_on_the_agenda(ap
 
 
 async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north: Town) -> None:
-    """A core stall that a team has discussed does not come up again every week. The page states its grade."""
+    """A core stall (a grade that fell behind) that a team has discussed is not put on its agenda again every week.
+
+    The page of the agenda states its grade.
+    """
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=20)
     await published(asks)
@@ -152,7 +156,10 @@ async def test_what_a_team_discussed_does_not_come_up_again(app: FastAPI, north:
 
 
 async def test_a_dismissed_stall_never_returns_and_another_lapses(app: FastAPI, north: Town) -> None:
-    """A dismissed core stall is not suggested again, and another lapses when later scores no longer show the fall."""
+    """A dismissed core stall (a grade that fell behind) is not suggested again.
+
+    Another one lapses when later scores no longer show the fall.
+    """
     asks, school = caller(app, north), named("org", north.schools[0])
     names = await two_windows(asks, north, before=30, after=20)
     rule = await published(asks)
@@ -173,7 +180,10 @@ async def test_a_dismissed_stall_never_returns_and_another_lapses(app: FastAPI, 
 
 
 async def test_a_stall_is_shown_to_those_who_see_the_school_or_the_district(app: FastAPI, north: Town) -> None:
-    """A core stall of a school is not shown to another school, and one of the district not to people of one school."""
+    """A core stall (a grade that fell behind) of a school is not shown to another school.
+
+    One of the whole district is not shown to people of one school.
+    """
     asks, school = caller(app, north), named("org", north.schools[0])
     await two_windows(asks, north, before=30, after=20)
     await published(asks)
@@ -252,7 +262,9 @@ def result(town: Town, window_id: UUID, student: UUID, school: UUID, grade: str,
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_the_statement_decides_as_the_rules_do(app: FastAPI, north: Town, seed: int) -> None:
-    """The statement that finds core stalls decides as the rules in Python do, for generated numbers of students."""
+    """The SQL that finds core stalls (grades that fell behind) gives the results of the rules in Python, for random
+    counts.
+    """
     asks = caller(app, north)
     windows = [await scheduled(asks, window(*BEFORE))]
     windows.append(await scheduled(asks, window(str(TODAY - timedelta(days=10)), str(TODAY), season="winter")))

@@ -146,7 +146,9 @@ async def test_a_decision_to_intensify_draws_a_phase_line(north: Town) -> None:
 
 
 async def test_restoring_fidelity_draws_a_phase_line(north: Town) -> None:
-    """A decision to restore fidelity begins a phase with the same plan, so that delivery is counted anew."""
+    """A decision to restore fidelity begins a new phase with the same plan, so that delivery is counted from its first
+    day.
+    """
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))

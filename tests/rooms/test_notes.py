@@ -72,7 +72,7 @@ async def test_only_its_author_amends_a_note(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_note_has_the_secured_area_of_its_concern(app: FastAPI, north: Town) -> None:
-    """A note about counselling must not be read by whoever cannot read the concern."""
+    """A note about a counselling concern cannot be read by callers who cannot read the concern."""
     asks = caller(app, north)
     note = await written(asks, (await raised(asks, north, area="sel"))["id"])
     without_area = caller(app, north, CLIENT_SCOPES - {"area:sel"})

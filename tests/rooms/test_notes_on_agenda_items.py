@@ -60,7 +60,10 @@ async def test_a_note_on_an_item_about_a_student_is_the_students(app: FastAPI, n
 
 
 async def test_a_note_about_no_student_is_seen_by_those_who_see_the_team(app: FastAPI, north: Town) -> None:
-    """A note about a core stall concerns no child. It is seen by those who see the team, its school or the district."""
+    """A note about a core stall (a grade that fell behind) is about no student.
+
+    It can be read by those who see the team, its school or the district.
+    """
     asks = caller(app, north)
     note = await note_at(asks, await added(asks, await meeting_team(north, "teacher")))
     assert note["student"] is None

@@ -260,7 +260,7 @@ async def test_a_week_is_settled_when_it_is_in(north: Town) -> None:
 
 
 async def test_two_workers_settle_each_week_once(north: Town) -> None:
-    """Two workers never finalize the same week."""
+    """Two workers never finalize the same week, that is, judge it for the last time."""
     await supported(north, "amy")
     await send(north, scores(north, "amy", reader(1, 8)))
     settled = await asyncio.gather(

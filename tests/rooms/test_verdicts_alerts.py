@@ -23,7 +23,7 @@ def advance_all(conclusions: list[ConclusionOfWeek], memory: Memory | None = Non
 
 
 def weekly(*states: State) -> list[ConclusionOfWeek]:
-    """Returns one finalized verdict for each week."""
+    """Returns one verdict for each of these findings, one a week, each of a finalized (complete) week."""
     return [ConclusionOfWeek(state, week, finalized=True) for week, state in enumerate(states, 1)]
 
 
@@ -209,7 +209,7 @@ def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: li
 def test_the_order_of_arrival_leaves_no_trace(
     past: list[State], one: list[State], other: list[State], settled: State
 ) -> None:
-    """The memory after a finalized week does not depend on the order in which the scores arrived."""
+    """The memory of alerts after a finalized (complete) week does not depend on the order in which scores arrived."""
     kept, _ = advance_all(weekly(*past))
     week, last = len(past) + 1, ConclusionOfWeek(settled, len(past) + 1, finalized=True)
     first, _ = advance_all([*(ConclusionOfWeek(state, week) for state in one), last], kept)
@@ -238,7 +238,7 @@ def test_judging_twice_changes_nothing(states: list[State]) -> None:
 
 @given(st.lists(STATES, max_size=30))
 def test_every_alert_is_closed_before_another_is_opened(states: list[State]) -> None:
-    """Whoever reads the feed always knows which alert is open: it is opened, named at most once, and closed once."""
+    """In the event feed, each alert is opened, named at most once, and closed before another one is opened."""
     is_open = named = False
     for signal in advance_all(weekly(*states))[1]:
         if signal is AlertSignal.ALERT:

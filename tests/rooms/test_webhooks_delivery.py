@@ -36,7 +36,10 @@ async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Rec
 
 
 async def test_what_arrives_names_nobody(north: Town, receiver: Receiver) -> None:
-    """A payload contains no name, address or source id; each of them would contain the district's canary."""
+    """A payload contains no name, address or source id.
+
+    Each of these has the district's canary, a word for which the test searches.
+    """
     made = await register(north, receiver)
     await happen(north)
     await drained(north)

@@ -57,7 +57,7 @@ def over(weeks: int, records: list[DeliveredSessions], off: frozenset[date] = fr
 
 
 def test_what_has_no_record_is_unknown_and_not_missed() -> None:
-    """With two of six sessions recorded and held, four are unknown and none is lost."""
+    """If two of six sessions are recorded as given, the other four are unknown, and none counts as lost."""
     result = over(2, [held(0, 0), held(0, 2)])
     assert (result.planned_sessions, result.delivered_sessions, result.unknown_sessions) == (6, 2, 4)
     assert (result.planned_minutes, result.known_minutes, result.delivered_minutes) == (180, 60, 60)

@@ -74,7 +74,9 @@ def test_the_order_of_rows_changes_nothing() -> None:
 
 
 def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing() -> None:
-    """After a week is finalized, the verdict does not depend on the order in which scores arrived."""
+    """After a week is finalized (judged with all of its scores), the verdict does not depend on their order of
+    arrival.
+    """
     of = batch(simulate(World(weeks=10), 50, 12))
     late = of.values.copy()
     late[::2, 9] = np.nan

@@ -1,7 +1,8 @@
-"""Tests that nobody can compute a count under 10 from two windows' published counts together with core stalls.
+"""Tests that nobody can compute a count under 10 from the published counts of two windows and the core stalls.
 
-The attacker knows every published count of both windows, the stalls of every rule that there could be (so the fall of
-each grade in whole points), the lower limit of the counted students, and when grades are compared.
+A core stall states by how many points a grade's share at the benchmark fell. The simulated attacker knows every
+published count of both windows, the stalls of every possible rule (so the fall of each grade in whole points), the
+lower limit of the counted students, and when grades are compared.
 """
 
 from collections import Counter
@@ -142,8 +143,8 @@ def weights(**of_sums: float) -> dict[tuple[str, str], float]:
 @given(districts())
 @settings(max_examples=50, deadline=None)
 def test_no_small_count_follows_from_reports_and_stalls(district: dict[Group, int]) -> None:
-    """No count under 10 can be computed from all stored reports and all core stalls together, whatever the rules
-    were.
+    """No count under 10 can be computed from all stored reports and all core stalls (falls of grades), whatever the
+    rules.
     """
     attacker = Attacker(district)
     withheld: set[Cell] = set()

@@ -41,7 +41,7 @@ def test_every_violation_is_named_with_its_place(new: object, violations: list[t
 
 
 def test_what_does_not_fit_is_refused_for_every_caller() -> None:
-    """A service refuses texts that are too long, whoever the caller is, and repeats no value."""
+    """A service refuses texts that are too long from every caller, and does not repeat them in the error."""
     with pytest.raises(Invalid) as refused:
         Violations(input_violations(_Input("secret"))).refuse()
     assert all("secret" not in one.detail for one in refused.value.violations)

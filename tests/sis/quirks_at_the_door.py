@@ -1,6 +1,6 @@
-"""Tests the sandbox SIS's quirks of authentication and errors: tokens, signatures, throttling.
+"""Tests the sandbox SIS's deviations (quirks) in authentication and errors: tokens, signatures, throttling.
 
-Also records which test shows which quirk.
+Also records which test covers which quirk.
 """
 
 from base64 import b64encode

@@ -47,7 +47,7 @@ def connect(address: str, version: Version, **changed: Any) -> Connection:
 
 
 def behave(address: str, *quirks: str, day: int = 0) -> None:
-    """Sets the quirks of a running sandbox SIS, and the day of its simulation."""
+    """Sets the quirks (deviations) of a running sandbox SIS, and the day of its simulation."""
     answer = httpx.post(f"{address}sandbox/quirks", params={"name": list(quirks)}, verify=TRUSTS_NOBODY)
     assert answer.status_code == 200, answer.text
     httpx.post(f"{address}sandbox/day/{day}", verify=TRUSTS_NOBODY)

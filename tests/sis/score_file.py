@@ -62,7 +62,7 @@ async def load(town: Town, scores: Scores | Path, folder: Path, *, dry: bool = F
 
 
 async def scores_of(town: Town, which: str = "s.removed_at IS NULL") -> list[tuple[Any, ...]]:
-    """Returns the scores of the town by external id: its name, student, value, day, attempt, form and purpose."""
+    """Returns the scores of the district as rows: external id, student, value, day, attempt, form and purpose."""
     rows = await ask(
         town,
         f"""SELECT s.external_id, e.sourced_id, s.value, s.taken_on::text, s.attempt, s.form, s.purpose

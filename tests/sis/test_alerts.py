@@ -1,4 +1,4 @@
-"""Tests that held, failed and missing runs are reported to a real mail server and to a real chat webhook."""
+"""Tests that runs which are held, have failed or are missing are reported to a real mail server and a chat webhook."""
 
 import contextlib
 import http.server
@@ -131,9 +131,9 @@ async def _hold_a_run(town: Town, folder: Path) -> Report:
 
 
 async def test_a_held_run_is_told_by_mail_and_chat_once(north: Town, tmp_path: Path) -> None:
-    """A held run is reported to the district's own recipients, by mail and chat, once.
+    """A run that is held for approval is reported once, by mail and chat, to the district's own recipients.
 
-    The text has the guard's numbers and the command, and nothing about a student.
+    The text has the guard's numbers and the command to use, and nothing about a student.
     """
     with _mail_server() as box, _chat() as (address, bodies):
         settings = _settings(box, default=Recipients(("nobody@example.org",), "https://example.org/x"))

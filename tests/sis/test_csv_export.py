@@ -100,7 +100,7 @@ def test_an_export_that_fills_in_the_status_is_warned_of(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("quirk", ["loud", "utf-16", "utf-16:nowhere", "status-filled:users"])
 def test_a_quirk_that_is_none_is_refused(quirk: str) -> None:
-    """An unknown quirk is refused with the list of quirks."""
+    """An unknown quirk (requested defect of the export) is refused with the list of all quirks."""
     with pytest.raises(UnknownCsvQuirk, match="There are: status-filled"):
         csv_quirks((quirk,), Binding("1.2", gradebook=True).headers)
 

@@ -1,4 +1,6 @@
-"""Tests grades from CSV, 1.1 and 1.2: they are imported, quarantined by row, held and undone like a roster."""
+"""Tests grades from CSV, 1.1 and 1.2: they are imported, quarantined by row, held for approval and undone like a
+roster.
+"""
 
 from datetime import UTC, date, datetime
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Tests assessments, which only a REST service delivers: imported like grades, mapped to scores, held and approved."""
+"""Tests assessments, which only a REST service delivers.
+
+They are imported like grades and mapped to scores; too large changes are held for approval.
+"""
 
 import csv
 import io
@@ -143,7 +146,7 @@ async def test_results_of_an_assessment_become_scores(north: Town, tmp_path: Pat
 
 
 async def test_a_held_gradebook_is_approved_as_it_was_read(north: Town, tmp_path: Path) -> None:
-    """The plan of a held gradebook is stored, and approving it removes results that are gone, with their scores."""
+    """The plan of a held gradebook import is stored; approving it removes missing results and their scores."""
     export = Delivered()
     await sync(north, export, tmp_path)
     await lay_mapping(north, {"rules": [{"title": "quiz*", "measure": "orf"}]})

@@ -83,7 +83,7 @@ def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: in
 
 @pytest.mark.parametrize(("silent", "held"), [(False, True), (True, False)])
 def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held: bool) -> None:
-    """A delivery without rows of a known kind is held, even if all known rows had ended."""
+    """A delivery without any row of a kind that is known is held, even if all known rows had ended already."""
     seen = PlannedKind("enrollments", 10, True, 0, 0, 10, 0, may_be_silent=silent, expired=10)
     assert bool(_reasons(seen)) is held
 

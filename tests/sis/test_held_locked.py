@@ -1,4 +1,6 @@
-"""Tests that a held run's staging tables are readable by its district only, and are dropped however the run ends."""
+"""Tests that only its district can read the staged plan of a held run, and that the plan is deleted however the run
+ends.
+"""
 
 import asyncio
 from pathlib import Path

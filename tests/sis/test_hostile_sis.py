@@ -87,7 +87,7 @@ async def test_a_link_leads_nowhere_else(link: str) -> None:
 
 
 async def test_a_worker_serves_the_others(north: Town, south: Town, settings: Settings, tmp_path: Path) -> None:
-    """A worker syncs one district while the sources of three others are slow, and stops when it is told to."""
+    """A worker syncs one district while the sources of three others are slow, and stops when it gets a signal."""
     slow = [north, *[await found_town(f"slow{n}", north.engine, north.worker_engine, settings) for n in range(2)]]
     allowed = Allowed(sandbox=True)
     async with hostile(hostile_sis.drip) as sis:

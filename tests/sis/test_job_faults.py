@@ -86,7 +86,7 @@ async def _events(town: Town) -> list[str]:
 
 
 async def _held(town: Town, folder: Path) -> tuple[Report, str]:
-    """Returns a held run that would remove half of the enrollments, and the digest of its plan."""
+    """Creates a held run that would remove half of the enrollments; returns it with the digest of its plan."""
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))

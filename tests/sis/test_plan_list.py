@@ -1,4 +1,4 @@
-"""Tests that a held or dry run lists whom and what it would change, and who may read which value of the list."""
+"""Tests that a held or dry run lists the changes that it would make, and who may read which value of the list."""
 
 import csv
 import io
@@ -86,7 +86,10 @@ async def test_a_dry_run_lists_who_and_what(north: Town, tmp_path: Path) -> None
 
 
 async def test_a_held_plan_is_listed_before_anybody_approves(north: Town, tmp_path: Path) -> None:
-    """The changes of a held plan are listed by kind, action and school. A row of two schools is listed for both."""
+    """The planned changes of a run that waits for approval can be listed by kind, action and school.
+
+    A row of two schools is listed for both.
+    """
     await sync(north, Export(), tmp_path)
     export = _altered()
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))

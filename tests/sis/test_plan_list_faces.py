@@ -33,7 +33,7 @@ async def _held(town: Town, folder: Path) -> Report:
 
 
 async def test_rest_lists_a_held_plan(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """REST lists a held plan in pages, filtered by kind, action and school.
+    """REST lists the planned changes of a held run in pages, filtered by kind, action and school.
 
     A CSV has the same rows, and none of its values is a formula.
     """

@@ -1,4 +1,4 @@
-"""Tests people under new sourcedIds: the map is planned from a held run, listed, applied once approved, and undone."""
+"""Tests maps of old to new sourcedIds: one is planned from a held run, listed, applied after approval, and undone."""
 
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,9 @@ async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_pat
 
 
 async def test_a_file_says_who_is_who(north: Town, tmp_path: Path) -> None:
-    """From a given map, only the pairs that fit the held run are used, and no id that occurs twice."""
+    """Of a given map of old to new sourcedIds, only pairs that fit the held run are used, and no id that occurs
+    twice.
+    """
     _, held = await _held(north, tmp_path)
     file = tmp_path / "map.csv"
     file.write_text("old,new\ns1,new-s1\ns2,new-s2\ns2,new-s4\ns3,nobody\n\ns5 , new-s5\n")

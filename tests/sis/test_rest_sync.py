@@ -127,7 +127,10 @@ HELD = [
 async def test_what_looks_like_a_district_that_empties_is_held(
     north: Town, sis: str, quirk: str, version: Version, reason_part: str
 ) -> None:
-    """A delivery in which most rows are missing is held with exit 4 and a sentence, and the roster is unchanged."""
+    """A delivery in which most rows are missing is held for approval, with exit code 4 and the reason.
+
+    The roster is unchanged.
+    """
     few = connect(sis, version, leave_out=GRADES)
     behave(sis, day=DAY)
     assert (await sync_rest(north, few)).state == "applied"

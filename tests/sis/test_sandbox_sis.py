@@ -344,7 +344,9 @@ def test_another_process_serves_the_same(client: httpx.Client) -> None:
 
 
 def test_refused_arguments_are_told() -> None:
-    """An unknown quirk, or one without its number, is refused in a sentence, and no process stays."""
+    """An unknown quirk (deviation), or one without its number, is refused with a sentence, and no process is left
+    running.
+    """
     command = [sys.executable, "-m", "app", "sandbox", "sis", "--quirk", "shy"]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")

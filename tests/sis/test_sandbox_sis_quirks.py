@@ -1,4 +1,4 @@
-"""Tests each quirk of the sandbox SIS over HTTP, compared with a well-behaved source."""
+"""Tests each quirk (deliberate deviation) of the sandbox SIS over HTTP, compared with a source without quirks."""
 
 import re
 from collections import Counter
@@ -35,7 +35,7 @@ def test_every_quirk_is_shown() -> None:
 
 @pytest.mark.parametrize("quirk", sorted(QUIRKS))
 def test_a_quirk(client: httpx.Client, quirk: str) -> None:
-    """Each quirk has an effect when it is switched on."""
+    """Each quirk (deliberate deviation of the sandbox SIS) has an effect when it is switched on."""
     for name in [shown for shown in SHOWN if shown.partition(":")[0] == quirk.partition(":")[0]]:
         behave(client, name)
         SHOWN[name](client)

@@ -264,9 +264,9 @@ async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: P
 
 
 async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path) -> None:
-    """The metrics show, for each source, the hours since the last run, and held, failed and missing runs.
+    """The metrics show, for each source, the hours since the last run, and its held, failed and missing runs.
 
-    They have short names, and no person's.
+    Their labels have the short names of district and source, and no person's name.
     """
     export = Export()
     made = await _make(north, export.write(tmp_path / "a.zip"), cron="0 2 * * *")
@@ -323,7 +323,7 @@ async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, t
 
 
 async def test_the_worker_runs_the_night_and_serves_the_alarms(north: Town, tmp_path: Path) -> None:
-    """The worker process runs a due sync, serves metrics and stops when it is told to."""
+    """The worker process runs a due sync, serves metrics, and stops when it gets a signal."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await request_run(work, made.source.id)

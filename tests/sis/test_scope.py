@@ -84,9 +84,9 @@ async def test_only_the_chosen_schools_come(north: Town, tmp_path: Path) -> None
 
 
 async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> None:
-    """If the schools of a source are restricted later, the rows of the other schools stay as they are.
+    """If a source is later restricted to some schools, rows of the other schools stay as they are.
 
-    They are not held back by a limit, and the report counts them. If the restriction is lifted, all is as before.
+    They count for no limit, and the report states their number. If the restriction is lifted, all is as before.
     """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path)
@@ -115,9 +115,9 @@ async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> No
 
 
 async def test_the_guard_weighs_only_what_is_chosen(north: Town, tmp_path: Path) -> None:
-    """The limits on changes count only the chosen schools.
+    """If a source is restricted to some schools, the limits on changes count the rows of these schools only.
 
-    If half of a chosen school would go, the run is held, however many people other schools have.
+    So a run that would remove half of a chosen school is held, however many people other schools have.
     """
     path, export = tmp_path / "roster.zip", Export()
     made = await make_source(north, path)

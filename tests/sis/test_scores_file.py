@@ -286,9 +286,9 @@ async def _year(town: Town, folder: Path, rows: int = 60) -> Scores:
 
 
 async def test_a_file_that_changes_too_much_is_held(north: Town, tmp_path: Path) -> None:
-    """A file that changes too much is held, with the numbers, and is applied and judged after approval.
+    """A file of scores that changes too much is held; after approval it is applied and the scores are judged.
 
-    In this test, every row has another scale. The same file the next night replaces the plan.
+    In this test, every row has values on another scale. The same file the next night replaces the plan.
     """
     scores = await _year(north, tmp_path)
     for row in scores.rows:
@@ -310,7 +310,9 @@ async def test_a_file_that_changes_too_much_is_held(north: Town, tmp_path: Path)
 
 
 async def test_removals_are_held_and_may_be_left_out(north: Town, tmp_path: Path) -> None:
-    """A file that marks half of a year's scores as deleted is held. It can be applied without the removals."""
+    """A file that marks half of a year's scores as deleted is held for approval, and can be approved without the
+    removals.
+    """
     scores = await _year(north, tmp_path)
     scores.columns = (*scores.columns, "status")
     for row in scores.rows[:30]:

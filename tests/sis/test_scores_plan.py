@@ -1,4 +1,6 @@
-"""Tests that a held or dry file of scores lists whom and what it would change, and can be approved in part."""
+"""Tests that a file of scores which is held or tried dry lists the changes that it would make, and their partial
+approval.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -51,7 +51,9 @@ ROWS: dict[str, Callable[[str, str], str]] = {
 
 @pytest.fixture
 def word(server_log: Path) -> Iterator[str]:
-    """Yields a canary, and at the end checks that the log does not contain it."""
+    """Yields a random word for texts that must not be logged, and checks at the end that the log does not contain
+    it.
+    """
     canary = f"Zanary{secrets.token_hex(6)}"
     yield canary
     logged = server_log.read_text(errors="replace")

@@ -101,7 +101,7 @@ async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
 
 
 async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) -> None:
-    """After a held pull, the next delta begins where it would have begun before, until the run is approved."""
+    """After a pull that is held, the next delta begins where it would have begun before, until the run is approved."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         await _run(north, made)

@@ -101,7 +101,7 @@ async def test_a_school_hears_of_its_own_students_only(north: Town, tmp_path: Pa
 
 
 async def test_a_held_sync_tells_its_counts_and_no_student(north: Town, tmp_path: Path) -> None:
-    """A held sync emits one event, with counts, and no events about students."""
+    """A sync that is held emits one event, with counts, and no events about students."""
     export = Export()
     await sync(north, export, tmp_path)
     export.rows["users"] = export.rows["users"][:5]

@@ -45,7 +45,7 @@ async def test_a_role_in_another_spelling_is_the_role(north: Town, tmp_path: Pat
 
 
 async def test_half_a_school_under_an_unknown_role_is_held_and_kept(north: Town, tmp_path: Path) -> None:
-    """If half of a school has an unknown role, the run is held. Even if it is approved, nobody is removed."""
+    """If half of a school's users have an unknown role, the run is held; even if it is approved, nobody is removed."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)

@@ -16,7 +16,9 @@ SMALLEST: Final = 10
 
 
 class StallState(StrEnum):
-    """The state of a core stall."""
+    """The state of a core stall (a grade whose share at the benchmark fell): whether and how somebody has answered
+    it.
+    """
 
     SUGGESTED = "suggested"
     ACCEPTED = "accepted"

@@ -1,8 +1,8 @@
-"""Reports held, failed and missing runs to people, by e-mail and to a chat. Never sends a student's data.
+"""Reports to people, by e-mail and chat, that a run was held for approval, has failed, or is missing.
 
-A notice is a row that is created in the transaction that changes the run's state. A worker sends it as a job, with
-several attempts. For each channel, the recipients that the district has set get the notice; if it has set none, the
-recipients in the server's settings get it.
+Never sends a student's data. A notice is a row that is created in the transaction that changes the run's state. A
+worker sends it as a job, with several attempts. For each channel, the recipients that the district has set get the
+notice; if it has set none, the recipients in the server's settings get it.
 """
 
 from collections.abc import Mapping
