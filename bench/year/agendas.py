@@ -1,4 +1,4 @@
-"""Compares the agendas of the played year with the items that the script expects."""
+"""Compares the agendas of the simulated year with the items that the benchmark expects."""
 
 from __future__ import annotations
 

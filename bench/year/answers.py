@@ -1,4 +1,4 @@
-"""What the teams of the played year answer to each kind of item on their agendas."""
+"""What the teams of the simulated year answer to each kind of item on their agendas."""
 
 from __future__ import annotations
 

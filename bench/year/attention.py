@@ -1,4 +1,4 @@
-"""Computes what is due for a member of staff in the played year, from what the script has done."""
+"""Computes what is due for a member of staff in the simulated year, from what the benchmark has done."""
 
 from __future__ import annotations
 

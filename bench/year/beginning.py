@@ -1,4 +1,4 @@
-"""The first week of the played year: the roster, the calendar, the measures, and everything that the team plans."""
+"""The first week of the simulated year: the roster, the calendar, the measures, and everything that the team plans."""
 
 from __future__ import annotations
 

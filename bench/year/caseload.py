@@ -1,4 +1,4 @@
-"""Lets the teams of the played year answer concerns: they plan supports, form groups, dismiss and resolve."""
+"""Lets the teams of the simulated year answer concerns: they plan supports, form groups, dismiss and resolve."""
 
 from __future__ import annotations
 

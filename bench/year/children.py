@@ -1,4 +1,4 @@
-"""Defines the supports of the played year: what is planned for each student, and how the student truly grows."""
+"""Defines the supports of the simulated year: what is planned for each student, and how the student truly grows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decisions of the played year: the teams' answers to an alarm, to a met goal, and to a date that has come."""
+"""The decisions of the simulated year: the teams' answers to an alarm, to a met goal, and to a date that has come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the product for a played year: a database, an api, a worker, a sandbox district and a webhook receiver."""
+"""Runs the product for a simulated year: a database, an api, a worker, a sandbox district and a webhook receiver."""
 
 from __future__ import annotations
 

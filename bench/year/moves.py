@@ -1,4 +1,4 @@
-"""The people who come and go in the played year: a mover, a student who leaves and returns, and a teacher who
+"""The people who come and go in the simulated year: a mover, a student who leaves and returns, and a teacher who
 leaves.
 """
 

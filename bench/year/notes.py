@@ -1,4 +1,4 @@
-"""The notes that members of the played year's teams write on the items of their agendas, and who reads them."""
+"""The notes that members of the simulated year's teams write on the items of their agendas, and who reads them."""
 
 from __future__ import annotations
 

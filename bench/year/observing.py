@@ -1,4 +1,4 @@
-"""Reads the verdicts of the played year after each step that may change one, and records what follows from them."""
+"""Reads the verdicts of the simulated year after each step that may change one, and records what follows from them."""
 
 from __future__ import annotations
 

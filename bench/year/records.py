@@ -1,4 +1,4 @@
-"""Defines what the script of the played year stores about supports, concerns, hypotheses, signals and tasks."""
+"""Defines what the benchmark of the simulated year stores about supports, concerns, hypotheses, signals and tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALARMS: Final = ("off_track", "not_responding")
 
 @dataclass
 class SupportRecord:
-    """A support of the played year: what the script plans for it, and what was observed of it.
+    """A support of the simulated year: what the benchmark plans for it, and what was observed of it.
 
     * `states` has the state of its verdict at the end of each week.
     * `scores` are the scores that were recorded, each as measure, day and value.
@@ -77,7 +77,7 @@ class SupportRecord:
 
 @dataclass
 class ConcernRecord:
-    """A concern of the played year.
+    """A concern of the simulated year.
 
     `unserved_since` is the day since which it is accepted and has no active support. `may_be_reported` is true if it
     was unserved for the days of the playbook, and `was_unserved_long` if it was so for one more day, so that it must
@@ -188,7 +188,7 @@ Subject = tuple[str, str, str]
 
 @dataclass
 class TeamRecord:
-    """A team of the played year: whom it serves, what it has settled, and the figures of its meetings.
+    """A team of the simulated year: whom it serves, what it has settled, and the figures of its meetings.
 
     `grade` is true if it serves the grade of the school. `named` are the students whom it serves in addition.
     """

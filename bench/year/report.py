@@ -1,4 +1,4 @@
-"""Prints what the played year showed: its promises, the calls, and each series by week."""
+"""Prints what the simulated year showed: its promises, the calls, and each series by week."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LETTERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The results of a played year. `failed` are the promises that did not hold."""
+    """The results of a simulated year. `failed` are the promises that did not hold."""
 
     weeks: int
     students: int

@@ -1,4 +1,4 @@
-"""Defines the script of the played year: its steps by week. Each step is one line of `STEPS`."""
+"""Defines the script of the simulated year: its steps by week. Each step is one line of `STEPS`."""
 
 from __future__ import annotations
 

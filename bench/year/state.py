@@ -1,4 +1,4 @@
-"""Holds the state of the played year: the day, the students' true growth, the supports, and what was observed."""
+"""Holds the state of the simulated year: the day, the students' true growth, the supports, and what was observed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Year:
             self.faults.append(f"{self.week}: {fault}")
 
     def record(self, key: str) -> SupportRecord | None:
-        """Returns the support with this key, or None if the played year has too few students for it."""
+        """Returns the support with this key, or None if the simulated year has too few students for it."""
         return next((each for each in self.supports if each.key == key), None)
 
     def present(self) -> list[SupportRecord]:

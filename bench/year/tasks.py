@@ -1,4 +1,4 @@
-"""Answers the hypotheses, action items and signals of the played year as its teams do."""
+"""Answers the hypotheses, action items and signals of the simulated year as its teams do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The screening windows of the played year. Their reports are compared with the scores of the script."""
+"""The screening windows of the simulated year. Their reports are compared with the scores of the benchmark."""
 
 from __future__ import annotations
 

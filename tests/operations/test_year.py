@@ -13,7 +13,7 @@ pytestmark = pytest.mark.long
 
 
 def test_the_first_weeks_of_a_year_keep_every_promise(settings: Settings) -> None:
-    """In the first weeks of a played year, every promise of the product holds.
+    """In the first weeks of a simulated year, every promise of the product holds.
 
     No verdict contradicts its probabilities, every alert of the feed is shown by a state, each webhook arrives once
     with a valid signature, and a session of a group takes one call. Each agenda has all items and no others, each

@@ -116,7 +116,7 @@ async def test_the_payload_names_the_alert_and_nothing_of_the_child(north: Town)
 
 
 async def test_the_feed_of_a_played_year_leaves_no_alert_open_that_no_state_shows(north: Town) -> None:
-    """In the feed of a played year, an alert is open only if the state of its support shows it.
+    """In the feed of a simulated year, an alert is open only if the state of its support shows it.
 
     The students of that year stall, recover, change supports and leave.
     """
