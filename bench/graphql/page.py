@@ -1,4 +1,4 @@
-"""Measures REST's pages of 50 rows against one bare route each, which runs the same statement.
+"""Measures REST's pages of 50 rows, each compared with a route that only runs the same SQL statement.
 
 `python -m bench.graphql.page [--seconds 8] [--rounds 3]`. The servers take turns within each round.
 """

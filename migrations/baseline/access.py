@@ -52,7 +52,7 @@ $$
 
 
 def create_schemas() -> None:
-    """Creates the schemas and the function that binds a principal."""
+    """Creates the schemas, and the function that sets the caller of a transaction for row-level security."""
     api, worker = roles()["api"], roles()["worker"]
     op.execute("CREATE SCHEMA app")
     op.execute("CREATE SCHEMA staging")

@@ -81,11 +81,9 @@ def pairs(faults: Sequence[Wrong]) -> set[tuple[int, int]]:
 
 
 def covering(faults: Sequence[Wrong]) -> Iterator[list[Wrong]]:
-    """Yields few sets of faults, such that every pair of faults is in one of them, and any two of a set may be
-    together.
+    """Yields sets of faults that together contain every pair of faults which one request can have.
 
-    Each set begins with a pair that was in no set before, and gets from every other input the fault that adds most
-    pairs.
+    The sets are few, because each gets as many new pairs as possible.
     """
     all_pairs = pairs(faults)
     missing = set(all_pairs)

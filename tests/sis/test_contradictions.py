@@ -139,9 +139,9 @@ async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: T
 
 
 async def test_a_student_in_classes_is_not_taken_out_of_every_school(north: Town, tmp_path: Path) -> None:
-    """If a delivery takes a student out of every school, it waits while the student is in classes, over CSV and REST.
+    """A student who is in classes keeps the school, over CSV and REST, if a delivery names no school for the student.
 
-    For a student who is in no class, it is applied.
+    For a student who is in no class, the change is applied.
     """
     export = Export()
     await sync(north, export, tmp_path)

@@ -265,9 +265,7 @@ def test_a_query_that_cannot_be_read_is_refused(
 
 
 def test_what_is_not_there(client: httpx.Client) -> None:
-    """A path that the sandbox does not serve, and a write, are refused. In 1.1 the error names the message type, as it
-    must.
-    """
+    """The sandbox SIS refuses a path that it does not serve, and each request that would write."""
     assert error(client.get(f"{V11}/resources")) == (404, "unknownobject")
     assert error(client.delete(f"{BOOK}/results/x"))[0] == 405
     assert client.get(f"{V11}/resources").json()["imsx_messageRefIdentifier"]

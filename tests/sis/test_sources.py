@@ -105,7 +105,7 @@ def test_a_local_path_is_an_operators_to_name() -> None:
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
-    """All violations are reported at once."""
+    """All violations in the settings of a source are reported at once."""
     assert len(_codes({"url": "http://sis.example.org", "cron": "never", "page_size": -1})) == 3
 
 

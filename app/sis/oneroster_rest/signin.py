@@ -170,7 +170,7 @@ class BearerToken:
             return True
 
     def accept(self, used: str) -> None:
-        """Resets the count of refusals."""
+        """Sets the count of successive refused requests to zero, because the source has accepted one."""
         self._refusals = 0
 
     async def _renew(self) -> None:
